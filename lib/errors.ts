@@ -1,0 +1,44 @@
+/** Every error this package makes. The message says what is wrong and how to mend it; it never holds a payload or a secret. */
+const table = {
+  RT_OPTION_INVALID: [500, (what: string) => `${what}.`],
+  RT_REDIS_URL_INVALID: [500, (what: string) =>
+    `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
+  RT_CHAT_ID_INVALID: [400, (what: string) => `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
+  RT_CHANNEL_INVALID: [400, (what: string) => `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
+  RT_EVENT_TYPE_INVALID: [400, (what: string) =>
+    `An event's type must match ^[\\w.-]{1,64}$ and be neither "ready" nor "reset", which streams use themselves, got ${what}.`],
+  RT_HANDLER_INVALID: [500, (what: string) => `A handler must be a function, got ${what}.`],
+  RT_PAYLOAD_INVALID: [400, (what: string) =>
+    `The payload can't be written as JSON (${what}). Publish plain objects, arrays, strings, numbers, booleans or null.`],
+  RT_PAYLOAD_TOO_LARGE: [413, (what: string) => `The payload takes ${what} bytes. Publish a reference to the content instead, or raise maxPayloadBytes.`],
+  RT_PUBLISH_REJECTED: [503, (what: string) => `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
+  RT_PUBLISH_UNKNOWN: [503, (what: string) => `Whether it was published is unknown: ${what}. Publish again only if receiving it twice does no harm.`],
+  RT_CLOSED: [503, (what: string) => `${what} was closed. Publish and subscribe before app.close() or closePubSub().`],
+  RT_SSE_FIELD_INVALID: [500, (what: string) => `An SSE frame can't carry this: ${what}.`],
+  RT_STREAM_CLOSED: [499, () => 'The client is gone or the stream was closed. Stop sending when reply.sse.signal aborts.'],
+  RT_STREAM_STARTED: [500, () => 'This reply already streams. Use one of reply.sse.chat, reply.sse.stream or reply.sse.send calls for a reply.'],
+  RT_STREAM_PIPELINED: [400, () => 'This request waits behind another one on its connection. Open each event stream on a connection of its own.']
+} as const satisfies Record<string, readonly [number, (what: string) => string]>
+
+export type RealtimeErrorCode = keyof typeof table
+
+export class RealtimeError extends Error {
+  override readonly name = 'RealtimeError'
+  readonly code: RealtimeErrorCode
+  /** What Fastify answers with where a route lets the error through. */
+  readonly statusCode: number
+
+  constructor (code: RealtimeErrorCode, what = '') {
+    const [statusCode, message] = table[code]
+    super(message(what))
+    this.code = code
+    this.statusCode = statusCode
+  }
+}
+
+/** How a wrong value is named in an error: by its kind, since the value itself may be a secret. */
+export function kindOf (value: unknown): string {
+  if (value === null) return 'null'
+  if (value === '') return 'an empty string'
+  return Array.isArray(value) ? 'an array' : typeof value
+}

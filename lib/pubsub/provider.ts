@@ -1,0 +1,105 @@
+/** What a handler is given for one published message. */
+export interface PubSubMessage<T = unknown> {
+  /** The channel it was published to, also where a pattern matched it. */
+  channel: string
+  /** The published value as JSON carries it. All handlers share it: read it, don't change it. */
+  data: T
+  /** The event's place in the channel's log. Absent where the provider keeps no log. */
+  id?: string
+  /** When it was published, in milliseconds since 1970, by the publisher's clock. */
+  timestamp: number
+  /** The `instanceId` of the publisher. */
+  from: string
+}
+
+export type PubSubHandler<T = unknown> = (message: PubSubMessage<T>) => void | Promise<void>
+
+export interface PublishOptions {
+  /**
+   * For what is worth nothing a moment later (somebody types). It reaches this instance at once, even while
+   * Redis is away, and the others if it can; it never waits for a connection.
+   * @default false
+   */
+  ephemeral?: boolean | undefined
+}
+
+export interface PublishReceipt {
+  /** The event's place in the channel's log. Absent where the provider keeps no log. */
+  id?: string
+  /** Whether this very event had been published before, so that nothing happened now. */
+  duplicate: boolean
+}
+
+/**
+ * Carries messages from publishers to subscribers.
+ *
+ * - A message reaches each subscription that holds when it is published, at most once, on every
+ *   instance, the publisher's too. While the way to another instance is interrupted, messages are lost to it.
+ * - Messages of one publisher on one channel arrive in the order of the `publish` calls.
+ * - Handlers run one after another and never inside `publish`. One that throws or rejects is logged and stops no other.
+ * - After `close()` no handler runs, `publish` rejects and subscribing throws, both with `RT_CLOSED`.
+ */
+export interface PubSubProvider {
+  /** Short name for logs and the health route, such as `redis`. */
+  readonly name: string
+
+  /**
+   * Publishes `data`, any value that JSON can carry, to a channel.
+   *
+   * Resolves once the message is on its way to all subscribers. Rejects with `RT_CHANNEL_INVALID`, `RT_PAYLOAD_INVALID`,
+   * `RT_PAYLOAD_TOO_LARGE`, `RT_PUBLISH_REJECTED` or `RT_CLOSED` when nothing was published, and with
+   * `RT_PUBLISH_UNKNOWN` when that can't be told. A promise that nobody looks at is logged, never an `unhandledRejection`.
+   */
+  publish<T>(channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt>
+
+  /**
+   * Subscribes to every channel that a Redis glob matches: `*`, `?`, `[a-c]`, `[^x]`, `\` escapes. Returns its undo.
+   * Like Redis, it counts bytes of UTF-8: `?` is one byte.
+   */
+  subscribe<T = unknown>(pattern: string, handler: PubSubHandler<T>): () => void
+
+  /** Subscribes to one channel by its exact name, in which `*` is just a star. Returns its undo. */
+  subscribeExact<T = unknown>(channel: string, handler: PubSubHandler<T>): () => void
+
+  /** Whether messages get through now. Answers within a second; never rejects. */
+  isHealthy(): Promise<boolean>
+
+  /** Ends all subscriptions and connections of its own. Safe to call twice; bounded while Redis is away. */
+  close(): Promise<void>
+}
+
+/** A capability of a provider: it can count its subscriptions. */
+export interface PubSubStats {
+  /** How many distinct channels and patterns are subscribed to. */
+  stats(): { channels: number, patterns: number }
+}
+
+/** One message as it travels: all that a receiver needs to forward it, with its JSON untouched. */
+export interface Envelope {
+  /** The publisher's `instanceId`. */
+  from: string
+  /** Milliseconds since 1970. */
+  timestamp: number
+  /** The name that an SSE frame gives it: the payload's `type`, or `message`. */
+  event: string
+  /** The payload: JSON on one line, in UTF-8. */
+  json: Buffer
+}
+
+/** What a provider tells somebody who follows a channel. */
+export interface Follower {
+  /** The subscription holds: nothing that is published from here on is missed. Told again after each interruption. */
+  live(): void
+  /** The subscription broke: what is published from here on may be missed, until `live` is told again. */
+  lost(): void
+  /** A message. `remote` says that another instance published it. */
+  receive(envelope: Envelope, remote: boolean): void
+}
+
+/** A capability of a provider: it hands messages on unparsed and tells when a subscription holds. */
+export interface LiveFeed {
+  /** This instance's name, the `from` of what it publishes. */
+  readonly instanceId: string
+  /** Follows one channel by its exact name. Returns its undo. */
+  follow(channel: string, follower: Follower): () => void
+}
