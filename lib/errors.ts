@@ -9,7 +9,7 @@ const table = {
     `An event's type must match ^[\\w.-]{1,64}$ and be neither "ready" nor "reset", which streams use themselves, got ${what}.`],
   RT_HANDLER_INVALID: [500, (what: string) => `A handler must be a function, got ${what}.`],
   RT_PAYLOAD_INVALID: [400, (what: string) =>
-    `The payload can't be written as JSON (${what}). Publish plain objects, arrays, strings, numbers, booleans or null.`],
+    `This is no payload: ${what}. Publish what JSON can carry: plain objects, arrays, strings, numbers, booleans or null.`],
   RT_PAYLOAD_TOO_LARGE: [413, (what: string) => `The payload takes ${what} bytes. Publish a reference to the content instead, or raise maxPayloadBytes.`],
   RT_PUBLISH_REJECTED: [503, (what: string) => `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
   RT_PUBLISH_UNKNOWN: [503, (what: string) => `Whether it was published is unknown: ${what}. Publish again only if receiving it twice does no harm.`],

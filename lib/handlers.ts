@@ -1,0 +1,44 @@
+/**
+ * Functions that are told of something, one after another. One that throws, or whose promise rejects, is reported and
+ * stops no other.
+ */
+export class Handlers<Args extends readonly unknown[]> {
+  readonly #handlers = new Set<(...args: Args) => unknown>()
+  readonly #report: (error: unknown) => void
+
+  constructor (report: (error: unknown) => void) {
+    this.#report = report
+  }
+
+  get size (): number {
+    return this.#handlers.size
+  }
+
+  add (handler: (...args: Args) => unknown): void {
+    this.#handlers.add(handler)
+  }
+
+  delete (handler: (...args: Args) => unknown): void {
+    this.#handlers.delete(handler)
+  }
+
+  clear (): void {
+    this.#handlers.clear()
+  }
+
+  run (...args: Args): void {
+    // Over a copy, since one that removes itself and adds itself again would otherwise be called for ever.
+    for (const handler of [...this.#handlers]) {
+      if (this.#handlers.has(handler)) this.#call(handler, args)
+    }
+  }
+
+  #call (handler: (...args: Args) => unknown, args: Args): void {
+    try {
+      const result = handler(...args)
+      if (result instanceof Promise) result.catch(this.#report)
+    } catch (error) {
+      this.#report(error)
+    }
+  }
+}

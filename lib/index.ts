@@ -1,0 +1,21 @@
+export { default, realtimePlugin } from './plugin.ts'
+export type { RealtimeOptions } from './options.ts'
+export { RealtimeError, type RealtimeErrorCode } from './errors.ts'
+export type { Logger } from './logger.ts'
+
+// By star, since apps can merge into what is exported this way only.
+export * from './chat-event-map.ts'
+export { ChatEvents } from './chat-events.ts'
+export { type ReplySse, type SseEvent } from './sse/reply-sse.ts'
+
+export type {
+  Envelope, Follower, LiveFeed, PublishOptions, PublishReceipt, PubSubHandler, PubSubMessage, PubSubProvider, PubSubStats
+} from './pubsub/provider.ts'
+export { LocalPubSub, type LocalPubSubOptions } from './pubsub/local-pubsub.ts'
+export { RedisPubSub, type RedisPubSubOptions } from './pubsub/redis-pubsub.ts'
+export { getChatChannel } from './pubsub/channel.ts'
+
+export {
+  chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, getChatEvents, getPubSub, offChatEvent,
+  onChatEvent, pubsub
+} from './standalone.ts'

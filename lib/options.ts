@@ -1,0 +1,163 @@
+import type { Cluster, Redis } from 'ioredis'
+import type { PubSubProvider } from './pubsub/provider.ts'
+import { RealtimeError, kindOf } from './errors.ts'
+import { checkRedisUrl } from './pubsub/redis-url.ts'
+
+/** Options of the plugin. Each has a default; a wrong or unknown one is refused at registration. */
+export interface RealtimeOptions {
+  /**
+   * The Redis that all instances share: `redis://` or `rediss://`. Unset: everything stays in this process.
+   * @default process.env.REDIS_URL
+   */
+  redisUrl?: string | undefined
+  /**
+   * An ioredis client of the app's, such as `fastify.redis` of @fastify/redis, instead of `redisUrl`. The plugin publishes on it
+   * and duplicates it to subscribe. The app keeps owning it and closes it.
+   * @default none
+   */
+  redis?: Redis | Cluster | undefined
+  /**
+   * A provider of the app's own, instead of Redis. The app keeps owning it and closes it.
+   * @default none
+   */
+  pubsub?: PubSubProvider | undefined
+  /**
+   * What the paths of the routes start with; `''` for nothing.
+   * @default '/api'
+   */
+  prefix?: string | undefined
+  /**
+   * Milliseconds of silence after which a stream gets a comment, so that no proxy takes it for dead; `0` turns it off.
+   * @default 15_000
+   */
+  heartbeatMs?: number | undefined
+  /**
+   * Milliseconds that a browser waits before it comes back after a drop.
+   * @default 2_000
+   */
+  retryMs?: number | undefined
+  /**
+   * Bytes that may wait for a slow client before it is cut; the browser then comes back by itself.
+   * @default 262_144
+   */
+  maxBufferedBytes?: number | undefined
+  /**
+   * Bytes of JSON that one event may take.
+   * @default 65_536
+   */
+  maxPayloadBytes?: number | undefined
+  /**
+   * Milliseconds after which a publish that Redis does not answer rejects.
+   * @default 5_000
+   */
+  publishTimeoutMs?: number | undefined
+  /**
+   * Milliseconds that `app.close()` gives open streams to take what is still unsent.
+   * @default 1_500
+   */
+  drainTimeoutMs?: number | undefined
+  /**
+   * What the names of all keys and channels in Redis start with. Pub/sub ignores the number of a database, so apps that share a
+   * Redis need different ones.
+   * @default 'rt:'
+   */
+  keyPrefix?: string | undefined
+  /**
+   * The name of this instance in `from` and in logs. Two instances must never have the same.
+   * @default made of the process id, the time and a random part
+   */
+  instanceId?: string | undefined
+}
+
+/** Options that the built-in providers take as well. */
+export type ProviderOptions = Pick<RealtimeOptions, 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs'>
+
+/** Options after defaults and checks: only those without a default can be undefined. */
+export type ResolvedOptions<T = RealtimeOptions> = {
+  [K in keyof T]-?: K extends keyof typeof defaults ? NonNullable<T[K]> : T[K] | undefined
+}
+
+export const defaults = {
+  prefix: '/api',
+  heartbeatMs: 15_000,
+  retryMs: 2_000,
+  maxBufferedBytes: 262_144,
+  maxPayloadBytes: 65_536,
+  publishTimeoutMs: 5_000,
+  drainTimeoutMs: 1_500,
+  keyPrefix: 'rt:'
+} as const
+
+/** Times that no app has needed to change, in milliseconds. */
+export const timing = {
+  /** How long the health check waits for Redis: a frozen one answers nothing, yet keeps its connections. */
+  healthTimeout: 1_000,
+  /** How often an idle subscriber asks Redis for a sign of life. */
+  redisPing: 2_000,
+  /** Without an answer for this long a connection to Redis counts as dead. */
+  redisSilence: 5_000,
+  /** First and longest wait before Redis is tried again. */
+  redisRetryMin: 50,
+  redisRetryMax: 1_000,
+  /** How long closing waits for publishes that are under way. */
+  redisQuit: 500
+} as const
+
+const INT32 = 2 ** 31 - 1
+
+/** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID` or `RT_REDIS_URL_INVALID`. */
+export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
+  for (const name of Object.keys(given)) {
+    if (!OPTIONS.has(name)) throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${name}\`. The options are ${[...OPTIONS].join(', ')}`)
+  }
+  const sources = (['redisUrl', 'redis', 'pubsub'] as const).filter((name) => given[name] !== undefined)
+  if (sources.length > 1) throw new RealtimeError('RT_OPTION_INVALID', `Give one of redisUrl, redis and pubsub, got ${sources.join(' and ')}`)
+  return {
+    redisUrl: given.redis || given.pubsub ? undefined : resolveRedisUrl(given.redisUrl),
+    redis: hasMethods('redis', given.redis, ['publish', 'duplicate'], 'an ioredis client'),
+    pubsub: hasMethods('pubsub', given.pubsub, ['publish', 'subscribe', 'subscribeExact', 'isHealthy', 'close'], 'a PubSubProvider'),
+    prefix: text('prefix', given.prefix ?? defaults.prefix, /^(\/[\w.~-]+)*$/, 'a path such as /api, or empty'),
+    heartbeatMs: whole('heartbeatMs', given.heartbeatMs ?? defaults.heartbeatMs, 0),
+    retryMs: whole('retryMs', given.retryMs ?? defaults.retryMs, 0),
+    maxBufferedBytes: whole('maxBufferedBytes', given.maxBufferedBytes ?? defaults.maxBufferedBytes, 1),
+    drainTimeoutMs: whole('drainTimeoutMs', given.drainTimeoutMs ?? defaults.drainTimeoutMs, 0),
+    ...resolveProviderOptions(given)
+  }
+}
+
+/** The part of `resolveOptions` that the built-in providers share. Throws `RT_OPTION_INVALID`. */
+export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions<ProviderOptions> {
+  return {
+    instanceId: given.instanceId === undefined ? undefined : text('instanceId', given.instanceId, /^[\w.-]{1,64}$/, '1 to 64 letters, digits, or _ . -'),
+    keyPrefix: text('keyPrefix', given.keyPrefix ?? defaults.keyPrefix, /^[\w:.-]{0,64}$/, 'up to 64 letters, digits, or _ : . -'),
+    maxPayloadBytes: whole('maxPayloadBytes', given.maxPayloadBytes ?? defaults.maxPayloadBytes, 1),
+    publishTimeoutMs: whole('publishTimeoutMs', given.publishTimeoutMs ?? defaults.publishTimeoutMs, 1)
+  }
+}
+
+const OPTIONS: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
+  'redisUrl', 'redis', 'pubsub', ...Object.keys(defaults) as (keyof typeof defaults)[], 'instanceId'
+])
+
+/** The Redis that everything without an explicit one uses; `undefined` where there is none. */
+export function resolveRedisUrl (given: string | undefined): string | undefined {
+  const url = given === undefined ? process.env.REDIS_URL : given
+  return url === undefined ? undefined : checkRedisUrl(url)
+}
+
+function whole (name: string, value: unknown, least: number): number {
+  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= INT32) return value as number
+  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a whole number from ${least} to ${INT32}, got ${typeof value === 'number' ? value : kindOf(value)}`)
+}
+
+function text (name: string, value: unknown, form: RegExp, expected: string): string {
+  if (typeof value === 'string' && form.test(value)) return value
+  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be ${expected}, got ${typeof value === 'string' ? 'another string' : kindOf(value)}`)
+}
+
+function hasMethods<T> (name: string, value: T | undefined, methods: readonly string[], expected: string): T | undefined {
+  if (value === undefined) return undefined
+  const missing = methods.filter((method) => typeof (value as Record<string, unknown> | null)?.[method] !== 'function')
+  if (missing.length === 0) return value
+  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be ${expected}, got ${kindOf(value)} without ${missing.join(', ')}`)
+}

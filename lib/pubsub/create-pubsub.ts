@@ -1,0 +1,19 @@
+import type { PubSubProvider } from './provider.ts'
+import type { Logger } from '../logger.ts'
+import type { ResolvedOptions } from '../options.ts'
+import { LocalPubSub } from './local-pubsub.ts'
+import { RedisPubSub } from './redis-pubsub.ts'
+
+type Choice = Pick<ResolvedOptions, 'redisUrl' | 'redis' | 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs'>
+
+/** Chooses the provider: over Redis where there is one, else in this process. */
+export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs }: Choice, log: Logger): PubSubProvider {
+  const common = { instanceId, maxPayloadBytes, log }
+  const pubsub = redis !== undefined
+    ? new RedisPubSub({ client: redis, keyPrefix, publishTimeoutMs, ...common })
+    : redisUrl !== undefined
+      ? new RedisPubSub({ url: redisUrl, keyPrefix, publishTimeoutMs, ...common })
+      : new LocalPubSub(common)
+  log.info({ provider: pubsub.name }, `Using ${pubsub.constructor.name} for realtime events`)
+  return pubsub
+}

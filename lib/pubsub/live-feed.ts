@@ -1,0 +1,19 @@
+import type { Follower, LiveFeed, PubSubProvider } from './provider.ts'
+import { toJson } from '../json.ts'
+import { eventName, makeInstanceId } from './envelope.ts'
+
+/** The feed of a provider: its own, or one made of its plain subscriptions, which then count as live from the start. */
+export function liveFeedOf (provider: PubSubProvider & Partial<LiveFeed>): LiveFeed {
+  if (provider.follow !== undefined) return provider as LiveFeed
+  return {
+    instanceId: makeInstanceId(provider.name),
+    follow (channel: string, follower: Follower): () => void {
+      const undo = provider.subscribeExact(channel, ({ data, timestamp, from }) => {
+        follower.receive({ from, timestamp, event: eventName(data), json: Buffer.from(toJson(data)) }, false)
+      })
+      let following = true
+      queueMicrotask(() => { if (following) follower.live() })
+      return () => { following = false; undo() }
+    }
+  }
+}

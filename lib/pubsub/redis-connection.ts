@@ -1,0 +1,76 @@
+import { Redis, type Cluster, type RedisOptions } from 'ioredis'
+import type { Logger } from '../logger.ts'
+import { timing } from '../options.ts'
+import { within } from '../within.ts'
+
+/** Where to connect: a URL, or a client of the app's to duplicate from. */
+export type RedisSource = { url: string, client?: undefined } | { client: Redis | Cluster, url?: undefined }
+
+/**
+ * How our own connections behave. Nothing waits inside ioredis: a command that was not sent, or whose reply was lost, fails at
+ * once, so that we know which it was. It resubscribes nothing by itself, since a refusal there would be an unhandled rejection.
+ */
+const behaviour = {
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  maxRetriesPerRequest: 0,
+  lazyConnect: false,
+  socketTimeout: timing.redisSilence,
+  connectTimeout: timing.redisSilence,
+  retryStrategy: (times: number): number => {
+    const longest = Math.min(timing.redisRetryMin * 2 ** Math.min(times, 10), timing.redisRetryMax)
+    return longest / 2 + Math.random() * longest / 2
+  },
+  // A demoted primary: another connection may lead to the new one.
+  reconnectOnError: (error: Error): boolean => error.message.startsWith('READONLY')
+} satisfies RedisOptions
+
+/** Opens the connection that subscribes. */
+export function openSubscriber (source: RedisSource): Redis | Cluster {
+  if (source.url !== undefined) return new Redis(source.url, behaviour)
+  // Asked by its flag: the app's client may come from another copy of ioredis.
+  if (!source.client.isCluster) return (source.client as Redis).duplicate(behaviour)
+  return (source.client as Cluster).duplicate([], { redisOptions: behaviour, lazyConnect: false, enableOfflineQueue: false })
+}
+
+/** The connection that publishes: the app's own client where one was passed in. */
+export function openPublisher (source: RedisSource): Redis | Cluster {
+  if (source.url !== undefined) return new Redis(source.url, behaviour)
+  // A lazy client connects when it is first asked to; until then it would never become ready.
+  if (source.client.status === 'wait') source.client.connect().catch(() => {})
+  return source.client
+}
+
+/** Logs when a connection is lost and when it is back, each once, and keeps its errors from going unhandled. Returns its undo. */
+export function watchConnection (client: Redis | Cluster, role: string, log: Logger): () => void {
+  let told: string | undefined
+  const onError = (error: Error): void => {
+    const reason = describeRedisError(error)
+    if (reason === told) return
+    told = reason
+    log.warn({ connection: role, reason }, 'Redis is out of reach, trying again')
+  }
+  const onReady = (): void => {
+    if (told !== undefined) log.info({ connection: role }, 'Redis is back')
+    told = undefined
+  }
+  client.on('error', onError).on('ready', onReady)
+  return () => { client.off('error', onError).off('ready', onReady) }
+}
+
+/** What may be said of an error of Redis. Its other fields, and what follows these words, hold passwords and payloads. */
+export function describeRedisError (error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown'
+  if ('code' in error && typeof error.code === 'string') return error.code
+  return error.message.replace(/,? with args beginning with[^]*/, '')
+}
+
+/** Closes a connection of ours: politely while it answers, else at once. Never waits longer than `timing.redisQuit`. */
+export async function closeConnection (client: Redis | Cluster): Promise<void> {
+  if (client.status === 'ready') {
+    await within(client.quit(), timing.redisQuit).catch(() => {})
+  }
+  // Also after a quit, which may never end while ioredis reconnects.
+  client.disconnect()
+}

@@ -1,0 +1,39 @@
+import { broaden } from './glob.ts'
+
+/**
+ * How channels are called in Redis: `rt:{chat:123}`. The braces are the hash tag of Redis Cluster, so that all that
+ * belongs to a channel lives in one slot. The name inside is percent-encoded, so that neither a brace nor a
+ * character of a glob ever reaches Redis from a chat id.
+ */
+export class RedisKeys {
+  readonly #prefix: string
+
+  constructor (prefix: string) {
+    this.#prefix = prefix
+  }
+
+  channel (channel: string): string {
+    return `${this.#prefix}{${encode(channel)}}`
+  }
+
+  /** A Redis glob for at least the channels that `pattern` matches. What it matches beyond is sorted out on receipt. */
+  pattern (pattern: string): string {
+    return `${this.#prefix}{${broaden(pattern, encode)}}`
+  }
+
+  /** The channel of a Redis channel of ours; `undefined` for any other. */
+  parse (redisChannel: string): string | undefined {
+    if (!redisChannel.startsWith(`${this.#prefix}{`) || !redisChannel.endsWith('}')) return undefined
+    const encoded = redisChannel.slice(this.#prefix.length + 1, -1)
+    try {
+      return decodeURIComponent(encoded)
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** Colons stay readable, and a star, which `encodeURIComponent` leaves alone, does not stay a star. */
+function encode (text: string): string {
+  return encodeURIComponent(text).replaceAll('%3A', ':').replaceAll('*', '%2A')
+}

@@ -1,0 +1,197 @@
+import type { Cluster, Redis } from 'ioredis'
+import type { Logger } from '../logger.ts'
+import { timing } from '../options.ts'
+import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
+
+/** What a subscriber tells its owner. */
+export interface SubscriberEvents {
+  message (redisChannel: string, message: Buffer): void
+  patternMessage (redisPattern: string, redisChannel: string, message: Buffer): void
+  /** Redis has confirmed a channel: nothing published from here on is missed. */
+  live (redisChannel: string): void
+  /** The connection broke: no channel is live any more. */
+  lost (): void
+}
+
+/** How many names go into one SUBSCRIBE: enough to be quick, few enough not to hold Redis up. */
+const BATCH = 500
+
+/** Names of one kind, channels or patterns. */
+interface Names {
+  /** How many want each. */
+  readonly wanted: Map<string, number>
+  /** What Redis has confirmed on the connection of now. */
+  readonly held: Set<string>
+  /** Those of which wanted and held may differ, so that no change costs a walk over all. */
+  readonly dirty: Set<string>
+  subscribe (names: string[]): Promise<unknown>
+  unsubscribe (names: string[]): Promise<unknown>
+}
+
+/**
+ * Keeps one connection subscribed to what is asked for: counts who wants a name, asks Redis for many in one
+ * command, and asks again after every reconnect.
+ */
+export class RedisSubscriber {
+  readonly #client: Redis | Cluster
+  readonly #events: SubscriberEvents
+  readonly #log: Logger
+  readonly #patterns: Names
+  readonly #channels: Names
+  readonly #ping: NodeJS.Timeout
+  /** Counts connections, so that a confirmation on one that is gone is not taken for one of now. */
+  #generation = 0
+  #soon: NodeJS.Immediate | undefined
+  #later: NodeJS.Timeout | undefined
+  #syncing = false
+  #refused = false
+  #closed = false
+
+  constructor (client: Redis | Cluster, events: SubscriberEvents, log: Logger) {
+    this.#client = client
+    this.#events = events
+    this.#log = log
+    this.#patterns = {
+      wanted: new Map(),
+      held: new Set(),
+      dirty: new Set(),
+      subscribe: (names) => client.psubscribe(...names),
+      unsubscribe: (names) => client.punsubscribe(...names)
+    }
+    this.#channels = {
+      wanted: new Map(),
+      held: new Set(),
+      dirty: new Set(),
+      subscribe: (names) => client.subscribe(...names),
+      unsubscribe: (names) => client.unsubscribe(...names)
+    }
+    watchConnection(client, 'subscriber', log)
+    client.on('messageBuffer', (channel: Buffer, message: Buffer) => events.message(channel.toString(), message))
+    client.on('pmessageBuffer', (pattern: string, channel: Buffer, message: Buffer) => events.patternMessage(pattern, channel.toString(), message))
+    client.on('ready', () => this.#syncSoon())
+    client.on('close', () => this.#lose())
+    // A frozen Redis leaves an idle connection open: only an answer that fails to come tells.
+    this.#ping = setInterval(() => { if (client.status === 'ready') client.ping().catch(() => {}) }, timing.redisPing)
+    this.#ping.unref()
+  }
+
+  /** Subscribes to a channel for one more who wants it. Returns its undo. */
+  subscribe (redisChannel: string): () => void {
+    return this.#want(this.#channels, redisChannel)
+  }
+
+  /** Subscribes to a pattern for one more who wants it. Returns its undo. */
+  psubscribe (redisPattern: string): () => void {
+    return this.#want(this.#patterns, redisPattern)
+  }
+
+  /** Whether Redis has confirmed this channel on the connection of now. */
+  isLive (redisChannel: string): boolean {
+    return this.#channels.held.has(redisChannel)
+  }
+
+  /** Whether Redis has refused no subscription. Rejects where it doesn't answer. */
+  async isHealthy (): Promise<boolean> {
+    await this.#client.ping()
+    return !this.#refused
+  }
+
+  async close (): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#ping)
+    clearImmediate(this.#soon)
+    clearTimeout(this.#later)
+    await closeConnection(this.#client)
+  }
+
+  #want (names: Names, name: string): () => void {
+    names.wanted.set(name, (names.wanted.get(name) ?? 0) + 1)
+    names.dirty.add(name)
+    this.#syncSoon()
+    let undone = false
+    return () => {
+      if (undone) return
+      undone = true
+      const count = names.wanted.get(name) as number
+      if (count > 1) names.wanted.set(name, count - 1)
+      else names.wanted.delete(name)
+      names.dirty.add(name)
+      this.#syncSoon()
+    }
+  }
+
+  /** At the end of this turn of the event loop, so that what one turn asks for goes out together. */
+  #syncSoon (): void {
+    if (!this.#closed) this.#soon ??= setImmediate(() => { this.#soon = undefined; this.#sync() })
+  }
+
+  #lose (): void {
+    this.#generation++
+    for (const names of [this.#patterns, this.#channels]) {
+      names.held.clear()
+      for (const name of names.wanted.keys()) names.dirty.add(name)
+    }
+    this.#events.lost()
+  }
+
+  async #sync (): Promise<void> {
+    // The one that runs also does what was asked for meanwhile.
+    if (this.#syncing) return
+    this.#syncing = true
+    try {
+      while (this.#client.status === 'ready' && !this.#closed) {
+        // Patterns first: whoever is told that a channel is live can rely on the patterns asked for before it.
+        if (!await this.#step(this.#patterns) && !await this.#step(this.#channels)) break
+        this.#refused = false
+      }
+    } catch (error) {
+      this.#failed(error)
+    } finally {
+      this.#syncing = false
+    }
+  }
+
+  /** Brings one batch of names to what is wanted. Says whether there was any. */
+  async #step (names: Names): Promise<boolean> {
+    const batch = take(names.dirty, BATCH)
+    const missing = batch.filter((name) => names.wanted.has(name) && !names.held.has(name))
+    const surplus = batch.filter((name) => !names.wanted.has(name) && names.held.has(name))
+    // Not held from now on, even before Redis confirms: whoever wants it again has to ask again.
+    for (const name of surplus) names.held.delete(name)
+    if (surplus.length > 0) await names.unsubscribe(surplus)
+    if (missing.length > 0) await this.#subscribe(names, missing)
+    return batch.length > 0
+  }
+
+  async #subscribe (names: Names, missing: string[]): Promise<void> {
+    const generation = this.#generation
+    try {
+      await names.subscribe(missing)
+    } catch (error) {
+      for (const name of missing) names.dirty.add(name)
+      throw error
+    }
+    if (generation !== this.#generation) return
+    for (const name of missing) names.held.add(name)
+    if (names === this.#channels) missing.forEach((name) => this.#events.live(name))
+  }
+
+  #failed (error: unknown): void {
+    // With the connection gone, its next `ready` starts anew. Otherwise Redis refuses: it may not for ever.
+    if (this.#client.status !== 'ready' || this.#closed) return
+    if (!this.#refused) this.#log.error({ reason: describeRedisError(error) }, 'Redis refuses to subscribe, trying again')
+    this.#refused = true
+    this.#later = setTimeout(() => this.#syncSoon(), timing.redisRetryMax)
+    this.#later.unref()
+  }
+}
+
+function take (names: Set<string>, most: number): string[] {
+  const taken: string[] = []
+  for (const name of names) {
+    if (taken.length === most) break
+    taken.push(name)
+    names.delete(name)
+  }
+  return taken
+}

@@ -1,0 +1,24 @@
+import type { FastifyInstance } from 'fastify'
+import { timing } from '../options.ts'
+import type { PubSubProvider, PubSubStats } from '../pubsub/provider.ts'
+import { within } from '../within.ts'
+
+/** `GET {prefix}/health/pubsub`: 200 while messages get through, 503 while they don't. */
+export function healthRoute (app: FastifyInstance, prefix: string): void {
+  app.get(`${prefix}/health/pubsub`, async (_request, reply) => {
+    const pubsub: PubSubProvider & Partial<PubSubStats> = app.pubsub
+    // A provider of the app's own may hang or reject.
+    const healthy = await within(pubsub.isHealthy(), timing.healthTimeout).catch(() => false)
+    // A cached answer would hide an outage, or its end.
+    reply.code(healthy ? 200 : 503).header('cache-control', 'no-store')
+    return {
+      status: healthy ? 'ok' : 'error',
+      provider: pubsub.name,
+      healthy,
+      // A provider of the app's own may not count.
+      stats: pubsub.stats?.() ?? { channels: null, patterns: null },
+      chatSubscriptions: app.chatEvents.stats(),
+      timestamp: new Date().toISOString()
+    }
+  })
+}

@@ -1,0 +1,169 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { RealtimeError, kindOf } from '../errors.ts'
+import { toJson } from '../json.ts'
+import { Connection, type RawResponse } from './connection.ts'
+import type { Connections } from './connections.ts'
+import { encodeFrame } from './frame.ts'
+
+/** One event of an app's own stream. */
+export interface SseEvent {
+  /** Any value that JSON can carry: the client reads it with `JSON.parse`. */
+  data: unknown
+  /** The name that the client listens for: `^[\w.-]{1,64}$`. @default 'message' */
+  event?: string | undefined
+  /** What the client sends back as `Last-Event-ID` when it reconnects. Without line breaks, not empty. @default none */
+  id?: string | undefined
+  /** Milliseconds after which the client reconnects. @default what was set before */
+  retry?: number | undefined
+}
+
+/** What `reply.sse` needs of the plugin. */
+export interface SseContext {
+  connections: Connections
+  maxBufferedBytes: number
+  retryMs: number
+  /** Enters a chat. Throws what is wrong with it; what it returns takes the stream in and can't fail. */
+  enter (chatId: string): (connection: Connection) => void
+}
+
+const STREAM_HEADERS = {
+  'content-type': 'text/event-stream',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no'
+}
+
+/** `reply.sse`: turns a reply into an event stream. */
+export class ReplySse {
+  readonly #request: FastifyRequest
+  readonly #reply: FastifyReply
+  readonly #context: SseContext
+  readonly #gone = new AbortController()
+  #connection: Connection | undefined
+
+  constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
+    this.#request = request
+    this.#reply = reply
+    this.#context = context
+  }
+
+  /** Where a returning client left off: its `Last-Event-ID` header, else the query's `lastEventId`. */
+  get lastEventId (): string | undefined {
+    const header = this.#request.headers['last-event-id']
+    const fallback = (this.#request.query as Record<string, unknown> | undefined)?.lastEventId
+    return [header, fallback].find((id) => typeof id === 'string' && id !== '') as string | undefined
+  }
+
+  /** Aborts when the client is gone or the stream was closed: pass it on to whatever makes the events. */
+  get signal (): AbortSignal {
+    return this.#gone.signal
+  }
+
+  /**
+   * Streams the events of a chat until the client leaves. Resolves once the stream is open. Rejects, with the reply still
+   * unsent, with `RT_CHAT_ID_INVALID`, `RT_CLOSED`, `RT_STREAM_STARTED` or `RT_STREAM_PIPELINED`.
+   */
+  async chat (chatId: string): Promise<void> {
+    this.#prepare()
+    const join = this.#context.enter(chatId)
+    join(this.#open())
+  }
+
+  /**
+   * Sends one event of the app's own, opening the stream with the first. Resolves once the client has taken it. Rejects with
+   * `RT_PAYLOAD_INVALID` or `RT_SSE_FIELD_INVALID`, after which the stream goes on, or with `RT_STREAM_CLOSED`. A promise that
+   * nobody looks at causes no `unhandledRejection`.
+   */
+  send (event: SseEvent): Promise<void> {
+    const sent = this.#send(event)
+    sent.catch(() => {})
+    return sent
+  }
+
+  /**
+   * Sends the events of an async iterable, each once the client has taken the one before, then ends the stream. When the client
+   * leaves, the iterable is told to return. Rejects with what the iterable throws, after ending the stream.
+   */
+  async stream (events: AsyncIterable<SseEvent>): Promise<void> {
+    this.#prepare()
+    const connection = this.#open()
+    const iterator = events[Symbol.asyncIterator]()
+    try {
+      for (let next = await nextOrClosed(iterator, connection); !next.done; next = await nextOrClosed(iterator, connection)) {
+        await connection.writeAndDrain(encode(next.value))
+      }
+    } finally {
+      // Not awaited: a generator that hangs in an await of its own would never return.
+      Promise.resolve(iterator.return?.()).catch(() => {})
+      await connection.end()
+    }
+  }
+
+  /** Ends the stream. Resolves once the client has got everything, or is gone. */
+  async close (): Promise<void> {
+    await this.#connection?.end()
+  }
+
+  async #send (event: SseEvent): Promise<void> {
+    const frame = encode(event)
+    if (this.#connection === undefined) this.#prepare()
+    const connection = this.#connection ?? this.#open()
+    if (connection.closed) throw new RealtimeError('RT_STREAM_CLOSED')
+    await connection.writeAndDrain(frame)
+  }
+
+  /** Does all that can fail: after `hijack`, Fastify answers no error any more. */
+  #prepare (): void {
+    if (this.#connection !== undefined || this.#reply.sent) throw new RealtimeError('RT_STREAM_STARTED')
+    const { raw } = this.#reply
+    // A pipelined request gets its socket when the ones before it are answered, and a stream never is.
+    if (raw.socket === null && !isGone(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
+    // What hooks have set so far, such as the headers of CORS, would be lost by hijacking. Node checks the values here.
+    const headers = { ...this.#reply.getHeaders(), ...STREAM_HEADERS }
+    for (const [name, value] of Object.entries(headers)) {
+      if (value !== undefined && name !== 'content-length') raw.setHeader(name, value)
+    }
+  }
+
+  #open (): Connection {
+    const { raw } = this.#reply
+    const { connections, maxBufferedBytes, retryMs } = this.#context
+    this.#reply.hijack()
+    this.#connection = new Connection(raw, maxBufferedBytes)
+    this.#connection.onClose(() => this.#gone.abort())
+    if (isGone(raw)) {
+      this.#connection.destroy()
+      return this.#connection
+    }
+    // Idle streams are no idle connections: the server's `connectionTimeout` must not end them.
+    raw.socket?.setTimeout(0)
+    raw.writeHead(200)
+    raw.flushHeaders()
+    if (connections.draining) {
+      // Any status but 200 would stop a browser's EventSource for good.
+      this.#connection.write(encodeFrame({ retry: retryMs }))
+      this.#connection.end()
+    } else {
+      connections.add(this.#connection)
+    }
+    return this.#connection
+  }
+}
+
+/** Whether the client left before its stream could open. */
+function isGone (raw: RawResponse): boolean {
+  return raw.destroyed || raw.socket?.destroyed === true
+}
+
+function encode (event: SseEvent): Buffer {
+  if (typeof event !== 'object' || event === null) throw new RealtimeError('RT_SSE_FIELD_INVALID', `an event must be an object with data, got ${kindOf(event)}`)
+  return encodeFrame({ id: event.id, event: event.event, retry: event.retry, json: toJson(event.data) })
+}
+
+/** The next event, or the end once the client is gone, even while the iterable hangs. */
+function nextOrClosed<T> (iterator: AsyncIterator<T>, connection: Connection): Promise<IteratorResult<T, unknown>> {
+  if (connection.closed) return Promise.resolve({ done: true, value: undefined })
+  return new Promise((resolve, reject) => {
+    const off = connection.onClose(() => resolve({ done: true, value: undefined }))
+    iterator.next().then(resolve, reject).finally(off)
+  })
+}
