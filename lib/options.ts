@@ -25,7 +25,7 @@ export interface RealtimeOptions {
    * What the paths of the routes start with; `''` for nothing.
    * @default '/api'
    */
-  prefix?: string | undefined
+  prefix?: string
   /**
    * Milliseconds of silence after which a stream gets a comment, so that no proxy takes it for dead; `0` turns it off.
    * @default 15_000

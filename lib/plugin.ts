@@ -7,6 +7,7 @@ import { eventsRoute } from './routes/events.ts'
 import { healthRoute } from './routes/health.ts'
 import { Connections } from './sse/connections.ts'
 import { ReplySse } from './sse/reply-sse.ts'
+import { ServerShutdown } from './sse/server-shutdown.ts'
 import { adoptRealtime, releaseRealtime } from './standalone.ts'
 
 declare module 'fastify' {
@@ -41,7 +42,11 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   eventsRoute(app, prefix)
   healthRoute(app, prefix)
 
-  app.addHook('preClose', async () => { await connections.drain(drainTimeoutMs) })
+  const shutdown = new ServerShutdown(app.server)
+  app.addHook('preClose', async () => {
+    shutdown.begin()
+    await connections.drain(drainTimeoutMs)
+  })
   app.addHook('onClose', async () => { await releaseRealtime(used) })
 }
 

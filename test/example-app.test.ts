@@ -1,0 +1,212 @@
+import t, { type Test } from 'tap'
+import { EventStream, type StreamEvent } from './support/event-stream.ts'
+import { ExampleApp } from './support/example-app.ts'
+import { RedisServer } from './support/redis-server.ts'
+
+interface Answer { status: number, body: { id?: string, code?: string, message?: string } }
+
+const QUICK = { BOT_PAUSE_MS: '0' }
+
+async function post (url: string, body: unknown): Promise<Answer> {
+  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+  return { status: response.status, body: await response.json() as Answer['body'] }
+}
+
+function say (app: ExampleApp, chatId: string, text: string): Promise<Answer> {
+  return post(`${app.url}/api/chats/${chatId}/messages`, { text, author: 'Ada' })
+}
+
+/** The stream of a chat, after its first event. */
+async function follow (t: Test, app: { url: string }, chatId: string, route = 'events'): Promise<EventStream> {
+  const stream = await EventStream.open(t, `${app.url}/api/chats/${chatId}/${route}`)
+  t.match(await stream.next(), { event: 'ready', data: { chatId, resumed: false } })
+  return stream
+}
+
+const textOf = ({ data }: StreamEvent): string => (data as { message: { text: string } }).message.text
+
+t.test('the page is served, without anything inline', async (t) => {
+  const app = await ExampleApp.start(t)
+  const page = await fetch(`${app.url}/`)
+  t.match(page.headers.get('content-security-policy'), /^default-src 'self';/)
+  t.notMatch(await page.text(), /<script>|<style>| style=| on\w+=/)
+  for (const file of ['app.js', 'style.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${app.url}/${file}`)).status, 200, file)
+  const { rooms } = await (await fetch(`${app.url}/api/rooms`)).json() as { rooms: { id: string }[] }
+  t.strictSame(rooms.map(({ id }) => id), ['general', 'support', 'random', 'dev-team'])
+})
+
+t.test('what a message must not be is answered with 400', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const wrong = [
+    {}, { text: 'hi' }, { author: 'Ada' }, { text: '', author: 'Ada' }, { text: ' \n ', author: 'Ada' }, { text: 'hi', author: ' ' },
+    { text: 'x'.repeat(2001), author: 'Ada' }, { text: 'hi', author: 'x'.repeat(41) }, { text: 'hi', author: 'Ada', role: 'bot' }
+  ]
+  for (const body of wrong) t.match(await post(`${app.url}/api/chats/general/messages`, body), { status: 400, body: { code: 'FST_ERR_VALIDATION' } })
+  t.match(await post(`${app.url}/api/chats/general/bot-actions`, { type: 'thinking' }), { status: 400 })
+  t.match(await post(`${app.url}/api/chats/general/messages`, { text: 'x'.repeat(2000), author: 'x'.repeat(40) }), { status: 202, body: { id: String } })
+})
+
+t.test('who has a chat open sees a message, the bot thinking, and its answer', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const stream = await follow(t, app, 'general')
+  const { status, body: { id } } = await say(app, 'general', 'what is 12 * (3 + 4)?')
+  t.equal(status, 202)
+  t.match(await stream.take(4), [
+    { event: 'message', data: { type: 'message', chatId: 'general', message: { id, text: 'what is 12 * (3 + 4)?', author: 'Ada', role: 'user' } } },
+    { event: 'bot_action', data: { type: 'bot_action', chatId: 'general', action: { actionType: 'thinking', inReplyTo: id } } },
+    { event: 'message', data: { message: { text: '= 84', author: 'Robo', role: 'bot' } } },
+    { event: 'bot_action', data: { action: { actionType: 'idle', inReplyTo: id } } }
+  ])
+  t.equal((await post(`${app.url}/api/chats/general/bot-actions`, { actionType: 'typing', detail: 'by hand' })).status, 202)
+  t.match(await stream.next(), { event: 'bot_action', data: { action: { actionType: 'typing', detail: 'by hand' } } })
+})
+
+t.test('the bot answers from what was written', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const stream = await follow(t, app, 'lab')
+  const expected: [string, RegExp][] = [
+    ['help', /^Here is what I can do/],
+    ['Hello', /^Hello Ada!/],
+    ['2 + 3 * 4', /^= 14$/],
+    ['2 ^ 3 ^ 2', /^= 512$/],
+    ['-(1 + 2) * 3', /^= -9$/],
+    ['0.1 + 0.2', /^= 0.3$/],
+    ['1 / 0', /no result/],
+    ['roll 3d6', /^🎲 [1-6] \+ [1-6] \+ [1-6] = \d+$/],
+    ['roll 99d6', /1 to 20 dice/],
+    ['flip', /^(Heads|Tails)\.$/],
+    ['count one two  three', /^That is 3 words and 14 characters\.$/],
+    ['echo <b>twice</b>', /^<b>twice<\/b>$/],
+    ['time', / GMT\.$/],
+    ['process.exit(1)', /^I read 3 words/],
+    ['('.repeat(2000), /^I read 0 words and 2000 characters/]
+  ]
+  for (const [text, answer] of expected) {
+    await say(app, 'lab', text)
+    t.match(textOf((await stream.take(4))[2] as StreamEvent), answer, text.slice(0, 40))
+  }
+})
+
+t.test('markup and control characters arrive as they were written', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const stream = await follow(t, app, 'general')
+  const text = '</script><img src=x onerror="alert(1)">\r\n\r\nevent: reset\ndata: {}\n\n\u0000\u2028😀'
+  await say(app, 'general', text)
+  const [event] = await stream.take(1)
+  t.match(event, { event: 'message' })
+  t.equal(textOf(event as StreamEvent), text)
+})
+
+t.test('the stream of the page also says who serves it and where else somebody writes', async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'chat-7' } })
+  const stream = await follow(t, app, 'general', 'live')
+  t.match(await stream.next(), { event: 'instance', data: { instanceId: 'chat-7' } })
+  await say(app, 'support', 'hi')
+  t.match(await stream.take(2), [{ event: 'activity', data: { chatId: 'support' } }, { event: 'activity', data: { chatId: 'support' } }])
+  await say(app, 'general', 'hi')
+  t.match(await stream.next(), { event: 'message', data: { chatId: 'general' } })
+})
+
+t.test('it ends by itself on SIGTERM and SIGINT while streams are open', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const app = await ExampleApp.start(t)
+    const streams = [await follow(t, app, 'general'), await follow(t, app, 'general', 'live')]
+    t.equal(await app.stop(signal), 0, signal)
+    await Promise.all(streams.map((stream) => stream.end()))
+  }
+})
+
+t.test('two instances share a Redis', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const env = { ...QUICK, REDIS_URL: redis.url }
+  const [one, two] = await Promise.all([
+    ExampleApp.start(t, { env: { ...env, BOT_PAUSE_MS: '3600000' } }), ExampleApp.start(t, { env: { ...env, INSTANCE_ID: 'chat-2' } })
+  ])
+  const [atOne, atTwo] = [await follow(t, one, 'general'), await follow(t, two, 'general')]
+
+  await t.test('both see what is said on one of them', async (t) => {
+    const { body: { id } } = await say(two, 'general', '1 + 1')
+    for (const stream of [atOne, atTwo]) {
+      const events = await stream.take(4)
+      t.match(events[0], { data: { message: { id, text: '1 + 1' } } })
+      t.equal(textOf(events[2] as StreamEvent), '= 2')
+    }
+  })
+
+  await t.test('while Redis is away a message is answered with 503, and saying it again is enough', async (t) => {
+    await redis.kill()
+    const failed = await say(two, 'general', '2 + 2')
+    t.match(failed, { status: 503, body: { code: /^RT_PUBLISH_(REJECTED|UNKNOWN)$/, message: String } })
+    t.equal((await fetch(`${two.url}/api/health/pubsub`)).status, 503)
+    await redis.restart()
+    // The streams have to hold again too, on both: only then is nothing missed.
+    for (const app of [one, two]) await healthy(app)
+    const { status, body: { id } } = await say(two, 'general', '2 + 2')
+    t.equal(status, 202)
+    for (const stream of [atOne, atTwo]) {
+      const events = await stream.take(4)
+      t.match(events[0], { data: { message: { id } } }, 'no other message came before')
+      t.equal(textOf(events[2] as StreamEvent), '= 4')
+    }
+  })
+
+  await t.test('an answer that is due when its instance ends is still given', async (t) => {
+    const { body: { id } } = await say(one, 'general', '3 + 3')
+    t.match(await atTwo.take(2), [{ data: { message: { id } } }, { data: { action: { actionType: 'thinking' } } }])
+    t.equal(await one.stop(), 0)
+    t.match(await atTwo.take(2), [{ data: { message: { text: '= 6' } } }, { data: { action: { actionType: 'idle' } } }])
+  })
+})
+
+t.test('the cluster', async (t) => {
+  const cluster = await ExampleApp.start(t, { script: 'cluster.js', env: QUICK })
+  const instances = [...cluster.output.matchAll(/^ +chat-\d +(http:\S+) +\(kill (\d+)/gm)].map(([, url, pid]) => ({ url: url as string, pid: Number(pid) }))
+  t.equal(instances.length, 3)
+
+  await t.test('its proxy takes turns, and every stream sees the same', async (t) => {
+    const streams = await Promise.all(instances.map(() => follow(t, cluster, 'general', 'live')))
+    const names = await Promise.all(streams.map(async (stream) => (await stream.next()).data))
+    t.strictSame(new Set(names.map((data) => (data as { instanceId: string }).instanceId)), new Set(['chat-1', 'chat-2', 'chat-3']))
+    const { body: { id } } = await say(cluster, 'general', 'hi')
+    for (const stream of streams) t.match(await stream.next(), { data: { message: { id } } })
+  })
+
+  await t.test('who leaves the proxy has left the instance', async (t) => {
+    const streams = await Promise.all(instances.map(() => follow(t, cluster, 'a-room-of-this-test')))
+    for (const instance of instances) await chats(instance, 5)
+    for (const stream of streams) stream.close()
+    for (const instance of instances) await chats(instance, 4)
+  })
+
+  await t.test('an instance that dies is passed over and started again', async (t) => {
+    const dead = instances[0] as { url: string, pid: number }
+    const stream = await follow(t, dead, 'general')
+    process.kill(dead.pid, 'SIGKILL')
+    await stream.end()
+    for (let request = 0; request < 6; request++) t.equal((await say(cluster, 'general', 'still there?')).status, 202)
+    await healthy(dead)
+    await follow(t, dead, 'general')
+  })
+
+  await t.test('it ends by itself on SIGTERM and leaves nothing behind', async (t) => {
+    const stream = await follow(t, cluster, 'general')
+    const port = /Redis at port (\d+)/.exec(cluster.output)?.[1]
+    t.equal(await cluster.stop(), 0)
+    await stream.end()
+    for (const { url } of [...instances, { url: `http://127.0.0.1:${port}` }]) await t.rejects(fetch(url), { cause: { code: 'ECONNREFUSED' } })
+  })
+})
+
+/** Resolves once an instance and its Redis are well. The health route takes its time itself where they are not. */
+async function healthy ({ url }: { url: string }): Promise<void> {
+  while ((await fetch(`${url}/api/health/pubsub`).catch(() => undefined))?.status !== 200);
+}
+
+/** Resolves once an instance listens to so many chats: the four rooms, and what else is open. */
+async function chats ({ url }: { url: string }, count: number): Promise<void> {
+  for (;;) {
+    const { chatSubscriptions } = await (await fetch(`${url}/api/health/pubsub`)).json() as { chatSubscriptions: { localChats: number } }
+    if (chatSubscriptions.localChats === count) return
+  }
+}

@@ -1,0 +1,319 @@
+import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import { Redis } from 'ioredis'
+import { RedisPubSub, type PubSubMessage, type RedisPubSubOptions } from '../../lib/index.ts'
+import { freePort } from '../support/free-port.ts'
+import { live } from '../support/live.ts'
+import { keepLog } from '../support/log.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { nothingUnhandled } from '../support/unhandled.ts'
+
+async function start (t: Test, args: string[] = []): Promise<RedisServer> {
+  const redis = await RedisServer.start({ args })
+  t.teardown(() => redis.stop())
+  return redis
+}
+
+function open (t: Test, options: RedisPubSubOptions): RedisPubSub {
+  const pubsub = new RedisPubSub(options)
+  t.teardown(() => pubsub.close())
+  return pubsub
+}
+
+function client (t: Test, url: string, options = {}): Redis {
+  const redis = new Redis(url, options)
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  return redis
+}
+
+/** The next message on a channel. */
+function next (pubsub: RedisPubSub, channel: string): Promise<PubSubMessage> {
+  return new Promise((resolve) => {
+    const undo = pubsub.subscribeExact(channel, (message) => { undo(); resolve(message) })
+  })
+}
+
+t.beforeEach(nothingUnhandled)
+
+t.test('each instance has a name of its own', async (t) => {
+  const redis = await start(t)
+  const ids = Array.from({ length: 20 }, () => open(t, { url: redis.url }).instanceId)
+  t.equal(new Set(ids).size, 20)
+  t.match(ids[0], new RegExp(`^redis-${process.pid}-\\d+-[0-9a-f]{6}$`))
+  const named = open(t, { url: redis.url, instanceId: 'web-1' })
+  const message = next(named, 'c')
+  await live(named)
+  await named.publish('c', 1)
+  t.equal((await message).from, 'web-1')
+})
+
+t.test('what is published is logged, without what it says', async (t) => {
+  const redis = await start(t)
+  const { log, lines, text } = keepLog()
+  const pubsub = open(t, { url: redis.url, log })
+  await pubsub.publish('chat:123', { text: 'hunter2' })
+  t.match(lines.find(({ msg }) => msg === 'Published message to Redis'), { level: 20, channel: 'chat:123' })
+  t.notMatch(text(), 'hunter2')
+})
+
+t.test('a channel is subscribed to once however many want it, and given up with the last', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  const admin = client(t, redis.url)
+  const undo = [1, 2, 3].map(() => pubsub.subscribeExact('c', () => {}))
+  const undoPattern = [1, 2].map(() => pubsub.subscribe('c*', () => {}))
+  await live(pubsub)
+  t.same(await admin.pubsub('CHANNELS', 'rt:{c}'), ['rt:{c}'])
+  t.equal(await admin.pubsub('NUMPAT'), 1)
+  t.equal((await admin.info('commandstats')).match(/cmdstat_subscribe:calls=(\d+)/)?.[1], '1', 'with the probe, in one command')
+  for (const stop of [...undo.slice(1), ...undoPattern.slice(1)]) stop()
+  await live(pubsub)
+  t.same(await admin.pubsub('CHANNELS', 'rt:{c}'), ['rt:{c}'])
+  undo[0]?.()
+  undo[0]?.()
+  undoPattern[0]?.()
+  await live(pubsub)
+  // The probe's own channel is given up right after it was confirmed; what is subscribed next is confirmed after that.
+  await live(pubsub)
+  t.same(await admin.pubsub('CHANNELS', 'rt:{c}'), [])
+  t.equal(await admin.pubsub('NUMPAT'), 0)
+})
+
+t.test('many channels are subscribed to in few commands', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  const admin = client(t, redis.url)
+  for (let n = 0; n < 2_000; n++) pubsub.subscribeExact(`c${n}`, () => {})
+  await live(pubsub)
+  t.equal((await admin.pubsub('CHANNELS', 'rt:{c*}') as string[]).length, 2_000)
+  const calls = Number((await admin.info('commandstats')).match(/cmdstat_subscribe:calls=(\d+)/)?.[1])
+  t.ok(calls <= 6, `${calls} SUBSCRIBE commands`)
+})
+
+t.test('a channel that is given up and wanted again at once stays live', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  pubsub.subscribeExact('c', () => {})()
+  const message = next(pubsub, 'c')
+  await live(pubsub)
+  for (let n = 0; n < 50; n++) {
+    pubsub.subscribeExact('c', () => {})()
+    await new Promise(setImmediate)
+  }
+  const again = pubsub.subscribeExact('d', () => {})
+  await live(pubsub)
+  again()
+  const d = next(pubsub, 'd')
+  await live(pubsub)
+  await pubsub.publish('c', 1)
+  await pubsub.publish('d', 2)
+  t.match(await message, { data: 1 })
+  t.match(await d, { data: 2 })
+})
+
+t.test('without Redis at the start it says so, and works once Redis is there', async (t) => {
+  const port = await freePort()
+  const { log, lines, line } = keepLog()
+  const pubsub = open(t, { url: `redis://:hunter2@127.0.0.1:${port}`, log })
+  t.match(await line('Redis is out of reach, trying again'), { level: 40, reason: 'ECONNREFUSED' })
+  t.equal(await pubsub.isHealthy(), false)
+  const message = next(pubsub, 'c')
+  const published = pubsub.publish('c', { n: 1 })
+  await t.rejects(pubsub.publish('c', 0, { ephemeral: true }), { code: 'RT_PUBLISH_REJECTED', statusCode: 503 })
+  t.match(await message, { data: 0 }, 'an ephemeral message reaches this instance all the same')
+  const redis = await RedisServer.start({ port, args: ['--requirepass', 'hunter2'] })
+  t.teardown(() => redis.stop())
+  t.same(await published, { duplicate: false }, 'what waited for Redis was published')
+  await line('Redis is back')
+  await live(pubsub)
+  t.equal(await pubsub.isHealthy(), true)
+  t.equal(lines.filter(({ msg }) => msg === 'Redis is out of reach, trying again').length, 2, 'told once for each connection, not for each try')
+})
+
+t.test('after Redis was killed and is back, subscriptions hold again', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  const seen: string[] = []
+  const went = new Promise<void>((resolve) => {
+    pubsub.follow('c', { live () { seen.push('live') }, lost () { seen.push('lost'); resolve() }, receive () { seen.push('message') } })
+  })
+  const patterns: unknown[] = []
+  pubsub.subscribe('?', ({ data }) => { patterns.push(data) })
+  await live(pubsub)
+  await redis.kill()
+  await went
+  t.equal(await pubsub.isHealthy(), false)
+  await redis.restart()
+  await live(pubsub)
+  await pubsub.publish('c', 1)
+  await live(pubsub)
+  t.same(seen, ['live', 'lost', 'live', 'message'])
+  t.same(patterns, [1])
+})
+
+t.test('what waits for Redis is published in order, before anything later', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  const other = open(t, { url: redis.url })
+  await live(pubsub)
+  await redis.kill()
+  while (await pubsub.isHealthy()) { /* until the loss is noticed */ }
+  const results = Array.from({ length: 100 }, (_, n) => pubsub.publish('c', n))
+  await redis.restart()
+  const got: unknown[] = []
+  // Subscribers of another instance need not be back in time, so the order is read from a monitor of Redis itself.
+  const monitor = await client(t, redis.url, { lazyConnect: true }).monitor().catch(() => undefined)
+  monitor?.on('monitor', (_time: string, args: string[]) => { if (args[0]?.toLowerCase() === 'publish') got.push(Number(args[2]?.split(' ').at(-1))) })
+  t.teardown(() => monitor?.disconnect())
+  await Promise.all(results)
+  await live(other)
+  t.same(got, [...got].sort((a, b) => Number(a) - Number(b)))
+})
+
+t.test('a publish that Redis does not answer is unknown, one that was never sent is rejected, both in time', async (t) => {
+  const redis = await start(t)
+  const { log, text } = keepLog()
+  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 100, log })
+  await live(pubsub)
+  await redis.freeze()
+  await t.rejects(pubsub.publish('c', 'hunter2'), { code: 'RT_PUBLISH_UNKNOWN', statusCode: 503, message: /100 ms/ })
+  pubsub.publish('c', 'ignored')
+  await redis.kill()
+  while (await pubsub.isHealthy()) { /* until the loss is noticed */ }
+  await t.rejects(pubsub.publish('c', 'hunter2'), { code: 'RT_PUBLISH_REJECTED', message: /not connected for 100 ms/ })
+  t.match(text(), 'Publishing failed')
+  t.notMatch(text(), 'hunter2')
+})
+
+t.test('a publish whose connection breaks before the reply is unknown at once', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 60_000 })
+  await live(pubsub)
+  await redis.freeze()
+  const published = pubsub.publish('c', 1)
+  await redis.kill()
+  await t.rejects(published, { code: 'RT_PUBLISH_UNKNOWN' })
+})
+
+t.test('what Redis refuses is told as rejected, with its reason and nothing secret', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  await admin.call('ACL', 'SETUSER', 'reader', 'on', '>hunter2', 'allchannels', '+@connection', '+subscribe', '+unsubscribe', '+psubscribe', '+info')
+  const { log, text } = keepLog()
+  const pubsub = open(t, { url: redis.url.replace('//', '//reader:hunter2@'), log })
+  await live(pubsub)
+  await t.rejects(pubsub.publish('c', { secret: 'hunter2' }), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
+  await admin.call('ACL', 'SETUSER', 'reader', '+publish')
+  await pubsub.publish('c', 1)
+  t.notMatch(text(), 'hunter2')
+})
+
+t.test('a command that is unknown to Redis is named without its arguments', async (t) => {
+  const redis = await start(t, ['--rename-command', 'PUBLISH', 'hidden'])
+  const { log, text } = keepLog()
+  const pubsub = open(t, { url: redis.url, log })
+  await live(pubsub)
+  const error = await pubsub.publish('c', { secret: 'hunter2' }).catch((error) => error)
+  t.match(error, { code: 'RT_PUBLISH_REJECTED', message: /unknown command/ })
+  t.notMatch(error.stack + text(), 'hunter2')
+})
+
+t.test('a refused subscription is unhealthy, is told once, and heals by itself', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  await admin.call('ACL', 'SETUSER', 'writer', 'on', '>hunter2', 'resetchannels', '+@all')
+  const { log, lines, line } = keepLog()
+  const pubsub = open(t, { url: redis.url.replace('//', '//writer:hunter2@'), log })
+  const message = next(pubsub, 'c')
+  t.match(await line('Redis refuses to subscribe, trying again'), { level: 50, reason: /NOPERM/ })
+  t.equal(await pubsub.isHealthy(), false)
+  await admin.call('ACL', 'SETUSER', 'writer', 'allchannels')
+  await live(pubsub)
+  t.equal(await pubsub.isHealthy(), true)
+  await pubsub.publish('c', 1)
+  await message
+  t.equal(lines.filter(({ msg }) => msg.startsWith('Redis refuses')).length, 1)
+})
+
+t.test('a frozen Redis that nobody asks anything of is noticed, and its thaw', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  const lost = new Promise<void>((resolve) => { pubsub.follow('c', { live () {}, lost: resolve, receive () {} }) })
+  await live(pubsub)
+  await redis.freeze()
+  await lost
+  await redis.thaw()
+  await live(pubsub)
+  t.equal(await pubsub.isHealthy(), true)
+})
+
+t.test('what is no message of ours is ignored and logged', async (t) => {
+  const redis = await start(t)
+  const { log, lines } = keepLog()
+  const pubsub = open(t, { url: redis.url, log })
+  const got: unknown[] = []
+  pubsub.subscribeExact('c', ({ data }) => { got.push(data) })
+  pubsub.subscribe('*', ({ data }) => { got.push(data) })
+  await live(pubsub)
+  const admin = client(t, redis.url)
+  const head = '1 - - - - d other 1 message '
+  const garbage = [
+    '', 'hello', '{"json":true}', Buffer.from([0xff, 0xfe, 0, 1]), `2${head.slice(1)}{}`, `${head}`, `${head}1\ndata: forged`, `${head}1\r2`,
+    '1 - - - - x other 1 message {}', '1 - - - - d o/ther 1 message {}', '1 - - - - d other 1e3 message {}', '1 - - - - d other 1 reset {}',
+    '1 - - - - d other 1 me\nssage {}', 'x '.repeat(10_000)
+  ]
+  for (const message of garbage) await admin.publish('rt:{c}', message)
+  await admin.publish('rt:{%}', `${head}1`)
+  await admin.publish('rt:{', `${head}1`)
+  await admin.publish('rt:{c}', `${head}{not json`)
+  await admin.publish('rt:{c}', `${head}{"fine":1}`)
+  await live(pubsub)
+  t.same(got, [{ fine: 1 }, { fine: 1 }])
+  t.equal(lines.filter(({ msg }) => msg.startsWith('Ignored')).length, garbage.length * 2 + 1)
+  t.notMatch(JSON.stringify(lines), 'not json')
+})
+
+t.test('an app\'s own client publishes, is duplicated to subscribe, and stays open', async (t) => {
+  const redis = await start(t)
+  for (const options of [{}, { lazyConnect: true }, { keyPrefix: 'app:' }]) {
+    const app = client(t, redis.url, options)
+    const pubsub = new RedisPubSub({ client: app })
+    const message = next(pubsub, 'c')
+    await live(pubsub)
+    await pubsub.publish('c', 1)
+    t.match(await message, { data: 1 })
+    await pubsub.close()
+    t.equal(await app.ping(), 'PONG')
+    t.equal((await app.client('LIST') as string).trim().split('\n').length, 1 + [{}, { lazyConnect: true }, { keyPrefix: 'app:' }].indexOf(options))
+    t.same([app.listenerCount('ready'), app.listenerCount('error')], [0, 1])
+  }
+})
+
+t.test('closing is quick without Redis and rejects what waits', async (t) => {
+  for (const state of ['absent', 'frozen', 'killed']) {
+    const redis = await start(t)
+    if (state === 'absent') await redis.kill()
+    const pubsub = new RedisPubSub({ url: redis.url })
+    if (state !== 'absent') await live(pubsub)
+    if (state === 'frozen') await redis.freeze()
+    if (state === 'killed') await redis.kill()
+    const published = pubsub.publish('c', 1)
+    const started = performance.now()
+    await pubsub.close()
+    t.ok(performance.now() - started < 3_000, state)
+    await t.rejects(published, { code: /RT_CLOSED|RT_PUBLISH_UNKNOWN/ })
+    await t.rejects(pubsub.publish('c', 1), { code: 'RT_CLOSED' })
+  }
+})
+
+t.test('a client of the app\'s that has ended can\'t publish, and says so', async (t) => {
+  const redis = await start(t)
+  const app = client(t, redis.url)
+  const pubsub = open(t, { client: app, publishTimeoutMs: 50 })
+  await live(pubsub)
+  app.disconnect()
+  await once(app, 'end')
+  await t.rejects(pubsub.publish('c', 1), { code: 'RT_PUBLISH_REJECTED' })
+  t.equal(await pubsub.isHealthy(), false)
+})

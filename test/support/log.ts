@@ -1,0 +1,25 @@
+import { pino } from 'pino'
+import type { Logger } from '../../lib/index.ts'
+
+export type LogLine = Record<string, unknown> & { level: number, msg: string }
+
+/** A pino logger that keeps its lines, and tells when one with a message has come. */
+export function keepLog (level = 'debug'): { log: Logger, lines: LogLine[], text: () => string, line: (msg: string) => Promise<LogLine> } {
+  const lines: LogLine[] = []
+  const waiting = new Set<() => void>()
+  const write = (text: string): void => {
+    lines.push(JSON.parse(text))
+    for (const check of waiting) check()
+  }
+  const line = (msg: string): Promise<LogLine> => new Promise((resolve) => {
+    const check = (): void => {
+      const found = lines.find((line) => line.msg === msg)
+      if (found === undefined) return
+      waiting.delete(check)
+      resolve(found)
+    }
+    waiting.add(check)
+    check()
+  })
+  return { log: pino({ level }, { write }), lines, text: () => JSON.stringify(lines), line }
+}

@@ -1,0 +1,154 @@
+import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import type { Readable } from 'node:stream'
+import { freePort } from './free-port.ts'
+
+export interface RedisServerOptions {
+  /** @default a free one */
+  port?: number
+  /** More arguments for `redis-server`. They win over those given here. */
+  args?: string[]
+}
+
+type Child = ChildProcessByStdio<null, Readable, null>
+
+class PortTakenError extends Error {}
+
+/** A Redis of the test's own, which keeps nothing and never outlives the test's process. */
+export class RedisServer {
+  readonly port: number
+  readonly url: string
+  readonly #args: string[]
+  readonly #dir: string
+  #child: Child | undefined
+
+  private constructor (port: number, args: string[], dir: string) {
+    this.port = port
+    this.url = `redis://127.0.0.1:${port}`
+    this.#args = args
+    this.#dir = dir
+  }
+
+  /** Resolves once it accepts connections. */
+  static async start ({ port, args = [] }: RedisServerOptions = {}): Promise<RedisServer> {
+    for (;;) {
+      const dir = await mkdtemp(join(tmpdir(), 'redis-server-'))
+      const server = new RedisServer(port ?? await freePort(), args, dir)
+      try {
+        await server.#launch()
+        return server
+      } catch (error) {
+        await server.stop()
+        // A test that runs in parallel was given the same port and was quicker.
+        if (port === undefined && error instanceof PortTakenError) continue
+        throw error
+      }
+    }
+  }
+
+  /** Stops it in its tracks: connections stay open and nothing is answered. Resolves when it stands still, where that can be known. */
+  async freeze (): Promise<void> {
+    const pid = this.#running.pid as number
+    process.kill(pid, 'SIGSTOP')
+    while (await isRunning(pid)) { /* the signal is on its way */ }
+  }
+
+  /** Lets it go on after `freeze`. */
+  async thaw (): Promise<void> {
+    this.#running.kill('SIGCONT')
+  }
+
+  /** Ends it at once, as a crash would, also when frozen. */
+  async kill (): Promise<void> {
+    const child = this.#child
+    if (child === undefined) return
+    const exited = once(child, 'exit')
+    child.ref()
+    child.kill('SIGKILL')
+    await exited
+  }
+
+  /** Starts it again on the same port, empty. */
+  async restart (): Promise<void> {
+    await this.kill()
+    await this.#launch()
+  }
+
+  /** Ends it for good. Safe to call twice. */
+  async stop (): Promise<void> {
+    await this.kill()
+    await rm(this.#dir, { recursive: true, force: true })
+  }
+
+  get #running (): Child {
+    if (this.#child === undefined) throw new Error('This Redis does not run. Call restart() first.')
+    return this.#child
+  }
+
+  async #launch (): Promise<void> {
+    const own = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--dir', this.#dir]
+    const child = spawn(findServer(), [...own, ...this.#args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    this.#child = child
+    const dismiss = watch(child, this.#dir)
+    const gone = (): void => {
+      this.#child = undefined
+      dismiss()
+    }
+    child.once('exit', gone).once('error', gone)
+    await accepting(child)
+    // A test that forgets to stop it can end all the same; the watchdog clears up.
+    child.unref()
+    const stdout = child.stdout as Socket // Node makes every pipe of a child one.
+    stdout.unref()
+  }
+}
+
+/** Resolves when it says that it accepts connections. Goes on reading then, since a full pipe would block it. */
+function accepting (child: Child): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let output = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+      if (output.includes('Ready to accept connections')) resolve()
+    })
+    child.once('error', reject)
+    // Not at `exit`, when its last words may still be in the pipe.
+    child.once('close', () => {
+      const message = `redis-server exited before it accepted connections:\n${output}`
+      reject(output.includes('Address already in use') ? new PortTakenError(message) : new Error(message))
+    })
+  })
+}
+
+/**
+ * Kills the server when this process is gone, however it went: its end of the pipe closes even where no handler of ours could run.
+ * In a group of its own, so that a Ctrl-C leaves it alive to do so. Returns what ends it.
+ */
+function watch (child: Child, dir: string): () => void {
+  const script = 'read -r _; kill -9 "$1"; rm -rf "$2"'
+  const watchdog = spawn('sh', ['-c', script, 'sh', `${child.pid}`, dir], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+  watchdog.unref()
+  const stdin = watchdog.stdin as Socket // Node makes every pipe of a child one.
+  stdin.unref()
+  return () => { watchdog.kill('SIGKILL') }
+}
+
+function findServer (): string {
+  const paths = (process.env.PATH ?? '').split(delimiter)
+  const found = ['redis-server', 'valkey-server'].find((name) => paths.some((path) => existsSync(join(path, name))))
+  if (found === undefined) throw new Error('There is no redis-server here. Run: node test/support/ensure-redis.js')
+  return found
+}
+
+/** Whether a process still runs after a SIGSTOP. Only Linux tells; elsewhere the signal is taken to work at once. */
+async function isRunning (pid: number): Promise<boolean> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
+  // Its state is the letter behind the name in parentheses, which may hold anything itself.
+  const state = stat.charAt(stat.lastIndexOf(')') + 2)
+  return stat !== '' && state !== 'T'
+}
