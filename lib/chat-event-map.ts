@@ -44,4 +44,4 @@ export interface ChatEventInfo {
   from: string
 }
 
-export type ChatEventHandler = (event: ChatEvent, info: ChatEventInfo) => void | Promise<void>
+export type ChatEventHandler = (event: ChatEvent, info: ChatEventInfo) => unknown

@@ -100,7 +100,9 @@ export const timing = {
   redisRetryMin: 50,
   redisRetryMax: 1_000,
   /** How long closing waits for publishes that are under way. */
-  redisQuit: 500
+  redisQuit: 500,
+  /** How long a connection may then take to end before it is cut. */
+  redisDisconnect: 100
 } as const
 
 const INT32 = 2 ** 31 - 1

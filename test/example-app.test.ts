@@ -1,4 +1,6 @@
 import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { EventStream, type StreamEvent } from './support/event-stream.ts'
 import { ExampleApp } from './support/example-app.ts'
 import { RedisServer } from './support/redis-server.ts'
@@ -116,6 +118,15 @@ t.test('it ends by itself on SIGTERM and SIGINT while streams are open', async (
   }
 })
 
+t.test('a connection that was opened ahead of time does not keep it', async (t) => {
+  const app = await ExampleApp.start(t)
+  const connection = connect(app.port, '127.0.0.1')
+  await once(connection, 'connect')
+  const closed = once(connection, 'close')
+  t.equal(await app.stop(), 0)
+  await closed
+})
+
 t.test('two instances share a Redis', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
@@ -145,6 +156,7 @@ t.test('two instances share a Redis', async (t) => {
     const { status, body: { id } } = await say(two, 'general', '2 + 2')
     t.equal(status, 202)
     for (const stream of [atOne, atTwo]) {
+      t.match(await stream.next(), { event: 'reset', data: { certain: false } }, 'who listens is told that something may be missing')
       const events = await stream.take(4)
       t.match(events[0], { data: { message: { id } } }, 'no other message came before')
       t.equal(textOf(events[2] as StreamEvent), '= 4')

@@ -26,7 +26,7 @@ export function broaden (pattern: string, encodeLiteral: (literal: string) => st
   let literal: number[] = []
   // A run holds whole characters only: no byte of a longer one is special in a glob, so they are never parted.
   const flush = (): void => {
-    if (literal.length > 0) broad += encodeLiteral(Buffer.from(literal).toString())
+    broad += encodeLiteral(Buffer.from(literal).toString())
     literal = []
   }
   for (const step of parse(pattern)) {

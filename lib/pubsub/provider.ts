@@ -12,7 +12,7 @@ export interface PubSubMessage<T = unknown> {
   from: string
 }
 
-export type PubSubHandler<T = unknown> = (message: PubSubMessage<T>) => void | Promise<void>
+export type PubSubHandler<T = unknown> = (message: PubSubMessage<T>) => unknown
 
 export interface PublishOptions {
   /**

@@ -18,6 +18,8 @@ const behaviour = {
   lazyConnect: false,
   socketTimeout: timing.redisSilence,
   connectTimeout: timing.redisSilence,
+  // ioredis waits so long for a socket to end, even for one that has: the process would not exit before.
+  disconnectTimeout: timing.redisDisconnect,
   retryStrategy: (times: number): number => {
     const longest = Math.min(timing.redisRetryMin * 2 ** Math.min(times, 10), timing.redisRetryMax)
     return longest / 2 + Math.random() * longest / 2

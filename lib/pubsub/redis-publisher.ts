@@ -30,6 +30,7 @@ export class RedisPublisher {
   readonly #waiting = new Set<Waiting>()
   readonly #onReady = (): void => this.#flush()
   readonly #unwatch: () => void
+  #closed = false
 
   constructor (client: Redis | Cluster, { owned, timeoutMs, log }: RedisPublisherOptions) {
     this.#client = client
@@ -40,16 +41,20 @@ export class RedisPublisher {
   }
 
   /** Publishes, waiting for a connection if need be. Rejects with `RT_PUBLISH_REJECTED`, `RT_PUBLISH_UNKNOWN` or `RT_CLOSED`. */
-  publish (redisChannel: string, message: Buffer): Promise<void> {
+  async publish (redisChannel: string, message: Buffer): Promise<void> {
+    const deadline = performance.now() + this.#timeoutMs
     // Also when just connected: what waits goes first.
-    const direct = this.#isReady() && this.#waiting.size === 0
-    return direct ? this.#send(redisChannel, message, this.#timeoutMs) : this.#sendWhenReady(redisChannel, message)
+    if (this.#isReady() && this.#waiting.size === 0) {
+      const sent = await this.#send(redisChannel, message, deadline)
+      if (sent) return
+    }
+    await this.#sendWhenReady(redisChannel, message, deadline)
   }
 
   /** Publishes if there is a connection now, else rejects with `RT_PUBLISH_REJECTED` at once. */
   async publishNow (redisChannel: string, message: Buffer): Promise<void> {
-    if (!this.#isReady()) throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis is not connected')
-    await this.#send(redisChannel, message, this.#timeoutMs)
+    const sent = this.#isReady() && await this.#send(redisChannel, message, performance.now() + this.#timeoutMs)
+    if (!sent) throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis is not connected')
   }
 
   /** Rejects where Redis doesn't answer. */
@@ -61,6 +66,7 @@ export class RedisPublisher {
 
   /** Rejects what waits, then closes the connection if it is ours. */
   async close (): Promise<void> {
+    this.#closed = true
     for (const { timer, reject } of this.#waiting) {
       clearTimeout(timer)
       reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
@@ -75,14 +81,17 @@ export class RedisPublisher {
     return this.#client.status === 'ready'
   }
 
-  #sendWhenReady (redisChannel: string, message: Buffer): Promise<void> {
-    const deadline = performance.now() + this.#timeoutMs
+  #sendWhenReady (redisChannel: string, message: Buffer, deadline: number): Promise<void> {
+    if (this.#closed) return Promise.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
+    const late = (): RealtimeError => new RealtimeError('RT_PUBLISH_REJECTED', `Redis was not connected for ${this.#timeoutMs} ms`)
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(waiting)
-        reject(new RealtimeError('RT_PUBLISH_REJECTED', `Redis was not connected for ${this.#timeoutMs} ms`))
-      }, this.#timeoutMs)
-      const send = (): void => resolve(this.#send(redisChannel, message, deadline - performance.now()))
+        reject(late())
+      }, deadline - performance.now())
+      const send = (): void => {
+        this.#send(redisChannel, message, deadline).then((sent) => { if (sent) resolve(); else reject(late()) }, reject)
+      }
       const waiting = { send, reject, timer }
       this.#waiting.add(waiting)
     })
@@ -96,18 +105,16 @@ export class RedisPublisher {
     this.#waiting.clear()
   }
 
-  async #send (redisChannel: string, message: Buffer, timeoutMs: number): Promise<void> {
+  /** Sends now. Resolves with whether it was sent at all: the connection may be closing. */
+  async #send (redisChannel: string, message: Buffer, deadline: number): Promise<boolean> {
     try {
-      await within(this.#client.publish(redisChannel, message), timeoutMs)
+      await within(this.#client.publish(redisChannel, message), deadline - performance.now())
+      return true
     } catch (error) {
-      throw wasRefused(error)
-        ? new RealtimeError('RT_PUBLISH_REJECTED', `Redis said ${describeRedisError(error)}`)
-        : new RealtimeError('RT_PUBLISH_UNKNOWN', `the reply of Redis was lost or took more than ${this.#timeoutMs} ms`)
+      if ((error as Error).message.startsWith('Stream isn\'t writeable')) return false
+      // An answer of Redis itself: it did not publish.
+      if ((error as Error).name === 'ReplyError') throw new RealtimeError('RT_PUBLISH_REJECTED', `Redis said ${describeRedisError(error)}`)
+      throw new RealtimeError('RT_PUBLISH_UNKNOWN', `the reply of Redis was lost or took more than ${this.#timeoutMs} ms`)
     }
   }
-}
-
-/** Whether Redis itself answered with an error, or the message never left: then nothing was published. */
-function wasRefused (error: unknown): boolean {
-  return error instanceof Error && (error.name === 'ReplyError' || error.message.startsWith('Stream isn\'t writeable'))
 }

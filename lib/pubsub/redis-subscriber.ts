@@ -41,6 +41,7 @@ export class RedisSubscriber {
   readonly #ping: NodeJS.Timeout
   /** Counts connections, so that a confirmation on one that is gone is not taken for one of now. */
   #generation = 0
+  #connected = false
   #soon: NodeJS.Immediate | undefined
   #later: NodeJS.Timeout | undefined
   #syncing = false
@@ -68,7 +69,7 @@ export class RedisSubscriber {
     watchConnection(client, 'subscriber', log)
     client.on('messageBuffer', (channel: Buffer, message: Buffer) => events.message(channel.toString(), message))
     client.on('pmessageBuffer', (pattern: string, channel: Buffer, message: Buffer) => events.patternMessage(pattern, channel.toString(), message))
-    client.on('ready', () => this.#syncSoon())
+    client.on('ready', () => this.#connect())
     client.on('close', () => this.#lose())
     // A frozen Redis leaves an idle connection open: only an answer that fails to come tells.
     this.#ping = setInterval(() => { if (client.status === 'ready') client.ping().catch(() => {}) }, timing.redisPing)
@@ -125,7 +126,15 @@ export class RedisSubscriber {
     if (!this.#closed) this.#soon ??= setImmediate(() => { this.#soon = undefined; this.#sync() })
   }
 
+  #connect (): void {
+    this.#connected = true
+    this.#syncSoon()
+  }
+
   #lose (): void {
+    // Each failed attempt to reconnect closes a connection, too.
+    if (!this.#connected) return
+    this.#connected = false
     this.#generation++
     for (const names of [this.#patterns, this.#channels]) {
       names.held.clear()

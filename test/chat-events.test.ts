@@ -1,0 +1,197 @@
+import t, { type Test } from 'tap'
+import { ChatEvents, LocalPubSub, RedisPubSub, type ChatEvent, type ChatEventInput, type PubSubProvider } from '../lib/index.ts'
+import { live } from './support/live.ts'
+import { keepLog } from './support/log.ts'
+import { RedisServer } from './support/redis-server.ts'
+import { nothingUnhandled } from './support/unhandled.ts'
+
+declare module '../lib/chat-event-map.ts' {
+  interface ChatEventMap {
+    typing: { user: string }
+  }
+}
+
+t.beforeEach(nothingUnhandled)
+
+function local (t: Test, { log } = keepLog()): { pubsub: LocalPubSub, chatEvents: ChatEvents } {
+  const pubsub = new LocalPubSub({ log })
+  t.teardown(() => pubsub.close())
+  return { pubsub, chatEvents: new ChatEvents(pubsub, { log, retryMs: 0 }) }
+}
+
+/** The next event of a chat. */
+function next (chatEvents: ChatEvents, chatId: string): Promise<ChatEvent> {
+  return new Promise((resolve) => {
+    const undo = chatEvents.onChatEvent(chatId, (event) => { undo(); resolve(event) })
+  })
+}
+
+t.test('handlers get what was emitted, with its type and chat, and where it comes from', async (t) => {
+  const { pubsub, chatEvents } = local(t)
+  const got: unknown[] = []
+  chatEvents.onChatEvent('c', (event, info) => { got.push([event, info.from, typeof info.timestamp]) })
+  await chatEvents.emitChatMessage('c', { text: 'Hello', role: 'user' })
+  await chatEvents.emitBotAction('c', { actionType: 'thinking' })
+  await chatEvents.publish('c', { type: 'typing', user: 'ann' }, { ephemeral: true })
+  await chatEvents.emitChatMessage('other', { text: 'elsewhere' })
+  t.strictSame(got, [
+    [{ type: 'message', message: { text: 'Hello', role: 'user' }, chatId: 'c' }, pubsub.instanceId, 'number'],
+    [{ type: 'bot_action', action: { actionType: 'thinking' }, chatId: 'c' }, pubsub.instanceId, 'number'],
+    [{ type: 'typing', user: 'ann', chatId: 'c' }, pubsub.instanceId, 'number']
+  ])
+})
+
+t.test('a pattern subscription of the provider sees what was emitted', async (t) => {
+  const { pubsub, chatEvents } = local(t)
+  const got: unknown[] = []
+  pubsub.subscribe('chat:*', ({ channel, data }) => { got.push([channel, data]) })
+  await chatEvents.emitChatMessage('123', { text: 'Hello' })
+  t.same(got, [['chat:123', { type: 'message', chatId: '123', message: { text: 'Hello' } }]])
+})
+
+t.test('what is published to a chat\'s channel by hand reaches its handlers', async (t) => {
+  const { pubsub, chatEvents } = local(t)
+  const event = next(chatEvents, '123')
+  await pubsub.publish('chat:123', { type: 'message', text: 'Hello' })
+  t.match(await event, { type: 'message', text: 'Hello' })
+})
+
+t.test('a handler is called once however often it was added, and no more once it is taken off', async (t) => {
+  const { chatEvents } = local(t)
+  let calls = 0
+  const handler = (): void => { calls++ }
+  const undo = chatEvents.onChatEvent('c', handler)
+  chatEvents.onChatEvent('c', handler)
+  await chatEvents.emitChatMessage('c', {})
+  t.equal(calls, 1)
+  undo()
+  undo()
+  await chatEvents.emitChatMessage('c', {})
+  t.equal(calls, 1)
+  chatEvents.on('c', handler)
+  await chatEvents.emitChatMessage('c', {})
+  t.equal(calls, 2)
+  chatEvents.off('c', handler)
+  chatEvents.offChatEvent('c', handler)
+  chatEvents.offChatEvent('never', handler)
+  await chatEvents.emitChatMessage('c', {})
+  t.equal(calls, 2)
+  t.match(chatEvents.stats(), { localChats: 0, remoteSubscriptions: 0, pubsubProvider: 'local' })
+})
+
+t.test('handlers that throw or reject are logged and stop no other', async (t) => {
+  const kept = keepLog()
+  const { chatEvents } = local(t, kept)
+  chatEvents.onChatEvent('c', () => { throw new Error('thrown') })
+  chatEvents.onChatEvent('c', async () => { throw new Error('rejected') })
+  const event = next(chatEvents, 'c')
+  await chatEvents.emitChatMessage('c', { n: 1 })
+  t.match(await event, { message: { n: 1 } })
+  await new Promise(setImmediate)
+  t.same(kept.lines.map(({ msg, err }) => [msg, (err as Error).message]), [
+    ['A handler of chat events failed', 'thrown'], ['A handler of chat events failed', 'rejected']
+  ])
+})
+
+t.test('the emitter tells this instance at once and says whether anyone listened', async (t) => {
+  const { pubsub, chatEvents } = local(t)
+  const got: unknown[] = []
+  pubsub.subscribe('*', ({ data }) => { got.push(data) })
+  t.equal(chatEvents.emit('c', { type: 'message', message: { n: 0 } }), false)
+  chatEvents.on('c', (event) => { got.push(event) })
+  t.equal(chatEvents.emit('c', { type: 'message', message: { n: 1 } }), true)
+  t.same(got, [{ type: 'message', chatId: 'c', message: { n: 1 } }], 'and nothing was published')
+  t.throws(() => chatEvents.emit('', { type: 'message', message: {} }), { code: 'RT_CHAT_ID_INVALID' })
+  t.throws(() => chatEvents.emit('c', { type: 'reset' } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' })
+  t.throws(() => chatEvents.emit('c', { type: 'message', message: { n: 1n } }), { code: 'RT_PAYLOAD_INVALID' })
+})
+
+t.test('wrong input is refused by name, and ignoring the refusal harms nobody', async (t) => {
+  const kept = keepLog()
+  const { chatEvents } = local(t, kept)
+  const types = ['ready', 'reset', '', 'a b', 'a\nb', 'x'.repeat(65), undefined, 5, null]
+  for (const type of types) await t.rejects(chatEvents.publish('c', { type } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' }, String(type))
+  await t.rejects(chatEvents.publish('c', null as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID', message: /got undefined/ })
+  for (const message of [undefined, null, 'text', 5]) await t.rejects(chatEvents.emitChatMessage('c', message as unknown as object), { code: 'RT_PAYLOAD_INVALID' })
+  await t.rejects(chatEvents.emitBotAction('c', undefined as unknown as object), { code: 'RT_PAYLOAD_INVALID', message: /`action` must be an object/ })
+  await t.rejects(chatEvents.emitChatMessage('c', { secret: 'hunter2'.repeat(10_000) }), { code: 'RT_PAYLOAD_TOO_LARGE', statusCode: 413 })
+  for (const chatId of ['', '\ud800', 'é'.repeat(513), undefined, 5, {}]) {
+    await t.rejects(chatEvents.emitChatMessage(chatId as string, {}), { code: 'RT_CHAT_ID_INVALID', statusCode: 400 })
+    t.throws(() => chatEvents.onChatEvent(chatId as string, () => {}), { code: 'RT_CHAT_ID_INVALID' })
+  }
+  t.throws(() => chatEvents.onChatEvent('c', undefined as never), { code: 'RT_HANDLER_INVALID' })
+  const before = kept.lines.length
+  chatEvents.emitChatMessage('', {})
+  chatEvents.emitChatMessage('c', { secret: 'hunter2'.repeat(10_000) })
+  await new Promise(setImmediate)
+  t.same(kept.lines.slice(before).map(({ msg, code }) => [msg, code]), [['Publishing failed', 'RT_CHAT_ID_INVALID'], ['Publishing failed', 'RT_PAYLOAD_TOO_LARGE']], 'each is logged once')
+  t.notMatch(kept.text(), 'hunter2')
+  t.equal(chatEvents.stats().localChats, 0)
+})
+
+t.test('cleaning up forgets all handlers', async (t) => {
+  const { chatEvents } = local(t)
+  for (const chat of ['a', 'b']) chatEvents.onChatEvent(chat, () => t.fail('called'))
+  chatEvents.cleanupChatSubscriptions()
+  await chatEvents.emitChatMessage('a', {})
+  t.match(chatEvents.stats(), { localChats: 0 })
+  const event = next(chatEvents, 'a')
+  await chatEvents.emitChatMessage('a', { n: 1 })
+  t.match(await event, { message: { n: 1 } }, 'and new ones can come')
+})
+
+t.test('a provider with no more than the interface works', async (t) => {
+  const { log, lines } = keepLog()
+  const inner = new LocalPubSub()
+  t.teardown(() => inner.close())
+  const own: PubSubProvider = {
+    name: 'own',
+    publish: (channel, data, options) => inner.publish(channel, data, options),
+    subscribe: (pattern, handler) => inner.subscribe(pattern, handler),
+    subscribeExact: (channel, handler) => inner.subscribeExact(channel, handler),
+    isHealthy: () => inner.isHealthy(),
+    close: () => inner.close()
+  }
+  const chatEvents = new ChatEvents(own, { log, retryMs: 0 })
+  const event = next(chatEvents, 'c')
+  await chatEvents.emitChatMessage('c', { n: 1 })
+  t.match(await event, { type: 'message', chatId: 'c', message: { n: 1 } })
+  chatEvents.onChatEvent('c', () => {})()
+  await new Promise(setImmediate)
+  t.match(chatEvents.stats(), { localChats: 0, pubsubProvider: 'own' })
+  own.publish = () => { throw new Error('hunter2') }
+  await t.rejects(chatEvents.emitChatMessage('c', {}), { message: 'hunter2' })
+  t.match(lines.at(-1), { msg: 'Publishing failed', chatId: 'c', code: 'Error' })
+  own.publish = () => Promise.reject(Object.assign(new Error(), { code: 'E_OWN' }))
+  await t.rejects(chatEvents.emitChatMessage('c', {}), { code: 'E_OWN' })
+  t.match(lines.at(-1), { msg: 'Publishing failed', code: 'E_OWN' })
+})
+
+t.test('events cross instances over Redis, are logged there, and a direct emit stays', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const open = (): { pubsub: RedisPubSub, chatEvents: ChatEvents, lines: Record<string, unknown>[] } => {
+    const { log, lines } = keepLog()
+    const pubsub = new RedisPubSub({ url: redis.url, log })
+    t.teardown(() => pubsub.close())
+    return { pubsub, chatEvents: new ChatEvents(pubsub, { log, retryMs: 0 }), lines }
+  }
+  const [one, two] = [open(), open()]
+  const got: Record<string, unknown[]> = { one: [], two: [] }
+  one.chatEvents.onChatEvent('123', (event) => { got.one?.push(event.type === 'message' && event.message) })
+  const last = new Promise<void>((resolve) => {
+    two.chatEvents.onChatEvent('123', (event) => {
+      got.two?.push(event.type === 'message' && event.message)
+      if (got.two?.length === 3) resolve()
+    })
+  })
+  await Promise.all([live(one.pubsub), live(two.pubsub)])
+  one.chatEvents.emit('123', { type: 'message', message: { direct: true } })
+  for (const n of [1, 2, 3]) one.chatEvents.emitChatMessage('123', { n })
+  await last
+  await live(one.pubsub)
+  t.same(got, { one: [{ direct: true }, { n: 1 }, { n: 2 }, { n: 3 }], two: [{ n: 1 }, { n: 2 }, { n: 3 }] })
+  t.same(two.lines.filter(({ msg }) => msg === 'Forwarded remote chat event').map(({ level, chatId, from }) => ({ level, chatId, from })),
+    Array(3).fill({ level: 20, chatId: '123', from: one.pubsub.instanceId }))
+  t.equal(one.lines.filter(({ msg }) => msg === 'Forwarded remote chat event').length, 0)
+})

@@ -1,0 +1,47 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import type { Test } from 'tap'
+
+/** An instance that runs as a process of its own. It ends with the test at the latest. */
+export class InstanceProcess {
+  readonly url: string
+  readonly child: ChildProcess
+  readonly exited: Promise<number | null>
+
+  private constructor (child: ChildProcess, port: number) {
+    this.child = child
+    this.url = `http://127.0.0.1:${port}`
+    this.exited = child.exitCode === null ? once(child, 'exit').then(([code]) => code) : Promise.resolve(child.exitCode)
+  }
+
+  static async start (t: Test, env: NodeJS.ProcessEnv = {}): Promise<InstanceProcess> {
+    // With the arguments of this process, which let it run TypeScript and count its coverage.
+    const child = fork(new URL('./instance.ts', import.meta.url), { execArgv: process.execArgv, env: { ...process.env, ...env }, silent: false })
+    const killWithParent = (): void => { child.kill('SIGKILL') }
+    process.once('exit', killWithParent)
+    child.once('exit', () => process.off('exit', killWithParent))
+    const [port] = await once(child, 'message') as [number]
+    const instance = new InstanceProcess(child, port)
+    t.teardown(() => instance.kill())
+    return instance
+  }
+
+  /** Asks it to close. Resolves with its exit code and how many milliseconds it took. */
+  async stop (): Promise<{ code: number | null, ms: number }> {
+    const started = performance.now()
+    this.child.kill('SIGTERM')
+    return { code: await this.exited, ms: performance.now() - started }
+  }
+
+  async kill (): Promise<void> {
+    this.child.kill('SIGCONT')
+    this.child.kill('SIGKILL')
+    await this.exited
+  }
+
+  async post (chatId: string, message: object): Promise<Response> {
+    return await fetch(`${this.url}/api/chats/${chatId}/messages`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(message)
+    })
+  }
+}
