@@ -24,6 +24,8 @@ interface Names {
   readonly held: Set<string>
   /** Those of which wanted and held may differ, so that no change costs a walk over all. */
   readonly dirty: Set<string>
+  /** What Redis has refused. It is asked again now and then: rights can be given later. */
+  readonly refused: Set<string>
   subscribe (names: string[]): Promise<unknown>
   unsubscribe (names: string[]): Promise<unknown>
 }
@@ -45,7 +47,6 @@ export class RedisSubscriber {
   #soon: NodeJS.Immediate | undefined
   #later: NodeJS.Timeout | undefined
   #syncing = false
-  #refused = false
   #closed = false
 
   constructor (client: Redis | Cluster, events: SubscriberEvents, log: Logger) {
@@ -56,6 +57,7 @@ export class RedisSubscriber {
       wanted: new Map(),
       held: new Set(),
       dirty: new Set(),
+      refused: new Set(),
       subscribe: (names) => client.psubscribe(...names),
       unsubscribe: (names) => client.punsubscribe(...names)
     }
@@ -63,6 +65,7 @@ export class RedisSubscriber {
       wanted: new Map(),
       held: new Set(),
       dirty: new Set(),
+      refused: new Set(),
       subscribe: (names) => client.subscribe(...names),
       unsubscribe: (names) => client.unsubscribe(...names)
     }
@@ -94,7 +97,7 @@ export class RedisSubscriber {
   /** Whether Redis has refused no subscription. Rejects where it doesn't answer. */
   async isHealthy (): Promise<boolean> {
     await this.#client.ping()
-    return !this.#refused
+    return this.#patterns.refused.size + this.#channels.refused.size === 0
   }
 
   async close (): Promise<void> {
@@ -138,6 +141,7 @@ export class RedisSubscriber {
     this.#generation++
     for (const names of [this.#patterns, this.#channels]) {
       names.held.clear()
+      names.refused.clear()
       for (const name of names.wanted.keys()) names.dirty.add(name)
     }
     this.#events.lost()
@@ -147,17 +151,11 @@ export class RedisSubscriber {
     // The one that runs also does what was asked for meanwhile.
     if (this.#syncing) return
     this.#syncing = true
-    try {
-      while (this.#client.status === 'ready' && !this.#closed) {
-        // Patterns first: whoever is told that a channel is live can rely on the patterns asked for before it.
-        if (!await this.#step(this.#patterns) && !await this.#step(this.#channels)) break
-        this.#refused = false
-      }
-    } catch (error) {
-      this.#failed(error)
-    } finally {
-      this.#syncing = false
+    while (this.#client.status === 'ready' && !this.#closed) {
+      // Patterns first: whoever is told that a channel is live can rely on the patterns asked for before it.
+      if (!await this.#step(this.#patterns) && !await this.#step(this.#channels)) break
     }
+    this.#syncing = false
   }
 
   /** Brings one batch of names to what is wanted. Says whether there was any. */
@@ -167,31 +165,43 @@ export class RedisSubscriber {
     const surplus = batch.filter((name) => !names.wanted.has(name) && names.held.has(name))
     // Not held from now on, even before Redis confirms: whoever wants it again has to ask again.
     for (const name of surplus) names.held.delete(name)
-    if (surplus.length > 0) await names.unsubscribe(surplus)
+    // If that fails, the connection is gone, and with it the subscription.
+    if (surplus.length > 0) await names.unsubscribe(surplus).catch(() => {})
     if (missing.length > 0) await this.#subscribe(names, missing)
     return batch.length > 0
   }
 
   async #subscribe (names: Names, missing: string[]): Promise<void> {
     const generation = this.#generation
-    try {
-      await names.subscribe(missing)
-    } catch (error) {
-      for (const name of missing) names.dirty.add(name)
-      throw error
+    const error = await names.subscribe(missing).then(() => undefined, (error: unknown) => error)
+    // The connection is gone: with the next one, all that is wanted is asked for again.
+    if (generation !== this.#generation || this.#client.status !== 'ready') return
+    if (error !== undefined) return this.#refuse(names, missing, error)
+    for (const name of missing) {
+      names.refused.delete(name)
+      names.held.add(name)
+      if (names === this.#channels) this.#events.live(name)
     }
-    if (generation !== this.#generation) return
-    for (const name of missing) names.held.add(name)
-    if (names === this.#channels) missing.forEach((name) => this.#events.live(name))
   }
 
-  #failed (error: unknown): void {
-    // With the connection gone, its next `ready` starts anew. Otherwise Redis refuses: it may not for ever.
-    if (this.#client.status !== 'ready' || this.#closed) return
-    if (!this.#refused) this.#log.error({ reason: describeRedisError(error) }, 'Redis refuses to subscribe, trying again')
-    this.#refused = true
-    this.#later = setTimeout(() => this.#syncSoon(), timing.redisRetryMax)
-    this.#later.unref()
+  #refuse (names: Names, missing: string[], error: unknown): void {
+    const news = missing.some((name) => !names.refused.has(name))
+    if (news) this.#log.error({ reason: describeRedisError(error) }, 'Redis refuses to subscribe, trying again')
+    for (const name of missing) names.refused.add(name)
+    this.#later ??= setTimeout(() => {
+      this.#later = undefined
+      this.#retryRefused()
+    }, timing.redisRetryMax).unref()
+  }
+
+  #retryRefused (): void {
+    for (const names of [this.#patterns, this.#channels]) {
+      for (const name of names.refused) {
+        if (names.wanted.has(name)) names.dirty.add(name)
+        else names.refused.delete(name)
+      }
+    }
+    this.#syncSoon()
   }
 }
 

@@ -1,0 +1,27 @@
+// Starts the example app as the README says, opens its page and a stream, and stops it.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+
+const probe = createServer().listen(0, '127.0.0.1')
+await once(probe, 'listening')
+const { port } = probe.address()
+await new Promise((resolve) => probe.close(resolve))
+
+const app = spawn('npm', ['start'], { env: { ...process.env, PORT: String(port), REDIS_URL: undefined }, stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+process.once('exit', () => { try { process.kill(-app.pid, 'SIGKILL') } catch { /* it has ended */ } })
+const url = `http://127.0.0.1:${port}`
+let output = ''
+for await (const chunk of app.stdout) {
+  process.stdout.write(chunk)
+  output += chunk
+  if (output.includes(url)) break
+}
+const page = await fetch(url)
+const stream = await fetch(`${url}/api/chats/general/events`)
+const { value } = await stream.body.getReader().read()
+const health = await (await fetch(`${url}/api/health/pubsub`)).json()
+if (page.status !== 200 || !new TextDecoder().decode(value).includes('event: ready') || health.status !== 'ok') throw new Error('The example app does not work')
+process.kill(-app.pid, 'SIGTERM')
+await once(app, 'exit')
+console.log('the page, a stream and the health route answer, and it stops')

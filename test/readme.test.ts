@@ -1,0 +1,138 @@
+import t, { type Test } from 'tap'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { promisify } from 'node:util'
+import vm from 'node:vm'
+import { EventSource } from 'eventsource'
+import { Redis } from 'ioredis'
+import { RedisPubSub } from '../lib/index.ts'
+import { defaults } from '../lib/options.ts'
+import { EventStream } from './support/event-stream.ts'
+import { freePort } from './support/free-port.ts'
+import { live } from './support/live.ts'
+import { RedisServer } from './support/redis-server.ts'
+
+const root = new URL('..', import.meta.url)
+const readme = await readFile(new URL('README.md', root), 'utf8')
+
+/** The code of the README below a heading. */
+function snippets (heading: string): string[] {
+  const section = readme.split(/^#+ /m).find((part) => part.startsWith(heading)) ?? ''
+  return [...section.matchAll(/^```(?:js|ts)\n([^]*?)^```/gm)].map(([, code]) => code as string)
+}
+
+/** Writes a snippet into the project, where `fastify-realtime` is what `npm run build` made. */
+async function write (t: Test, code: string | undefined, name: string): Promise<string> {
+  const folder = await mkdtemp(new URL('test/snippet-', root).pathname)
+  t.teardown(() => rm(folder, { recursive: true }))
+  await writeFile(`${folder}/${name}`, code ?? '')
+  return folder
+}
+
+/** Runs a snippet that serves until it is ended. Resolves with its address. */
+async function serve (t: Test, code: string | undefined): Promise<string> {
+  const port = await freePort()
+  const folder = await write(t, code, 'snippet.js')
+  const child = spawn(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined, PORT: String(port) }, stdio: 'ignore' })
+  t.teardown(async () => { child.kill('SIGKILL'); await once(child, 'exit') })
+  const url = `http://127.0.0.1:${port}`
+  while (child.exitCode === null) {
+    const up = await fetch(`${url}/api/health/pubsub`).then(({ ok }) => ok, () => false)
+    if (up) return url
+  }
+  throw new Error('The snippet ended')
+}
+
+t.test('the fifteen lines run, and so does the browser\'s part', async (t) => {
+  const [server, browser] = snippets('Fifteen lines')
+  t.ok((server?.trim().split('\n').length ?? 99) <= 15)
+  const url = await serve(t, server)
+  const shown: unknown[] = []
+  const { promise, sources } = await new Promise<{ promise: Promise<unknown>, sources: EventSource[] }>((resolve) => {
+    const sources: EventSource[] = []
+    const promise = new Promise((resolve) => {
+      class PageEventSource extends EventSource {
+        constructor (path: string) {
+          super(url + path)
+          sources.push(this)
+        }
+      }
+      vm.runInNewContext(browser ?? '', { EventSource: PageEventSource, JSON, show: (what: unknown) => { shown.push(what); resolve(what) }, reload: () => t.fail('reloaded') })
+    })
+    resolve({ promise, sources })
+  })
+  t.teardown(() => sources[0]?.close())
+  await once(sources[0] as unknown as EventTarget, 'ready')
+  const response = await fetch(`${url}/api/chats/general/messages`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"text":"hi"}' })
+  t.equal(response.status, 202)
+  await promise
+  t.strictSame(JSON.parse(JSON.stringify(shown)), [{ text: 'hi' }])
+})
+
+t.test('the streams of one\'s own run', async (t) => {
+  const [server] = snippets('Streams of your own')
+  const url = await serve(t, server)
+  t.equal((await fetch(`${url}/my/chat`)).status, 401)
+  const chat = await EventStream.open(t, `${url}/my/chat`, { headers: { authorization: 'Bearer let-me-in' } })
+  t.match(await chat.next(), { event: 'ready' })
+  const answer = await EventStream.open(t, `${url}/answer`)
+  t.same((await answer.end()).map(({ event, data }) => [event, data]), [['token', 'Once'], ['token', 'upon'], ['token', 'a'], ['token', 'time']])
+})
+
+t.test('events of one\'s own compile and run', { timeout: 120_000 }, async (t) => {
+  const [code] = snippets('Events of your own')
+  const folder = await write(t, code, 'snippet.ts')
+  await writeFile(`${folder}/tsconfig.json`, '{ "extends": "../../tsconfig.build.json", "compilerOptions": { "rootDir": ".", "outDir": ".", "declaration": false }, "include": ["."], "exclude": [] }')
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+  await promisify(execFile)(process.execPath, [tsc, '-p', folder])
+  const { stdout } = await promisify(execFile)(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined } })
+  t.equal(stdout, 'Ann is typing\nAnn: Hello\n')
+})
+
+t.test('the functions outside Fastify run, and the process ends', async (t) => {
+  const [code] = snippets('Outside Fastify')
+  const folder = await write(t, code, 'snippet.js')
+  const { stdout } = await promisify(execFile)(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
+  t.match(stdout, /^message\nchat:general \{/)
+})
+
+t.test('the table of options tells every option with its default', async (t) => {
+  const rows = [...readme.matchAll(/^\| `(\w+)` \| (?:`(.+?)`)?/gm)].filter(([, name]) => name !== undefined && (name in defaults || ['redisUrl', 'redis', 'pubsub', 'instanceId'].includes(name)))
+  t.same(rows.map(([, name]) => name).sort(), [...Object.keys(defaults), 'redisUrl', 'redis', 'pubsub', 'instanceId'].sort())
+  for (const [, name = '', value = ''] of rows) {
+    if (name in defaults) t.equal(vm.runInNewContext(value), defaults[name as keyof typeof defaults], name)
+  }
+})
+
+t.test('the rules for an ACL user suffice', async (t) => {
+  const [rules = '', forPatterns = ''] = readme.match(/\*\*Redis ACL\*\*: `(.+?)`[^`]+`pubsub[^`]+`[^`]+`(.+?)`/)?.slice(1) ?? []
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const admin = new Redis(redis.url)
+  t.teardown(() => admin.disconnect())
+  await admin.call('ACL', 'SETUSER', 'app', 'reset', 'on', '>secret', ...rules.split(' '))
+  const pubsub = new RedisPubSub({ url: redis.url.replace('//', '//app:secret@') })
+  t.teardown(() => pubsub.close())
+  const got: unknown[] = []
+  const undo = [pubsub.subscribeExact('c', ({ data }) => { got.push(data) })]
+  await live(pubsub)
+  await pubsub.publish('c', 1)
+  await live(pubsub)
+  t.same(got, [1])
+  t.equal(await pubsub.isHealthy(), true)
+  t.same(await admin.call('ACL', 'LOG'), [], 'nothing was refused')
+  undo.push(pubsub.subscribe('c*', ({ data }) => { got.push(data) }))
+  await live(pubsub)
+  t.equal(await pubsub.isHealthy(), false, 'a pattern is refused')
+  await pubsub.publish('c', 2)
+  await live(pubsub)
+  t.same(got, [1, 2], 'and channels work on')
+  await admin.call('ACL', 'SETUSER', 'app', ...forPatterns.split(' '))
+  while (!await pubsub.isHealthy()) { /* until it is asked for again */ }
+  await pubsub.publish('c', 3)
+  await live(pubsub)
+  t.same(got, [1, 2, 3, 3])
+  for (const stop of undo) stop()
+})

@@ -1,0 +1,115 @@
+/** An app as its author would write it. It is compiled, not run: each `@ts-expect-error` is a mistake that must not compile. */
+import Fastify from 'fastify'
+import { Redis } from 'ioredis'
+import realtimePlugin, {
+  chatEvents, emitChatMessage, getPubSub, LocalPubSub, onChatEvent, pubsub, RealtimeError, RedisPubSub,
+  type ChatEvent, type ChatEventHandler, type ChatMessage, type PubSubProvider
+} from 'fastify-realtime'
+
+declare module 'fastify-realtime' {
+  interface ChatMessage { text: string, role: 'user' | 'bot' }
+  interface BotAction { actionType: 'thinking' | 'idle' }
+  interface ChatEventMap {
+    typing: { user: string }
+    'poll.closed': { votes: Record<string, number> }
+  }
+}
+
+const app = Fastify({ logger: true })
+await app.register(realtimePlugin, { redisUrl: process.env.REDIS_URL, heartbeatMs: 5_000 })
+await app.register(realtimePlugin, { redis: new Redis() })
+await app.register(realtimePlugin)
+// @ts-expect-error There is no such option.
+await app.register(realtimePlugin, { heartBeatMs: 5_000 })
+// @ts-expect-error A number of milliseconds.
+await app.register(realtimePlugin, { retryMs: '2s' })
+
+app.post<{ Params: { chatId: string }, Body: ChatMessage }>('/chats/:chatId', async (request, reply) => {
+  const { id, duplicate } = await app.chatEvents.emitChatMessage(request.params.chatId, request.body)
+  const place: string | undefined = id
+  const again: boolean = duplicate
+  return reply.code(202).send({ place, again })
+})
+
+app.get<{ Params: { chatId: string } }>('/chats/:chatId', async (request, reply) => {
+  const last: string | undefined = reply.sse.lastEventId
+  if (last === undefined) await reply.sse.send({ event: 'hello', data: { any: ['thing'] } })
+  await reply.sse.stream((async function * () { yield { data: 1 } })())
+  await reply.sse.chat(request.params.chatId)
+  // @ts-expect-error An event has data.
+  await reply.sse.send({ event: 'hello' })
+  // @ts-expect-error Not an async iterable of events.
+  await reply.sse.stream(['text'])
+})
+
+// What is published has the fields of its type.
+app.chatEvents.emitChatMessage('c', { text: 'hi', role: 'user' })
+app.chatEvents.emitBotAction('c', { actionType: 'thinking' })
+app.chatEvents.publish('c', { type: 'typing', user: 'ann' }, { ephemeral: true })
+app.chatEvents.publish('c', { type: 'poll.closed', votes: { yes: 1 } })
+app.chatEvents.emit('c', { type: 'typing', user: 'ann' })
+emitChatMessage('c', { text: 'hi', role: 'bot' })
+// @ts-expect-error The role is missing.
+app.chatEvents.emitChatMessage('c', { text: 'hi' })
+// @ts-expect-error No such role.
+emitChatMessage('c', { text: 'hi', role: 'king' })
+// @ts-expect-error A message is an object.
+emitChatMessage('c', 'hi')
+// @ts-expect-error No such action.
+app.chatEvents.emitBotAction('c', { actionType: 'dancing' })
+// @ts-expect-error No such type.
+app.chatEvents.publish('c', { type: 'typo', user: 'ann' })
+// @ts-expect-error The field is of another type.
+app.chatEvents.publish('c', { type: 'typing', user: 5 })
+// @ts-expect-error The field is missing.
+app.chatEvents.publish('c', { type: 'typing' })
+// @ts-expect-error The field is another type's.
+app.chatEvents.publish('c', { type: 'typing', votes: {} })
+// @ts-expect-error No such option.
+app.chatEvents.publish('c', { type: 'typing', user: 'ann' }, { ephemera: true })
+// @ts-expect-error A chat id is a string.
+app.chatEvents.emit(5, { type: 'typing', user: 'ann' })
+
+// Handlers know what they are given by its type.
+const undo: () => void = app.chatEvents.onChatEvent('c', (event, { from, timestamp }) => {
+  const chatId: string = event.chatId
+  switch (event.type) {
+    case 'message': return event.message.text.length + event.message.role.length
+    case 'bot_action': return event.action.actionType
+    case 'typing': return event.user
+    case 'poll.closed': return event.votes[chatId]
+    default: {
+      const none: never = event
+      return [none, from.length, timestamp.toFixed()]
+    }
+  }
+})
+undo()
+const handler: ChatEventHandler = async (event) => {
+  // @ts-expect-error Not before its type is known.
+  return event.message
+}
+onChatEvent('c', handler)
+chatEvents.off('c', handler)
+const typing = (event: ChatEvent<'typing'>): string => event.user
+// @ts-expect-error It would be given events of other types, too.
+onChatEvent('c', typing)
+
+// The provider carries whatever the app says it does.
+const provider: PubSubProvider = app.pubsub
+await provider.publish('jobs', { id: 1 })
+provider.subscribe<{ id: number }>('jobs:*', ({ channel, data, from, timestamp, id }) => [channel.length, data.id.toFixed(), from.length, timestamp.toFixed(), id?.length])()
+pubsub.subscribeExact('jobs', ({ data }) => {
+  // @ts-expect-error Nobody said what it is.
+  return data.id
+})
+const own: PubSubProvider[] = [new LocalPubSub(), new RedisPubSub({ url: 'redis://host' }), new RedisPubSub({ client: new Redis() }), getPubSub()]
+// @ts-expect-error One of the two.
+const both = new RedisPubSub({ url: 'redis://host', client: new Redis() })
+
+const codeOf = (error: unknown): string => {
+  if (!(error instanceof RealtimeError)) return ''
+  // @ts-expect-error No such code.
+  return error.code === 'RT_NO_SUCH_CODE' ? '' : error.code
+}
+console.log(own, both, codeOf)
