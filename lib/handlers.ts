@@ -35,8 +35,8 @@ export class Handlers<Args extends readonly unknown[]> {
 
   #call (handler: (...args: Args) => unknown, args: Args): void {
     try {
-      const result = handler(...args)
-      if (result instanceof Promise) result.catch(this.#report)
+      const result = handler(...args) as Partial<PromiseLike<unknown>> | undefined | null
+      if (typeof result?.then === 'function') result.then(undefined, this.#report)
     } catch (error) {
       this.#report(error)
     }

@@ -118,11 +118,11 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     redisUrl: given.redis || given.pubsub ? undefined : resolveRedisUrl(given.redisUrl),
     redis: hasMethods('redis', given.redis, ['publish', 'duplicate'], 'an ioredis client'),
     pubsub: hasMethods('pubsub', given.pubsub, ['publish', 'subscribe', 'subscribeExact', 'isHealthy', 'close'], 'a PubSubProvider'),
-    prefix: text('prefix', given.prefix ?? defaults.prefix, /^(\/[\w.~-]+)*$/, 'a path such as /api, or empty'),
-    heartbeatMs: whole('heartbeatMs', given.heartbeatMs ?? defaults.heartbeatMs, 0),
-    retryMs: whole('retryMs', given.retryMs ?? defaults.retryMs, 0),
-    maxBufferedBytes: whole('maxBufferedBytes', given.maxBufferedBytes ?? defaults.maxBufferedBytes, 1),
-    drainTimeoutMs: whole('drainTimeoutMs', given.drainTimeoutMs ?? defaults.drainTimeoutMs, 0),
+    prefix: text('prefix', or(given.prefix, defaults.prefix), /^(\/[\w.~-]+)*$/, 'a path such as /api, or empty'),
+    heartbeatMs: whole('heartbeatMs', or(given.heartbeatMs, defaults.heartbeatMs), 0),
+    retryMs: whole('retryMs', or(given.retryMs, defaults.retryMs), 0),
+    maxBufferedBytes: whole('maxBufferedBytes', or(given.maxBufferedBytes, defaults.maxBufferedBytes), 1),
+    drainTimeoutMs: whole('drainTimeoutMs', or(given.drainTimeoutMs, defaults.drainTimeoutMs), 0),
     ...resolveProviderOptions(given)
   }
 }
@@ -131,9 +131,9 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
 export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions<ProviderOptions> {
   return {
     instanceId: given.instanceId === undefined ? undefined : text('instanceId', given.instanceId, /^[\w.-]{1,64}$/, '1 to 64 letters, digits, or _ . -'),
-    keyPrefix: text('keyPrefix', given.keyPrefix ?? defaults.keyPrefix, /^[\w:.-]{0,64}$/, 'up to 64 letters, digits, or _ : . -'),
-    maxPayloadBytes: whole('maxPayloadBytes', given.maxPayloadBytes ?? defaults.maxPayloadBytes, 1),
-    publishTimeoutMs: whole('publishTimeoutMs', given.publishTimeoutMs ?? defaults.publishTimeoutMs, 1)
+    keyPrefix: text('keyPrefix', or(given.keyPrefix, defaults.keyPrefix), /^[\w:.-]{0,64}$/, 'up to 64 letters, digits, or _ : . -'),
+    maxPayloadBytes: whole('maxPayloadBytes', or(given.maxPayloadBytes, defaults.maxPayloadBytes), 1),
+    publishTimeoutMs: whole('publishTimeoutMs', or(given.publishTimeoutMs, defaults.publishTimeoutMs), 1)
   }
 }
 
@@ -145,6 +145,11 @@ const OPTIONS: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
 export function resolveRedisUrl (given: string | undefined): string | undefined {
   const url = given === undefined ? process.env.REDIS_URL : given
   return url === undefined ? undefined : checkRedisUrl(url)
+}
+
+/** Not `??`: a null is no way to say nothing. */
+function or (value: unknown, fallback: unknown): unknown {
+  return value === undefined ? fallback : value
 }
 
 function whole (name: string, value: unknown, least: number): number {

@@ -2,10 +2,13 @@ import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { EventStream, type StreamEvent } from './support/event-stream.ts'
-import { ExampleApp } from './support/example-app.ts'
+import { ExampleApp, healthy } from './support/example-app.ts'
 import { RedisServer } from './support/redis-server.ts'
 
 interface Answer { status: number, body: { id?: string, code?: string, message?: string } }
+
+// Processes and browsers that start take their time on a busy machine.
+t.setTimeout(180_000)
 
 const QUICK = { BOT_PAUSE_MS: '0' }
 
@@ -152,7 +155,7 @@ t.test('two instances share a Redis', async (t) => {
     t.equal((await fetch(`${two.url}/api/health/pubsub`)).status, 503)
     await redis.restart()
     // The streams have to hold again too, on both: only then is nothing missed.
-    for (const app of [one, two]) await healthy(app)
+    for (const app of [one, two]) await app.healthy()
     const { status, body: { id } } = await say(two, 'general', '2 + 2')
     t.equal(status, 202)
     for (const stream of [atOne, atTwo]) {
@@ -197,7 +200,7 @@ t.test('the cluster', async (t) => {
     process.kill(dead.pid, 'SIGKILL')
     await stream.end()
     for (let request = 0; request < 6; request++) t.equal((await say(cluster, 'general', 'still there?')).status, 202)
-    await healthy(dead)
+    await healthy(dead.url)
     await follow(t, dead, 'general')
   })
 
@@ -209,11 +212,6 @@ t.test('the cluster', async (t) => {
     for (const { url } of [...instances, { url: `http://127.0.0.1:${port}` }]) await t.rejects(fetch(url), { cause: { code: 'ECONNREFUSED' } })
   })
 })
-
-/** Resolves once an instance and its Redis are well. The health route takes its time itself where they are not. */
-async function healthy ({ url }: { url: string }): Promise<void> {
-  while ((await fetch(`${url}/api/health/pubsub`).catch(() => undefined))?.status !== 200);
-}
 
 /** Resolves once an instance listens to so many chats: the four rooms, and what else is open. */
 async function chats ({ url }: { url: string }, count: number): Promise<void> {

@@ -1,4 +1,6 @@
 import t, { type Test } from 'tap'
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
 import realtimePlugin, {
   chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, getChatChannel, getChatEvents, getPubSub, LocalPubSub,
@@ -135,4 +137,10 @@ t.test('REDIS_URL takes the helpers to other processes', async (t) => {
   await emitChatMessage('c', { n: 1 })
   t.match(await event, { message: { n: 1 } })
   await closePubSub()
+})
+
+t.test('a process without an app logs by itself, and ends by itself', async (t) => {
+  const worker = new URL('support/worker.ts', import.meta.url).pathname
+  const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, worker], { env: { ...process.env, LOG_LEVEL: undefined } })
+  t.match(stdout.trim().split('\n').map((line) => JSON.parse(line)), [{ level: 30, name: 'fastify-realtime', msg: 'Using LocalPubSub for realtime events', provider: 'local' }])
 })

@@ -35,8 +35,10 @@ export interface PublishReceipt {
  *
  * - A message reaches each subscription that holds when it is published, at most once, on every
  *   instance, the publisher's too. While the way to another instance is interrupted, messages are lost to it.
- * - Messages of one publisher on one channel arrive in the order of the `publish` calls.
- * - Handlers run one after another and never inside `publish`. One that throws or rejects is logged and stops no other.
+ * - Messages of one publisher on one channel arrive in the order of the `publish` calls; ephemeral ones may overtake the others on
+ *   their own instance.
+ * - Handlers run one after another and never inside `publish`. One that throws or rejects is logged and stops no other. A subscription
+ *   that a handler makes may or may not get the message at hand.
  * - After `close()` no handler runs, `publish` rejects and subscribing throws, both with `RT_CLOSED`.
  */
 export interface PubSubProvider {

@@ -21,12 +21,10 @@ export class RedisKeys {
     return `${this.#prefix}{${broaden(pattern, encode)}}`
   }
 
-  /** The channel of a Redis channel of ours; `undefined` for any other. */
+  /** The channel of a Redis channel that was subscribed to; `undefined` where a pattern caught one that is not of ours. */
   parse (redisChannel: string): string | undefined {
-    if (!redisChannel.startsWith(`${this.#prefix}{`) || !redisChannel.endsWith('}')) return undefined
-    const encoded = redisChannel.slice(this.#prefix.length + 1, -1)
     try {
-      return decodeURIComponent(encoded)
+      return decodeURIComponent(redisChannel.slice(this.#prefix.length + 1, -1))
     } catch {
       return undefined
     }

@@ -32,10 +32,8 @@ export class Subscriptions {
   readonly #channels = new Map<string, Listeners>()
   readonly #patterns = new Map<string, Pattern>()
   readonly #followers = new Map<string, Set<Follower>>()
-  readonly #queue: [Delivery, Audience][] = []
   readonly #log: Logger
   readonly #toRedisPattern: (pattern: string) => string
-  #delivering = false
 
   constructor (log: Logger, toRedisPattern = (pattern: string): string => pattern) {
     this.#log = log
@@ -86,24 +84,16 @@ export class Subscriptions {
     return { channels: this.#channels.size, patterns: this.#patterns.size }
   }
 
+  /** Forgets all, even those that a delivery under way has not come to. */
   clear (): void {
+    for (const listeners of [...this.#channels.values(), ...[...this.#patterns.values()].map((pattern) => pattern.listeners)]) listeners.clear()
     this.#channels.clear()
     this.#patterns.clear()
     this.#followers.clear()
   }
 
-  /** Hands a message to its audience. What handlers publish meanwhile comes after it, for every handler alike. */
+  /** Hands a message to its audience. Must not be called by a handler: what a handler publishes comes after the message at hand. */
   deliver (delivery: Delivery, audience: Audience = 'everyone'): void {
-    this.#queue.push([delivery, audience])
-    if (this.#delivering) return
-    this.#delivering = true
-    // The loop also takes what is pushed while it runs.
-    for (const next of this.#queue) this.#deliver(...next)
-    this.#queue.length = 0
-    this.#delivering = false
-  }
-
-  #deliver (delivery: Delivery, audience: Audience): void {
     let parsed: PubSubMessage | undefined
     const message = (): PubSubMessage => (parsed ??= parse(delivery))
     for (const listeners of this.#audience(delivery.channel, audience)) listeners.run(delivery, message)

@@ -28,13 +28,12 @@ export class Connection {
     return this.#closed
   }
 
-  /** Writes, unless the stream is closed. A client with too much unsent is cut: it comes back when it can. Returns whether more may be written at once. */
-  write (chunk: Buffer): boolean {
-    if (this.#closed) return false
+  /** Writes, unless the stream is closed. A client with too much unsent is cut: it comes back when it can. */
+  write (chunk: Buffer): void {
+    if (this.#closed) return
     this.#written = true
-    const more = write(this.#raw, chunk)
+    write(this.#raw, chunk)
     if (this.#raw.writableLength > this.#maxBufferedBytes) this.destroy()
-    return more
   }
 
   /** Writes without regard to `maxBufferedBytes`. Resolves once the client has taken it, or is gone. */

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises'
 import type { Connection } from './connection.ts'
 
 /** All open streams of this instance: one timer beats for all of them, and they end together. */
@@ -10,10 +10,6 @@ export class Connections {
 
   constructor (heartbeatMs: number) {
     this.#heartbeatMs = heartbeatMs
-  }
-
-  get size (): number {
-    return this.#open.size
   }
 
   /** Whether the app closes, so that a stream that opens now has to end at once. */
@@ -30,6 +26,8 @@ export class Connections {
   /** Ends all streams, gives their clients `timeoutMs` to take what is unsent, then cuts those that did not. */
   async drain (timeoutMs: number): Promise<void> {
     this.#draining = true
+    // What was received in this turn of the event loop is written at its end.
+    await immediate()
     const left = [...this.#open]
     const deadline = new AbortController()
     await Promise.race([

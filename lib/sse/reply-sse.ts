@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { toJson } from '../json.ts'
@@ -136,6 +137,8 @@ export class ReplySse {
     }
     // Idle streams are no idle connections: the server's `connectionTimeout` must not end them.
     raw.socket?.setTimeout(0)
+    // The server would wait for the connection to be used again.
+    if (connections.draining) (raw as ServerResponse).shouldKeepAlive = false
     raw.writeHead(200)
     raw.flushHeaders()
     if (connections.draining) {

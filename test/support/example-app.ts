@@ -48,6 +48,11 @@ export class ExampleApp {
     return this.#output.join('')
   }
 
+  /** Resolves once its messages get through. */
+  healthy (): Promise<void> {
+    return healthy(this.url)
+  }
+
   /** Asks it to end. Resolves with its exit code when it has ended by itself, or with the signal that ended it. */
   async stop (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | NodeJS.Signals> {
     const { exitCode, signalCode } = this.#child
@@ -57,6 +62,14 @@ export class ExampleApp {
     this.#child.kill(signal)
     const [code, by] = await exited
     return code ?? by
+  }
+}
+
+/** Resolves once the messages of an instance get through. Where they don't, its health route takes the time to see that. */
+export async function healthy (url: string): Promise<void> {
+  for (;;) {
+    const response = await fetch(`${url}/api/health/pubsub`).catch(() => undefined)
+    if (response?.status === 200) return
   }
 }
 

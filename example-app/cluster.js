@@ -1,0 +1,61 @@
+// @ts-check
+import { freePorts } from './cluster/free-ports.js'
+import { Instance } from './cluster/instance.js'
+import { buildProxy } from './cluster/proxy.js'
+import { redisChild } from './cluster/redis.js'
+
+const INSTANCES = 3
+const { PORT = '3000', HOST = '127.0.0.1' } = process.env
+
+const stopping = new AbortController()
+/** What has been started, in that order: the last goes first. @type {(() => Promise<unknown>)[]} */
+const stops = []
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop)
+
+try {
+  await start()
+} catch (error) {
+  if (!stopping.signal.aborted) {
+    console.error(error instanceof Error ? error.message : error)
+    process.exitCode = 1
+  }
+  await stop()
+}
+
+async function start () {
+  const [redisPort = 0, ...ports] = await freePorts(1 + INSTANCES)
+
+  const redis = redisChild(redisPort, () => {})
+  await run([redis])
+
+  const instances = ports.map((port, index) => {
+    const name = `chat-${index + 1}`
+    return new Instance(name, port, `redis://127.0.0.1:${redisPort}`, (line) => console.log(`${name} | ${line}`))
+  })
+  await run(instances)
+
+  const proxy = await buildProxy(instances)
+  stopping.signal.throwIfAborted()
+  stops.push(() => proxy.close())
+  const url = await proxy.listen({ port: Number(PORT), host: HOST })
+
+  console.log([
+    '',
+    `The chat is open at ${url}, a proxy that takes turns between`,
+    ...instances.map(({ name, url, pid }) => `  ${name}  ${url}  (kill ${pid} and see what happens)`),
+    `They share the Redis at port ${redisPort}. Ctrl+C stops everything.`
+  ].join('\n'))
+}
+
+/** Starts processes side by side. @param {readonly import('./cluster/child.js').Child[]} children */
+async function run (children) {
+  stopping.signal.throwIfAborted()
+  stops.push(() => Promise.all(children.map((child) => child.stop())))
+  await Promise.all(children.map((child) => child.start()))
+}
+
+async function stop () {
+  stopping.abort()
+  for (let next = stops.pop(); next !== undefined; next = stops.pop()) await next()
+}

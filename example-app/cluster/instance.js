@@ -1,0 +1,21 @@
+// @ts-check
+import { fileURLToPath } from 'node:url'
+import { Child } from './child.js'
+
+const SERVER = fileURLToPath(new URL('../server.js', import.meta.url))
+
+/** One instance of the chat, always on the same port. */
+export class Instance extends Child {
+  /** @param {string} name @param {number} port @param {string} redisUrl @param {(line: string) => void} print */
+  constructor (name, port, redisUrl, print) {
+    super({
+      name,
+      command: process.execPath,
+      args: [SERVER],
+      env: { PORT: String(port), HOST: '127.0.0.1', REDIS_URL: redisUrl, INSTANCE_ID: name },
+      readyText: 'The chat is open at',
+      print
+    })
+    this.url = `http://127.0.0.1:${port}`
+  }
+}

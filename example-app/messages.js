@@ -1,0 +1,69 @@
+// @ts-check
+import { randomUUID } from 'node:crypto'
+
+/**
+ * @typedef {object} Message What people and the bot say in a chat.
+ * @property {string} id
+ * @property {string} text
+ * @property {string} author
+ * @property {'user' | 'bot'} role
+ * @property {string} sentAt ISO 8601.
+ */
+
+/** @param {Omit<Message, 'id' | 'sentAt'>} message @returns {Message} */
+export function newMessage (message) {
+  return { id: randomUUID(), ...message, sentAt: new Date().toISOString() }
+}
+
+const params = {
+  type: 'object',
+  properties: { chatId: { type: 'string', minLength: 1, maxLength: 100 } }
+}
+
+const messageBody = {
+  type: 'object',
+  required: ['text', 'author'],
+  additionalProperties: false,
+  properties: {
+    // `\S`: something that can be seen.
+    text: { type: 'string', minLength: 1, maxLength: 2000, pattern: '\\S' },
+    author: { type: 'string', minLength: 1, maxLength: 40, pattern: '\\S' }
+  }
+}
+
+const botActionBody = {
+  type: 'object',
+  required: ['actionType'],
+  additionalProperties: false,
+  properties: {
+    actionType: { type: 'string', minLength: 1, maxLength: 40 },
+    inReplyTo: { type: 'string', minLength: 1, maxLength: 100 },
+    detail: { type: 'string', maxLength: 200 }
+  }
+}
+
+/** @typedef {{ chatId: string }} Params */
+
+/**
+ * What can be posted to a chat. A publish that fails is answered with the error's own status and code: 503 while Redis is away.
+ *
+ * @param {import('fastify').FastifyInstance} app
+ * @param {import('./bot.js').Bot} bot
+ */
+export function messageRoutes (app, bot) {
+  app.post('/api/chats/:chatId/messages', { schema: { params, body: messageBody } }, async (request, reply) => {
+    const { chatId } = /** @type {Params} */ (request.params)
+    const { text, author } = /** @type {Pick<Message, 'text' | 'author'>} */ (request.body)
+    const message = newMessage({ text, author, role: 'user' })
+    await app.chatEvents.emitChatMessage(chatId, message)
+    bot.answer(chatId, message)
+    return reply.code(202).send({ id: message.id })
+  })
+
+  app.post('/api/chats/:chatId/bot-actions', { schema: { params, body: botActionBody } }, async (request, reply) => {
+    const { chatId } = /** @type {Params} */ (request.params)
+    const action = /** @type {{ actionType: string }} */ (request.body)
+    await app.chatEvents.emitBotAction(chatId, action)
+    return reply.code(202).send({ actionType: action.actionType })
+  })
+}

@@ -1,0 +1,69 @@
+// @ts-check
+import { find } from './dom.js'
+import { jsonStorage } from './storage.js'
+
+const storage = jsonStorage('sessionStorage')
+const KEY = 'drafts'
+
+/** How much is left is said only when it gets tight. */
+const TELL_BELOW = 200
+
+/** Where people write. What is not sent yet is kept for each room. */
+export class Composer {
+  #form = find('#composer', 'form')
+  #text = find('#text', 'textarea')
+  #button = find('button', 'button', this.#form)
+  #left = find('[data-part="left"]', 'span', this.#form)
+  #roomId = ''
+  /** @type {Record<string, string>} */
+  #drafts = /** @type {Record<string, string>} */ (storage.get(KEY) ?? {})
+  #send
+
+  /** @param {(text: string) => void} send */
+  constructor (send) {
+    this.#send = send
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      this.#submit()
+    })
+    this.#text.addEventListener('input', () => this.#changed())
+    this.#text.addEventListener('keydown', (event) => {
+      // While characters are composed, such as Japanese ones, Enter picks one of them.
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
+      event.preventDefault()
+      this.#submit()
+    })
+  }
+
+  /** @param {string} roomId @param {string} roomName */
+  open (roomId, roomName) {
+    this.#roomId = roomId
+    this.#text.placeholder = `Write to ${roomName}`
+    this.#text.value = this.#drafts[roomId] ?? ''
+    this.#changed()
+  }
+
+  focus () {
+    this.#text.focus()
+  }
+
+  #submit () {
+    const text = this.#text.value.trim()
+    if (text === '' || this.#roomId === '') return
+    this.#text.value = ''
+    this.#changed()
+    this.#send(text)
+  }
+
+  #changed () {
+    const { value, maxLength } = this.#text
+    this.#button.disabled = value.trim() === '' || this.#roomId === ''
+    const left = maxLength - value.length
+    this.#left.textContent = left < TELL_BELOW ? `${left} characters left` : ''
+    // Grows with what is written; the style sheet says how far.
+    this.#text.style.height = 'auto'
+    this.#text.style.height = `${this.#text.scrollHeight}px`
+    this.#drafts[this.#roomId] = value
+    storage.set(KEY, this.#drafts)
+  }
+}

@@ -1,0 +1,42 @@
+// @ts-check
+import { paintAvatar } from './avatar.js'
+import { fullTimeOf, timeOf } from './clock.js'
+import { make } from './dom.js'
+
+/**
+ * @typedef {object} Row
+ * @property {string} text
+ * @property {string} author
+ * @property {number} at
+ * @property {boolean} mine
+ * @property {boolean} bot
+ * @property {boolean} continued Whether it goes on from the row above, by the same author a moment before.
+ */
+
+/** One message as a list item. @param {Row} row */
+export function messageRow ({ text, author, at, mine, bot, continued }) {
+  const item = make('li', 'message')
+  item.classList.toggle('mine', mine)
+  item.classList.toggle('bot', bot)
+  item.classList.toggle('continued', continued)
+  if (!mine) item.append(avatarOf(author, bot))
+  const time = make('time', '', timeOf(at))
+  time.dateTime = new Date(at).toISOString()
+  const head = make('p', continued ? 'message-head visually-hidden' : 'message-head', make('span', 'author', mine ? 'You' : author))
+  if (bot) head.append(make('span', 'tag', 'bot'))
+  head.append(time)
+  const bubble = make('p', 'bubble', text)
+  bubble.dir = 'auto'
+  bubble.title = fullTimeOf(at)
+  item.append(make('div', 'message-body', head, bubble))
+  return item
+}
+
+/** @param {string} author @param {boolean} bot */
+export function avatarOf (author, bot) {
+  const avatar = make('span', bot ? 'avatar avatar-bot' : 'avatar')
+  avatar.ariaHidden = 'true'
+  // The bot's face is drawn by the style sheet.
+  if (!bot) paintAvatar(avatar, author)
+  return avatar
+}

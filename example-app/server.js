@@ -1,0 +1,19 @@
+// @ts-check
+import { buildApp } from './app.js'
+
+const { PORT = '3000', HOST = '127.0.0.1', LOG_LEVEL = 'warn', BOT_PAUSE_MS, INSTANCE_ID, REDIS_URL } = process.env
+
+const app = await buildApp({
+  redisUrl: REDIS_URL,
+  instanceId: INSTANCE_ID,
+  botPauseMs: BOT_PAUSE_MS === undefined ? undefined : Number(BOT_PAUSE_MS),
+  logger: { level: LOG_LEVEL }
+})
+
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  // Once: whoever has no patience sends it again. No `process.exit()`: after `close()` nothing keeps the process.
+  process.once(signal, () => app.close())
+}
+
+const url = await app.listen({ port: Number(PORT), host: HOST })
+console.log(`The chat is open at ${url} (${REDIS_URL === undefined ? 'one process, without Redis' : 'sharing a Redis'})`)

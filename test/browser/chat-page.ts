@@ -1,0 +1,82 @@
+import type { Test } from 'tap'
+import { join } from 'node:path'
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
+
+/** The chat in one browser window of its own, by what people see and press. */
+export class ChatPage {
+  readonly page: Page
+  /** What the console said that no page should say. */
+  readonly complaints: string[] = []
+
+  private constructor (page: Page) {
+    this.page = page
+    page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text()) })
+    page.on('pageerror', (error) => this.complaints.push(String(error)))
+    page.on('dialog', (dialog) => {
+      this.complaints.push(`A script opened a dialog: ${dialog.message()}`)
+      dialog.dismiss()
+    })
+  }
+
+  /** Opens the chat and gives a name. Resolves once it is live. */
+  static async open (t: Test, browser: Browser, url: string, name: string, options: BrowserContextOptions = {}): Promise<ChatPage> {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
+    t.teardown(() => context.close())
+    const chat = new ChatPage(await context.newPage())
+    await chat.page.goto(url)
+    await chat.page.getByRole('textbox', { name: 'Your name' }).fill(name)
+    await chat.page.getByRole('button', { name: 'Start chatting' }).click()
+    await chat.state('Live')
+    return chat
+  }
+
+  get composer (): Locator {
+    return this.page.getByRole('textbox', { name: 'Message' })
+  }
+
+  get log (): Locator {
+    return this.page.getByRole('log')
+  }
+
+  /** Resolves once the connection is in a state. */
+  async state (label: 'Connecting…' | 'Live' | 'Reconnecting…' | 'Offline'): Promise<void> {
+    await this.page.getByRole('status').filter({ hasText: label }).waitFor()
+  }
+
+  async say (text: string): Promise<void> {
+    await this.composer.fill(text)
+    await this.composer.press('Enter')
+  }
+
+  /** The message with this very text. */
+  message (text: string): Locator {
+    return this.page.getByRole('listitem').filter({ has: this.page.getByText(text, { exact: true }) })
+  }
+
+  /** Resolves once a message is there that somebody else wrote. */
+  async hears (text: string): Promise<void> {
+    await this.message(text).and(this.page.locator('.message:not(.mine)')).waitFor()
+  }
+
+  /** Resolves once a message is there that this page has sent. */
+  async hasSent (text: string): Promise<void> {
+    await this.message(text).and(this.page.locator('.message.mine:not(.sending, .failed)')).waitFor()
+  }
+
+  async enter (room: string): Promise<void> {
+    await this.page.getByRole('link', { name: room }).click()
+    await this.page.getByRole('heading', { level: 1, name: room }).waitFor()
+    await this.state('Live')
+  }
+
+  /** How many pixels the page is wider than the window. */
+  overflow (): Promise<number> {
+    return this.page.evaluate<number>('document.documentElement.scrollWidth - window.innerWidth')
+  }
+
+  /** With `SCREENSHOTS=dir` the page is kept as a picture, for people to look at. */
+  async keep (name: string): Promise<void> {
+    const { SCREENSHOTS } = process.env
+    if (SCREENSHOTS !== undefined) await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), animations: 'disabled' })
+  }
+}

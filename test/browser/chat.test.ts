@@ -1,0 +1,150 @@
+import t, { type Test } from 'tap'
+import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
+import { ExampleApp } from '../support/example-app.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { ChatPage } from './chat-page.ts'
+
+// Processes and browsers that start take their time on a busy machine.
+t.setTimeout(180_000)
+
+const QUICK = { BOT_PAUSE_MS: '50' }
+
+const PHONE = { viewport: { width: 375, height: 720 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true }
+
+t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
+  const browser = await launchChromium(t)
+
+  const open = (t: Test, { url }: ExampleApp, name: string, options = {}): Promise<ChatPage> => ChatPage.open(t, browser, url, name, options)
+
+  t.test('people on two instances see each other and the bot', async (t) => {
+    const redis = await RedisServer.start()
+    t.teardown(() => redis.stop())
+    const [one, two] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } }))) as [ExampleApp, ExampleApp]
+    const [ada, lin] = await Promise.all([open(t, one, 'Ada Lovelace'), open(t, two, 'Lin', { colorScheme: 'dark' })])
+    await ada.page.getByText('chat-1', { exact: true }).waitFor()
+    await lin.page.getByText('chat-2', { exact: true }).waitFor()
+
+    await ada.say('Good morning! Is the new build on all instances?')
+    await lin.hears('Good morning! Is the new build on all instances?')
+    await lin.say('12 * (3 + 4)')
+    await ada.hears('12 * (3 + 4)')
+    for (const page of [ada, lin]) await page.hears('= 84')
+    await ada.hasSent('Good morning! Is the new build on all instances?')
+    await lin.hasSent('12 * (3 + 4)')
+    t.equal(await lin.page.locator('.message').filter({ hasText: '12 * (3 + 4)' }).count(), 1, 'one’s own message is shown once')
+    await ada.keep('desktop-light')
+    await lin.keep('desktop-dark')
+    t.strictSame([...ada.complaints, ...lin.complaints], [])
+  })
+
+  t.test('one process without Redis', async (t) => {
+    const app = await ExampleApp.start(t, { env: { BOT_PAUSE_MS: '300' } })
+    const chat = await open(t, app, 'Ada')
+
+    await t.test('an empty room offers something to say', async () => {
+      await chat.page.getByRole('heading', { name: 'It is quiet in here' }).waitFor()
+      await chat.keep('desktop-empty')
+      await chat.page.getByRole('button', { name: 'roll 2d6' }).click()
+      await chat.hasSent('roll 2d6')
+      await chat.page.getByText('Robo is thinking…').waitFor({ state: 'attached' })
+      await chat.page.getByText(/🎲 \d \+ \d = \d+/).waitFor()
+      await chat.page.getByText('Robo is thinking…').waitFor({ state: 'hidden' })
+    })
+
+    await t.test('markup is shown as it was written', async (t) => {
+      const text = '<img src=x onerror="alert(1)"><script>alert(2)</script><b>bold</b>'
+      await chat.say(`echo ${text}`)
+      await chat.hasSent(`echo ${text}`)
+      await chat.hears(text)
+      t.equal(await chat.log.locator('img, script, b').count(), 0)
+    })
+
+    await t.test('other rooms count what is unread, and each keeps its messages', async (t) => {
+      await chat.enter('Random')
+      await chat.page.getByRole('heading', { name: 'It is quiet in here' }).waitFor()
+      await chat.composer.fill('half a')
+      const other = await open(t, app, 'Lin')
+      await other.say('flip')
+      await chat.page.getByRole('link', { name: /General 2 unread/ }).waitFor()
+      t.match(await chat.page.title(), /^\(2\) /)
+      await chat.enter('General')
+      await chat.hasSent('roll 2d6')
+      t.equal(await chat.page.getByRole('link', { name: 'unread' }).count(), 0)
+      await chat.page.getByText(/^Messages sent (around|between) .* may be missing here$/).waitFor()
+      await chat.enter('Random')
+      t.equal(await chat.composer.inputValue(), 'half a')
+      await chat.enter('General')
+    })
+
+    await t.test('a reload keeps the name and what was seen', async () => {
+      await chat.page.reload()
+      await chat.state('Live')
+      await chat.hasSent('roll 2d6')
+      await chat.say('hello')
+      await chat.hears('Hello Ada! Say “help” to see what I can do.')
+    })
+
+    t.strictSame(chat.complaints, [])
+  })
+
+  t.test('it needs no mouse', async (t) => {
+    const app = await ExampleApp.start(t, { env: QUICK })
+    const context = await browser.newContext()
+    t.teardown(() => context.close())
+    const page = await context.newPage()
+    const { keyboard } = page
+    const focused = page.locator(':focus')
+    await page.goto(app.url)
+    await page.getByRole('dialog').waitFor()
+    await keyboard.type('Grace')
+    await keyboard.press('Enter')
+    await page.getByRole('status').filter({ hasText: 'Live' }).waitFor()
+
+    t.equal(await focused.getAttribute('id'), 'text', 'the composer has the focus')
+    await keyboard.type('count one')
+    await keyboard.press('Shift+Enter')
+    await keyboard.type('two')
+    await keyboard.press('Enter')
+    await page.getByText('That is 2 words and 7 characters.').waitFor()
+
+    await keyboard.press('Shift+Tab')
+    t.equal(await focused.getAttribute('role'), 'log', 'the log can be scrolled by keys')
+    await keyboard.press('Shift+Tab')
+    t.match(await focused.innerText(), /Grace/)
+    await keyboard.press('Enter')
+    await page.getByRole('dialog').waitFor()
+    await keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'hidden' })
+
+    await page.getByRole('link', { name: 'Support' }).focus()
+    await keyboard.press('Enter')
+    await page.getByRole('heading', { level: 1, name: 'Support' }).waitFor()
+    await keyboard.type('flip')
+    await keyboard.press('Enter')
+    await page.getByText(/^(Heads|Tails)\.$/).waitFor()
+    await page.goBack()
+    await page.getByRole('heading', { level: 1, name: 'General' }).waitFor()
+    await page.getByText('That is 2 words and 7 characters.').waitFor()
+  })
+
+  t.test('it fits a phone', async (t) => {
+    const app = await ExampleApp.start(t, { env: QUICK })
+    const chat = await open(t, app, 'Grace Hopper', PHONE)
+    await chat.keep('phone-empty')
+    await chat.say(`echo ${'endless'.repeat(40)}`)
+    await chat.hears('endless'.repeat(40))
+    await chat.say('help')
+    await chat.page.getByText('Here is what I can do').waitFor()
+    t.equal(await chat.overflow(), 0)
+    for (const room of ['Dev team', 'General']) await chat.enter(room)
+    await chat.keep('phone')
+    await chat.page.setViewportSize({ width: 320, height: 480 })
+    t.equal(await chat.overflow(), 0, 'also the smallest')
+    t.ok(await chat.composer.isVisible())
+    await chat.page.getByRole('button', { name: 'Change your name' }).click()
+    await chat.page.getByRole('textbox', { name: 'Your name' }).fill('Rear Admiral Grace Hopper of the Navy')
+    await chat.page.getByRole('button', { name: 'Save' }).click()
+    t.equal(await chat.overflow(), 0)
+    t.strictSame(chat.complaints, [])
+  })
+})

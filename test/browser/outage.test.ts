@@ -1,0 +1,53 @@
+import t from 'tap'
+import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
+import { ExampleApp } from '../support/example-app.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { ChatPage } from './chat-page.ts'
+
+// Processes and browsers that start take their time on a busy machine.
+t.setTimeout(180_000)
+
+const QUICK = { BOT_PAUSE_MS: '50' }
+
+t.test('outages, as somebody in the chat sees them', { skip: skipWithoutChromium }, async (t) => {
+  const browser = await launchChromium(t)
+
+  t.test('an instance that is gone and comes back', async (t) => {
+    const app = await ExampleApp.start(t, { env: QUICK })
+    const chat = await ChatPage.open(t, browser, app.url, 'Ada')
+    await chat.say('flip')
+    await chat.hasSent('flip')
+    await app.stop('SIGKILL')
+    await chat.state('Reconnecting…')
+    await chat.say('Is anybody there?')
+    await chat.page.getByText('Not sent. The server can’t be reached.').waitFor()
+    await chat.keep('desktop-not-sent')
+    t.equal(await chat.composer.inputValue(), '')
+
+    await ExampleApp.start(t, { port: app.port, env: QUICK })
+    await chat.state('Live')
+    await chat.page.getByText(/^Messages sent (around|between) .* may be missing here$/).waitFor()
+    await chat.page.getByRole('button', { name: 'Retry' }).click()
+    await chat.hasSent('Is anybody there?')
+    await chat.hears('I read 3 words and 17 characters, but I only understand simple things. Say “help” and I will list them.')
+    t.equal(await chat.page.getByRole('button', { name: 'Retry' }).count(), 0)
+  })
+
+  t.test('a Redis that is gone and comes back', async (t) => {
+    const redis = await RedisServer.start()
+    t.teardown(() => redis.stop())
+    const app = await ExampleApp.start(t, { env: { ...QUICK, REDIS_URL: redis.url } })
+    const chat = await ChatPage.open(t, browser, app.url, 'Ada')
+    await redis.kill()
+    await chat.say('2 + 2')
+    await chat.page.getByText(/Redis.*(right now|on the way)/).waitFor()
+    await chat.page.reload()
+    await chat.page.getByRole('button', { name: 'Retry' }).waitFor()
+    await redis.restart()
+    // Until the instance is back too, the bot's answer would be lost to it.
+    await app.healthy()
+    await chat.page.getByRole('button', { name: 'Retry' }).click()
+    await chat.hasSent('2 + 2')
+    await chat.hears('= 4')
+  })
+})

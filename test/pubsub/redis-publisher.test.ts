@@ -1,0 +1,63 @@
+import t from 'tap'
+import { EventEmitter } from 'node:events'
+import type { Redis } from 'ioredis'
+import { silentLogger } from '../../lib/logger.ts'
+import { RedisPublisher } from '../../lib/pubsub/redis-publisher.ts'
+
+/** A client in the moment that no real one can be held in: connected by its status, its socket no longer writable. */
+class ClosingClient extends EventEmitter {
+  status = 'ready'
+  writable = false
+  readonly sent: string[] = []
+
+  async publish (_channel: string, message: Buffer): Promise<number> {
+    if (!this.writable) throw new Error('Stream isn\'t writeable and enableOfflineQueue options is false')
+    this.sent.push(message.toString())
+    return 0
+  }
+}
+
+function open (timeoutMs: number): { client: ClosingClient, publisher: RedisPublisher } {
+  const client = new ClosingClient()
+  return { client, publisher: new RedisPublisher(client as unknown as Redis, { owned: false, timeoutMs, log: silentLogger }) }
+}
+
+const message = (n: number): Buffer => Buffer.from(String(n))
+
+t.test('what a closing connection did not take is sent by the next one, in order', async (t) => {
+  const { client, publisher } = open(60_000)
+  const published = [publisher.publish('c', message(1)), publisher.publish('c', message(2))]
+  await new Promise(setImmediate)
+  client.status = 'reconnecting'
+  published.push(publisher.publish('c', message(3)))
+  client.writable = true
+  client.status = 'ready'
+  // Before the publisher is told: what waits still goes first.
+  published.push(publisher.publish('c', message(4)))
+  client.emit('ready')
+  published.push(publisher.publish('c', message(5)))
+  await Promise.all(published)
+  t.same(client.sent, ['1', '2', '3', '4', '5'])
+  await publisher.close()
+})
+
+t.test('what no connection takes in time is rejected as never sent', async (t) => {
+  const { client, publisher } = open(20)
+  await t.rejects(publisher.publish('c', message(1)), { code: 'RT_PUBLISH_REJECTED' })
+  await t.rejects(publisher.publishNow('c', message(1)), { code: 'RT_PUBLISH_REJECTED' })
+  const published = publisher.publish('c', message(1))
+  await new Promise(setImmediate)
+  // The next connection closes as well.
+  client.emit('ready')
+  await t.rejects(published, { code: 'RT_PUBLISH_REJECTED' })
+  t.same(client.sent, [])
+  await publisher.close()
+})
+
+t.test('what a closing connection did not take is rejected where the publisher was closed meanwhile', async (t) => {
+  const { client, publisher } = open(60_000)
+  const published = publisher.publish('c', message(1))
+  await publisher.close()
+  await t.rejects(published, { code: 'RT_CLOSED' })
+  t.equal(client.listenerCount('ready'), 0)
+})
