@@ -62,8 +62,7 @@ export function watchConnection (client: Redis | Cluster, role: string, log: Log
 }
 
 /** What may be said of an error of Redis. Its other fields, and what follows these words, hold passwords and payloads. */
-export function describeRedisError (error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown'
+export function describeRedisError (error: Error): string {
   if ('code' in error && typeof error.code === 'string') return error.code
   return error.message.replace(/,? with args beginning with[^]*/, '')
 }

@@ -111,9 +111,11 @@ export class RedisPublisher {
       await within(this.#client.publish(redisChannel, message), deadline - performance.now())
       return true
     } catch (error) {
-      if ((error as Error).message.startsWith('Stream isn\'t writeable')) return false
+      // Whatever ioredis rejects with is an Error.
+      const { name, message: reason } = error as Error
+      if (reason.startsWith('Stream isn\'t writeable')) return false
       // An answer of Redis itself: it did not publish.
-      if ((error as Error).name === 'ReplyError') throw new RealtimeError('RT_PUBLISH_REJECTED', `Redis said ${describeRedisError(error)}`)
+      if (name === 'ReplyError') throw new RealtimeError('RT_PUBLISH_REJECTED', `Redis said ${describeRedisError(error as Error)}`)
       throw new RealtimeError('RT_PUBLISH_UNKNOWN', `the reply of Redis was lost or took more than ${this.#timeoutMs} ms`)
     }
   }

@@ -173,7 +173,7 @@ export class RedisSubscriber {
 
   async #subscribe (names: Names, missing: string[]): Promise<void> {
     const generation = this.#generation
-    const error = await names.subscribe(missing).then(() => undefined, (error: unknown) => error)
+    const error = await names.subscribe(missing).then(() => undefined, (error: Error) => error)
     // The connection is gone: with the next one, all that is wanted is asked for again.
     if (generation !== this.#generation || this.#client.status !== 'ready') return
     if (error !== undefined) return this.#refuse(names, missing, error)
@@ -184,7 +184,7 @@ export class RedisSubscriber {
     }
   }
 
-  #refuse (names: Names, missing: string[], error: unknown): void {
+  #refuse (names: Names, missing: string[], error: Error): void {
     const news = missing.some((name) => !names.refused.has(name))
     if (news) this.#log.error({ reason: describeRedisError(error) }, 'Redis refuses to subscribe, trying again')
     for (const name of missing) names.refused.add(name)

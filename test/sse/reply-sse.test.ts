@@ -172,3 +172,28 @@ t.test('a source is asked for more only as fast as the client takes it', async (
   for (let read = await reader.read(); !read.done; read = await reader.read()) bytes += read.value.length
   t.ok(bytes > 900 * 100_000, 'then it got all of them')
 })
+
+t.test('a client that leaves before its stream opens is asked for nothing', async (t) => {
+  let open = (): void => {}
+  const gate = new Promise<void>((resolve) => { open = resolve })
+  const seen = new EventEmitter()
+  const { app, url } = await start(t, (app) => app.get('/stream', async (_request, reply) => {
+    seen.emit('arrived')
+    await gate
+    let asked = false
+    await reply.sse.stream((async function * () { asked = true; yield { data: 1 } })())
+    seen.emit('resolved', asked, reply.sse.signal.aborted)
+  }))
+  const arrived = once(seen, 'arrived')
+  const resolved = once(seen, 'resolved')
+  const accepted = once(app.server, 'connection')
+  const abort = new AbortController()
+  const fetched = fetch(`${url}/stream`, { signal: abort.signal }).catch(() => {})
+  const [socket] = await accepted
+  await arrived
+  const left = once(socket, 'close')
+  abort.abort()
+  await Promise.all([fetched, left])
+  open()
+  t.same(await resolved, [false, true])
+})
