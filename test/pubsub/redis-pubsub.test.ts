@@ -145,6 +145,9 @@ t.test('after Redis was killed and is back, subscriptions hold again', async (t)
   const patterns: unknown[] = []
   pubsub.subscribe('?', ({ data }) => { patterns.push(data) })
   await live(pubsub)
+  // The probe's channel is given up before Redis answers this.
+  await new Promise(setImmediate)
+  await pubsub.isHealthy()
   await redis.freeze()
   // Asked for, and never confirmed before the connection breaks.
   pubsub.subscribeExact('d', ({ data }) => { seen.push(data as string) })
