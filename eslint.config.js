@@ -1,9 +1,11 @@
 import neostandard from 'neostandard'
 
-/** `sse/` and `pubsub/` know nothing of each other: rooms bring them together. */
-const apart = (from, other) => ({
-  files: [`lib/${from}/**/*.ts`],
-  rules: { 'no-restricted-imports': ['error', { patterns: [{ group: [`**/${other}/**`], message: `${from}/ must not import ${other}/.` }] }] }
+/** Imports point one way, and `sse/` and `pubsub/` know nothing of each other: rooms bring them together. */
+const apart = (folder, ...others) => ({
+  files: [`lib/${folder}/**/*.ts`],
+  rules: {
+    'no-restricted-imports': ['error', { patterns: [{ group: others.map((other) => `**/${other}/**`), message: `${folder}/ must not import these.` }] }]
+  }
 })
 
 export default [
@@ -13,8 +15,7 @@ export default [
     rules: { '@typescript-eslint/no-explicit-any': 'error' }
   },
   { files: ['lib/**/*.ts'], rules: { 'no-console': 'error' } },
-  apart('sse', 'pubsub'),
-  apart('pubsub', 'sse'),
-  apart('sse', 'rooms'),
-  apart('pubsub', 'rooms')
+  apart('sse', 'pubsub', 'rooms', 'routes'),
+  apart('pubsub', 'sse', 'rooms', 'routes'),
+  apart('rooms', 'routes')
 ]

@@ -1,6 +1,7 @@
 /** Every error this package makes. The message says what is wrong and how to mend it; it never holds a payload or a secret. */
 const table = {
   RT_OPTION_INVALID: [500, (what: string) => `${what}.`],
+  RT_REGISTERED_TWICE: [500, () => 'The plugin is registered here already. Register it once, on the root instance or in separate contexts.'],
   RT_REDIS_URL_INVALID: [500, (what: string) =>
     `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
   RT_CHAT_ID_INVALID: [400, (what: string) => `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
@@ -16,7 +17,7 @@ const table = {
   RT_CLOSED: [503, (what: string) => `${what} was closed. Publish and subscribe before app.close() or closePubSub().`],
   RT_SSE_FIELD_INVALID: [500, (what: string) => `An SSE frame can't carry this: ${what}.`],
   RT_STREAM_CLOSED: [499, () => 'The client is gone or the stream was closed. Stop sending when reply.sse.signal aborts.'],
-  RT_STREAM_STARTED: [500, () => 'This reply already streams. Use one of reply.sse.chat, reply.sse.stream or reply.sse.send calls for a reply.'],
+  RT_STREAM_STARTED: [500, () => 'This reply was sent or streams already. Open one stream for a reply; reply.sse.send can add events to it.'],
   RT_STREAM_PIPELINED: [400, () => 'This request waits behind another one on its connection. Open each event stream on a connection of its own.']
 } as const satisfies Record<string, readonly [number, (what: string) => string]>
 

@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import { RealtimeError, kindOf } from './errors.ts'
+import { NAME } from './name.ts'
 import { checkRedisUrl } from './pubsub/redis-url.ts'
 
 /** Options of the plugin. Each has a default; a wrong or unknown one is refused at registration. */
@@ -22,7 +23,7 @@ export interface RealtimeOptions {
    */
   pubsub?: PubSubProvider | undefined
   /**
-   * What the paths of the routes start with; `''` for nothing.
+   * What the paths of the routes start with; `''` for nothing. (Not `| undefined`, since `app.register` has an option of this name.)
    * @default '/api'
    */
   prefix?: string
@@ -102,7 +103,9 @@ export const timing = {
   /** How long closing waits for publishes that are under way. */
   redisQuit: 500,
   /** How long a connection may then take to end before it is cut. */
-  redisDisconnect: 100
+  redisDisconnect: 100,
+  /** How long the client of a session of HTTP/2 that has ended may take to close its connection. */
+  sessionLinger: 250
 } as const
 
 const INT32 = 2 ** 31 - 1
@@ -110,7 +113,7 @@ const INT32 = 2 ** 31 - 1
 /** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID` or `RT_REDIS_URL_INVALID`. */
 export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
   for (const name of Object.keys(given)) {
-    if (!OPTIONS.has(name)) throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${name}\`. The options are ${[...OPTIONS].join(', ')}`)
+    if (!OPTIONS.has(name) && !FASTIFY_OPTIONS.has(name)) throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${name}\`. The options are ${[...OPTIONS].join(', ')}`)
   }
   const sources = (['redisUrl', 'redis', 'pubsub'] as const).filter((name) => given[name] !== undefined)
   if (sources.length > 1) throw new RealtimeError('RT_OPTION_INVALID', `Give one of redisUrl, redis and pubsub, got ${sources.join(' and ')}`)
@@ -130,7 +133,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
 /** The part of `resolveOptions` that the built-in providers share. Throws `RT_OPTION_INVALID`. */
 export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions<ProviderOptions> {
   return {
-    instanceId: given.instanceId === undefined ? undefined : text('instanceId', given.instanceId, /^[\w.-]{1,64}$/, '1 to 64 letters, digits, or _ . -'),
+    instanceId: given.instanceId === undefined ? undefined : text('instanceId', given.instanceId, NAME, '1 to 64 letters, digits, or _ . -'),
     keyPrefix: text('keyPrefix', or(given.keyPrefix, defaults.keyPrefix), /^[\w:.-]{0,64}$/, 'up to 64 letters, digits, or _ : . -'),
     maxPayloadBytes: whole('maxPayloadBytes', or(given.maxPayloadBytes, defaults.maxPayloadBytes), 1),
     publishTimeoutMs: whole('publishTimeoutMs', or(given.publishTimeoutMs, defaults.publishTimeoutMs), 1)
@@ -140,6 +143,9 @@ export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions
 const OPTIONS: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
   'redisUrl', 'redis', 'pubsub', ...Object.keys(defaults) as (keyof typeof defaults)[], 'instanceId'
 ])
+
+/** What `app.register` takes for itself. */
+const FASTIFY_OPTIONS: ReadonlySet<string> = new Set(['logLevel', 'logSerializers'])
 
 /** The Redis that everything without an explicit one uses; `undefined` where there is none. */
 export function resolveRedisUrl (given: string | undefined): string | undefined {

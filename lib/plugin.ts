@@ -1,6 +1,7 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ChatEvents } from './chat-events.ts'
+import { RealtimeError } from './errors.ts'
 import { resolveOptions, type RealtimeOptions } from './options.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import { eventsRoute } from './routes/events.ts'
@@ -26,7 +27,11 @@ declare module 'fastify' {
 const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const options = resolveOptions(given)
   const { prefix, heartbeatMs, drainTimeoutMs, maxBufferedBytes, retryMs } = options
+  // Before anything is opened: to decorate twice would fail, and leave it open.
+  if (app.hasDecorator('chatEvents')) throw new RealtimeError('RT_REGISTERED_TWICE')
   const used = adoptRealtime(options, app.log)
+  app.addHook('onClose', async () => { await releaseRealtime(used) })
+
   const connections = new Connections(heartbeatMs)
   const context = { connections, maxBufferedBytes, retryMs, enter: (chatId: string) => used.chatEvents.enter(chatId) }
 
@@ -46,8 +51,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   app.addHook('preClose', async () => {
     shutdown.begin()
     await connections.drain(drainTimeoutMs)
+    shutdown.end()
   })
-  app.addHook('onClose', async () => { await releaseRealtime(used) })
 }
 
 /** The plugin. See `RealtimeOptions`. */

@@ -9,6 +9,7 @@ export class Realtime {
   readonly pubsub: PubSubProvider
   readonly chatEvents: ChatEvents
   readonly #options: ResolvedOptions
+  #holders = 0
 
   constructor (options: ResolvedOptions, log: Logger) {
     this.pubsub = options.pubsub ?? createPubSub(options, log)
@@ -18,16 +19,28 @@ export class Realtime {
 
   /** Whether another one with these options would be no different. */
   suits (options: ResolvedOptions): boolean {
-    return SHAPING.every((name) => options[name] === this.#options[name])
+    const names = Object.keys(options) as (keyof ResolvedOptions)[]
+    return names.every((name) => OF_STREAMS.has(name) || options[name] === this.#options[name])
   }
 
-  /** Ends all subscriptions and the provider, unless the app owns it. Safe to call twice. */
-  async close (): Promise<void> {
+  /** How many use it. */
+  get holders (): number {
+    return this.#holders
+  }
+
+  /** Counts one more who uses it. */
+  hold (): this {
+    this.#holders++
+    return this
+  }
+
+  /** Counts one less. The last one ends all subscriptions and the provider, unless the app owns it. */
+  async release (): Promise<void> {
+    if (--this.#holders > 0) return
     this.chatEvents.cleanupChatSubscriptions()
     if (this.#options.pubsub === undefined) await this.pubsub.close()
   }
 }
 
-const SHAPING = [
-  'redisUrl', 'redis', 'pubsub', 'retryMs', 'maxPayloadBytes', 'publishTimeoutMs', 'keyPrefix', 'instanceId'
-] as const satisfies (keyof ResolvedOptions)[]
+/** Options that concern the streams of an app only. */
+const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>(['prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs'])

@@ -12,28 +12,48 @@ import { reportFailure } from './report-failure.ts'
  * first needed and found by `REDIS_URL`.
  */
 let current: Realtime | undefined
+/** Whether the helpers made `current`, and no app has taken it over. */
+let held = false
 let logger: Logger | undefined
 
-const log = (): Logger => (logger ??= pino({ name: 'fastify-realtime', level: process.env.LOG_LEVEL ?? 'info' }))
+const log = (): Logger => (logger ??= pino({ name: 'fastify-realtime', level: logLevel() }))
 
-const realtime = (): Realtime => (current ??= new Realtime(resolveOptions({}), log()))
+/** A level that pino doesn't know would make it throw, in the midst of publishing. */
+function logLevel (): string {
+  const level = process.env.LOG_LEVEL ?? ''
+  return level in pino.levels.values || level === 'silent' ? level : 'info'
+}
+
+function realtime (): Realtime {
+  if (current === undefined) {
+    current = new Realtime(resolveOptions({}), log()).hold()
+    held = true
+  }
+  return current
+}
 
 /**
  * What an app with these options shall use: what the helpers use already, so that handlers that were added before the app came
  * hear it; or else a new one, which the helpers use from then on.
  */
 export function adoptRealtime (options: ResolvedOptions, appLog: Logger): Realtime {
-  if (current?.suits(options)) return current
-  const made = new Realtime(options, appLog)
+  if (current?.suits(options)) {
+    // What the helpers made becomes the app's, and ends with it: else it would keep the process alive.
+    if (held) held = false
+    else current.hold()
+    return current
+  }
+  const made = new Realtime(options, appLog).hold()
   if (current === undefined) current = made
   else appLog.warn('emitChatMessage and the other helpers of this process use another app or REDIS_URL: they don\'t reach this app in this process')
   return made
 }
 
-/** Closes what an app used; helpers that are called later start anew. */
+/** Gives up what an app used. What nobody uses any more is closed, and helpers that are called later start anew. */
 export async function releaseRealtime (used: Realtime): Promise<void> {
-  if (current === used) current = undefined
-  await used.close()
+  const last = used.holders === 1
+  if (last && current === used) current = undefined
+  await used.release()
 }
 
 /** The provider of this process. Throws `RT_REDIS_URL_INVALID` if `REDIS_URL` is wrong. */
@@ -46,9 +66,11 @@ export function getChatEvents (): ChatEvents {
   return realtime().chatEvents
 }
 
-/** Ends the subscriptions and connections of this process, if anything was used at all. */
+/** Ends the subscriptions and connections that the helpers made. What an app uses ends with the app. */
 export async function closePubSub (): Promise<void> {
-  if (current !== undefined) await releaseRealtime(current)
+  if (current === undefined || !held) return
+  held = false
+  await releaseRealtime(current)
 }
 
 /** The provider of this process, made when it is first used. */
@@ -64,7 +86,7 @@ export const pubsub: PubSubProvider = {
 /** The emitter of this process: `emit` stays on this instance, `emitChatMessage` does not. */
 export const chatEvents: Pick<ChatEvents, 'on' | 'off' | 'emit'> = {
   on: (chatId, handler) => getChatEvents().on(chatId, handler),
-  off: (chatId, handler) => getChatEvents().off(chatId, handler),
+  off: (chatId, handler) => offChatEvent(chatId, handler),
   emit: (chatId, event) => getChatEvents().emit(chatId, event)
 }
 
@@ -82,7 +104,7 @@ export function emitBotAction (chatId: string, action: BotAction & object, optio
 export const onChatEvent: ChatEvents['onChatEvent'] = (chatId, handler) => getChatEvents().onChatEvent(chatId, handler)
 
 /** `ChatEvents.offChatEvent` of this process. */
-export const offChatEvent: ChatEvents['offChatEvent'] = (chatId, handler) => getChatEvents().offChatEvent(chatId, handler)
+export const offChatEvent: ChatEvents['offChatEvent'] = (chatId, handler) => current?.chatEvents.offChatEvent(chatId, handler)
 
 /** `ChatEvents.cleanupChatSubscriptions` of this process. */
 export function cleanupChatSubscriptions (): void {

@@ -25,7 +25,9 @@ t.test('REDIS_URL chooses Redis, redisUrl wins over it, pubsub and redis over bo
 t.test('a wrong redisUrl or REDIS_URL is refused at registration by an error that does not show it', async (t) => {
   const wrong = [
     '', 'localhost:6379', `http://user:${SECRET}@host:1`, `redis://:${SECRET}@`, 'redis://', 'redis:///0', `redis://:${SECRET}@host/one`,
-    `redis://:${SECRET}@host:99999`, `redis://:${SECRET}%zz@host`, `redis://:${SECRET}@host/0/1`, `unix:///tmp/${SECRET}.sock`
+    `redis://:${SECRET}@host:99999`, `redis://:${SECRET}%zz@host`, `redis://:${SECRET}@host/0/1`, `unix:///tmp/${SECRET}.sock`,
+    ` redis://:${SECRET}@host`, `redis://:${SECRET}@host\n`, `redis://:${SECRET}@ho\tst`, `REDIS://:${SECRET}@host`, `redis://:${SECRET}@host:0`,
+    `redis://:${SECRET}@host?db=one`, `redis://:${SECRET}@host?enableOfflineQueue=true`, `redis://:${SECRET}@host/0#x`, `redis://:${SECRET}@host/99999999999`
   ]
   for (const redisUrl of wrong) {
     const byOption = Fastify()
@@ -62,5 +64,6 @@ t.test('the least and the most of each option are accepted', async (t) => {
     prefix: '', heartbeatMs: 0, retryMs: 0, maxBufferedBytes: 1, maxPayloadBytes: 1, publishTimeoutMs: 1, drainTimeoutMs: 0, keyPrefix: '', instanceId: 'a.b-c_1'
   }
   t.match(resolveOptions(given), given)
+  t.match(resolveOptions({ logLevel: 'warn' } as RealtimeOptions), defaults, 'what Fastify takes for itself is not ours to refuse')
   t.match(resolveOptions({ prefix: '/v1/real-time', heartbeatMs: 2 ** 31 - 1 }), { prefix: '/v1/real-time', heartbeatMs: 2 ** 31 - 1 })
 })

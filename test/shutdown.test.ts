@@ -5,6 +5,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
+import { Worker } from 'node:worker_threads'
 import Fastify, { type FastifyInstance } from 'fastify'
 import realtimePlugin, { type RealtimeOptions } from '../lib/index.ts'
 import { startApp } from './support/app.ts'
@@ -102,6 +103,55 @@ t.test('connections on which nothing was asked do not hold up closing, over TLS 
   await app.close()
   await ended
   t.pass('the stream ended in full, the unused connection was closed')
+})
+
+t.test('a connection that had a stream is ended with it, and one that is idle too: a 503 would stop an EventSource for good', async (t) => {
+  const { app } = await startApp(t)
+  const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
+  const [streaming, idle] = [net.connect(port(app), '127.0.0.1'), net.connect(port(app), '127.0.0.1')]
+  streaming.write(get('/api/chats/c/events'))
+  idle.write(get('/api/health/pubsub'))
+  let received = ''
+  streaming.setEncoding('utf8').on('data', (chunk) => { received += chunk })
+  await Promise.all([once(streaming, 'data'), once(idle, 'data')])
+  idle.resume()
+  const ended = Promise.all([once(streaming, 'end'), once(idle, 'close')])
+  const closed = app.close()
+  await ended
+  t.match(received, /\r\n0\r\n\r\n$/, 'the stream was ended in full')
+  await closed
+})
+
+t.test('a TLS connection in its handshake does not hold up closing', async (t) => {
+  const app = Fastify({ https: { key, cert } }) as unknown as FastifyInstance
+  await app.register(realtimePlugin)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const accepted = once(app.server, 'connection')
+  const silent = net.connect(port(app), '127.0.0.1')
+  silent.on('error', () => {})
+  await accepted
+  await app.close()
+  t.pass('closed')
+})
+
+t.test('a client of HTTP/2 that answers nothing more does not hold up closing', async (t) => {
+  const app = Fastify({ http2: true }) as unknown as FastifyInstance
+  await app.register(realtimePlugin, { drainTimeoutMs: 100 })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = new Worker(`
+    const { connect } = require('node:http2')
+    const { parentPort, workerData } = require('node:worker_threads')
+    const request = connect(workerData).request({ ':path': '/api/chats/c/events' })
+    request.once('response', () => {
+      parentPort.postMessage('open')
+      // Deaf and dumb from here on, with its connection open.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+    })
+  `, { eval: true, workerData: `http://127.0.0.1:${port(app)}` })
+  t.teardown(() => client.terminate())
+  await once(client, 'message')
+  await app.close()
+  t.pass('closed')
 })
 
 t.test('sessions of HTTP/2 do not hold up closing', async (t) => {

@@ -95,6 +95,32 @@ t.test('an app and the helpers of its process are one, whoever came first', asyn
   t.not(getPubSub(), early.pubsub)
 })
 
+t.test('apps of one process share, and each closes for itself', async (t) => {
+  const [one, two] = await Promise.all([app(t), app(t)])
+  t.equal(one.chatEvents, two.chatEvents)
+  await one.close()
+  const event = new Promise((resolve) => { two.chatEvents.onChatEvent('c', resolve) })
+  await emitChatMessage('c', { n: 1 })
+  t.match(await event, { message: { n: 1 } })
+  await closePubSub()
+  t.equal(await two.pubsub.isHealthy(), true, 'what an app uses, the helpers don\'t close')
+  await two.close()
+  t.equal(await two.pubsub.isHealthy(), false)
+})
+
+t.test('what the helpers made ends with the app that took it over, so that the process can end', async (t) => {
+  const made = getPubSub()
+  const late = await app(t)
+  t.equal(late.pubsub, made)
+  await late.close()
+  await t.rejects(made.publish('c', 2), { code: 'RT_CLOSED' })
+})
+
+t.test('registering twice in one context is refused, and leaves nothing open', async (t) => {
+  const twice = await app(t)
+  await t.rejects(async () => await twice.register(realtimePlugin, { keyPrefix: 'other:' }), { code: 'RT_REGISTERED_TWICE' })
+})
+
 t.test('an app that differs from what the helpers use stays apart, and is told so', async (t) => {
   getPubSub()
   const kept = keepLog()
@@ -109,7 +135,10 @@ t.test('a provider of the app\'s own is not closed with the app', async (t) => {
   const own = new LocalPubSub()
   const first = await app(t, { pubsub: own })
   t.equal(getPubSub(), own)
+  first.chatEvents.onChatEvent('c', () => t.fail('called after the app was closed'))
   await first.close()
+  t.same(own.stats(), { channels: 0, patterns: 0 }, 'but the app\'s subscriptions end')
+  await own.publish('chat:c', {})
   t.equal(await own.isHealthy(), true)
 })
 
@@ -120,6 +149,8 @@ t.test('a wrong REDIS_URL rejects what is published and throws where nothing can
   await t.rejects(pubsub.publish('c', {}), { code: 'RT_REDIS_URL_INVALID' })
   await t.rejects(pubsub.isHealthy(), { code: 'RT_REDIS_URL_INVALID' })
   t.throws(() => onChatEvent('c', () => {}), { code: 'RT_REDIS_URL_INVALID' })
+  offChatEvent('c', () => {})
+  chatEvents.off('c', () => {})
   emitChatMessage('ignored', {})
 })
 
@@ -141,6 +172,8 @@ t.test('REDIS_URL takes the helpers to other processes', async (t) => {
 
 t.test('a process without an app logs by itself, and ends by itself', async (t) => {
   const worker = new URL('support/worker.ts', import.meta.url).pathname
-  const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, worker], { env: { ...process.env, LOG_LEVEL: undefined } })
-  t.match(stdout.trim().split('\n').map((line) => JSON.parse(line)), [{ level: 30, name: 'fastify-realtime', msg: 'Using LocalPubSub for realtime events', provider: 'local' }])
+  for (const LOG_LEVEL of [undefined, 'no such level']) {
+    const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, worker], { env: { ...process.env, LOG_LEVEL } })
+    t.match(stdout.trim().split('\n').map((line) => JSON.parse(line)), [{ level: 30, name: 'fastify-realtime', msg: 'Using LocalPubSub for realtime events', provider: 'local' }])
+  }
 })

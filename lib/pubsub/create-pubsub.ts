@@ -14,6 +14,6 @@ export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPaylo
     : redisUrl !== undefined
       ? new RedisPubSub({ url: redisUrl, keyPrefix, publishTimeoutMs, ...common })
       : new LocalPubSub(common)
-  log.info({ provider: pubsub.name }, `Using ${pubsub.constructor.name} for realtime events`)
+  log.info({ provider: pubsub.name }, `Using ${pubsub instanceof RedisPubSub ? 'RedisPubSub' : 'LocalPubSub'} for realtime events`)
   return pubsub
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Envelope } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { toJson } from '../json.ts'
+import { NAME } from '../name.ts'
 
 /** Kinds of messages on the wire: `d` durable, `e` ephemeral. */
 export type WireKind = 'd' | 'e'
@@ -43,8 +44,6 @@ export function decodeWire (message: Buffer): WireMessage | undefined {
   if (json.length === 0 || json.includes(LINE_FEED) || json.includes(CARRIAGE_RETURN)) return undefined
   return { kind, envelope: { from, timestamp: Number(timestamp), event, json } }
 }
-
-const NAME = /^[\w.-]{1,64}$/
 
 /** Names that streams use for themselves. An app can't publish under them. */
 const RESERVED: readonly string[] = ['ready', 'reset']

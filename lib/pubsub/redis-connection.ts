@@ -46,19 +46,24 @@ export function openPublisher (source: RedisSource): Redis | Cluster {
 
 /** Logs when a connection is lost and when it is back, each once, and keeps its errors from going unhandled. Returns its undo. */
 export function watchConnection (client: Redis | Cluster, role: string, log: Logger): () => void {
-  let told: string | undefined
-  const onError = (error: Error): void => {
-    const reason = describeRedisError(error)
-    if (reason === told) return
-    told = reason
-    log.warn({ connection: role, reason }, 'Redis is out of reach, trying again')
+  let lost: string | undefined
+  let connected = client.status === 'ready'
+  const lose = (reason: string): void => {
+    if (reason !== lost) log.warn({ connection: role, reason }, 'Redis is out of reach, trying again')
+    lost = reason
+  }
+  const onError = (error: Error): void => lose(describeRedisError(error))
+  const onClose = (): void => {
+    if (connected && lost === undefined) lose('the connection was closed')
+    connected = false
   }
   const onReady = (): void => {
-    if (told !== undefined) log.info({ connection: role }, 'Redis is back')
-    told = undefined
+    if (lost !== undefined) log.info({ connection: role }, 'Redis is back')
+    lost = undefined
+    connected = true
   }
-  client.on('error', onError).on('ready', onReady)
-  return () => { client.off('error', onError).off('ready', onReady) }
+  client.on('error', onError).on('close', onClose).on('ready', onReady)
+  return () => { client.off('error', onError).off('close', onClose).off('ready', onReady) }
 }
 
 /** What may be said of an error of Redis. Its other fields, and what follows these words, hold passwords and payloads. */
@@ -68,7 +73,9 @@ export function describeRedisError (error: Error): string {
 }
 
 /** Closes a connection of ours: politely while it answers, else at once. Never waits longer than `timing.redisQuit`. */
-export async function closeConnection (client: Redis | Cluster): Promise<void> {
+export async function closeConnection (client: Redis | Cluster, unwatch: () => void): Promise<void> {
+  unwatch()
+  client.on('error', () => {})
   if (client.status === 'ready') {
     await within(client.quit(), timing.redisQuit).catch(() => {})
   }

@@ -73,7 +73,7 @@ export class RedisPublisher {
     }
     this.#waiting.clear()
     this.#client.off('ready', this.#onReady)
-    if (this.#owned) await closeConnection(this.#client)
+    if (this.#owned) await closeConnection(this.#client, this.#unwatch)
     else this.#unwatch()
   }
 

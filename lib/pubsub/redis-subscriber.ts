@@ -41,6 +41,7 @@ export class RedisSubscriber {
   readonly #patterns: Names
   readonly #channels: Names
   readonly #ping: NodeJS.Timeout
+  readonly #unwatch: () => void
   /** Counts connections, so that a confirmation on one that is gone is not taken for one of now. */
   #generation = 0
   #connected = false
@@ -53,23 +54,9 @@ export class RedisSubscriber {
     this.#client = client
     this.#events = events
     this.#log = log
-    this.#patterns = {
-      wanted: new Map(),
-      held: new Set(),
-      dirty: new Set(),
-      refused: new Set(),
-      subscribe: (names) => client.psubscribe(...names),
-      unsubscribe: (names) => client.punsubscribe(...names)
-    }
-    this.#channels = {
-      wanted: new Map(),
-      held: new Set(),
-      dirty: new Set(),
-      refused: new Set(),
-      subscribe: (names) => client.subscribe(...names),
-      unsubscribe: (names) => client.unsubscribe(...names)
-    }
-    watchConnection(client, 'subscriber', log)
+    this.#patterns = names((list) => client.psubscribe(...list), (list) => client.punsubscribe(...list))
+    this.#channels = names((list) => client.subscribe(...list), (list) => client.unsubscribe(...list))
+    this.#unwatch = watchConnection(client, 'subscriber', log)
     client.on('messageBuffer', (channel: Buffer, message: Buffer) => events.message(channel.toString(), message))
     client.on('pmessageBuffer', (pattern: string, channel: Buffer, message: Buffer) => events.patternMessage(pattern, channel.toString(), message))
     client.on('ready', () => this.#connect())
@@ -105,7 +92,7 @@ export class RedisSubscriber {
     clearInterval(this.#ping)
     clearImmediate(this.#soon)
     clearTimeout(this.#later)
-    await closeConnection(this.#client)
+    await closeConnection(this.#client, this.#unwatch)
   }
 
   #want (names: Names, name: string): () => void {
@@ -176,7 +163,7 @@ export class RedisSubscriber {
     const error = await names.subscribe(missing).then(() => undefined, (error: Error) => error)
     // The connection is gone: with the next one, all that is wanted is asked for again.
     if (generation !== this.#generation || this.#client.status !== 'ready') return
-    if (error !== undefined) return this.#refuse(names, missing, error)
+    if (error !== undefined) return await this.#refused(names, missing, error)
     for (const name of missing) {
       names.refused.delete(name)
       names.held.add(name)
@@ -184,10 +171,21 @@ export class RedisSubscriber {
     }
   }
 
-  #refuse (names: Names, missing: string[], error: Error): void {
-    const news = missing.some((name) => !names.refused.has(name))
-    if (news) this.#log.error({ reason: describeRedisError(error) }, 'Redis refuses to subscribe, trying again')
-    for (const name of missing) names.refused.add(name)
+  async #refused (names: Names, missing: string[], error: Error): Promise<void> {
+    // Not an answer of Redis: the connection is closing, and the next one starts anew.
+    if (error.name !== 'ReplyError') return
+    if (missing.length === 1) return this.#refuse(names, missing[0] as string, error)
+    // Redis refuses all for the sake of one: the others shall not suffer for it.
+    const half = Math.ceil(missing.length / 2)
+    await this.#subscribe(names, missing.slice(0, half))
+    await this.#subscribe(names, missing.slice(half))
+  }
+
+  #refuse (names: Names, name: string, error: Error): void {
+    if (this.#patterns.refused.size + this.#channels.refused.size === 0) {
+      this.#log.error({ reason: describeRedisError(error) }, 'Redis refuses to subscribe, trying again')
+    }
+    names.refused.add(name)
     this.#later ??= setTimeout(() => {
       this.#later = undefined
       this.#retryRefused()
@@ -203,6 +201,10 @@ export class RedisSubscriber {
     }
     this.#syncSoon()
   }
+}
+
+function names (subscribe: Names['subscribe'], unsubscribe: Names['unsubscribe']): Names {
+  return { wanted: new Map(), held: new Set(), dirty: new Set(), refused: new Set(), subscribe, unsubscribe }
 }
 
 function take (names: Set<string>, most: number): string[] {

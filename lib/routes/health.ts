@@ -7,8 +7,8 @@ import { within } from '../within.ts'
 export function healthRoute (app: FastifyInstance, prefix: string): void {
   app.get(`${prefix}/health/pubsub`, async (_request, reply) => {
     const pubsub: PubSubProvider & Partial<PubSubStats> = app.pubsub
-    // A provider of the app's own may hang or reject.
-    const healthy = await within(pubsub.isHealthy(), timing.healthTimeout).catch(() => false)
+    // A provider of the app's own may hang, reject or throw.
+    const healthy = await within((async () => await pubsub.isHealthy())(), timing.healthTimeout).catch(() => false)
     // A cached answer would hide an outage, or its end.
     reply.code(healthy ? 200 : 503).header('cache-control', 'no-store')
     return {

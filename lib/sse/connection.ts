@@ -1,11 +1,12 @@
 import type { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
+import type { Socket } from 'node:net'
 import { heartbeat } from './frame.ts'
 
 /** What Node gives a handler to answer with, over HTTP/1.1 or HTTP/2. */
 export type RawResponse = ServerResponse | Http2ServerResponse
 
-/** One client's open stream. Writing never waits and never throws; a client that doesn't keep up is cut. */
+/** One client's open stream. Writing never throws; a client that doesn't keep up is cut. */
 export class Connection {
   readonly #raw: RawResponse
   readonly #maxBufferedBytes: number
@@ -28,33 +29,38 @@ export class Connection {
     return this.#closed
   }
 
-  /** Writes, unless the stream is closed. A client with too much unsent is cut: it comes back when it can. */
-  write (chunk: Buffer): void {
-    if (this.#closed) return
+  /**
+   * Writes, unless the stream is closed. A client that has more than `maxBufferedBytes` unsent from before is cut: it comes back when
+   * it can. What is written now does not count, since no client could have taken it yet.
+   */
+  write (chunk: Buffer): boolean {
+    if (this.#closed) return false
+    if (this.#raw.writableLength > this.#maxBufferedBytes) {
+      this.destroy()
+      return false
+    }
     this.#written = true
-    write(this.#raw, chunk)
-    if (this.#raw.writableLength > this.#maxBufferedBytes) this.destroy()
+    // The two kinds of response have the method, but TypeScript finds no common overload.
+    return (this.#raw as ServerResponse).write(chunk)
   }
 
-  /** Writes without regard to `maxBufferedBytes`. Resolves once the client has taken it, or is gone. */
-  async writeAndDrain (chunk: Buffer): Promise<void> {
-    if (this.#closed) return
-    this.#written = true
-    if (write(this.#raw, chunk)) return
-    await new Promise<void>((resolve) => {
+  /** Writes as `write` does. Resolves once the client has taken it, with false if it is gone. */
+  async writeAndDrain (chunk: Buffer): Promise<boolean> {
+    if (this.write(chunk) || this.#closed) return !this.#closed
+    return await new Promise<boolean>((resolve) => {
       const done = (): void => {
         this.#raw.off('drain', done)
         off()
-        resolve()
+        resolve(!this.#closed)
       }
       const off = this.onClose(done)
       this.#raw.once('drain', done)
     })
   }
 
-  /** Writes a heartbeat if nothing was written since the last call. */
+  /** Writes a heartbeat if nothing was written since the last call. What is still unsent keeps the connection alive by itself. */
   beat (): void {
-    if (!this.#written) this.write(heartbeat)
+    if (!this.#written && this.#raw.writableLength === 0) this.write(heartbeat)
     this.#written = false
   }
 
@@ -66,13 +72,21 @@ export class Connection {
 
   /** Ends the stream. Resolves once the client has got everything, or is gone. */
   async end (): Promise<void> {
-    if (this.#raw.destroyed || this.#raw.writableFinished) return
+    if (isGone(this.#raw) || this.#raw.writableFinished) return this.#close()
     await new Promise<void>((resolve) => {
       this.#raw.once('close', resolve)
       // Without waiting for `finish`, closing the server would truncate it.
       this.#raw.end(resolve)
       this.#close()
     })
+  }
+
+  /** Ends the stream, and with it the connection over HTTP/1.1, on which a closing server would answer 503 to what is asked next. */
+  async hangUp (): Promise<void> {
+    // (A request that was injected has a socket that can't.)
+    const { socket } = this.#raw
+    await this.end()
+    if (!('stream' in this.#raw)) (socket as Socket | null)?.destroySoon?.()
   }
 
   /** Cuts the client, whatever it still has to get. */
@@ -89,7 +103,8 @@ export class Connection {
   }
 }
 
-/** The two kinds of response have the method, but TypeScript finds no common overload. */
-function write (raw: RawResponse, chunk: Buffer): boolean {
-  return (raw as ServerResponse).write(chunk)
+/** Whether the client has left. Its `close` may have been told before anybody listened. */
+export function isGone (raw: RawResponse): boolean {
+  // A response of HTTP/2 has neither `destroyed` nor, once it is closed, a socket.
+  return 'stream' in raw ? raw.stream === undefined || raw.stream.destroyed : raw.destroyed || raw.socket?.destroyed === true
 }

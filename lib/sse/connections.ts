@@ -31,7 +31,7 @@ export class Connections {
     const left = [...this.#open]
     const deadline = new AbortController()
     await Promise.race([
-      Promise.all(left.map((connection) => connection.end())),
+      Promise.all(left.map((connection) => connection.hangUp())),
       delay(timeoutMs, undefined, { signal: deadline.signal }).catch(() => {})
     ])
     deadline.abort()

@@ -1,4 +1,5 @@
 import { RealtimeError, kindOf } from '../errors.ts'
+import { NAME } from '../name.ts'
 
 /** One event in the form of Server-Sent Events, before it is bytes. */
 export interface Frame {
@@ -34,7 +35,7 @@ function checkId (id: unknown): string {
 }
 
 function checkEvent (event: unknown): string {
-  if (typeof event !== 'string' || !/^[\w.-]{1,64}$/.test(event)) throw invalid('the name of an event must match ^[\\w.-]{1,64}$')
+  if (typeof event !== 'string' || !NAME.test(event)) throw invalid('the name of an event must match ^[\\w.-]{1,64}$')
   return event
 }
 

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { toJson } from '../json.ts'
-import { Connection, type RawResponse } from './connection.ts'
+import { Connection, isGone } from './connection.ts'
 import type { Connections } from './connections.ts'
 import { encodeFrame } from './frame.ts'
 
@@ -40,6 +40,7 @@ export class ReplySse {
   readonly #context: SseContext
   readonly #gone = new AbortController()
   #connection: Connection | undefined
+  #watched = false
 
   constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
     this.#request = request
@@ -56,6 +57,13 @@ export class ReplySse {
 
   /** Aborts when the client is gone or the stream was closed: pass it on to whatever makes the events. */
   get signal (): AbortSignal {
+    // From the first look on: who makes the events may begin before the stream opens.
+    if (!this.#watched) {
+      this.#watched = true
+      const { raw } = this.#reply
+      if (isGone(raw)) this.#gone.abort()
+      else raw.once('close', () => this.#gone.abort())
+    }
     return this.#gone.signal
   }
 
@@ -65,14 +73,14 @@ export class ReplySse {
    */
   async chat (chatId: string): Promise<void> {
     this.#prepare()
-    const join = this.#context.enter(chatId)
+    const join = this.#enter(chatId)
     join(this.#open())
   }
 
   /**
-   * Sends one event of the app's own, opening the stream with the first. Resolves once the client has taken it. Rejects with
-   * `RT_PAYLOAD_INVALID` or `RT_SSE_FIELD_INVALID`, after which the stream goes on, or with `RT_STREAM_CLOSED`. A promise that
-   * nobody looks at causes no `unhandledRejection`.
+   * Sends one event of the app's own, opening the stream with the first. Resolves once the client has taken it: whoever does not wait
+   * for that gets the client cut at `maxBufferedBytes`. Rejects with `RT_PAYLOAD_INVALID` or `RT_SSE_FIELD_INVALID`, after which the
+   * stream goes on, or with `RT_STREAM_CLOSED`. A promise that nobody looks at causes no `unhandledRejection`.
    */
   send (event: SseEvent): Promise<void> {
     const sent = this.#send(event)
@@ -85,16 +93,16 @@ export class ReplySse {
    * leaves, the iterable is told to return. Rejects with what the iterable throws, after ending the stream.
    */
   async stream (events: AsyncIterable<SseEvent>): Promise<void> {
+    const iterator = iteratorOf(events)
     this.#prepare()
     const connection = this.#open()
-    const iterator = events[Symbol.asyncIterator]()
     try {
       for (let next = await nextOrClosed(iterator, connection); !next.done; next = await nextOrClosed(iterator, connection)) {
         await connection.writeAndDrain(encode(next.value))
       }
     } finally {
       // Not awaited: a generator that hangs in an await of its own would never return.
-      Promise.resolve(iterator.return?.()).catch(() => {})
+      Promise.resolve().then(() => iterator.return?.()).catch(() => {})
       await connection.end()
     }
   }
@@ -109,7 +117,17 @@ export class ReplySse {
     if (this.#connection === undefined) this.#prepare()
     const connection = this.#connection ?? this.#open()
     if (connection.closed) throw new RealtimeError('RT_STREAM_CLOSED')
-    await connection.writeAndDrain(frame)
+    if (!await connection.writeAndDrain(frame)) throw new RealtimeError('RT_STREAM_CLOSED')
+  }
+
+  #enter (chatId: string): (connection: Connection) => void {
+    try {
+      return this.#context.enter(chatId)
+    } catch (error) {
+      // The refusal is no stream.
+      for (const name of Object.keys(STREAM_HEADERS)) this.#reply.raw.removeHeader(name)
+      throw error
+    }
   }
 
   /** Does all that can fail: after `hijack`, Fastify answers no error any more. */
@@ -121,8 +139,10 @@ export class ReplySse {
     // What hooks have set so far, such as the headers of CORS, would be lost by hijacking. Node checks the values here.
     const headers = { ...this.#reply.getHeaders(), ...STREAM_HEADERS }
     for (const [name, value] of Object.entries(headers)) {
-      if (value !== undefined && name !== 'content-length') raw.setHeader(name, value)
+      if (value !== undefined && name !== 'transfer-encoding') raw.setHeader(name, value)
     }
+    // A stream has no length. How it is framed is for Node to say.
+    raw.removeHeader('content-length')
   }
 
   #open (): Connection {
@@ -136,12 +156,16 @@ export class ReplySse {
       return this.#connection
     }
     // Idle streams are no idle connections: the server's `connectionTimeout` must not end them.
-    raw.socket?.setTimeout(0)
+    // (A request that was injected has a socket without one.)
+    raw.socket?.setTimeout?.(0)
     // The server would wait for the connection to be used again.
     if (connections.draining) (raw as ServerResponse).shouldKeepAlive = false
     raw.writeHead(200)
     raw.flushHeaders()
-    if (connections.draining) {
+    if (this.#request.method === 'HEAD') {
+      // Fastify answers HEAD by the handler of GET. There is nothing to stream.
+      this.#connection.end()
+    } else if (connections.draining) {
       // Any status but 200 would stop a browser's EventSource for good.
       this.#connection.write(encodeFrame({ retry: retryMs }))
       this.#connection.end()
@@ -152,14 +176,14 @@ export class ReplySse {
   }
 }
 
-/** Whether the client left before its stream could open. */
-function isGone (raw: RawResponse): boolean {
-  return raw.destroyed || raw.socket?.destroyed === true
-}
-
 function encode (event: SseEvent): Buffer {
   if (typeof event !== 'object' || event === null) throw new RealtimeError('RT_SSE_FIELD_INVALID', `an event must be an object with data, got ${kindOf(event)}`)
   return encodeFrame({ id: event.id, event: event.event, retry: event.retry, json: toJson(event.data) })
+}
+
+function iteratorOf<T> (events: AsyncIterable<T>): AsyncIterator<T> {
+  if (typeof (events as Partial<AsyncIterable<T>> | null | undefined)?.[Symbol.asyncIterator] === 'function') return events[Symbol.asyncIterator]()
+  throw new RealtimeError('RT_SSE_FIELD_INVALID', `what is streamed must be an async iterable of events, got ${kindOf(events)}`)
 }
 
 /** The next event, or the end once the client is gone, even while the iterable hangs. */

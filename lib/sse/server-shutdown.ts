@@ -1,12 +1,14 @@
 import { Server as HttpServer } from 'node:http'
-import type { Http2Server } from 'node:http2'
+import type { Http2Server, Http2Session } from 'node:http2'
 import { Server as HttpsServer } from 'node:https'
+import type { Socket } from 'node:net'
+import { timing } from '../options.ts'
 
-/** A connection of a server: a socket, or a session of HTTP/2. */
+/** A connection, and what is known of it. */
 interface Client {
-  once (event: 'close', callback: () => void): unknown
-  destroy (): void
-  close? (): void
+  socket: Socket
+  /** Whether a request has come on it. */
+  used: boolean
 }
 
 /**
@@ -14,17 +16,24 @@ interface Client {
  * browsers open ahead and when a stream drops, and for ever for the sessions of HTTP/2.
  */
 export class ServerShutdown {
-  readonly #clients = new Set<Client>()
+  readonly #server: HttpServer | HttpsServer | Http2Server
+  /** By address and port: a session shows but a stand-in of its socket, and TLS has two sockets for one connection. */
+  readonly #clients = new Map<string, Client>()
+  readonly #bySocket = new WeakMap<Socket, Client>()
+  /** Told before its connection, or after. */
+  readonly #sessions = new Map<string, Http2Session>()
   #begun = false
 
   constructor (server: HttpServer | HttpsServer | Http2Server) {
-    if (server instanceof HttpServer || server instanceof HttpsServer) {
-      server.on(server instanceof HttpsServer ? 'secureConnection' : 'connection', (socket: Client) => this.#add(socket))
-      // Node itself closes connections once they are idle between requests.
-      server.on('request', ({ socket }) => { this.#clients.delete(socket) })
-    } else {
-      server.on('session', (session: Client) => this.#add(session))
-    }
+    this.#server = server
+    server.on('connection', (socket: Socket) => this.#add(socket))
+    // Takes the place of the plain connection, which was one in its handshake.
+    server.on('secureConnection', (socket: Socket) => this.#add(socket))
+    server.on('session', (session: Http2Session) => { this.#sessions.set(keyOf(session.socket as Socket), session) })
+    server.on('request', ({ socket }) => {
+      const client = this.#bySocket.get(socket)
+      if (client !== undefined) client.used = true
+    })
   }
 
   /**
@@ -33,17 +42,38 @@ export class ServerShutdown {
    */
   begin (): void {
     this.#begun = true
-    for (const client of this.#clients) close(client)
+    if ('closeIdleConnections' in this.#server) this.#server.closeIdleConnections()
+    for (const [key, { socket, used }] of this.#clients) {
+      const session = this.#sessions.get(key)
+      if (session !== undefined) session.close()
+      else if (!used) socket.destroy()
+    }
   }
 
-  #add (client: Client): void {
-    if (this.#begun) return client.destroy()
-    this.#clients.add(client)
-    client.once('close', () => this.#clients.delete(client))
+  /** Cuts the connections of sessions as they end: a client may never answer that it knows. */
+  end (): void {
+    const ended = [...this.#clients].filter(([key]) => this.#sessions.get(key)?.destroyed === true)
+    setTimeout(() => {
+      // By now the others have answered.
+      for (const [, { socket }] of ended) socket.destroy()
+      if (this.#sessions.size > 0) this.end()
+    }, timing.sessionLinger).unref()
+  }
+
+  #add (socket: Socket): void {
+    const key = keyOf(socket)
+    const client = { socket, used: false }
+    this.#clients.set(key, client)
+    this.#bySocket.set(socket, client)
+    socket.once('close', () => {
+      if (this.#clients.get(key) !== client) return
+      this.#clients.delete(key)
+      this.#sessions.delete(key)
+    })
+    if (this.#begun) socket.destroy()
   }
 }
 
-function close (client: Client): void {
-  if (client.close === undefined) client.destroy()
-  else client.close()
+function keyOf ({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`
 }

@@ -256,6 +256,35 @@ t.test('a refused subscription is unhealthy, is told once, and heals by itself',
   t.equal(lines.filter(({ msg }) => msg.startsWith('Redis refuses')).length, 1)
 })
 
+t.test('what Redis refuses does not keep it from what it allows, however they are asked for', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  await admin.call('ACL', 'SETUSER', 'some', 'on', '>hunter2', 'resetchannels', '&rt:{good*', '+@all')
+  const pubsub = open(t, { url: redis.url.replace('//', '//some:hunter2@') })
+  const live = (channel: string): Promise<void> => new Promise((resolve) => { pubsub.follow(channel, { live: resolve, lost () {}, receive () {} }) })
+  // All in one command.
+  const allowed = ['good1', 'good2', 'good3', 'good4', 'good5'].map(live)
+  pubsub.subscribeExact('bad', () => t.fail('received'))
+  pubsub.subscribe('*', () => t.fail('received'))
+  allowed.push(live('good6'))
+  await Promise.all(allowed)
+  t.equal(await pubsub.isHealthy(), false, 'and it says that it was refused something')
+})
+
+t.test('a connection that is lost without an error is logged, and its return', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  const { log, line, lines } = keepLog()
+  const pubsub = open(t, { url: redis.url, log })
+  await live(pubsub)
+  await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+  t.match(await line('Redis is out of reach, trying again'), { connection: 'subscriber', reason: 'the connection was closed' })
+  await line('Redis is back')
+  const before = lines.length
+  await pubsub.close()
+  t.equal(lines.length, before, 'closing it oneself is no loss')
+})
+
 t.test('a frozen Redis that nobody asks anything of is noticed, and its thaw', async (t) => {
   const redis = await start(t)
   const pubsub = open(t, { url: redis.url })

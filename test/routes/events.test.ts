@@ -70,7 +70,15 @@ t.test('a silent stream gets a heartbeat, a busy one does not', async (t) => {
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
   await stream.next()
   await stream.comment()
-  t.pass('a comment came')
+  const heard = stream.comments.length
+  // Written to more often than it beats.
+  for (let n = 0; n < 10; n++) {
+    const beat = new Promise((resolve) => setTimeout(resolve, 10))
+    await app.chatEvents.emitChatMessage('c1', { n })
+    await stream.next()
+    await beat
+  }
+  t.equal(stream.comments.length, heard, 'a busy one gets none')
   const off = await startApp(t, { heartbeatMs: 0 })
   const silent = await EventStream.open(t, `${off.url}/api/chats/c1/events`)
   await silent.next()
@@ -124,6 +132,31 @@ t.test('what is not a chat id is refused, whatever is one works', async (t) => {
   const tooLong = await fetch(`${url}/api/chats/${'x'.repeat(1025)}/events`)
   t.equal(tooLong.status, 400)
   t.match(await tooLong.json(), { code: 'RT_CHAT_ID_INVALID' })
+})
+
+t.test('a burst of more than maxBufferedBytes does not cut a client that keeps up', async (t) => {
+  const { app, url } = await startApp(t, { maxBufferedBytes: 10_000 })
+  const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
+  await stream.next()
+  for (let n = 0; n < 500; n++) app.chatEvents.emitChatMessage('c1', { n, text: 'x'.repeat(1_000) })
+  t.equal((await stream.take(500)).length, 500)
+})
+
+t.test('a stream can be injected', async (t) => {
+  const { app } = await startApp(t)
+  const response = await app.inject({ url: '/api/chats/c1/events', payloadAsStream: true })
+  t.equal(response.statusCode, 200)
+  const [chunk] = await once(response.stream(), 'data')
+  t.match(String(chunk), 'event: ready')
+  response.stream().destroy()
+})
+
+t.test('a refused stream has none of a stream\'s headers', async (t) => {
+  const { app } = await startApp(t, {}, { server: { routerOptions: { maxParamLength: 5000 } } })
+  const response = await app.inject(`/api/chats/${'x'.repeat(1025)}/events`)
+  t.equal(response.statusCode, 400)
+  t.notOk(response.headers['x-accel-buffering'])
+  t.notOk(response.headers['cache-control'])
 })
 
 t.test('there is no HEAD route, since it would never end', async (t) => {

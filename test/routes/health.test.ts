@@ -2,6 +2,7 @@ import t from 'tap'
 import { LocalPubSub, type PubSubProvider } from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
 import { EventStream } from '../support/event-stream.ts'
+import { freePort } from '../support/free-port.ts'
 import { RedisServer } from '../support/redis-server.ts'
 
 t.test('the health of a local app', async (t) => {
@@ -46,6 +47,13 @@ t.test('a frozen Redis shows within two seconds, a dead one too, and its return'
   t.same(await health(), [200, 'ok'])
 })
 
+t.test('chats that get nothing of other instances are counted apart', async (t) => {
+  const { app, url } = await startApp(t, { redisUrl: `redis://127.0.0.1:${await freePort()}` })
+  const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
+  t.equal(stream.response.status, 200)
+  t.match((await app.inject('/api/health/pubsub')).json(), { healthy: false, chatSubscriptions: { localChats: 1, remoteSubscriptions: 0 } })
+})
+
 t.test('a provider of the app\'s own that hangs, rejects or does not count', async (t) => {
   const make = (isHealthy: () => Promise<boolean>): PubSubProvider => {
     const local = new LocalPubSub()
@@ -58,7 +66,7 @@ t.test('a provider of the app\'s own that hangs, rejects or does not count', asy
       close: () => local.close()
     }
   }
-  for (const isHealthy of [async () => { throw new Error('broken') }, () => new Promise<boolean>(() => {}), async () => false]) {
+  for (const isHealthy of [async () => { throw new Error('broken') }, () => { throw new Error('broken') }, () => new Promise<boolean>(() => {}), async () => false]) {
     const { app } = await startApp(t, { pubsub: make(isHealthy) })
     const response = await app.inject('/api/health/pubsub')
     t.equal(response.statusCode, 503)

@@ -1,7 +1,9 @@
 import t, { type Test } from 'tap'
 import { once, EventEmitter } from 'node:events'
-import type { FastifyInstance } from 'fastify'
-import type { SseEvent } from '../../lib/index.ts'
+import http2 from 'node:http2'
+import net from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import realtimePlugin, { type SseEvent } from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
 import { EventStream } from '../support/event-stream.ts'
 
@@ -55,6 +57,8 @@ t.test('what is wrong with an event is told and the stream goes on', async (t) =
 t.test('an error before the stream opens is an ordinary answer', async (t) => {
   const { url } = await start(t, (app) => {
     app.get('/wrong-event', async (_request, reply) => { await reply.sse.send({ data: undefined }) })
+    app.get('/array', async (_request, reply) => { await reply.sse.stream(['text'] as never) })
+    app.get('/nothing', async (_request, reply) => { await reply.sse.stream(undefined as never) })
     app.get('/wrong-chat', async (_request, reply) => { await reply.sse.chat('') })
     app.get('/wrong-header', async (_request, reply) => { await reply.header('x-bad', 'a\nb').sse.chat('c') })
     app.get('/sent', async (_request, reply) => {
@@ -66,6 +70,7 @@ t.test('an error before the stream opens is an ordinary answer', async (t) => {
   t.match(await (await fetch(`${url}/wrong-chat`)).json(), { statusCode: 400, code: 'RT_CHAT_ID_INVALID' })
   t.equal((await fetch(`${url}/wrong-header`)).status, 500)
   t.equal(await (await fetch(`${url}/sent`)).text(), 'sent')
+  for (const path of ['/array', '/nothing']) t.match(await (await fetch(url + path)).json(), { statusCode: 500, code: 'RT_SSE_FIELD_INVALID' })
 })
 
 t.test('a reply streams one thing only', async (t) => {
@@ -196,4 +201,101 @@ t.test('a client that leaves before its stream opens is asked for nothing', asyn
   await Promise.all([fetched, left])
   open()
   t.same(await resolved, [false, true])
+})
+
+t.test('the signal aborts when the client leaves before its stream opens', async (t) => {
+  const seen = new EventEmitter()
+  const { app, url } = await start(t, (app) => app.get('/slow', async (_request, reply) => {
+    const { signal } = reply.sse
+    seen.emit('arrived', signal.aborted)
+    await once(signal, 'abort')
+    seen.emit('aborted', reply.sse.signal === signal)
+  }))
+  const arrived = once(seen, 'arrived')
+  const aborted = once(seen, 'aborted')
+  const abort = new AbortController()
+  fetch(`${url}/slow`, { signal: abort.signal }).catch(() => {})
+  t.same(await arrived, [false])
+  abort.abort()
+  t.same(await aborted, [true])
+  t.equal(app.chatEvents.stats().localChats, 0)
+})
+
+t.test('who does not wait for a stalled client gets it cut', async (t) => {
+  const seen = new EventEmitter()
+  const { url } = await start(t, (app) => app.get('/flood', async (_request, reply) => {
+    const data = 'x'.repeat(100_000)
+    let sent = 0
+    while (!reply.sse.signal.aborted && sent < 10_000) {
+      reply.sse.send({ data })
+      sent++
+      await new Promise(setImmediate)
+    }
+    seen.emit('cut', sent, await reply.sse.send({ data }).catch((error) => error.code))
+  }), { maxBufferedBytes: 1_000_000 })
+  const cut = once(seen, 'cut')
+  const response = await fetch(`${url}/flood`)
+  const [sent, code] = await cut
+  t.ok(sent < 500, `cut after ${sent} events of 100 kB`)
+  t.equal(code, 'RT_STREAM_CLOSED')
+  await response.body?.cancel().catch(() => {})
+})
+
+t.test('a HEAD request to a route of one\'s own gets the headers and nothing else', async (t) => {
+  const { app, url } = await start(t, (app) => app.get('/mine', async (_request, reply) => { await reply.sse.chat('mine') }))
+  const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  let received = ''
+  socket.setEncoding('utf8').on('data', (chunk) => { received += chunk })
+  socket.write('HEAD /mine HTTP/1.1\r\nHost: x\r\n\r\nGET /api/health/pubsub HTTP/1.1\r\nHost: x\r\n\r\n')
+  while (!received.includes('"provider":"local"')) await once(socket, 'data')
+  t.match(received, 'content-type: text/event-stream')
+  t.equal(app.chatEvents.stats().localChats, 0)
+})
+
+t.test('headers that would frame a stream wrongly are dropped', async (t) => {
+  const { url } = await start(t, (app) => app.get('/framed', async (_request, reply) => {
+    reply.raw.setHeader('content-length', 3)
+    await reply.header('content-length', 4).sse.send({ data: 'more than four bytes' })
+    await reply.sse.close()
+  }))
+  t.match(await (await EventStream.open(t, `${url}/framed`)).end(), [{ data: 'more than four bytes' }])
+})
+
+t.test('a stream can be injected and ends', async (t) => {
+  const { app } = await start(t, (app) => app.get('/stream', async (_request, reply) => {
+    await reply.sse.stream((async function * () { yield { data: 1 } })())
+  }))
+  t.equal((await app.inject('/stream')).body, 'data: 1\n\n')
+})
+
+t.test('a stream over HTTP/2 that is reset before it opens leaves nothing behind', async (t) => {
+  const app = Fastify({ http2: true }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  let open = (): void => {}
+  const gate = new Promise<void>((resolve) => { open = resolve })
+  const seen = new EventEmitter()
+  app.addHook('preHandler', async () => { seen.emit('arrived'); await gate })
+  app.get('/send', async (_request, reply) => {
+    const code = await reply.sse.send({ data: 1 }).catch((error) => error.code)
+    seen.emit('answered', code, reply.sse.signal.aborted)
+  })
+  await app.register(realtimePlugin)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = http2.connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
+  t.teardown(() => session.destroy())
+  const answered = once(seen, 'answered')
+  for (const path of ['/send', '/api/chats/c/events']) {
+    const arrived = once(seen, 'arrived')
+    const request = session.request({ ':path': path }).on('error', () => {})
+    await arrived
+    request.close(http2.constants.NGHTTP2_CANCEL)
+    await once(request, 'close')
+    // The reset reaches the server before this answer leaves it.
+    await new Promise<void>((resolve) => { session.ping(() => resolve()) })
+  }
+  open()
+  t.same(await answered, ['RT_STREAM_CLOSED', true])
+  await new Promise(setImmediate)
+  t.equal(app.chatEvents.stats().localChats, 0)
 })
