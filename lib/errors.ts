@@ -21,6 +21,9 @@ const table = {
   RT_STREAM_PIPELINED: [400, () => 'This request waits behind another one on its connection. Open each event stream on a connection of its own.']
 } as const satisfies Record<string, readonly [number, (what: string) => string]>
 
+/** All codes with their HTTP status. */
+export const errorStatus = Object.fromEntries(Object.entries(table).map(([code, [status]]) => [code, status]))
+
 export type RealtimeErrorCode = keyof typeof table
 
 export class RealtimeError extends Error {

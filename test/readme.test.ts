@@ -8,6 +8,7 @@ import vm from 'node:vm'
 import { EventSource } from 'eventsource'
 import { Redis } from 'ioredis'
 import { RedisPubSub } from '../lib/index.ts'
+import { errorStatus } from '../lib/errors.ts'
 import { defaults } from '../lib/options.ts'
 import { EventStream } from './support/event-stream.ts'
 import { freePort } from './support/free-port.ts'
@@ -104,6 +105,11 @@ t.test('the table of options tells every option with its default', async (t) => 
   for (const [, name = '', value = ''] of rows) {
     if (name in defaults) t.equal(vm.runInNewContext(value), defaults[name as keyof typeof defaults], name)
   }
+})
+
+t.test('the table of error codes tells every code with its status', async (t) => {
+  const rows = [...readme.matchAll(/^\| `(RT_\w+)` \| (\d+) \| \S/gm)].map(([, code, status]) => [code, Number(status)])
+  t.same(Object.fromEntries(rows), errorStatus)
 })
 
 t.test('the rules for an ACL user suffice', async (t) => {
