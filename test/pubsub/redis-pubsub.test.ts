@@ -28,6 +28,19 @@ function client (t: Test, url: string, options = {}): Redis {
   return redis
 }
 
+/** A way to Redis that a test can break. */
+async function openProxy (t: Test, to: number, port: number): Promise<{ url: string, sockets: Set<net.Socket> }> {
+  const sockets = new Set<net.Socket>()
+  const proxy = net.createServer((socket) => {
+    sockets.add(socket)
+    const upstream = net.connect(to, '127.0.0.1')
+    socket.on('error', () => {}).on('close', () => sockets.delete(socket)).pipe(upstream.on('error', () => {})).pipe(socket)
+  }).listen(port, '127.0.0.1')
+  t.teardown(() => proxy.close())
+  await once(proxy, 'listening')
+  return { url: `redis://127.0.0.1:${port}`, sockets }
+}
+
 /** The next message on a channel. */
 function next (pubsub: RedisPubSub, channel: string): Promise<PubSubMessage> {
   return new Promise((resolve) => {
@@ -176,11 +189,7 @@ t.test('what waits for Redis is published in order, before anything later', asyn
   await live(other)
   const waiting = Array.from({ length: 100 }, (_, n) => pubsub.publish('c', n))
   // From here on there is a way to Redis.
-  const proxy = net.createServer((socket) => {
-    const upstream = net.connect(redis.port, '127.0.0.1')
-    socket.on('error', () => {}).pipe(upstream.on('error', () => {})).pipe(socket)
-  }).listen(port, '127.0.0.1')
-  t.teardown(() => proxy.close())
+  await openProxy(t, redis.port, port)
   await waiting[0]
   const later = Array.from({ length: 100 }, (_, n) => pubsub.publish('c', 100 + n))
   await Promise.all([...waiting, ...later])
@@ -273,13 +282,15 @@ t.test('what Redis refuses does not keep it from what it allows, however they ar
 
 t.test('a connection that is lost without an error is logged, and its return', async (t) => {
   const redis = await start(t)
-  const admin = client(t, redis.url)
+  const proxy = await openProxy(t, redis.port, await freePort())
   const { log, line, lines } = keepLog()
-  const pubsub = open(t, { url: redis.url, log })
+  const pubsub = open(t, { url: proxy.url, log })
   await live(pubsub)
-  await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
-  t.match(await line('Redis is out of reach, trying again'), { connection: 'subscriber', reason: 'the connection was closed' })
+  for (const socket of proxy.sockets) socket.end()
+  t.match(await line('Redis is out of reach, trying again'), { reason: 'the connection was closed' })
   await line('Redis is back')
+  await live(pubsub)
+  while (!await pubsub.isHealthy()) { /* until both are back */ }
   const before = lines.length
   await pubsub.close()
   t.equal(lines.length, before, 'closing it oneself is no loss')
