@@ -8,6 +8,7 @@ import { EventSource } from 'eventsource'
 import realtimePlugin from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
 import { EventStream } from '../support/event-stream.ts'
+import { freePort } from '../support/free-port.ts'
 
 t.test('a stream starts with its headers, retry and ready', async (t) => {
   const { url } = await startApp(t, { retryMs: 1234 })
@@ -118,6 +119,20 @@ t.test('a client that takes nothing is cut, and the others are not', async (t) =
   t.ok(socket.destroyed, `cut after ${sent} events of 60 kB`)
   await app.chatEvents.emitChatMessage('c1', { text: 'still here' })
   t.match(await fast.next(), { data: { message: { text: 'still here' } } })
+})
+
+t.test('cleaning up ends the streams, also one that is not ready yet', async (t) => {
+  const { app, url } = await startApp(t)
+  const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
+  await stream.next()
+  await app.chatEvents.emitChatMessage('c1', { n: 1 })
+  app.chatEvents.cleanupChatSubscriptions()
+  t.match(await stream.end(), [{ data: { message: { n: 1 } } }], 'after what came before')
+  t.equal(app.chatEvents.stats().localChats, 0)
+  const without = await startApp(t, { redisUrl: `redis://127.0.0.1:${await freePort()}` })
+  const waiting = await EventStream.open(t, `${without.url}/api/chats/c1/events`)
+  without.app.chatEvents.cleanupChatSubscriptions()
+  t.same(await waiting.end(), [])
 })
 
 t.test('what is not a chat id is refused, whatever is one works', async (t) => {
