@@ -13,9 +13,7 @@ export class Realtime {
 
   constructor (options: ResolvedOptions, log: Logger) {
     this.pubsub = options.pubsub ?? createPubSub(options, log)
-    this.chatEvents = new ChatEvents(this.pubsub, {
-      log, retryMs: options.retryMs, historySize: options.history === false ? undefined : options.history.size
-    })
+    this.chatEvents = new ChatEvents(this.pubsub, { log, retryMs: options.retryMs })
     this.#options = options
   }
 

@@ -39,21 +39,9 @@ export class InstanceProcess {
     await this.exited
   }
 
-  /** Stops it in its tracks; `kill` or `thaw` ends that. */
-  freeze (): void {
-    this.child.kill('SIGSTOP')
-  }
-
-  thaw (): void {
-    this.child.kill('SIGCONT')
-  }
-
-  async post (chatId: string, message: object, { key, signal }: { key?: string, signal?: AbortSignal } = {}): Promise<Response> {
+  async post (chatId: string, message: object): Promise<Response> {
     return await fetch(`${this.url}/api/chats/${chatId}/messages`, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', ...key !== undefined && { 'idempotency-key': key } },
-      body: JSON.stringify(message),
-      ...signal && { signal }
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(message)
     })
   }
 }
