@@ -148,7 +148,7 @@ const OPTIONS: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
 const FASTIFY_OPTIONS: ReadonlySet<string> = new Set(['logLevel', 'logSerializers'])
 
 /** The Redis that everything without an explicit one uses; `undefined` where there is none. */
-export function resolveRedisUrl (given: string | undefined): string | undefined {
+function resolveRedisUrl (given: string | undefined): string | undefined {
   const url = given === undefined ? process.env.REDIS_URL : given
   return url === undefined ? undefined : checkRedisUrl(url)
 }

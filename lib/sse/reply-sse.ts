@@ -38,9 +38,8 @@ export class ReplySse {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #context: SseContext
-  readonly #gone = new AbortController()
+  #gone: AbortController | undefined
   #connection: Connection | undefined
-  #watched = false
 
   constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
     this.#request = request
@@ -58,11 +57,12 @@ export class ReplySse {
   /** Aborts when the client is gone or the stream was closed: pass it on to whatever makes the events. */
   get signal (): AbortSignal {
     // From the first look on: who makes the events may begin before the stream opens.
-    if (!this.#watched) {
-      this.#watched = true
+    // Not before that: every request of the app has a `reply.sse`, and few use it.
+    if (this.#gone === undefined) {
+      const gone = this.#gone = new AbortController()
       const { raw } = this.#reply
-      if (isGone(raw)) this.#gone.abort()
-      else raw.once('close', () => this.#gone.abort())
+      if (isGone(raw) || this.#connection?.closed === true) gone.abort()
+      else raw.once('close', () => gone.abort())
     }
     return this.#gone.signal
   }
@@ -116,7 +116,6 @@ export class ReplySse {
     const frame = encode(event)
     if (this.#connection === undefined) this.#prepare()
     const connection = this.#connection ?? this.#open()
-    if (connection.closed) throw new RealtimeError('RT_STREAM_CLOSED')
     if (!await connection.writeAndDrain(frame)) throw new RealtimeError('RT_STREAM_CLOSED')
   }
 
@@ -150,7 +149,7 @@ export class ReplySse {
     const { connections, maxBufferedBytes, retryMs } = this.#context
     this.#reply.hijack()
     this.#connection = new Connection(raw, maxBufferedBytes)
-    this.#connection.onClose(() => this.#gone.abort())
+    this.#connection.onClose(() => this.#gone?.abort())
     if (isGone(raw)) {
       this.#connection.destroy()
       return this.#connection

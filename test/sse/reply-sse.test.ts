@@ -299,3 +299,15 @@ t.test('a stream over HTTP/2 that is reset before it opens leaves nothing behind
   await new Promise(setImmediate)
   t.equal(app.chatEvents.stats().localChats, 0)
 })
+
+t.test('a signal that is first looked at when the stream was closed has aborted', async (t) => {
+  let aborted: boolean | undefined
+  const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
+    await reply.sse.send({ data: 1 })
+    const closing = reply.sse.close()
+    aborted = reply.sse.signal.aborted
+    await closing
+  }))
+  await (await EventStream.open(t, `${url}/own`)).end()
+  t.equal(aborted, true)
+})
