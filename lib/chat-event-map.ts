@@ -38,6 +38,8 @@ export type ChatEventInput<Type extends ChatEventType = ChatEventType> = {
 
 /** Where an event comes from. */
 export interface ChatEventInfo {
+  /** Its place in the chat's log. Absent for ephemeral events, and where there is no log. */
+  id?: string | undefined
   /** When it was published, in milliseconds since 1970, by the publisher's clock. */
   timestamp: number
   /** The `instanceId` of the publisher. */

@@ -1,14 +1,25 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from './chat-event-map.ts'
+import { parseCursor } from './cursor.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import { toJson } from './json.ts'
 import type { Logger } from './logger.ts'
+import { defaults } from './options.ts'
 import { getChatChannel } from './pubsub/channel.ts'
 import { isEventType } from './pubsub/envelope.ts'
 import { liveFeedOf } from './pubsub/live-feed.ts'
-import type { LiveFeed, PubSubProvider, PublishOptions, PublishReceipt } from './pubsub/provider.ts'
+import type { LiveFeed, PubSubProvider, PublishOptions, PublishReceipt, Replayable } from './pubsub/provider.ts'
 import { reportFailure } from './report-failure.ts'
 import { Rooms } from './rooms/rooms.ts'
 import type { Connection } from './sse/connection.ts'
+import type { StreamRequest } from './sse/reply-sse.ts'
+
+export interface ChatEventsOptions {
+  log: Logger
+  /** Milliseconds after which a client that was dropped comes back. */
+  retryMs: number
+  /** How many events the provider keeps of a chat. @default 1000 */
+  historySize?: number | undefined
+}
 
 /** Publishes and receives the events of chats. */
 export class ChatEvents {
@@ -17,11 +28,11 @@ export class ChatEvents {
   readonly #log: Logger
   readonly #rooms: Rooms
 
-  constructor (pubsub: PubSubProvider, { log, retryMs }: { log: Logger, retryMs: number }) {
+  constructor (pubsub: PubSubProvider & Partial<Replayable>, { log, retryMs, historySize = defaults.history.size }: ChatEventsOptions) {
     this.#pubsub = pubsub
     this.#feed = liveFeedOf(pubsub)
     this.#log = log
-    this.#rooms = new Rooms(this.#feed, { log, retryMs })
+    this.#rooms = new Rooms({ feed: this.#feed, events: pubsub.log, historySize, log, retryMs })
   }
 
   /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
@@ -84,7 +95,7 @@ export class ChatEvents {
     const json = Buffer.from(toJson(payload(chatId, event)))
     const room = this.#rooms.find(chatId)
     room?.receive({ from: this.#feed.instanceId, timestamp: Date.now(), event: event.type, json }, false)
-    return room !== undefined
+    return room?.isEmpty === false
   }
 
   /** Forgets all handlers and ends all chat streams of this instance. `app.close()` does it. */
@@ -98,11 +109,18 @@ export class ChatEvents {
     return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
   }
 
-  /** Enters a chat for a stream; what it returns takes the stream in. Throws `RT_CHAT_ID_INVALID` or `RT_CLOSED`. */
-  enter (chatId: string): (stream: Connection) => void {
+  /** Enters a chat for a stream; what it returns takes the stream in. Throws `RT_CHAT_ID_INVALID`, `RT_REWIND_INVALID` or `RT_CLOSED`. */
+  enter (chatId: string, { lastEventId, rewind }: StreamRequest = {}): (stream: Connection) => void {
+    const arrival = { after: lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const, rewind: countOf(rewind) }
     const room = this.#rooms.enter(chatId)
-    return (stream) => room.join(stream)
+    return (stream) => room.join(stream, arrival)
   }
+}
+
+function countOf (rewind: unknown): number {
+  if (rewind === undefined) return 0
+  if (typeof rewind === 'string' && /^\d{1,6}$/.test(rewind)) return Number(rewind)
+  throw new RealtimeError('RT_REWIND_INVALID', typeof rewind === 'string' ? 'something else' : kindOf(rewind))
 }
 
 /** What an event is as handlers and browsers get it. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */

@@ -6,6 +6,7 @@ const table = {
     `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
   RT_CHAT_ID_INVALID: [400, (what: string) => `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
   RT_CHANNEL_INVALID: [400, (what: string) => `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
+  RT_REWIND_INVALID: [400, (what: string) => `The query's rewind must be a number of events from 0 to 999999, got ${what}.`],
   RT_EVENT_TYPE_INVALID: [400, (what: string) =>
     `An event's type must match ^[\\w.-]{1,64}$ and be neither "ready" nor "reset", which streams use themselves, got ${what}.`],
   RT_HANDLER_INVALID: [500, (what: string) => `A handler must be a function, got ${what}.`],
@@ -13,7 +14,9 @@ const table = {
     `This is no payload: ${what}. Publish what JSON can carry: plain objects, arrays, strings, numbers, booleans or null.`],
   RT_PAYLOAD_TOO_LARGE: [413, (what: string) => `The payload takes ${what} bytes. Publish a reference to the content instead, or raise maxPayloadBytes.`],
   RT_PUBLISH_REJECTED: [503, (what: string) => `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
-  RT_PUBLISH_UNKNOWN: [503, (what: string) => `Whether it was published is unknown: ${what}. Publish again only if receiving it twice does no harm.`],
+  RT_PUBLISH_UNKNOWN: [503, (what: string) => `Whether it was published is unknown: ${what}. Publish it again with the same idempotencyKey: then it is applied once.`],
+  RT_IDEMPOTENCY_KEY_INVALID: [400, (what: string) => `An idempotency key must be a well-formed string of 1 to 200 characters, got ${what}.`],
+  RT_LOG_UNAVAILABLE: [503, (what: string) => `The log can't be read: ${what}. Read again once GET /api/health/pubsub says ok.`],
   RT_CLOSED: [503, (what: string) => `${what} was closed. Publish and subscribe before app.close() or closePubSub().`],
   RT_SSE_FIELD_INVALID: [500, (what: string) => `An SSE frame can't carry this: ${what}.`],
   RT_STREAM_CLOSED: [499, () => 'The client is gone or the stream was closed. Stop sending when reply.sse.signal aborts.'],

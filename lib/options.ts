@@ -43,6 +43,17 @@ export interface RealtimeOptions {
    */
   maxBufferedBytes?: number | undefined
   /**
+   * How much of each chat is kept for clients that come back: the last `size` events, and for `ttlMs` milliseconds after the last
+   * one. `false` keeps nothing: streams then carry no ids and can't resume.
+   * @default { size: 1000, ttlMs: 600_000 }
+   */
+  history?: HistoryOptions | false | undefined
+  /**
+   * Milliseconds for which an idempotency key is remembered.
+   * @default 120_000
+   */
+  idempotencyTtlMs?: number | undefined
+  /**
    * Bytes of JSON that one event may take.
    * @default 65_536
    */
@@ -70,12 +81,20 @@ export interface RealtimeOptions {
   instanceId?: string | undefined
 }
 
+export interface HistoryOptions {
+  /** Events to keep of each chat. @default 1000 */
+  size?: number | undefined
+  /** Milliseconds to keep them after the last one. @default 600_000 */
+  ttlMs?: number | undefined
+}
+
 /** Options that the built-in providers take as well. */
-export type ProviderOptions = Pick<RealtimeOptions, 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs'>
+export type ProviderOptions = Pick<RealtimeOptions, 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs'>
 
 /** Options after defaults and checks: only those without a default can be undefined. */
 export type ResolvedOptions<T = RealtimeOptions> = {
-  [K in keyof T]-?: K extends keyof typeof defaults ? NonNullable<T[K]> : T[K] | undefined
+  [K in keyof T]-?: K extends 'history' ? { size: number, ttlMs: number } | false
+    : K extends keyof typeof defaults ? NonNullable<T[K]> : T[K] | undefined
 }
 
 export const defaults = {
@@ -83,6 +102,8 @@ export const defaults = {
   heartbeatMs: 15_000,
   retryMs: 2_000,
   maxBufferedBytes: 262_144,
+  history: { size: 1_000, ttlMs: 600_000 },
+  idempotencyTtlMs: 120_000,
   maxPayloadBytes: 65_536,
   publishTimeoutMs: 5_000,
   drainTimeoutMs: 1_500,
@@ -105,7 +126,19 @@ export const timing = {
   /** How long a connection may then take to end before it is cut. */
   redisDisconnect: 100,
   /** How long the client of a session of HTTP/2 that has ended may take to close its connection. */
-  sessionLinger: 250
+  sessionLinger: 250,
+  /** What is known of a log outlives its events by this: who comes back late is told why rather than nothing. */
+  metaExtra: 7 * 24 * 3_600_000,
+  /** How often quiet chats are compared with their logs: the last event before a silence can be lost, too. */
+  idleCheck: 2_000,
+  /** Over which time chats are read again after a reconnect, so that not all of them ask at once. */
+  resyncSpread: 250,
+  /** How long after a failed read the log is tried again. */
+  resyncRetry: 500,
+  /** How long a chat is followed after its last listener has left: clients that drop come back soon. */
+  roomGrace: 5_000,
+  /** How long what was read for one client that comes back serves the others. */
+  sharedRead: 1_000
 } as const
 
 const INT32 = 2 ** 31 - 1
@@ -135,6 +168,8 @@ export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions
   return {
     instanceId: given.instanceId === undefined ? undefined : text('instanceId', given.instanceId, NAME, '1 to 64 letters, digits, or _ . -'),
     keyPrefix: text('keyPrefix', or(given.keyPrefix, defaults.keyPrefix), /^[\w:.-]{0,64}$/, 'up to 64 letters, digits, or _ : . -'),
+    history: resolveHistory(given.history),
+    idempotencyTtlMs: whole('idempotencyTtlMs', or(given.idempotencyTtlMs, defaults.idempotencyTtlMs), 1),
     maxPayloadBytes: whole('maxPayloadBytes', or(given.maxPayloadBytes, defaults.maxPayloadBytes), 1),
     publishTimeoutMs: whole('publishTimeoutMs', or(given.publishTimeoutMs, defaults.publishTimeoutMs), 1)
   }
@@ -151,6 +186,15 @@ const FASTIFY_OPTIONS: ReadonlySet<string> = new Set(['logLevel', 'logSerializer
 function resolveRedisUrl (given: string | undefined): string | undefined {
   const url = given === undefined ? process.env.REDIS_URL : given
   return url === undefined ? undefined : checkRedisUrl(url)
+}
+
+function resolveHistory (history: HistoryOptions | false | undefined): ResolvedOptions['history'] {
+  if (history === undefined || history === false) return history ?? defaults.history
+  if (typeof history !== 'object' || history === null) throw new RealtimeError('RT_OPTION_INVALID', `Expected \`history\` to be { size, ttlMs } or false, got ${kindOf(history)}`)
+  return {
+    size: whole('history.size', or(history.size, defaults.history.size), 1),
+    ttlMs: whole('history.ttlMs', or(history.ttlMs, defaults.history.ttlMs), 1)
+  }
 }
 
 /** Not `??`: a null is no way to say nothing. */

@@ -33,7 +33,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   app.addHook('onClose', async () => { await releaseRealtime(used) })
 
   const connections = new Connections(heartbeatMs)
-  const context = { connections, maxBufferedBytes, retryMs, enter: (chatId: string) => used.chatEvents.enter(chatId) }
+  const context = { connections, maxBufferedBytes, retryMs, enter: used.chatEvents.enter.bind(used.chatEvents) }
 
   app.decorate('pubsub', used.pubsub)
   app.decorate('chatEvents', used.chatEvents)

@@ -13,7 +13,9 @@ export class Realtime {
 
   constructor (options: ResolvedOptions, log: Logger) {
     this.pubsub = options.pubsub ?? createPubSub(options, log)
-    this.chatEvents = new ChatEvents(this.pubsub, { log, retryMs: options.retryMs })
+    this.chatEvents = new ChatEvents(this.pubsub, {
+      log, retryMs: options.retryMs, historySize: options.history === false ? undefined : options.history.size
+    })
     this.#options = options
   }
 

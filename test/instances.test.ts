@@ -7,6 +7,8 @@ import { freePort } from './support/free-port.ts'
 import { InstanceProcess } from './support/instance-process.ts'
 import { RedisServer } from './support/redis-server.ts'
 
+t.setTimeout(240_000)
+
 t.test('clients of two instances see each other\'s events, each once and in order', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())

@@ -46,13 +46,15 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
   const wrong: [string, unknown][] = [
     ['prefix', 'api'], ['prefix', '/api/'], ['prefix', 1], ['prefix', '/:id'],
     ['heartbeatMs', -1], ['heartbeatMs', 1.5], ['heartbeatMs', '15'], ['heartbeatMs', NaN], ['heartbeatMs', 2 ** 31],
-    ['retryMs', -1], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1],
+    ['history', null], ['history', true], ['history', 5], ['history.size', { history: { size: 0 } }], ['history.ttlMs', { history: { ttlMs: '1h' } }],
+    ['idempotencyTtlMs', 0], ['retryMs', -1], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1],
     ['keyPrefix', 'a{b}'], ['keyPrefix', 'a*'], ['keyPrefix', null], ['keyPrefix', 'x'.repeat(65)],
     ['instanceId', 'a b'], ['instanceId', ''], ['instanceId', 5],
     ['redis', {}], ['redis', 'redis://host'], ['pubsub', {}], ['pubsub', { publish () {} }], ['heartBeatMs', 1]
   ]
   for (const [name, value] of wrong) {
-    t.throws(() => resolveOptions({ [name]: value } as RealtimeOptions), { code: 'RT_OPTION_INVALID', message: new RegExp(`\`${name}\``) }, `${name}: ${String(value)}`)
+    const given = name.includes('.') ? value : { [name]: value }
+    t.throws(() => resolveOptions(given as RealtimeOptions), { code: 'RT_OPTION_INVALID', message: new RegExp(`\`${name}\``) }, `${name}: ${String(value)}`)
   }
   t.throws(() => resolveOptions({ redisUrl: 'redis://host', pubsub: new LocalPubSub() }), { code: 'RT_OPTION_INVALID', message: /one of redisUrl, redis and pubsub, got redisUrl and pubsub/ })
   t.throws(() => new LocalPubSub({ instanceId: 'a b' }), { code: 'RT_OPTION_INVALID' })

@@ -26,6 +26,8 @@
 
 const FIRST_RETRY_MS = 1_000
 const LAST_RETRY_MS = 15_000
+/** How many of the last events a page gets that comes for the first time. */
+const REWIND = 50
 
 /** The events of one room at a time. An `EventSource` comes back by itself after a drop, and this one after an error answer too. */
 export class ChatStream {
@@ -75,6 +77,7 @@ export class ChatStream {
     const url = new URL(`/api/chats/${encodeURIComponent(this.#chatId)}/live`, window.location.href)
     // Only an `EventSource` that comes back by itself sends it as a header.
     if (this.#lastEventId !== '') url.searchParams.set('lastEventId', this.#lastEventId)
+    else url.searchParams.set('rewind', String(REWIND))
     const source = this.#source = new EventSource(url)
     source.addEventListener('error', () => this.#broke(source))
     this.#listen(source, 'ready', ({ resumed }) => {

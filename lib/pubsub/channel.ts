@@ -2,6 +2,7 @@ import { RealtimeError, kindOf } from '../errors.ts'
 
 const MAX_CHANNEL_BYTES = 4096
 const MAX_CHAT_ID_BYTES = 1024
+const MAX_KEY_LENGTH = 200
 
 /** Returns a channel or pattern as it is. Throws `RT_CHANNEL_INVALID`. */
 export function checkChannel (channel: unknown): string {
@@ -15,6 +16,13 @@ export function getChatChannel (chatId: string): string {
   const wrong = whyNot(chatId, MAX_CHAT_ID_BYTES)
   if (wrong !== undefined) throw new RealtimeError('RT_CHAT_ID_INVALID', wrong)
   return `chat:${chatId}`
+}
+
+/** Returns an idempotency key as it is. Throws `RT_IDEMPOTENCY_KEY_INVALID`. */
+export function checkIdempotencyKey (key: unknown): string | undefined {
+  if (key === undefined) return undefined
+  if (typeof key === 'string' && key !== '' && key.length <= MAX_KEY_LENGTH && key.isWellFormed()) return key
+  throw new RealtimeError('RT_IDEMPOTENCY_KEY_INVALID', typeof key === 'string' && key !== '' ? `${key.length} or a lone surrogate` : kindOf(key))
 }
 
 /** A lone surrogate is refused, since in UTF-8 it turns into the same bytes as every other one: chats would mix. */

@@ -4,11 +4,11 @@ import type { ResolvedOptions } from '../options.ts'
 import { LocalPubSub } from './local-pubsub.ts'
 import { RedisPubSub } from './redis-pubsub.ts'
 
-type Choice = Pick<ResolvedOptions, 'redisUrl' | 'redis' | 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs'>
+type Choice = Pick<ResolvedOptions, 'redisUrl' | 'redis' | 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs'>
 
 /** Chooses the provider: over Redis where there is one, else in this process. */
-export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs }: Choice, log: Logger): PubSubProvider {
-  const common = { instanceId, maxPayloadBytes, log }
+export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs }: Choice, log: Logger): PubSubProvider {
+  const common = { instanceId, maxPayloadBytes, history, idempotencyTtlMs, log }
   const pubsub = redis !== undefined
     ? new RedisPubSub({ client: redis, keyPrefix, publishTimeoutMs, ...common })
     : redisUrl !== undefined

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto'
+import { parseCursor } from '../cursor.ts'
 import type { Envelope } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { toJson } from '../json.ts'
 import { NAME } from '../name.ts'
 
-/** Kinds of messages on the wire: `d` durable, `e` ephemeral. */
-export type WireKind = 'd' | 'e'
+/** Kinds of messages on the wire: `d` durable, `e` ephemeral, `f` a fence. */
+export type WireKind = 'd' | 'e' | 'f'
 
 /** A message as it was received: its kind, and what it carries. */
 export interface WireMessage {
@@ -18,32 +19,60 @@ const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
 
 /**
- * Writes `1 - - - - <kind> <from> <timestamp> <event> <json>`: a versioned header of plain words before the untouched
- * JSON, so that a receiver never parses what it only forwards. The dashes are the place in a log, where there is one.
+ * Writes `<from> <timestamp> <event> <json>`, the part of a message that its publisher knows. The JSON stays as it is behind plain
+ * words, so that a receiver never parses what it only forwards.
  */
-export function encodeWire (kind: WireKind, envelope: Envelope): Buffer {
-  const header = `1 - - - - ${kind} ${envelope.from} ${envelope.timestamp} ${envelope.event} `
-  return Buffer.concat([Buffer.from(header, 'latin1'), envelope.json])
+export function encodePayload ({ from, timestamp, event, json }: Envelope): Buffer {
+  return Buffer.concat([Buffer.from(`${from} ${timestamp} ${event} `, 'latin1'), json])
 }
 
-/** Reads what `encodeWire` wrote; `undefined` for garbage and for versions unknown here. Never throws. */
+/** Writes a message that has no place in a log: `1 - - - - <kind> <payload>`. One that has is written by append.lua. */
+export function encodeWire (kind: WireKind, envelope: Envelope): Buffer {
+  return Buffer.concat([Buffer.from(`1 - - - - ${kind} `, 'latin1'), encodePayload(envelope)])
+}
+
+/**
+ * Reads `1 <epoch> <offset> <tag> <previous tag> <kind> <payload>`; `undefined` for garbage and for versions unknown here. Never throws.
+ */
 export function decodeWire (message: Buffer): WireMessage | undefined {
-  const words: string[] = []
-  let start = 0
-  while (words.length < 9) {
-    const end = message.indexOf(SPACE, start)
-    if (end === -1) return undefined
-    words.push(message.toString('latin1', start, end))
-    start = end + 1
-  }
-  const [version, , , , , kind, from, timestamp, event] = words as [string, string, string, string, string, string, string, string, string]
-  if (version !== '1' || (kind !== 'd' && kind !== 'e')) return undefined
-  if (!NAME.test(from) || !/^\d{1,15}$/.test(timestamp) || !isEventType(event)) return undefined
-  const json = message.subarray(start)
+  const header = words(message, 0, 6)
+  if (header === undefined) return undefined
+  const [version, epoch, offset, tag, previousTag, kind] = header.words as [string, string, string, string, string, string]
+  if (version !== '1' || (kind !== 'd' && kind !== 'e' && kind !== 'f')) return undefined
+  const envelope = decodePayload(message.subarray(header.end))
+  if (envelope === undefined) return undefined
+  if (epoch === '-') return kind === 'f' ? undefined : { kind, envelope }
+  const cursor = parseCursor(`${epoch}-${offset}-${tag}`)
+  if (cursor === undefined || kind === 'e' || !NUMBER.test(previousTag)) return undefined
+  return { kind, envelope: { ...envelope, position: { ...cursor, previousTag: Number(previousTag), fence: kind === 'f' } } }
+}
+
+/** Reads what `encodePayload` wrote; `undefined` for garbage. Never throws. */
+export function decodePayload (payload: Buffer): Envelope | undefined {
+  const header = words(payload, 0, 3)
+  if (header === undefined) return undefined
+  const [from, timestamp, event] = header.words as [string, string, string]
+  if (!NAME.test(from) || !NUMBER.test(timestamp) || !isEventType(event)) return undefined
+  const json = payload.subarray(header.end)
   // A line break here would end a frame early and let a forged one follow.
   if (json.length === 0 || json.includes(LINE_FEED) || json.includes(CARRIAGE_RETURN)) return undefined
-  return { kind, envelope: { from, timestamp: Number(timestamp), event, json } }
+  return { from, timestamp: Number(timestamp), event, json }
 }
+
+/** The next words, each ended by a space, and where what follows starts. */
+function words (bytes: Buffer, start: number, count: number): { words: string[], end: number } | undefined {
+  const words: string[] = []
+  let end = start
+  while (words.length < count) {
+    const space = bytes.indexOf(SPACE, end)
+    if (space === -1) return undefined
+    words.push(bytes.toString('latin1', end, space))
+    end = space + 1
+  }
+  return { words, end }
+}
+
+const NUMBER = /^\d{1,15}$/
 
 /** Names that streams use for themselves. An app can't publish under them. */
 const RESERVED: readonly string[] = ['ready', 'reset']

@@ -1,22 +1,24 @@
-import type { Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt } from './provider.ts'
+import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import { resolveProviderOptions, type ProviderOptions } from '../options.ts'
 import { reportFailure } from '../report-failure.ts'
-import { checkChannel } from './channel.ts'
+import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { makeEnvelope, makeInstanceId } from './envelope.ts'
+import { LocalLog } from './local-log.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /** Options of `LocalPubSub`: those of the plugin that concern it, and a logger. */
-export interface LocalPubSubOptions extends Pick<ProviderOptions, 'instanceId' | 'maxPayloadBytes'> {
+export interface LocalPubSubOptions extends Pick<ProviderOptions, 'instanceId' | 'maxPayloadBytes' | 'history' | 'idempotencyTtlMs'> {
   /** @default silent */
   log?: Logger | undefined
 }
 
 /** The provider for one process: needs nothing, reaches nobody else. */
-export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats {
+export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable {
   readonly name = 'local'
   readonly instanceId: string
+  readonly log: LocalLog | undefined
   readonly #log: Logger
   readonly #maxPayloadBytes: number
   readonly #subscriptions: Subscriptions
@@ -24,24 +26,35 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats {
 
   /** Throws `RT_OPTION_INVALID`. */
   constructor ({ log = silentLogger, ...options }: LocalPubSubOptions = {}) {
-    const { instanceId = makeInstanceId(this.name), maxPayloadBytes } = resolveProviderOptions(options)
+    const { instanceId = makeInstanceId(this.name), maxPayloadBytes, history, idempotencyTtlMs } = resolveProviderOptions(options)
     this.instanceId = instanceId
     this.#log = log
     this.#maxPayloadBytes = maxPayloadBytes
+    this.log = history === false ? undefined : new LocalLog({ ...history, idempotencyTtlMs })
     this.#subscriptions = new Subscriptions(log)
   }
 
-  publish<T> (channel: string, data: T, _options: PublishOptions = {}): Promise<PublishReceipt> {
-    return reportFailure(this.#publish(channel, data), this.#log, { channel })
+  publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
+    return reportFailure(this.#publish(channel, data, options), this.#log, { channel })
   }
 
-  async #publish (channel: string, data: unknown): Promise<PublishReceipt> {
+  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
+    const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes)
-    // Not at once: no handler runs inside publish, here as little as through Redis.
+    if (this.log === undefined || ephemeral) {
+      this.#deliver(channel, envelope)
+      return { duplicate: false }
+    }
+    const { id, entry } = this.log.append(channel, envelope, key)
+    if (entry !== undefined) this.#deliver(channel, entry)
+    return { id, duplicate: entry === undefined }
+  }
+
+  /** Not at once: no handler runs inside publish, here as little as through Redis. */
+  #deliver (channel: string, envelope: Envelope): void {
     queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))
-    return { duplicate: false }
   }
 
   subscribe<T> (pattern: string, handler: PubSubHandler<T>): () => void {
@@ -69,6 +82,7 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats {
 
   async close (): Promise<void> {
     this.#closed = true
+    this.log?.close()
     this.#subscriptions.clear()
   }
 

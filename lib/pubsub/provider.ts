@@ -1,3 +1,5 @@
+import type { Cursor } from '../cursor.ts'
+
 /** What a handler is given for one published message. */
 export interface PubSubMessage<T = unknown> {
   /** The channel it was published to, also where a pattern matched it. */
@@ -16,8 +18,14 @@ export type PubSubHandler<T = unknown> = (message: PubSubMessage<T>) => unknown
 
 export interface PublishOptions {
   /**
+   * Publishing again with the same key, on this channel and within `idempotencyTtlMs`, publishes nothing: it resolves with the first
+   * one's receipt and `duplicate: true`. 1 to 200 characters. Without effect where the provider keeps no log.
+   * @default a new one for each call
+   */
+  idempotencyKey?: string | undefined
+  /**
    * For what is worth nothing a moment later (somebody types). It reaches this instance at once, even while
-   * Redis is away, and the others if it can; it never waits for a connection.
+   * Redis is away, and the others if it can; it never waits for a connection and is not kept in a log.
    * @default false
    */
   ephemeral?: boolean | undefined
@@ -86,6 +94,48 @@ export interface Envelope {
   event: string
   /** The payload: JSON on one line, in UTF-8. */
   json: Buffer
+  /** Its place in the channel's log. Absent for ephemeral messages, and where the provider keeps no log. */
+  position?: Position | undefined
+}
+
+/** The place of an event in a log. */
+export interface Position extends Cursor {
+  /** The tag of the event before it: who followed another branch of the log is told by it. */
+  previousTag: number
+  /** It marks a place where events may be missing that were acknowledged. It carries no event of the app's. */
+  fence: boolean
+}
+
+/** Why a cursor can't be followed. */
+export type LogGap = 'epoch' | 'ahead' | 'diverged' | 'expired' | 'trimmed'
+
+/** What was read of a log. */
+export interface LogPage {
+  /** The last event's place; offset 0 in an empty log. */
+  top: Cursor
+  /** Why the events after the cursor can't be told; there are no entries then. */
+  gap?: LogGap | undefined
+  /** Events in order, without a hole. */
+  entries: Logged[]
+}
+
+export type Logged = Envelope & { position: Position }
+
+/** A log of the last events of each channel. */
+export interface EventLog {
+  /**
+   * Reads at most `limit` events after a cursor; without a cursor, the last ones. Makes a log where there is none, so that
+   * there is always a place to go on from. Rejects with `RT_LOG_UNAVAILABLE`.
+   */
+  read(channel: string, after: Cursor | undefined, limit: number): Promise<LogPage>
+  /** The places of the last events of several channels; `undefined` where there is no log. Rejects with `RT_LOG_UNAVAILABLE`. */
+  tops(channels: string[]): Promise<(Cursor | undefined)[]>
+}
+
+/** A capability of a provider: what it publishes can be read again. */
+export interface Replayable {
+  /** `undefined` where history is turned off. */
+  readonly log: EventLog | undefined
 }
 
 /** What a provider tells somebody who follows a channel. */

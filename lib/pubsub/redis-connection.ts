@@ -24,8 +24,8 @@ const behaviour = {
     const longest = Math.min(timing.redisRetryMin * 2 ** Math.min(times, 10), timing.redisRetryMax)
     return longest / 2 + Math.random() * longest / 2
   },
-  // A demoted primary: another connection may lead to the new one.
-  reconnectOnError: (error: Error): boolean => error.message.startsWith('READONLY')
+  // A demoted primary: another connection may lead to the new one. Before Redis 7, what a script met stands behind other words.
+  reconnectOnError: (error: Error): boolean => error.message.includes('READONLY')
 } satisfies RedisOptions
 
 /** Opens the connection that subscribes. */

@@ -16,6 +16,21 @@ export class RedisKeys {
     return `${this.#prefix}{${encode(channel)}}`
   }
 
+  /** What is known of a channel's log. */
+  meta (channel: string): string {
+    return `${this.channel(channel)}:m`
+  }
+
+  /** The events of a channel's log. */
+  stream (channel: string): string {
+    return `${this.channel(channel)}:s`
+  }
+
+  /** What was published to a channel with an idempotency key. */
+  idempotency (channel: string, key: string): string {
+    return `${this.channel(channel)}:i:${key}`
+  }
+
   /** A Redis glob for at least the channels that `pattern` matches. What it matches beyond is sorted out on receipt. */
   pattern (pattern: string): string {
     return `${this.#prefix}{${broaden(pattern, encode)}}`

@@ -1,35 +1,56 @@
 import type { Cluster, Redis } from 'ioredis'
 import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
-import { within } from '../within.ts'
+import { timing } from '../options.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 
 export interface RedisPublisherOptions {
   /** Whether the connection is ours to close. */
   owned: boolean
-  /** Milliseconds until a publish without an answer rejects. */
+  /** Milliseconds until a command without an answer rejects. */
   timeoutMs: number
   log: Logger
 }
 
-/** A message that waits for a connection. */
-interface Waiting {
-  send (): void
-  reject (error: RealtimeError): void
+/** Sends a command. `cold` asks not to rely on a script that Redis may have forgotten. */
+export type Command<T> = (client: Redis | Cluster, cold: boolean) => Promise<T>
+
+/** A command that has not settled. */
+interface Pending {
+  command: Command<unknown>
+  /** Whether doing it twice is the same as doing it once, so that it can be sent again when a reply was lost. */
+  repeatable: boolean
+  /** Whether Redis may have done it. */
+  sent: boolean
+  /** Whether it is on its way on the connection of now. */
+  underway: boolean
+  /** Counts sendings: the reply to an earlier one says nothing. */
+  sending: number
   timer: NodeJS.Timeout
+  resolve (value: unknown): void
+  reject (error: RealtimeError): void
 }
 
 /**
- * Sends messages in the order they came, and tells apart what was not published from what may have been. Nothing is ever sent
- * after its promise was rejected, but for a message whose reply was lost.
+ * Sends commands in the order they came, again after a reconnect, and tells apart what was not done from what may have been. Nothing
+ * is sent after its promise was rejected.
  */
 export class RedisPublisher {
   readonly #client: Redis | Cluster
   readonly #owned: boolean
   readonly #timeoutMs: number
-  readonly #waiting = new Set<Waiting>()
-  readonly #onReady = (): void => this.#flush()
+  /** In the order they came. */
+  readonly #pending = new Set<Pending>()
+  readonly #onReady = (): void => {
+    this.#cold = true
+    this.#sendAll(false)
+  }
+
   readonly #unwatch: () => void
+  #waiting = 0
+  /** Whether Redis may not know the scripts yet. Told with the first command, the others can follow at once. */
+  #cold = true
+  #later: NodeJS.Timeout | undefined
   #closed = false
 
   constructor (client: Redis | Cluster, { owned, timeoutMs, log }: RedisPublisherOptions) {
@@ -40,21 +61,28 @@ export class RedisPublisher {
     client.on('ready', this.#onReady)
   }
 
-  /** Publishes, waiting for a connection if need be. Rejects with `RT_PUBLISH_REJECTED`, `RT_PUBLISH_UNKNOWN` or `RT_CLOSED`. */
-  async publish (redisChannel: string, message: Buffer): Promise<void> {
-    const deadline = performance.now() + this.#timeoutMs
-    // Also when just connected: what waits goes first.
-    if (this.#isReady() && this.#waiting.size === 0) {
-      const sent = await this.#send(redisChannel, message, deadline)
-      if (sent) return
-    }
-    await this.#sendWhenReady(redisChannel, message, deadline)
+  /**
+   * Sends a command, waiting for a connection if need be. Rejects with `RT_PUBLISH_REJECTED`, `RT_PUBLISH_UNKNOWN` or `RT_CLOSED`.
+   * One that is repeatable is sent again until its reply comes; of another, a lost reply is unknown.
+   */
+  send<T> (command: Command<T>, { repeatable }: { repeatable: boolean }): Promise<T> {
+    if (this.#closed) return Promise.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.#settle(pending, () => reject(this.#late(pending))), this.#timeoutMs)
+      const pending: Pending = {
+        command, repeatable, sent: false, underway: false, sending: 0, timer, resolve: resolve as (value: unknown) => void, reject
+      }
+      this.#pending.add(pending)
+      this.#waiting++
+      // What waits goes first, also when the connection was just made.
+      if (this.#isReady() && this.#waiting === 1) this.#send(pending, false)
+    })
   }
 
-  /** Publishes if there is a connection now, else rejects with `RT_PUBLISH_REJECTED` at once. */
-  async publishNow (redisChannel: string, message: Buffer): Promise<void> {
-    const sent = this.#isReady() && await this.#send(redisChannel, message, performance.now() + this.#timeoutMs)
-    if (!sent) throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis is not connected')
+  /** Sends a command if there is a connection now, else rejects with `RT_PUBLISH_REJECTED` at once. */
+  async sendNow<T> (command: Command<T>): Promise<T> {
+    if (!this.#isReady()) throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis is not connected')
+    return await this.send(command, { repeatable: false })
   }
 
   /** Rejects where Redis doesn't answer. */
@@ -64,14 +92,13 @@ export class RedisPublisher {
     return true
   }
 
-  /** Rejects what waits, then closes the connection if it is ours. */
+  /** Rejects what was not sent, gives what was a moment for its reply, then closes the connection if it is ours. */
   async close (): Promise<void> {
     this.#closed = true
-    for (const { timer, reject } of this.#waiting) {
-      clearTimeout(timer)
-      reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
+    for (const pending of this.#pending) {
+      if (!pending.underway) this.#giveUp(pending)
     }
-    this.#waiting.clear()
+    clearTimeout(this.#later)
     this.#client.off('ready', this.#onReady)
     if (this.#owned) await closeConnection(this.#client, this.#unwatch)
     else this.#unwatch()
@@ -81,42 +108,93 @@ export class RedisPublisher {
     return this.#client.status === 'ready'
   }
 
-  #sendWhenReady (redisChannel: string, message: Buffer, deadline: number): Promise<void> {
-    if (this.#closed) return Promise.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
-    const late = (): RealtimeError => new RealtimeError('RT_PUBLISH_REJECTED', `Redis was not connected for ${this.#timeoutMs} ms`)
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        this.#waiting.delete(waiting)
-        reject(late())
-      }, deadline - performance.now())
-      const send = (): void => {
-        this.#send(redisChannel, message, deadline).then((sent) => { if (sent) resolve(); else reject(late()) }, reject)
-      }
-      const waiting = { send, reject, timer }
-      this.#waiting.add(waiting)
-    })
+  #late ({ sent }: Pending): RealtimeError {
+    return sent
+      ? unknown(`the reply of Redis was lost or took more than ${this.#timeoutMs} ms`)
+      : new RealtimeError('RT_PUBLISH_REJECTED', `Redis was not connected for ${this.#timeoutMs} ms`)
   }
 
-  #flush (): void {
-    for (const { timer, send } of this.#waiting) {
-      clearTimeout(timer)
-      send()
+  /** Sends all that waits, in order; with `cold`, all that has no reply yet. */
+  #sendAll (cold: boolean): void {
+    for (const pending of this.#pending) {
+      if (cold && pending.underway && pending.repeatable) this.#wait(pending)
     }
-    this.#waiting.clear()
+    for (const pending of this.#pending) {
+      if (!pending.underway) this.#send(pending, cold)
+    }
   }
 
-  /** Sends now. Resolves with whether it was sent at all: the connection may be closing. */
-  async #send (redisChannel: string, message: Buffer, deadline: number): Promise<boolean> {
-    try {
-      await within(this.#client.publish(redisChannel, message), deadline - performance.now())
-      return true
-    } catch (error) {
+  #send (pending: Pending, cold: boolean): void {
+    pending.underway = true
+    this.#waiting--
+    const sending = ++pending.sending
+    const before = pending.sent
+    pending.sent = true
+    const first = this.#cold && pending.repeatable
+    if (first) this.#cold = false
+    pending.command(this.#client, cold || first).then(
+      (value) => this.#settle(pending, () => pending.resolve(value)),
       // Whatever ioredis rejects with is an Error.
-      const { name, message: reason } = error as Error
-      if (reason.startsWith('Stream isn\'t writeable')) return false
-      // An answer of Redis itself: it did not publish.
-      if (name === 'ReplyError') throw new RealtimeError('RT_PUBLISH_REJECTED', `Redis said ${describeRedisError(error as Error)}`)
-      throw new RealtimeError('RT_PUBLISH_UNKNOWN', `the reply of Redis was lost or took more than ${this.#timeoutMs} ms`)
-    }
+      (error: Error) => {
+        // It was sent again since, or has settled.
+        if (sending !== pending.sending || !this.#pending.has(pending)) return
+        // It was not done this time. It may have been before, if a reply was lost.
+        if (isReply(error) || neverLeft(error)) pending.sent = before
+        this.#failed(pending, error)
+      }
+    )
   }
+
+  #failed (pending: Pending, error: Error): void {
+    if (isReply(error)) {
+      // Redis has forgotten the script. Whatever was sent behind this one has to stay behind it: append.lua sees to that.
+      if (/^(NOSCRIPT|EARLY) /.test(error.message)) return this.#sendAll(true)
+      const reason = `Redis said ${describeRedisError(error)}`
+      return this.#settle(pending, () => pending.reject(pending.sent ? unknown(`a reply was lost, then ${reason}`) : new RealtimeError('RT_PUBLISH_REJECTED', reason)))
+    }
+    if (this.#closed) return this.#giveUp(pending)
+    if (pending.sent && !pending.repeatable) return this.#settle(pending, () => pending.reject(unknown('the reply of Redis was lost')))
+    // The next `ready` sends it.
+    this.#wait(pending)
+    if (this.#isReady()) this.#sendLater()
+  }
+
+  /** A client that stays connected tells of no next `ready`: a Cluster that lost one node, or one whose commands time out. */
+  #sendLater (): void {
+    this.#later ??= setTimeout(() => {
+      this.#later = undefined
+      if (this.#isReady()) this.#sendAll(false)
+    }, timing.redisRetryMin).unref()
+  }
+
+  #giveUp (pending: Pending): void {
+    const error = pending.sent ? unknown('RedisPubSub was closed before the reply came') : new RealtimeError('RT_CLOSED', 'RedisPubSub')
+    this.#settle(pending, () => pending.reject(error))
+  }
+
+  #wait (pending: Pending): void {
+    pending.underway = false
+    this.#waiting++
+  }
+
+  #settle (pending: Pending, tell: () => void): void {
+    if (!this.#pending.delete(pending)) return
+    clearTimeout(pending.timer)
+    if (!pending.underway) this.#waiting--
+    tell()
+  }
+}
+
+/** Whether Redis itself answered: then it did nothing. */
+function isReply (error: Error): boolean {
+  return error.name === 'ReplyError'
+}
+
+/** Whether a command was refused by its own client, since the connection is closing. */
+function neverLeft (error: Error): boolean {
+  return error.message.startsWith('Stream isn\'t writeable')
+}
+
+function unknown (what: string): RealtimeError {
+  return new RealtimeError('RT_PUBLISH_UNKNOWN', what)
 }

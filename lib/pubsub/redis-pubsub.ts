@@ -1,13 +1,16 @@
-import type { Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt } from './provider.ts'
+import { randomBytes } from 'node:crypto'
+import type { Cluster, Redis } from 'ioredis'
+import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import { resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
 import { reportFailure } from '../report-failure.ts'
 import { within } from '../within.ts'
-import { checkChannel } from './channel.ts'
+import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
-import { openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
+import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisKeys } from './redis-keys.ts'
+import { RedisLog } from './redis-log.ts'
 import { RedisPublisher } from './redis-publisher.ts'
 import { RedisSubscriber } from './redis-subscriber.ts'
 import { checkRedisUrl } from './redis-url.ts'
@@ -23,28 +26,36 @@ export type RedisPubSubOptions = RedisSource & ProviderOptions & {
 }
 
 /** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
-export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats {
+export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable {
   readonly name = 'redis'
   readonly instanceId: string
+  readonly log: RedisLog | undefined
   readonly #log: Logger
   readonly #keys: RedisKeys
   readonly #maxPayloadBytes: number
   readonly #publisher: RedisPublisher
   readonly #subscriber: RedisSubscriber
   readonly #subscriptions: Subscriptions
+  /** What keys of our own start with. Not `instanceId`: an app may give the same again after a restart, while the keys are still known. */
+  readonly #keyBase = randomBytes(12).toString('base64url')
+  #published = 0
   #health: Promise<boolean> | undefined
   #closed: Promise<void> | undefined
 
   /** Throws `RT_REDIS_URL_INVALID` or `RT_OPTION_INVALID`. */
   constructor ({ url, client, log = silentLogger, ...options }: RedisPubSubOptions) {
-    const { instanceId = makeInstanceId(this.name), keyPrefix, maxPayloadBytes, publishTimeoutMs } = resolveProviderOptions(options)
+    const { instanceId = makeInstanceId(this.name), keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs } = resolveProviderOptions(options)
     const source = client === undefined ? { url: checkRedisUrl(url) } : { client }
     this.instanceId = instanceId
     this.#log = log
     this.#keys = new RedisKeys(keyPrefix)
     this.#maxPayloadBytes = maxPayloadBytes
     this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
-    this.#publisher = new RedisPublisher(openPublisher(source), { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
+    const connection = openPublisher(source)
+    this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
+    this.log = history === false
+      ? undefined
+      : new RedisLog(connection, { keys: this.#keys, ...history, idempotencyTtlMs, timeoutMs: publishTimeoutMs })
     this.#subscriber = new RedisSubscriber(openSubscriber(source), {
       message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
       patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
@@ -54,21 +65,38 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats {
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return reportFailure(this.#publish(channel, data, options.ephemeral === true), this.#log, { channel })
+    return reportFailure(this.#publish(channel, data, options), this.#log, { channel })
   }
 
-  async #publish (channel: string, data: unknown, ephemeral: boolean): Promise<PublishReceipt> {
+  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
+    const key = checkIdempotencyKey(idempotencyKey) ?? `${this.#keyBase}-${++this.#published}`
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes)
+    const receipt = this.log === undefined || ephemeral
+      ? await this.#broadcast(channel, envelope, ephemeral)
+      : await this.#append(this.log, channel, envelope, key)
+    this.#log.debug({ channel }, 'Published message to Redis')
+    return receipt
+  }
+
+  async #append (log: RedisLog, channel: string, envelope: Envelope, key: string): Promise<PublishReceipt> {
+    const { id, duplicate, trouble } = await log.append(channel, envelope, key, (command) => this.#publisher.send(command, { repeatable: true }))
+    // It is in the log, where the others find it when they compare.
+    if (trouble !== '') this.#log.error({ channel, reason: describeRedisError(new Error(trouble)) }, 'Redis refuses to broadcast, events come late')
+    return { id, duplicate }
+  }
+
+  async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
+    const message = encodeWire(ephemeral ? 'e' : 'd', envelope)
+    const command = (client: Redis | Cluster): Promise<number> => client.publish(this.#keys.channel(channel), message)
     if (ephemeral) {
       // Here at once, so that it works without Redis; what comes back from Redis is then not taken again.
       queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))
-      await this.#publisher.publishNow(this.#keys.channel(channel), encodeWire('e', envelope))
+      await this.#publisher.sendNow(command)
     } else {
-      await this.#publisher.publish(this.#keys.channel(channel), encodeWire('d', envelope))
+      await this.#publisher.send(command, { repeatable: false })
     }
-    this.#log.debug({ channel }, 'Published message to Redis')
     return { duplicate: false }
   }
 

@@ -1,6 +1,7 @@
 import type { Logger } from '../logger.ts'
 import type { Envelope, Follower, PubSubHandler, PubSubMessage } from './provider.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
+import { formatCursor } from '../cursor.ts'
 import { Handlers } from '../handlers.ts'
 import { parseJson } from '../json.ts'
 import { checkChannel } from './channel.ts'
@@ -126,11 +127,12 @@ export class Subscriptions {
 function listenerOf (handler: PubSubHandler<never>): Listener {
   if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
   // What `data` is, the subscriber says: JSON can't prove it.
-  return (_delivery, message) => (handler as PubSubHandler)(message())
+  return ({ envelope }, message) => envelope.position?.fence === true ? undefined : (handler as PubSubHandler)(message())
 }
 
-function parse ({ channel, envelope }: Delivery): PubSubMessage {
-  return { channel, data: parseJson(envelope.json), timestamp: envelope.timestamp, from: envelope.from }
+function parse ({ channel, envelope: { json, timestamp, from, position } }: Delivery): PubSubMessage {
+  const message = { channel, data: parseJson(json), timestamp, from }
+  return position === undefined ? message : { ...message, id: formatCursor(position) }
 }
 
 function getOrMake<T> (map: Map<string, T>, key: string, make: () => T): T {

@@ -1,41 +1,70 @@
 import type { ChatEvent, ChatEventHandler } from '../chat-event-map.ts'
+import { formatCursor, sameCursor, type Cursor } from '../cursor.ts'
 import { Handlers } from '../handlers.ts'
 import { parseJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
-import type { Envelope, Follower } from '../pubsub/provider.ts'
+import { timing } from '../options.ts'
+import type { Envelope, EventLog, Follower, Logged } from '../pubsub/provider.ts'
 import type { Connection } from '../sse/connection.ts'
 import { encodeFrame } from '../sse/frame.ts'
+import { arrive, type Arrival, type Destination } from './arrival.ts'
+import { Backlog } from './backlog.ts'
+import { frameOf, reset } from './control-frames.ts'
+import { History } from './history.ts'
+import { Sequence } from './sequence.ts'
 
 /** What a room needs of those around it. */
 export interface RoomContext {
   log: Logger
+  channel: string
+  /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
+  events: EventLog | undefined
+  historySize: number
   /** Milliseconds after which a client that was dropped comes back. */
   retryMs: number
   /** Called when nobody is left who listens. */
   onEmpty (): void
 }
 
+/** How many frames are kept for clients that come back soon. */
+const RECENT = 256
+
 /** One chat on this instance: what arrives for it goes to the handlers and to the open streams. */
-export class Room implements Follower {
+export class Room implements Follower, Destination {
   readonly chatId: string
   readonly #context: RoomContext
   readonly #handlers: Handlers<Parameters<ChatEventHandler>>
   readonly #streams = new Set<Connection>()
-  /** Streams that wait for the subscription to hold: only then is `ready` true. */
-  readonly #joining = new Set<Connection>()
+  /** Streams that are not level with the room yet. */
+  readonly #arriving = new Set<Connection>()
+  readonly #waiting = new Set<() => void>()
+  readonly #sequence: Sequence | undefined
+  readonly history: History | undefined
+  #recent = new Backlog({ epoch: '', offset: 0, tag: 0 }, RECENT)
   /** Frames of this turn of the event loop. They go out as one write: its cost is the system call. */
   #pending: Buffer[] = []
   #live = false
   #interrupted = false
+  /** Whether no event of the log arrived since the last look. */
+  #quiet = false
 
   constructor (chatId: string, context: RoomContext) {
     this.chatId = chatId
     this.#context = context
     this.#handlers = new Handlers((err) => context.log.error({ chatId, err }, 'A handler of chat events failed'))
+    if (context.events === undefined) return
+    this.history = new History(context.channel, context.events, context.historySize)
+    this.#sequence = new Sequence(context.channel, context.events, {
+      event: (logged) => this.#tell(logged),
+      gap: (reason, at) => this.#jump(reset(reason, at), at),
+      level: () => this.#levelled(),
+      knows: (cursor) => this.#recent.after(cursor) !== undefined,
+      failed: ({ message }) => context.log.warn({ chatId, reason: message }, 'The log of a chat can\'t be read, trying again')
+    })
   }
 
-  get empty (): boolean {
-    return this.#streams.size + this.#joining.size + this.#handlers.size === 0
+  get isEmpty (): boolean {
+    return this.#streams.size + this.#arriving.size + this.#handlers.size === 0
   }
 
   /** Whether events from other instances reach this room now. */
@@ -52,61 +81,145 @@ export class Room implements Follower {
     this.#leave()
   }
 
-  /** Adds a stream. It gets `ready` as soon as nothing can be missed any more, and every event after that. */
-  join (stream: Connection): void {
+  /** Adds a stream. It gets `ready` as soon as nothing can be missed any more, what it missed if it came back, and every event after that. */
+  join (stream: Connection, arrival: Arrival = {}): void {
     if (stream.closed) return this.#leave()
+    this.#arriving.add(stream)
     stream.onClose(() => {
-      this.#joining.delete(stream)
+      this.#arriving.delete(stream)
       this.#streams.delete(stream)
       this.#leave()
     })
-    if (this.#live) this.#admit(stream)
-    else this.#joining.add(stream)
+    arrive(this, stream, arrival)
+  }
+
+  // What an arriving stream needs to know: see Destination.
+
+  get retryMs (): number {
+    return this.#context.retryMs
+  }
+
+  get position (): Cursor | undefined {
+    return this.#sequence?.position
+  }
+
+  get isLevel (): boolean {
+    return this.#sequence === undefined ? this.#live : this.#sequence.isLevel
+  }
+
+  get recent (): Backlog {
+    return this.#recent
+  }
+
+  whenLevel (stream: Connection): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        off()
+        this.#waiting.delete(done)
+        resolve()
+      }
+      const off = stream.onClose(done)
+      this.#waiting.add(done)
+    })
+  }
+
+  async sync (): Promise<void> {
+    await this.#sequence?.sync()
+  }
+
+  attach (stream: Connection, frames: Buffer[]): void {
+    // What is pending is among what it is written now, or was before it came.
+    this.#flush()
+    stream.write(Buffer.concat(frames))
+    if (this.#arriving.delete(stream)) this.#streams.add(stream)
   }
 
   live (): void {
+    const again = this.#interrupted
     this.#live = true
-    if (this.#interrupted) this.#reset()
     this.#interrupted = false
-    for (const stream of this.#joining) this.#admit(stream)
-    this.#joining.clear()
+    if (this.#sequence === undefined) {
+      // What was missed meanwhile can be read from nowhere.
+      if (again) this.#send(reset('failover'))
+      this.#levelled()
+    } else if (again) {
+      // After a reconnect all chats are live at once: they don't read all at once.
+      setTimeout(() => { if (this.#live) this.#sequence?.live() }, Math.random() * timing.resyncSpread).unref()
+    } else {
+      this.#sequence.live()
+    }
   }
 
   lost (): void {
     if (this.#live) this.#interrupted = true
     this.#live = false
+    this.#sequence?.lost()
   }
 
   receive (envelope: Envelope, remote: boolean): void {
-    const { chatId } = this
-    if (remote) this.#context.log.debug({ chatId, from: envelope.from }, 'Forwarded remote chat event')
-    if (this.#streams.size > 0) this.#send(encodeFrame({ event: envelope.event, json: envelope.json }))
-    if (this.#handlers.size > 0) this.#handle(envelope)
+    if (remote) this.#context.log.debug({ chatId: this.chatId, from: envelope.from }, 'Forwarded remote chat event')
+    if (envelope.position === undefined || this.#sequence === undefined) return this.#forward(envelope)
+    this.#quiet = false
+    this.#sequence.receive(envelope as Logged)
+  }
+
+  /** Whether no event of the log has arrived between this call and the one before. Others prove nothing: they leave no hole. */
+  lookQuiet (): boolean {
+    const quiet = this.#quiet
+    this.#quiet = true
+    return quiet && this.#sequence?.isLevel === true
+  }
+
+  /** Compares with the end of the log. */
+  compare (top: Cursor | undefined): void {
+    this.#sequence?.compare(top)
   }
 
   /** Ends the streams and forgets the handlers. */
   close (): void {
     this.#flush()
+    this.#sequence?.close()
     this.#handlers.clear()
-    for (const stream of [...this.#streams, ...this.#joining]) stream.end()
+    for (const stream of [...this.#streams, ...this.#arriving]) stream.end()
   }
 
-  #handle (envelope: Envelope): void {
-    const { timestamp, from } = envelope
-    // JSON can't prove its type: publishers on a chat's channel answer for it.
-    this.#handlers.run(parseJson(envelope.json) as ChatEvent, { timestamp, from })
+  #levelled (): void {
+    const { position } = this
+    if (position !== undefined && !sameCursor(this.#recent.top, position)) this.#recent = new Backlog(position, RECENT)
+    for (const done of this.#waiting) done()
   }
 
-  #admit (stream: Connection): void {
-    // What came before it joined is not for it.
-    this.#flush()
-    stream.write(encodeFrame({ retry: this.#context.retryMs, event: 'ready', json: JSON.stringify({ chatId: this.chatId, resumed: false }) }))
-    this.#streams.add(stream)
+  /** The next event of the log, for everyone here. */
+  #tell (logged: Logged): void {
+    const { position } = logged
+    const frame = frameOf(logged)
+    if (this.#recent.top.epoch === '') this.#recent = new Backlog({ ...position, offset: position.offset - 1, tag: position.previousTag }, RECENT)
+    this.#recent.push({ cursor: position, frame })
+    this.#send(frame)
+    if (!position.fence) this.#handle(logged)
   }
 
-  /** Events may have been missed while the subscription was broken, and there is nothing to read them from. */
-  #reset (): void {
-    this.#send(encodeFrame({ event: 'reset', json: JSON.stringify({ reason: 'failover', certain: false }) }))
+  #jump (frame: Buffer, at: Cursor): void {
+    this.#recent = new Backlog(at, RECENT)
+    this.history?.forget()
+    this.#send(frame)
+  }
+
+  /** An event without a place. */
+  #forward (envelope: Envelope): void {
+    if (this.#streams.size > 0) this.#send(encodeFrame({ event: envelope.event, json: envelope.json }))
+    this.#handle(envelope)
+  }
+
+  #handle ({ timestamp, from, json, position }: Envelope): void {
+    if (this.#handlers.size === 0) return
+    const id = position && formatCursor(position)
+    try {
+      // JSON can't prove its type: publishers on a chat's channel answer for it.
+      this.#handlers.run(parseJson(json) as ChatEvent, { timestamp, from, id })
+    } catch (err) {
+      this.#context.log.error({ chatId: this.chatId, err }, 'What was received for a chat is not JSON')
+    }
   }
 
   #send (frame: Buffer): void {
@@ -122,6 +235,6 @@ export class Room implements Follower {
   }
 
   #leave (): void {
-    if (this.empty) this.#context.onEmpty()
+    if (this.isEmpty) this.#context.onEmpty()
   }
 }

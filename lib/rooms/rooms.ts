@@ -1,19 +1,35 @@
 import type { Logger } from '../logger.ts'
+import { timing } from '../options.ts'
 import { getChatChannel } from '../pubsub/channel.ts'
-import type { LiveFeed } from '../pubsub/provider.ts'
+import type { EventLog, LiveFeed } from '../pubsub/provider.ts'
 import { Room } from './room.ts'
+
+/** What the rooms of an instance have in common. */
+export interface RoomsOptions {
+  feed: LiveFeed
+  /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
+  events: EventLog | undefined
+  historySize: number
+  log: Logger
+  /** Milliseconds after which a client that was dropped comes back. */
+  retryMs: number
+}
+
+interface Entry {
+  room: Room
+  unfollow: () => void
+  /** Runs while nobody is in the room. */
+  grace?: NodeJS.Timeout | undefined
+}
 
 /** The chats that somebody on this instance listens to. */
 export class Rooms {
-  readonly #rooms = new Map<string, { room: Room, unfollow: () => void }>()
-  readonly #feed: LiveFeed
-  readonly #log: Logger
-  readonly #retryMs: number
+  readonly #rooms = new Map<string, Entry>()
+  readonly #options: RoomsOptions
+  #idleCheck: NodeJS.Timeout | undefined
 
-  constructor (feed: LiveFeed, { log, retryMs }: { log: Logger, retryMs: number }) {
-    this.#feed = feed
-    this.#log = log
-    this.#retryMs = retryMs
+  constructor (options: RoomsOptions) {
+    this.#options = options
   }
 
   find (chatId: string): Room | undefined {
@@ -22,32 +38,59 @@ export class Rooms {
 
   /** The room of a chat, which from now on is followed until nobody is in it. Throws `RT_CHAT_ID_INVALID` or `RT_CLOSED`. */
   enter (chatId: string): Room {
-    const found = this.find(chatId)
-    if (found !== undefined) return found
-    const room = new Room(chatId, { log: this.#log, retryMs: this.#retryMs, onEmpty: () => this.#drop(room) })
-    this.#rooms.set(chatId, { room, unfollow: this.#feed.follow(getChatChannel(chatId), room) })
-    return room
+    const entry = this.#rooms.get(chatId) ?? this.#open(chatId)
+    clearTimeout(entry.grace)
+    return entry.room
   }
 
   /** How many chats are listened to here, and for how many of them events of other instances arrive now. */
   stats (): { rooms: number, live: number } {
-    const live = [...this.#rooms.values()].filter(({ room }) => room.isLive).length
-    return { rooms: this.#rooms.size, live }
+    const rooms = [...this.#rooms.values()].filter(({ room }) => !room.isEmpty)
+    return { rooms: rooms.length, live: rooms.filter(({ room }) => room.isLive).length }
   }
 
   /** Ends all streams and forgets all handlers. */
   close (): void {
-    for (const { room } of this.#rooms.values()) {
-      this.#drop(room)
-      room.close()
-    }
+    clearInterval(this.#idleCheck)
+    this.#idleCheck = undefined
+    for (const entry of this.#rooms.values()) this.#drop(entry)
   }
 
-  #drop (room: Room): void {
-    const entry = this.#rooms.get(room.chatId)
-    // A room that was dropped before: by now another one may have its place.
-    if (entry?.room !== room) return
+  #open (chatId: string): Entry {
+    const { feed, ...context } = this.#options
+    const channel = getChatChannel(chatId)
+    const room = new Room(chatId, { ...context, channel, onEmpty: () => this.#dropLater(entry) })
+    const entry: Entry = { room, unfollow: feed.follow(channel, room) }
+    this.#rooms.set(chatId, entry)
+    if (context.events !== undefined) this.#idleCheck ??= setInterval(() => this.#compare(), timing.idleCheck).unref()
+    return entry
+  }
+
+  /** Not at once: a client that drops comes back soon, and finds the last frames still here. */
+  #dropLater (entry: Entry): void {
+    clearTimeout(entry.grace)
+    entry.grace = setTimeout(() => this.#drop(entry), timing.roomGrace).unref()
+  }
+
+  #drop (entry: Entry): void {
+    clearTimeout(entry.grace)
+    const { room, unfollow } = entry
+    // By now another one may have its place.
+    if (this.#rooms.get(room.chatId) !== entry) return
     this.#rooms.delete(room.chatId)
-    entry.unfollow()
+    unfollow()
+    room.close()
+  }
+
+  /** Compares quiet rooms with their logs: the last event before a silence can be lost, and no next one shows the hole. */
+  async #compare (): Promise<void> {
+    const quiet = [...this.#rooms.values()].filter(({ room }) => room.lookQuiet()).map(({ room }) => room)
+    if (quiet.length === 0) return
+    try {
+      const tops = await (this.#options.events as EventLog).tops(quiet.map(({ chatId }) => getChatChannel(chatId)))
+      for (const [index, room] of quiet.entries()) room.compare(tops[index])
+    } catch {
+      // Redis is away: when it is back, all rooms read their logs anyway.
+    }
   }
 }

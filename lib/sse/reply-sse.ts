@@ -24,7 +24,15 @@ export interface SseContext {
   maxBufferedBytes: number
   retryMs: number
   /** Enters a chat. Throws what is wrong with it; what it returns takes the stream in and can't fail. */
-  enter (chatId: string): (connection: Connection) => void
+  enter (chatId: string, request: StreamRequest): (connection: Connection) => void
+}
+
+/** Where a client asks a chat stream to start. */
+export interface StreamRequest {
+  /** The last event that it has. */
+  lastEventId?: string | undefined
+  /** How many of the last events it wants, as it stands in the query. */
+  rewind?: unknown
 }
 
 const STREAM_HEADERS = {
@@ -50,8 +58,7 @@ export class ReplySse {
   /** Where a returning client left off: its `Last-Event-ID` header, else the query's `lastEventId`. */
   get lastEventId (): string | undefined {
     const header = this.#request.headers['last-event-id']
-    const fallback = (this.#request.query as Record<string, unknown> | undefined)?.lastEventId
-    return [header, fallback].find((id) => typeof id === 'string' && id !== '') as string | undefined
+    return [header, this.#query.lastEventId].find((id) => typeof id === 'string' && id !== '') as string | undefined
   }
 
   /** Aborts when the client is gone or the stream was closed: pass it on to whatever makes the events. */
@@ -68,8 +75,8 @@ export class ReplySse {
   }
 
   /**
-   * Streams the events of a chat until the client leaves. Resolves once the stream is open. Rejects, with the reply still
-   * unsent, with `RT_CHAT_ID_INVALID`, `RT_CLOSED`, `RT_STREAM_STARTED` or `RT_STREAM_PIPELINED`.
+   * Streams the events of a chat until the client leaves, from `lastEventId` on, or from the query's `rewind` last events on. Resolves once the stream is open. Rejects, with the reply still
+   * unsent, with `RT_CHAT_ID_INVALID`, `RT_REWIND_INVALID`, `RT_CLOSED`, `RT_STREAM_STARTED` or `RT_STREAM_PIPELINED`.
    */
   async chat (chatId: string): Promise<void> {
     this.#prepare()
@@ -112,6 +119,10 @@ export class ReplySse {
     await this.#connection?.end()
   }
 
+  get #query (): Record<string, unknown> {
+    return this.#request.query as Record<string, unknown>
+  }
+
   async #send (event: SseEvent): Promise<void> {
     const frame = encode(event)
     if (this.#connection === undefined) this.#prepare()
@@ -121,7 +132,7 @@ export class ReplySse {
 
   #enter (chatId: string): (connection: Connection) => void {
     try {
-      return this.#context.enter(chatId)
+      return this.#context.enter(chatId, { lastEventId: this.lastEventId, rewind: this.#query.rewind })
     } catch (error) {
       // The refusal is no stream.
       for (const name of Object.keys(STREAM_HEADERS)) this.#reply.raw.removeHeader(name)

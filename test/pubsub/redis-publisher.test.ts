@@ -22,20 +22,20 @@ function open (timeoutMs: number): { client: ClosingClient, publisher: RedisPubl
   return { client, publisher: new RedisPublisher(client as unknown as Redis, { owned: false, timeoutMs, log: silentLogger }) }
 }
 
-const message = (n: number): Buffer => Buffer.from(String(n))
+const publish = (publisher: RedisPublisher, n: number): Promise<unknown> => publisher.send((client) => client.publish('c', Buffer.from(String(n))), { repeatable: true })
 
 t.test('what a closing connection did not take is sent by the next one, in order', async (t) => {
   const { client, publisher } = open(60_000)
-  const published = [publisher.publish('c', message(1)), publisher.publish('c', message(2))]
+  const published = [publish(publisher, 1), publish(publisher, 2)]
   await new Promise(setImmediate)
   client.status = 'reconnecting'
-  published.push(publisher.publish('c', message(3)))
+  published.push(publish(publisher, 3))
   client.writable = true
   client.status = 'ready'
   // Before the publisher is told: what waits still goes first.
-  published.push(publisher.publish('c', message(4)))
+  published.push(publish(publisher, 4))
   client.emit('ready')
-  published.push(publisher.publish('c', message(5)))
+  published.push(publish(publisher, 5))
   await Promise.all(published)
   t.same(client.sent, ['1', '2', '3', '4', '5'])
   await publisher.close()
@@ -43,9 +43,9 @@ t.test('what a closing connection did not take is sent by the next one, in order
 
 t.test('what no connection takes in time is rejected as never sent', async (t) => {
   const { client, publisher } = open(20)
-  await t.rejects(publisher.publish('c', message(1)), { code: 'RT_PUBLISH_REJECTED' })
-  await t.rejects(publisher.publishNow('c', message(1)), { code: 'RT_PUBLISH_REJECTED' })
-  const published = publisher.publish('c', message(1))
+  await t.rejects(publish(publisher, 1), { code: 'RT_PUBLISH_REJECTED' })
+  await t.rejects(publisher.sendNow((client) => client.publish('c', '1')), { code: 'RT_PUBLISH_REJECTED' })
+  const published = publish(publisher, 1)
   await new Promise(setImmediate)
   // The next connection closes as well.
   client.emit('ready')
@@ -56,8 +56,9 @@ t.test('what no connection takes in time is rejected as never sent', async (t) =
 
 t.test('what a closing connection did not take is rejected where the publisher was closed meanwhile', async (t) => {
   const { client, publisher } = open(60_000)
-  const published = publisher.publish('c', message(1))
+  const published = publish(publisher, 1)
   await publisher.close()
   await t.rejects(published, { code: 'RT_CLOSED' })
+  await t.rejects(publish(publisher, 2), { code: 'RT_CLOSED' })
   t.equal(client.listenerCount('ready'), 0)
 })

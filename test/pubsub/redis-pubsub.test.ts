@@ -2,12 +2,18 @@ import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import net from 'node:net'
 import { Redis } from 'ioredis'
+import type { Cursor } from '../../lib/cursor.ts'
 import { RedisPubSub, type PubSubMessage, type RedisPubSubOptions } from '../../lib/index.ts'
+import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { freePort } from '../support/free-port.ts'
 import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
+
+/** What a Redis user needs for the log, and for the rest. The docs list the same. */
+const LOG_RIGHTS = ['+eval', '+evalsha', '~rt:*', '+get', '+set', '+exists', '+del', '+hmget', '+hset', '+xadd', '+xrange', '+xrevrange', '+pexpire']
+const PUBSUB_RIGHTS = ['+ping', '+info', '+publish', '+subscribe', '+unsubscribe', '+psubscribe', '+punsubscribe']
 
 async function start (t: Test, args: string[] = []): Promise<RedisServer> {
   const redis = await RedisServer.start({ args })
@@ -141,7 +147,7 @@ t.test('without Redis at the start it says so, and works once Redis is there', a
   await t.rejects(open(t, { url: redisUrl, publishTimeoutMs: 500 }).publish('c', 0), { code: 'RT_PUBLISH_REJECTED' })
   const redis = await RedisServer.start({ port, args: ['--requirepass', 'hunter2'] })
   t.teardown(() => redis.stop())
-  t.same(await published, { duplicate: false }, 'what waited for Redis was published')
+  t.match(await published, { id: /-1-/, duplicate: false }, 'what waited for Redis was published')
   await line('Redis is back')
   await live(pubsub)
   t.equal(await pubsub.isHealthy(), true)
@@ -198,10 +204,14 @@ t.test('what waits for Redis is published in order, before anything later', asyn
   await pubsub.close()
 })
 
-t.test('a publish that Redis does not answer is unknown, one that was never sent is rejected, both in time', async (t) => {
+for (const history of [undefined, false] as const) {
+  t.test(`a publish that Redis does not answer is unknown, one that was never sent is rejected, both in time (history ${history})`, (t) => unanswered(t, history))
+}
+
+async function unanswered (t: Test, history: false | undefined): Promise<void> {
   const redis = await start(t)
   const { log, text } = keepLog()
-  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 100, log })
+  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 100, log, history })
   await live(pubsub)
   await redis.freeze()
   await t.rejects(pubsub.publish('c', 'hunter2'), { code: 'RT_PUBLISH_UNKNOWN', statusCode: 503, message: /100 ms/ })
@@ -211,11 +221,11 @@ t.test('a publish that Redis does not answer is unknown, one that was never sent
   await t.rejects(pubsub.publish('c', 'hunter2'), { code: 'RT_PUBLISH_REJECTED', message: /not connected for 100 ms/ })
   t.match(text(), 'Publishing failed')
   t.notMatch(text(), 'hunter2')
-})
+}
 
-t.test('a publish whose connection breaks before the reply is unknown at once', async (t) => {
+t.test('without a log, a publish whose connection breaks before the reply is unknown at once', async (t) => {
   const redis = await start(t)
-  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 60_000 })
+  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 60_000, history: false })
   await live(pubsub)
   await redis.freeze()
   const published = pubsub.publish('c', 1)
@@ -228,28 +238,68 @@ t.test('what Redis refuses is told as rejected, with its reason and nothing secr
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'reader', 'on', '>hunter2', 'allchannels', '+@connection', '+subscribe', '+unsubscribe', '+psubscribe', '+info')
   const { log, text } = keepLog()
-  const pubsub = open(t, { url: redis.url.replace('//', '//reader:hunter2@'), log })
+  const [pubsub, plain] = [undefined, false as const].map((history) => open(t, { url: redis.url.replace('//', '//reader:hunter2@'), log, history })) as [RedisPubSub, RedisPubSub]
   await live(pubsub)
-  await t.rejects(pubsub.publish('c', { secret: 'hunter2' }), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
+  await live(plain)
+  for (const side of [pubsub, plain]) await t.rejects(side.publish('c', { secret: 'hunter2' }), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
   await admin.call('ACL', 'SETUSER', 'reader', '+publish')
-  await pubsub.publish('c', 1)
+  t.same(await plain.publish('c', 1), { duplicate: false })
+  for (const rule of [LOG_RIGHTS.slice(0, 2), LOG_RIGHTS.slice(2)]) {
+    await t.rejects(pubsub.publish('c', { secret: 'hunter2' }), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
+    await admin.call('ACL', 'SETUSER', 'reader', ...rule)
+  }
+  t.match(await pubsub.publish('c', 1), { duplicate: false })
   t.notMatch(text(), 'hunter2')
 })
 
-t.test('a command that is unknown to Redis is named without its arguments', async (t) => {
-  const redis = await start(t, ['--rename-command', 'PUBLISH', 'hidden'])
-  const { log, text } = keepLog()
-  const pubsub = open(t, { url: redis.url, log })
+t.test('the rights that are documented are enough, and none of them is too many', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  // A pattern has to be allowed letter by letter: Redis doesn't take one that is within another for allowed.
+  const rules = ['resetchannels', '&rt:*', '&rt:{*}', ...LOG_RIGHTS, ...PUBSUB_RIGHTS]
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', ...rules)
+  const { log, lines } = keepLog('info')
+  const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@'), log })
+  const got: unknown[] = []
+  const undo = [pubsub.subscribe('*', ({ data }) => { got.push(data) }), pubsub.subscribeExact('c', ({ data }) => { got.push(data) })]
   await live(pubsub)
-  const error = await pubsub.publish('c', { secret: 'hunter2' }).catch((error) => error)
-  t.match(error, { code: 'RT_PUBLISH_REJECTED', message: /unknown command/ })
-  t.notMatch(error.stack + text(), 'hunter2')
+  const { top } = await (pubsub.log as EventLog).read('c', undefined, 1)
+  // So that the next event starts the log anew, and then is followed by one that another Redis seems to have written.
+  await admin.del('rt:{c}:m')
+  await admin.xadd('rt:{c}:s', '*', 'left', 'over')
+  await pubsub.publish('c', 1)
+  await admin.hset('rt:{c}:m', 'r', 'another')
+  await pubsub.publish('c', 2)
+  await pubsub.publish('c', 3, { ephemeral: true })
+  t.match(await pubsub.log?.read('c', top, 10), { gap: 'epoch', top: { offset: 3 } })
+  t.match(await pubsub.log?.read('c', { ...(await pubsub.log.tops(['c']))[0] as Cursor, offset: 1 }, 10), { gap: 'diverged' })
+  t.equal(await pubsub.isHealthy(), true)
+  await live(pubsub)
+  t.same([...got].sort(), [1, 1, 2, 2, 3, 3])
+  for (const stop of undo) stop()
+  await live(pubsub)
+  t.same(lines, [])
+  t.same(await admin.call('ACL', 'LOG'), [], 'nothing was refused')
+  const calls = await admin.info('commandstats')
+  for (const rule of [...LOG_RIGHTS, ...PUBSUB_RIGHTS].filter((rule) => rule.startsWith('+'))) t.match(calls, new RegExp(`cmdstat_${rule.slice(1)}:`), `${rule} is used`)
+})
+
+t.test('a command that is unknown to Redis is named without its arguments', async (t) => {
+  for (const [command, history] of [['PUBLISH', false], ['EVAL', undefined]] as const) {
+    const redis = await start(t, ['--rename-command', command, 'hidden'])
+    const { log, text } = keepLog()
+    const pubsub = open(t, { url: redis.url, log, history })
+    await live(pubsub)
+    const error = await pubsub.publish('c', { secret: 'hunter2' }).catch((error) => error)
+    t.match(error, { code: 'RT_PUBLISH_REJECTED', message: /unknown command/ })
+    t.notMatch(error.stack + text(), 'hunter2')
+  }
 })
 
 t.test('a refused subscription is unhealthy, is told once, and heals by itself', async (t) => {
   const redis = await start(t)
   const admin = client(t, redis.url)
-  await admin.call('ACL', 'SETUSER', 'writer', 'on', '>hunter2', 'resetchannels', '+@all')
+  await admin.call('ACL', 'SETUSER', 'writer', 'on', '>hunter2', 'resetchannels', '+@all', '~rt:*')
   const { log, lines, line } = keepLog()
   const pubsub = open(t, { url: redis.url.replace('//', '//writer:hunter2@'), log })
   const message = next(pubsub, 'c')

@@ -32,7 +32,7 @@ t.test('every stream of a chat gets each event once and in order, and no other c
   for (const stream of streams) {
     const events = await stream.take(101)
     t.same(events.slice(0, 100).map(({ data }) => data), Array.from({ length: 100 }, (_, n) => ({ type: 'message', chatId: 'c1', message: { n } })))
-    t.match(events[100], { event: 'bot_action', id: undefined, data: { type: 'bot_action', chatId: 'c1', action: { actionType: 'idle' } } })
+    t.match(events[100], { event: 'bot_action', data: { type: 'bot_action', chatId: 'c1', action: { actionType: 'idle' } } })
   }
   t.match(await other.next(), { data: { message: { n: -1 } } })
 })

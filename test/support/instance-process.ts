@@ -39,9 +39,21 @@ export class InstanceProcess {
     await this.exited
   }
 
-  async post (chatId: string, message: object): Promise<Response> {
+  /** Stops it in its tracks; `kill` or `thaw` ends that. */
+  freeze (): void {
+    this.child.kill('SIGSTOP')
+  }
+
+  thaw (): void {
+    this.child.kill('SIGCONT')
+  }
+
+  async post (chatId: string, message: object, { key, signal }: { key?: string, signal?: AbortSignal } = {}): Promise<Response> {
     return await fetch(`${this.url}/api/chats/${chatId}/messages`, {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(message)
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...key !== undefined && { 'idempotency-key': key } },
+      body: JSON.stringify(message),
+      ...signal && { signal }
     })
   }
 }

@@ -1,13 +1,16 @@
-/** One instance of an app, as a process of its own: listens on PORT, tells its address to its parent, closes on SIGTERM. */
+/**
+ * One instance of an app, as a process of its own: listens on PORT, takes options of the plugin as JSON from REALTIME, tells its address
+ * to its parent, closes on SIGTERM.
+ */
 import Fastify from 'fastify'
 import realtimePlugin from '../../lib/index.ts'
 
 const app = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'silent' } })
 process.on('unhandledRejection', (error) => { app.log.fatal(error); process.exit(70) })
-await app.register(realtimePlugin)
+await app.register(realtimePlugin, JSON.parse(process.env.REALTIME ?? '{}'))
 app.post<{ Params: { chatId: string }, Body: Record<string, unknown> }>('/api/chats/:chatId/messages', async (request, reply) => {
-  await app.chatEvents.emitChatMessage(request.params.chatId, request.body)
-  return reply.code(202).send({})
+  const idempotencyKey = request.headers['idempotency-key'] as string | undefined // It comes once.
+  return reply.code(202).send(await app.chatEvents.emitChatMessage(request.params.chatId, request.body, { idempotencyKey }))
 })
 // Ignores what becomes of it, as many an app does.
 app.post('/ignore', async () => { app.chatEvents.emitChatMessage('ignored', {}); return {} })

@@ -1,0 +1,21 @@
+import { formatCursor, type Cursor } from '../cursor.ts'
+import type { LogGap, Logged } from '../pubsub/provider.ts'
+import { encodeFrame } from '../sse/frame.ts'
+
+/** Why a client is told to reload: its place can't be followed, is no place, or events that were acknowledged may be missing. */
+export type ResetReason = LogGap | 'invalid' | 'failover'
+
+/** The first event of a stream. It sets the client's cursor, so that a drop before any other event can be made up for, too. */
+export function ready (chatId: string, at: Cursor | undefined, resumed: boolean, retry: number): Buffer {
+  return encodeFrame({ id: at && formatCursor(at), retry, event: 'ready', json: JSON.stringify({ chatId, resumed }) })
+}
+
+/** Tells a client that events may be missing before `at`, or that they are. */
+export function reset (reason: ResetReason, at?: Cursor): Buffer {
+  return encodeFrame({ id: at && formatCursor(at), event: 'reset', json: JSON.stringify({ reason, certain: reason !== 'failover' }) })
+}
+
+/** An event of the log as streams get it. A fence is none of the app's: it tells that events may be missing. */
+export function frameOf ({ position, event, json }: Logged): Buffer {
+  return position.fence ? reset('failover', position) : encodeFrame({ id: formatCursor(position), event, json })
+}

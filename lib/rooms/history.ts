@@ -1,0 +1,64 @@
+import type { Cursor } from '../cursor.ts'
+import { timing } from '../options.ts'
+import type { EventLog, LogGap } from '../pubsub/provider.ts'
+import { Backlog, type Reached } from './backlog.ts'
+import { frameOf } from './control-frames.ts'
+
+/** How many events are read at once for one client. */
+const PAGE = 500
+
+/** What the log has left of a chat, as frames for clients that come back. */
+export class History {
+  readonly #channel: string
+  readonly #log: EventLog
+  readonly #size: number
+  #shared: Promise<Backlog> | undefined
+
+  constructor (channel: string, log: EventLog, size: number) {
+    this.#channel = channel
+    this.#log = log
+    this.#size = size
+  }
+
+  /** The last events, read once for all who come at about the same time: the log can be further by now. Rejects where it can't be read. */
+  shared (): Promise<Backlog> {
+    this.#shared ??= this.#read()
+    return this.#shared
+  }
+
+  /** Makes who comes next read again. */
+  forget (): void {
+    this.#shared = undefined
+  }
+
+  /** What comes after a place, at most a page of it, or why that can't be told. Rejects where it can't be read. */
+  async after (place: Cursor): Promise<readonly Reached[] | LogGap> {
+    const { gap, entries } = await this.#log.read(this.#channel, place, PAGE)
+    if (gap !== undefined) return gap
+    const run = new Backlog(place)
+    for (const logged of entries) {
+      if (!run.precedes(logged.position)) break
+      run.push({ cursor: logged.position, frame: frameOf(logged) })
+    }
+    // An entry that can't be read leaves a hole that no reading fills.
+    return run.size === 0 && entries.length > 0 ? 'diverged' : run.frames
+  }
+
+  async #read (): Promise<Backlog> {
+    try {
+      const { top, entries } = await this.#log.read(this.#channel, undefined, this.#size)
+      setTimeout(() => this.forget(), timing.sharedRead).unref()
+      let run = new Backlog(top)
+      for (const logged of entries) {
+        const { position } = logged
+        // The first one, or one after a hole.
+        if (!run.precedes(position)) run = new Backlog({ epoch: position.epoch, offset: position.offset - 1, tag: position.previousTag })
+        run.push({ cursor: position, frame: frameOf(logged) })
+      }
+      return run
+    } catch (error) {
+      this.forget()
+      throw error
+    }
+  }
+}

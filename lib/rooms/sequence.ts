@@ -1,0 +1,181 @@
+import type { Cursor } from '../cursor.ts'
+import { sameCursor } from '../cursor.ts'
+import { timing } from '../options.ts'
+import type { EventLog, LogGap, Logged } from '../pubsub/provider.ts'
+
+/** What a sequence tells its owner, in an order that no two instances see differently. */
+export interface SequenceEvents {
+  /** The next event of the log. */
+  event (logged: Logged): void
+  /** Continuity is lost: what comes next comes after `at`. */
+  gap (reason: LogGap, at: Cursor): void
+  /** The log has been followed to its end, and nothing that comes is missed. */
+  level (): void
+  /** Whether an event was told already. */
+  knows (cursor: Cursor): boolean
+  /** The log could not be read; it is tried again. */
+  failed (error: Error): void
+}
+
+/** How many events are read at once. */
+const PAGE = 500
+
+/** How many events are held while the log is read. Beyond it they are read, too. */
+const MOST_HELD = 1_000
+
+/**
+ * Puts the events of a channel into the order of its log. What is broadcast can be lost, doubled or late; the log can be trimmed or fall
+ * back. An event is told only if it follows the one before by offset and by tag; whatever is missing is read from the log.
+ */
+export class Sequence {
+  readonly #channel: string
+  readonly #log: EventLog
+  readonly #events: SequenceEvents
+  #position: Cursor | undefined
+  #live = false
+  #level = false
+  #held: Logged[] = []
+  #again = false
+  #syncing: Promise<void> | undefined
+  #retry: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor (channel: string, log: EventLog, events: SequenceEvents) {
+    this.#channel = channel
+    this.#log = log
+    this.#events = events
+  }
+
+  /** The place behind the last event that was told. */
+  get position (): Cursor | undefined {
+    return this.#position
+  }
+
+  get isLevel (): boolean {
+    return this.#level
+  }
+
+  /** The subscription holds: only what is read from now on is sure to join up with what is received. */
+  live (): Promise<void> {
+    this.#live = true
+    return this.sync()
+  }
+
+  lost (): void {
+    this.#live = false
+    this.#level = false
+  }
+
+  receive (logged: Logged): void {
+    if (!this.#level) {
+      this.#hold(logged)
+    } else if (!this.#apply(logged)) {
+      this.#hold(logged)
+      this.sync()
+    }
+  }
+
+  /** Compares with the end of the log: the last event before a silence can be lost, too. */
+  compare (top: Cursor | undefined): void {
+    if (this.#level && top !== undefined && !sameCursor(top, this.#position as Cursor)) this.sync()
+  }
+
+  /** Reads the log from the position to its end. Calls during a reading share one more reading. Never rejects. */
+  sync (): Promise<void> {
+    if (this.#closed) return Promise.resolve()
+    this.#again = true
+    this.#syncing ??= this.#run()
+    return this.#syncing
+  }
+
+  close (): void {
+    this.#closed = true
+    this.#live = false
+    this.#level = false
+    clearTimeout(this.#retry)
+  }
+
+  async #run (): Promise<void> {
+    this.#level = false
+    clearTimeout(this.#retry)
+    try {
+      while (this.#again && !this.#closed) {
+        this.#again = false
+        await this.#catchUp()
+      }
+      this.#level = this.#live
+    } catch (error) {
+      if (!this.#closed) this.#tryLater(error as Error)
+    }
+    // In this very turn: who asks for a reading from now on must not be given this one, which is over.
+    this.#syncing = undefined
+    if (this.#level) this.#events.level()
+  }
+
+  #tryLater (error: Error): void {
+    this.#events.failed(error)
+    this.#retry = setTimeout(() => this.sync(), timing.resyncRetry).unref()
+  }
+
+  async #catchUp (): Promise<void> {
+    if (this.#position === undefined) {
+      this.#start((await this.#log.read(this.#channel, undefined, 1)).top)
+    } else {
+      await this.#readOn()
+    }
+    const held = this.#held
+    this.#held = []
+    for (const logged of held) {
+      if (!this.#apply(logged) && !this.#isPast(logged.position)) this.#again = true
+    }
+  }
+
+  /** Starts at the end of the log, or before what was received already: it was published after somebody began to listen. */
+  #start (top: Cursor): void {
+    const first = this.#held[0]?.position
+    if (first === undefined || first.epoch !== top.epoch || first.offset > top.offset) {
+      this.#position = top
+    } else {
+      this.#position = { epoch: first.epoch, offset: first.offset - 1, tag: first.previousTag }
+      this.#again = true
+    }
+  }
+
+  async #readOn (): Promise<void> {
+    for (;;) {
+      const { top, gap, entries } = await this.#log.read(this.#channel, this.#position, PAGE)
+      if (this.#closed) return
+      if (gap !== undefined) return this.#jump(gap, top)
+      // An entry that can't be read leaves a hole that no reading fills.
+      if (!entries.every((logged) => this.#apply(logged))) return this.#jump('diverged', top)
+      if (entries.length === 0 || (this.#position as Cursor).offset >= top.offset) return
+    }
+  }
+
+  #jump (gap: LogGap, to: Cursor): void {
+    this.#position = to
+    this.#events.gap(gap, to)
+  }
+
+  /** Tells the event if it comes next. Returns whether it is told, now or before. */
+  #apply (logged: Logged): boolean {
+    const { epoch, offset, tag, previousTag } = logged.position
+    const at = this.#position
+    if (at === undefined || epoch !== at.epoch || offset !== at.offset + 1 || previousTag !== at.tag) return this.#events.knows(logged.position)
+    this.#position = { epoch, offset, tag }
+    this.#events.event(logged)
+    return true
+  }
+
+  #hold (logged: Logged): void {
+    this.#held.push(logged)
+    if (this.#held.length <= MOST_HELD) return
+    this.#held = []
+    this.#again = true
+  }
+
+  /** Whether the log, which was just read to its end, is beyond this place. */
+  #isPast ({ epoch, offset }: Cursor): boolean {
+    return this.#position?.epoch === epoch && offset <= this.#position.offset
+  }
+}

@@ -1,0 +1,148 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { createParser } from 'eventsource-parser'
+import { parseCursor, type Cursor } from '../../lib/cursor.ts'
+
+/** What a client was given: where it began, an event, or that it may have missed some. */
+export interface Seen {
+  event: string
+  id: string
+  data: { reason?: string, message?: { by: string, n: number } }
+}
+
+/** A stream that stays silent for this long is left, as a browser's user would: heartbeats come far more often. */
+const SILENCE_MS = 1_500
+
+/** A browser that has a chat open: when its stream ends it goes on at another instance, from the last id that it has. */
+export class HoppingClient {
+  readonly chatId: string
+  readonly seen: Seen[] = []
+  /** How many streams it has had, and how many of them went on from an id. */
+  streams = 0
+  resumed = 0
+  readonly #pick: () => string
+  readonly #watchers = new Set<() => void>()
+  #abort = new AbortController()
+  #lastId: string | undefined
+  #closed = false
+
+  /** `pick` tells the URL of the instance that it is sent to each time. */
+  constructor (chatId: string, pick: () => string) {
+    this.chatId = chatId
+    this.#pick = pick
+    this.#run()
+  }
+
+  get lastId (): string | undefined {
+    return this.#lastId
+  }
+
+  /** Drops its stream; it comes back by itself. */
+  drop (): void {
+    this.#abort.abort()
+  }
+
+  close (): void {
+    this.#closed = true
+    this.drop()
+  }
+
+  /** Resolves once it has reached a place. Rejects with the signal. */
+  reached (id: string, signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.#lastId === id, id, signal)
+  }
+
+  /** Resolves once it has been given an event. */
+  saw (by: string, n: number, signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.seen.some(({ data: { message } }) => message?.by === by && message.n === n), `${by} ${n}`, signal)
+  }
+
+  /** Resolves once it has a place in its chat. */
+  ready (signal: AbortSignal): Promise<void> {
+    return this.#until(() => this.#lastId !== undefined, 'ready', signal)
+  }
+
+  #until (fulfilled: () => boolean, what: string, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const check = (): void => {
+        if (!fulfilled()) return
+        this.#watchers.delete(check)
+        resolve()
+      }
+      this.#watchers.add(check)
+      signal.addEventListener('abort', () => reject(new Error(`A client of ${this.chatId} waits for ${what} and is at ${this.#lastId}`)))
+      check()
+    })
+  }
+
+  async #run (): Promise<void> {
+    while (!this.#closed) {
+      this.#abort = new AbortController()
+      await this.#stream(this.#abort).catch(() => {})
+      // A browser waits for seconds here.
+      if (!this.#closed) await delay(20 + Math.random() * 80)
+    }
+  }
+
+  async #stream (abort: AbortController): Promise<void> {
+    const silence = setTimeout(() => abort.abort(), SILENCE_MS)
+    try {
+      const headers: Record<string, string> = this.#lastId === undefined ? {} : { 'last-event-id': this.#lastId }
+      const response = await fetch(`${this.#pick()}/api/chats/${this.chatId}/events`, { headers, signal: abort.signal })
+      const parser = createParser({
+        onEvent: ({ event = 'message', id, data }) => { if (id !== undefined) this.#take({ event, id, data: JSON.parse(data) }) }
+      })
+      const decoder = new TextDecoder()
+      for await (const chunk of response.body ?? []) {
+        silence.refresh()
+        // What comes after a drop was not read, and comes again.
+        if (abort.signal.aborted) return
+        parser.feed(decoder.decode(chunk, { stream: true }))
+      }
+    } finally {
+      clearTimeout(silence)
+      abort.abort()
+    }
+  }
+
+  #take (seen: Seen): void {
+    if (seen.event === 'ready') this.streams++
+    if (seen.event === 'ready' && this.#lastId !== undefined) this.resumed++
+    this.seen.push(seen)
+    this.#lastId = seen.id
+    for (const check of this.#watchers) check()
+  }
+}
+
+/** What is wrong with what a client was given. */
+export interface Verdict { losses: number, duplicates: number, disorders: number, resets: Record<string, number>, events: number }
+
+/**
+ * Judges a client: between resets, what it was given is one unbroken run of the log, each event once. A fence is a place of the log
+ * itself; any other reset says where the next run starts.
+ */
+export function judge ({ seen }: { seen: Seen[] }): Verdict {
+  const verdict: Verdict = { losses: 0, duplicates: 0, disorders: 0, resets: {}, events: 0 }
+  const known = new Set<string>()
+  let at: Cursor | undefined
+  for (const { event, id, data } of seen) {
+    const cursor = parseCursor(id) as Cursor
+    if (event === 'ready') {
+      // A stream may begin elsewhere only to say so: the reset that must follow then names the same place.
+      at ??= cursor
+      continue
+    }
+    const follows = at !== undefined && cursor.epoch === at.epoch && cursor.offset === at.offset + 1
+    if (event === 'reset') {
+      const reason = data.reason as string
+      verdict.resets[reason] = (verdict.resets[reason] ?? 0) + 1
+      if (reason === 'failover' && !follows) verdict.disorders++
+    } else {
+      verdict.events++
+      if (known.has(id)) verdict.duplicates++
+      else if (!follows) cursor.epoch === at?.epoch && cursor.offset <= at.offset ? verdict.disorders++ : verdict.losses++
+    }
+    known.add(id)
+    at = cursor
+  }
+  return verdict
+}

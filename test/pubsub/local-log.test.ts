@@ -1,0 +1,44 @@
+import t from 'tap'
+import { mock } from 'node:test'
+import { parseCursor } from '../../lib/cursor.ts'
+import { LocalLog } from '../../lib/pubsub/local-log.ts'
+
+const DAY = 24 * 3_600_000
+const envelope = { from: 'me', timestamp: 0, event: 'message', json: Buffer.from('1') }
+
+t.beforeEach((t) => {
+  mock.timers.enable({ apis: ['setInterval', 'Date'] })
+  t.teardown(() => mock.timers.reset())
+})
+
+t.test('a log outlives its events by days, and is forgotten then', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  const { id } = log.append('c', envelope, undefined)
+  const cursor = parseCursor(id)
+  for (let day = 1; day < 8; day++) {
+    mock.timers.tick(DAY)
+    t.same(await log.tops(['c']), [cursor], `after ${day} days`)
+  }
+  t.match(await log.read('c', undefined, 10), { top: cursor, entries: [] })
+  for (let day = 0; day < 2; day++) mock.timers.tick(DAY)
+  t.same(await log.tops(['c']), [undefined])
+  t.match(await log.read('c', cursor, 10), { gap: 'epoch', top: { offset: 0 } }, 'who comes even later is told')
+})
+
+t.test('a log with a key that still counts is kept', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: 20 * DAY })
+  t.teardown(() => log.close())
+  const first = log.append('c', envelope, 'key')
+  for (let day = 0; day < 15; day++) mock.timers.tick(DAY)
+  t.same(log.append('c', envelope, 'key'), { id: first.id, entry: undefined })
+  for (let day = 0; day < 25; day++) mock.timers.tick(DAY)
+  t.same(await log.tops(['c']), [undefined])
+})
+
+t.test('after close nothing is left', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  log.append('c', envelope, 'key')
+  log.close()
+  t.same(await log.tops(['c']), [undefined])
+})

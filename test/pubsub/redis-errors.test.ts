@@ -1,0 +1,182 @@
+import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import { mkdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Cluster, Redis } from 'ioredis'
+import { RedisPubSub, type RedisPubSubOptions } from '../../lib/index.ts'
+import type { EventLog } from '../../lib/pubsub/provider.ts'
+import { freePort } from '../support/free-port.ts'
+import { live } from '../support/live.ts'
+import { keepLog } from '../support/log.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { nothingUnhandled } from '../support/unhandled.ts'
+
+async function start (t: Test, args: string[] = []): Promise<{ redis: RedisServer, admin: Redis }> {
+  const redis = await RedisServer.start({ args })
+  t.teardown(() => redis.stop())
+  return { redis, admin: client(t, redis.url) }
+}
+
+function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { log: EventLog } {
+  const pubsub = new RedisPubSub(options)
+  t.teardown(() => pubsub.close())
+  return pubsub as RedisPubSub & { log: EventLog } // History is on here.
+}
+
+function client (t: Test, url: string, options = {}): Redis {
+  const redis = new Redis(url, options)
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  return redis
+}
+
+/** What is in the log of `c`. */
+async function logged (pubsub: { log: EventLog }): Promise<unknown[]> {
+  return (await pubsub.log.read('c', undefined, 100)).entries.map(({ json, position }) => position.fence ? 'fence' : JSON.parse(json.toString()))
+}
+
+/** Publishes what Redis refuses, in a log that there is and in a new one; then, once it is well again, sees that the log has no hole. */
+async function refuses (t: Test, pubsub: RedisPubSub & { log: EventLog }, reason: RegExp, heal: () => unknown): Promise<void> {
+  for (const channel of ['c', 'new']) {
+    await t.rejects(pubsub.publish(channel, 'refused', { idempotencyKey: 'refused' }), { code: 'RT_PUBLISH_REJECTED', statusCode: 503, message: reason })
+  }
+  await heal()
+  t.match(await pubsub.publish('c', 2), { id: /-2-\d+$/ })
+  t.match(await pubsub.publish('c', 'refused', { idempotencyKey: 'refused' }), { id: /-3-\d+$/, duplicate: false })
+  t.match(await pubsub.publish('new', 1), { id: /-1-\d+$/ })
+  t.same(await logged(pubsub), [1, 2, 'refused'])
+}
+
+t.beforeEach(nothingUnhandled)
+
+t.test('OOM: a publish without memory is rejected, also the first in its log', async (t) => {
+  const { redis, admin } = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 1)
+  await admin.config('SET', 'maxmemory', '1')
+  await refuses(t, pubsub, /OOM/, () => admin.config('SET', 'maxmemory', '0'))
+})
+
+t.test('READONLY: a publish to a demoted primary is rejected, and another connection looks for the new one', async (t) => {
+  const { redis, admin } = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 1)
+  const before = Number((await admin.info('stats')).match(/total_connections_received:(\d+)/)?.[1])
+  await admin.replicaof('127.0.0.1', await freePort())
+  await refuses(t, pubsub, /READONLY/, () => admin.replicaof('NO', 'ONE'))
+  t.ok(Number((await admin.info('stats')).match(/total_connections_received:(\d+)/)?.[1]) > before)
+})
+
+t.test('BUSY: a publish during somebody\'s endless script is rejected', async (t) => {
+  const { redis, admin } = await start(t, ['--lua-time-limit', '5'])
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 1)
+  const endless = t.rejects(client(t, redis.url, { maxRetriesPerRequest: 0 }).eval('while true do end', 0))
+  while (await admin.get('x').then(() => true, () => false)) { /* until it runs too long */ }
+  await refuses(t, pubsub, /BUSY/, async () => {
+    await admin.script('KILL')
+    await endless
+  })
+})
+
+t.test('MISCONF: a publish to a Redis that can\'t save is rejected', async (t) => {
+  const { redis, admin } = await start(t, ['--save', '3600 1000000'])
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 1)
+  const [, dir] = await admin.config('GET', 'dir') as [string, string]
+  const save = async (status: string): Promise<void> => {
+    await admin.bgsave()
+    while (!(await admin.info('persistence')).includes(`rdb_last_bgsave_status:${status}`)) { /* until it is done */ }
+  }
+  // Where the file would go there is something that it can't replace.
+  await mkdir(join(dir, 'dump.rdb', 'full'), { recursive: true })
+  await save('err')
+  await refuses(t, pubsub, /MISCONF/, async () => {
+    await rm(join(dir, 'dump.rdb'), { recursive: true })
+    await save('ok')
+  })
+})
+
+t.test('LOADING: a publish to a Redis that loads its data is rejected on a connection that there is', async (t) => {
+  const { redis, admin } = await start(t, ['--enable-debug-command', 'yes', '--loading-process-events-interval-bytes', '1024'])
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 1)
+  await admin.call('DEBUG', 'POPULATE', '400', 'key', '2048')
+  // In microseconds for each key.
+  await admin.config('SET', 'key-load-delay', '5000')
+  const reload = admin.call('DEBUG', 'RELOAD')
+  const watch = client(t, redis.url, { enableReadyCheck: false })
+  while (await watch.get('x').then(() => true, ({ message }: Error) => !message.startsWith('LOADING'))) { /* until it loads */ }
+  await refuses(t, pubsub, /LOADING/, () => reload)
+})
+
+t.test('LOADING: what is published while Redis starts waits until it has loaded', async (t) => {
+  const { redis, admin } = await start(t, ['--enable-debug-command', 'yes', '--appendonly', 'yes', '--appendfsync', 'always', '--key-load-delay', '1000'])
+  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 20_000 })
+  await pubsub.publish('c', 1)
+  await admin.call('DEBUG', 'POPULATE', '300', 'key', '2048')
+  await admin.bgrewriteaof()
+  await redis.kill()
+  const published = [2, 3].map((n) => pubsub.publish('c', n))
+  await redis.restart()
+  await Promise.all(published)
+  t.same(await logged(pubsub), [1, 'fence', 2, 3])
+})
+
+t.test('a user who may do everything but broadcast: events are in the log, and it says what is wrong', async (t) => {
+  const { redis, admin } = await start(t)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', '~rt:*', '+@all', '-publish')
+  const { log, lines, text } = keepLog()
+  const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@'), log })
+  const got: unknown[] = []
+  pubsub.subscribeExact('c', ({ data }) => { got.push(data) })
+  await live(pubsub)
+  t.match(await pubsub.publish('c', 1), { id: /-1-\d+$/, duplicate: false })
+  t.match(lines.find(({ msg }) => msg.startsWith('Redis refuses to broadcast')), { level: 50, channel: 'c', reason: /can't run this command|NOPERM/ })
+  await admin.call('ACL', 'SETUSER', 'app', '+publish')
+  await pubsub.publish('c', 2)
+  await live(pubsub)
+  t.same([got, await logged(pubsub)], [[2], [1, 2]])
+  t.notMatch(text(), 'hunter2')
+})
+
+t.test('a log that may not be read says so', async (t) => {
+  const { redis, admin } = await start(t)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', '~rt:*', '+@all', '-evalsha', '-hmget')
+  const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@') })
+  await t.rejects(pubsub.log.read('c', undefined, 1), { code: 'RT_LOG_UNAVAILABLE', statusCode: 503, message: /NOPERM/ })
+  await t.rejects(pubsub.log.tops(['c']), { code: 'RT_LOG_UNAVAILABLE', message: /NOPERM/ })
+})
+
+t.test('a Redis Cluster keeps a log, each channel in one slot', async (t) => {
+  const { redis, admin } = await start(t, ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
+  await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  while (!(await admin.call('CLUSTER', 'INFO') as string).includes('cluster_state:ok')) { /* until it agrees with itself */ }
+  const cluster = new Cluster([{ host: '127.0.0.1', port: redis.port }])
+  t.teardown(() => cluster.disconnect())
+  await once(cluster, 'ready')
+  const pubsub = open(t, { client: cluster })
+  const channels = ['c', ...Array.from({ length: 50 }, (_, n) => `c${n}`)]
+  const receipts = channels.flatMap((channel) => [1, 2, 3].map((n) => pubsub.publish(channel, n, { idempotencyKey: `${n}` })))
+  for (const [index, { id }] of (await Promise.all(receipts)).entries()) t.match(id, `-${index % 3 + 1}-`)
+  t.match(await pubsub.publish('c', 1, { idempotencyKey: '1' }), { duplicate: true })
+  t.same(await logged(pubsub), [1, 2, 3])
+  t.same((await pubsub.log.tops(channels)).map((top) => top?.offset), channels.map(() => 3))
+})
+
+t.test('over TLS, with a certificate that is trusted', async (t) => {
+  const tls = (name: string): string => new URL(`../support/tls/${name}.pem`, import.meta.url).pathname
+  const port = await freePort()
+  await start(t, ['--tls-port', `${port}`, '--tls-cert-file', tls('cert'), '--tls-key-file', tls('key'), '--tls-auth-clients', 'no'])
+  const url = `rediss://localhost:${port}`
+  const pubsub = open(t, { client: client(t, url, { tls: { ca: await readFile(tls('cert')) } }) })
+  const message = new Promise((resolve) => { pubsub.subscribeExact('c', ({ data }) => resolve(data)) })
+  await live(pubsub)
+  await pubsub.publish('c', 1)
+  t.equal(await message, 1)
+  t.same(await logged(pubsub), [1])
+  const { log, line } = keepLog()
+  const distrustful = open(t, { url, log, publishTimeoutMs: 200 })
+  t.match(await line('Redis is out of reach, trying again'), { reason: /SELF_SIGNED/ })
+  await t.rejects(distrustful.publish('c', 2), { code: 'RT_PUBLISH_REJECTED' })
+})

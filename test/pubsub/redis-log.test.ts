@@ -1,0 +1,320 @@
+import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import { Redis } from 'ioredis'
+import { parseCursor, type Cursor } from '../../lib/cursor.ts'
+import { RedisPubSub, type RedisPubSubOptions } from '../../lib/index.ts'
+import type { Envelope, EventLog, LogPage } from '../../lib/pubsub/provider.ts'
+import { live } from '../support/live.ts'
+import { LossyProxy } from '../support/lossy-proxy.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { nothingUnhandled } from '../support/unhandled.ts'
+
+const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always']
+
+async function start (t: Test, args: string[] = []): Promise<RedisServer> {
+  const redis = await RedisServer.start({ args })
+  t.teardown(() => redis.stop())
+  return redis
+}
+
+function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { log: EventLog } {
+  const pubsub = new RedisPubSub(options)
+  t.teardown(() => pubsub.close())
+  return pubsub as RedisPubSub & { log: EventLog } // History is on here.
+}
+
+function client (t: Test, url: string, options = {}): Redis {
+  const redis = new Redis(url, options)
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  return redis
+}
+
+/** Publishes numbers one after another. Returns their places. */
+async function publish (pubsub: RedisPubSub, ...numbers: number[]): Promise<Cursor[]> {
+  const places: Cursor[] = []
+  for (const n of numbers) places.push(parseCursor((await pubsub.publish('c', n)).id as string) as Cursor)
+  return places
+}
+
+/** The events of a page as the numbers that were published, a fence as such. */
+function saysOf ({ entries }: LogPage): unknown[] {
+  return entries.map(saysOfOne)
+}
+
+function saysOfOne ({ json, position }: Envelope): unknown {
+  return position?.fence ? 'fence' : JSON.parse(json.toString())
+}
+
+/** Follows the channel. Returns what is broadcast, as it comes. */
+async function follow (pubsub: RedisPubSub): Promise<unknown[]> {
+  const got: unknown[] = []
+  pubsub.follow('c', { live () {}, lost () { got.push('lost') }, receive (envelope) { got.push(saysOfOne(envelope)) } })
+  await live(pubsub)
+  return got
+}
+
+function upTo (last: number): number[] {
+  return Array.from({ length: last }, (_, n) => n + 1)
+}
+
+t.beforeEach(nothingUnhandled)
+
+t.test('what is kept of a chat has one hash tag, an encoded name, and an end', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url, history: { ttlMs: 10_000 }, idempotencyTtlMs: 5_000 })
+  await pubsub.publish('chat:a{b}*c', 1, { idempotencyKey: 'my}key' })
+  const name = 'rt:{chat:a%7Bb%7D%2Ac}'
+  t.same((await admin.keys('*')).sort(), [`${name}:i:my}key`, `${name}:m`, `${name}:s`])
+  await pubsub.log.read('chat:empty', undefined, 1)
+  t.same(await admin.keys('*empty*'), ['rt:{chat:empty}:m'])
+  const ttl = async (key: string): Promise<number> => Math.ceil(await admin.pttl(key) / 1_000)
+  t.same([await ttl(`${name}:s`), await ttl(`${name}:i:my}key`)], [10, 5])
+  const week = 7 * 24 * 3_600
+  t.same([await ttl(`${name}:m`), await ttl('rt:{chat:empty}:m')], [week + 10, week + 10])
+})
+
+t.test('a client of the app\'s with a key prefix keeps its prefix', async (t) => {
+  const redis = await start(t)
+  const app = client(t, redis.url, { keyPrefix: 'app:' })
+  const pubsub = open(t, { client: app })
+  const [place] = await publish(pubsub, 1)
+  t.same(await pubsub.log.tops(['c']), [place])
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [1])
+  t.same((await client(t, redis.url).keys('*')).filter((key) => !key.startsWith('app:rt:{c}:')), [])
+})
+
+t.test('a log whose meta was deleted starts anew, for who publishes and for who reads', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  const old = (await publish(pubsub, 1, 2, 3)).at(-1) as Cursor
+  await admin.del('rt:{c}:m')
+  const [place] = await publish(pubsub, 4) as [Cursor]
+  t.equal(place.offset, 1)
+  t.not(place.epoch, old.epoch)
+  t.match(await pubsub.log.read('c', old, 10), { gap: 'epoch', top: place, entries: [] })
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [4], 'what is left of the old one is gone')
+  await admin.del('rt:{c}:m')
+  const page = await pubsub.log.read('c', place, 10)
+  t.match(page, { gap: 'epoch', top: { offset: 0, tag: 0 }, entries: [] })
+  t.same((await publish(pubsub, 5))[0], { epoch: page.top.epoch, offset: 1, tag: (await pubsub.log.tops(['c']))[0]?.tag })
+  t.same(saysOf(await pubsub.log.read('c', page.top, 10)), [5])
+})
+
+t.test('a stream that was deleted, has expired or was trimmed is told with its reason, and goes on', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  const places = await publish(pubsub, 1, 2, 3) as [Cursor, Cursor, Cursor]
+  const gaps = async (): Promise<unknown[]> => Promise.all(places.map(async (place) => (await pubsub.log.read('c', place, 10)).gap))
+  await admin.xtrim('rt:{c}:s', 'MAXLEN', '=', '1')
+  t.same(await gaps(), ['trimmed', undefined, undefined])
+  t.same(saysOf(await pubsub.log.read('c', places[1], 10)), [3])
+  await admin.del('rt:{c}:s')
+  t.same(await gaps(), ['expired', 'expired', undefined])
+  await publish(pubsub, 4)
+  t.same(await gaps(), ['trimmed', 'trimmed', undefined])
+  t.same(saysOf(await pubsub.log.read('c', places[2], 10)), [4])
+  await admin.pexpire('rt:{c}:s', 1)
+  while (await admin.exists('rt:{c}:s') > 0) { /* until it has expired */ }
+  t.same(await gaps(), ['expired', 'expired', 'expired'])
+})
+
+t.test('an entry that somebody else wrote is left out', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  const [first] = await publish(pubsub, 1) as [Cursor]
+  await admin.xadd('rt:{c}:s', '2-1', 'p', first.tag, 'd', 'garbage')
+  await admin.xadd('rt:{c}:s', '3-1', 'p', '1')
+  await admin.xadd('rt:{c}:s', `4-${10 ** 15}`, 'd', 'a 1 message 2')
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [1])
+})
+
+t.test('after a restart of Redis that kept its data, a fence comes before the next event, once', async (t) => {
+  const redis = await start(t, DURABLE)
+  const pubsub = open(t, { url: redis.url })
+  const got = await follow(pubsub)
+  const before = (await publish(pubsub, 1, 2)).at(-1) as Cursor
+  // A publisher may have its answer before a subscriber has the event, which then dies with Redis.
+  await live(pubsub)
+  await redis.restart()
+  await live(pubsub)
+  t.same(await pubsub.log.read('c', before, 10), { top: before, gap: undefined, entries: [] }, 'reading writes none')
+  const [three, four] = await publish(pubsub, 3, 4) as [Cursor, Cursor]
+  t.match([three, four], [{ epoch: before.epoch, offset: 4 }, { epoch: before.epoch, offset: 5 }])
+  const page = await pubsub.log.read('c', before, 10)
+  t.same(saysOf(page), ['fence', 3, 4])
+  t.match(page.entries[0]?.position, { previousTag: before.tag, offset: 3 })
+  t.match(page.entries[1]?.position.previousTag, page.entries[0]?.position.tag)
+  await live(pubsub)
+  t.same(got.filter((what) => what !== 'lost'), [1, 2, 'fence', 3, 4])
+})
+
+t.test('after a restart of Redis that lost its data, the log starts anew, without a fence', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  const before = (await publish(pubsub, 1, 2)).at(-1) as Cursor
+  await redis.restart()
+  const [three] = await publish(pubsub, 3) as [Cursor]
+  t.equal(three.offset, 1)
+  t.match(await pubsub.log.read('c', before, 10), { gap: 'epoch' })
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [3])
+})
+
+t.test('scripts that Redis forgets while publishes are under way: each is applied once and in order', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  const [pubsub, other] = [open(t, { url: redis.url }), open(t, { url: redis.url })]
+  const got = await follow(pubsub)
+  for (const publisher of [pubsub, other]) await publisher.publish('warm', 0)
+  const receipts: Promise<unknown>[] = []
+  for (let n = 1; n <= 500; n++) {
+    receipts.push(pubsub.publish('c', { by: 1, n }), other.publish('c', { by: 2, n }))
+    if (n % 25 !== 0) continue
+    admin.script('FLUSH')
+    // The flush reaches Redis between two of them.
+    await new Promise(setImmediate)
+  }
+  await Promise.all(receipts)
+  await live(pubsub)
+  for (const seen of [got, saysOf(await pubsub.log.read('c', undefined, 2_000))] as { by: number, n: number }[][]) {
+    t.equal(seen.length, 1_000)
+    for (const by of [1, 2]) t.same(seen.filter((event) => event.by === by).map(({ n }) => n), upTo(500))
+  }
+  t.match(await admin.info('errorstats'), /errorstat_NOSCRIPT/, 'some met it')
+  await admin.script('FLUSH')
+  t.equal((await pubsub.log.read('c', undefined, 1)).entries.length, 1, 'reading goes on, too')
+})
+
+t.test('an event that meets a forgotten script is not overtaken by those behind it, for which another publisher has brought it back', async (t) => {
+  const redis = await start(t)
+  const app = client(t, redis.url)
+  const pubsub = open(t, { client: app })
+  await publish(pubsub, 1)
+  // Redis knows no script of this name.
+  const { callBuffer } = app
+  app.callBuffer = ((...args: [string, string]) => {
+    app.callBuffer = callBuffer
+    return callBuffer.apply(app, [args[0], '0'.repeat(40), ...args.slice(2)])
+  }) as typeof callBuffer
+  const receipts = await Promise.all(upTo(10).map((n) => pubsub.publish('c', n + 1)))
+  t.same(receipts.map(({ id }) => parseCursor(id as string)?.offset), upTo(11).slice(1))
+  t.same(saysOf(await pubsub.log.read('c', undefined, 100)), upTo(11))
+  // What waits for one that is refused goes on without it.
+  await client(t, redis.url).config('SET', 'maxmemory', '1')
+  const refused = [12, 13].map((n) => t.rejects(pubsub.publish('c', n), { code: 'RT_PUBLISH_REJECTED' }))
+  await Promise.all(refused)
+})
+
+t.test('a publish whose reply is lost with its connection is applied once, and told its id', async (t) => {
+  const redis = await start(t)
+  const proxy = await LossyProxy.start(t, redis.port)
+  const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
+  const got = await follow(open(t, { url: redis.url }))
+  await publish(pubsub, 1)
+  const lost = proxy.loseNextReply()
+  const receipts = upTo(10).map((n) => pubsub.publish('c', n + 1))
+  await lost
+  const [two] = await Promise.all(receipts)
+  t.match(parseCursor(two?.id as string), { offset: 2 })
+  t.equal(two?.duplicate, false)
+  t.same(saysOf(await pubsub.log.read('c', undefined, 100)), upTo(11))
+  while (got.length < 11) await new Promise(setImmediate)
+  t.same(got, upTo(11))
+})
+
+t.test('a publish whose reply was lost and that is refused when it is sent again is unknown', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
+  const proxy = await LossyProxy.start(t, redis.port)
+  const pubsub = open(t, { url: `redis://app:hunter2@127.0.0.1:${proxy.port}` })
+  await publish(pubsub, 1)
+  const lost = proxy.loseNextReply()
+  const published = pubsub.publish('c', 2)
+  await lost
+  await admin.call('ACL', 'SETUSER', 'app', '-eval', '-evalsha')
+  await t.rejects(published, { code: 'RT_PUBLISH_UNKNOWN', message: /NOPERM/ })
+  await t.rejects(pubsub.publish('c', 3), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
+})
+
+t.test('Redis is killed in the middle of many publishes and comes back: none is lost, doubled or out of order', async (t) => {
+  const redis = await start(t, DURABLE)
+  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 20_000 })
+  await publish(pubsub, 0)
+  const receipts = upTo(250).map((n) => pubsub.publish('c', n))
+  await receipts[0]
+  await redis.freeze()
+  // These are on their way when it dies, and those before are partly answered.
+  receipts.push(...upTo(250).map((n) => pubsub.publish('c', 250 + n)))
+  await new Promise(setImmediate)
+  await redis.restart()
+  const ids = (await Promise.all(receipts)).map(({ id }) => id)
+  t.equal(new Set(ids).size, 500)
+  const page = await open(t, { url: redis.url }).log.read('c', undefined, 1_000)
+  t.same(saysOf(page).filter((what) => what !== 'fence'), [0, ...upTo(500)])
+  t.same(page.entries.filter(({ position }) => !position.fence).slice(1).map(({ position: { epoch, offset, tag } }) => `${epoch}-${offset}-${tag}`), ids)
+  t.equal(page.entries.filter(({ position }) => position.fence).length, 1)
+})
+
+t.test('a publish that took too long is applied once when it is tried again with its key', async (t) => {
+  const redis = await start(t)
+  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 200 })
+  await publish(pubsub, 1)
+  await redis.freeze()
+  await t.rejects(pubsub.publish('c', 2, { idempotencyKey: 'key' }), { code: 'RT_PUBLISH_UNKNOWN' })
+  await t.rejects(pubsub.log.read('c', undefined, 1), { code: 'RT_LOG_UNAVAILABLE', statusCode: 503 })
+  await t.rejects(pubsub.log.tops(['c']), { code: 'RT_LOG_UNAVAILABLE' })
+  await redis.thaw()
+  t.match(await pubsub.publish('c', 2, { idempotencyKey: 'key' }), { duplicate: true })
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [1, 2])
+})
+
+t.test('who reads while there is no connection waits for one, within the time for a publish', async (t) => {
+  const redis = await start(t)
+  const app = client(t, redis.url)
+  const pubsub = open(t, { client: app })
+  await publish(pubsub, 1)
+  const closed = once(app, 'close')
+  await redis.kill()
+  await closed
+  const reading = Promise.all([pubsub.log.read('c', undefined, 1), pubsub.log.tops(['c'])])
+  await redis.restart()
+  t.match(await reading, [{ top: { offset: 0 } }, [undefined]])
+  await redis.kill()
+  await t.rejects(open(t, { url: redis.url, publishTimeoutMs: 50 }).log.read('c', undefined, 1), { code: 'RT_LOG_UNAVAILABLE' })
+})
+
+t.test('two instances that were given one name, one after the other, swallow nothing of each other\'s', async (t) => {
+  const redis = await start(t)
+  for (const n of [1, 2]) {
+    const pubsub = open(t, { url: redis.url, instanceId: 'web-1' })
+    t.match(await pubsub.publish('c', n), { duplicate: false })
+    await pubsub.close()
+  }
+  t.same(saysOf(await open(t, { url: redis.url }).log.read('c', undefined, 10)), [1, 2])
+})
+
+t.test('a client of the app\'s whose commands time out while it stays connected blocks nothing', async (t) => {
+  const redis = await start(t)
+  const app = client(t, redis.url, { commandTimeout: 50 })
+  const pubsub = open(t, { client: app })
+  await publish(pubsub, 1)
+  const timedOut = new Promise<void>((resolve) => {
+    const { sendCommand } = app
+    app.sendCommand = (...args) => {
+      const sent = sendCommand.apply(app, args) as Promise<unknown>
+      sent.catch(() => resolve())
+      return sent
+    }
+  })
+  await redis.freeze()
+  const published = [pubsub.publish('c', 2), pubsub.publish('c', 3)]
+  await timedOut
+  await redis.thaw()
+  t.match(await Promise.all(published), [{ id: String }, { id: String }])
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [1, 2, 3])
+})

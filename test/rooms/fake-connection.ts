@@ -1,0 +1,71 @@
+import type { Connection } from '../../lib/sse/connection.ts'
+
+export interface Frame {
+  event: string | undefined
+  id: string | undefined
+  retry: string | undefined
+  data: Buffer
+}
+
+const END = Buffer.from('\n\n')
+
+/** A stream without a network. A slow one takes what is written with `writeAndDrain` only when it is told to. */
+export class FakeConnection {
+  closed = false
+  readonly slow: boolean
+  readonly #onFrame: (frame: Frame) => void
+  readonly #onClose = new Set<() => void>()
+  readonly #draining = new Set<() => void>()
+
+  constructor (onFrame: (frame: Frame) => void, slow = false) {
+    this.#onFrame = onFrame
+    this.slow = slow
+  }
+
+  /** All that rooms use of a connection is here. */
+  get asConnection (): Connection {
+    return this as unknown as Connection
+  }
+
+  write (chunk: Buffer): void {
+    if (this.closed) return
+    for (let at = 0; at < chunk.length;) {
+      const end = chunk.indexOf(END, at)
+      this.#onFrame(parse(chunk.subarray(at, end)))
+      at = end + END.length
+    }
+  }
+
+  async writeAndDrain (chunk: Buffer): Promise<void> {
+    this.write(chunk)
+    if (this.slow && !this.closed) await new Promise<void>((resolve) => { this.#draining.add(resolve) })
+  }
+
+  drain (): void {
+    for (const resolve of this.#draining) resolve()
+    this.#draining.clear()
+  }
+
+  onClose (callback: () => void): () => void {
+    this.#onClose.add(callback)
+    return () => { this.#onClose.delete(callback) }
+  }
+
+  async end (): Promise<void> {
+    this.destroy()
+  }
+
+  destroy (): void {
+    if (this.closed) return
+    this.closed = true
+    for (const callback of this.#onClose) callback()
+    this.drain()
+  }
+}
+
+function parse (frame: Buffer): Frame {
+  const dataAt = frame.indexOf('data: ')
+  const head = frame.toString('utf8', 0, dataAt)
+  const field = (name: string): string | undefined => new RegExp(`^${name}: (.*)$`, 'm').exec(head)?.[1]
+  return { event: field('event'), id: field('id'), retry: field('retry'), data: frame.subarray(dataAt + 6) }
+}

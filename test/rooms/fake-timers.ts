@@ -1,0 +1,37 @@
+/** Timers that fire when they are told to, whatever their time. */
+export class FakeTimers {
+  readonly #due = new Set<() => void>()
+  readonly #real = { setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout }
+
+  get size (): number {
+    return this.#due.size
+  }
+
+  install (): void {
+    const fake = {
+      setTimeout: (callback: () => void) => {
+        const timer = (): void => callback()
+        this.#due.add(timer)
+        return Object.assign(timer, { unref: () => timer })
+      },
+      clearTimeout: (timer: () => void) => { this.#due.delete(timer) }
+    }
+    Object.assign(globalThis, fake)
+  }
+
+  uninstall (): void {
+    Object.assign(globalThis, this.#real)
+    this.clear()
+  }
+
+  clear (): void {
+    this.#due.clear()
+  }
+
+  /** Fires those that are set now. */
+  fire (): void {
+    for (const timer of [...this.#due]) {
+      if (this.#due.delete(timer)) timer()
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import t, { type Test } from 'tap'
+import { mock } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { silentLogger } from '../../lib/logger.ts'
+import { timing } from '../../lib/options.ts'
+import type { Follower, LiveFeed } from '../../lib/pubsub/provider.ts'
+import { Rooms } from '../../lib/rooms/rooms.ts'
+import { Stream } from './fixture.ts'
+import { ModelLog } from './model-log.ts'
+
+/** The rooms of an instance whose feed holds at once and delivers what the test says. */
+function start (t: Test, withLog = true): { rooms: Rooms, log: ModelLog, followers: Map<string, Follower>, rest: () => Promise<void> } {
+  mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
+  t.teardown(() => mock.timers.reset())
+  const log = new ModelLog()
+  const followers = new Map<string, Follower>()
+  const feed: LiveFeed = {
+    instanceId: 'x',
+    follow (channel, follower) {
+      followers.set(channel, follower)
+      follower.live()
+      return () => { if (followers.get(channel) === follower) followers.delete(channel) }
+    }
+  }
+  const rooms = new Rooms({ feed, events: withLog ? log : undefined, historySize: 1_000, log: silentLogger, retryMs: 2_000 })
+  t.teardown(() => rooms.close())
+  return { rooms, log, followers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
+}
+
+t.test('the last event before a silence is found, though it was lost', async (t) => {
+  const { rooms, log, rest } = start(t)
+  const stream = new Stream(false)
+  rooms.enter('a').join(stream.connection.asConnection)
+  await rest()
+  log.append({})
+  mock.timers.tick(timing.idleCheck)
+  await rest()
+  t.same(stream.names, ['ready'], 'it may be on its way')
+  mock.timers.tick(timing.idleCheck)
+  await rest()
+  t.same(stream.names, ['ready', 'message'])
+})
+
+t.test('quiet chats are compared later where Redis is away', async (t) => {
+  const { rooms, log, rest } = start(t)
+  const stream = new Stream(false)
+  rooms.enter('a').join(stream.connection.asConnection)
+  await rest()
+  log.append({})
+  const tops = log.tops.bind(log)
+  log.tops = async () => { throw new Error('away') }
+  for (let n = 0; n < 3; n++) mock.timers.tick(timing.idleCheck)
+  await rest()
+  t.same(stream.names, ['ready'])
+  log.tops = tops
+  mock.timers.tick(timing.idleCheck)
+  await rest()
+  t.same(stream.names, ['ready', 'message'])
+})
+
+t.test('a room is kept for a while after its last listener left, for those who come back', async (t) => {
+  const { rooms, followers } = start(t)
+  const room = rooms.enter('a')
+  const handler = (): void => {}
+  room.addHandler(handler)
+  t.match(rooms.stats(), { rooms: 1, live: 1 })
+  room.deleteHandler(handler)
+  t.match(rooms.stats(), { rooms: 0, live: 0 })
+  mock.timers.tick(timing.roomGrace - 1)
+  t.equal(rooms.enter('a'), room)
+  room.addHandler(handler)
+  mock.timers.tick(timing.roomGrace)
+  t.equal(rooms.find('a'), room, 'somebody is in it again')
+  room.deleteHandler(handler)
+  room.deleteHandler(handler)
+  mock.timers.tick(timing.roomGrace)
+  t.equal(rooms.find('a'), undefined)
+  t.equal(followers.size, 0)
+  t.not(rooms.enter('a'), room)
+})
+
+t.test('closing ends the streams, and the rooms that come after are others', async (t) => {
+  const { rooms, rest, followers } = start(t, false)
+  const stream = new Stream(false)
+  const before = rooms.enter('a')
+  before.join(stream.connection.asConnection)
+  await rest()
+  rooms.close()
+  t.ok(stream.connection.closed)
+  t.equal(followers.size, 0)
+  const after = rooms.enter('a')
+  // Those that left by the closing still start the grace of a room that is gone.
+  mock.timers.tick(timing.roomGrace)
+  t.equal(rooms.find('a'), after)
+})

@@ -1,0 +1,45 @@
+import { once } from 'node:events'
+import net, { type Socket } from 'node:net'
+import type { Test } from 'tap'
+
+/** A way to a port of this machine that can lose what comes back on it. Closed with the test. */
+export class LossyProxy {
+  readonly port: number
+  readonly #sockets = new Set<Socket>()
+  #losing: (() => void) | undefined
+
+  private constructor (server: net.Server) {
+    this.port = (server.address() as { port: number }).port
+  }
+
+  static async start (t: Test, to: number): Promise<LossyProxy> {
+    const server = net.createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const proxy = new LossyProxy(server)
+    server.on('connection', (socket) => proxy.#forward(socket, to))
+    t.teardown(() => {
+      server.close()
+      for (const socket of proxy.#sockets) socket.destroy()
+    })
+    return proxy
+  }
+
+  /** Swallows the next reply and resets the connection that it was for. Resolves when it has. */
+  loseNextReply (): Promise<void> {
+    return new Promise((resolve) => { this.#losing = resolve })
+  }
+
+  #forward (socket: Socket, to: number): void {
+    const upstream = net.connect(to, '127.0.0.1')
+    this.#sockets.add(socket)
+    socket.on('error', () => {}).on('close', () => { this.#sockets.delete(socket); upstream.destroy() })
+    upstream.on('error', () => {}).on('close', () => socket.destroy())
+    socket.pipe(upstream)
+    upstream.on('data', (reply) => {
+      if (this.#losing === undefined) return socket.write(reply)
+      this.#losing()
+      this.#losing = undefined
+      socket.resetAndDestroy()
+    })
+  }
+}
