@@ -63,14 +63,19 @@ async function catchUp (room: Destination, history: History, stream: Connection,
       return room.attach(stream, [...greeting(place, after !== undefined), ...missed.map(({ frame }) => frame)])
     } else {
       const found = missed ?? await find(room, history, place)
-      if (typeof found === 'string') {
+      if (typeof found === 'string' && after === undefined && !greeted) {
+        // Where it wanted to begin is gone by now. It was nowhere, so it has missed nothing.
+        history.forget()
+        place = undefined
+      } else if (typeof found === 'string') {
         const at = room.position as Cursor // It is level.
         return room.attach(stream, [...greeting(at, false), reset(found, at)])
-      }
-      for (const chunk of chunks(found)) {
-        await stream.writeAndDrain(Buffer.concat([...greeting(place, after !== undefined), ...chunk.map(({ frame }) => frame)]))
-        greeted = true
-        place = (chunk.at(-1) as Reached).cursor
+      } else {
+        for (const chunk of chunks(found)) {
+          await stream.writeAndDrain(Buffer.concat([...greeting(place, after !== undefined), ...chunk.map(({ frame }) => frame)]))
+          greeted = true
+          place = (chunk.at(-1) as Reached).cursor
+        }
       }
     }
   }

@@ -145,6 +145,11 @@ export class Sequence {
     for (;;) {
       const { top, gap, entries } = await this.#log.read(this.#channel, this.#position, PAGE)
       if (this.#closed) return
+      if (gap === 'epoch') {
+        // All of the new log comes after what was lost with the old one.
+        this.#jump(gap, { epoch: top.epoch, offset: 0, tag: 0 })
+        continue
+      }
       if (gap !== undefined) return this.#jump(gap, top)
       // An entry that can't be read leaves a hole that no reading fills.
       if (!entries.every((logged) => this.#apply(logged))) return this.#jump('diverged', top)
