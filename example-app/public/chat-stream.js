@@ -86,12 +86,21 @@ export class ChatStream {
       this.#tellState()
       this.#handlers.ready(resumed)
     })
-    this.#listen(source, 'reset', ({ certain }) => this.#handlers.reset(certain))
+    this.#listen(source, 'reset', ({ certain }) => {
+      this.#handlers.reset(certain)
+      if (certain) this.#reload()
+    })
     this.#listen(source, 'message', ({ message }) => this.#handlers.message(message))
     this.#listen(source, 'bot_action', ({ action }) => this.#handlers.botAction(action))
     this.#listen(source, 'activity', ({ chatId }) => this.#handlers.activity(chatId))
     this.#listen(source, 'instance', ({ instanceId }) => this.#handlers.instance(instanceId))
     this.#tellState()
+  }
+
+  /** Comes anew, for what the server has left. An app that keeps its messages in a database would read them there. */
+  #reload () {
+    this.#lastEventId = ''
+    this.#connect()
   }
 
   /**
