@@ -6,6 +6,7 @@ const table = {
     `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
   RT_CHAT_ID_INVALID: [400, (what: string) => `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
   RT_CHANNEL_INVALID: [400, (what: string) => `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
+  RT_PATTERN_SHARDED: [500, () => 'The shard channels of a Redis Cluster have no patterns. Use subscribeExact or onChatEvent, or leave the option sharded off.'],
   RT_REWIND_INVALID: [400, (what: string) => `The query's rewind must be a number of events from 0 to 999999, got ${what}.`],
   RT_EVENT_TYPE_INVALID: [400, (what: string) =>
     `An event's type must match ^[\\w.-]{1,64}$ and be neither "ready" nor "reset", which streams use themselves, got ${what}.`],

@@ -18,6 +18,12 @@ export interface RealtimeOptions {
    */
   redis?: Redis | Cluster | undefined
   /**
+   * Publishes to the shard channels of a Redis Cluster, from Redis 7 on, so that an event reaches one node rather than all of them. Needs a
+   * `Cluster` as `redis`. Patterns can't be subscribed to then.
+   * @default false
+   */
+  sharded?: boolean | undefined
+  /**
    * A provider of the app's own, instead of Redis. The app keeps owning it and closes it.
    * @default none
    */
@@ -89,7 +95,7 @@ export interface HistoryOptions {
 }
 
 /** Options that the built-in providers take as well. */
-export type ProviderOptions = Pick<RealtimeOptions, 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs'>
+export type ProviderOptions = Pick<RealtimeOptions, 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs' | 'sharded'>
 
 /** Options after defaults and checks: only those without a default can be undefined. */
 export type ResolvedOptions<T = RealtimeOptions> = {
@@ -107,7 +113,8 @@ export const defaults = {
   maxPayloadBytes: 65_536,
   publishTimeoutMs: 5_000,
   drainTimeoutMs: 1_500,
-  keyPrefix: 'rt:'
+  keyPrefix: 'rt:',
+  sharded: false
 } as const
 
 /** Times that no app has needed to change, in milliseconds. */
@@ -150,6 +157,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
   }
   const sources = (['redisUrl', 'redis', 'pubsub'] as const).filter((name) => given[name] !== undefined)
   if (sources.length > 1) throw new RealtimeError('RT_OPTION_INVALID', `Give one of redisUrl, redis and pubsub, got ${sources.join(' and ')}`)
+  checkSharded(given.sharded, given.redis)
   return {
     redisUrl: given.redis || given.pubsub ? undefined : resolveRedisUrl(given.redisUrl),
     redis: hasMethods('redis', given.redis, ['publish', 'duplicate'], 'an ioredis client'),
@@ -171,7 +179,8 @@ export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions
     history: resolveHistory(given.history),
     idempotencyTtlMs: whole('idempotencyTtlMs', or(given.idempotencyTtlMs, defaults.idempotencyTtlMs), 1),
     maxPayloadBytes: whole('maxPayloadBytes', or(given.maxPayloadBytes, defaults.maxPayloadBytes), 1),
-    publishTimeoutMs: whole('publishTimeoutMs', or(given.publishTimeoutMs, defaults.publishTimeoutMs), 1)
+    publishTimeoutMs: whole('publishTimeoutMs', or(given.publishTimeoutMs, defaults.publishTimeoutMs), 1),
+    sharded: flag('sharded', or(given.sharded, defaults.sharded))
   }
 }
 
@@ -205,6 +214,16 @@ function or (value: unknown, fallback: unknown): unknown {
 function whole (name: string, value: unknown, least: number): number {
   if (Number.isInteger(value) && (value as number) >= least && (value as number) <= INT32) return value as number
   throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a whole number from ${least} to ${INT32}, got ${typeof value === 'number' ? value : kindOf(value)}`)
+}
+
+/** Shard channels are those of a Cluster. Throws `RT_OPTION_INVALID`. */
+export function checkSharded (sharded: unknown, client: Redis | Cluster | undefined): void {
+  if (sharded === true && client?.isCluster !== true) throw new RealtimeError('RT_OPTION_INVALID', '`sharded` needs an ioredis Cluster as `redis`')
+}
+
+function flag (name: string, value: unknown): boolean {
+  if (typeof value === 'boolean') return value
+  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be true or false, got ${kindOf(value)}`)
 }
 
 function text (name: string, value: unknown, form: RegExp, expected: string): string {

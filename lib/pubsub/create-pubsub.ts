@@ -4,13 +4,13 @@ import type { ResolvedOptions } from '../options.ts'
 import { LocalPubSub } from './local-pubsub.ts'
 import { RedisPubSub } from './redis-pubsub.ts'
 
-type Choice = Pick<ResolvedOptions, 'redisUrl' | 'redis' | 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs'>
+type Choice = Pick<ResolvedOptions, 'redisUrl' | 'redis' | 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs' | 'sharded'>
 
 /** Chooses the provider: over Redis where there is one, else in this process. */
-export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs }: Choice, log: Logger): PubSubProvider {
+export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded }: Choice, log: Logger): PubSubProvider {
   const common = { instanceId, maxPayloadBytes, history, idempotencyTtlMs, log }
   const pubsub = redis !== undefined
-    ? new RedisPubSub({ client: redis, keyPrefix, publishTimeoutMs, ...common })
+    ? new RedisPubSub({ client: redis, keyPrefix, publishTimeoutMs, sharded, ...common })
     : redisUrl !== undefined
       ? new RedisPubSub({ url: redisUrl, keyPrefix, publishTimeoutMs, ...common })
       : new LocalPubSub(common)

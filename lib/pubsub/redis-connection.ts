@@ -1,7 +1,9 @@
+import { once } from 'node:events'
 import { Redis, type Cluster, type RedisOptions } from 'ioredis'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
 import { within } from '../within.ts'
+import { connectorTo, type Address } from './redis-connector.ts'
 
 /** Where to connect: a URL, or a client of the app's to duplicate from. */
 export type RedisSource = { url: string, client?: undefined } | { client: Redis | Cluster, url?: undefined }
@@ -29,11 +31,30 @@ const behaviour = {
 } satisfies RedisOptions
 
 /** Opens the connection that subscribes. */
-export function openSubscriber (source: RedisSource): Redis | Cluster {
+export function openSubscriber (source: RedisSource): Redis {
   if (source.url !== undefined) return new Redis(source.url, behaviour)
   // Asked by its flag: the app's client may come from another copy of ioredis.
   if (!source.client.isCluster) return (source.client as Redis).duplicate(behaviour)
-  return (source.client as Cluster).duplicate([], { redisOptions: behaviour, lazyConnect: false, enableOfflineQueue: false })
+  // On a connection of our own: that of a Cluster is replaced when it breaks, and nobody is told what was lost meanwhile.
+  const cluster = source.client as Cluster
+  return openNode(cluster, async () => {
+    for (;;) {
+      const nodes = cluster.nodes()
+      const node = nodes[Math.floor(Math.random() * nodes.length)]
+      if (node !== undefined) return { host: node.options.host as string, port: node.options.port as number }
+      await once(cluster, '+node')
+    }
+  })
+}
+
+/** Opens a connection that subscribes at one node of a Cluster, such as `127.0.0.1:7000`. */
+export function openShardSubscriber (cluster: Cluster, node: string): Redis {
+  const colon = node.lastIndexOf(':')
+  return openNode(cluster, async () => ({ host: node.slice(0, colon), port: Number(node.slice(colon + 1)) }))
+}
+
+function openNode (cluster: Cluster, pick: () => Promise<Address>): Redis {
+  return new Redis({ ...cluster.options.redisOptions, ...behaviour, replyMapping: 'legacy', Connector: connectorTo(pick) })
 }
 
 /** The connection that publishes: the app's own client where one was passed in. */

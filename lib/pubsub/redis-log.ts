@@ -22,6 +22,8 @@ export interface RedisLogOptions {
   idempotencyTtlMs: number
   /** Milliseconds until a read without an answer rejects. */
   timeoutMs: number
+  /** Whether to broadcast to the shard's own channel. */
+  sharded: boolean
 }
 
 /** What appending came to: the event's id, whether it had been appended before, why it could not be broadcast. */
@@ -62,12 +64,13 @@ export class RedisLog implements EventLog {
   }
 
   #appending (channel: string, envelope: Envelope, key: string, before: Predecessor | undefined): Command<Appended> {
-    const { keys, size, ttlMs, idempotencyTtlMs } = this.#options
+    const { keys, size, ttlMs, idempotencyTtlMs, sharded } = this.#options
     const fence = encodePayload({ ...envelope, event: 'fence', json: Buffer.from('{}') })
     const names = [keys.meta(channel), keys.stream(channel), keys.idempotency(channel, key)]
     const tag = randomTag()
     const values = [
-      keys.channel(channel), encodePayload(envelope), tag, randomTag(), fence, newEpoch(), size, ttlMs, ttlMs + timing.metaExtra, idempotencyTtlMs
+      keys.channel(channel), encodePayload(envelope), tag, randomTag(), fence, newEpoch(), size, ttlMs, ttlMs + timing.metaExtra, idempotencyTtlMs,
+      sharded ? 'SPUBLISH' : 'PUBLISH'
     ]
     return async (client, cold) => {
       const all = before?.underway ? [...names, keys.idempotency(channel, before.key)] : names

@@ -3,7 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
-import { resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
+import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
 import { reportFailure } from '../report-failure.ts'
 import { within } from '../within.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
@@ -12,7 +12,8 @@ import { describeRedisError, openPublisher, openSubscriber, type RedisSource } f
 import { RedisKeys } from './redis-keys.ts'
 import { RedisLog } from './redis-log.ts'
 import { RedisPublisher } from './redis-publisher.ts'
-import { RedisSubscriber } from './redis-subscriber.ts'
+import { RedisShards } from './redis-shards.ts'
+import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.ts'
 import { checkRedisUrl } from './redis-url.ts'
 import { Subscriptions, type Audience } from './subscriptions.ts'
 
@@ -33,8 +34,9 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   readonly #log: Logger
   readonly #keys: RedisKeys
   readonly #maxPayloadBytes: number
+  readonly #sharded: boolean
   readonly #publisher: RedisPublisher
-  readonly #subscriber: RedisSubscriber
+  readonly #subscriber: RedisSubscriber | RedisShards
   readonly #subscriptions: Subscriptions
   /** What keys of our own start with. Not `instanceId`: an app may give the same again after a restart, while the keys are still known. */
   readonly #keyBase = randomBytes(12).toString('base64url')
@@ -44,24 +46,27 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
 
   /** Throws `RT_REDIS_URL_INVALID` or `RT_OPTION_INVALID`. */
   constructor ({ url, client, log = silentLogger, ...options }: RedisPubSubOptions) {
-    const { instanceId = makeInstanceId(this.name), keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs } = resolveProviderOptions(options)
+    const { instanceId = makeInstanceId(this.name), keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded } = resolveProviderOptions(options)
+    checkSharded(sharded, client)
     const source = client === undefined ? { url: checkRedisUrl(url) } : { client }
     this.instanceId = instanceId
     this.#log = log
     this.#keys = new RedisKeys(keyPrefix)
     this.#maxPayloadBytes = maxPayloadBytes
+    this.#sharded = sharded
     this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
     const connection = openPublisher(source)
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     this.log = history === false
       ? undefined
-      : new RedisLog(connection, { keys: this.#keys, ...history, idempotencyTtlMs, timeoutMs: publishTimeoutMs })
-    this.#subscriber = new RedisSubscriber(openSubscriber(source), {
+      : new RedisLog(connection, { keys: this.#keys, ...history, idempotencyTtlMs, timeoutMs: publishTimeoutMs, sharded })
+    const events: SubscriberEvents = {
       message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
       patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
-      live: (redisChannel) => this.#live(redisChannel),
-      lost: () => this.#lost()
-    }, log)
+      live: (redisChannel) => { for (const follower of this.#followers(redisChannel)) follower.live() },
+      lost: (redisChannels) => { for (const follower of redisChannels.flatMap((name) => this.#followers(name))) follower.lost() }
+    }
+    this.#subscriber = sharded ? new RedisShards(client as Cluster, events, log) : new RedisSubscriber(openSubscriber(source), events, log)
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
@@ -89,7 +94,8 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
     const message = encodeWire(ephemeral ? 'e' : 'd', envelope)
-    const command = (client: Redis | Cluster): Promise<number> => client.publish(this.#keys.channel(channel), message)
+    const redisChannel = this.#keys.channel(channel)
+    const command = (client: Redis | Cluster): Promise<unknown> => this.#sharded ? client.spublish(redisChannel, message) : client.publish(redisChannel, message)
     if (ephemeral) {
       // Here at once, so that it works without Redis; what comes back from Redis is then not taken again.
       queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))
@@ -102,6 +108,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
 
   subscribe<T> (pattern: string, handler: PubSubHandler<T>): () => void {
     this.#mustBeOpen()
+    if (this.#subscriber instanceof RedisShards) throw new RealtimeError('RT_PATTERN_SHARDED')
     const undo = this.#subscriptions.addPattern(pattern, handler)
     return both(undo, this.#subscriber.psubscribe(this.#keys.pattern(pattern)))
   }
@@ -160,13 +167,8 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#subscriptions.deliver({ channel, envelope, remote }, audience)
   }
 
-  #live (redisChannel: string): void {
-    const channel = this.#keys.parse(redisChannel) as string
-    for (const follower of this.#subscriptions.followers(channel)) follower.live()
-  }
-
-  #lost (): void {
-    for (const follower of this.#subscriptions.followers()) follower.lost()
+  #followers (redisChannel: string): Follower[] {
+    return this.#subscriptions.followers(this.#keys.parse(redisChannel) as string)
   }
 
   #mustBeOpen (): void {

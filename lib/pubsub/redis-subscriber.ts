@@ -1,4 +1,4 @@
-import type { Cluster, Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
@@ -9,8 +9,8 @@ export interface SubscriberEvents {
   patternMessage (redisPattern: string, redisChannel: string, message: Buffer): void
   /** Redis has confirmed a channel: nothing published from here on is missed. */
   live (redisChannel: string): void
-  /** The connection broke: no channel is live any more. */
-  lost (): void
+  /** The subscriptions to these channels broke. */
+  lost (redisChannels: string[]): void
 }
 
 /** How many names go into one SUBSCRIBE: enough to be quick, few enough not to hold Redis up. */
@@ -35,7 +35,7 @@ interface Names {
  * command, and asks again after every reconnect.
  */
 export class RedisSubscriber {
-  readonly #client: Redis | Cluster
+  readonly #client: Redis
   readonly #events: SubscriberEvents
   readonly #log: Logger
   readonly #patterns: Names
@@ -47,20 +47,26 @@ export class RedisSubscriber {
   #connected = false
   #soon: NodeJS.Immediate | undefined
   #later: NodeJS.Timeout | undefined
+  #again: NodeJS.Timeout | undefined
   #syncing = false
   #closed = false
 
-  constructor (client: Redis | Cluster, events: SubscriberEvents, log: Logger) {
+  /** `sharded` subscribes to shard channels, of which the node must own the slots. */
+  constructor (client: Redis, events: SubscriberEvents, log: Logger, { sharded = false } = {}) {
     this.#client = client
     this.#events = events
     this.#log = log
     this.#patterns = names((list) => client.psubscribe(...list), (list) => client.punsubscribe(...list))
-    this.#channels = names((list) => client.subscribe(...list), (list) => client.unsubscribe(...list))
+    this.#channels = sharded
+      // One by one, since those of a command have to be of one slot.
+      ? names((list) => Promise.all(list.map((name) => client.ssubscribe(name))), (list) => Promise.all(list.map((name) => client.sunsubscribe(name))))
+      : names((list) => client.subscribe(...list), (list) => client.unsubscribe(...list))
     this.#unwatch = watchConnection(client, 'subscriber', log)
-    client.on('messageBuffer', (channel: Buffer, message: Buffer) => events.message(channel.toString(), message))
+    client.on(sharded ? 'smessageBuffer' : 'messageBuffer', (channel: Buffer, message: Buffer) => events.message(channel.toString(), message))
     client.on('pmessageBuffer', (pattern: string, channel: Buffer, message: Buffer) => events.patternMessage(pattern, channel.toString(), message))
     client.on('ready', () => this.#connect())
     client.on('close', () => this.#lose())
+    client.on('moved', () => this.#askAgain())
     // A frozen Redis leaves an idle connection open: only an answer that fails to come tells.
     this.#ping = setInterval(() => { if (client.status === 'ready') client.ping().catch(() => {}) }, timing.redisPing)
     this.#ping.unref()
@@ -92,6 +98,7 @@ export class RedisSubscriber {
     clearInterval(this.#ping)
     clearImmediate(this.#soon)
     clearTimeout(this.#later)
+    clearTimeout(this.#again)
     await closeConnection(this.#client, this.#unwatch)
   }
 
@@ -125,13 +132,28 @@ export class RedisSubscriber {
     // Each failed attempt to reconnect closes a connection, too.
     if (!this.#connected) return
     this.#connected = false
+    this.#forget()
+  }
+
+  /** A slot has moved away, and the subscriptions to its channels with it. ioredis doesn't tell which: all are asked for again. */
+  #askAgain (): void {
+    this.#again ??= setTimeout(() => {
+      this.#again = undefined
+      this.#forget()
+      this.#syncSoon()
+    }, timing.redisRetryMin).unref()
+  }
+
+  /** Whatever Redis has said so far is void. */
+  #forget (): void {
     this.#generation++
+    const lost = [...this.#channels.held]
     for (const names of [this.#patterns, this.#channels]) {
       names.held.clear()
       names.refused.clear()
       for (const name of names.wanted.keys()) names.dirty.add(name)
     }
-    this.#events.lost()
+    this.#events.lost(lost)
   }
 
   async #sync (): Promise<void> {
@@ -182,14 +204,16 @@ export class RedisSubscriber {
   }
 
   #refuse (names: Names, name: string, error: Error): void {
-    if (this.#patterns.refused.size + this.#channels.refused.size === 0) {
+    // A slot on its way from one node to another is nobody's fault.
+    const passes = /^(MOVED|TRYAGAIN|CLUSTERDOWN) /.test(error.message)
+    if (!passes && this.#patterns.refused.size + this.#channels.refused.size === 0) {
       this.#log.error({ reason: describeRedisError(error) }, 'Redis refuses to subscribe, trying again')
     }
     names.refused.add(name)
     this.#later ??= setTimeout(() => {
       this.#later = undefined
       this.#retryRefused()
-    }, timing.redisRetryMax).unref()
+    }, passes ? timing.redisRetryMin : timing.redisRetryMax).unref()
   }
 
   #retryRefused (): void {

@@ -75,10 +75,9 @@ export class Subscriptions {
     }
   }
 
-  /** Those who follow a channel now, or any channel. */
-  followers (channel?: string): Follower[] {
-    const sets = channel === undefined ? [...this.#followers.values()] : [this.#followers.get(channel) ?? []]
-    return sets.flatMap((set) => [...set])
+  /** Those who follow a channel now. */
+  followers (channel: string): Follower[] {
+    return [...this.#followers.get(channel) ?? []]
   }
 
   stats (): { channels: number, patterns: number } {

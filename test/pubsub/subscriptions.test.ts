@@ -17,6 +17,6 @@ t.test('an undo that is called late takes nobody else off', async (t) => {
     undo()
   }
   t.same(subscriptions.stats(), { channels: 2, patterns: 1 })
-  t.same(subscriptions.followers(), [follower])
+  t.same(subscriptions.followers('f'), [follower])
   t.same(subscriptions.followers('other'), [])
 })

@@ -5,7 +5,8 @@
 --       3 what an idempotency key was used for
 --       4 the same of the publisher's event before this one, while that is under way
 -- ARGV  1 Redis channel, 2 payload, 3 tag, 4 tag of a fence, 5 payload of a fence, 6 epoch of a new log,
---       7 events to keep, 8 their time to live, 9 that of meta, 10 that of the idempotency key, all in ms
+--       7 events to keep, 8 their time to live, 9 that of meta, 10 that of the idempotency key, all in ms,
+--       11 PUBLISH or SPUBLISH
 -- Returns the event's id, 1 if it had been appended before, and why it could not be broadcast, if so.
 
 local known = redis.call('GET', KEYS[3])
@@ -27,7 +28,7 @@ local function append (kind, new, payload)
   redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], at .. '-' .. new, 'k', kind, 'p', tag, 'd', payload)
   redis.call('HSET', KEYS[1], 'e', epoch, 'o', at, 't', new, 'r', run)
   -- It is in the log by now: who does not hear of it will find it there.
-  local told = redis.pcall('PUBLISH', ARGV[1], table.concat({ '1', epoch, at, new, tag, kind, payload }, ' '))
+  local told = redis.pcall(ARGV[11], ARGV[1], table.concat({ '1', epoch, at, new, tag, kind, payload }, ' '))
   if type(told) == 'table' and told.err then trouble = told.err end
   tag = new
   return epoch .. '-' .. at .. '-' .. new
