@@ -34,6 +34,7 @@ async function oneNode (t: Test): Promise<Cluster> {
   while (!(await admin.call('CLUSTER', 'INFO') as string).includes('cluster_state:ok')) { /* until it agrees with itself */ }
   const cluster = new Cluster([{ host: '127.0.0.1', port: redis.port }])
   t.teardown(() => { cluster.disconnect() })
+  await once(cluster, 'ready')
   return cluster
 }
 
