@@ -32,8 +32,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const used = adoptRealtime(options, app.log)
   app.addHook('onClose', async () => { await releaseRealtime(used) })
 
-  const connections = new Connections(heartbeatMs)
-  const context = { connections, maxBufferedBytes, retryMs, enter: used.chatEvents.enter.bind(used.chatEvents) }
+  const connections = new Connections({ heartbeatMs, retryMs })
+  const context = { connections, maxBufferedBytes, enter: used.chatEvents.enter.bind(used.chatEvents) }
 
   app.decorate('pubsub', used.pubsub)
   app.decorate('chatEvents', used.chatEvents)

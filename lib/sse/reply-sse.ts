@@ -22,7 +22,6 @@ export interface SseEvent {
 export interface SseContext {
   connections: Connections
   maxBufferedBytes: number
-  retryMs: number
   /** Enters a chat. Throws what is wrong with it; what it returns takes the stream in and can't fail. */
   enter (chatId: string, request: StreamRequest): (connection: Connection) => void
 }
@@ -157,7 +156,7 @@ export class ReplySse {
 
   #open (): Connection {
     const { raw } = this.#reply
-    const { connections, maxBufferedBytes, retryMs } = this.#context
+    const { connections, maxBufferedBytes } = this.#context
     this.#reply.hijack()
     this.#connection = new Connection(raw, maxBufferedBytes)
     this.#connection.onClose(() => this.#gone?.abort())
@@ -177,8 +176,7 @@ export class ReplySse {
       this.#connection.end()
     } else if (connections.draining) {
       // Any status but 200 would stop a browser's EventSource for good.
-      this.#connection.write(encodeFrame({ retry: retryMs }))
-      this.#connection.end()
+      connections.dismiss(this.#connection)
     } else {
       connections.add(this.#connection)
     }
