@@ -205,8 +205,9 @@ export class Room implements Follower, Destination {
     this.#send(frame)
   }
 
-  /** An event without a place. */
+  /** An event without a place, or of a log that is not followed here. */
   #forward (envelope: Envelope): void {
+    if (envelope.position?.fence === true) return this.#send(reset('failover'))
     if (this.#streams.size > 0) this.#send(encodeFrame({ event: envelope.event, json: envelope.json }))
     this.#handle(envelope)
   }

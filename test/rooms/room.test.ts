@@ -139,6 +139,20 @@ t.test('without a log there are no ids, and who was there is told of an interrup
   }
 })
 
+t.test('a fence of a log that is kept by others only is told, too', async (t) => {
+  const f = new Fixture(t, { withLog: false })
+  const stream = f.join()
+  f.room.live()
+  await f.rest()
+  f.publish()
+  f.log.fallBack(1, true)
+  f.publish()
+  await f.rest()
+  t.same(stream.names, ['ready', 'message', 'reset', 'message'])
+  t.same(stream.ids, [undefined, undefined, undefined, undefined])
+  t.same(stream.data('reset'), [{ reason: 'failover', certain: false }])
+})
+
 t.test('only a chat without events of the log for a while is quiet, whatever else goes on', async (t) => {
   const f = new Fixture(t)
   f.room.live()
