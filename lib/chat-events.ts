@@ -1,4 +1,5 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from './chat-event-map.ts'
+import { checkUserId } from './access.ts'
 import { parseCursor } from './cursor.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import { toJson } from './json.ts'
@@ -19,7 +20,18 @@ export interface ChatEventsOptions {
   retryMs: number
   /** How many events the provider keeps of a chat. @default 1000 */
   historySize?: number | undefined
+  /** How many chats this instance follows at the same time. @default no limit */
+  maxRooms?: number | undefined
 }
+
+/** Where instances tell each other whose access has ended. */
+const REVOKED = 'revoked'
+
+function controlChannelOf (name: string): string {
+  return `fastify-realtime:${name}`
+}
+
+type OnRevoke = (chatId: string, userId: string) => void
 
 /** Publishes and receives the events of chats. */
 export class ChatEvents {
@@ -27,12 +39,21 @@ export class ChatEvents {
   readonly #feed: LiveFeed
   readonly #log: Logger
   readonly #rooms: Rooms
+  /** What instances tell each other goes through logs like those of chats, so that nothing is missed while Redis is away. */
+  readonly #control: Rooms
+  readonly #onRevoke = new Set<OnRevoke>()
+  readonly #onRevoked = (message: unknown): void => {
+    const { chatId, userId } = message as { chatId: string, userId: string }
+    this.#revoke(chatId, userId)
+  }
 
-  constructor (pubsub: PubSubProvider & Partial<Replayable>, { log, retryMs, historySize = defaults.history.size }: ChatEventsOptions) {
+  constructor (pubsub: PubSubProvider & Partial<Replayable>, { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity }: ChatEventsOptions) {
     this.#pubsub = pubsub
     this.#feed = liveFeedOf(pubsub)
     this.#log = log
-    this.#rooms = new Rooms({ feed: this.#feed, events: pubsub.log, historySize, log, retryMs })
+    const context = { feed: this.#feed, events: pubsub.log, historySize, log, retryMs }
+    this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms })
+    this.#control = new Rooms({ ...context, channelOf: controlChannelOf, maxRooms: Infinity })
   }
 
   /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
@@ -98,9 +119,37 @@ export class ChatEvents {
     return room?.isEmpty === false
   }
 
+  /**
+   * Ends the streams that a user has open in a chat, on every instance that was given `authorize`; who comes back is asked for its access
+   * again, so take that away first. Resolves once the other instances are told. Rejects as `publish` does; what is open here has ended then, too.
+   */
+  revoke (chatId: string, userId: string): Promise<void> {
+    return reportFailure(this.#tellRevoked(chatId, userId), this.#log, { chatId })
+  }
+
+  async #tellRevoked (chatId: string, userId: string): Promise<void> {
+    getChatChannel(chatId)
+    checkUserId(userId)
+    this.#revoke(chatId, userId)
+    await this.#pubsub.publish(controlChannelOf(REVOKED), { type: 'revoke', chatId, userId })
+  }
+
+  #revoke (chatId: string, userId: string): void {
+    for (const tell of this.#onRevoke) tell(chatId, userId)
+    this.#rooms.find(chatId)?.revoke(userId)
+  }
+
+  /** Hears from now on what other instances revoke, and ends the streams. Returns its undo. */
+  watchRevocations (onRevoke: OnRevoke): () => void {
+    this.#control.enter(REVOKED).addHandler(this.#onRevoked)
+    this.#onRevoke.add(onRevoke)
+    return () => { this.#onRevoke.delete(onRevoke) }
+  }
+
   /** Forgets all handlers and ends all chat streams of this instance. `app.close()` does it. */
   cleanupChatSubscriptions (): void {
     this.#rooms.close()
+    if (this.#onRevoke.size === 0) this.#control.close()
   }
 
   /** How many chats are listened to on this instance, and for how many of them events of other instances arrive now. */

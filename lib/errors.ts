@@ -5,6 +5,12 @@ const table = {
   RT_REDIS_URL_INVALID: [500, (what: string) =>
     `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
   RT_CHAT_ID_INVALID: [400, (what: string) => `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
+  RT_FORBIDDEN: [403, () => 'This chat may not be opened. authorize() has to return true or a grant that has not expired.'],
+  RT_GRANT_INVALID: [500, (what: string) => `This is no grant: ${what}. authorize() has to return true, false, or { userId, expiresAt }, with a userId of 1 to 256 characters.`],
+  RT_TOO_MANY_CONNECTIONS: [503, () => 'This instance has as many streams as it may have. Come back later; operators raise maxConnections or add instances.'],
+  RT_TOO_MANY_PER_CLIENT: [503, () => 'This client has as many streams as it may have. Close one, or raise maxConnectionsPerClient.'],
+  RT_TOO_MANY_PER_SESSION: [503, () => 'This HTTP/2 session has as many streams as it may have. Close one, or raise maxStreamsPerSession.'],
+  RT_TOO_MANY_ROOMS: [503, () => 'This instance follows as many chats as it may. Come back later; operators raise maxRooms or add instances.'],
   RT_CHANNEL_INVALID: [400, (what: string) => `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
   RT_PATTERN_SHARDED: [500, () => 'The shard channels of a Redis Cluster have no patterns. Use subscribeExact or onChatEvent, or leave the option sharded off.'],
   RT_REWIND_INVALID: [400, (what: string) => `The query's rewind must be a number of events from 0 to 999999, got ${what}.`],

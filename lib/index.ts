@@ -1,5 +1,6 @@
 export { default, realtimePlugin } from './plugin.ts'
 export type { HistoryOptions, RealtimeOptions } from './options.ts'
+export type { AccessGrant, Authorize } from './access.ts'
 export { RealtimeError, type RealtimeErrorCode } from './errors.ts'
 export type { Logger } from './logger.ts'
 

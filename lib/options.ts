@@ -1,5 +1,6 @@
 import type { Cluster, Redis } from 'ioredis'
 import type { PubSubProvider } from './pubsub/provider.ts'
+import type { Authorize } from './access.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import { NAME } from './name.ts'
 import { checkRedisUrl } from './pubsub/redis-url.ts'
@@ -33,6 +34,38 @@ export interface RealtimeOptions {
    * @default '/api'
    */
   prefix?: string
+  /**
+   * Says who may open a chat: called before anything is subscribed, each time a client comes or comes back. `true` or
+   * `{ userId, expiresAt }` lets it in; `false` is answered with 403; what it throws is answered like any error of a route.
+   * @default everybody may
+   */
+  authorize?: Authorize | undefined
+  /**
+   * Open streams of this instance, in all. Beyond it a browser is told to come back later, and other clients get 503.
+   * @default no limit
+   */
+  maxConnections?: number | undefined
+  /**
+   * Open streams of one client: of a user where `authorize` says who it is, else of an IP address (behind a proxy, set Fastify's `trustProxy`).
+   * @default no limit
+   */
+  maxConnectionsPerClient?: number | undefined
+  /**
+   * Open streams on one connection of HTTP/2.
+   * @default 100
+   */
+  maxStreamsPerSession?: number | undefined
+  /**
+   * Milliseconds after which a stream ends, so that the client comes back and is asked for its access again; each a little earlier
+   * by chance, so that they don't come all at once.
+   * @default no limit
+   */
+  maxConnectionAgeMs?: number | undefined
+  /**
+   * Chats that this instance follows at the same time.
+   * @default no limit
+   */
+  maxRooms?: number | undefined
   /**
    * Milliseconds of silence after which a stream gets a comment, so that no proxy takes it for dead; `0` turns it off.
    * @default 15_000
@@ -107,6 +140,7 @@ export const defaults = {
   prefix: '/api',
   heartbeatMs: 15_000,
   retryMs: 2_000,
+  maxStreamsPerSession: 100,
   maxBufferedBytes: 262_144,
   history: { size: 1_000, ttlMs: 600_000 },
   idempotencyTtlMs: 120_000,
@@ -165,6 +199,12 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     prefix: text('prefix', or(given.prefix, defaults.prefix), /^(\/[\w.~-]+)*$/, 'a path such as /api, or empty'),
     heartbeatMs: whole('heartbeatMs', or(given.heartbeatMs, defaults.heartbeatMs), 0),
     retryMs: whole('retryMs', or(given.retryMs, defaults.retryMs), 0),
+    authorize: optional(given.authorize, (value) => callable('authorize', value)),
+    maxConnections: optional(given.maxConnections, (value) => whole('maxConnections', value, 1)),
+    maxConnectionsPerClient: optional(given.maxConnectionsPerClient, (value) => whole('maxConnectionsPerClient', value, 1)),
+    maxStreamsPerSession: whole('maxStreamsPerSession', or(given.maxStreamsPerSession, defaults.maxStreamsPerSession), 1),
+    maxConnectionAgeMs: optional(given.maxConnectionAgeMs, (value) => whole('maxConnectionAgeMs', value, 1)),
+    maxRooms: optional(given.maxRooms, (value) => whole('maxRooms', value, 1)),
     maxBufferedBytes: whole('maxBufferedBytes', or(given.maxBufferedBytes, defaults.maxBufferedBytes), 1),
     drainTimeoutMs: whole('drainTimeoutMs', or(given.drainTimeoutMs, defaults.drainTimeoutMs), 0),
     ...resolveProviderOptions(given)
@@ -174,7 +214,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
 /** The part of `resolveOptions` that the built-in providers share. Throws `RT_OPTION_INVALID`. */
 export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions<ProviderOptions> {
   return {
-    instanceId: given.instanceId === undefined ? undefined : text('instanceId', given.instanceId, NAME, '1 to 64 letters, digits, or _ . -'),
+    instanceId: optional(given.instanceId, (value) => text('instanceId', value, NAME, '1 to 64 letters, digits, or _ . -')),
     keyPrefix: text('keyPrefix', or(given.keyPrefix, defaults.keyPrefix), /^[\w:.-]{0,64}$/, 'up to 64 letters, digits, or _ : . -'),
     history: resolveHistory(given.history),
     idempotencyTtlMs: whole('idempotencyTtlMs', or(given.idempotencyTtlMs, defaults.idempotencyTtlMs), 1),
@@ -185,7 +225,8 @@ export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions
 }
 
 const OPTIONS: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
-  'redisUrl', 'redis', 'pubsub', ...Object.keys(defaults) as (keyof typeof defaults)[], 'instanceId'
+  'redisUrl', 'redis', 'pubsub', ...Object.keys(defaults) as (keyof typeof defaults)[], 'instanceId', 'authorize', 'maxConnections',
+  'maxConnectionsPerClient', 'maxConnectionAgeMs', 'maxRooms'
 ])
 
 /** What `app.register` takes for itself. */
@@ -209,6 +250,15 @@ function resolveHistory (history: HistoryOptions | false | undefined): ResolvedO
 /** Not `??`: a null is no way to say nothing. */
 function or (value: unknown, fallback: unknown): unknown {
   return value === undefined ? fallback : value
+}
+
+function optional<T, R> (value: T | undefined, check: (value: T) => R): R | undefined {
+  return value === undefined ? undefined : check(value)
+}
+
+function callable<T> (name: string, value: T): T {
+  if (typeof value === 'function') return value
+  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a function, got ${kindOf(value)}`)
 }
 
 function whole (name: string, value: unknown, least: number): number {

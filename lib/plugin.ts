@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
+import { Access } from './access.ts'
 import type { ChatEvents } from './chat-events.ts'
 import { RealtimeError } from './errors.ts'
 import { resolveOptions, type RealtimeOptions } from './options.ts'
@@ -7,7 +8,7 @@ import type { PubSubProvider } from './pubsub/provider.ts'
 import { eventsRoute } from './routes/events.ts'
 import { healthRoute } from './routes/health.ts'
 import { Connections } from './sse/connections.ts'
-import { ReplySse } from './sse/reply-sse.ts'
+import { ReplySse, type SseContext } from './sse/reply-sse.ts'
 import { ServerShutdown } from './sse/server-shutdown.ts'
 import { adoptRealtime, releaseRealtime } from './standalone.ts'
 
@@ -26,17 +27,31 @@ declare module 'fastify' {
 
 const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const options = resolveOptions(given)
-  const { prefix, heartbeatMs, drainTimeoutMs, maxBufferedBytes, retryMs } = options
+  const { prefix, drainTimeoutMs, maxBufferedBytes, maxConnectionAgeMs } = options
   // Before anything is opened: to decorate twice would fail, and leave it open.
   if (app.hasDecorator('chatEvents')) throw new RealtimeError('RT_REGISTERED_TWICE')
   const used = adoptRealtime(options, app.log)
   app.addHook('onClose', async () => { await releaseRealtime(used) })
 
-  const connections = new Connections({ heartbeatMs, retryMs })
-  const context = { connections, maxBufferedBytes, enter: used.chatEvents.enter.bind(used.chatEvents) }
+  const { chatEvents } = used
+  const connections = new Connections(options)
+  const access = new Access(options.authorize)
+  if (options.authorize !== undefined) {
+    const unwatch = chatEvents.watchRevocations((chatId, userId) => access.revoke(chatId, userId))
+    app.addHook('onClose', async () => { unwatch() })
+  } else if (process.env.NODE_ENV === 'production') {
+    app.log.warn('Anyone can open any chat: give the option authorize, or guard the routes yourself')
+  }
+  const context: SseContext = {
+    connections,
+    maxBufferedBytes,
+    maxConnectionAgeMs,
+    authorize: (request, chatId) => access.check(request, chatId),
+    enter: (chatId, request) => chatEvents.enter(chatId, request)
+  }
 
   app.decorate('pubsub', used.pubsub)
-  app.decorate('chatEvents', used.chatEvents)
+  app.decorate('chatEvents', chatEvents)
   // Set per request: a getter would break apps that also use @fastify/sse, which sets `reply.sse` on its routes.
   app.decorateReply('sse', null as unknown as ReplySse)
   app.addHook('onRequest', (request, reply, done) => {

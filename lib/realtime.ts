@@ -14,7 +14,7 @@ export class Realtime {
   constructor (options: ResolvedOptions, log: Logger) {
     this.pubsub = options.pubsub ?? createPubSub(options, log)
     this.chatEvents = new ChatEvents(this.pubsub, {
-      log, retryMs: options.retryMs, historySize: options.history === false ? undefined : options.history.size
+      log, retryMs: options.retryMs, historySize: options.history === false ? undefined : options.history.size, maxRooms: options.maxRooms
     })
     this.#options = options
   }
@@ -45,4 +45,6 @@ export class Realtime {
 }
 
 /** Options that concern the streams of an app only. */
-const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>(['prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs'])
+const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>([
+  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient', 'maxStreamsPerSession', 'maxConnectionAgeMs'
+])

@@ -175,6 +175,11 @@ export class Room implements Follower, Destination {
     this.#sequence?.compare(top)
   }
 
+  /** Ends the streams of a user. */
+  revoke (userId: string): void {
+    for (const stream of [...this.#streams, ...this.#arriving]) if (stream.userId === userId) stream.hangUp()
+  }
+
   /** Ends the streams and forgets the handlers. */
   close (): void {
     this.#flush()

@@ -1,11 +1,13 @@
+import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
-import { getChatChannel } from '../pubsub/channel.ts'
 import type { EventLog, LiveFeed } from '../pubsub/provider.ts'
 import { Room } from './room.ts'
 
 /** What the rooms of an instance have in common. */
 export interface RoomsOptions {
+  /** The channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
+  channelOf (chatId: string): string
   feed: LiveFeed
   /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
   events: EventLog | undefined
@@ -13,6 +15,8 @@ export interface RoomsOptions {
   log: Logger
   /** Milliseconds after which a client that was dropped comes back. */
   retryMs: number
+  /** How many chats may be followed at the same time. */
+  maxRooms: number
 }
 
 interface Entry {
@@ -36,7 +40,7 @@ export class Rooms {
     return this.#rooms.get(chatId)?.room
   }
 
-  /** The room of a chat, which from now on is followed until nobody is in it. Throws `RT_CHAT_ID_INVALID` or `RT_CLOSED`. */
+  /** The room of a chat, which from now on is followed until nobody is in it. Throws `RT_CHAT_ID_INVALID`, `RT_TOO_MANY_ROOMS` or `RT_CLOSED`. */
   enter (chatId: string): Room {
     const entry = this.#rooms.get(chatId) ?? this.#open(chatId)
     clearTimeout(entry.grace)
@@ -57,8 +61,9 @@ export class Rooms {
   }
 
   #open (chatId: string): Entry {
-    const { feed, ...context } = this.#options
-    const channel = getChatChannel(chatId)
+    const { feed, maxRooms, channelOf, ...context } = this.#options
+    const channel = channelOf(chatId)
+    if (this.#rooms.size >= maxRooms) throw new RealtimeError('RT_TOO_MANY_ROOMS')
     const room = new Room(chatId, { ...context, channel, onEmpty: () => this.#dropLater(entry) })
     const entry: Entry = { room, unfollow: feed.follow(channel, room) }
     this.#rooms.set(chatId, entry)
@@ -87,7 +92,7 @@ export class Rooms {
     const quiet = [...this.#rooms.values()].filter(({ room }) => room.lookQuiet()).map(({ room }) => room)
     if (quiet.length === 0) return
     try {
-      const tops = await (this.#options.events as EventLog).tops(quiet.map(({ chatId }) => getChatChannel(chatId)))
+      const tops = await (this.#options.events as EventLog).tops(quiet.map(({ chatId }) => this.#options.channelOf(chatId)))
       for (const [index, room] of quiet.entries()) room.compare(tops[index])
     } catch {
       // Redis is away: when it is back, all rooms read their logs anyway.

@@ -6,11 +6,16 @@ import { heartbeat } from './frame.ts'
 /** What Node gives a handler to answer with, over HTTP/1.1 or HTTP/2. */
 export type RawResponse = ServerResponse | Http2ServerResponse
 
+/** Node's timers count to here. Ending a stream sooner than that does no harm. */
+const LONGEST_TIMER = 2 ** 31 - 1
+
 /** One client's open stream. Writing never throws; a client that doesn't keep up is cut. */
 export class Connection {
   readonly #raw: RawResponse
   readonly #maxBufferedBytes: number
   readonly #onClose = new Set<() => void>()
+  /** Whose it is, where that is known. */
+  userId: string | undefined
   /** Whether anything was written since the heartbeat last looked. */
   #written = true
   #closed = false
@@ -81,6 +86,13 @@ export class Connection {
     })
   }
 
+  /** Ends the stream after so many milliseconds: its client comes back and is asked for its access again. */
+  endAfter (ms: number): void {
+    if (ms === Infinity) return
+    const timer = setTimeout(() => this.hangUp(), Math.min(ms, LONGEST_TIMER)).unref()
+    this.onClose(() => clearTimeout(timer))
+  }
+
   /** Ends the stream, and with it the connection over HTTP/1.1, on which a closing server would answer 503 to what is asked next. */
   async hangUp (): Promise<void> {
     // (A request that was injected has a socket that can't.)
@@ -107,4 +119,9 @@ export class Connection {
 export function isGone (raw: RawResponse): boolean {
   // A response of HTTP/2 has neither `destroyed` nor, once it is closed, a socket.
   return 'stream' in raw ? raw.stream === undefined || raw.stream.destroyed : raw.destroyed || raw.socket?.destroyed === true
+}
+
+/** The session of HTTP/2 that a response belongs to. */
+export function sessionOf (raw: RawResponse): object | undefined {
+  return 'stream' in raw ? raw.stream.session : undefined
 }

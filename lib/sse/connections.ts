@@ -1,18 +1,37 @@
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises'
+import { RealtimeError } from '../errors.ts'
 import type { Connection } from './connection.ts'
 import { encodeFrame } from './frame.ts'
 
-/** All open streams of this instance: one timer beats for all of them, and they end together. */
+export interface ConnectionsOptions {
+  /** Milliseconds of silence after which a stream gets a comment. */
+  heartbeatMs: number
+  /** Milliseconds after which a client that was dropped comes back. */
+  retryMs: number
+  maxConnections: number | undefined
+  maxConnectionsPerClient: number | undefined
+  maxStreamsPerSession: number
+}
+
+/** Whose stream it is. */
+export interface Owner {
+  /** A user, or an address. */
+  client: string
+  /** The session of HTTP/2 that carries it. */
+  session: object | undefined
+}
+
+/** All open streams of this instance: they are counted against its limits, one timer beats for all of them, and they end together. */
 export class Connections {
   readonly #open = new Set<Connection>()
-  readonly #heartbeatMs: number
-  readonly #retryMs: number
+  readonly #options: ConnectionsOptions
+  readonly #perClient = new Map<string, number>()
+  readonly #perSession = new WeakMap<object, number>()
   #timer: NodeJS.Timeout | undefined
   #draining = false
 
-  constructor ({ heartbeatMs, retryMs }: { heartbeatMs: number, retryMs: number }) {
-    this.#heartbeatMs = heartbeatMs
-    this.#retryMs = retryMs
+  constructor (options: ConnectionsOptions) {
+    this.#options = options
   }
 
   /** Whether the app closes, so that a stream that opens now has to end at once. */
@@ -20,13 +39,35 @@ export class Connections {
     return this.#draining
   }
 
-  add (connection: Connection): void {
-    this.#open.add(connection)
-    connection.onClose(() => this.#remove(connection))
-    if (this.#heartbeatMs > 0) this.#timer ??= setInterval(() => this.#beat(), this.#tickMs()).unref()
+  /** Throws `RT_TOO_MANY_CONNECTIONS`, `RT_TOO_MANY_PER_CLIENT` or `RT_TOO_MANY_PER_SESSION` where one more is too many. */
+  check ({ client, session }: Owner): void {
+    const { maxConnections = Infinity, maxConnectionsPerClient = Infinity, maxStreamsPerSession } = this.#options
+    if (this.#open.size >= maxConnections) throw new RealtimeError('RT_TOO_MANY_CONNECTIONS')
+    if ((this.#perClient.get(client) ?? 0) >= maxConnectionsPerClient) throw new RealtimeError('RT_TOO_MANY_PER_CLIENT')
+    if (session !== undefined && (this.#perSession.get(session) ?? 0) >= maxStreamsPerSession) throw new RealtimeError('RT_TOO_MANY_PER_SESSION')
   }
 
-  /** Ends all streams, each with a `retry:` of its own, gives their clients `timeoutMs` to take what is unsent, then cuts those that did not. */
+  add (connection: Connection, { client, session }: Owner): void {
+    const { heartbeatMs, maxConnectionsPerClient } = this.#options
+    this.#open.add(connection)
+    if (maxConnectionsPerClient !== undefined) this.#perClient.set(client, (this.#perClient.get(client) ?? 0) + 1)
+    if (session !== undefined) this.#perSession.set(session, (this.#perSession.get(session) ?? 0) + 1)
+    connection.onClose(() => this.#remove(connection, { client, session }))
+    if (heartbeatMs > 0) this.#timer ??= setInterval(() => this.#beat(), this.#tickMs()).unref()
+  }
+
+  /** Milliseconds after which a client shall come back that can't be served now: 1 to 3 times `retryMs`, since all at once they would storm the instances. */
+  comeBackMs (): number {
+    return Math.round(this.#options.retryMs * (1 + 2 * Math.random()))
+  }
+
+  /** Ends a stream, its client to come back later. */
+  async dismiss (connection: Connection): Promise<void> {
+    connection.write(encodeFrame({ retry: this.comeBackMs() }))
+    await connection.hangUp()
+  }
+
+  /** Ends all streams, gives their clients `timeoutMs` to take what is unsent, then cuts those that did not. */
   async drain (timeoutMs: number): Promise<void> {
     this.#draining = true
     // What was received in this turn of the event loop is written at its end.
@@ -41,23 +82,21 @@ export class Connections {
     for (const connection of left) connection.destroy()
   }
 
-  /** Ends a stream, its client to come back after 1 to 3 times `retryMs`: all at once they would storm the instances that are left. */
-  async dismiss (connection: Connection): Promise<void> {
-    connection.write(encodeFrame({ retry: Math.round(this.#retryMs * (1 + 2 * Math.random())) }))
-    await connection.hangUp()
-  }
-
   /** A stream that was silent for a whole tick gets a heartbeat at its end: after 0.5 to 1 times `heartbeatMs`. */
   #tickMs (): number {
-    return Math.ceil(this.#heartbeatMs / 2)
+    return Math.ceil(this.#options.heartbeatMs / 2)
   }
 
   #beat (): void {
     for (const connection of this.#open) connection.beat()
   }
 
-  #remove (connection: Connection): void {
+  #remove (connection: Connection, { client, session }: Owner): void {
     this.#open.delete(connection)
+    const others = (this.#perClient.get(client) ?? 1) - 1
+    if (others > 0) this.#perClient.set(client, others)
+    else this.#perClient.delete(client)
+    if (session !== undefined) this.#perSession.set(session, (this.#perSession.get(session) as number) - 1)
     if (this.#open.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined

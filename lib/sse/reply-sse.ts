@@ -1,9 +1,10 @@
 import type { ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { RealtimeError, kindOf } from '../errors.ts'
+import type { Grant } from '../access.ts'
+import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
 import { toJson } from '../json.ts'
-import { Connection, isGone } from './connection.ts'
-import type { Connections } from './connections.ts'
+import { Connection, isGone, sessionOf } from './connection.ts'
+import type { Connections, Owner } from './connections.ts'
 import { encodeFrame } from './frame.ts'
 
 /** One event of an app's own stream. */
@@ -22,6 +23,9 @@ export interface SseEvent {
 export interface SseContext {
   connections: Connections
   maxBufferedBytes: number
+  maxConnectionAgeMs: number | undefined
+  /** Asks whether a request may open a chat. Rejects with why not. */
+  authorize (request: FastifyRequest, chatId: string): Promise<Grant>
   /** Enters a chat. Throws what is wrong with it; what it returns takes the stream in and can't fail. */
   enter (chatId: string, request: StreamRequest): (connection: Connection) => void
 }
@@ -47,6 +51,8 @@ export class ReplySse {
   readonly #context: SseContext
   #gone: AbortController | undefined
   #connection: Connection | undefined
+  /** Whether a stream is being opened. */
+  #begun = false
 
   constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
     this.#request = request
@@ -74,13 +80,23 @@ export class ReplySse {
   }
 
   /**
-   * Streams the events of a chat until the client leaves, from `lastEventId` on, or from the query's `rewind` last events on. Resolves once the stream is open. Rejects, with the reply still
-   * unsent, with `RT_CHAT_ID_INVALID`, `RT_REWIND_INVALID`, `RT_CLOSED`, `RT_STREAM_STARTED` or `RT_STREAM_PIPELINED`.
+   * Streams the events of a chat until the client leaves, from `lastEventId` on, or from the query's `rewind` last events on. Resolves
+   * once the stream is open, or a browser was told to come back later. Rejects, with the reply still unsent, with `RT_CHAT_ID_INVALID`,
+   * `RT_FORBIDDEN`, what `authorize` throws, `RT_REWIND_INVALID`, `RT_TOO_MANY_CONNECTIONS` and its like, `RT_CLOSED`, `RT_STREAM_STARTED`
+   * or `RT_STREAM_PIPELINED`.
    */
   async chat (chatId: string): Promise<void> {
-    this.#prepare()
-    const join = this.#enter(chatId)
-    join(this.#open())
+    this.#begin()
+    try {
+      const grant = await this.#context.authorize(this.#request, chatId)
+      this.#whileServed(() => {
+        const owner = this.#check(grant)
+        const join = this.#context.enter(chatId, { lastEventId: this.lastEventId, rewind: this.#query.rewind })
+        join(this.#open(owner, grant))
+      })
+    } finally {
+      this.#begun = false
+    }
   }
 
   /**
@@ -100,8 +116,8 @@ export class ReplySse {
    */
   async stream (events: AsyncIterable<SseEvent>): Promise<void> {
     const iterator = iteratorOf(events)
-    this.#prepare()
-    const connection = this.#open()
+    this.#begin()
+    const connection = this.#openOwn()
     try {
       for (let next = await nextOrClosed(iterator, connection); !next.done; next = await nextOrClosed(iterator, connection)) {
         await connection.writeAndDrain(encode(next.value))
@@ -124,64 +140,114 @@ export class ReplySse {
 
   async #send (event: SseEvent): Promise<void> {
     const frame = encode(event)
-    if (this.#connection === undefined) this.#prepare()
-    const connection = this.#connection ?? this.#open()
+    if (this.#connection === undefined) this.#begin()
+    const connection = this.#connection ?? this.#openOwn()
     if (!await connection.writeAndDrain(frame)) throw new RealtimeError('RT_STREAM_CLOSED')
   }
 
-  #enter (chatId: string): (connection: Connection) => void {
+  /** Throws where there can be no stream. */
+  #begin (): void {
+    if (this.#begun || this.#connection !== undefined || this.#reply.sent) throw new RealtimeError('RT_STREAM_STARTED')
+    const { raw } = this.#reply
+    // A pipelined request gets its socket when the ones before it are answered, and a stream never is.
+    if (raw.socket === null && !isGone(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
+    this.#begun = true
+  }
+
+  /** Opens a stream of the app's own. */
+  #openOwn (): Connection {
     try {
-      return this.#context.enter(chatId, { lastEventId: this.lastEventId, rewind: this.#query.rewind })
+      this.#whileServed(() => { this.#open(this.#check()) })
+    } finally {
+      this.#begun = false
+    }
+    return this.#connection as unknown as Connection // That has set it.
+  }
+
+  #check (grant?: Grant): Owner {
+    const owner = { client: grant?.userId ?? this.#request.ip, session: sessionOf(this.#reply.raw) }
+    this.#context.connections.check(owner)
+    return owner
+  }
+
+  /** Opens a stream, or tells the client to come back later where that would be too much. Any status but 200 would stop an EventSource for good. */
+  #whileServed (open: () => void): void {
+    if (this.#reply.sent) throw new RealtimeError('RT_STREAM_STARTED')
+    this.#setHeaders()
+    // It may have left while the app thought about it.
+    if (isGone(this.#reply.raw)) return this.#takeOver().destroy()
+    try {
+      open()
     } catch (error) {
+      const { connections } = this.#context
+      const overload = isOverload(error)
+      if (overload && this.#request.headers.accept?.includes('text/event-stream') === true) {
+        connections.dismiss(this.#start())
+        return
+      }
       // The refusal is no stream.
       for (const name of Object.keys(STREAM_HEADERS)) this.#reply.raw.removeHeader(name)
+      if (overload) this.#reply.header('retry-after', Math.ceil(connections.comeBackMs() / 1_000))
       throw error
     }
   }
 
-  /** Does all that can fail: after `hijack`, Fastify answers no error any more. */
-  #prepare (): void {
-    if (this.#connection !== undefined || this.#reply.sent) throw new RealtimeError('RT_STREAM_STARTED')
+  /** Before anything is entered: Node checks the values here. */
+  #setHeaders (): void {
     const { raw } = this.#reply
-    // A pipelined request gets its socket when the ones before it are answered, and a stream never is.
-    if (raw.socket === null && !isGone(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
-    // What hooks have set so far, such as the headers of CORS, would be lost by hijacking. Node checks the values here.
-    const headers = { ...this.#reply.getHeaders(), ...STREAM_HEADERS }
-    for (const [name, value] of Object.entries(headers)) {
+    // What hooks have set so far, such as the headers of CORS, would be lost by hijacking.
+    for (const [name, value] of Object.entries({ ...this.#reply.getHeaders(), ...STREAM_HEADERS })) {
       if (value !== undefined && name !== 'transfer-encoding') raw.setHeader(name, value)
     }
     // A stream has no length. How it is framed is for Node to say.
     raw.removeHeader('content-length')
   }
 
-  #open (): Connection {
-    const { raw } = this.#reply
-    const { connections, maxBufferedBytes } = this.#context
-    this.#reply.hijack()
-    this.#connection = new Connection(raw, maxBufferedBytes)
-    this.#connection.onClose(() => this.#gone?.abort())
-    if (isGone(raw)) {
-      this.#connection.destroy()
-      return this.#connection
+  #open (owner: Owner, grant?: Grant): Connection {
+    const { connections, maxConnectionAgeMs } = this.#context
+    const connection = this.#start()
+    if (this.#request.method === 'HEAD') {
+      // Fastify answers HEAD by the handler of GET. There is nothing to stream.
+      connection.end()
+    } else if (connections.draining) {
+      connections.dismiss(connection)
+    } else {
+      connections.add(connection, owner)
+      connection.userId = grant?.userId
+      // Each at a time of its own, so that streams that opened together don't come back together.
+      const age = maxConnectionAgeMs === undefined ? Infinity : maxConnectionAgeMs * (1 - Math.random() / 4)
+      connection.endAfter(Math.min(age, (grant?.expiresAt ?? Infinity) - Date.now()))
     }
+    return connection
+  }
+
+  /** Sends the headers. */
+  #start (): Connection {
+    const { raw } = this.#reply
+    const connection = this.#takeOver()
     // Idle streams are no idle connections: the server's `connectionTimeout` must not end them.
     // (A request that was injected has a socket without one.)
     raw.socket?.setTimeout?.(0)
     // The server would wait for the connection to be used again.
-    if (connections.draining) (raw as ServerResponse).shouldKeepAlive = false
+    if (this.#context.connections.draining) (raw as ServerResponse).shouldKeepAlive = false
     raw.writeHead(200)
     raw.flushHeaders()
-    if (this.#request.method === 'HEAD') {
-      // Fastify answers HEAD by the handler of GET. There is nothing to stream.
-      this.#connection.end()
-    } else if (connections.draining) {
-      // Any status but 200 would stop a browser's EventSource for good.
-      connections.dismiss(this.#connection)
-    } else {
-      connections.add(this.#connection)
-    }
-    return this.#connection
+    return connection
   }
+
+  /** From here on Fastify answers no error any more. */
+  #takeOver (): Connection {
+    this.#reply.hijack()
+    const connection = this.#connection = new Connection(this.#reply.raw, this.#context.maxBufferedBytes)
+    connection.onClose(() => this.#gone?.abort())
+    return connection
+  }
+}
+
+const OVERLOAD: ReadonlySet<string> = new Set<RealtimeErrorCode>(['RT_TOO_MANY_CONNECTIONS', 'RT_TOO_MANY_PER_CLIENT', 'RT_TOO_MANY_PER_SESSION', 'RT_TOO_MANY_ROOMS'])
+
+function isOverload (error: unknown): boolean {
+  return error instanceof RealtimeError && OVERLOAD.has(error.code)
 }
 
 function encode (event: SseEvent): Buffer {

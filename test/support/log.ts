@@ -23,3 +23,9 @@ export function keepLog (level = 'debug'): { log: Logger, lines: LogLine[], text
   })
   return { log: pino({ level }, { write }), lines, text: () => JSON.stringify(lines), line }
 }
+
+/** A sink for a logger of an app's own. */
+export function keepLines (): { lines: string[], write: (line: string) => void } {
+  const lines: string[] = []
+  return { lines, write: (line) => { lines.push(line) } }
+}
