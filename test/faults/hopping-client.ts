@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
 import { parseCursor, type Cursor } from '../../lib/cursor.ts'
@@ -69,6 +70,8 @@ export class HoppingClient {
         resolve()
       }
       this.#watchers.add(check)
+      // Many wait with the same one.
+      setMaxListeners(0, signal)
       signal.addEventListener('abort', () => reject(new Error(`A client of ${this.chatId} waits for ${what} and is at ${this.#lastId}`)))
       check()
     })
@@ -145,4 +148,23 @@ export function judge ({ seen }: { seen: Seen[] }): Verdict {
     at = cursor
   }
   return verdict
+}
+
+/**
+ * How many of a publisher's numbers, from 1 to `last`, a client missed although it was told of nothing between the one before and the
+ * one after them.
+ */
+export function untold ({ seen }: { seen: Seen[] }, by: string, last: number): number {
+  let next = 1
+  let told = false
+  let silent = 0
+  for (const { event, data: { message } } of seen) {
+    if (event === 'reset') told = true
+    if (message?.by !== by) continue
+    if (message.n > next && !told) silent += message.n - next
+    // After a reset a number can come again: its publisher was not told that the lost branch had it.
+    next = Math.max(next, message.n + 1)
+    told = false
+  }
+  return silent + (told ? 0 : last + 1 - next)
 }

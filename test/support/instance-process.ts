@@ -26,6 +26,10 @@ export class InstanceProcess {
     return instance
   }
 
+  static async startAll (t: Test, count: number, env?: NodeJS.ProcessEnv): Promise<InstanceProcess[]> {
+    return await Promise.all(Array.from({ length: count }, () => InstanceProcess.start(t, env)))
+  }
+
   /** Asks it to close. Resolves with its exit code and how many milliseconds it took. */
   async stop (): Promise<{ code: number | null, ms: number }> {
     const started = performance.now()

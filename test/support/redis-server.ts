@@ -1,7 +1,7 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -13,6 +13,8 @@ export interface RedisServerOptions {
   port?: number
   /** More arguments for `redis-server`. They win over those given here. */
   args?: string[]
+  /** The configuration of a Sentinel: then it is one, and no Redis. */
+  sentinel?: string
 }
 
 type Child = ChildProcessByStdio<null, Readable, null>
@@ -25,20 +27,22 @@ export class RedisServer {
   readonly url: string
   readonly #args: string[]
   readonly #dir: string
+  readonly #sentinel: string | undefined
   #child: Child | undefined
 
-  private constructor (port: number, args: string[], dir: string) {
+  private constructor (port: number, args: string[], dir: string, sentinel: string | undefined) {
     this.port = port
     this.url = `redis://127.0.0.1:${port}`
     this.#args = args
     this.#dir = dir
+    this.#sentinel = sentinel
   }
 
   /** Resolves once it accepts connections. */
-  static async start ({ port, args = [] }: RedisServerOptions = {}): Promise<RedisServer> {
+  static async start ({ port, args = [], sentinel }: RedisServerOptions = {}): Promise<RedisServer> {
     for (;;) {
       const dir = await mkdtemp(join(tmpdir(), 'redis-server-'))
-      const server = new RedisServer(port ?? await freePort(), args, dir)
+      const server = new RedisServer(port ?? await freePort(), args, dir, sentinel)
       try {
         await server.#launch()
         return server
@@ -90,9 +94,17 @@ export class RedisServer {
     return this.#child
   }
 
+  /** A Sentinel keeps what it knows in a file that it writes anew. */
+  async #mode (): Promise<string[]> {
+    if (this.#sentinel === undefined) return []
+    const path = join(this.#dir, 'sentinel.conf')
+    await writeFile(path, this.#sentinel)
+    return [path, '--sentinel']
+  }
+
   async #launch (): Promise<void> {
     const own = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--dir', this.#dir]
-    const child = spawn(findServer(), [...own, ...this.#args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(findServer(), [...await this.#mode(), ...own, ...this.#args], { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
     const dismiss = watch(child, this.#dir)
     const gone = (): void => {
@@ -108,13 +120,16 @@ export class RedisServer {
   }
 }
 
+/** What it says once it accepts connections: a Redis, and a Sentinel. */
+const READY = /Ready to accept connections|Sentinel ID is/
+
 /** Resolves when it says that it accepts connections. Goes on reading then, since a full pipe would block it. */
 function accepting (child: Child): Promise<void> {
   return new Promise((resolve, reject) => {
     let output = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       output += text
-      if (output.includes('Ready to accept connections')) resolve()
+      if (READY.test(output)) resolve()
     })
     child.once('error', reject)
     // Not at `exit`, when its last words may still be in the pipe.

@@ -1,0 +1,98 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Test } from 'tap'
+import type { InstanceProcess } from '../support/instance-process.ts'
+import { HoppingClient } from './hopping-client.ts'
+import type { Random } from './random.ts'
+
+/** A publish that got no answer by now is tried again elsewhere. */
+const PATIENCE_MS = 6_000
+
+/** What everybody should see is given this long, before something newer is tried. */
+const PROBE_MS = 500
+
+/** Several instances as processes of their own, clients that hop between them, and publishers that don't give up. */
+export class Crowd {
+  readonly instances: InstanceProcess[]
+  readonly clients: HoppingClient[] = []
+  /** The ids that publishers were given, by chat. */
+  readonly acknowledged = new Map<string, string[]>()
+  retries = 0
+  readonly t: Test
+  readonly random: Random
+
+  constructor (t: Test, random: Random, instances: InstanceProcess[]) {
+    this.t = t
+    this.random = random
+    this.instances = instances
+  }
+
+  /** Opens a chat and resolves once the client has its place in it. It hops between the instances, unless it is `bound` to one. */
+  async join (chatId: string, signal: AbortSignal, bound?: InstanceProcess): Promise<HoppingClient> {
+    const client = new HoppingClient(chatId, () => (bound ?? this.random.pick(this.instances)).url)
+    this.t.teardown(() => client.close())
+    this.clients.push(client)
+    await client.ready(signal)
+    return client
+  }
+
+  /** Publishes numbers one after another, each until it is acknowledged, by whichever instance. */
+  async publish (chatId: string, by: string, count: number, paceMs: number): Promise<void> {
+    for (let n = 1; n <= count; n++) {
+      await this.#publishOne(chatId, { by, n })
+      await delay(Math.random() * 2 * paceMs)
+    }
+  }
+
+  /** Publishes numbers one after another until told to stop. That resolves with the last one. */
+  publishSteadily (chatId: string, by: string, paceMs: number): () => Promise<number> {
+    const stopping = new AbortController()
+    let last = 0
+    const run = async (): Promise<number> => {
+      while (!stopping.signal.aborted) {
+        await this.#publishOne(chatId, { by, n: ++last })
+        await delay(Math.random() * 2 * paceMs)
+      }
+      return last
+    }
+    const done = run()
+    return () => {
+      stopping.abort()
+      return done
+    }
+  }
+
+  /** Resolves once something that was published from now on through each instance was seen by all of these clients. */
+  async works (chatId: string, watchers: HoppingClient[], signal: AbortSignal): Promise<void> {
+    for (let n = 1; !signal.aborted; n++) {
+      const all = await Promise.all(this.instances.map(async (instance) => {
+        const by = `probe of ${instance.url}`
+        await this.#publishOne(chatId, { by, n }, instance)
+        return by
+      }))
+      const inTime = AbortSignal.timeout(PROBE_MS)
+      // What a Redis acknowledges while it is being replaced may be lost: then the next ones are seen.
+      const seen = Promise.all(watchers.flatMap((client) => all.map((by) => client.saw(by, n, inTime))))
+      if (await seen.then(() => true, () => false)) return
+    }
+    signal.throwIfAborted()
+  }
+
+  async #publishOne (chatId: string, message: { by: string, n: number }, instance?: InstanceProcess): Promise<void> {
+    for (;;) {
+      try {
+        const signal = AbortSignal.timeout(PATIENCE_MS)
+        const response = await (instance ?? this.random.pick(this.instances)).post(chatId, message, { key: `${message.by}-${message.n}`, signal })
+        const { id } = await response.json() as { id?: string }
+        if (response.status === 202 && id !== undefined) {
+          this.acknowledged.set(chatId, [...this.acknowledged.get(chatId) ?? [], id])
+          return
+        }
+        if (response.status !== 503) throw new Error(`A publish was answered ${response.status}`)
+      } catch (error) {
+        if (!(error instanceof TypeError) && !(error instanceof DOMException)) throw error
+      }
+      this.retries++
+      await delay(50)
+    }
+  }
+}
