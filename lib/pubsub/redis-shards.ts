@@ -101,10 +101,16 @@ export class RedisShards {
       const client = openShardSubscriber(this.#cluster, node)
       // It may have gone for good, or have given a slot away.
       client.on('close', () => this.#refreshSoon()).on('moved', () => this.#refreshSoon())
-      shard = { subscriber: new RedisSubscriber(client, this.#events, this.#log, { sharded: true }), channels: 0 }
+      shard = { subscriber: new RedisSubscriber(client, this.#eventsOf(node, () => shard), this.#log, { sharded: true }), channels: 0 }
       this.#shards.set(node, shard)
     }
     return shard
+  }
+
+  /** A node has no say in channels that have moved on: by now another one may have told that they are live. */
+  #eventsOf (node: string, shard: () => Shard | undefined): SubscriberEvents {
+    const isThere = (redisChannel: string): boolean => this.#channels.get(redisChannel)?.node === node && this.#shards.get(node) === shard()
+    return { ...this.#events, lost: (redisChannels) => this.#events.lost(redisChannels.filter(isThere)) }
   }
 
   #refreshSoon (): void {
