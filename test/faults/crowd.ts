@@ -19,6 +19,7 @@ export class Crowd {
   retries = 0
   readonly t: Test
   readonly random: Random
+  #probes = 0
 
   constructor (t: Test, random: Random, instances: InstanceProcess[]) {
     this.t = t
@@ -63,7 +64,8 @@ export class Crowd {
 
   /** Resolves once something that was published from now on through each instance was seen by all of these clients. */
   async works (chatId: string, watchers: HoppingClient[], signal: AbortSignal): Promise<void> {
-    for (let n = 1; !signal.aborted; n++) {
+    while (!signal.aborted) {
+      const n = ++this.#probes
       const all = await Promise.all(this.instances.map(async (instance) => {
         const by = `probe of ${instance.url}`
         await this.#publishOne(chatId, { by, n }, instance)

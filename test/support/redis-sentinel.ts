@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { Redis, type SentinelAddress } from 'ioredis'
 import { RedisServer } from './redis-server.ts'
+import { until } from './until.ts'
 
 /** What the Sentinels call the group. */
 const NAME = 'main'
@@ -23,10 +23,10 @@ export class RedisSentinel {
     const primary = await RedisServer.start({ args: ['--repl-diskless-sync-delay', '0'] })
     const args = ['--replicaof', `127.0.0.1 ${primary.port}`, '--repl-diskless-sync-delay', '0']
     const replicas = await Promise.all([RedisServer.start({ args }), RedisServer.start({ args })])
-    await Promise.all(replicas.map(({ url }) => until(url, (redis) => redis.info('replication'), (info) => info.includes('master_link_status:up'))))
+    await Promise.all(replicas.map(({ url }) => untilIt(url, (redis) => redis.info('replication'), (info) => info.includes('master_link_status:up'))))
     const sentinels = await Promise.all(Array.from({ length: 3 }, () => RedisServer.start({ sentinel: config(primary) })))
     const group = new RedisSentinel([primary, ...replicas], sentinels)
-    await Promise.all(sentinels.map(({ url }) => until(url, (redis) => redis.call('SENTINEL', 'MASTER', NAME), knowsAll)))
+    await Promise.all(sentinels.map(({ url }) => untilIt(url, (redis) => redis.call('SENTINEL', 'MASTER', NAME), knowsAll)))
     await Promise.all(group.#listeners.map((listener) => listener.subscribe('+switch-master')))
     return group
   }
@@ -85,11 +85,10 @@ function knowsAll (reply: unknown): boolean {
   return field('num-slaves') === '2' && field('num-other-sentinels') === '2' && field('flags') === 'master'
 }
 
-/** Asks a server until its answer is the one that is waited for: it tells of no change by itself. */
-async function until<T> (url: string, ask: (redis: Redis) => Promise<T>, fulfilled: (answer: T) => boolean): Promise<void> {
+async function untilIt<T> (url: string, ask: (redis: Redis) => Promise<T>, fulfilled: (answer: T) => boolean): Promise<void> {
   const redis = new Redis(url)
   try {
-    while (!fulfilled(await ask(redis))) await delay(20)
+    await until(() => ask(redis), fulfilled)
   } finally {
     redis.disconnect()
   }

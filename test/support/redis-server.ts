@@ -15,6 +15,8 @@ export interface RedisServerOptions {
   args?: string[]
   /** The configuration of a Sentinel: then it is one, and no Redis. */
   sentinel?: string
+  /** Makes it a node of a Cluster. */
+  cluster?: boolean
 }
 
 type Child = ChildProcessByStdio<null, Readable, null>
@@ -39,10 +41,11 @@ export class RedisServer {
   }
 
   /** Resolves once it accepts connections. */
-  static async start ({ port, args = [], sentinel }: RedisServerOptions = {}): Promise<RedisServer> {
+  static async start ({ port, args = [], sentinel, cluster = false }: RedisServerOptions = {}): Promise<RedisServer> {
     for (;;) {
+      const mode = cluster ? ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', `${await freePort()}`] : []
       const dir = await mkdtemp(join(tmpdir(), 'redis-server-'))
-      const server = new RedisServer(port ?? await freePort(), args, dir, sentinel)
+      const server = new RedisServer(port ?? await freePort(), [...mode, ...args], dir, sentinel)
       try {
         await server.#launch()
         return server
@@ -87,6 +90,10 @@ export class RedisServer {
   async stop (): Promise<void> {
     await this.kill()
     await rm(this.#dir, { recursive: true, force: true })
+  }
+
+  get runs (): boolean {
+    return this.#child !== undefined
   }
 
   get #running (): Child {

@@ -1,0 +1,102 @@
+import t, { type Test } from 'tap'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Cluster } from 'ioredis'
+import { RedisPubSub } from '../../lib/index.ts'
+import type { EventLog } from '../../lib/pubsub/provider.ts'
+import { InstanceProcess } from '../support/instance-process.ts'
+import { RedisCluster, type ClusterNode } from '../support/redis-cluster.ts'
+import { Crowd } from './crowd.ts'
+import { Random } from './random.ts'
+import { judgeCrowd, type CrowdVerdict } from './verdict.ts'
+
+const CLIENTS = 12
+
+t.setTimeout(150_000)
+
+const cluster = await RedisCluster.start()
+t.teardown(() => cluster.stop())
+const client = new Cluster(cluster.addresses)
+client.on('error', () => {})
+t.teardown(() => client.disconnect())
+const reader = new RedisPubSub({ client })
+t.teardown(() => reader.close())
+
+interface Scene { crowd: Crowd, channel: string, recovered: () => Promise<void> }
+
+for (const sharded of [false, true]) {
+  t.test(sharded ? 'with shard channels' : 'with channels that all nodes hear', async (t) => {
+    const random = new Random()
+    t.comment(`SEED=${random.seed}`)
+    const env = { REDIS_CLUSTER: JSON.stringify(cluster.addresses), REALTIME: JSON.stringify({ heartbeatMs: 300, sharded }) }
+    const instances = await InstanceProcess.startAll(t, 2, env)
+
+    /** Lets a crowd talk in three chats, and something happen to where the first of them lives. Judges what each client was given. */
+    const during = async (t: Test, name: string, happen: (scene: Scene) => Promise<void>): Promise<CrowdVerdict> => {
+      const chats = ['a', 'b', 'c'].map((chat) => `${name}-${sharded}-${chat}`)
+      const [chat] = chats as [string]
+      const crowd = new Crowd(t, random, instances)
+      const inTime = AbortSignal.timeout(60_000)
+      await Promise.all(Array.from({ length: CLIENTS }, (_, n) => crowd.join(chats[n % chats.length] as string, inTime)))
+      const watchers = await Promise.all(instances.map((instance) => crowd.join(chat, inTime, instance)))
+      const publishers = chats.map((chatId) => crowd.publishSteadily(chatId, chatId, 40))
+      await delay(500 + random.next() * 500)
+      await happen({ crowd, channel: `rt:{chat:${chat}}`, recovered: () => crowd.works(chat, watchers, inTime) })
+      await delay(500)
+      const last = await Promise.all(publishers.map((stop) => stop()))
+      const verdict = await judgeCrowd(crowd, reader.log as EventLog, new Map(chats.map((chatId, n) => [chatId, last[n] as number])), inTime)
+      t.comment(JSON.stringify({ published: last, retries: crowd.retries, ...verdict }))
+      t.match(verdict, { untold: 0, losses: 0, duplicates: 0, disorders: 0 })
+      for (const client of crowd.clients) client.close()
+      return verdict
+    }
+
+    await t.test('while a slot moves, nothing is lost', async (t) => {
+      const verdict = await during(t, 'move', async ({ channel, recovered }) => {
+        const home = await cluster.ownerOf(channel)
+        const masters = await cluster.masters()
+        for (const to of [...random.shuffled(masters.filter((node) => node !== home)), home]) {
+          const started = performance.now()
+          await cluster.moveSlot(channel, to, () => random.next() * 20)
+          const moved = performance.now()
+          await recovered()
+          const ms = performance.now() - started
+          t.comment(`moved within ${Math.round(moved - started)} ms, recovered after ${Math.round(ms)} ms`)
+          t.ok(ms < 5_000, 'within 5 s')
+        }
+      })
+      t.equal(verdict.missed, 0, 'nothing is missed')
+      t.same(Object.keys(verdict.resets), ['failover'], 'nobody was told of a loss but by fences')
+    })
+
+    const kill = async (t: Test, name: string, pick: (channel: string) => Promise<ClusterNode>): Promise<void> => {
+      await during(t, name, async ({ channel, recovered }) => {
+        const node = await pick(channel)
+        const failed = performance.now()
+        await node.server.kill()
+        await cluster.replaced(node)
+        const replaced = performance.now()
+        await recovered()
+        const ms = performance.now() - failed
+        t.comment(`no longer an owner after ${Math.round(replaced - failed)} ms, recovered after ${Math.round(ms)} ms`)
+        t.ok(ms < 5_000, 'within 5 s')
+        await node.server.restart()
+      })
+      await cluster.whole()
+    }
+
+    await t.test('when the owner of a chat is killed, all goes on within 5 s and nobody loses anything without being told', async (t) => {
+      await kill(t, 'owner', (channel) => cluster.ownerOf(channel))
+    })
+
+    await t.test('when the node that an instance listens at is killed, all goes on within 5 s', {
+      skip: sharded && 'it listens at the owner'
+    }, async (t) => {
+      await kill(t, 'listener', async (channel) => {
+        const owner = await cluster.ownerOf(channel)
+        const listeners = await Promise.all(cluster.nodes.map(async ({ admin }) => (await admin.call('CLIENT', 'LIST', 'TYPE', 'pubsub') as string).split('\n').length))
+        const most = Math.max(...listeners.filter((_, n) => cluster.nodes[n] !== owner))
+        return cluster.nodes.find((node, n) => node !== owner && listeners[n] === most) as ClusterNode
+      })
+    })
+  })
+}
