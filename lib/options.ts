@@ -187,7 +187,7 @@ const INT32 = 2 ** 31 - 1
 /** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID` or `RT_REDIS_URL_INVALID`. */
 export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
   for (const name of Object.keys(given)) {
-    if (!OPTIONS.has(name) && !FASTIFY_OPTIONS.has(name)) throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${name}\`. The options are ${[...OPTIONS].join(', ')}`)
+    if (!optionNames.has(name) && !FASTIFY_OPTIONS.has(name)) throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${name}\`. The options are ${[...optionNames].join(', ')}`)
   }
   const sources = (['redisUrl', 'redis', 'pubsub'] as const).filter((name) => given[name] !== undefined)
   if (sources.length > 1) throw new RealtimeError('RT_OPTION_INVALID', `Give one of redisUrl, redis and pubsub, got ${sources.join(' and ')}`)
@@ -224,7 +224,8 @@ export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions
   }
 }
 
-const OPTIONS: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
+/** All options there are. */
+export const optionNames: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
   'redisUrl', 'redis', 'pubsub', ...Object.keys(defaults) as (keyof typeof defaults)[], 'instanceId', 'authorize', 'maxConnections',
   'maxConnectionsPerClient', 'maxConnectionAgeMs', 'maxRooms'
 ])

@@ -1,7 +1,7 @@
-import t, { type Test } from 'tap'
-import { execFile, spawn } from 'node:child_process'
+import t from 'tap'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import vm from 'node:vm'
@@ -9,47 +9,18 @@ import { EventSource } from 'eventsource'
 import { Redis } from 'ioredis'
 import { RedisPubSub } from '../lib/index.ts'
 import { errorStatus } from '../lib/errors.ts'
-import { defaults } from '../lib/options.ts'
+import { defaults, optionNames } from '../lib/options.ts'
 import { EventStream } from './support/event-stream.ts'
-import { freePort } from './support/free-port.ts'
 import { live } from './support/live.ts'
 import { RedisServer } from './support/redis-server.ts'
+import { Document, serveSnippet, writeSnippet } from './support/snippets.ts'
 
-const root = new URL('..', import.meta.url)
-const readme = await readFile(new URL('README.md', root), 'utf8')
-
-/** The code of the README below a heading. */
-function snippets (heading: string): string[] {
-  const section = readme.split(/^#+ /m).find((part) => part.startsWith(heading)) ?? ''
-  return [...section.matchAll(/^```(?:js|ts)\n([^]*?)^```/gm)].map(([, code]) => code as string)
-}
-
-/** Writes a snippet into the project, where `fastify-realtime` is what `npm run build` made. */
-async function write (t: Test, code: string | undefined, name: string): Promise<string> {
-  const folder = await mkdtemp(new URL('test/snippet-', root).pathname)
-  t.teardown(() => rm(folder, { recursive: true }))
-  await writeFile(`${folder}/${name}`, code ?? '')
-  return folder
-}
-
-/** Runs a snippet that serves until it is ended. Resolves with its address. */
-async function serve (t: Test, code: string | undefined): Promise<string> {
-  const port = await freePort()
-  const folder = await write(t, code, 'snippet.js')
-  const child = spawn(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined, PORT: String(port) }, stdio: 'ignore' })
-  t.teardown(async () => { child.kill('SIGKILL'); await once(child, 'exit') })
-  const url = `http://127.0.0.1:${port}`
-  while (child.exitCode === null) {
-    const up = await fetch(`${url}/api/health/pubsub`).then(({ ok }) => ok, () => false)
-    if (up) return url
-  }
-  throw new Error('The snippet ended')
-}
+const readme = await Document.read('README.md')
 
 t.test('the fifteen lines run, and so does the browser\'s part', async (t) => {
-  const [server, browser] = snippets('Fifteen lines')
+  const [server, browser] = readme.snippets('Fifteen lines')
   t.ok((server?.trim().split('\n').length ?? 99) <= 15)
-  const url = await serve(t, server)
+  const url = await serveSnippet(t, server)
   const shown: unknown[] = []
   const { promise, sources } = await new Promise<{ promise: Promise<unknown>, sources: EventSource[] }>((resolve) => {
     const sources: EventSource[] = []
@@ -73,8 +44,8 @@ t.test('the fifteen lines run, and so does the browser\'s part', async (t) => {
 })
 
 t.test('the streams of one\'s own run', async (t) => {
-  const [server] = snippets('Streams of your own')
-  const url = await serve(t, server)
+  const [server] = readme.snippets('Streams of your own')
+  const url = await serveSnippet(t, server)
   t.equal((await fetch(`${url}/my/chat`)).status, 401)
   const chat = await EventStream.open(t, `${url}/my/chat`, { headers: { authorization: 'Bearer let-me-in' } })
   t.match(await chat.next(), { event: 'ready' })
@@ -83,8 +54,8 @@ t.test('the streams of one\'s own run', async (t) => {
 })
 
 t.test('events of one\'s own compile and run', { timeout: 120_000 }, async (t) => {
-  const [code] = snippets('Events of your own')
-  const folder = await write(t, code, 'snippet.ts')
+  const [code] = readme.snippets('Events of your own')
+  const folder = await writeSnippet(t, code, 'snippet.ts')
   await writeFile(`${folder}/tsconfig.json`, '{ "extends": "../../tsconfig.build.json", "compilerOptions": { "rootDir": ".", "outDir": ".", "declaration": false }, "include": ["."], "exclude": [] }')
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   await promisify(execFile)(process.execPath, [tsc, '-p', folder])
@@ -93,28 +64,28 @@ t.test('events of one\'s own compile and run', { timeout: 120_000 }, async (t) =
 })
 
 t.test('the functions outside Fastify run, and the process ends', async (t) => {
-  const [code] = snippets('Outside Fastify')
-  const folder = await write(t, code, 'snippet.js')
+  const [code] = readme.snippets('Outside Fastify')
+  const folder = await writeSnippet(t, code, 'snippet.js')
   const { stdout } = await promisify(execFile)(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
   t.match(stdout, /^message$/m)
   t.match(stdout, /^chat:general \{/m)
 })
 
 t.test('the table of options tells every option with its default', async (t) => {
-  const rows = [...readme.matchAll(/^\| `(\w+)` \| (?:`(.+?)`)?/gm)].filter(([, name]) => name !== undefined && (name in defaults || ['redisUrl', 'redis', 'pubsub', 'instanceId'].includes(name)))
-  t.same(rows.map(([, name]) => name).sort(), [...Object.keys(defaults), 'redisUrl', 'redis', 'pubsub', 'instanceId'].sort())
+  const rows = [...readme.text.matchAll(/^\| `(\w+)` \| (?:`(.+?)`)?/gm)].filter(([, name]) => optionNames.has(name as string))
+  t.same(rows.map(([, name]) => name).sort(), [...optionNames].sort())
   for (const [, name = '', value = ''] of rows) {
     if (name in defaults) t.same(vm.runInNewContext(`(${value})`), defaults[name as keyof typeof defaults], name)
   }
 })
 
 t.test('the table of error codes tells every code with its status', async (t) => {
-  const rows = [...readme.matchAll(/^\| `(RT_\w+)` \| (\d+) \| \S/gm)].map(([, code, status]) => [code, Number(status)])
+  const rows = [...readme.text.matchAll(/^\| `(RT_\w+)` \| (\d+) \| \S/gm)].map(([, code, status]) => [code, Number(status)])
   t.same(Object.fromEntries(rows), errorStatus)
 })
 
 t.test('the rules for an ACL user suffice', async (t) => {
-  const [rules = '', forPatterns = ''] = readme.match(/\*\*Redis ACL\*\*: `(.+?)`[^`]+`pubsub[^`]+`[^`]+`(.+?)`/)?.slice(1) ?? []
+  const [rules = '', forPatterns = ''] = readme.text.match(/\*\*Redis ACL\*\*: `(.+?)`[^`]+`pubsub[^`]+`[^`]+`(.+?)`/)?.slice(1) ?? []
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const admin = new Redis(redis.url)

@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import type { Test } from 'tap'
+import { freePort } from './free-port.ts'
+
+const root = new URL('../..', import.meta.url)
+
+/** A document of the project, such as `README.md`. */
+export class Document {
+  readonly text: string
+
+  private constructor (text: string) {
+    this.text = text
+  }
+
+  static async read (path: string): Promise<Document> {
+    return new Document(await readFile(new URL(path, root), 'utf8'))
+  }
+
+  /** The code below a heading. */
+  snippets (heading: string): string[] {
+    const section = this.text.split(/^#+ /m).find((part) => part.startsWith(heading)) ?? ''
+    return [...section.matchAll(/^```(?:js|ts)\n([^]*?)^```/gm)].map(([, code]) => code as string)
+  }
+}
+
+/** Writes a snippet into the project, where `fastify-realtime` is what `npm run build` made. Resolves with its folder. */
+export async function writeSnippet (t: Test, code: string | undefined, name: string): Promise<string> {
+  const folder = await mkdtemp(new URL('test/snippet-', root).pathname)
+  t.teardown(() => rm(folder, { recursive: true }))
+  await writeFile(`${folder}/${name}`, code ?? '')
+  return folder
+}
+
+/** Runs a snippet that serves until it is ended. Resolves with its address. */
+export async function serveSnippet (t: Test, code: string | undefined): Promise<string> {
+  const port = await freePort()
+  const folder = await writeSnippet(t, code, 'snippet.js')
+  const child = spawn(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined, PORT: String(port) }, stdio: 'ignore' })
+  t.teardown(async () => { child.kill('SIGKILL'); await once(child, 'exit') })
+  const url = `http://127.0.0.1:${port}`
+  while (child.exitCode === null) {
+    const up = await fetch(`${url}/api/health/pubsub`).then(({ ok }) => ok, () => false)
+    if (up) return url
+  }
+  throw new Error('The snippet ended')
+}
