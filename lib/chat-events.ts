@@ -4,6 +4,7 @@ import { parseCursor } from './cursor.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import { toJson } from './json.ts'
 import type { Logger } from './logger.ts'
+import { Metrics } from './metrics.ts'
 import { defaults } from './options.ts'
 import { getChatChannel } from './pubsub/channel.ts'
 import { isEventType } from './pubsub/envelope.ts'
@@ -22,6 +23,8 @@ export interface ChatEventsOptions {
   historySize?: number | undefined
   /** How many chats this instance follows at the same time. @default no limit */
   maxRooms?: number | undefined
+  /** What it counts in. @default counts for nobody */
+  metrics?: Metrics | undefined
 }
 
 /** Where instances tell each other whose access has ended. */
@@ -47,11 +50,11 @@ export class ChatEvents {
     this.#revoke(chatId, userId)
   }
 
-  constructor (pubsub: PubSubProvider & Partial<Replayable>, { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity }: ChatEventsOptions) {
+  constructor (pubsub: PubSubProvider & Partial<Replayable>, { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, metrics = new Metrics() }: ChatEventsOptions) {
     this.#pubsub = pubsub
     this.#feed = liveFeedOf(pubsub)
     this.#log = log
-    const context = { feed: this.#feed, events: pubsub.log, historySize, log, retryMs }
+    const context = { feed: this.#feed, events: pubsub.log, historySize, log, metrics, retryMs }
     this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms })
     this.#control = new Rooms({ ...context, channelOf: controlChannelOf, maxRooms: Infinity })
   }

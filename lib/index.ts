@@ -1,6 +1,8 @@
 export { default, realtimePlugin } from './plugin.ts'
 export type { HistoryOptions, RealtimeOptions } from './options.ts'
 export type { AccessGrant, Authorize } from './access.ts'
+export type { Metrics } from './metrics.ts'
+export type { MetricsRegistry } from './prometheus.ts'
 export { RealtimeError, type RealtimeErrorCode } from './errors.ts'
 export type { Logger } from './logger.ts'
 

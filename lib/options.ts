@@ -1,4 +1,5 @@
 import type { Cluster, Redis } from 'ioredis'
+import type { MetricsRegistry } from './prometheus.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import type { Authorize } from './access.ts'
 import { RealtimeError, kindOf } from './errors.ts'
@@ -114,6 +115,11 @@ export interface RealtimeOptions {
    */
   keyPrefix?: string | undefined
   /**
+   * A `Registry` of prom-client, an optional peer dependency, that shall show the metrics of this instance.
+   * @default none
+   */
+  metrics?: MetricsRegistry | undefined
+  /**
    * The name of this instance in `from` and in logs. Two instances must never have the same.
    * @default made of the process id, the time and a random part
    */
@@ -204,6 +210,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     maxConnectionsPerClient: optional(given.maxConnectionsPerClient, (value) => whole('maxConnectionsPerClient', value, 1)),
     maxStreamsPerSession: whole('maxStreamsPerSession', or(given.maxStreamsPerSession, defaults.maxStreamsPerSession), 1),
     maxConnectionAgeMs: optional(given.maxConnectionAgeMs, (value) => whole('maxConnectionAgeMs', value, 1)),
+    metrics: hasMethods('metrics', given.metrics, ['registerMetric', 'removeSingleMetric'], 'a Registry of prom-client'),
     maxRooms: optional(given.maxRooms, (value) => whole('maxRooms', value, 1)),
     maxBufferedBytes: whole('maxBufferedBytes', or(given.maxBufferedBytes, defaults.maxBufferedBytes), 1),
     drainTimeoutMs: whole('drainTimeoutMs', or(given.drainTimeoutMs, defaults.drainTimeoutMs), 0),
@@ -227,7 +234,7 @@ export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions
 /** All options there are. */
 export const optionNames: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
   'redisUrl', 'redis', 'pubsub', ...Object.keys(defaults) as (keyof typeof defaults)[], 'instanceId', 'authorize', 'maxConnections',
-  'maxConnectionsPerClient', 'maxConnectionAgeMs', 'maxRooms'
+  'maxConnectionsPerClient', 'maxConnectionAgeMs', 'maxRooms', 'metrics'
 ])
 
 /** What `app.register` takes for itself. */

@@ -4,6 +4,7 @@ import { Access } from './access.ts'
 import type { ChatEvents } from './chat-events.ts'
 import { RealtimeError } from './errors.ts'
 import { resolveOptions, type RealtimeOptions } from './options.ts'
+import { exportMetrics } from './prometheus.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import { eventsRoute } from './routes/events.ts'
 import { healthRoute } from './routes/health.ts'
@@ -33,8 +34,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const used = adoptRealtime(options, app.log)
   app.addHook('onClose', async () => { await releaseRealtime(used) })
 
-  const { chatEvents } = used
-  const connections = new Connections(options)
+  const { chatEvents, metrics, pubsub } = used
+  const connections = new Connections({ ...options, metrics })
   const access = new Access(options.authorize)
   if (options.authorize !== undefined) {
     const unwatch = chatEvents.watchRevocations((chatId, userId) => access.revoke(chatId, userId))
@@ -44,13 +45,14 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   }
   const context: SseContext = {
     connections,
+    metrics,
     maxBufferedBytes,
     maxConnectionAgeMs,
     authorize: (request, chatId) => access.check(request, chatId),
     enter: (chatId, request) => chatEvents.enter(chatId, request)
   }
 
-  app.decorate('pubsub', used.pubsub)
+  app.decorate('pubsub', pubsub)
   app.decorate('chatEvents', chatEvents)
   // Set per request: a getter would break apps that also use @fastify/sse, which sets `reply.sse` on its routes.
   app.decorateReply('sse', null as unknown as ReplySse)
@@ -61,6 +63,11 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
 
   eventsRoute(app, prefix)
   healthRoute(app, prefix)
+
+  if (options.metrics !== undefined) {
+    const undo = await exportMetrics(options.metrics, { metrics, connections, chatEvents, pubsub })
+    app.addHook('onClose', async () => { undo() })
+  }
 
   const shutdown = new ServerShutdown(app.server)
   app.addHook('preClose', async () => {

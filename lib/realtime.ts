@@ -1,20 +1,22 @@
 import { ChatEvents } from './chat-events.ts'
 import type { Logger } from './logger.ts'
+import { Metrics } from './metrics.ts'
 import type { ResolvedOptions } from './options.ts'
 import { createPubSub } from './pubsub/create-pubsub.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 
 /** A provider and the chat events over it, which live and end together. */
 export class Realtime {
+  readonly metrics = new Metrics()
   readonly pubsub: PubSubProvider
   readonly chatEvents: ChatEvents
   readonly #options: ResolvedOptions
   #holders = 0
 
   constructor (options: ResolvedOptions, log: Logger) {
-    this.pubsub = options.pubsub ?? createPubSub(options, log)
+    this.pubsub = options.pubsub ?? createPubSub(options, log, this.metrics)
     this.chatEvents = new ChatEvents(this.pubsub, {
-      log, retryMs: options.retryMs, historySize: options.history === false ? undefined : options.history.size, maxRooms: options.maxRooms
+      log, metrics: this.metrics, retryMs: options.retryMs, historySize: options.history === false ? undefined : options.history.size, maxRooms: options.maxRooms
     })
     this.#options = options
   }
@@ -46,5 +48,5 @@ export class Realtime {
 
 /** Options that concern the streams of an app only. */
 const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>([
-  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient', 'maxStreamsPerSession', 'maxConnectionAgeMs'
+  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient', 'maxStreamsPerSession', 'maxConnectionAgeMs', 'metrics'
 ])

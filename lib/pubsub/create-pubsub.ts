@@ -1,5 +1,6 @@
 import type { PubSubProvider } from './provider.ts'
 import type { Logger } from '../logger.ts'
+import type { Metrics } from '../metrics.ts'
 import type { ResolvedOptions } from '../options.ts'
 import { LocalPubSub } from './local-pubsub.ts'
 import { RedisPubSub } from './redis-pubsub.ts'
@@ -7,8 +8,8 @@ import { RedisPubSub } from './redis-pubsub.ts'
 type Choice = Pick<ResolvedOptions, 'redisUrl' | 'redis' | 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs' | 'sharded'>
 
 /** Chooses the provider: over Redis where there is one, else in this process. */
-export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded }: Choice, log: Logger): PubSubProvider {
-  const common = { instanceId, maxPayloadBytes, history, idempotencyTtlMs, log }
+export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded }: Choice, log: Logger, metrics: Metrics): PubSubProvider {
+  const common = { instanceId, maxPayloadBytes, history, idempotencyTtlMs, log, metrics }
   const pubsub = redis !== undefined
     ? new RedisPubSub({ client: redis, keyPrefix, publishTimeoutMs, sharded, ...common })
     : redisUrl !== undefined

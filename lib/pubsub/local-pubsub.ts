@@ -1,6 +1,7 @@
 import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
+import { Metrics } from '../metrics.ts'
 import { resolveProviderOptions, type ProviderOptions } from '../options.ts'
 import { reportFailure } from '../report-failure.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
@@ -12,6 +13,8 @@ import { Subscriptions } from './subscriptions.ts'
 export interface LocalPubSubOptions extends Pick<ProviderOptions, 'instanceId' | 'maxPayloadBytes' | 'history' | 'idempotencyTtlMs'> {
   /** @default silent */
   log?: Logger | undefined
+  /** What it counts in. @default counts for nobody */
+  metrics?: Metrics | undefined
 }
 
 /** The provider for one process: needs nothing, reaches nobody else. */
@@ -20,22 +23,24 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   readonly instanceId: string
   readonly log: LocalLog | undefined
   readonly #log: Logger
+  readonly #metrics: Metrics
   readonly #maxPayloadBytes: number
   readonly #subscriptions: Subscriptions
   #closed = false
 
   /** Throws `RT_OPTION_INVALID`. */
-  constructor ({ log = silentLogger, ...options }: LocalPubSubOptions = {}) {
+  constructor ({ log = silentLogger, metrics = new Metrics(), ...options }: LocalPubSubOptions = {}) {
     const { instanceId = makeInstanceId(this.name), maxPayloadBytes, history, idempotencyTtlMs } = resolveProviderOptions(options)
     this.instanceId = instanceId
     this.#log = log
+    this.#metrics = metrics
     this.#maxPayloadBytes = maxPayloadBytes
     this.log = history === false ? undefined : new LocalLog({ ...history, idempotencyTtlMs })
     this.#subscriptions = new Subscriptions(log)
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return reportFailure(this.#publish(channel, data, options), this.#log, { channel })
+    return reportFailure(this.#metrics.publish(this.#publish(channel, data, options)), this.#log, { channel })
   }
 
   async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions): Promise<PublishReceipt> {
@@ -54,7 +59,10 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
 
   /** Not at once: no handler runs inside publish, here as little as through Redis. */
   #deliver (channel: string, envelope: Envelope): void {
-    queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))
+    queueMicrotask(() => {
+      this.#metrics.received++
+      this.#subscriptions.deliver({ channel, envelope, remote: false })
+    })
   }
 
   subscribe<T> (pattern: string, handler: PubSubHandler<T>): () => void {

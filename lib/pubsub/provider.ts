@@ -82,6 +82,8 @@ export interface PubSubProvider {
 export interface PubSubStats {
   /** How many distinct channels and patterns are subscribed to. */
   stats(): { channels: number, patterns: number }
+  /** Which of its connections are up. */
+  connected?(): Record<string, boolean>
 }
 
 /** One message as it travels: all that a receiver needs to forward it, with its JSON untouched. */

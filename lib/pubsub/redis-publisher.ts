@@ -85,6 +85,10 @@ export class RedisPublisher {
     return await this.send(command, { repeatable: false })
   }
 
+  get isConnected (): boolean {
+    return this.#isReady()
+  }
+
   /** Rejects where Redis doesn't answer. */
   async isHealthy (): Promise<boolean> {
     if (!this.#isReady()) return false

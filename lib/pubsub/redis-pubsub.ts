@@ -3,6 +3,7 @@ import type { Cluster, Redis } from 'ioredis'
 import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
+import { Metrics } from '../metrics.ts'
 import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
 import { reportFailure } from '../report-failure.ts'
 import { within } from '../within.ts'
@@ -24,6 +25,8 @@ import { Subscriptions, type Audience } from './subscriptions.ts'
 export type RedisPubSubOptions = RedisSource & ProviderOptions & {
   /** @default silent */
   log?: Logger | undefined
+  /** What it counts in. @default counts for nobody */
+  metrics?: Metrics | undefined
 }
 
 /** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
@@ -32,6 +35,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   readonly instanceId: string
   readonly log: RedisLog | undefined
   readonly #log: Logger
+  readonly #metrics: Metrics
   readonly #keys: RedisKeys
   readonly #maxPayloadBytes: number
   readonly #sharded: boolean
@@ -45,12 +49,13 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   #closed: Promise<void> | undefined
 
   /** Throws `RT_REDIS_URL_INVALID` or `RT_OPTION_INVALID`. */
-  constructor ({ url, client, log = silentLogger, ...options }: RedisPubSubOptions) {
+  constructor ({ url, client, log = silentLogger, metrics = new Metrics(), ...options }: RedisPubSubOptions) {
     const { instanceId = makeInstanceId(this.name), keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded } = resolveProviderOptions(options)
     checkSharded(sharded, client)
     const source = client === undefined ? { url: checkRedisUrl(url) } : { client }
     this.instanceId = instanceId
     this.#log = log
+    this.#metrics = metrics
     this.#keys = new RedisKeys(keyPrefix)
     this.#maxPayloadBytes = maxPayloadBytes
     this.#sharded = sharded
@@ -70,7 +75,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return reportFailure(this.#publish(channel, data, options), this.#log, { channel })
+    return reportFailure(this.#metrics.publish(this.#publish(channel, data, options)), this.#log, { channel })
   }
 
   async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions): Promise<PublishReceipt> {
@@ -131,6 +136,10 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     return this.#subscriptions.stats()
   }
 
+  connected (): Record<string, boolean> {
+    return { publisher: this.#publisher.isConnected, subscriber: this.#subscriber.isConnected }
+  }
+
   /** Asks once for all who want to know at the same time, so that checks don't pile up on a frozen Redis. */
   isHealthy (): Promise<boolean> {
     this.#health ??= this.#checkHealth().finally(() => { this.#health = undefined })
@@ -157,6 +166,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     const channel = this.#keys.parse(redisChannel)
     const received = decodeWire(message)
     if (channel === undefined || received === undefined) {
+      this.#metrics.ignored++
       this.#log.warn({ redisChannel, bytes: message.length }, 'Ignored what is no message of ours; does something else use this keyPrefix?')
       return
     }
@@ -164,6 +174,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     const remote = envelope.from !== this.instanceId
     // Ephemeral messages of our own were delivered when they were published.
     if (kind === 'e' && !remote) return
+    this.#metrics.received++
     this.#subscriptions.deliver({ channel, envelope, remote }, audience)
   }
 

@@ -51,6 +51,10 @@ export class RedisShards {
     }
   }
 
+  get isConnected (): boolean {
+    return [...this.#shards.values()].every(({ subscriber }) => subscriber.isConnected)
+  }
+
   /** Whether the owner of this channel has confirmed it on the connection of now. */
   isLive (redisChannel: string): boolean {
     const node = this.#channels.get(redisChannel)?.node

@@ -82,6 +82,10 @@ export class RedisSubscriber {
     return this.#want(this.#patterns, redisPattern)
   }
 
+  get isConnected (): boolean {
+    return this.#connected
+  }
+
   /** Whether Redis has confirmed this channel on the connection of now. */
   isLive (redisChannel: string): boolean {
     return this.#channels.held.has(redisChannel)

@@ -2,7 +2,7 @@ import type { Cursor } from '../cursor.ts'
 import type { LogGap } from '../pubsub/provider.ts'
 import type { Connection } from '../sse/connection.ts'
 import type { Backlog, Reached } from './backlog.ts'
-import { ready, reset } from './control-frames.ts'
+import { ready, reset, type ResetReason } from './control-frames.ts'
 import type { History } from './history.ts'
 
 /** Where a client wants to go on from. */
@@ -29,8 +29,8 @@ export interface Destination {
   whenLevel (stream: Connection): Promise<void>
   /** Reads the log to its end. */
   sync (): Promise<void>
-  /** Writes the frames, and makes the stream get what comes from now on. */
-  attach (stream: Connection, frames: Buffer[]): void
+  /** Writes the frames, and makes the stream get what comes from now on. `reason` says that a reset is among them. */
+  attach (stream: Connection, frames: Buffer[], reason?: ResetReason): void
 }
 
 /** How many bytes a client that comes back is written at once. */
@@ -44,8 +44,8 @@ export async function arrive (room: Destination, stream: Connection, { after, re
   if (!room.isLevel) await room.whenLevel(stream)
   const { chatId, retryMs, position, history } = room
   const greeting = ready(chatId, position, false, retryMs)
-  if (after === 'invalid') room.attach(stream, history === undefined ? [greeting] : [greeting, reset('invalid', position)])
-  else if (history === undefined || (after === undefined && rewind === 0)) room.attach(stream, [greeting])
+  if (after === 'invalid' && history !== undefined) room.attach(stream, [greeting, reset('invalid', position)], 'invalid')
+  else if (history === undefined || after === 'invalid' || (after === undefined && rewind === 0)) room.attach(stream, [greeting])
   else await catchUp(room, history, stream, after, rewind)
 }
 
@@ -69,7 +69,7 @@ async function catchUp (room: Destination, history: History, stream: Connection,
         place = undefined
       } else if (typeof found === 'string') {
         const at = room.position as Cursor // It is level.
-        return room.attach(stream, [...greeting(at, false), reset(found, at)])
+        return room.attach(stream, [...greeting(at, false), reset(found, at)], found)
       } else {
         for (const chunk of chunks(found)) {
           await stream.writeAndDrain(Buffer.concat([...greeting(place, after !== undefined), ...chunk.map(({ frame }) => frame)]))

@@ -3,19 +3,21 @@ import { formatCursor, sameCursor, type Cursor } from '../cursor.ts'
 import { Handlers } from '../handlers.ts'
 import { parseJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
+import type { Metrics } from '../metrics.ts'
 import { timing } from '../options.ts'
-import type { Envelope, EventLog, Follower, Logged } from '../pubsub/provider.ts'
+import type { Envelope, EventLog, Follower, LogGap, Logged } from '../pubsub/provider.ts'
 import type { Connection } from '../sse/connection.ts'
 import { encodeFrame } from '../sse/frame.ts'
 import { arrive, type Arrival, type Destination } from './arrival.ts'
 import { Backlog } from './backlog.ts'
-import { frameOf, reset } from './control-frames.ts'
+import { frameOf, reset, type ResetReason } from './control-frames.ts'
 import { History } from './history.ts'
 import { Sequence } from './sequence.ts'
 
 /** What a room needs of those around it. */
 export interface RoomContext {
   log: Logger
+  metrics: Metrics
   channel: string
   /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
   events: EventLog | undefined
@@ -56,9 +58,10 @@ export class Room implements Follower, Destination {
     this.history = new History(context.channel, context.events, context.historySize)
     this.#sequence = new Sequence(context.channel, context.events, {
       event: (logged) => this.#tell(logged),
-      gap: (reason, at) => this.#jump(reset(reason, at), at),
+      gap: (reason, at) => this.#jump(reason, at),
+      reading: () => { context.metrics.resyncs++ },
       level: () => this.#levelled(),
-      knows: (cursor) => this.#recent.after(cursor) !== undefined,
+      knows: (cursor) => this.#knows(cursor),
       failed: ({ message }) => context.log.warn({ chatId, reason: message }, 'The log of a chat can\'t be read, trying again')
     })
   }
@@ -127,10 +130,13 @@ export class Room implements Follower, Destination {
     await this.#sequence?.sync()
   }
 
-  attach (stream: Connection, frames: Buffer[]): void {
+  attach (stream: Connection, frames: Buffer[], reason?: ResetReason): void {
     // What is pending is among what it is written now, or was before it came.
     this.#flush()
-    stream.write(Buffer.concat(frames))
+    const chunk = Buffer.concat(frames)
+    stream.write(chunk)
+    this.#count(1, frames.length, chunk.length)
+    if (reason !== undefined) this.#context.metrics.resets.add(reason)
     if (this.#arriving.delete(stream)) this.#streams.add(stream)
   }
 
@@ -140,7 +146,7 @@ export class Room implements Follower, Destination {
     this.#interrupted = false
     if (this.#sequence === undefined) {
       // What was missed meanwhile can be read from nowhere.
-      if (again) this.#send(reset('failover'))
+      if (again) this.#reset('failover')
       this.#levelled()
     } else if (again) {
       // After a reconnect all chats are live at once: they don't read all at once.
@@ -200,20 +206,32 @@ export class Room implements Follower, Destination {
     const frame = frameOf(logged)
     if (this.#recent.top.epoch === '') this.#recent = new Backlog({ ...position, offset: position.offset - 1, tag: position.previousTag }, RECENT)
     this.#recent.push({ cursor: position, frame })
-    this.#send(frame)
-    if (!position.fence) this.#handle(logged)
+    this.#send(frame, logged.timestamp)
+    if (position.fence) this.#context.metrics.resets.add('failover', this.#streams.size)
+    else this.#handle(logged)
   }
 
-  #jump (frame: Buffer, at: Cursor): void {
+  #jump (reason: LogGap, at: Cursor): void {
     this.#recent = new Backlog(at, RECENT)
     this.history?.forget()
-    this.#send(frame)
+    this.#reset(reason, at)
+  }
+
+  #reset (reason: ResetReason, at?: Cursor): void {
+    this.#send(reset(reason, at))
+    this.#context.metrics.resets.add(reason, this.#streams.size)
+  }
+
+  #knows (cursor: Cursor): boolean {
+    const known = this.#recent.after(cursor) !== undefined
+    if (known) this.#context.metrics.duplicates.add('received')
+    return known
   }
 
   /** An event without a place, or of a log that is not followed here. */
   #forward (envelope: Envelope): void {
-    if (envelope.position?.fence === true) return this.#send(reset('failover'))
-    if (this.#streams.size > 0) this.#send(encodeFrame({ event: envelope.event, json: envelope.json }))
+    if (envelope.position?.fence === true) return this.#reset('failover')
+    if (this.#streams.size > 0) this.#send(encodeFrame({ event: envelope.event, json: envelope.json }), envelope.timestamp)
     this.#handle(envelope)
   }
 
@@ -228,16 +246,24 @@ export class Room implements Follower, Destination {
     }
   }
 
-  #send (frame: Buffer): void {
+  #send (frame: Buffer, published?: number): void {
     if (this.#pending.length === 0) setImmediate(() => this.#flush())
     this.#pending.push(frame)
+    if (published !== undefined && this.#streams.size > 0) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - published) / 1_000)
   }
 
   #flush (): void {
     if (this.#pending.length === 0) return
     const chunk = this.#pending.length === 1 ? this.#pending[0] as Buffer : Buffer.concat(this.#pending)
+    this.#count(this.#streams.size, this.#pending.length, chunk.length)
     this.#pending = []
     for (const stream of this.#streams) stream.write(chunk)
+  }
+
+  #count (streams: number, frames: number, bytes: number): void {
+    const { metrics } = this.#context
+    metrics.deliveries += streams * frames
+    metrics.bytes += streams * bytes
   }
 
   #leave (): void {

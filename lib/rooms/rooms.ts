@@ -1,5 +1,6 @@
 import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import type { Metrics } from '../metrics.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LiveFeed } from '../pubsub/provider.ts'
 import { Room } from './room.ts'
@@ -13,6 +14,7 @@ export interface RoomsOptions {
   events: EventLog | undefined
   historySize: number
   log: Logger
+  metrics: Metrics
   /** Milliseconds after which a client that was dropped comes back. */
   retryMs: number
   /** How many chats may be followed at the same time. */

@@ -9,6 +9,8 @@ export interface SequenceEvents {
   event (logged: Logged): void
   /** Continuity is lost: what comes next comes after `at`. */
   gap (reason: LogGap, at: Cursor): void
+  /** The log is being read. */
+  reading (): void
   /** The log has been followed to its end, and nothing that comes is missed. */
   level (): void
   /** Whether an event was told already. */
@@ -101,6 +103,7 @@ export class Sequence {
     try {
       while (this.#again && !this.#closed) {
         this.#again = false
+        this.#events.reading()
         await this.#catchUp()
       }
       this.#level = this.#live

@@ -13,6 +13,7 @@ const LONGEST_TIMER = 2 ** 31 - 1
 export class Connection {
   readonly #raw: RawResponse
   readonly #maxBufferedBytes: number
+  readonly #onSlow: () => void
   readonly #onClose = new Set<() => void>()
   /** Whose it is, where that is known. */
   userId: string | undefined
@@ -20,10 +21,11 @@ export class Connection {
   #written = true
   #closed = false
 
-  /** Takes over a response whose headers are set. */
-  constructor (raw: RawResponse, maxBufferedBytes: number) {
+  /** Takes over a response whose headers are set. `onSlow` is told if it cuts the client for not keeping up. */
+  constructor (raw: RawResponse, maxBufferedBytes: number, onSlow = (): void => {}) {
     this.#raw = raw
     this.#maxBufferedBytes = maxBufferedBytes
+    this.#onSlow = onSlow
     raw.once('close', () => this.#close())
     // A reset by the client is no error of ours: `close` follows.
     raw.on('error', () => {})
@@ -34,6 +36,11 @@ export class Connection {
     return this.#closed
   }
 
+  /** Bytes that the client has not taken yet. */
+  get bufferedBytes (): number {
+    return this.#raw.writableLength
+  }
+
   /**
    * Writes, unless the stream is closed. A client that has more than `maxBufferedBytes` unsent from before is cut: it comes back when
    * it can. What is written now does not count, since no client could have taken it yet.
@@ -41,6 +48,7 @@ export class Connection {
   write (chunk: Buffer): boolean {
     if (this.#closed) return false
     if (this.#raw.writableLength > this.#maxBufferedBytes) {
+      this.#onSlow()
       this.destroy()
       return false
     }

@@ -1,5 +1,6 @@
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises'
 import { RealtimeError } from '../errors.ts'
+import type { Metrics } from '../metrics.ts'
 import type { Connection } from './connection.ts'
 import { encodeFrame } from './frame.ts'
 
@@ -11,6 +12,7 @@ export interface ConnectionsOptions {
   maxConnections: number | undefined
   maxConnectionsPerClient: number | undefined
   maxStreamsPerSession: number
+  metrics: Metrics
 }
 
 /** Whose stream it is. */
@@ -39,6 +41,15 @@ export class Connections {
     return this.#draining
   }
 
+  get size (): number {
+    return this.#open.size
+  }
+
+  /** Bytes that wait for clients to take them. */
+  bufferedBytes (): number {
+    return [...this.#open].reduce((bytes, connection) => bytes + connection.bufferedBytes, 0)
+  }
+
   /** Throws `RT_TOO_MANY_CONNECTIONS`, `RT_TOO_MANY_PER_CLIENT` or `RT_TOO_MANY_PER_SESSION` where one more is too many. */
   check ({ client, session }: Owner): void {
     const { maxConnections = Infinity, maxConnectionsPerClient = Infinity, maxStreamsPerSession } = this.#options
@@ -48,8 +59,9 @@ export class Connections {
   }
 
   add (connection: Connection, { client, session }: Owner): void {
-    const { heartbeatMs, maxConnectionsPerClient } = this.#options
+    const { heartbeatMs, maxConnectionsPerClient, metrics } = this.#options
     this.#open.add(connection)
+    metrics.opened++
     if (maxConnectionsPerClient !== undefined) this.#perClient.set(client, (this.#perClient.get(client) ?? 0) + 1)
     if (session !== undefined) this.#perSession.set(session, (this.#perSession.get(session) ?? 0) + 1)
     connection.onClose(() => this.#remove(connection, { client, session }))

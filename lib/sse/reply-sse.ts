@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Grant } from '../access.ts'
 import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
 import { toJson } from '../json.ts'
+import type { Metrics } from '../metrics.ts'
 import { Connection, isGone, sessionOf } from './connection.ts'
 import type { Connections, Owner } from './connections.ts'
 import { encodeFrame } from './frame.ts'
@@ -22,6 +23,7 @@ export interface SseEvent {
 /** What `reply.sse` needs of the plugin. */
 export interface SseContext {
   connections: Connections
+  metrics: Metrics
   maxBufferedBytes: number
   maxConnectionAgeMs: number | undefined
   /** Asks whether a request may open a chat. Rejects with why not. */
@@ -94,6 +96,9 @@ export class ReplySse {
         const join = this.#context.enter(chatId, { lastEventId: this.lastEventId, rewind: this.#query.rewind })
         join(this.#open(owner, grant))
       })
+    } catch (error) {
+      if (error instanceof RealtimeError) this.#context.metrics.refused.add(error.code)
+      throw error
     } finally {
       this.#begun = false
     }
@@ -179,9 +184,10 @@ export class ReplySse {
     try {
       open()
     } catch (error) {
-      const { connections } = this.#context
+      const { connections, metrics } = this.#context
       const overload = isOverload(error)
       if (overload && this.#request.headers.accept?.includes('text/event-stream') === true) {
+        metrics.refused.add((error as RealtimeError).code)
         connections.dismiss(this.#start())
         return
       }
@@ -238,7 +244,7 @@ export class ReplySse {
   /** From here on Fastify answers no error any more. */
   #takeOver (): Connection {
     this.#reply.hijack()
-    const connection = this.#connection = new Connection(this.#reply.raw, this.#context.maxBufferedBytes)
+    const connection = this.#connection = new Connection(this.#reply.raw, this.#context.maxBufferedBytes, () => { this.#context.metrics.slow++ })
     connection.onClose(() => this.#gone?.abort())
     return connection
   }

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { Redis } from 'ioredis'
 import { resolveOptions } from '../../lib/options.ts'
+import { Metrics } from '../../lib/metrics.ts'
 import { createPubSub } from '../../lib/pubsub/create-pubsub.ts'
 import { getChatChannel } from '../../lib/pubsub/channel.ts'
 import { checkRedisUrl } from '../../lib/pubsub/redis-url.ts'
@@ -12,7 +13,7 @@ t.test('the provider is chosen by what there is', async (t) => {
   t.teardown(() => redis.disconnect())
   for (const [given, name] of [[{}, 'local'], [{ redisUrl: 'redis://127.0.0.1:1' }, 'redis'], [{ redis }, 'redis']] as const) {
     const { log, lines } = keepLog('info')
-    const pubsub = createPubSub(resolveOptions({ ...given }), log)
+    const pubsub = createPubSub(resolveOptions({ ...given }), log, new Metrics())
     t.equal(pubsub.name, name)
     t.match(lines[0], { provider: name })
     await pubsub.close()

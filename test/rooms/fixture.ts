@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { Cursor } from '../../lib/cursor.ts'
 import { silentLogger, type Logger } from '../../lib/logger.ts'
+import { Metrics } from '../../lib/metrics.ts'
 import type { Arrival } from '../../lib/rooms/arrival.ts'
 import { Room } from '../../lib/rooms/room.ts'
 import { FakeConnection, type Frame } from './fake-connection.ts'
@@ -12,6 +13,7 @@ import { ModelLog } from './model-log.ts'
 export class Fixture {
   readonly log = new ModelLog()
   readonly timers = new FakeTimers()
+  readonly metrics = new Metrics()
   readonly room: Room
   empty = 0
 
@@ -19,7 +21,7 @@ export class Fixture {
     this.timers.install()
     t.teardown(() => this.timers.uninstall())
     this.room = new Room('chat', {
-      log: logger, channel: 'chat:chat', events: withLog ? this.log : undefined, historySize, retryMs: 2000, onEmpty: () => { this.empty++ }
+      log: logger, metrics: this.metrics, channel: 'chat:chat', events: withLog ? this.log : undefined, historySize, retryMs: 2000, onEmpty: () => { this.empty++ }
     })
   }
 

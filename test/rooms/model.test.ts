@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { formatCursor, type Cursor } from '../../lib/cursor.ts'
 import { silentLogger } from '../../lib/logger.ts'
 import type { Envelope, Logged } from '../../lib/pubsub/provider.ts'
+import { Metrics } from '../../lib/metrics.ts'
 import { Room } from '../../lib/rooms/room.ts'
 import { FakeTimers } from './fake-timers.ts'
 import { ModelClient } from './model-client.ts'
@@ -34,7 +35,7 @@ class Process {
   }
 
   open (): void {
-    this.room = new Room('chat', { log: silentLogger, channel: 'chat:chat', events: this.log, historySize: 1000, retryMs: 2000, onEmpty () {} })
+    this.room = new Room('chat', { log: silentLogger, metrics: new Metrics(), channel: 'chat:chat', events: this.log, historySize: 1000, retryMs: 2000, onEmpty () {} })
     this.handled = []
     this.room.addHandler((_event, { id }) => { if (id !== undefined) this.handled.push(id) })
     this.witness = new ModelClient(this.log)

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { silentLogger } from '../../lib/logger.ts'
+import { Metrics } from '../../lib/metrics.ts'
 import { timing } from '../../lib/options.ts'
 import { getChatChannel } from '../../lib/pubsub/channel.ts'
 import type { Follower, LiveFeed } from '../../lib/pubsub/provider.ts'
@@ -23,7 +24,7 @@ function start (t: Test, withLog = true): { rooms: Rooms, log: ModelLog, followe
       return () => { if (followers.get(channel) === follower) followers.delete(channel) }
     }
   }
-  const rooms = new Rooms({ channelOf: getChatChannel, maxRooms: Infinity, feed, events: withLog ? log : undefined, historySize: 1_000, log: silentLogger, retryMs: 2_000 })
+  const rooms = new Rooms({ channelOf: getChatChannel, maxRooms: Infinity, feed, events: withLog ? log : undefined, historySize: 1_000, log: silentLogger, metrics: new Metrics(), retryMs: 2_000 })
   t.teardown(() => rooms.close())
   return { rooms, log, followers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
 }

@@ -1,0 +1,49 @@
+/** A count for each of a few names. */
+export class Tally {
+  readonly counts = new Map<string, number>()
+
+  add (name: string, count = 1): void {
+    this.counts.set(name, (this.counts.get(name) ?? 0) + count)
+  }
+}
+
+/**
+ * What is counted, whether anybody looks or not: adding to a number costs next to nothing. None of it is counted by chat or user. How Prometheus
+ * calls it, and what it means, stands in prometheus.ts.
+ */
+export class Metrics {
+  published = 0
+  received = 0
+  ignored = 0
+  resyncs = 0
+  opened = 0
+  deliveries = 0
+  bytes = 0
+  slow = 0
+  /** By `published` and `received`. */
+  readonly duplicates = new Tally()
+  /** By code. */
+  readonly failures = new Tally()
+  /** By code. */
+  readonly refused = new Tally()
+  /** By reason. */
+  readonly resets = new Tally()
+  /** Is told how many seconds a publish took, and an event from being published to being written. */
+  onPublished: ((seconds: number) => void) | undefined
+  onWritten: ((seconds: number) => void) | undefined
+
+  /** Counts a publish by what becomes of it. */
+  async publish<T extends { duplicate: boolean }> (publishing: Promise<T>): Promise<T> {
+    const started = performance.now()
+    try {
+      const receipt = await publishing
+      if (receipt.duplicate) this.duplicates.add('published')
+      else this.published++
+      this.onPublished?.((performance.now() - started) / 1_000)
+      return receipt
+    } catch (error) {
+      this.failures.add((error as { code?: string }).code ?? 'unknown')
+      throw error
+    }
+  }
+}
