@@ -44,6 +44,8 @@ export interface ChatEventInfo {
   timestamp: number
   /** The `instanceId` of the publisher. */
   from: string
+  /** The W3C `traceparent` that it was published with. */
+  traceparent?: string | undefined
 }
 
 export type ChatEventHandler = (event: ChatEvent, info: ChatEventInfo) => unknown

@@ -34,6 +34,7 @@ t.test('handlers get what was emitted, with its type and chat, and where it come
   await chatEvents.emitBotAction('c', { actionType: 'thinking' })
   await chatEvents.publish('c', { type: 'typing', user: 'ann' }, { ephemeral: true })
   await chatEvents.emitChatMessage('other', { text: 'elsewhere' })
+  await new Promise(setImmediate)
   t.strictSame(got, [
     [{ type: 'message', message: { text: 'Hello', role: 'user' }, chatId: 'c' }, pubsub.instanceId, 'number'],
     [{ type: 'bot_action', action: { actionType: 'thinking' }, chatId: 'c' }, pubsub.instanceId, 'number'],

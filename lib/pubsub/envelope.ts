@@ -4,6 +4,7 @@ import type { Envelope } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { toJson } from '../json.ts'
 import { NAME } from '../name.ts'
+import { checkTraceparent } from '../tracing.ts'
 
 /** Kinds of messages on the wire: `d` durable, `e` ephemeral, `f` a fence. */
 export type WireKind = 'd' | 'e' | 'f'
@@ -17,13 +18,15 @@ export interface WireMessage {
 const SPACE = 0x20
 const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
+const ZERO = 0x30
+const TRACEPARENT_LENGTH = 55
 
 /**
- * Writes `<from> <timestamp> <event> <json>`, the part of a message that its publisher knows. The JSON stays as it is behind plain
+ * Writes `<from> <timestamp> <event> [<traceparent>] <json>`, the part of a message that its publisher knows. The JSON stays as it is behind plain
  * words, so that a receiver never parses what it only forwards.
  */
-export function encodePayload ({ from, timestamp, event, json }: Envelope): Buffer {
-  return Buffer.concat([Buffer.from(`${from} ${timestamp} ${event} `, 'latin1'), json])
+export function encodePayload ({ from, timestamp, event, json, traceparent }: Envelope): Buffer {
+  return Buffer.concat([Buffer.from(`${from} ${timestamp} ${event} ${traceparent === undefined ? '' : `${traceparent} `}`, 'latin1'), json])
 }
 
 /** Writes a message that has no place in a log: `1 - - - - <kind> <payload>`. One that has is written by append.lua. */
@@ -53,10 +56,12 @@ export function decodePayload (payload: Buffer): Envelope | undefined {
   if (header === undefined) return undefined
   const [from, timestamp, event] = header.words as [string, string, string]
   if (!NAME.test(from) || !NUMBER.test(timestamp) || !isEventType(event)) return undefined
-  const json = payload.subarray(header.end)
+  // No JSON starts like a traceparent.
+  const traceparent = payload[header.end] === ZERO ? checkTraceparent(payload.toString('latin1', header.end, header.end + TRACEPARENT_LENGTH)) : undefined
+  const json = payload.subarray(traceparent === undefined ? header.end : header.end + TRACEPARENT_LENGTH + 1)
   // A line break here would end a frame early and let a forged one follow.
   if (json.length === 0 || json.includes(LINE_FEED) || json.includes(CARRIAGE_RETURN)) return undefined
-  return { from, timestamp: Number(timestamp), event, json }
+  return { from, timestamp: Number(timestamp), event, json, ...traceparent !== undefined && { traceparent } }
 }
 
 /** The next words, each ended by a space, and where what follows starts. */
@@ -83,10 +88,10 @@ export function isEventType (type: unknown): type is string {
 }
 
 /** Wraps a value for its way. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
-export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number): Envelope {
+export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number, traceparent?: string): Envelope {
   const json = Buffer.from(toJson(data))
   if (json.length > maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${json.length} of at most ${maxPayloadBytes}`)
-  return { from, timestamp: Date.now(), event: eventName(data), json }
+  return { from, timestamp: Date.now(), event: eventName(data), json, ...traceparent !== undefined && { traceparent } }
 }
 
 /** The SSE name of a published value: its `type` where it has a fit one. */

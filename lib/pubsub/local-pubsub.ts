@@ -3,10 +3,10 @@ import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import { Metrics } from '../metrics.ts'
 import { resolveProviderOptions, type ProviderOptions } from '../options.ts'
-import { reportFailure } from '../report-failure.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { makeEnvelope, makeInstanceId } from './envelope.ts'
 import { LocalLog } from './local-log.ts'
+import { observePublish } from './observe-publish.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /** Options of `LocalPubSub`: those of the plugin that concern it, and a logger. */
@@ -40,14 +40,14 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return reportFailure(this.#metrics.publish(this.#publish(channel, data, options)), this.#log, { channel })
+    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (...args) => this.#publish(...args))
   }
 
-  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions): Promise<PublishReceipt> {
+  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey, traceparent }: PublishOptions): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)
-    const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes)
+    const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
     if (this.log === undefined || ephemeral) {
       this.#deliver(channel, envelope)
       return { duplicate: false }

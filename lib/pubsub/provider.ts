@@ -29,6 +29,8 @@ export interface PublishOptions {
    * @default false
    */
   ephemeral?: boolean | undefined
+  /** A W3C `traceparent`: it travels with the event to whoever traces its delivery. One that is none is ignored. @default none */
+  traceparent?: string | undefined
 }
 
 export interface PublishReceipt {
@@ -96,6 +98,8 @@ export interface Envelope {
   event: string
   /** The payload: JSON on one line, in UTF-8. */
   json: Buffer
+  /** A W3C `traceparent`, if the publisher gave one. */
+  traceparent?: string | undefined
   /** Its place in the channel's log. Absent for ephemeral messages, and where the provider keeps no log. */
   position?: Position | undefined
 }

@@ -5,7 +5,6 @@ import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import { Metrics } from '../metrics.ts'
 import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
-import { reportFailure } from '../report-failure.ts'
 import { within } from '../within.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
@@ -16,6 +15,7 @@ import { RedisPublisher } from './redis-publisher.ts'
 import { RedisShards } from './redis-shards.ts'
 import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.ts'
 import { checkRedisUrl } from './redis-url.ts'
+import { observePublish } from './observe-publish.ts'
 import { Subscriptions, type Audience } from './subscriptions.ts'
 
 /**
@@ -75,14 +75,14 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return reportFailure(this.#metrics.publish(this.#publish(channel, data, options)), this.#log, { channel })
+    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (...args) => this.#publish(...args))
   }
 
-  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions): Promise<PublishReceipt> {
+  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey, traceparent }: PublishOptions): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey) ?? `${this.#keyBase}-${++this.#published}`
-    const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes)
+    const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
     const receipt = this.log === undefined || ephemeral
       ? await this.#broadcast(channel, envelope, ephemeral)
       : await this.#append(this.log, channel, envelope, key)

@@ -8,6 +8,7 @@ import { timing } from '../options.ts'
 import type { Envelope, EventLog, Follower, LogGap, Logged } from '../pubsub/provider.ts'
 import type { Connection } from '../sse/connection.ts'
 import { encodeFrame } from '../sse/frame.ts'
+import { traceDeliver } from '../tracing.ts'
 import { arrive, type Arrival, type Destination } from './arrival.ts'
 import { Backlog } from './backlog.ts'
 import { frameOf, reset, type ResetReason } from './control-frames.ts'
@@ -207,6 +208,7 @@ export class Room implements Follower, Destination {
     if (this.#recent.top.epoch === '') this.#recent = new Backlog({ ...position, offset: position.offset - 1, tag: position.previousTag }, RECENT)
     this.#recent.push({ cursor: position, frame })
     this.#send(frame, logged.timestamp)
+    this.#trace(logged)
     if (position.fence) this.#context.metrics.resets.add('failover', this.#streams.size)
     else this.#handle(logged)
   }
@@ -232,15 +234,16 @@ export class Room implements Follower, Destination {
   #forward (envelope: Envelope): void {
     if (envelope.position?.fence === true) return this.#reset('failover')
     if (this.#streams.size > 0) this.#send(encodeFrame({ event: envelope.event, json: envelope.json }), envelope.timestamp)
+    this.#trace(envelope)
     this.#handle(envelope)
   }
 
-  #handle ({ timestamp, from, json, position }: Envelope): void {
+  #handle ({ timestamp, from, json, position, traceparent }: Envelope): void {
     if (this.#handlers.size === 0) return
     const id = position && formatCursor(position)
     try {
       // JSON can't prove its type: publishers on a chat's channel answer for it.
-      this.#handlers.run(parseJson(json) as ChatEvent, { timestamp, from, id })
+      this.#handlers.run(parseJson(json) as ChatEvent, { timestamp, from, id, traceparent })
     } catch (err) {
       this.#context.log.error({ chatId: this.chatId, err }, 'What was received for a chat is not JSON')
     }
@@ -258,6 +261,11 @@ export class Room implements Follower, Destination {
     this.#count(this.#streams.size, this.#pending.length, chunk.length)
     this.#pending = []
     for (const stream of this.#streams) stream.write(chunk)
+  }
+
+  #trace ({ event, position, traceparent }: Envelope): void {
+    if (position?.fence === true) return
+    traceDeliver(() => ({ chatId: this.chatId, event, id: position && formatCursor(position), traceparent, streams: this.#streams.size }))
   }
 
   #count (streams: number, frames: number, bytes: number): void {
