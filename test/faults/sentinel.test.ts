@@ -38,6 +38,9 @@ for (const [name, fail] of failovers) {
     const publishers = CHATS.map((chatId) => crowd.publishSteadily(chatId, chatId, 40))
     await delay(500 + random.next() * 500)
 
+    // What is acknowledged from here on, the replicas don't get to know. A failover by command needs them, and loses enough by itself.
+    if (name !== 'replaced by command') await primary.loseReplicas()
+    await delay(200)
     const failed = performance.now()
     const switched = group.switched()
     await fail(group, primary)
@@ -59,6 +62,7 @@ for (const [name, fail] of failovers) {
     t.teardown(() => reader.close())
     const verdict = await judgeCrowd(crowd, reader.log as EventLog, new Map(CHATS.map((chatId, n) => [chatId, last[n] as number])), inTime)
     t.comment(JSON.stringify({ published: last, retries: crowd.retries, ...verdict }))
-    t.match(verdict, { untold: 0, losses: 0, duplicates: 0, disorders: 0, told: crowd.clients.length })
+    t.match(verdict, { untold: 0, astray: 0, losses: 0, duplicates: 0, disorders: 0, told: crowd.clients.length })
+    if (name !== 'replaced by command') t.ok(verdict.lost > 0, 'Redis has lost what it had acknowledged')
   })
 }

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { Redis } from 'ioredis'
 import { freePort } from './free-port.ts'
 
 export interface RedisServerOptions {
@@ -70,6 +71,14 @@ export class RedisServer {
     this.#running.kill('SIGCONT')
   }
 
+  /** Parts it from its replicas and lets none come back: what it acknowledges from now on is lost with it. */
+  async loseReplicas (): Promise<void> {
+    const redis = new Redis(this.url)
+    await redis.call('ACL', 'SETUSER', 'default', '-psync', '-sync')
+    await redis.call('CLIENT', 'KILL', 'TYPE', 'replica')
+    redis.disconnect()
+  }
+
   /** Ends it at once, as a crash would, also when frozen. */
   async kill (): Promise<void> {
     const child = this.#child
@@ -92,6 +101,7 @@ export class RedisServer {
     await rm(this.#dir, { recursive: true, force: true })
   }
 
+  /** Whether its process runs, be it frozen. */
   get runs (): boolean {
     return this.#child !== undefined
   }
