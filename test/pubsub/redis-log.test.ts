@@ -8,6 +8,7 @@ import { live } from '../support/live.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
+import { until } from '../support/until.ts'
 
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always']
 
@@ -151,6 +152,26 @@ t.test('after a restart of Redis that kept its data, a fence comes before the ne
   t.match(page.entries[1]?.position.previousTag, page.entries[0]?.position.tag)
   await live(pubsub)
   t.same(got.filter((what) => what !== 'lost'), [1, 2, 'fence', 3, 4])
+})
+
+t.test('after a Redis was replaced and has come back, a fence comes before the next event, even if none was written meanwhile', async (t) => {
+  const atOnce = ['--repl-diskless-sync-delay', '0']
+  const redis = await start(t, atOnce)
+  const other = await start(t, ['--replicaof', `127.0.0.1 ${redis.port}`, ...atOnce])
+  const [admin, otherAdmin] = [client(t, redis.url), client(t, other.url)]
+  const linked = (replica: Redis): Promise<void> => until(() => replica.info('replication'), (info) => info.includes('master_link_status:up'))
+  await linked(otherAdmin)
+  const pubsub = open(t, { url: redis.url })
+  await publish(pubsub, 1)
+  await admin.wait(1, 5_000)
+  await redis.loseReplicas()
+  await publish(pubsub, 2)
+  await otherAdmin.replicaof('NO', 'ONE')
+  await admin.replicaof('127.0.0.1', other.port)
+  await linked(admin)
+  await admin.replicaof('NO', 'ONE')
+  await publish(pubsub, 3, 4)
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [1, 'fence', 3, 4])
 })
 
 t.test('after a restart of Redis that lost its data, the log starts anew, without a fence', async (t) => {

@@ -11,8 +11,8 @@ local epoch, top, tag = meta[1], tonumber(meta[2]), meta[3]
 -- Who reads an empty log gets a place in it, so that the first event can be told from the second.
 if not epoch then
   epoch, top, tag = ARGV[2], 0, '0'
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  redis.call('HSET', KEYS[1], 'e', epoch, 'o', '0', 't', '0', 'r', run)
+  local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  redis.call('HSET', KEYS[1], 'e', epoch, 'o', '0', 't', '0', 'r', history)
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
   redis.call('DEL', KEYS[2])
 end
