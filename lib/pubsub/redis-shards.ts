@@ -93,6 +93,8 @@ export class RedisShards {
     shard.channels++
     const unsubscribe = shard.subscriber.subscribe(redisChannel)
     channel.node = node
+    // It has come back before that node was asked to give it up.
+    if (shard.subscriber.isLive(redisChannel)) this.#events.live(redisChannel)
     channel.leave = () => {
       shard.channels--
       unsubscribe()

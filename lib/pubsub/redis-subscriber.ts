@@ -151,7 +151,7 @@ export class RedisSubscriber {
   /** Whatever Redis has said so far is void. */
   #forget (): void {
     this.#generation++
-    const lost = [...this.#channels.held]
+    const lost = [...this.#channels.held].filter((name) => this.#channels.wanted.has(name))
     for (const names of [this.#patterns, this.#channels]) {
       names.held.clear()
       names.refused.clear()

@@ -105,6 +105,8 @@ export class Sequence {
         this.#again = false
         this.#events.reading()
         await this.#catchUp()
+        // In the turn in which it becomes level: what comes before that turn is held, and after it nobody looks there.
+        this.#applyHeld()
       }
       this.#level = this.#live
     } catch (error) {
@@ -126,6 +128,9 @@ export class Sequence {
     } else {
       await this.#readOn()
     }
+  }
+
+  #applyHeld (): void {
     const held = this.#held
     this.#held = []
     for (const logged of held) {

@@ -86,6 +86,21 @@ t.test('a log that can\'t be read is tried again, and said to be so', async (t) 
   t.same(stream.names, ['ready'])
 })
 
+t.test('what comes while a reading ends is told at once, in whichever moment it comes', async (t) => {
+  const f = new Fixture(t)
+  f.log.prompt = true
+  const stream = f.join()
+  f.room.live()
+  await f.rest()
+  for (let moment = 0; moment < 30; moment++) {
+    f.room.sync()
+    for (let n = 0; n < moment; n++) await Promise.resolve()
+    f.publish()
+    await f.rest()
+    t.equal(stream.data('message').length, moment + 1)
+  }
+})
+
 t.test('closing while the log is read, or after it failed, ends it', async (t) => {
   const f = new Fixture(t)
   f.log.prompt = false
