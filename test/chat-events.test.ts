@@ -1,5 +1,7 @@
 import t, { type Test } from 'tap'
+import { setImmediate as turn } from 'node:timers/promises'
 import { ChatEvents, LocalPubSub, RedisPubSub, type ChatEvent, type ChatEventInput, type PubSubProvider } from '../lib/index.ts'
+import { silentLogger } from '../lib/logger.ts'
 import { live } from './support/live.ts'
 import { keepLog } from './support/log.ts'
 import { RedisServer } from './support/redis-server.ts'
@@ -40,6 +42,20 @@ t.test('handlers get what was emitted, with its type and chat, and where it come
     [{ type: 'bot_action', action: { actionType: 'thinking' }, chatId: 'c' }, pubsub.instanceId, 'number'],
     [{ type: 'typing', user: 'ann', chatId: 'c' }, pubsub.instanceId, 'number']
   ])
+})
+
+t.test('what a process publishes is heard by those that began to listen there before', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const pubsub = new RedisPubSub({ url: redis.url })
+  t.teardown(() => pubsub.close())
+  const chatEvents = new ChatEvents(pubsub, { log: silentLogger, retryMs: 0 })
+  for (let round = 0; round < 50; round++) {
+    const heard = new Promise((resolve) => { chatEvents.onChatEvent(`c${round}`, resolve) })
+    const { id } = await chatEvents.emitChatMessage(`c${round}`, { round })
+    t.ok(id)
+    t.match(await heard, { message: { round } })
+  }
 })
 
 t.test('a pattern subscription of the provider sees what was emitted', async (t) => {
@@ -191,7 +207,7 @@ t.test('events cross instances over Redis, are logged there, and a direct emit s
       if (got.two?.length === 3) resolve()
     })
   })
-  await Promise.all([live(one.pubsub), live(two.pubsub)])
+  while ([one, two].some(({ chatEvents }) => chatEvents.stats().remoteSubscriptions === 0)) await turn()
   one.chatEvents.emit('123', { type: 'message', message: { direct: true } })
   for (const n of [1, 2, 3]) one.chatEvents.emitChatMessage('123', { n })
   await last

@@ -44,6 +44,8 @@ export class RedisLog implements EventLog {
   /** The last publish of each channel that has not settled. */
   readonly #last = new Map<string, Predecessor>()
   #connected: Promise<void> | undefined
+  /** Whether Redis knew the script that reads when it was last asked. */
+  #warm = false
 
   constructor (client: Redis | Cluster, options: RedisLogOptions) {
     this.#client = client
@@ -85,10 +87,11 @@ export class RedisLog implements EventLog {
     const { keys, ttlMs } = this.#options
     const values = [limit, newEpoch(), ttlMs + timing.metaExtra, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
     const names = [keys.meta(channel), keys.stream(channel)]
-    const reply = await this.#ask(() => run(this.#client, read, names, values, false).catch((error: Error) => {
+    const reply = await this.#ask(() => run(this.#client, read, names, values, !this.#warm).catch((error: Error) => {
       if (!error.message.startsWith('NOSCRIPT')) throw error
       return run(this.#client, read, names, values, true)
     }))
+    this.#warm = true
     const [epoch, offset, tag, gap, rows] = reply as [Buffer, Buffer, Buffer, Buffer, [Buffer, Buffer[]][]]
     const top = { epoch: epoch.toString(), offset: Number(offset), tag: Number(tag) }
     const entries = rows.flatMap(([id, fields]) => entryOf(top.epoch, id, fields) ?? [])
@@ -105,7 +108,8 @@ export class RedisLog implements EventLog {
   async #ask<T> (question: () => Promise<T>): Promise<T> {
     const { timeoutMs } = this.#options
     try {
-      await within(this.#connect(), timeoutMs)
+      // Where there is a connection, it is asked in this very turn: what is published in the next comes after.
+      if (this.#client.status !== 'ready') await within(this.#connect(), timeoutMs)
       return await within(question(), timeoutMs)
     } catch (error) {
       // Whatever ioredis rejects with is an Error.
@@ -115,7 +119,6 @@ export class RedisLog implements EventLog {
 
   /** Resolves once there is a connection: the one that subscribes may be back first, and then everyone reads. */
   async #connect (): Promise<void> {
-    if (this.#client.status === 'ready') return
     this.#connected ??= new Promise<void>((resolve) => { this.#client.once('ready', resolve) }).finally(() => { this.#connected = undefined })
     await this.#connected
   }

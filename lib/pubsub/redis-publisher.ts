@@ -43,7 +43,8 @@ export class RedisPublisher {
   readonly #pending = new Set<Pending>()
   readonly #onReady = (): void => {
     this.#cold = true
-    this.#sendAll(false)
+    // After whoever waits for the connection to read: they began to listen before, and read where the log ends.
+    setImmediate(() => this.#sendAll(false))
   }
 
   readonly #unwatch: () => void

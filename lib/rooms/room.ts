@@ -71,9 +71,9 @@ export class Room implements Follower, Destination {
     return this.#streams.size + this.#arriving.size + this.#handlers.size === 0
   }
 
-  /** Whether events from other instances reach this room now. */
-  get isLive (): boolean {
-    return this.#live
+  /** Begins to follow the log. */
+  open (): void {
+    this.#sequence?.open()
   }
 
   addHandler (handler: ChatEventHandler): void {

@@ -52,7 +52,7 @@ export class Rooms {
   /** How many chats are listened to here, and for how many of them events of other instances arrive now. */
   stats (): { rooms: number, live: number } {
     const rooms = [...this.#rooms.values()].filter(({ room }) => !room.isEmpty)
-    return { rooms: rooms.length, live: rooms.filter(({ room }) => room.isLive).length }
+    return { rooms: rooms.length, live: rooms.filter(({ room }) => room.isLevel).length }
   }
 
   /** Ends all streams and forgets all handlers. */
@@ -69,6 +69,7 @@ export class Rooms {
     const room = new Room(chatId, { ...context, channel, onEmpty: () => this.#dropLater(entry) })
     const entry: Entry = { room, unfollow: feed.follow(channel, room) }
     this.#rooms.set(chatId, entry)
+    room.open()
     if (context.events !== undefined) this.#idleCheck ??= setInterval(() => this.#compare(), timing.idleCheck).unref()
     return entry
   }

@@ -57,6 +57,11 @@ export class Sequence {
     return this.#level
   }
 
+  /** Looks where the log ends, before the subscription holds: what this process publishes from here on is told. */
+  open (): void {
+    this.sync()
+  }
+
   /** The subscription holds: only what is read from now on is sure to join up with what is received. */
   live (): Promise<void> {
     this.#live = true
@@ -118,6 +123,7 @@ export class Sequence {
   }
 
   #tryLater (error: Error): void {
+    if (!this.#live) return
     this.#events.failed(error)
     this.#retry = setTimeout(() => this.sync(), timing.resyncRetry).unref()
   }

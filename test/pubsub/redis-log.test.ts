@@ -163,7 +163,7 @@ t.test('after a Redis was replaced and has come back, a fence comes before the n
   await linked(otherAdmin)
   const pubsub = open(t, { url: redis.url })
   await publish(pubsub, 1)
-  await admin.wait(1, 5_000)
+  while (await admin.wait(1, 1_000) === 0) { /* until the other one has it */ }
   await redis.loseReplicas()
   await publish(pubsub, 2)
   await otherAdmin.replicaof('NO', 'ONE')
@@ -304,7 +304,7 @@ t.test('who reads while there is no connection waits for one, within the time fo
   await closed
   const reading = Promise.all([pubsub.log.read('c', undefined, 1), pubsub.log.tops(['c'])])
   await redis.restart()
-  t.match(await reading, [{ top: { offset: 0 } }, [undefined]])
+  t.match(await reading, [{ top: { offset: 0 } }, [{ offset: 0 }]])
   await redis.kill()
   await t.rejects(open(t, { url: redis.url, publishTimeoutMs: 50 }).log.read('c', undefined, 1), { code: 'RT_LOG_UNAVAILABLE' })
 })

@@ -14,7 +14,7 @@ t.test('a stream gets ready once the subscription holds, then every event', asyn
   await f.rest()
   t.same(stream.names, ['ready', 'message', 'message'])
   t.same(stream.ids[2], formatCursor(f.log.top as Cursor))
-  t.ok(f.room.isLive)
+  t.ok(f.room.isLevel)
 })
 
 t.test('a stream that came while the subscription was interrupted waits for it, the others go on', async (t) => {
@@ -23,7 +23,7 @@ t.test('a stream that came while the subscription was interrupted waits for it, 
   f.room.live()
   await f.rest()
   f.room.lost()
-  t.notOk(f.room.isLive)
+  t.notOk(f.room.isLevel)
   const late = f.join()
   const gone = f.join()
   gone.connection.destroy()

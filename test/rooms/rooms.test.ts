@@ -61,10 +61,11 @@ t.test('quiet chats are compared later where Redis is away', async (t) => {
 })
 
 t.test('a room is kept for a while after its last listener left, for those who come back', async (t) => {
-  const { rooms, followers } = start(t)
+  const { rooms, followers, rest } = start(t)
   const room = rooms.enter('a')
   const handler = (): void => {}
   room.addHandler(handler)
+  await rest()
   t.match(rooms.stats(), { rooms: 1, live: 1 })
   room.deleteHandler(handler)
   t.match(rooms.stats(), { rooms: 0, live: 0 })
