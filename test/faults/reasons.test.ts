@@ -1,0 +1,139 @@
+import t, { type Test } from 'tap'
+import { Redis } from 'ioredis'
+import { EventStream, type StreamEvent } from '../support/event-stream.ts'
+import { InstanceProcess } from '../support/instance-process.ts'
+import { RedisServer } from '../support/redis-server.ts'
+
+t.setTimeout(120_000)
+
+async function start (t: Test): Promise<{ redis: RedisServer, admin: Redis, instance: (realtime?: object) => Promise<InstanceProcess> }> {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const admin = new Redis(redis.url)
+  admin.on('error', () => {})
+  t.teardown(() => { admin.disconnect() })
+  return { redis, admin, instance: (realtime = {}) => InstanceProcess.start(t, { REDIS_URL: redis.url, REALTIME: JSON.stringify(realtime) }) }
+}
+
+/** Publishes these numbers one after another. Returns their ids. */
+async function publish (instance: InstanceProcess, chatId: string, ...numbers: number[]): Promise<string[]> {
+  const ids: string[] = []
+  for (const n of numbers) ids.push((await (await instance.post(chatId, { n })).json() as { id: string }).id)
+  return ids
+}
+
+/** A client that comes back with the last id that it has. */
+function comeBack (t: Test, instance: InstanceProcess, chatId: string, id: string | undefined): Promise<EventStream> {
+  return EventStream.open(t, `${instance.url}/api/chats/${chatId}/events`, id === undefined ? {} : { headers: { 'last-event-id': id } })
+}
+
+function upTo (last: number): number[] {
+  return Array.from({ length: last }, (_, n) => n + 1)
+}
+
+function ready (id: string | undefined, resumed: boolean): object {
+  return { event: 'ready', id, data: { resumed } }
+}
+
+function reset (id: string | undefined, reason: string): object {
+  return { event: 'reset', id, data: { reason, certain: reason !== 'failover' } }
+}
+
+function says (events: StreamEvent[]): unknown[] {
+  return events.map(({ event, data }) => event === 'reset' ? (data as { reason: string }).reason : (data as { message: { n: number } }).message.n)
+}
+
+t.test('what was done to a log is told with its exact reason by an instance that knows nothing of it', async (t) => {
+  const { admin, instance } = await start(t)
+  const [old, small, short] = await Promise.all([instance(), instance({ history: { size: 10 } }), instance({ history: { ttlMs: 100 } })])
+  const gone = async (key: string): Promise<void> => { while (await admin.exists(key) > 0) { /* until it has expired */ } }
+  const rows: { name: string, by: InstanceProcess, count: number, harm: (key: string) => unknown, reason: string, level: 'epoch' | undefined }[] = [
+    { name: 'meta deleted', by: old, count: 5, harm: (key) => admin.del(`${key}:m`), reason: 'epoch', level: 'epoch' },
+    { name: 'all deleted', by: old, count: 5, harm: (key) => admin.del(`${key}:m`, `${key}:s`), reason: 'epoch', level: 'epoch' },
+    { name: 'stream trimmed by somebody', by: old, count: 5, harm: (key) => admin.xtrim(`${key}:s`, 'MAXLEN', '=', '2'), reason: 'trimmed', level: undefined },
+    { name: 'stream trimmed at its size', by: small, count: 300, harm: () => {}, reason: 'trimmed', level: undefined },
+    { name: 'stream deleted', by: old, count: 5, harm: (key) => admin.del(`${key}:s`), reason: 'expired', level: undefined },
+    { name: 'stream expired', by: short, count: 5, harm: (key) => gone(`${key}:s`), reason: 'expired', level: undefined }
+  ]
+  const places: { first: string, last: string }[] = []
+  for (const [index, { by, count, harm }] of rows.entries()) {
+    const ids = await publish(by, `c${index}`, ...upTo(count))
+    await harm(`rt:{chat:c${index}}`)
+    places.push({ first: ids[0] as string, last: ids.at(-1) as string })
+  }
+  await Promise.all([old, small, short].map((instance) => instance.kill()))
+  const fresh = await instance()
+  for (const [index, { name, reason, level }] of rows.entries()) {
+    const { first, last } = places[index] as { first: string, last: string }
+    const chatId = `c${index}`
+    const behind = await comeBack(t, fresh, chatId, first)
+    const told = await behind.take(2)
+    const at = told[0]?.id
+    t.match(told, [ready(at, false), reset(at, reason)], name)
+    // Who had the last event has missed nothing, unless the log is another.
+    const abreast = await comeBack(t, fresh, chatId, last)
+    t.match(await abreast.take(level === undefined ? 1 : 2), level === undefined ? [ready(last, true)] : [ready(at, false), reset(at, level)], `${name}: who had seen all`)
+    const [next] = await publish(fresh, chatId, 0)
+    for (const stream of [behind, abreast]) t.match(await stream.next(), { id: next, data: { message: { n: 0 } } }, `${name}: goes on`)
+  }
+})
+
+t.test('what has expired is told as trimmed once there is a newer event', async (t) => {
+  const { admin, instance } = await start(t)
+  const old = await instance()
+  const [first] = await publish(old, 'c', 1, 2)
+  await admin.del('rt:{chat:c}:s')
+  const [, last] = await publish(old, 'c', 3, 4)
+  await old.kill()
+  const stream = await comeBack(t, await instance(), 'c', first)
+  t.match(await stream.take(2), [ready(last, false), reset(last, 'trimmed')])
+})
+
+t.test('after a failover offsets are used again: whoever followed the lost branch is told so, and nobody else', async (t) => {
+  const { redis, admin, instance } = await start(t)
+  const old = await instance()
+  const kept = await publish(old, 'c', 1, 2, 3)
+  await admin.call('SAVE')
+  // The Redis of later has not heard of these.
+  const lost = await publish(old, 'c', 4, 5, 6)
+  await old.kill()
+  await redis.restart()
+  const second = await instance()
+  for (const id of lost) t.match(await (await comeBack(t, second, 'c', id)).take(2), [ready(kept[2], false), reset(kept[2], 'ahead')], 'nothing is there yet')
+  // With a fence before them they take just the offsets of what was lost.
+  const again = await publish(second, 'c', 7, 8)
+  const offset = (id: string | undefined): string | undefined => id?.split('-')[1]
+  t.same(again.map(offset), [lost[1], lost[2]].map(offset))
+  await second.kill()
+  const third = await instance()
+  for (const id of lost) t.match(await (await comeBack(t, third, 'c', id)).take(2), [ready(again[1], false), reset(again[1], 'diverged')])
+  const stream = await comeBack(t, third, 'c', kept[1])
+  t.match(await stream.next(), ready(kept[1], true))
+  t.same(says(await stream.take(4)), [3, 'failover', 7, 8])
+  // Beyond what was lost: an offset alone would let it go on.
+  await publish(third, 'c', 9)
+  await third.kill()
+  t.match(await (await comeBack(t, await instance(), 'c', lost[2])).take(2), [{ event: 'ready', data: { resumed: false } }, { event: 'reset', data: { reason: 'diverged' } }])
+})
+
+t.test('an acknowledged event that was lost with all who had seen it: a fence tells whoever comes', async (t) => {
+  const { redis, admin, instance } = await start(t)
+  const old = await instance()
+  const [one] = await publish(old, 'c', 1)
+  await admin.call('SAVE')
+  const [two] = await publish(old, 'c', 2)
+  t.ok(two, 'it was acknowledged')
+  await old.kill()
+  await redis.restart()
+  const fresh = await instance()
+  const early = await comeBack(t, fresh, 'c', one)
+  t.match(await early.next(), ready(one, true), 'nobody alive knows better')
+  const [three] = await publish(fresh, 'c', 3)
+  const late = await comeBack(t, fresh, 'c', one)
+  t.match(await late.next(), ready(one, true))
+  for (const stream of [early, late]) {
+    const events = await stream.take(2)
+    t.match(events, [{ event: 'reset', data: { reason: 'failover', certain: false } }, { id: three, data: { message: { n: 3 } } }])
+    t.equal(events[0]?.id?.split('-')[1], two?.split('-')[1], 'in the very place of what was lost')
+  }
+})
