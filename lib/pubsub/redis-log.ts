@@ -94,9 +94,13 @@ export class RedisLog implements EventLog {
     this.#warm = true
     const [epoch, offset, tag, gap, rows] = reply as [Buffer, Buffer, Buffer, Buffer, [Buffer, Buffer[]][]]
     const top = { epoch: epoch.toString(), offset: Number(offset), tag: Number(tag) }
-    const entries = rows.flatMap(([id, fields]) => entryOf(top.epoch, id, fields) ?? [])
+    const decoded = rows.map(([id, fields]) => entryOf(top.epoch, id, fields))
     // Without a cursor Redis gives the last ones, the last of them first.
-    if (after === undefined) entries.reverse()
+    if (after === undefined) return { top, entries: decoded.filter((entry) => entry !== undefined).reverse() }
+    const hole = decoded.indexOf(undefined)
+    // Such as one of a newer version. Who waits for it would wait for ever.
+    if (hole === 0) return { top, gap: 'diverged', entries: [] }
+    const entries = (hole === -1 ? decoded : decoded.slice(0, hole)) as Logged[] // All before the first hole.
     return { top, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
   }
 

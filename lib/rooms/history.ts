@@ -1,4 +1,4 @@
-import type { Cursor } from '../cursor.ts'
+import { sameCursor, type Cursor } from '../cursor.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LogGap } from '../pubsub/provider.ts'
 import { Backlog, type Reached } from './backlog.ts'
@@ -55,7 +55,8 @@ export class History {
         if (!run.precedes(position)) run = new Backlog({ epoch: position.epoch, offset: position.offset - 1, tag: position.previousTag })
         run.push({ cursor: position, frame: frameOf(logged) })
       }
-      return run
+      // An entry that can't be read at the end is a hole, too: nobody could go on from before it.
+      return sameCursor(run.top, top) ? run : new Backlog(top)
     } catch (error) {
       this.forget()
       throw error

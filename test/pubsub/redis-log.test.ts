@@ -134,6 +134,20 @@ t.test('an entry that somebody else wrote is left out', async (t) => {
   t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [1])
 })
 
+t.test('an entry that can\'t be read is a hole, which is told as one also where it is the last', async (t) => {
+  const redis = await start(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  const [one, two] = await publish(pubsub, 1, 2) as [Cursor, Cursor]
+  const hole = { ...two, offset: 3, tag: 7 }
+  await admin.xadd('rt:{c}:s', '3-7', 'k', 'd', 'p', two.tag, 'd', 'what a newer version writes')
+  await admin.hset('rt:{c}:m', 'o', 3, 't', 7)
+  const readAll = async (): Promise<unknown[]> => (await Promise.all([one, two, hole].map((place) => pubsub.log.read('c', place, 10)))).map((page) => page.gap ?? saysOf(page))
+  t.same(await readAll(), [[2], 'diverged', []])
+  await publish(pubsub, 4)
+  t.same(await readAll(), [[2], 'diverged', [4]])
+})
+
 t.test('after a restart of Redis that kept its data, a fence comes before the next event, once', async (t) => {
   const redis = await start(t, DURABLE)
   const pubsub = open(t, { url: redis.url })
