@@ -7,6 +7,8 @@ export class LossyProxy {
   readonly port: number
   readonly #sockets = new Set<Socket>()
   #losing: (() => void) | undefined
+  /** What is asked when the reply is to be lost; anything, if nothing is said. */
+  #asked = ''
 
   private constructor (server: net.Server) {
     this.port = (server.address() as { port: number }).port
@@ -26,6 +28,12 @@ export class LossyProxy {
 
   /** Swallows the next reply and resets the connection that it was for. Resolves when it has. */
   loseNextReply (): Promise<void> {
+    return this.loseReplyTo('')
+  }
+
+  /** The same with the reply to the next question that has these words in it. */
+  loseReplyTo (words: string): Promise<void> {
+    this.#asked = words
     return new Promise((resolve) => { this.#losing = resolve })
   }
 
@@ -34,9 +42,11 @@ export class LossyProxy {
     this.#sockets.add(socket)
     socket.on('error', () => {}).on('close', () => { this.#sockets.delete(socket); upstream.destroy() })
     upstream.on('error', () => {}).on('close', () => socket.destroy())
+    let asked = ''
     socket.pipe(upstream)
+    socket.on('data', (question: Buffer) => { asked = question.toString('latin1') })
     upstream.on('data', (reply) => {
-      if (this.#losing === undefined) return socket.write(reply)
+      if (this.#losing === undefined || !asked.includes(this.#asked)) return socket.write(reply)
       this.#losing()
       this.#losing = undefined
       socket.resetAndDestroy()
