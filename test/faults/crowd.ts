@@ -27,9 +27,10 @@ export class Crowd {
     this.instances = instances
   }
 
-  /** Opens a chat and resolves once the client has its place in it. It hops between the instances, unless it is `bound` to one. */
-  async join (chatId: string, signal: AbortSignal, bound?: InstanceProcess): Promise<HoppingClient> {
-    const client = new HoppingClient(chatId, () => (bound ?? this.random.pick(this.instances)).url)
+  /** Opens a chat and resolves once the client has its place in it. It hops between the instances, unless it is `bound` to one address. */
+  async join (chatId: string, signal: AbortSignal, bound?: { url: string }, options?: { patient: boolean }): Promise<HoppingClient> {
+    const random = this.random.of(`client ${this.clients.length}`)
+    const client = new HoppingClient(chatId, () => (bound ?? random.pick(this.instances)).url, { random, ...options })
     this.t.teardown(() => client.close())
     this.clients.push(client)
     await client.ready(signal)
@@ -37,21 +38,23 @@ export class Crowd {
   }
 
   /** Publishes numbers one after another, each until it is acknowledged, by whichever instance. */
-  async publish (chatId: string, by: string, count: number, paceMs: number): Promise<void> {
-    for (let n = 1; n <= count; n++) {
-      await this.#publishOne(chatId, { by, n })
-      await delay(Math.random() * 2 * paceMs)
+  async publish (chatId: string, by: string, count: number, paceMs: number, { from = 1, text }: { from?: number, text?: string } = {}): Promise<void> {
+    const random = this.random.of(`publisher ${chatId} ${by}`)
+    for (let n = from; n < from + count; n++) {
+      await this.#publishOne(chatId, { by, n, text }, random)
+      await delay(random.next() * 2 * paceMs)
     }
   }
 
   /** Publishes numbers one after another until told to stop. That resolves with the last one. */
   publishSteadily (chatId: string, by: string, paceMs: number): () => Promise<number> {
     const stopping = new AbortController()
+    const random = this.random.of(`publisher ${chatId} ${by}`)
     let last = 0
     const run = async (): Promise<number> => {
       while (!stopping.signal.aborted) {
-        await this.#publishOne(chatId, { by, n: ++last })
-        await delay(Math.random() * 2 * paceMs)
+        await this.#publishOne(chatId, { by, n: ++last }, random)
+        await delay(random.next() * 2 * paceMs)
       }
       return last
     }
@@ -68,7 +71,7 @@ export class Crowd {
       const n = ++this.#probes
       const all = await Promise.all(this.instances.map(async (instance) => {
         const by = `probe of ${instance.url}`
-        await this.#publishOne(chatId, { by, n }, instance)
+        await this.#publishOne(chatId, { by, n }, this.random, instance)
         return by
       }))
       const inTime = AbortSignal.timeout(PROBE_MS)
@@ -79,14 +82,16 @@ export class Crowd {
     signal.throwIfAborted()
   }
 
-  async #publishOne (chatId: string, message: { by: string, n: number }, instance?: InstanceProcess): Promise<void> {
+  async #publishOne (chatId: string, message: { by: string, n: number, text?: string | undefined }, random: Random, instance?: InstanceProcess): Promise<void> {
+    const acknowledged = this.acknowledged.get(chatId) ?? []
+    this.acknowledged.set(chatId, acknowledged)
     for (;;) {
       try {
         const signal = AbortSignal.timeout(PATIENCE_MS)
-        const response = await (instance ?? this.random.pick(this.instances)).post(chatId, message, { key: `${message.by}-${message.n}`, signal })
+        const response = await (instance ?? random.pick(this.instances)).post(chatId, message, { key: `${message.by}-${message.n}`, signal })
         const { id } = await response.json() as { id?: string }
         if (response.status === 202 && id !== undefined) {
-          this.acknowledged.set(chatId, [...this.acknowledged.get(chatId) ?? [], id])
+          acknowledged.push(id)
           return
         }
         if (response.status !== 503) throw new Error(`A publish was answered ${response.status}`)

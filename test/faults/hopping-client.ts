@@ -2,12 +2,13 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
 import { parseCursor, type Cursor } from '../../lib/cursor.ts'
+import { Random } from './random.ts'
 
 /** What a client was given: where it began, an event, or that it may have missed some. */
 export interface Seen {
   event: string
   id: string
-  data: { reason?: string, message?: { by: string, n: number } }
+  data: { reason?: string | undefined, message?: { by: string, n: number } | undefined }
 }
 
 /** A stream that stays silent for this long is left, as a browser's user would: heartbeats come far more often. */
@@ -20,16 +21,28 @@ export class HoppingClient {
   /** How many streams it has had, and how many of them went on from an id. */
   streams = 0
   resumed = 0
+  /** How many of its streams broke off while it read nothing. */
+  cut = 0
+  /** When it had to come back, after its streams had ended. */
+  readonly due: number[] = []
+  /** What it was answered instead of a stream. A browser would give up there. */
+  readonly refusals: number[] = []
   readonly #pick: () => string
+  readonly #random: Random
+  readonly #patient: boolean
+  #retryMs = 0
+  #stalled: Promise<void> | undefined
   readonly #watchers = new Set<() => void>()
   #abort = new AbortController()
   #lastId: string | undefined
   #closed = false
 
-  /** `pick` tells the URL of the instance that it is sent to each time. */
-  constructor (chatId: string, pick: () => string) {
+  /** `pick` tells the URL of the instance that it is sent to each time. A patient one waits for as long as it was told, as a browser does. */
+  constructor (chatId: string, pick: () => string, { random = new Random(), patient = false } = {}) {
     this.chatId = chatId
     this.#pick = pick
+    this.#random = random
+    this.#patient = patient
     this.#run()
   }
 
@@ -40,6 +53,11 @@ export class HoppingClient {
   /** Drops its stream; it comes back by itself. */
   drop (): void {
     this.#abort.abort()
+  }
+
+  /** Reads nothing for a while: what it is sent piles up on the way. */
+  stall (until: Promise<void>): void {
+    this.#stalled = until.finally(() => { this.#stalled = undefined })
   }
 
   close (): void {
@@ -81,26 +99,37 @@ export class HoppingClient {
     while (!this.#closed) {
       this.#abort = new AbortController()
       await this.#stream(this.#abort).catch(() => {})
-      // A browser waits for seconds here.
-      if (!this.#closed) await delay(20 + Math.random() * 80)
+      const wait = this.#patient ? this.#retryMs : 20 + this.#random.next() * 80
+      this.due.push(performance.now() + wait)
+      if (!this.#closed) await delay(wait)
     }
   }
 
   async #stream (abort: AbortController): Promise<void> {
-    const silence = setTimeout(() => abort.abort(), SILENCE_MS)
+    let stalled = false
+    const silence = setTimeout(() => { this.#stalled === undefined ? abort.abort() : silence.refresh() }, SILENCE_MS)
     try {
       const headers: Record<string, string> = this.#lastId === undefined ? {} : { 'last-event-id': this.#lastId }
       const response = await fetch(`${this.#pick()}/api/chats/${this.chatId}/events`, { headers, signal: abort.signal })
+      if (response.status !== 200) this.refusals.push(response.status)
       const parser = createParser({
-        onEvent: ({ event = 'message', id, data }) => { if (id !== undefined) this.#take({ event, id, data: JSON.parse(data) }) }
+        onRetry: (retryMs) => { this.#retryMs = retryMs },
+        onEvent: ({ event = 'message', id, data }) => { if (id !== undefined) this.#take({ event, id, data: essence(data) }) }
       })
       const decoder = new TextDecoder()
       for await (const chunk of response.body ?? []) {
+        if (this.#stalled !== undefined) {
+          stalled = true
+          await this.#stalled
+        }
         silence.refresh()
         // What comes after a drop was not read, and comes again.
         if (abort.signal.aborted) return
         parser.feed(decoder.decode(chunk, { stream: true }))
       }
+    } catch (error) {
+      if (stalled && !abort.signal.aborted) this.cut++
+      throw error
     } finally {
       clearTimeout(silence)
       abort.abort()
@@ -114,6 +143,12 @@ export class HoppingClient {
     this.#lastId = seen.id
     for (const check of this.#watchers) check()
   }
+}
+
+/** All that is judged: the rest may be large. */
+function essence (json: string): Seen['data'] {
+  const { reason, message } = JSON.parse(json) as Seen['data']
+  return { reason, message: message && { by: message.by, n: message.n } }
 }
 
 /** What is wrong with what a client was given. */
@@ -139,6 +174,8 @@ export function judge ({ seen }: { seen: Seen[] }): Verdict {
       const reason = data.reason as string
       verdict.resets[reason] = (verdict.resets[reason] ?? 0) + 1
       if (reason === 'failover' && !follows) verdict.disorders++
+      // "Once" holds between two of these: who goes back may be given again what another instance still takes for the log.
+      if (reason === 'ahead' || reason === 'diverged') known.clear()
     } else {
       verdict.events++
       if (known.has(id)) verdict.duplicates++

@@ -8,6 +8,13 @@ export class Random {
     this.#state = seed
   }
 
+  /** Random numbers of somebody's own, so that they don't depend on who else draws when. */
+  of (name: string): Random {
+    let hash = this.seed
+    for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193)
+    return new Random(hash)
+  }
+
   /** From 0 to below 1. */
   next (): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0

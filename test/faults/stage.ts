@@ -1,18 +1,24 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
+import type { RealtimeOptions } from '../../lib/index.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { Crowd } from './crowd.ts'
 import type { Random } from './random.ts'
 
-export type Fault = 'kill instance' | 'freeze instance' | 'cut subscribers' | 'cut publishers' | 'freeze redis' | 'kill redis' | 'drop clients' | 'garbage'
+export type Fault = 'kill instance' | 'freeze instance' | 'cut subscribers' | 'cut publishers' | 'freeze redis' | 'kill redis' | 'save redis' | 'drop clients' | 'slow clients' | 'garbage'
+
+/** What is published to a chat whose clients read nothing: more than the buffers of both sides can take. */
+export const BURST = 90
+const BURST_BYTES = 60_000
 
 /** A crowd over one Redis, and what goes wrong. */
 export class Stage extends Crowd {
   readonly redis: RedisServer
   readonly admin: Redis
   readonly #env: NodeJS.ProcessEnv
+  #bursts = 0
 
   private constructor (t: Test, random: Random, redis: RedisServer, env: NodeJS.ProcessEnv, instances: InstanceProcess[]) {
     super(t, random, instances)
@@ -23,12 +29,19 @@ export class Stage extends Crowd {
     t.teardown(() => { this.admin.disconnect() })
   }
 
-  static async start (t: Test, random: Random, { count = 3, redisArgs = [] as string[] } = {}): Promise<Stage> {
+  static async start (t: Test, random: Random, { count = 3, redisArgs = [] as string[], realtime = {} as RealtimeOptions } = {}): Promise<Stage> {
     const redis = await RedisServer.start({ args: redisArgs })
     t.teardown(() => redis.stop())
-    const env = { REDIS_URL: redis.url, REALTIME: JSON.stringify({ heartbeatMs: 300 }) }
+    const env = { REDIS_URL: redis.url, REALTIME: JSON.stringify({ heartbeatMs: 300, ...realtime }) }
     const instances = await InstanceProcess.startAll(t, count, env)
     return new Stage(t, random, redis, env, instances)
+  }
+
+  /** Asks an instance to close, and starts its successor. Returns its exit code. */
+  async replace (index: number): Promise<number | null> {
+    const { code } = await (this.instances[index] as InstanceProcess).stop()
+    this.instances[index] = await InstanceProcess.start(this.t, this.#env)
+    return code
   }
 
   /** Does it, and resolves once what is broken has been mended. */
@@ -58,9 +71,19 @@ export class Stage extends Crowd {
         await this.redis.kill()
         await delay(300)
         return this.redis.restart()
+      case 'save redis':
+        // What a Redis without an append-only file starts from next time.
+        await this.admin.call('SAVE')
+        return
       case 'drop clients':
         for (const client of this.clients) if (this.random.next() < 0.5) client.drop()
         return
+      case 'slow clients': {
+        const { chatId } = this.random.pick(this.clients)
+        const burst = this.publish(chatId, `burst ${++this.#bursts}`, BURST, 0, { text: 'x'.repeat(BURST_BYTES) })
+        for (const client of this.clients) if (client.chatId === chatId || this.random.next() < 0.5) client.stall(burst)
+        return burst
+      }
       case 'garbage':
         for (const { chatId } of this.clients) for (const garbage of GARBAGE) await this.admin.publish(`rt:{chat:${chatId}}`, garbage)
     }

@@ -89,7 +89,7 @@ export class RedisServer {
     await exited
   }
 
-  /** Starts it again on the same port, empty. */
+  /** Starts it again on the same port: empty, or with what it was told to save. */
   async restart (): Promise<void> {
     await this.kill()
     await this.#launch()
