@@ -1,0 +1,216 @@
+// @ts-check
+import { connect } from 'node:net'
+import { answerCalls } from './child.js'
+import { MARK, MARK_LENGTH, NUMBER_WIDTH, TIME_WIDTH, microseconds } from './event.js'
+
+// The clients of one server. They are bare sockets that look for the mark of each event and parse nothing else, so that
+// the server is the bottleneck. Each checks that it gets every event of its chat, once and in order.
+
+/**
+ * Where a server is reached.
+ * @typedef {object} Address
+ * @property {number} port
+ * @property {string} path `:chat` stands for the id of a chat.
+ * @property {'sse' | 'socket.io'} [protocol]
+ * @property {string} [ready] What a client has received once it gets the events of its chat. Default: the headers.
+ */
+
+/**
+ * @typedef {object} OpenOptions
+ * @property {number} [chats]
+ * @property {number} [perChat]
+ * @property {number} [stalled] How many of the clients of a chat read nothing once their stream is open.
+ * @property {string[]} [lastEventIds] Where the clients of each chat resume.
+ */
+
+/** What a browser sends: servers may keep it in memory as long as a stream is open. */
+const HEADERS = [
+  'host: localhost', 'connection: keep-alive', 'cache-control: no-cache', 'accept-language: en-US,en;q=0.9',
+  'user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36',
+  'referer: http://localhost/chat', 'accept-encoding: gzip, deflate, br', 'cookie: session=0123456789abcdef0123456789abcdef'
+]
+const UPGRADE = [
+  'host: localhost', 'connection: Upgrade', 'upgrade: websocket', 'sec-websocket-version: 13', 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',
+  ...HEADERS.slice(2)
+]
+/** The masked frame by which socket.io enters the main namespace. */
+const ENTER = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x34, 0x30])
+
+const mark = Buffer.from(MARK)
+const nothing = Buffer.alloc(0)
+/** All sockets are read into the same memory. */
+const memory = Buffer.allocUnsafe(65_536)
+/** How many connections are opened at once. */
+const OPENING = 200
+
+/** @type {Set<Client>} */
+const clients = new Set()
+/** Events, by all clients. */
+let received = 0
+/** How often a socket was read for them. */
+let reads = 0
+/** @type {number[] | undefined} Of each event, in microseconds. */
+let latencies
+/** @type {string | undefined} */
+let failure
+/** Called after each reading and failure. */
+let progress = () => {}
+
+class Client {
+  /** The number of the next event; unknown before the first. */
+  next = -1
+  open = false
+  /** What has come so far, before the stream is open. */
+  greeting = ''
+  /** A mark that was cut in two. */
+  rest = nothing
+  /** @type {import('node:net').Socket | undefined} */
+  socket
+
+  /**
+   * @param {Address} address
+   * @param {string} chat
+   * @param {boolean} stalled
+   * @param {string | undefined} lastEventId
+   * @returns {Promise<void>}
+   */
+  connect ({ port, path, protocol, ready = '\r\n\r\n' }, chat, stalled, lastEventId) {
+    return new Promise((resolve, reject) => {
+      const isWebSocket = protocol === 'socket.io'
+      let entered = !isWebSocket
+      const socket = this.socket = connect({
+        port,
+        host: '127.0.0.1',
+        onread: {
+          buffer: memory,
+          callback: (size) => {
+            if (this.open) {
+              reads++
+              this.read(memory.subarray(0, size))
+              return true
+            }
+            this.greeting += memory.toString('latin1', 0, size)
+            if (!/^HTTP\/1.1 (200|101) /.test(this.greeting)) reject(new Error(`No stream: ${this.greeting.slice(0, 200)}`))
+            if (!entered && this.greeting.includes('"sid"')) {
+              entered = true
+              socket.write(ENTER)
+            }
+            const at = this.greeting.indexOf(ready)
+            if (at === -1) return true
+            this.open = true
+            this.read(Buffer.from(this.greeting.slice(at + ready.length), 'latin1'))
+            resolve()
+            return !stalled
+          }
+        }
+      })
+      socket.once('connect', () => {
+        const headers = isWebSocket ? UPGRADE : ['accept: text/event-stream', ...lastEventId === undefined ? [] : [`last-event-id: ${lastEventId}`], ...HEADERS]
+        socket.write(`GET ${path.replace(':chat', chat)} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`)
+      })
+      socket.on('error', (error) => this.fail(error.message, reject))
+      socket.on('close', () => { if (!stalled) this.fail('The connection was closed', reject) })
+    })
+  }
+
+  /** @param {Buffer} bytes */
+  read (bytes) {
+    const chunk = this.rest.length === 0 ? bytes : Buffer.concat([this.rest, bytes])
+    const now = latencies === undefined ? 0 : microseconds()
+    let at = chunk.indexOf(mark)
+    let end = at === -1 ? chunk.length : at + MARK_LENGTH
+    while (at !== -1 && end <= chunk.length) {
+      const number = at + MARK.length
+      this.take(numberAt(chunk, number, NUMBER_WIDTH))
+      if (now !== 0) latencies?.push(now - numberAt(chunk, number + NUMBER_WIDTH, TIME_WIDTH))
+      at = chunk.indexOf(mark, end)
+      end = at + MARK_LENGTH
+    }
+    if (at === -1 && chunk.at(-1) === mark[0]) at = chunk.length - 1
+    this.rest = at === -1 ? nothing : Buffer.from(chunk.subarray(at))
+    progress()
+  }
+
+  /** @param {number} number */
+  take (number) {
+    if (this.next !== -1 && number !== this.next) this.fail(`Got event ${number} instead of ${this.next}`)
+    this.next = number + 1
+    received++
+  }
+
+  /**
+   * @param {string} reason
+   * @param {(error: Error) => void} [reject]
+   */
+  fail (reason, reject) {
+    reject?.(new Error(reason))
+    failure ??= reason
+    progress()
+  }
+}
+
+/**
+ * @param {Buffer} bytes
+ * @param {number} start
+ * @param {number} width
+ */
+function numberAt (bytes, start, width) {
+  let number = 0
+  for (let at = start; at < start + width; at++) number = number * 10 + /** @type {number} */ (bytes[at]) - 48
+  return number
+}
+
+answerCalls({
+  /** Opens streams. Resolves once all are open. */
+  async open (/** @type {Address & OpenOptions} */ options) {
+    const { chats = 1, perChat = 1, stalled = 0, lastEventIds = [] } = options
+    let opened = 0
+    const lanes = Array.from({ length: OPENING }, async () => {
+      while (opened < chats * perChat) {
+        const index = opened++
+        const chat = index % chats
+        const client = new Client()
+        clients.add(client)
+        await client.connect(options, `chat${chat}`, Math.floor(index / chats) < stalled, lastEventIds[chat])
+      }
+    })
+    await Promise.all(lanes)
+  },
+
+  /** Resolves once so many events have come since the last call, or rejects after a while. */
+  expect (/** @type {number} */ count, /** @type {number} */ seconds = 60) {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`Got ${received} of ${count} events`)), seconds * 1000)
+      progress = () => {
+        if (failure === undefined && received < count) return
+        clearTimeout(timer)
+        progress = () => {}
+        if (failure !== undefined) return reject(new Error(failure))
+        if (received > count) return reject(new Error(`Got ${received} events instead of ${count}`))
+        resolve({ reads })
+        received = reads = 0
+      }
+      progress()
+    })
+  },
+
+  /** Starts to note how long events take. */
+  watch () {
+    latencies = []
+  },
+
+  /** What was noted, as percentiles in milliseconds. */
+  latencies () {
+    const sorted = Float64Array.from(latencies ?? []).sort()
+    latencies = undefined
+    const at = (/** @type {number} */ share) => /** @type {number} */ (sorted[Math.floor(sorted.length * share)]) / 1000
+    return { p50: at(0.5), p99: at(0.99) }
+  },
+
+  /** Leaves, without a trace in the tables of the kernel. */
+  close () {
+    for (const { socket } of clients) socket?.removeAllListeners('close').resetAndDestroy()
+    clients.clear()
+    received = reads = 0
+  }
+})

@@ -1,0 +1,24 @@
+// @ts-check
+import { createServer } from 'node:http'
+import { Chats } from './chats.js'
+import { listen } from './listen.js'
+
+/** What an app would write by hand: the event is encoded once, then a loop over the responses of node:http. */
+export default async function start () {
+  /** @type {Chats<import('node:http').ServerResponse>} */
+  const chats = new Chats()
+  const server = createServer((request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' })
+    response.flushHeaders()
+    response.on('close', chats.enter(String(request.url).slice(1), response))
+  })
+  let id = 0
+  return {
+    port: await listen(server),
+    path: '/:chat',
+    publish (/** @type {string} */ chatId, /** @type {object} */ event) {
+      const frame = `id: ${++id}\nevent: message\ndata: ${JSON.stringify(event)}\n\n`
+      for (const response of chats.in(chatId)) response.write(frame)
+    }
+  }
+}

@@ -1,0 +1,67 @@
+// @ts-check
+import { median, ratio } from './statistics.js'
+
+/**
+ * @typedef {object} Row
+ * @property {string} name
+ * @property {number} value The median of the rounds.
+ * @property {number} least
+ * @property {number} most
+ * @property {number} [ratio] Ours to this one.
+ * @property {number} [target]
+ * @property {boolean} [met]
+ */
+
+/** @typedef {{ name: string, title: string, unit: string, subject: string, more: boolean, rows: Row[] }} Result */
+
+/**
+ * @param {string} name
+ * @param {import('./run.js').Scenario} scenario
+ * @param {Record<string, number[]>} values
+ * @returns {Result}
+ */
+export function summary (name, { title, unit, subject = 'ours', more = false, targets }, values) {
+  const own = values[subject] ?? []
+  const rows = Object.entries(values).map(([contender, rounds]) => {
+    const row = { name: contender, value: median(rounds), least: Math.min(...rounds), most: Math.max(...rounds) }
+    if (contender === subject) return row
+    const target = targets[contender]
+    const to = ratio(own, rounds)
+    return { ...row, ratio: to, ...target === undefined ? {} : { target, met: more ? to >= target : to <= target } }
+  })
+  return { name, title, unit, subject, more, rows }
+}
+
+/**
+ * @param {Result[]} results
+ * @param {{ about?: Record<string, unknown>, heading?: boolean }} [options]
+ */
+export function markdown (results, { about, heading = true } = {}) {
+  const parts = results.map(({ name, title, unit, subject, more, rows }) => [
+    ...heading ? [`## ${title}`, '', `\`node bench/run.js ${name}\``, ''] : [],
+    `| ${unit} | median | range | ${subject} ÷ this | target |`,
+    '|---|--:|--:|--:|--:|',
+    ...rows.map((row) => `| ${row.name} | ${short(row.value)} | ${short(row.least)} – ${short(row.most)} | ${cell(row.ratio)} | ${goal(row, more)} |`),
+    ''
+  ].join('\n'))
+  const head = about === undefined ? [] : [`# Results\n\n${Object.entries(about).map(([key, value]) => `${key}: ${value}`).join(', ')}\n`]
+  return [...head, ...parts].join('\n')
+}
+
+/**
+ * @param {Row} row
+ * @param {boolean} more
+ */
+function goal ({ target, met }, more) {
+  return target === undefined ? '' : `${more ? '≥' : '≤'} ${target.toFixed(2)} ${met ? '✓' : '✗'}`
+}
+
+/** @param {number | undefined} value */
+function cell (value) {
+  return value === undefined ? '' : value.toFixed(2)
+}
+
+/** @param {number} value */
+function short (value) {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
+}

@@ -1,0 +1,58 @@
+// @ts-check
+import { startTarget } from '../target.js'
+
+/**
+ * CPU time that the server takes for each delivery, while it publishes as fast as it can.
+ * @param {object} shape
+ * @param {string} shape.title
+ * @param {string[]} shape.contenders
+ * @param {Record<string, number>} shape.targets What ours may cost of each.
+ * @param {number} shape.ticks
+ * @param {number} [shape.burst]
+ * @param {number} [shape.chats]
+ * @param {number} [shape.perTick]
+ * @param {number} shape.perChat Connections.
+ * @returns {import('../run.js').Scenario}
+ */
+export function fanout ({ title, contenders, targets, ticks, burst = 1, chats = 1, perTick = chats, perChat }) {
+  return {
+    title,
+    unit: 'µs of CPU per delivery',
+    targets,
+    async run ({ rounds, scale, note }) {
+      const few = Math.max(1, Math.round(ticks * scale))
+      const deliveries = few * burst * perTick * perChat
+      const field = await Promise.all(contenders.map((name) => startTarget(name)))
+      /** @type {Record<string, number[]>} */
+      const values = Object.fromEntries(contenders.map((name) => [name, []]))
+      try {
+        for (const { open } of field) await open({ chats, perChat })
+        // The first round warms up.
+        for (let round = -1; round < rounds; round++) {
+          for (const target of rotate(field, round)) {
+            await target.begin()
+            await target.publish({ ticks: few, burst, chats, perTick })
+            const { reads } = await target.client('expect', deliveries)
+            const cpu = await target.end()
+            note(`${target.name}: ${(cpu / deliveries).toFixed(2)} µs, ${(reads / deliveries).toFixed(2)} reads per delivery`)
+            if (round >= 0) values[target.name]?.push(cpu / deliveries)
+          }
+        }
+      } finally {
+        await Promise.all(field.map((target) => target.stop()))
+      }
+      return values
+    }
+  }
+}
+
+/**
+ * So that nobody always comes first.
+ * @template T
+ * @param {T[]} list
+ * @param {number} by
+ */
+export function rotate (list, by) {
+  const at = (by + list.length) % list.length
+  return [...list.slice(at), ...list.slice(0, at)]
+}

@@ -1,0 +1,89 @@
+// @ts-check
+import { readFileSync } from 'node:fs'
+import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises'
+import { answerCalls } from './child.js'
+import { makeEvent } from './event.js'
+
+/**
+ * What runs in this process.
+ * @typedef {Partial<import('./client.js').Address> & ContenderFunctions} Contender
+ */
+
+/**
+ * @typedef {object} ContenderFunctions
+ * @property {(chatId: string, event: ReturnType<typeof makeEvent>) => unknown} [publish]
+ * @property {Record<string, (...args: any[]) => any>} [functions] More that a scenario calls.
+ */
+
+/**
+ * What is published: `ticks` times `burst` events to each of `perTick` chats, which take turns.
+ * @typedef {object} Plan
+ * @property {number} ticks
+ * @property {number} [burst]
+ * @property {number} [chats]
+ * @property {number} [perTick]
+ * @property {number} [everyMs] Milliseconds from one tick to the next. Default: no pause.
+ */
+
+/** @type {Contender} */
+let contender
+let cpu = process.cpuUsage()
+/** @type {Map<string, number>} How many events each chat got. */
+const numbers = new Map()
+let turn = 0
+
+answerCalls({
+  /** Becomes one of the contenders. */
+  async start (/** @type {string} */ file, /** @type {object} */ options) {
+    const { default: start } = await import(file)
+    contender = await start(options)
+    const { port, path, ready, protocol } = contender
+    return { port, path, ready, protocol }
+  },
+
+  call: (/** @type {string} */ name, /** @type {any[]} */ ...args) => contender.functions?.[name]?.(...args),
+
+  /** Starts to measure. */
+  begin () {
+    global.gc?.()
+    cpu = process.cpuUsage()
+  },
+
+  /** CPU time of all threads of this process since `begin`, in µs. */
+  end () {
+    const { user, system } = process.cpuUsage(cpu)
+    return user + system
+  },
+
+  async publish (/** @type {Plan} */ { ticks, burst = 1, chats = 1, perTick = chats, everyMs = 0 }) {
+    const start = performance.now()
+    for (let tick = 0; tick < ticks; tick++) {
+      for (let index = 0; index < perTick; index++) publish(`chat${turn++ % chats}`, burst)
+      if (everyMs > 0) await delay(Math.max(0, start + (tick + 1) * everyMs - performance.now()))
+      // Twice: what a contender leaves for the end of the turn must be done before the next tick.
+      await immediate()
+      await immediate()
+    }
+  },
+
+  memory () {
+    global.gc?.()
+    const { rss, heapUsed, external } = process.memoryUsage()
+    return { rss, heapUsed, external }
+  },
+
+  rss: () => process.memoryUsage.rss(),
+
+  /** The limit of open files, where it can be told. */
+  openFiles: () => Number(/Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity)
+})
+
+/**
+ * @param {string} chatId
+ * @param {number} burst
+ */
+function publish (chatId, burst) {
+  const number = numbers.get(chatId) ?? 0
+  numbers.set(chatId, number + burst)
+  for (let index = 0; index < burst; index++) contender.publish?.(chatId, makeEvent(chatId, number + index))
+}

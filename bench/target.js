@@ -1,0 +1,54 @@
+// @ts-check
+import { startChild } from './child.js'
+
+/**
+ * A server under test and its clients, each in a process of its own.
+ * @typedef {object} Target
+ * @property {string} name
+ * @property {import('./client.js').Address} address
+ * @property {import('./child.js').Child['call']} client Calls a function of client.js.
+ * @property {(options: import('./client.js').OpenOptions) => Promise<void>} open Opens streams.
+ * @property {() => Promise<void>} begin Starts to measure.
+ * @property {() => Promise<number>} end CPU time of the server since then, in µs.
+ * @property {(plan: import('./server.js').Plan) => Promise<void>} publish
+ * @property {import('./child.js').Child['call']} server Calls a function of server.js.
+ * @property {() => Promise<void>} stop
+ */
+
+/**
+ * What is compared, by name.
+ * @type {Record<string, { file: string, options?: object }>}
+ */
+const CONTENDERS = {
+  ours: { file: 'ours' },
+  'ours without log': { file: 'ours', options: { history: false } },
+  'res.write': { file: 'res-write' },
+  '@fastify/sse': { file: 'fastify-sse' },
+  'fastify-sse-v2': { file: 'fastify-sse-v2' },
+  'better-sse': { file: 'better-sse' },
+  'socket.io': { file: 'socket-io' }
+}
+
+/**
+ * Starts a contender in a process of its own.
+ * @param {string} name
+ * @param {object} [options]
+ * @returns {Promise<Target>}
+ */
+export async function startTarget (name, options = {}) {
+  const { file, options: own } = /** @type {{ file: string, options?: object }} */ (CONTENDERS[name])
+  const server = startChild('server.js', process.env.BENCH_NODE_OPTIONS?.split(' '))
+  const client = startChild('client.js')
+  const address = await server.call('start', `./contenders/${file}.js`, { ...own, ...options })
+  return {
+    name,
+    address,
+    client: client.call,
+    open: (options) => client.call('open', { ...address, ...options }),
+    begin: () => server.call('begin'),
+    end: () => server.call('end'),
+    publish: (plan) => server.call('publish', plan),
+    server: server.call,
+    stop: async () => { await Promise.all([client.stop(), server.stop()]) }
+  }
+}
