@@ -1,5 +1,6 @@
 // @ts-check
 import { fanout } from './fanout.js'
+import { memory } from './memory.js'
 
 const everyone = ['ours', 'ours without log', 'res.write', '@fastify/sse', 'fastify-sse-v2', 'better-sse', 'socket.io']
 
@@ -35,5 +36,11 @@ export const scenarios = {
     chats: 2000,
     perTick: 20,
     perChat: 2
+  }),
+  'idle-memory': memory({
+    title: 'Idle memory at 10,000 connections',
+    contenders: ['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io'],
+    targets: { 'res.write': 1.1 },
+    connections: 9_500
   })
 }
