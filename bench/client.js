@@ -21,6 +21,7 @@ import { MARK, MARK_LENGTH, NUMBER_WIDTH, TIME_WIDTH, microseconds } from './eve
  * @property {number} [perChat]
  * @property {number} [stalled] How many of the clients of a chat read nothing once their stream is open.
  * @property {string[]} [lastEventIds] Where the clients of each chat resume.
+ * @property {number} [opening] How many connections are opened at once.
  */
 
 /** What a browser sends: servers may keep it in memory as long as a stream is open. */
@@ -40,8 +41,6 @@ const mark = Buffer.from(MARK)
 const nothing = Buffer.alloc(0)
 /** All sockets are read into the same memory. */
 const memory = Buffer.allocUnsafe(65_536)
-/** How many connections are opened at once. */
-const OPENING = 200
 
 /** @type {Set<Client>} */
 const clients = new Set()
@@ -108,8 +107,10 @@ class Client {
         const headers = isWebSocket ? UPGRADE : ['accept: text/event-stream', ...lastEventId === undefined ? [] : [`last-event-id: ${lastEventId}`], ...HEADERS]
         socket.write(`GET ${path.replace(':chat', chat)} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`)
       })
-      socket.on('error', (error) => this.fail(error.message, reject))
-      socket.on('close', () => { if (!stalled) this.fail('The connection was closed', reject) })
+      // Who reads nothing may be cut.
+      const fail = (/** @type {string} */ reason) => { if (!stalled || !this.open) this.fail(reason, reject) }
+      socket.on('error', (error) => fail(error.message))
+      socket.on('close', () => fail('The connection was closed'))
     })
   }
 
@@ -163,9 +164,9 @@ function numberAt (bytes, start, width) {
 answerCalls({
   /** Opens streams. Resolves once all are open. */
   async open (/** @type {Address & OpenOptions} */ options) {
-    const { chats = 1, perChat = 1, stalled = 0, lastEventIds = [] } = options
+    const { chats = 1, perChat = 1, stalled = 0, lastEventIds = [], opening = 200 } = options
     let opened = 0
-    const lanes = Array.from({ length: OPENING }, async () => {
+    const lanes = Array.from({ length: opening }, async () => {
       while (opened < chats * perChat) {
         const index = opened++
         const chat = index % chats
@@ -176,6 +177,9 @@ answerCalls({
     })
     await Promise.all(lanes)
   },
+
+  /** Where the stream of each chat started. */
+  lastEventIds: () => [...clients].map(({ greeting }) => /^id: (\S+)$/m.exec(greeting)?.[1]),
 
   /** Resolves once so many events have come since the last call, or rejects after a while. */
   expect (/** @type {number} */ count, /** @type {number} */ seconds = 60) {

@@ -7,7 +7,7 @@ import { median, ratio } from './statistics.js'
  * @property {number} value The median of the rounds.
  * @property {number} least
  * @property {number} most
- * @property {number} [ratio] Ours to this one.
+ * @property {number | undefined} [ratio] Ours to this one.
  * @property {number} [target]
  * @property {boolean} [met]
  */
@@ -20,14 +20,15 @@ import { median, ratio } from './statistics.js'
  * @param {Record<string, number[]>} values
  * @returns {Result}
  */
-export function summary (name, { title, unit, subject = 'ours', more = false, targets }, values) {
+export function summary (name, { title, unit, subject = 'ours', more = false, targets, limits = {} }, values) {
   const own = values[subject] ?? []
   const rows = Object.entries(values).map(([contender, rounds]) => {
     const row = { name: contender, value: median(rounds), least: Math.min(...rounds), most: Math.max(...rounds) }
     if (contender === subject) return row
+    if (limits[contender] !== undefined) return { ...row, target: limits[contender], met: row.value <= limits[contender] }
     const target = targets[contender]
-    const to = ratio(own, rounds)
-    return { ...row, ratio: to, ...target === undefined ? {} : { target, met: more ? to >= target : to <= target } }
+    const to = own.length === 0 ? undefined : ratio(own, rounds)
+    return { ...row, ratio: to, ...target === undefined || to === undefined ? {} : { target, met: more ? to >= target : to <= target } }
   })
   return { name, title, unit, subject, more, rows }
 }

@@ -1,5 +1,4 @@
 // @ts-check
-import { readFileSync } from 'node:fs'
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises'
 import { answerCalls } from './child.js'
 import { makeEvent } from './event.js'
@@ -41,6 +40,7 @@ answerCalls({
     return { port, path, ready, protocol }
   },
 
+  /** Calls a function that this contender has besides. */
   call: (/** @type {string} */ name, /** @type {any[]} */ ...args) => contender.functions?.[name]?.(...args),
 
   /** Starts to measure. */
@@ -72,10 +72,7 @@ answerCalls({
     return { rss, heapUsed, external }
   },
 
-  rss: () => process.memoryUsage.rss(),
-
-  /** The limit of open files, where it can be told. */
-  openFiles: () => Number(/Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1] ?? Infinity)
+  rss: () => process.memoryUsage.rss()
 })
 
 /**

@@ -1,5 +1,7 @@
 // @ts-check
 import { startChild } from './child.js'
+import { startNchan } from './nchan.js'
+import { publishByPost } from './post.js'
 
 /**
  * A server under test and its clients, each in a process of its own.
@@ -26,7 +28,10 @@ const CONTENDERS = {
   '@fastify/sse': { file: 'fastify-sse' },
   'fastify-sse-v2': { file: 'fastify-sse-v2' },
   'better-sse': { file: 'better-sse' },
-  'socket.io': { file: 'socket-io' }
+  'socket.io': { file: 'socket-io' },
+  'socket.io with redis-adapter': { file: 'socket-io' },
+  'socket.io with redis-streams-adapter': { file: 'socket-io', options: { streams: true } },
+  'autopipelined PUBLISH': { file: 'redis-publish' }
 }
 
 /**
@@ -36,6 +41,7 @@ const CONTENDERS = {
  * @returns {Promise<Target>}
  */
 export async function startTarget (name, options = {}) {
+  if (name === 'nchan') return await startNchan()
   const { file, options: own } = /** @type {{ file: string, options?: object }} */ (CONTENDERS[name])
   const server = startChild('server.js', process.env.BENCH_NODE_OPTIONS?.split(' '))
   const client = startChild('client.js')
@@ -51,4 +57,14 @@ export async function startTarget (name, options = {}) {
     server: server.call,
     stop: async () => { await Promise.all([client.stop(), server.stop()]) }
   }
+}
+
+/**
+ * The same, published to over HTTP. A server in C has no other way.
+ * @param {string} name
+ * @returns {Promise<Target>}
+ */
+export async function startPostTarget (name) {
+  const target = await startTarget(name)
+  return name === 'nchan' ? target : { ...target, publish: publishByPost(target.address.port, '/:chat') }
 }

@@ -1,5 +1,5 @@
 // @ts-check
-import { startTarget } from '../target.js'
+import { startPostTarget, startTarget } from '../target.js'
 
 /**
  * CPU time that the server takes for each delivery, while it publishes as fast as it can.
@@ -12,17 +12,20 @@ import { startTarget } from '../target.js'
  * @param {number} [shape.chats]
  * @param {number} [shape.perTick]
  * @param {number} shape.perChat Connections.
+ * @param {boolean} [shape.byPost] Published over HTTP.
+ * @param {() => string | undefined} [shape.missing]
  * @returns {import('../run.js').Scenario}
  */
-export function fanout ({ title, contenders, targets, ticks, burst = 1, chats = 1, perTick = chats, perChat }) {
+export function fanout ({ title, contenders, targets, ticks, burst = 1, chats = 1, perTick = chats, perChat, byPost = false, missing }) {
   return {
     title,
     unit: 'µs of CPU per delivery',
     targets,
+    missing,
     async run ({ rounds, scale, note }) {
       const few = Math.max(1, Math.round(ticks * scale))
       const deliveries = few * burst * perTick * perChat
-      const field = await Promise.all(contenders.map((name) => startTarget(name)))
+      const field = await Promise.all(contenders.map((name) => byPost ? startPostTarget(name) : startTarget(name)))
       /** @type {Record<string, number[]>} */
       const values = Object.fromEntries(contenders.map((name) => [name, []]))
       try {

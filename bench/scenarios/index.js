@@ -1,6 +1,13 @@
 // @ts-check
+import { nchanIsMissing } from '../nchan.js'
+import { across } from './across.js'
+import { activeChats } from './active-chats.js'
 import { fanout } from './fanout.js'
+import { latency } from './latency.js'
 import { memory } from './memory.js'
+import { publishRate } from './publish-rate.js'
+import { stalled } from './stalled.js'
+import { storm } from './storm.js'
 
 const everyone = ['ours', 'ours without log', 'res.write', '@fastify/sse', 'fastify-sse-v2', 'better-sse', 'socket.io']
 
@@ -10,7 +17,7 @@ export const scenarios = {
     title: 'Fan-out to 1000 connections, one event a tick',
     contenders: everyone,
     targets: { 'res.write': 0.8, '@fastify/sse': 0.6, 'better-sse': 0.6, 'socket.io': 0.7 },
-    ticks: 100,
+    ticks: 50,
     perChat: 1000
   }),
   'fanout-100': fanout({
@@ -28,19 +35,93 @@ export const scenarios = {
     burst: 10,
     perChat: 1000
   }),
+  'nchan-1000': fanout({
+    title: 'Fan-out to 1000 connections, published by POST',
+    contenders: ['ours', 'nchan'],
+    targets: { nchan: 1.1 },
+    ticks: 50,
+    perChat: 1000,
+    byPost: true,
+    missing: nchanIsMissing
+  }),
+  'nchan-5000': fanout({
+    title: 'Fan-out to 5000 connections, published by POST',
+    contenders: ['ours', 'nchan'],
+    targets: { nchan: 1.1 },
+    ticks: 20,
+    perChat: 5000,
+    byPost: true,
+    missing: nchanIsMissing
+  }),
+  latency: latency({
+    title: 'Latency at 20 events a second to 1000 connections',
+    contenders: ['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io'],
+    targets: { 'res.write': 0.8 },
+    perSecond: 20,
+    seconds: 2,
+    perChat: 1000
+  }),
   'many-chats': fanout({
     title: 'Fan-out in 2000 chats of 2 connections, 20 of them a tick',
     contenders: everyone,
     targets: { 'res.write': 0.9 },
-    ticks: 1000,
+    ticks: 500,
     chats: 2000,
     perTick: 20,
     perChat: 2
+  }),
+  'two-instances': across({
+    title: 'Delivery of what another instance publishes through Redis, to 1000 connections',
+    contenders: ['ours', 'socket.io with redis-adapter', 'socket.io with redis-streams-adapter'],
+    targets: { 'socket.io with redis-adapter': 0.65, 'socket.io with redis-streams-adapter': 0.65 },
+    ticks: 40,
+    everyMs: 40,
+    perChat: 1000
+  }),
+  'publish-rate': publishRate({
+    title: 'Durable publishes, 256 in flight',
+    contenders: ['ours', 'autopipelined PUBLISH'],
+    targets: { 'autopipelined PUBLISH': 0.6 },
+    count: 50_000,
+    chats: 100,
+    inFlight: 256
   }),
   'idle-memory': memory({
     title: 'Idle memory at 10,000 connections',
     contenders: ['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io'],
     targets: { 'res.write': 1.1 },
     connections: 9_500
+  }),
+  stalled: stalled({
+    title: '50 of 100 clients read nothing, at 1000 events a second',
+    contenders: ['ours', 'res.write', 'better-sse', 'socket.io'],
+    targets: { 'res.write': 0.15 },
+    seconds: 30,
+    perChat: 100,
+    stalled: 50
+  }),
+  storm: storm({
+    title: '2000 clients resume 100 events behind, in 20 chats',
+    chats: 20,
+    perChat: 100,
+    behind: 100,
+    reads: 3
+  }),
+  'active-chats': activeChats({
+    title: 'Publishing while many chats are listened to, through Redis',
+    chats: [10, 1_000, 50_000],
+    limit: 1.25,
+    count: 20_000,
+    throughRedis: true
+  }),
+  'active-chats-local': activeChats({
+    title: 'Publishing while many chats are listened to, in one process',
+    chats: [10, 1_000, 50_000],
+    limit: 1.25,
+    count: 20_000,
+    throughRedis: false
   })
 }
+
+// Sockets, and a few more.
+for (const scenario of [scenarios['idle-memory'], scenarios['nchan-5000']]) Object.assign(scenario ?? {}, { files: 11_000 })

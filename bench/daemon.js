@@ -1,0 +1,60 @@
+// @ts-check
+import { spawn } from 'node:child_process'
+import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+
+/**
+ * Starts a server that is no Node process, in a folder of its own that goes with it. Resolves once it listens.
+ * @param {string} command
+ * @param {(folder: string) => string[]} args
+ * @param {number} port
+ */
+export async function startDaemon (command, args, port) {
+  const folder = mkdtempSync(join(tmpdir(), 'bench-'))
+  const child = spawn(command, args(folder), { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder })
+  const exited = new Promise((resolve) => child.once('exit', resolve))
+  while (!await isListening(port)) {
+    if (child.exitCode !== null) throw new Error(`${command} has exited`)
+    await delay(50)
+  }
+  return {
+    pid: /** @type {number} */ (child.pid),
+    async stop () {
+      child.kill()
+      await exited
+      rmSync(folder, { recursive: true })
+    }
+  }
+}
+
+/** @param {string} command */
+export function isOnPath (command) {
+  return [...String(process.env.PATH).split(delimiter), '/usr/sbin'].some((path) => exists(join(path, command), constants.X_OK))
+}
+
+/**
+ * @param {string} path
+ * @param {number} [mode]
+ */
+export function exists (path, mode) {
+  try {
+    accessSync(path, mode)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * @param {number} port
+ * @returns {Promise<boolean>}
+ */
+function isListening (port) {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('connect', () => { socket.destroy(); resolve(true) }).once('error', () => resolve(false))
+  })
+}

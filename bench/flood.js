@@ -1,0 +1,21 @@
+// @ts-check
+import { makeEvent } from './event.js'
+
+/**
+ * Publishes `count` events, `inFlight` of them at a time, and returns how many seconds it took.
+ * @param {(chatId: string, event: ReturnType<typeof makeEvent>) => Promise<unknown>} publish
+ * @param {number} count
+ * @param {(index: number) => string} chatOf
+ * @param {number} inFlight
+ */
+export async function flood (publish, count, chatOf, inFlight) {
+  const start = performance.now()
+  let next = 0
+  await Promise.all(Array.from({ length: inFlight }, async () => {
+    while (next < count) {
+      const chatId = chatOf(next)
+      await publish(chatId, makeEvent(chatId, next++))
+    }
+  }))
+  return (performance.now() - start) / 1000
+}

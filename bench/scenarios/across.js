@@ -1,0 +1,55 @@
+// @ts-check
+import { setTimeout as delay } from 'node:timers/promises'
+import { redisIsMissing, startRedis } from '../redis.js'
+import { startTarget } from '../target.js'
+import { rotate } from './fanout.js'
+
+/**
+ * CPU time that an instance takes for each delivery of what another instance publishes.
+ * @param {object} shape
+ * @param {string} shape.title
+ * @param {string[]} shape.contenders
+ * @param {Record<string, number>} shape.targets
+ * @param {number} shape.ticks
+ * @param {number} shape.everyMs
+ * @param {number} shape.perChat Connections.
+ * @returns {import('../run.js').Scenario}
+ */
+export function across ({ title, contenders, targets, ticks, everyMs, perChat }) {
+  return {
+    title,
+    unit: 'µs of CPU per delivery',
+    targets,
+    missing: redisIsMissing,
+    async run ({ rounds, scale, note }) {
+      const few = Math.max(2, Math.round(ticks * scale))
+      const redis = await startRedis()
+      const pair = async (/** @type {string} */ name) => {
+        const [publisher, deliverer] = await Promise.all([startTarget(name, { redisUrl: redis.url }), startTarget(name, { redisUrl: redis.url })])
+        return { name, publisher, deliverer }
+      }
+      const field = await Promise.all(contenders.map(pair))
+      /** @type {Record<string, number[]>} */
+      const values = Object.fromEntries(contenders.map((name) => [name, []]))
+      try {
+        for (const { deliverer } of field) await deliverer.open({ perChat })
+        // Some subscribe in their own time, and tell nobody when it is done.
+        await delay(1_000)
+        for (let round = -1; round < rounds; round++) {
+          for (const { name, publisher, deliverer } of rotate(field, round)) {
+            await deliverer.begin()
+            await publisher.publish({ ticks: few, everyMs })
+            await deliverer.client('expect', few * perChat)
+            const cpu = await deliverer.end() / few / perChat
+            note(`${name}: ${cpu.toFixed(2)} µs`)
+            if (round >= 0) values[name]?.push(cpu)
+          }
+        }
+      } finally {
+        await Promise.all(field.flatMap(({ publisher, deliverer }) => [publisher.stop(), deliverer.stop()]))
+        await redis.stop()
+      }
+      return values
+    }
+  }
+}

@@ -1,0 +1,54 @@
+// @ts-check
+import { redisIsMissing, startRedis } from '../redis.js'
+import { startTarget } from '../target.js'
+import { rotate } from './fanout.js'
+
+/**
+ * CPU time that a publish takes while so many chats are listened to, to one of them by chance, until it is heard.
+ * @param {object} shape
+ * @param {string} shape.title
+ * @param {number[]} shape.chats
+ * @param {number} shape.limit What the most may cost of each of the others.
+ * @param {number} shape.count
+ * @param {boolean} shape.throughRedis
+ * @returns {import('../run.js').Scenario}
+ */
+export function activeChats ({ title, chats, limit, count, throughRedis }) {
+  const names = new Map(chats.map((many) => [many, `${many.toLocaleString('en')} chats`]))
+  const most = Math.max(...chats)
+  return {
+    title,
+    unit: 'µs of CPU per publish',
+    subject: names.get(most),
+    targets: Object.fromEntries([...names].filter(([many]) => many !== most).map(([, name]) => [name, limit])),
+    missing: throughRedis ? redisIsMissing : undefined,
+    async run ({ rounds, scale, note }) {
+      const few = Math.max(256, Math.round(count * scale))
+      const redis = throughRedis ? await startRedis() : undefined
+      const start = async (/** @type {number} */ many, /** @type {number} */ index) => ({
+        name: /** @type {string} */ (names.get(many)),
+        many,
+        target: await startTarget('ours', redis === undefined ? {} : { redisUrl: redis.url, keyPrefix: `${index}:` })
+      })
+      const field = await Promise.all(chats.map(start))
+      /** @type {Record<string, number[]>} */
+      const values = Object.fromEntries(field.map(({ name }) => [name, []]))
+      try {
+        for (const { many, target } of field) await target.server('call', 'activate', many)
+        for (let round = -1; round < rounds; round++) {
+          for (const { name, target } of rotate(field, round)) {
+            await target.begin()
+            await target.server('call', 'scatter', few)
+            const cpu = await target.end() / few
+            note(`${name}: ${cpu.toFixed(1)} µs`)
+            if (round >= 0) values[name]?.push(cpu)
+          }
+        }
+      } finally {
+        await Promise.all(field.map(({ target }) => target.stop()))
+        await redis?.stop()
+      }
+      return values
+    }
+  }
+}

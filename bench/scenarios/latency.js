@@ -1,0 +1,46 @@
+// @ts-check
+import { startTarget } from '../target.js'
+import { rotate } from './fanout.js'
+
+/**
+ * How long an event takes from the publishing call to a client, at a rate that leaves the server idle in between.
+ * @param {object} shape
+ * @param {string} shape.title
+ * @param {string[]} shape.contenders
+ * @param {Record<string, number>} shape.targets
+ * @param {number} shape.perSecond
+ * @param {number} shape.seconds
+ * @param {number} shape.perChat Connections.
+ * @returns {import('../run.js').Scenario}
+ */
+export function latency ({ title, contenders, targets, perSecond, seconds, perChat }) {
+  return {
+    title,
+    unit: 'ms, 99th percentile',
+    targets,
+    async run ({ rounds, scale, note }) {
+      const ticks = Math.max(2, Math.round(perSecond * seconds * scale))
+      const field = await Promise.all(contenders.map((name) => startTarget(name)))
+      /** @type {Record<string, number[]>} */
+      const values = Object.fromEntries(contenders.map((name) => [name, []]))
+      try {
+        for (const { open } of field) await open({ perChat })
+        for (let round = -1; round < rounds; round++) {
+          for (const { name, begin, publish, client, end } of rotate(field, round)) {
+            await client('watch')
+            await begin()
+            await publish({ ticks, everyMs: 1000 / perSecond })
+            await client('expect', ticks * perChat)
+            const cpu = await end()
+            const { p50, p99 } = await client('latencies')
+            note(`${name}: median ${p50.toFixed(1)} ms, 99th percentile ${p99.toFixed(1)} ms, ${(cpu / ticks / perChat).toFixed(2)} µs of CPU per delivery`)
+            if (round >= 0) values[name]?.push(p99)
+          }
+        }
+      } finally {
+        await Promise.all(field.map((target) => target.stop()))
+      }
+      return values
+    }
+  }
+}

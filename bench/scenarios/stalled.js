@@ -1,0 +1,64 @@
+// @ts-check
+import { startTarget } from '../target.js'
+
+/** Events of one tick, and how long it is: 1000 a second. */
+const BURST = 10
+const EVERY_MS = 10
+
+/**
+ * How much the memory of a server grows while some clients read nothing, and whether it stops growing.
+ * @param {object} shape
+ * @param {string} shape.title
+ * @param {string[]} shape.contenders
+ * @param {Record<string, number>} shape.targets
+ * @param {number} shape.seconds
+ * @param {number} shape.perChat Connections.
+ * @param {number} shape.stalled How many of them read nothing.
+ * @returns {import('../run.js').Scenario}
+ */
+export function stalled ({ title, contenders, targets, seconds, perChat, stalled }) {
+  return {
+    title,
+    unit: 'MB of growth',
+    targets,
+    async run ({ rounds, scale, note }) {
+      const ticks = Math.max(20, Math.round(seconds * scale * 1000 / EVERY_MS))
+      /** @type {Record<string, number[]>} */
+      const values = Object.fromEntries(contenders.map((name) => [name, []]))
+      // Memory varies little from one fresh process to the next.
+      for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+        for (const name of contenders) {
+          const target = await startTarget(name)
+          try {
+            await target.open({ perChat, stalled })
+            // Whoever reads pays for what it compiles, keeps of the chat's history and so on.
+            await target.publish({ ticks: 20, burst: BURST, everyMs: EVERY_MS })
+            const { rss } = await target.server('memory')
+            const { samples, end } = await watch(target, ticks)
+            await target.client('expect', (20 + ticks) * BURST * (perChat - stalled), 120)
+            note(`${name}: MB each second ${samples.map((sample) => Math.round((sample - rss) / 1e6)).join(' ')}`)
+            values[name]?.push(Math.max(0.1, (end - rss) / 1e6))
+          } finally {
+            await target.stop()
+          }
+        }
+      }
+      return values
+    }
+  }
+}
+
+/**
+ * Publishes, and notes the memory meanwhile.
+ * @param {import('../target.js').Target} target
+ * @param {number} ticks
+ */
+async function watch (target, ticks) {
+  /** @type {number[]} */
+  const samples = []
+  const timer = setInterval(async () => samples.push(await target.server('rss')), 1_000)
+  await target.publish({ ticks, burst: BURST, everyMs: EVERY_MS })
+  clearInterval(timer)
+  const { rss } = await target.server('memory')
+  return { samples, end: rss }
+}
