@@ -1,6 +1,7 @@
-import type { ServerResponse } from 'node:http'
+import { ServerResponse } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
+import { chunked } from './chunked.ts'
 import { heartbeat } from './frame.ts'
 
 /** What Node gives a handler to answer with, over HTTP/1.1 or HTTP/2. */
@@ -12,6 +13,9 @@ const LONGEST_TIMER = 2 ** 31 - 1
 /** One client's open stream. Writing never throws; a client that doesn't keep up is cut. */
 export class Connection {
   readonly #raw: RawResponse
+  /** Where the bytes go: the response, or straight to its socket. */
+  #out: RawResponse | Socket
+  #direct = false
   readonly #maxBufferedBytes: number
   readonly #onSlow: () => void
   readonly #onClose = new Set<() => void>()
@@ -23,12 +27,27 @@ export class Connection {
 
   /** Takes over a response whose headers are set. `onSlow` is told if it cuts the client for not keeping up. */
   constructor (raw: RawResponse, maxBufferedBytes: number, onSlow = (): void => {}) {
-    this.#raw = raw
+    this.#raw = this.#out = raw
     this.#maxBufferedBytes = maxBufferedBytes
     this.#onSlow = onSlow
     raw.once('close', () => this.#close())
     // A reset by the client is no error of ours: `close` follows.
     raw.on('error', () => {})
+  }
+
+  /**
+   * Sends the headers. What follows them goes straight to the socket where it is framed by `transfer-encoding: chunked`: the response
+   * would frame the same bytes anew for each client, and write each frame in three pieces.
+   */
+  start (): void {
+    const raw = this.#raw
+    raw.writeHead(200)
+    // Both have the method, but @types/node knows of one.
+    ;(raw as ServerResponse).flushHeaders()
+    // Something else may have put itself in between, and an injected request has no real socket.
+    if (!(raw instanceof ServerResponse) || !raw.chunkedEncoding || raw.write !== ServerResponse.prototype.write || !(raw.socket instanceof Socket)) return
+    this.#out = raw.socket
+    this.#direct = true
   }
 
   /** Whether nothing can be written any more. */
@@ -38,7 +57,7 @@ export class Connection {
 
   /** Bytes that the client has not taken yet. */
   get bufferedBytes (): number {
-    return this.#raw.writableLength
+    return this.#out.writableLength
   }
 
   /**
@@ -47,14 +66,16 @@ export class Connection {
    */
   write (chunk: Buffer): boolean {
     if (this.#closed) return false
-    if (this.#raw.writableLength > this.#maxBufferedBytes) {
+    // Framed, nothing would mean the end.
+    if (chunk.length === 0) return true
+    if (this.#out.writableLength > this.#maxBufferedBytes) {
       this.#onSlow()
       this.destroy()
       return false
     }
     this.#written = true
-    // The two kinds of response have the method, but TypeScript finds no common overload.
-    return (this.#raw as ServerResponse).write(chunk)
+    // All have the method, but TypeScript finds no common overload.
+    return (this.#out as Socket).write(this.#direct ? chunked(chunk) : chunk)
   }
 
   /** Writes as `write` does. Resolves once the client has taken it, with false if it is gone. */
@@ -62,18 +83,18 @@ export class Connection {
     if (this.write(chunk) || this.#closed) return !this.#closed
     return await new Promise<boolean>((resolve) => {
       const done = (): void => {
-        this.#raw.off('drain', done)
+        this.#out.off('drain', done)
         off()
         resolve(!this.#closed)
       }
       const off = this.onClose(done)
-      this.#raw.once('drain', done)
+      this.#out.once('drain', done)
     })
   }
 
   /** Writes a heartbeat if nothing was written since the last call. What is still unsent keeps the connection alive by itself. */
   beat (): void {
-    if (!this.#written && this.#raw.writableLength === 0) this.write(heartbeat)
+    if (!this.#written && this.#out.writableLength === 0) this.write(heartbeat)
     this.#written = false
   }
 

@@ -76,7 +76,8 @@ export class ReplySse {
       const gone = this.#gone = new AbortController()
       const { raw } = this.#reply
       if (isGone(raw) || this.#connection?.closed === true) gone.abort()
-      else raw.once('close', () => gone.abort())
+      else if (this.#connection === undefined) raw.once('close', () => gone.abort())
+      else this.#connection.onClose(() => gone.abort())
     }
     return this.#gone.signal
   }
@@ -236,16 +237,18 @@ export class ReplySse {
     raw.socket?.setTimeout?.(0)
     // The server would wait for the connection to be used again.
     if (this.#context.connections.draining) (raw as ServerResponse).shouldKeepAlive = false
-    raw.writeHead(200)
-    raw.flushHeaders()
+    connection.start()
     return connection
   }
 
   /** From here on Fastify answers no error any more. */
   #takeOver (): Connection {
     this.#reply.hijack()
-    const connection = this.#connection = new Connection(this.#reply.raw, this.#context.maxBufferedBytes, () => { this.#context.metrics.slow++ })
-    connection.onClose(() => this.#gone?.abort())
+    const { maxBufferedBytes, metrics } = this.#context
+    const gone = this.#gone
+    // Nothing here may hold `this`, which would keep the request and the reply as long as the stream.
+    const connection = this.#connection = new Connection(this.#reply.raw, maxBufferedBytes, () => { metrics.slow++ })
+    if (gone !== undefined) connection.onClose(() => gone.abort())
     return connection
   }
 }

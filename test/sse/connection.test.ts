@@ -1,9 +1,12 @@
 import t, { type Test } from 'tap'
 import http from 'node:http'
+import net from 'node:net'
 import { once } from 'node:events'
 import { Connection } from '../../lib/sse/connection.ts'
 
-async function open (t: Test, maxBufferedBytes: number): Promise<{ connection: Connection, client: http.ClientRequest, received: () => string }> {
+interface Opened { connection: Connection, response: http.ServerResponse, client: http.ClientRequest, received: () => string }
+
+async function open (t: Test, maxBufferedBytes: number): Promise<Opened> {
   const server = http.createServer().listen(0, '127.0.0.1')
   t.teardown(() => server.close())
   await once(server, 'listening')
@@ -14,7 +17,7 @@ async function open (t: Test, maxBufferedBytes: number): Promise<{ connection: C
   })
   client.on('error', () => {})
   const [, response] = await requested as [http.IncomingMessage, http.ServerResponse]
-  return { connection: new Connection(response, maxBufferedBytes), client, received: () => received }
+  return { connection: new Connection(response, maxBufferedBytes), response, client, received: () => received }
 }
 
 t.test('a heartbeat is written only where nothing else was since the last', async (t) => {
@@ -48,4 +51,42 @@ t.test('what is written to a stream that was cut goes nowhere and fails nobody',
   t.equal(connection.closed, true)
   t.equal(closed, 1)
   client.destroy()
+})
+
+t.test('streams take the same bytes, framed for HTTP/1.1 and plain where something stands in between', async (t) => {
+  const bytes = [Buffer.from('data: 1\n\n'), Buffer.from(''), Buffer.from('data: \u00e9\n\n'), Buffer.alloc(70_000, 'x')]
+  const streams = await Promise.all(Array.from({ length: 3 }, () => open(t, 1_000_000)))
+  const [, , wrapped] = streams as [Opened, Opened, Opened]
+  const seen: Buffer[] = []
+  const write = wrapped.response.write.bind(wrapped.response)
+  wrapped.response.write = (chunk: Buffer) => {
+    seen.push(chunk)
+    return write(chunk)
+  }
+  for (const { connection } of streams) connection.start()
+  for (const chunk of bytes) for (const { connection } of streams) connection.write(chunk)
+  for (const { connection, client, received } of streams) {
+    const closed = once(client, 'close')
+    await connection.end()
+    await closed
+    t.equal(received(), Buffer.concat(bytes).toString())
+  }
+  t.equal(Buffer.concat(seen).length, Buffer.concat(bytes).length, 'what stands in between sees all of it')
+})
+
+t.test('a client of HTTP/1.0, whose stream has no chunks, gets plain bytes', async (t) => {
+  const server = http.createServer((_request, response) => {
+    const connection = new Connection(response, 1_000)
+    connection.start()
+    connection.write(Buffer.from('data: 1\n\n'))
+    connection.end()
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const socket = net.connect((server.address() as { port: number }).port, '127.0.0.1')
+  socket.write('GET / HTTP/1.0\r\n\r\n')
+  let text = ''
+  socket.setEncoding('utf8').on('data', (part) => { text += part })
+  await once(socket, 'end')
+  t.match(text, /\r\n\r\ndata: 1\n\n$/)
 })

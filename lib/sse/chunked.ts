@@ -1,0 +1,13 @@
+const END = Buffer.from('\r\n')
+
+let last: Buffer | undefined
+let framed: Buffer
+
+/** The bytes as one chunk of `transfer-encoding: chunked`. A room writes the same ones to each of its streams: they are framed once. */
+export function chunked (bytes: Buffer): Buffer {
+  if (bytes !== last) {
+    framed = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, END])
+    last = bytes
+  }
+  return framed
+}
