@@ -32,7 +32,7 @@ const behaviour = {
 
 /** Opens the connection that subscribes. */
 export function openSubscriber (source: RedisSource): Redis {
-  if (source.url !== undefined) return new Redis(source.url, behaviour)
+  if (source.url !== undefined) return openUrl(source.url)
   // Asked by its flag: the app's client may come from another copy of ioredis.
   if (!source.client.isCluster) return (source.client as Redis).duplicate(behaviour)
   // On a connection of our own: that of a Cluster is replaced when it breaks, and nobody is told what was lost meanwhile.
@@ -41,7 +41,7 @@ export function openSubscriber (source: RedisSource): Redis {
     for (;;) {
       const nodes = cluster.nodes()
       const node = nodes[Math.floor(Math.random() * nodes.length)]
-      if (node !== undefined) return { host: node.options.host as string, port: node.options.port as number }
+      if (node !== undefined) return node.options
       await once(cluster, '+node')
     }
   })
@@ -53,13 +53,17 @@ export function openShardSubscriber (cluster: Cluster, node: string): Redis {
   return openNode(cluster, async () => ({ host: node.slice(0, colon), port: Number(node.slice(colon + 1)) }))
 }
 
+function openUrl (url: string): Redis {
+  return new Redis(url, { ...behaviour, Connector: connectorTo(async (options) => options) })
+}
+
 function openNode (cluster: Cluster, pick: () => Promise<Address>): Redis {
   return new Redis({ ...cluster.options.redisOptions, ...behaviour, replyMapping: 'legacy', Connector: connectorTo(pick) })
 }
 
 /** The connection that publishes: the app's own client where one was passed in. */
 export function openPublisher (source: RedisSource): Redis | Cluster {
-  if (source.url !== undefined) return new Redis(source.url, behaviour)
+  if (source.url !== undefined) return openUrl(source.url)
   // A lazy client connects when it is first asked to; until then it would never become ready.
   if (source.client.status === 'wait') source.client.connect().catch(() => {})
   return source.client
