@@ -17,7 +17,7 @@ function namesIn (text: string): Set<string> {
 }
 
 t.test('the route of the guide shows every metric, and the guide, the dashboard and the alerts know no others', async (t) => {
-  const [server] = guide.snippets('Metrics')
+  const [server] = guide.snippets('Metrics\n')
   const url = await serveSnippet(t, server)
   const response = await fetch(`${url}/metrics`)
   t.match(response.headers.get('content-type'), /^text\/plain/)
@@ -32,6 +32,16 @@ t.test('the route of the guide shows every metric, and the guide, the dashboard 
   const unknown = [...namesIn(alerts)].filter((name) => !metricNames.includes(name))
   t.same(unknown, [])
   t.ok(namesIn(alerts).size >= 7)
+})
+
+// Before anything is instrumented.
+t.test('a traceparent can be given by hand; what is none does not travel', async (t) => {
+  const { app } = await startApp(t)
+  const seen: unknown[] = []
+  app.chatEvents.onChatEvent('c', (_event, { traceparent }) => { seen.push(traceparent) })
+  const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
+  for (const given of [traceparent, 'garbage', undefined, `${traceparent} x`]) await app.chatEvents.emitChatMessage('c', {}, { traceparent: given })
+  t.same(seen, [traceparent, undefined, undefined, undefined])
 })
 
 t.test('one trace reaches from the request that posts a message to its delivery on another instance', async (t) => {
@@ -75,13 +85,4 @@ t.test('one trace reaches from the request that posts a message to its delivery 
 
   await t.rejects(here.app.chatEvents.emitChatMessage('c', { text: 'x'.repeat(100_000) }), { code: 'RT_PAYLOAD_TOO_LARGE' })
   t.match(exporter.getFinishedSpans().at(-1), { name: 'publish message', status: { code: 2, message: 'RT_PAYLOAD_TOO_LARGE' } })
-})
-
-t.test('a traceparent can be given by hand; what is none does not travel', async (t) => {
-  const { app } = await startApp(t)
-  const seen: unknown[] = []
-  app.chatEvents.onChatEvent('c', (_event, { traceparent }) => { seen.push(traceparent) })
-  const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
-  for (const given of [traceparent, 'garbage', undefined, `${traceparent} x`]) await app.chatEvents.emitChatMessage('c', {}, { traceparent: given })
-  t.same(seen, [traceparent, undefined, undefined, undefined])
 })
