@@ -48,7 +48,7 @@ t.test('over a Redis that forgets, whoever lost something is told so in that ver
 
 t.test('over a Redis that comes back with an older snapshot, too, though offsets are used again', async (t) => {
   const random = new Random()
-  const { resets } = await forget(t, random, ['save redis', ...random.shuffled<Fault>([...FAULTS, 'save redis'])])
+  const { resets } = await forget(t, random, ['save redis', ...random.shuffled<Fault>([...FAULTS, 'save redis', 'fall back', 'fall back'])])
   t.same(Object.keys(resets).filter((reason) => !['ahead', 'diverged', 'failover'].includes(reason)), [])
   t.ok((resets.ahead ?? 0) + (resets.diverged ?? 0) > 0, 'some had followed what was lost')
 })

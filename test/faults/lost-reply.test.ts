@@ -6,7 +6,7 @@ import { InstanceProcess } from '../support/instance-process.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { RedisServer } from '../support/redis-server.ts'
 
-t.setTimeout(60_000)
+t.setTimeout(200_000)
 
 /** Two instances, the first of which reaches Redis over a proxy, with a client each. */
 async function start (t: Test): Promise<{ proxy: LossyProxy, one: InstanceProcess, two: InstanceProcess, seenByAll: () => Promise<unknown[][]> }> {

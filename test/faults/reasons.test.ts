@@ -4,7 +4,7 @@ import { EventStream, type StreamEvent } from '../support/event-stream.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { RedisServer } from '../support/redis-server.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 async function start (t: Test): Promise<{ redis: RedisServer, admin: Redis, instance: (realtime?: object) => Promise<InstanceProcess> }> {
   const redis = await RedisServer.start()

@@ -7,7 +7,9 @@ import { RedisServer } from '../support/redis-server.ts'
 import { Crowd } from './crowd.ts'
 import type { Random } from './random.ts'
 
-export type Fault = 'kill instance' | 'freeze instance' | 'cut subscribers' | 'cut publishers' | 'freeze redis' | 'kill redis' | 'save redis' | 'drop clients' | 'slow clients' | 'garbage'
+export type Fault =
+  'kill instance' | 'freeze instance' | 'cut subscribers' | 'cut publishers' | 'mute publishers' | 'freeze redis' | 'kill redis' | 'save redis' | 'fall back' |
+  'drop clients' | 'slow clients' | 'garbage'
 
 /** What is published to a chat whose clients read nothing: more than the buffers of both sides can take. */
 export const BURST = 90
@@ -63,6 +65,12 @@ export class Stage extends Crowd {
       case 'cut publishers':
         await this.admin.call('CLIENT', 'KILL', 'TYPE', 'normal')
         return
+      case 'mute publishers':
+        // What is appended meanwhile is broadcast to nobody, while every connection holds.
+        await this.admin.call('ACL', 'SETUSER', 'default', '-publish')
+        await delay(300)
+        await this.admin.call('ACL', 'SETUSER', 'default', '+publish')
+        return
       case 'freeze redis':
         await this.redis.freeze()
         await delay(1_000)
@@ -75,6 +83,8 @@ export class Stage extends Crowd {
         // What a Redis without an append-only file starts from next time.
         await this.admin.call('SAVE')
         return
+      case 'fall back':
+        return this.#fallBack()
       case 'drop clients':
         for (const client of this.clients) if (this.random.next() < 0.5) client.drop()
         return
@@ -87,6 +97,27 @@ export class Stage extends Crowd {
       case 'garbage':
         for (const { chatId } of this.clients) for (const garbage of GARBAGE) await this.admin.publish(`rt:{chat:${chatId}}`, garbage)
     }
+  }
+
+  /**
+   * Redis comes back without its last events. One instance has not heard of them, another one has and sleeps until others may have
+   * their places. Nobody is sent to these two meanwhile.
+   */
+  async #fallBack (): Promise<void> {
+    const all = [...this.instances]
+    const [behind, ahead, ...others] = this.random.shuffled(all) as [InstanceProcess, InstanceProcess]
+    this.instances.splice(0, all.length, ...others)
+    behind.freeze()
+    await this.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+    await this.admin.call('SAVE')
+    await delay(500)
+    ahead.freeze()
+    await this.redis.kill()
+    await this.redis.restart()
+    await delay(500 + this.random.next() * 1_500)
+    behind.thaw()
+    ahead.thaw()
+    this.instances.splice(0, others.length, ...all)
   }
 }
 

@@ -13,7 +13,7 @@ import { RedisServer } from '../support/redis-server.ts'
 const CHANNEL = 'rt:{chat:c}'
 const IGNORED = 'Ignored what is no message of ours; does something else use this keyPrefix?'
 
-t.setTimeout(60_000)
+t.setTimeout(200_000)
 
 /** An instance of another version, which writes the same log: in one step, as every version must. */
 class OtherVersion {
