@@ -8,6 +8,7 @@ import { delimiter, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { Redis } from 'ioredis'
 import { freePort } from './free-port.ts'
+import { watch } from './watchdog.ts'
 
 export interface RedisServerOptions {
   /** @default a free one */
@@ -123,7 +124,7 @@ export class RedisServer {
     const own = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--dir', this.#dir]
     const child = spawn(findServer(), [...await this.#mode(), ...own, ...this.#args], { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#child = child
-    const dismiss = watch(child, this.#dir)
+    const dismiss = watch(child, this.#dir, 'KILL')
     const gone = (): void => {
       this.#child = undefined
       dismiss()
@@ -155,19 +156,6 @@ function accepting (child: Child): Promise<void> {
       reject(output.includes('Address already in use') ? new PortTakenError(message) : new Error(message))
     })
   })
-}
-
-/**
- * Kills the server when this process is gone, however it went: its end of the pipe closes even where no handler of ours could run.
- * In a group of its own, so that a Ctrl-C leaves it alive to do so. Returns what ends it.
- */
-function watch (child: Child, dir: string): () => void {
-  const script = 'read -r _; kill -9 "$1"; rm -rf "$2"'
-  const watchdog = spawn('sh', ['-c', script, 'sh', `${child.pid}`, dir], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
-  watchdog.unref()
-  const stdin = watchdog.stdin as Socket // Node makes every pipe of a child one.
-  stdin.unref()
-  return () => { watchdog.kill('SIGKILL') }
 }
 
 function findServer (): string {
