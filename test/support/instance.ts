@@ -7,7 +7,7 @@ import Fastify from 'fastify'
 import { Cluster, Redis } from 'ioredis'
 import realtimePlugin from '../../lib/index.ts'
 
-const app = Fastify({ logger: { level: process.env.LOG_LEVEL ?? 'silent' } })
+const app = Fastify({ trustProxy: process.env.TRUST_PROXY ?? false, logger: { level: process.env.LOG_LEVEL ?? 'silent' } })
 process.on('unhandledRejection', (error) => { app.log.fatal(error); process.exit(70) })
 const redis = openClient()
 redis?.on('error', (error) => app.log.warn(error))
@@ -20,6 +20,7 @@ app.post<{ Params: { chatId: string }, Body: Record<string, unknown> }>('/api/ch
 })
 // Ignores what becomes of it, as many an app does.
 app.post('/ignore', async () => { app.chatEvents.emitChatMessage('ignored', {}); return {} })
+app.get('/ip', async ({ ip }) => ip)
 process.once('SIGTERM', () => { app.close() })
 await app.listen({ port: Number(process.env.PORT ?? 0), host: '127.0.0.1' })
 process.send?.((app.server.address() as { port: number }).port)

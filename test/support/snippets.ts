@@ -21,8 +21,17 @@ export class Document {
   /** The code below a heading. */
   snippets (heading: string): string[] {
     const section = this.text.split(/^#+ /m).find((part) => part.startsWith(heading)) ?? ''
-    return [...section.matchAll(/^```(?:js|ts)\n([^]*?)^```/gm)].map(([, code]) => code as string)
+    return blocks(section, 'js|ts')
   }
+
+  /** All code in a language. */
+  blocks (language: string): string[] {
+    return blocks(this.text, language)
+  }
+}
+
+function blocks (text: string, language: string): string[] {
+  return [...text.matchAll(new RegExp(`^\`\`\`(?:${language})\\n([^]*?)^\`\`\``, 'gm'))].map(([, code]) => code as string)
 }
 
 /** Writes a snippet into the project, where `fastify-realtime` is what `npm run build` made. Resolves with its folder. */
