@@ -1,0 +1,17 @@
+import t from 'tap'
+import { Document } from '../support/snippets.ts'
+
+const guide = await Document.read('docs/deployment.md')
+
+t.test('the configurations that are shown are those that the tests run', async (t) => {
+  t.same(guide.blocks('nginx'), [(await Document.read('docs/nginx.conf')).text])
+  t.same(guide.blocks('haproxy'), [(await Document.read('docs/haproxy.cfg')).text])
+})
+
+t.test('the README and the guide agree about the probes', async (t) => {
+  const lines = (yaml: string | undefined): string[] => (yaml ?? '').split('\n').map((line) => line.trim()).filter((line) => line !== '')
+  const [probes] = (await Document.read('README.md')).blocks('yaml')
+  const [pod] = guide.blocks('yaml')
+  t.ok(lines(probes).length > 4)
+  t.same(lines(probes).filter((line) => !lines(pod).includes(line)), [])
+})
