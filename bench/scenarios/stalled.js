@@ -30,12 +30,16 @@ export function stalled ({ title, contenders, targets, seconds, perChat, stalled
         for (const name of contenders) {
           const target = await startTarget(name)
           try {
-            await target.open({ perChat, stalled })
-            // Whoever reads pays for what it compiles, keeps of the chat's history and so on.
-            await target.publish({ ticks: 20, burst: BURST, everyMs: EVERY_MS })
+            const readers = perChat - stalled
+            await target.open({ perChat: readers })
+            // What is compiled, and what is kept of the chat, is no growth.
+            const warmUp = Math.round(ticks / 6)
+            await target.publish({ ticks: warmUp, burst: BURST, everyMs: EVERY_MS })
+            await target.client('expect', warmUp * BURST * readers)
+            await target.open({ perChat: stalled, stalled })
             const { rss } = await target.server('memory')
             const { samples, end } = await watch(target, ticks)
-            await target.client('expect', (20 + ticks) * BURST * (perChat - stalled), 120)
+            await target.client('expect', ticks * BURST * readers, 120)
             note(`${name}: MB each second ${samples.map((sample) => Math.round((sample - rss) / 1e6)).join(' ')}`)
             values[name]?.push(Math.max(0.1, (end - rss) / 1e6))
           } finally {
