@@ -15,6 +15,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 export async function startDaemon (command, args, port) {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const child = spawn(command, args(folder), { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder })
+  // Node's children end with their parent by themselves; these don't.
+  const kill = () => child.kill()
+  process.once('exit', kill)
   const exited = new Promise((resolve) => child.once('exit', resolve))
   while (!await isListening(port)) {
     if (child.exitCode !== null) throw new Error(`${command} has exited`)
@@ -23,7 +26,8 @@ export async function startDaemon (command, args, port) {
   return {
     pid: /** @type {number} */ (child.pid),
     async stop () {
-      child.kill()
+      process.off('exit', kill)
+      kill()
       await exited
       rmSync(folder, { recursive: true })
     }

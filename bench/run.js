@@ -9,6 +9,7 @@ import { scenarios } from './scenarios/index.js'
  * @typedef {object} Context
  * @property {number} rounds
  * @property {number} scale How much of the usual work a round does.
+ * @property {boolean} check Whether nobody looks at the values.
  * @property {(text: string) => void} note
  */
 
@@ -37,6 +38,9 @@ const { values: options, positionals } = parseArgs({
   }
 })
 
+// So that what was started ends, too.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
+
 if (!existsSync(new URL('../dist/index.js', import.meta.url))) fail('There is no dist/: run `npm run build` in the folder above first.')
 const names = positionals.length === 0 ? Object.keys(scenarios) : positionals
 const unknown = names.filter((name) => !(name in scenarios))
@@ -54,7 +58,7 @@ for (const name of names) {
     console.log(`Skipped: ${reason}`)
     continue
   }
-  const values = await scenario.run({ rounds, scale, note: (text) => { if (options.verbose) console.log(`  ${text}`) } })
+  const values = await scenario.run({ rounds, scale, check: options.check, note: (text) => { if (options.verbose) console.log(`  ${text}`) } })
   const result = summary(name, scenario, values)
   results.push(result)
   console.log(options.check ? 'works' : markdown([result], { heading: false }))

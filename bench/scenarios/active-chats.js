@@ -22,7 +22,7 @@ export function activeChats ({ title, chats, limit, count, throughRedis }) {
     subject: names.get(most),
     targets: Object.fromEntries([...names].filter(([many]) => many !== most).map(([, name]) => [name, limit])),
     missing: throughRedis ? redisIsMissing : undefined,
-    async run ({ rounds, scale, note }) {
+    async run ({ rounds, scale, check, note }) {
       const few = Math.max(256, Math.round(count * scale))
       const redis = throughRedis ? await startRedis() : undefined
       const start = async (/** @type {number} */ many, /** @type {number} */ index) => ({
@@ -34,7 +34,7 @@ export function activeChats ({ title, chats, limit, count, throughRedis }) {
       /** @type {Record<string, number[]>} */
       const values = Object.fromEntries(field.map(({ name }) => [name, []]))
       try {
-        for (const { many, target } of field) await target.server('call', 'activate', many)
+        for (const { many, target } of field) await target.server('call', 'activate', check ? Math.min(many, 1_000) : many)
         for (let round = -1; round < rounds; round++) {
           for (const { name, target } of rotate(field, round)) {
             await target.begin()

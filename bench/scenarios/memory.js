@@ -20,15 +20,15 @@ export function memory ({ title, contenders, targets, connections }) {
     unit: 'kB of resident memory per connection',
     targets,
     // One number of a fresh process varies little.
-    async run ({ rounds, scale, note }) {
-      const many = Math.max(100, Math.round(connections * scale))
+    async run ({ rounds, check, note }) {
+      const many = check ? 100 : connections
       /** @type {Record<string, number[]>} */
       const values = Object.fromEntries(contenders.map((name) => [name, []]))
       for (let round = 0; round < Math.ceil(rounds / 3); round++) {
         for (const name of contenders) {
           const target = await startTarget(name)
           try {
-            await target.open({ perChat: FIRST })
+            await target.open({ perChat: check ? 1 : FIRST })
             const before = await settled(target)
             await target.open({ perChat: many })
             const after = await settled(target)
