@@ -15,8 +15,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 export async function startDaemon (command, args, port) {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const child = spawn(command, args(folder), { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder })
-  // Node's children end with their parent by themselves; these don't.
-  const kill = () => child.kill()
+  // Node's children end with their parent by themselves; these don't. They keep nothing, and nchan crashes when it ends politely.
+  const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   const exited = new Promise((resolve) => child.once('exit', resolve))
   while (!await isListening(port)) {

@@ -49,6 +49,7 @@ if (unknown.length > 0) fail(`There is no scenario ${unknown.join(', ')}. The sc
 // `--check` only proves that the scenarios still work.
 const rounds = options.check ? 1 : options.quick ? 3 : Number(options.rounds)
 const scale = options.check ? 0.02 : options.quick ? 0.3 : 1
+/** @type {import('./report.js').Result[]} */
 const results = []
 for (const name of names) {
   const scenario = /** @type {Scenario} */ (scenarios[name])
@@ -62,8 +63,11 @@ for (const name of names) {
   const result = summary(name, scenario, values)
   results.push(result)
   console.log(options.check ? 'works' : markdown([result], { heading: false }))
+  if (!options.check) save()
 }
-if (!options.check) {
+
+/** After each scenario, so that a run which is broken off leaves what it has found. */
+function save () {
   mkdirSync(options.out, { recursive: true })
   const about = { date: new Date().toISOString().slice(0, 10), node: process.version, cpu: cpus()[0]?.model, cores: cpus().length, rounds, quick: options.quick }
   writeFileSync(`${options.out}/results.json`, JSON.stringify({ about, results }, null, 2) + '\n')
