@@ -1,6 +1,5 @@
 import type { CounterConfiguration, GaugeConfiguration, HistogramConfiguration } from 'prom-client'
 import type { ChatEvents } from './chat-events.ts'
-import { RealtimeError, kindOf } from './errors.ts'
 import type { Metrics, Tally } from './metrics.ts'
 import type { PubSubProvider, PubSubStats } from './pubsub/provider.ts'
 import type { Connections } from './sse/connections.ts'
@@ -58,9 +57,10 @@ const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 /** The names of all metrics. */
 export const metricNames: readonly string[] = [...counters, ...gauges, ...histograms].map(([name]) => name)
 
-/** Makes a registry show the numbers. Resolves with its undo. Rejects with `RT_OPTION_INVALID` where prom-client is missing. */
+/** Makes a registry show the numbers. Resolves with its undo. Rejects where prom-client is not installed, and with prom-client's own error where the registry has these names already. */
 export async function exportMetrics (registry: MetricsRegistry, source: MetricsSource): Promise<() => void> {
-  const { Counter, Gauge, Histogram } = await load()
+  // Only here, since most apps do without it.
+  const { Counter, Gauge, Histogram } = (await import('prom-client')).default
   const registers = [registry] as never
   for (const [name, help, read, label] of counters) {
     const counter = new Counter({
@@ -77,14 +77,6 @@ export async function exportMetrics (registry: MetricsRegistry, source: MetricsS
     source.metrics[event] = (seconds) => histogram.observe(seconds)
   }
   return () => { for (const name of metricNames) registry.removeSingleMetric(name) }
-}
-
-async function load (): Promise<typeof import('prom-client')> {
-  try {
-    return (await import('prom-client')).default
-  } catch (error) {
-    throw new RealtimeError('RT_OPTION_INVALID', `\`metrics\` needs the package prom-client (${(error as { code?: string }).code ?? kindOf(error)})`)
-  }
 }
 
 function tell (values: Values, label: string | undefined, set: (labels: Record<string, string>, value: number) => void): void {

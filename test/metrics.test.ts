@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { Registry } from 'prom-client'
+import { Metrics } from '../lib/metrics.ts'
 import { metricNames } from '../lib/prometheus.ts'
 import { startApp } from './support/app.ts'
 import { EventStream } from './support/event-stream.ts'
@@ -116,6 +117,12 @@ t.test('a client that does not keep up is counted, and what waits for it', async
   }
   t.ok(most > 10_000)
   t.match(await values(), { realtime_slow_clients_total: 1, realtime_streams_open: 0, realtime_buffered_bytes: 0 })
+})
+
+t.test('an error without a code is counted, too', async (t) => {
+  const metrics = new Metrics()
+  await t.rejects(metrics.publish(Promise.reject(new Error('of a kind of its own'))), { message: 'of a kind of its own' })
+  t.same([...metrics.failures.counts], [['unknown', 1]])
 })
 
 t.test('a registry is needed, and only one app can show its numbers there', async (t) => {

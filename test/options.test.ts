@@ -47,7 +47,8 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
     ['prefix', 'api'], ['prefix', '/api/'], ['prefix', 1], ['prefix', '/:id'],
     ['heartbeatMs', -1], ['heartbeatMs', 1.5], ['heartbeatMs', '15'], ['heartbeatMs', NaN], ['heartbeatMs', 2 ** 31],
     ['history', null], ['history', true], ['history', 5], ['history.size', { history: { size: 0 } }], ['history.ttlMs', { history: { ttlMs: '1h' } }],
-    ['idempotencyTtlMs', 0], ['retryMs', -1], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1],
+    ['idempotencyTtlMs', 0], ['retryMs', -1], ['authorize', 'yes'], ['authorize', null], ['sharded', 'yes'], ['sharded', null], ['maxConnections', 0], ['maxConnectionsPerClient', 1.5],
+    ['maxStreamsPerSession', 0], ['maxConnectionAgeMs', '1'], ['maxRooms', -1], ['metrics', {}], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1],
     ['keyPrefix', 'a{b}'], ['keyPrefix', 'a*'], ['keyPrefix', null], ['keyPrefix', 'x'.repeat(65)],
     ['instanceId', 'a b'], ['instanceId', ''], ['instanceId', 5],
     ['redis', {}], ['redis', 'redis://host'], ['pubsub', {}], ['pubsub', { publish () {} }], ['heartBeatMs', 1]

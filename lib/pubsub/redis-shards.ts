@@ -88,13 +88,12 @@ export class RedisShards {
     const node = this.#cluster.slots[slotOf(redisChannel)]?.[0]
     if (node === undefined || node === channel.node) return
     channel.leave()
-    if (channel.node !== undefined) this.#events.lost([redisChannel])
     const shard = this.#shardAt(node)
     shard.channels++
     const unsubscribe = shard.subscriber.subscribe(redisChannel)
+    // If it has come back before that node was asked to give it up, nothing was lost.
+    if (channel.node !== undefined && !shard.subscriber.isLive(redisChannel)) this.#events.lost([redisChannel])
     channel.node = node
-    // It has come back before that node was asked to give it up.
-    if (shard.subscriber.isLive(redisChannel)) this.#events.live(redisChannel)
     channel.leave = () => {
       shard.channels--
       unsubscribe()

@@ -1,9 +1,10 @@
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { symbols } from 'pino'
 
 /** `GET {prefix}/chats/:chatId/events`: the stream of a chat. */
 export function eventsRoute (app: FastifyInstance, prefix: string): void {
-  const options = { exposeHeadRoute: false, logSerializers: { req: withoutQuery(app.log) } }
+  const { req } = (app.log as { [symbols.serializersSym]?: Record<string, Serializer> })[symbols.serializersSym] ?? {}
+  const options = { exposeHeadRoute: false, ...req && { logSerializers: { req: withoutQuery(req) } } }
   app.get<{ Params: { chatId: string } }>(`${prefix}/chats/:chatId/events`, options, async (request, reply) => {
     await reply.sse.chat(request.params.chatId)
   })
@@ -12,8 +13,7 @@ export function eventsRoute (app: FastifyInstance, prefix: string): void {
 type Serializer = (request: unknown) => unknown
 
 /** How the app logs requests, but for the query: an EventSource can't send a header, so that is where tickets stand. */
-function withoutQuery (log: FastifyBaseLogger): Serializer {
-  const { req = (request: unknown) => request } = (log as { [symbols.serializersSym]?: Record<string, Serializer> })[symbols.serializersSym] ?? {}
+function withoutQuery (req: Serializer): Serializer {
   return (request) => {
     const line = req(request)
     if (typeof line !== 'object' || line === null || !('url' in line) || typeof line.url !== 'string') return line

@@ -26,7 +26,7 @@ export class Connection {
   #closed = false
 
   /** Takes over a response whose headers are set. `onSlow` is told if it cuts the client for not keeping up. */
-  constructor (raw: RawResponse, maxBufferedBytes: number, onSlow = (): void => {}) {
+  constructor (raw: RawResponse, maxBufferedBytes: number, onSlow: () => void) {
     this.#raw = this.#out = raw
     this.#maxBufferedBytes = maxBufferedBytes
     this.#onSlow = onSlow

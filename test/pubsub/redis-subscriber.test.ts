@@ -15,6 +15,7 @@ class ClosingClient extends EventEmitter {
     return channels.length
   }
 
+  async unsubscribe (): Promise<void> {}
   disconnect (): void {}
   async quit (): Promise<void> {}
   async ping (): Promise<void> {}
@@ -42,4 +43,31 @@ t.test('what a closing connection did not take is no refusal, and is asked of th
   client.writable = true
   client.emit('ready')
   t.same(await live, ['c'])
+})
+
+t.test('when a slot has moved away, all channels of that node are asked for again', async (t) => {
+  // Without a socket, nothing else keeps this process alive.
+  const awake = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(awake))
+  const client = new ClosingClient()
+  client.writable = true
+  const told: string[] = []
+  const subscriber = new RedisSubscriber(client as unknown as Redis, {
+    message () {},
+    patternMessage () {},
+    live: (channel) => told.push(`live ${channel}`),
+    lost: (channels) => told.push(`lost ${channels}`)
+  }, silentLogger)
+  t.teardown(() => subscriber.close())
+  client.emit('ready')
+  const undo = subscriber.subscribe('gone')
+  subscriber.subscribe('c')
+  await once(client, 'asked')
+  await new Promise(setImmediate)
+  undo()
+  const again = once(client, 'asked')
+  for (let slot = 0; slot < 3; slot++) client.emit('moved')
+  t.same(await again, [['c']])
+  await new Promise(setImmediate)
+  t.same(told, ['live gone', 'live c', 'lost c', 'live c'])
 })

@@ -300,6 +300,19 @@ t.test('a stream over HTTP/2 that is reset before it opens leaves nothing behind
   t.equal(app.chatEvents.stats().localChats, 0)
 })
 
+t.test('a signal that is first looked at while the stream is open aborts when the client leaves', async (t) => {
+  let abort = (): void => {}
+  const aborted = new Promise<void>((resolve) => { abort = resolve })
+  const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
+    await reply.sse.send({ data: 1 })
+    reply.sse.signal.addEventListener('abort', () => abort())
+  }))
+  const stream = await EventStream.open(t, `${url}/own`)
+  await stream.next()
+  stream.close()
+  await aborted
+})
+
 t.test('a signal that is first looked at when the stream was closed has aborted', async (t) => {
   let aborted: boolean | undefined
   const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
