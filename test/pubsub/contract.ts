@@ -499,7 +499,11 @@ function health (t: Test, open: Open): void {
   t.test('a provider whose subscriptions hold is healthy', async (t) => {
     const { sides } = await open(t)
     await allSettled(sides)
-    for (const side of sides) t.same(await Promise.all([side.isHealthy(), side.isHealthy()]), [true, true])
+    for (const side of sides) {
+      // Another connection publishes, and may be made later than the one that subscribes.
+      await side.publish('c', 1)
+      t.same(await Promise.all([side.isHealthy(), side.isHealthy()]), [true, true])
+    }
   })
 
   t.test('distinct channels and patterns are counted, however many subscribe to each', async (t) => {
