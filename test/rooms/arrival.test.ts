@@ -1,0 +1,32 @@
+import t from 'tap'
+import type { LogGap } from '../../lib/pubsub/provider.ts'
+import { arrive, type Destination } from '../../lib/rooms/arrival.ts'
+import { Backlog } from '../../lib/rooms/backlog.ts'
+import type { History } from '../../lib/rooms/history.ts'
+import { Stream } from './fixture.ts'
+
+t.test('who rewinds to what is gone by then has missed nothing, and begins with what is left', async (t) => {
+  const start = { epoch: 'e', offset: 0, tag: 0 }
+  const top = { epoch: 'e', offset: 2, tag: 2 }
+  let shared = new Backlog(start)
+  const history = {
+    shared: async () => shared,
+    after: async (): Promise<LogGap> => 'trimmed',
+    forget () { shared = new Backlog(top) }
+  }
+  const stream = new Stream(false)
+  const room: Destination = {
+    chatId: 'chat',
+    retryMs: 2_000,
+    isLevel: true,
+    position: top,
+    recent: new Backlog(top),
+    history: history as unknown as History,
+    async whenLevel () {},
+    async sync () {},
+    attach (connection, frames) { for (const frame of frames) connection.write(frame) }
+  }
+  await arrive(room, stream.connection.asConnection, { rewind: 1 })
+  t.same(stream.names, ['ready'])
+  t.same(stream.ids, ['e-2-2'])
+})
