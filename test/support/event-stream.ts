@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'node:http2'
+import { Readable } from 'node:stream'
 import type { Test } from 'tap'
 import { createParser } from 'eventsource-parser'
 
@@ -7,7 +10,7 @@ export interface StreamEvent {
   data: unknown
 }
 
-/** A client that reads a stream with `fetch`, event by event. */
+/** A client that reads a stream event by event. */
 export class EventStream {
   readonly response: Response
   readonly comments: string[] = []
@@ -24,10 +27,23 @@ export class EventStream {
     this.#read()
   }
 
-  /** Opens a stream and closes it with the test. */
+  /** Opens a stream with `fetch` and closes it with the test. */
   static async open (t: Test, url: string, init: RequestInit = {}): Promise<EventStream> {
     const abort = new AbortController()
     const stream = new EventStream(await fetch(url, { ...init, signal: abort.signal }), abort)
+    t.teardown(() => stream.close())
+    return stream
+  }
+
+  /** Opens a stream on a session of HTTP/2, which `fetch` does not speak, and closes it with the test. */
+  static async overHttp2 (t: Test, session: ClientHttp2Session, path: string, headers: Record<string, string> = {}): Promise<EventStream> {
+    const request = session.request({ ':path': path, ...headers })
+    const [{ ':status': status, ...rest }] = await once(request, 'response') as [IncomingHttpHeaders & { ':status': number }]
+    const abort = new AbortController()
+    abort.signal.addEventListener('abort', () => request.close(constants.NGHTTP2_CANCEL))
+    // The web's type and Node's are the same thing under two names.
+    const body = Readable.toWeb(request) as ReadableStream
+    const stream = new EventStream(new Response(body, { status, headers: Object.entries(rest) as [string, string][] }), abort)
     t.teardown(() => stream.close())
     return stream
   }
