@@ -61,6 +61,9 @@ t.test('what was done to a log is told with its exact reason by an instance that
     await harm(`rt:{chat:c${index}}`)
     places.push({ first: ids[0] as string, last: ids.at(-1) as string })
   }
+  const [outlived] = await publish(old, 'outlived', 1, 2)
+  await admin.del('rt:{chat:outlived}:s')
+  const [, newest] = await publish(old, 'outlived', 3, 4)
   await Promise.all([old, small, short].map((instance) => instance.kill()))
   const fresh = await instance()
   for (const [index, { name, reason, level }] of rows.entries()) {
@@ -76,44 +79,34 @@ t.test('what was done to a log is told with its exact reason by an instance that
     const [next] = await publish(fresh, chatId, 0)
     for (const stream of [behind, abreast]) t.match(await stream.next(), { id: next, data: { message: { n: 0 } } }, `${name}: goes on`)
   }
-})
-
-t.test('what has expired is told as trimmed once there is a newer event', async (t) => {
-  const { admin, instance } = await start(t)
-  const old = await instance()
-  const [first] = await publish(old, 'c', 1, 2)
-  await admin.del('rt:{chat:c}:s')
-  const [, last] = await publish(old, 'c', 3, 4)
-  await old.kill()
-  const stream = await comeBack(t, await instance(), 'c', first)
-  t.match(await stream.take(2), [ready(last, false), reset(last, 'trimmed')])
+  t.match(await (await comeBack(t, fresh, 'outlived', outlived)).take(2), [ready(newest, false), reset(newest, 'trimmed')], 'what has expired is trimmed once there is a newer event')
 })
 
 t.test('after a failover offsets are used again: whoever followed the lost branch is told so, and nobody else', async (t) => {
   const { redis, admin, instance } = await start(t)
   const old = await instance()
-  const kept = await publish(old, 'c', 1, 2, 3)
+  // One chat for each time at which clients come, so that nobody has made the instance follow it before.
+  const chats = ['empty', 'level', 'beyond']
+  const kept = await Promise.all(chats.map((chatId) => publish(old, chatId, 1, 2, 3)))
   await admin.call('SAVE')
   // The Redis of later has not heard of these.
-  const lost = await publish(old, 'c', 4, 5, 6)
+  const lost = await Promise.all(chats.map((chatId) => publish(old, chatId, 4, 5, 6)))
   await old.kill()
   await redis.restart()
-  const second = await instance()
-  for (const id of lost) t.match(await (await comeBack(t, second, 'c', id)).take(2), [ready(kept[2], false), reset(kept[2], 'ahead')], 'nothing is there yet')
-  // With a fence before them they take just the offsets of what was lost.
-  const again = await publish(second, 'c', 7, 8)
+  const fresh = await instance()
   const offset = (id: string | undefined): string | undefined => id?.split('-')[1]
-  t.same(again.map(offset), [lost[1], lost[2]].map(offset))
-  await second.kill()
-  const third = await instance()
-  for (const id of lost) t.match(await (await comeBack(t, third, 'c', id)).take(2), [ready(again[1], false), reset(again[1], 'diverged')])
-  const stream = await comeBack(t, third, 'c', kept[1])
-  t.match(await stream.next(), ready(kept[1], true))
-  t.same(says(await stream.take(4)), [3, 'failover', 7, 8])
-  // Beyond what was lost: an offset alone would let it go on.
-  await publish(third, 'c', 9)
-  await third.kill()
-  t.match(await (await comeBack(t, await instance(), 'c', lost[2])).take(2), [{ event: 'ready', data: { resumed: false } }, { event: 'reset', data: { reason: 'diverged' } }])
+  for (const [index, chatId] of chats.entries()) {
+    // With a fence before them, the first two take just the places of what was lost.
+    const again = await publish(fresh, chatId, ...[7, 8, 9].slice(0, [0, 2, 3][index]))
+    t.same(again.slice(0, 2).map(offset), again.length === 0 ? [] : lost[index]?.slice(1).map(offset))
+    const top = again.at(-1) ?? kept[index]?.at(-1)
+    const reason = again.length === 0 ? 'ahead' : 'diverged'
+    for (const id of lost[index] ?? []) t.match(await (await comeBack(t, fresh, chatId, id)).take(2), [ready(top, false), reset(top, reason)], `${chatId}: had seen ${id}`)
+    const stream = await comeBack(t, fresh, chatId, kept[index]?.[1])
+    t.match(await stream.next(), ready(kept[index]?.[1], true), 'who had not, goes on')
+    const all = [3, 'failover', 7, 8, 9]
+    t.same(says(await stream.take(again.length === 0 ? 1 : again.length + 2)), all.slice(0, again.length === 0 ? 1 : again.length + 2))
+  }
 })
 
 t.test('an acknowledged event that was lost with all who had seen it: a fence tells whoever comes', async (t) => {
