@@ -37,7 +37,7 @@ export class HoppingClient {
   #lastId: string | undefined
   #closed = false
 
-  /** `pick` tells the URL of the instance that it is sent to each time. A patient one waits for as long as it was told, as a browser does. */
+  /** `pick` tells the URL of the instance that it is sent to each time. A patient one leaves no stream, and waits for as long as it was told, as a browser does. */
   constructor (chatId: string, pick: () => string, { random = new Random(), patient = false } = {}) {
     this.chatId = chatId
     this.#pick = pick
@@ -107,7 +107,7 @@ export class HoppingClient {
 
   async #stream (abort: AbortController): Promise<void> {
     let stalled = false
-    const silence = setTimeout(() => { this.#stalled === undefined ? abort.abort() : silence.refresh() }, SILENCE_MS)
+    const silence = setTimeout(() => { this.#patient || this.#stalled !== undefined ? silence.refresh() : abort.abort() }, SILENCE_MS)
     try {
       const headers: Record<string, string> = this.#lastId === undefined ? {} : { 'last-event-id': this.#lastId }
       const response = await fetch(`${this.#pick()}/api/chats/${this.chatId}/events`, { headers, signal: abort.signal })
