@@ -177,6 +177,8 @@ t.test('after a Redis was replaced and has come back, a fence comes before the n
   await linked(otherAdmin)
   const pubsub = open(t, { url: redis.url })
   await publish(pubsub, 1)
+  // WAIT goes by the last write of the connection that asks.
+  await admin.set('after', 1)
   while (await admin.wait(1, 1_000) === 0) { /* until the other one has it */ }
   await redis.loseReplicas()
   await publish(pubsub, 2)
