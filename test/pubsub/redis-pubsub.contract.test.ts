@@ -1,13 +1,18 @@
 import t from 'tap'
 import { RedisPubSub } from '../../lib/pubsub/redis-pubsub.ts'
+import { liveFeedContract, logContract, providerContract, statsContract } from '../../lib/testing/index.ts'
+import { keeps } from '../support/contract.ts'
 import { RedisServer } from '../support/redis-server.ts'
-import { providerContract } from './contract.ts'
 
 const server = await RedisServer.start()
 t.teardown(() => server.stop())
 
-providerContract(t, 'RedisPubSub', async (t) => {
-  const [provider, peer] = [new RedisPubSub({ url: server.url }), new RedisPubSub({ url: server.url })]
-  t.teardown(async () => { await Promise.all([provider.close(), peer.close()]) })
-  return { provider, peer }
-})
+const make = (): [RedisPubSub, RedisPubSub] => [new RedisPubSub({ url: server.url }), new RedisPubSub({ url: server.url })]
+
+keeps(t, 'RedisPubSub', providerContract(make))
+keeps(t, 'RedisPubSub as a feed', liveFeedContract(make))
+keeps(t, 'what RedisPubSub counts', statsContract(make))
+
+let count = 0
+
+keeps(t, 'the log of RedisPubSub', logContract((options) => new RedisPubSub({ url: server.url, keyPrefix: `rt${count++}:`, ...options })))

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { LiveFeed, PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
+import type { Closing, Make } from './contract.ts'
+
+/** Two providers that reach each other; one and the same where there is one only. `sides` has each of them once. */
+export interface Bus<P extends PubSubProvider = PubSubProvider> { provider: P, peer: P, sides: P[] }
+
+/** Makes a bus, which ends with its case. */
+export async function openBus<P extends PubSubProvider> (make: Make<P>, closing: Closing): Promise<Bus<P>> {
+  const made = await make()
+  const [provider, peer] = isPair(made) ? made : [made, made]
+  const sides = [...new Set([provider, peer])]
+  sides.forEach(closing)
+  return { provider, peer, sides }
+}
+
+function isPair<P extends PubSubProvider> (made: P | readonly [P, P]): made is readonly [P, P] {
+  return Array.isArray(made)
+}
+
+/** A channel that nothing else uses, and that no pattern made of another one matches. */
+export function fresh (kind = 'channel'): string {
+  return `${kind}-${randomUUID()}-end`
+}
+
+/** Resolves when all that was subscribed to on this provider so far holds: subscriptions take hold in the order in which they are made. */
+export async function settled (side: PubSubProvider & Partial<LiveFeed>, channel = fresh('settled')): Promise<void> {
+  if (side.follow === undefined) await probed(side, channel)
+  else await live(side as LiveFeed, channel)
+}
+
+export async function allSettled (sides: PubSubProvider[]): Promise<void> {
+  await Promise.all(sides.map((side) => settled(side)))
+}
+
+function live (feed: LiveFeed, channel: string): Promise<void> {
+  return new Promise((resolve) => {
+    const undo = feed.follow(channel, { live () { undo(); resolve() }, lost () {}, receive () {} })
+  })
+}
+
+/** A provider that does not tell when a subscription holds is asked by publishing until something comes. */
+async function probed (side: PubSubProvider, channel: string): Promise<void> {
+  const got: unknown[] = []
+  const undo = side.subscribeExact(channel, (message) => { got.push(message) })
+  while (got.length === 0) {
+    await side.publish(channel, 'probe')
+    await delay(1)
+  }
+  undo()
+}
+
+/** Resolves when all that any of these published so far has been delivered on each of them, so that nothing more can come. */
+export async function drained (sides: PubSubProvider[]): Promise<void> {
+  for (const publisher of sides) {
+    const channel = fresh('last')
+    const last = sides.map((side) => next(side, channel))
+    await allSettled(sides)
+    await publisher.publish(channel, 'last')
+    await Promise.all(last)
+  }
+}
+
+function next (side: PubSubProvider, channel: string): Promise<PubSubMessage> {
+  return new Promise((resolve) => {
+    const undo = side.subscribeExact(channel, (message) => { undo(); resolve(message) })
+  })
+}
+
+/** Subscribes to a channel. Returns the data of what comes, as it comes. */
+export function listen (side: PubSubProvider, channel: string): unknown[] {
+  const got: unknown[] = []
+  side.subscribeExact(channel, ({ data }) => { got.push(data) })
+  return got
+}
+
+/** Subscribes to a pattern. Returns the data of what comes, as it comes. */
+export function listenTo (side: PubSubProvider, pattern: string): unknown[] {
+  const got: unknown[] = []
+  side.subscribe(pattern, ({ data }) => { got.push(data) })
+  return got
+}
+
+/** Subscribes a handler to a channel and to the pattern of all that start with it. Returns the undo of each. */
+export function subscribeBoth (side: PubSubProvider, channel: string, handler: (message: PubSubMessage) => unknown): (() => void)[] {
+  return [side.subscribeExact(channel, handler), side.subscribe(`${channel}*`, handler)]
+}

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict'
+import type { Cases } from './contract.ts'
+import { freshLog, hear, logOf, readNumbers, upTo, type OpenLog } from './log.ts'
+
+/** What is published once, however often it is published with one key. */
+export const keys: Cases<OpenLog> = {
+  async 'what is published again with its key is told as a duplicate, and reaches nobody again' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const { got, heard } = await hear(provider, c)
+    const first = await provider.publish(c, 1, { idempotencyKey: 'key' })
+    assert.deepEqual([first.duplicate, typeof first.id], [false, 'string'])
+    const others = await Promise.all([1, 2].map((n) => provider.publish(c, n, { idempotencyKey: 'key' })))
+    assert.deepEqual(others, [{ ...first, duplicate: true }, { ...first, duplicate: true }], 'whatever it says')
+    await heard()
+    assert.deepEqual(got.map(({ data }) => data), [1])
+    assert.deepEqual(await readNumbers(provider, c, undefined, 10), { gap: undefined, numbers: [1] })
+  },
+
+  async 'two that race with one key are published once' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const receipts = await Promise.all(upTo(20).map((n) => provider.publish(c, n, { idempotencyKey: 'key' })))
+    assert.equal(new Set(receipts.map(({ id }) => id)).size, 1)
+    assert.equal(receipts.filter(({ duplicate }) => !duplicate).length, 1)
+    assert.deepEqual(await readNumbers(provider, c, undefined, 10), { gap: undefined, numbers: [1] })
+  },
+
+  async 'keys of one channel don\'t meet those of another, and every one of 200 characters is fine' (open) {
+    const provider = await open()
+    const [one, two] = [freshLog(), freshLog()]
+    for (const idempotencyKey of ['key', 'x'.repeat(200), '😀'.repeat(100), '{}', '*', '\0', '\n', '__proto__', ':m']) {
+      for (const channel of [one, two]) assert.equal((await provider.publish(channel, 1, { idempotencyKey })).duplicate, false)
+      for (const channel of [one, two]) assert.equal((await provider.publish(channel, 1, { idempotencyKey })).duplicate, true)
+    }
+  },
+
+  async 'a key is forgotten after its time' (open) {
+    const provider = await open({ idempotencyTtlMs: 40 })
+    const c = freshLog()
+    const repeats = async (idempotencyKey: string): Promise<boolean> => (await provider.publish(c, 1, { idempotencyKey })).duplicate
+    assert.equal(await repeats('key'), false)
+    assert.equal(await repeats('other'), false)
+    let tries = 0
+    while (await repeats('key')) tries++
+    assert.ok(tries > 0)
+    assert.equal(await repeats('key'), true, 'and remembered again')
+  },
+
+  async 'what is no key is refused, and nothing is published' (open) {
+    const provider = await open()
+    const c = freshLog()
+    for (const wrong of ['', 1, null, {}, ['key'], 'x'.repeat(201), '\ud800', 'a\udc00b']) {
+      const idempotencyKey = wrong as string // As a caller without types could.
+      await assert.rejects(provider.publish(c, 1, { idempotencyKey }), { code: 'RT_IDEMPOTENCY_KEY_INVALID', statusCode: 400 })
+      await assert.rejects(provider.publish(c, 1, { idempotencyKey, ephemeral: true }), { code: 'RT_IDEMPOTENCY_KEY_INVALID' })
+    }
+    assert.deepEqual(await logOf(provider).tops([c]), [undefined])
+  }
+}

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import type { Cursor } from '../cursor.ts'
+import type { LogGap } from '../pubsub/provider.ts'
+import type { Cases } from './contract.ts'
+import { fill, freshLog, logOf, placeOf, readNumbers, upTo, type OpenLog } from './log.ts'
+
+/** What is read after a place, and why a place can't be followed. */
+export const reading: Cases<OpenLog> = {
+  async 'a log is read from any of its places, a page at a time' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const cursors = await fill(provider, c, 25)
+    for (const from of [0, 1, 12, 24, 25]) {
+      assert.deepEqual(await readNumbers(provider, c, cursors[from], 1_000), { gap: undefined, numbers: upTo(25, from + 1) })
+      assert.deepEqual(await readNumbers(provider, c, cursors[from], 5), { gap: undefined, numbers: upTo(Math.min(25, from + 5), from + 1) })
+    }
+  },
+
+  async 'without a place the last events are read, in their order' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const cursors = await fill(provider, c, 25)
+    for (const limit of [1, 10, 25, 1_000]) {
+      assert.deepEqual(await readNumbers(provider, c, undefined, limit), { gap: undefined, numbers: upTo(25, Math.max(1, 26 - limit)) })
+    }
+    assert.deepEqual((await logOf(provider).read(c, undefined, 1)).top, cursors[25])
+  },
+
+  async 'who reads an empty log gets a place that the first event follows' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const log = logOf(provider)
+    assert.deepEqual(await log.tops([c]), [undefined])
+    const { top, gap, entries } = await log.read(c, undefined, 10)
+    assert.deepEqual([gap, entries, top.offset, top.tag], [undefined, [], 0, 0])
+    const again = await log.read(c, top, 10)
+    assert.deepEqual([again.top, again.gap, again.entries], [top, undefined, []])
+    const place = placeOf(await provider.publish(c, 1))
+    assert.deepEqual([place?.epoch, place?.offset], [top.epoch, 1])
+    assert.deepEqual(await readNumbers(provider, c, top, 10), { gap: undefined, numbers: [1] })
+  },
+
+  async 'the ends of many logs are told at once' (open) {
+    const provider = await open()
+    const [one, none, two] = [freshLog(), freshLog(), freshLog()]
+    const expected = [(await fill(provider, one, 3))[3], undefined, (await fill(provider, two, 1))[1]]
+    assert.deepEqual(await logOf(provider).tops([one, none, two]), expected)
+    assert.deepEqual(await logOf(provider).tops([]), [])
+  },
+
+  async 'a place that can\'t be followed is told with its reason' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const cursors = await fill(provider, c, 5)
+    const [start, , second, , , top] = cursors as [Cursor, Cursor, Cursor, Cursor, Cursor, Cursor]
+    const rows: [LogGap, Cursor][] = [
+      ['epoch', { ...top, epoch: 'another' }],
+      ['epoch', { epoch: 'another', offset: 1_000, tag: 1 }],
+      ['ahead', { ...top, offset: 6 }],
+      ['ahead', { ...top, offset: 10 ** 15 - 1, tag: 10 ** 15 - 1 }],
+      ['diverged', { ...top, tag: top.tag + 1 }],
+      ['diverged', { ...second, tag: second.tag + 1 }],
+      ['diverged', { ...start, tag: 1 }]
+    ]
+    for (const [reason, cursor] of rows) {
+      assert.deepEqual(await logOf(provider).read(c, cursor, 10), { top, gap: reason, entries: [] }, reason)
+    }
+    const { gap, top: { offset }, entries } = await logOf(provider).read(freshLog(), top, 10)
+    assert.deepEqual([gap, offset, entries], ['epoch', 0, []], 'also in an empty log')
+  },
+
+  async 'a place before the events that are left is told as trimmed' (open) {
+    const size = 10
+    const provider = await open({ history: { size } })
+    const c = freshLog()
+    const cursors = await fill(provider, c, 500)
+    const { entries } = await logOf(provider).read(c, undefined, 1_000)
+    assert.ok(entries.length >= size && entries.length < 200, `${entries.length} are left`)
+    const left = entries[0]?.position.offset as number
+    assert.deepEqual(await readNumbers(provider, c, cursors[left - 1], 1_000), { gap: undefined, numbers: upTo(500, left) })
+    for (const from of [0, 1, left - 2]) assert.deepEqual(await readNumbers(provider, c, cursors[from], 1_000), { gap: 'trimmed', numbers: [] })
+    assert.deepEqual(await readNumbers(provider, c, cursors[500], 10), { gap: undefined, numbers: [] })
+  },
+
+  async 'events expire after the last one, and the log goes on from there' (open) {
+    const provider = await open({ history: { ttlMs: 40 } })
+    const c = freshLog()
+    const cursors = await fill(provider, c, 3)
+    while ((await readNumbers(provider, c, undefined, 10)).numbers.length > 0) { /* until they expire */ }
+    for (const from of [0, 1, 2]) assert.deepEqual(await readNumbers(provider, c, cursors[from], 10), { gap: 'expired', numbers: [] })
+    assert.deepEqual(await readNumbers(provider, c, cursors[3], 10), { gap: undefined, numbers: [] })
+    const next = placeOf(await provider.publish(c, 4))
+    assert.deepEqual([next?.epoch, next?.offset], [cursors[0]?.epoch, 4])
+    const { gap, top } = await logOf(provider).read(c, cursors[2], 10)
+    assert.ok(gap === 'trimmed' || gap === 'expired', gap)
+    assert.equal(top.offset, 4)
+  },
+
+  async 'events stay while new ones keep coming' (open) {
+    const provider = await open({ history: { ttlMs: 1_000 } })
+    const c = freshLog()
+    const [start] = await fill(provider, c, 1)
+    const until = performance.now() + 1_500
+    let n = 1
+    while (performance.now() < until) await provider.publish(c, ++n)
+    const { gap, numbers } = await readNumbers(provider, c, undefined, 10_000)
+    assert.equal(gap, undefined)
+    assert.deepEqual(numbers, upTo(n, numbers[0]))
+    assert.ok(numbers.length >= Math.min(1_000, n))
+    if (n <= 1_000) assert.deepEqual((await readNumbers(provider, c, start, 10_000)).numbers, upTo(n))
+  }
+}

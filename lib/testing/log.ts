@@ -1,0 +1,61 @@
+import { randomUUID } from 'node:crypto'
+import { parseCursor, type Cursor } from '../cursor.ts'
+import type { ProviderOptions } from '../options.ts'
+import type { EventLog, LiveFeed, LogGap, PubSubMessage, PubSubProvider, Replayable } from '../pubsub/provider.ts'
+import { settled } from './bus.ts'
+
+/** A provider that may keep a log. */
+export type Keeper = PubSubProvider & LiveFeed & Replayable
+
+/** What a provider is made with for a case; what is absent is up to the provider. */
+export type LogOptions = Pick<ProviderOptions, 'history' | 'idempotencyTtlMs' | 'maxPayloadBytes'>
+
+/** Makes a provider, which is closed with the case. */
+export type OpenLog = (options?: LogOptions) => Promise<Keeper>
+
+/** A channel that nothing else uses. */
+export function freshLog (): string {
+  return `log-${randomUUID()}`
+}
+
+export function logOf (provider: Keeper): EventLog {
+  return provider.log as EventLog
+}
+
+/** The place that a publish was given. */
+export function placeOf ({ id }: { id?: string }): Cursor | undefined {
+  return id === undefined ? undefined : parseCursor(id)
+}
+
+/** Publishes the numbers from 1 to `last`. Returns the places they were given, the place of the start before them. */
+export async function fill (provider: Keeper, channel: string, last: number): Promise<Cursor[]> {
+  const { top } = await logOf(provider).read(channel, undefined, 1)
+  const receipts = await Promise.all(Array.from({ length: last }, (_, n) => provider.publish(channel, n + 1)))
+  return [top, ...receipts.map((receipt) => placeOf(receipt) as Cursor)]
+}
+
+/** What a page says, with each event as the number that was published. */
+export async function readNumbers (provider: Keeper, channel: string, after: Cursor | undefined, limit: number): Promise<{ gap: LogGap | undefined, numbers: number[] }> {
+  const { gap, entries } = await logOf(provider).read(channel, after, limit)
+  return { gap, numbers: entries.map(({ json }) => JSON.parse(json.toString())) }
+}
+
+export function upTo (last: number, first = 1): number[] {
+  return Array.from({ length: last - first + 1 }, (_, n) => first + n)
+}
+
+/** Subscribes to a channel. `heard` resolves when all that was published before has been delivered; `got` then has it. */
+export async function hear (provider: Keeper, channel: string): Promise<{ got: PubSubMessage[], heard: () => Promise<void> }> {
+  const got: PubSubMessage[] = []
+  let seen: () => void = () => {}
+  provider.subscribeExact(channel, (message) => { message.data === 'last' ? seen() : got.push(message) })
+  await settled(provider)
+  const heard = async (): Promise<void> => {
+    const last = new Promise<void>((resolve) => { seen = resolve })
+    await provider.publish(channel, 'last', { ephemeral: true })
+    await last
+    // An ephemeral message may overtake those of its own instance; what is subscribed next is confirmed behind them.
+    await settled(provider)
+  }
+  return { got, heard }
+}
