@@ -14,9 +14,9 @@ export function toJson (value: unknown): string {
 }
 
 /** Reads JSON that was received. Throws `RT_PAYLOAD_INVALID`: the error of `JSON.parse` quotes the payload, which must not reach a log. */
-export function parseJson (json: Buffer): unknown {
+export function parseJson (json: string): unknown {
   try {
-    return JSON.parse(json.toString())
+    return JSON.parse(json)
   } catch {
     throw new RealtimeError('RT_PAYLOAD_INVALID', 'what was received is not JSON')
   }

@@ -5,6 +5,7 @@ import { RealtimeError } from '../errors.ts'
 import { toJson } from '../json.ts'
 import { NAME } from '../name.ts'
 import { checkTraceparent } from '../tracing.ts'
+import { parseStamp, type StateChange, type StateOperation } from './state-store.ts'
 
 /** Kinds of messages on the wire: `d` durable, `e` ephemeral, `f` a fence. */
 export type WireKind = 'd' | 'e' | 'f'
@@ -16,8 +17,6 @@ export interface WireMessage {
 }
 
 const SPACE = 0x20
-const LINE_FEED = 0x0a
-const CARRIAGE_RETURN = 0x0d
 const ZERO = 0x30
 const TRACEPARENT_LENGTH = 55
 
@@ -25,13 +24,13 @@ const TRACEPARENT_LENGTH = 55
  * Writes `<from> <timestamp> <event> [<traceparent>] <json>`, the part of a message that its publisher knows. The JSON stays as it is behind plain
  * words, so that a receiver never parses what it only forwards.
  */
-export function encodePayload ({ from, timestamp, event, json, traceparent }: Envelope): Buffer {
-  return Buffer.concat([Buffer.from(`${from} ${timestamp} ${event} ${traceparent === undefined ? '' : `${traceparent} `}`, 'latin1'), json])
+export function encodePayload ({ from, timestamp, event, json, traceparent }: Envelope): string {
+  return `${from} ${timestamp} ${event} ${traceparent === undefined ? '' : `${traceparent} `}${json}`
 }
 
 /** Writes a message that has no place in a log: `1 - - - - <kind> <payload>`. One that has is written by append.lua. */
-export function encodeWire (kind: WireKind, envelope: Envelope): Buffer {
-  return Buffer.concat([Buffer.from(`1 - - - - ${kind} `, 'latin1'), encodePayload(envelope)])
+export function encodeWire (kind: WireKind, envelope: Envelope): string {
+  return `1 - - - - ${kind} ${encodePayload(envelope)}`
 }
 
 /**
@@ -50,6 +49,37 @@ export function decodeWire (message: Buffer): WireMessage | undefined {
   return { kind, envelope: { ...envelope, position: { ...cursor, previousTag: Number(previousTag), fence: kind === 'f' } } }
 }
 
+/** How the operations of a state are called on the wire, and by change-state.lua. */
+export const operationCodes: Record<StateOperation, string> = { set: '=', open: 'o', append: '+', delete: '-', expire: 'x' }
+
+const operations = new Map(Object.entries(operationCodes).map(([operation, code]) => [code, operation as StateOperation]))
+
+/** Reads `1 <epoch> <version> - - s <operation> <field> <value>`, written by state.lua; `undefined` for anything else. Never throws. */
+export function decodeChange (message: Buffer): StateChange | undefined {
+  const header = words(message, 0, 8)
+  if (header === undefined) return undefined
+  const [version, epoch, count, , , kind, code, field] = header.words as [string, string, string, string, string, string, string, string]
+  const stamp = parseStamp(`${epoch}-${count}`)
+  const operation = operations.get(code)
+  if (version !== '1' || kind !== 's' || stamp === undefined || operation === undefined) return undefined
+  const name = decodeField(field)
+  return name === undefined ? undefined : { stamp, operation, field: name, value: message.toString('utf8', header.end) }
+}
+
+/** A field's name as one word. */
+export function encodeField (field: string): string {
+  return encodeURIComponent(field)
+}
+
+/** Reads what `encodeField` wrote; `undefined` for garbage. Never throws. */
+export function decodeField (field: string): string | undefined {
+  try {
+    return decodeURIComponent(field)
+  } catch {
+    return undefined
+  }
+}
+
 /** Reads what `encodePayload` wrote; `undefined` for garbage. Never throws. */
 export function decodePayload (payload: Buffer): Envelope | undefined {
   const header = words(payload, 0, 3)
@@ -58,9 +88,10 @@ export function decodePayload (payload: Buffer): Envelope | undefined {
   if (!NAME.test(from) || !NUMBER.test(timestamp) || !isEventType(event)) return undefined
   // No JSON starts like a traceparent.
   const traceparent = payload[header.end] === ZERO ? checkTraceparent(payload.toString('latin1', header.end, header.end + TRACEPARENT_LENGTH)) : undefined
-  const json = payload.subarray(traceparent === undefined ? header.end : header.end + TRACEPARENT_LENGTH + 1)
+  // As a string it is small; the bytes would keep all that was received with them.
+  const json = payload.toString('utf8', traceparent === undefined ? header.end : header.end + TRACEPARENT_LENGTH + 1)
   // A line break here would end a frame early and let a forged one follow.
-  if (json.length === 0 || json.includes(LINE_FEED) || json.includes(CARRIAGE_RETURN)) return undefined
+  if (json.length === 0 || json.includes('\n') || json.includes('\r')) return undefined
   return { from, timestamp: Number(timestamp), event, json, ...traceparent !== undefined && { traceparent } }
 }
 
@@ -89,8 +120,9 @@ export function isEventType (type: unknown): type is string {
 
 /** Wraps a value for its way. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
 export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number, traceparent?: string): Envelope {
-  const json = Buffer.from(toJson(data))
-  if (json.length > maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${json.length} of at most ${maxPayloadBytes}`)
+  const json = toJson(data)
+  const bytes = Buffer.byteLength(json)
+  if (bytes > maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
   return { from, timestamp: Date.now(), event: eventName(data), json, ...traceparent !== undefined && { traceparent } }
 }
 

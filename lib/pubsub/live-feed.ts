@@ -9,7 +9,7 @@ export function liveFeedOf (provider: PubSubProvider & Partial<LiveFeed>): LiveF
     instanceId: makeInstanceId(provider.name),
     follow (channel: string, follower: Follower): () => void {
       const undo = provider.subscribeExact(channel, ({ data, timestamp, from }) => {
-        follower.receive({ from, timestamp, event: eventName(data), json: Buffer.from(toJson(data)) }, false)
+        follower.receive({ from, timestamp, event: eventName(data), json: toJson(data) }, false)
       })
       let following = true
       queueMicrotask(() => { if (following) follower.live() })

@@ -1,7 +1,9 @@
-import { randomBytes, randomInt } from 'node:crypto'
 import { formatCursor, type Cursor } from '../cursor.ts'
 import { timing } from '../options.ts'
-import type { Envelope, EventLog, LogGap, LogPage, Logged } from './provider.ts'
+import { newEpoch, randomTag } from './epoch.ts'
+import { EventRun } from './event-run.ts'
+import type { Envelope, EventLog, LogGap, LogPage, Logged, LogTop } from './provider.ts'
+import type { Stamp } from './state-store.ts'
 
 export interface LocalLogOptions {
   /** Events to keep of each channel. */
@@ -13,8 +15,9 @@ export interface LocalLogOptions {
 }
 
 interface ChannelLog {
-  top: Cursor
-  entries: Logged[]
+  run: EventRun
+  /** Where the channel's state is, if it ever had one. */
+  state?: Stamp
   /** What was published with a key, oldest first, and when it is forgotten. */
   keys: Map<string, { id: string, until: number }>
   /** When the entries expire. */
@@ -38,13 +41,11 @@ export class LocalLog implements EventLog {
     const now = Date.now()
     const known = key === undefined ? undefined : log.keys.get(key)
     if (known !== undefined && known.until > now) return { id: known.id, entry: undefined }
-    const { epoch, offset, tag } = log.top
-    log.top = { epoch, offset: offset + 1, tag: randomTag() }
-    const entry = { ...envelope, position: { ...log.top, previousTag: tag, fence: false } }
-    log.entries.push(entry)
-    if (log.entries.length > this.#options.size) log.entries.shift()
+    const { epoch, offset, tag } = log.run.top
+    const entry = { ...envelope, position: { epoch, offset: offset + 1, tag: randomTag(), previousTag: tag, fence: false } }
+    log.run.push(entry)
     log.until = now + this.#options.ttlMs
-    const id = formatCursor(log.top)
+    const id = formatCursor(entry.position)
     if (key !== undefined) {
       // So that it stands behind the older ones.
       log.keys.delete(key)
@@ -53,16 +54,37 @@ export class LocalLog implements EventLog {
     return { id, entry }
   }
 
-  async read (channel: string, after: Cursor | undefined, limit: number): Promise<LogPage> {
-    const { top, entries } = this.#open(channel)
-    if (after === undefined) return { top, entries: entries.slice(-limit) }
-    const start = entries.findIndex(({ position }) => position.offset > after.offset)
-    const gap = gapAfter(after, top, entries[start]?.position)
-    return { top, gap, entries: gap !== undefined || start === -1 ? [] : entries.slice(start, start + limit) }
+  /** Whether something was published with a key. */
+  knows (channel: string, key: string): boolean {
+    return (this.#channels.get(channel)?.keys.get(key)?.until ?? 0) > Date.now()
   }
 
-  async tops (channels: string[]): Promise<(Cursor | undefined)[]> {
-    return channels.map((channel) => this.#channels.get(channel)?.top)
+  /** Keeps where the channel's state is. */
+  mark (channel: string, state: Stamp): void {
+    this.#open(channel).state = state
+  }
+
+  /** Where the channel's state is, if it ever had one. */
+  stamp (channel: string): Stamp | undefined {
+    return this.#channels.get(channel)?.state
+  }
+
+  async read (channel: string, after: Cursor | undefined, limit: number): Promise<LogPage> {
+    const log = this.#open(channel)
+    const { run } = log
+    const { size } = run
+    const top = topOf(log)
+    if (after === undefined) return { top, entries: run.slice(Math.max(0, size - limit), size) }
+    const start = run.indexAfter(after)
+    if (start === undefined) return { top, gap: whyNoPlace(after, run), entries: [] }
+    return { top, gap: undefined, entries: run.slice(start, start + limit) }
+  }
+
+  async tops (channels: string[]): Promise<(LogTop | undefined)[]> {
+    return channels.map((channel) => {
+      const log = this.#channels.get(channel)
+      return log && topOf(log)
+    })
   }
 
   close (): void {
@@ -73,11 +95,19 @@ export class LocalLog implements EventLog {
   #open (channel: string): ChannelLog {
     let log = this.#channels.get(channel)
     if (log === undefined) {
-      log = { top: { epoch: randomBytes(8).toString('hex'), offset: 0, tag: 0 }, entries: [], keys: new Map(), until: Date.now() + this.#options.ttlMs }
+      log = { run: this.#start({ epoch: newEpoch(), offset: 0, tag: 0 }), keys: new Map(), until: Date.now() + this.#options.ttlMs }
       this.#channels.set(channel, log)
     }
-    if (log.until <= Date.now()) log.entries = []
+    if (log.until <= Date.now()) this.#expire(log)
     return log
+  }
+
+  #start (place: Cursor): EventRun {
+    return new EventRun(place, this.#options.size)
+  }
+
+  #expire (log: ChannelLog): void {
+    if (log.run.size > 0) log.run = this.#start(log.run.top)
   }
 
   /** Much later than their entries, logs are forgotten whole: who comes back then, or still listens, is told of another epoch. */
@@ -85,7 +115,7 @@ export class LocalLog implements EventLog {
     const now = Date.now()
     for (const [channel, log] of this.#channels) {
       const { until, keys } = log
-      if (until <= now) log.entries = []
+      if (until <= now) this.#expire(log)
       for (const [key, known] of keys) {
         if (known.until > now) break
         keys.delete(key)
@@ -95,17 +125,14 @@ export class LocalLog implements EventLog {
   }
 }
 
-/** Why the events after a cursor can't be told, if so, by the rules of lua/read.lua. `next` is the first event after it that is left. */
-function gapAfter (cursor: Cursor, top: Cursor, next: { offset: number, previousTag: number } | undefined): LogGap | undefined {
-  if (cursor.epoch !== top.epoch) return 'epoch'
-  if (cursor.offset > top.offset) return 'ahead'
-  if (cursor.offset === top.offset) return cursor.tag === top.tag ? undefined : 'diverged'
-  if (next === undefined) return 'expired'
-  if (next.offset !== cursor.offset + 1) return 'trimmed'
-  return next.previousTag === cursor.tag ? undefined : 'diverged'
+function topOf ({ run, state }: ChannelLog): LogTop {
+  return state === undefined ? run.top : { ...run.top, state }
 }
 
-/** A number of 47 bits: written in decimal it has at most 15 digits, and JavaScript and Lua both count that far exactly. */
-export function randomTag (): number {
-  return randomInt(1, 2 ** 47)
+/** Why the events after a cursor can't be told, by the rules of lua/read.lua. */
+function whyNoPlace ({ epoch, offset }: Cursor, { base, top, size }: EventRun): LogGap {
+  if (epoch !== top.epoch) return 'epoch'
+  if (offset > top.offset) return 'ahead'
+  if (offset >= base.offset) return 'diverged'
+  return size === 0 ? 'expired' : 'trimmed'
 }

@@ -3,6 +3,7 @@ import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
+import { cork } from './redis-cork.ts'
 
 export interface RedisPublisherOptions {
   /** Whether the connection is ours to close. */
@@ -52,6 +53,8 @@ export class RedisPublisher {
   /** Whether Redis may not know the scripts yet. Told with the first command, the others can follow at once. */
   #cold = true
   #later: NodeJS.Timeout | undefined
+  /** Whether what is sent in this turn is gathered. */
+  #corked = false
   #closed = false
 
   constructor (client: Redis | Cluster, { owned, timeoutMs, log }: RedisPublisherOptions) {
@@ -130,6 +133,7 @@ export class RedisPublisher {
   }
 
   #send (pending: Pending, cold: boolean): void {
+    if (this.#pending.size > 1) this.#cork()
     pending.underway = true
     this.#waiting--
     const sending = ++pending.sending
@@ -148,6 +152,17 @@ export class RedisPublisher {
         this.#failed(pending, error)
       }
     )
+  }
+
+  /** Gathers what is sent in this turn. Only while there is more than one: alone it would wait for nothing. */
+  #cork (): void {
+    if (this.#corked) return
+    this.#corked = true
+    const uncork = cork(this.#client)
+    setImmediate(() => {
+      this.#corked = false
+      uncork()
+    })
   }
 
   #failed (pending: Pending, error: Error): void {

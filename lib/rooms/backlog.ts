@@ -1,5 +1,7 @@
-import { sameCursor, type Cursor } from '../cursor.ts'
-import type { Position } from '../pubsub/provider.ts'
+import { placeBefore, sameCursor, type Cursor } from '../cursor.ts'
+import { EventRun } from '../pubsub/event-run.ts'
+import type { Logged, Position } from '../pubsub/provider.ts'
+import { frameOf } from './control-frames.ts'
 
 /** A frame, and the place in the log that a client has reached with it. */
 export interface Reached {
@@ -7,53 +9,58 @@ export interface Reached {
   frame: Buffer
 }
 
-/** A run of a chat's frames without a hole, the newest last. */
+/** A run of a chat's events without a hole, the newest last, for clients that missed them. */
 export class Backlog {
-  readonly #capacity: number
-  /** The place before the first. */
-  #base: Cursor
-  #frames: Reached[] = []
+  readonly #chatId: string
+  readonly #run: EventRun
+  /** By offset. Encoded for the first client that needs it: few events are ever needed again. */
+  readonly #frames = new Map<number, Buffer>()
 
-  constructor (base: Cursor, capacity = Infinity) {
-    this.#base = base
-    this.#capacity = capacity
+  constructor (chatId: string, base: Cursor, capacity?: number) {
+    this.#chatId = chatId
+    this.#run = new EventRun(base, capacity)
   }
 
   /** The place behind the last. */
   get top (): Cursor {
-    return this.#frames.at(-1)?.cursor ?? this.#base
+    return this.#run.top
   }
 
   get size (): number {
-    return this.#frames.length
-  }
-
-  get frames (): readonly Reached[] {
-    return this.#frames
+    return this.#run.size
   }
 
   /** Whether an event comes right after the last. */
-  precedes ({ epoch, offset, previousTag }: Position): boolean {
-    return sameCursor(this.top, { epoch, offset: offset - 1, tag: previousTag })
+  precedes (position: Position): boolean {
+    return sameCursor(this.top, placeBefore(position))
   }
 
-  push (reached: Reached): void {
-    this.#frames.push(reached)
-    // Cut in halves rather than one by one, which would move all of them each time.
-    if (this.#frames.length < 2 * this.#capacity) return
-    this.#base = (this.#frames[this.#capacity - 1] as Reached).cursor
-    this.#frames = this.#frames.slice(this.#capacity)
+  push (logged: Logged): void {
+    this.#run.push(logged)
+    if (this.#frames.size > 0) this.#frames.delete(this.#run.base.offset)
   }
 
   /** What comes after a cursor; `undefined` if the cursor is not a place in this run. */
   after (cursor: Cursor): readonly Reached[] | undefined {
-    const index = cursor.offset - this.#base.offset
-    const place = index === 0 ? this.#base : this.#frames[index - 1]?.cursor
-    return place !== undefined && sameCursor(place, cursor) ? this.#frames.slice(index) : undefined
+    const start = this.#run.indexAfter(cursor)
+    if (start === undefined) return undefined
+    return Array.from({ length: this.size - start }, (_, n) => ({ cursor: this.#run.placeBefore(start + n + 1), frame: this.#frame(start + n) }))
   }
 
-  /** The place before the last `count` frames, or before all of them. */
+  /** Whether a cursor is a place in this run. */
+  has (cursor: Cursor): boolean {
+    return this.#run.indexAfter(cursor) !== undefined
+  }
+
+  /** The place before the last `count` events, or before all of them. */
   before (count: number): Cursor {
-    return this.#frames[this.#frames.length - 1 - count]?.cursor ?? this.#base
+    return this.#run.placeBefore(Math.max(0, this.size - count))
+  }
+
+  #frame (index: number): Buffer {
+    const offset = this.#run.base.offset + index + 1
+    const frame = this.#frames.get(offset) ?? frameOf(this.#chatId, this.#run.at(index))
+    this.#frames.set(offset, frame)
+    return frame
   }
 }

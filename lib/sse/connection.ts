@@ -1,4 +1,4 @@
-import { ServerResponse } from 'node:http'
+import { ServerResponse, type OutgoingHttpHeaders } from 'node:http'
 import type { Http2ServerResponse } from 'node:http2'
 import { Socket } from 'node:net'
 import { chunked } from './chunked.ts'
@@ -18,30 +18,31 @@ export class Connection {
   #direct = false
   readonly #maxBufferedBytes: number
   readonly #onSlow: () => void
-  readonly #onClose = new Set<() => void>()
+  #onClose: (() => void)[] = []
   /** Whose it is, where that is known. */
   userId: string | undefined
   /** Whether anything was written since the heartbeat last looked. */
   #written = true
   #closed = false
 
-  /** Takes over a response whose headers are set. `onSlow` is told if it cuts the client for not keeping up. */
+  /** Takes over a response. `onSlow` is told if it cuts the client for not keeping up. */
   constructor (raw: RawResponse, maxBufferedBytes: number, onSlow: () => void) {
     this.#raw = this.#out = raw
     this.#maxBufferedBytes = maxBufferedBytes
     this.#onSlow = onSlow
-    raw.once('close', () => this.#close())
+    raw.on('close', () => this.#close())
     // A reset by the client is no error of ours: `close` follows.
-    raw.on('error', () => {})
+    raw.on('error', ignore)
   }
 
   /**
-   * Sends the headers. What follows them goes straight to the socket where it is framed by `transfer-encoding: chunked`: the response
-   * would frame the same bytes anew for each client, and write each frame in three pieces.
+   * Sends the headers, which must be fit to be sent. What follows goes straight to the socket where it is framed by `transfer-encoding:
+   * chunked`: the response would frame the same bytes anew for each client, and write each frame in three pieces.
    */
-  start (): void {
+  start (headers: OutgoingHttpHeaders): void {
     const raw = this.#raw
-    raw.writeHead(200)
+    // All at once: those that were set one by one would stay in memory as long as the stream.
+    raw.writeHead(200, headers)
     // Both have the method, but @types/node knows of one.
     ;(raw as ServerResponse).flushHeaders()
     // Something else may have put itself in between, and an injected request has no real socket.
@@ -53,6 +54,11 @@ export class Connection {
   /** Whether nothing can be written any more. */
   get closed (): boolean {
     return this.#closed
+  }
+
+  /** Nobody else fills it. */
+  get crowded (): boolean {
+    return false
   }
 
   /** Bytes that the client has not taken yet. */
@@ -100,8 +106,8 @@ export class Connection {
 
   /** Calls back once the stream is closed, by whoever. Returns its undo. */
   onClose (callback: () => void): () => void {
-    this.#onClose.add(callback)
-    return () => { this.#onClose.delete(callback) }
+    this.#onClose.push(callback)
+    return () => { this.#onClose = this.#onClose.filter((other) => other !== callback) }
   }
 
   /** Ends the stream. Resolves once the client has got everything, or is gone. */
@@ -139,10 +145,11 @@ export class Connection {
   #close (): void {
     if (this.#closed) return
     this.#closed = true
-    for (const callback of this.#onClose) callback()
-    this.#onClose.clear()
+    for (let callback = this.#onClose.shift(); callback !== undefined; callback = this.#onClose.shift()) callback()
   }
 }
+
+function ignore (): void {}
 
 /** Whether the client has left. Its `close` may have been told before anybody listened. */
 export function isGone (raw: RawResponse): boolean {

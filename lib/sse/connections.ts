@@ -17,8 +17,8 @@ export interface ConnectionsOptions {
 
 /** Whose stream it is. */
 export interface Owner {
-  /** A user, or an address. */
-  client: string
+  /** A user, or an address. Only where connections are counted per client. */
+  client: string | undefined
   /** The session of HTTP/2 that carries it. */
   session: object | undefined
 }
@@ -41,6 +41,11 @@ export class Connections {
     return this.#draining
   }
 
+  /** Whether it matters whose a stream is. */
+  get perClient (): boolean {
+    return this.#options.maxConnectionsPerClient !== undefined
+  }
+
   get size (): number {
     return this.#open.size
   }
@@ -54,15 +59,15 @@ export class Connections {
   check ({ client, session }: Owner): void {
     const { maxConnections = Infinity, maxConnectionsPerClient = Infinity, maxStreamsPerSession } = this.#options
     if (this.#open.size >= maxConnections) throw new RealtimeError('RT_TOO_MANY_CONNECTIONS')
-    if ((this.#perClient.get(client) ?? 0) >= maxConnectionsPerClient) throw new RealtimeError('RT_TOO_MANY_PER_CLIENT')
+    if (client !== undefined && (this.#perClient.get(client) ?? 0) >= maxConnectionsPerClient) throw new RealtimeError('RT_TOO_MANY_PER_CLIENT')
     if (session !== undefined && (this.#perSession.get(session) ?? 0) >= maxStreamsPerSession) throw new RealtimeError('RT_TOO_MANY_PER_SESSION')
   }
 
   add (connection: Connection, { client, session }: Owner): void {
-    const { heartbeatMs, maxConnectionsPerClient, metrics } = this.#options
+    const { heartbeatMs, metrics } = this.#options
     this.#open.add(connection)
     metrics.opened++
-    if (maxConnectionsPerClient !== undefined) this.#perClient.set(client, (this.#perClient.get(client) ?? 0) + 1)
+    if (client !== undefined) this.#perClient.set(client, (this.#perClient.get(client) ?? 0) + 1)
     if (session !== undefined) this.#perSession.set(session, (this.#perSession.get(session) ?? 0) + 1)
     connection.onClose(() => this.#remove(connection, { client, session }))
     if (heartbeatMs > 0) this.#timer ??= setInterval(() => this.#beat(), this.#tickMs()).unref()
@@ -105,12 +110,16 @@ export class Connections {
 
   #remove (connection: Connection, { client, session }: Owner): void {
     this.#open.delete(connection)
-    const others = (this.#perClient.get(client) ?? 1) - 1
-    if (others > 0) this.#perClient.set(client, others)
-    else this.#perClient.delete(client)
+    if (client !== undefined) this.#leave(client)
     if (session !== undefined) this.#perSession.set(session, (this.#perSession.get(session) as number) - 1)
     if (this.#open.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined
+  }
+
+  #leave (client: string): void {
+    const others = (this.#perClient.get(client) as number) - 1
+    if (others > 0) this.#perClient.set(client, others)
+    else this.#perClient.delete(client)
   }
 }

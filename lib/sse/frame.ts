@@ -10,13 +10,11 @@ export interface Frame {
   /** Milliseconds after which the client reconnects. */
   retry?: number | undefined
   /** JSON on one line. A frame without it sets `id` and `retry` only: browsers tell nobody. */
-  json?: string | Buffer | undefined
+  json?: string | undefined
 }
 
 /** A comment: keeps the connection alive, browsers ignore it. */
 export const heartbeat = Buffer.from(':\n\n')
-
-const END = Buffer.from('\n\n')
 
 /** Writes a frame. Throws `RT_SSE_FIELD_INVALID` for what would end a line early and let a forged field or event follow. */
 export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
@@ -26,7 +24,7 @@ export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
   if (event !== undefined) head += `event: ${checkEvent(event)}\n`
   if (json === undefined) return Buffer.from(`${head}\n`)
   if (json.includes('\n') || json.includes('\r')) throw invalid('data with a line break')
-  return Buffer.concat([Buffer.from(`${head}data: `), typeof json === 'string' ? Buffer.from(json) : json, END])
+  return Buffer.from(`${head}data: ${json}\n\n`)
 }
 
 function checkId (id: unknown): string {

@@ -1,16 +1,16 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { decodePayload, decodeWire, encodePayload, encodeWire } from '../../lib/pubsub/envelope.ts'
+import { decodeChange, decodePayload, decodeWire, encodePayload, encodeWire } from '../../lib/pubsub/envelope.ts'
 
-const envelope = { from: 'web-1', timestamp: 1, event: 'message', json: Buffer.from('{"a b":"é"}') }
+const envelope = { from: 'web-1', timestamp: 1, event: 'message', json: '{"a b":"é"}' }
 
 t.test('an envelope arrives as it was sent', async (t) => {
-  t.same(decodePayload(encodePayload(envelope)), envelope)
-  for (const kind of ['d', 'e'] as const) t.same(decodeWire(encodeWire(kind, envelope)), { kind, envelope })
+  t.same(decodePayload(Buffer.from(encodePayload(envelope))), envelope)
+  for (const kind of ['d', 'e'] as const) t.same(decodeWire(Buffer.from(encodeWire(kind, envelope))), { kind, envelope })
 })
 
 t.test('a message with a place says it', async (t) => {
-  const payload = encodePayload(envelope).toString()
+  const payload = encodePayload(envelope)
   for (const kind of ['d', 'f'] as const) {
     const position = { epoch: 'a1B', offset: 7, tag: 140737488355327, previousTag: 0, fence: kind === 'f' }
     t.same(decodeWire(Buffer.from(`1 a1B 7 140737488355327 0 ${kind} ${payload}`)), { kind, envelope: { ...envelope, position } })
@@ -18,7 +18,7 @@ t.test('a message with a place says it', async (t) => {
 })
 
 t.test('what is half a place, or is none of a kind that needs one, is garbage', async (t) => {
-  const payload = encodePayload(envelope).toString()
+  const payload = encodePayload(envelope)
   const heads = [
     '1 - - - - f', '1 a 1 2 3 e', '1 a 1 2 - d', '1 a 1 2 x d', '1 a 1 - 3 d', '1 a -1 2 3 d', '1 a_b 1 2 3 d', '1  1 2 3 d', '1 a 1.5 2 3 d',
     `1 a ${10 ** 15} 2 3 d`, `1 ${'a'.repeat(33)} 1 2 3 d`, '0 a 1 2 3 d', '2 a 1 2 3 d', '1 a 1 2 3 x'
@@ -31,6 +31,21 @@ t.test('no bytes make it throw, and no line break comes through', async () => {
   const text = fc.array(word, { maxLength: 12 }).map((words) => Buffer.from(words.join(' ')))
   fc.assert(fc.property(fc.oneof(text, fc.uint8Array().map((bytes) => Buffer.from(bytes))), (bytes) => {
     const { envelope } = decodeWire(bytes) ?? {}
-    return envelope === undefined || !/[\r\n]/.test(envelope.json.toString('latin1') + envelope.event + envelope.from)
+    return envelope === undefined || !/[\r\n]/.test(envelope.json + envelope.event + envelope.from)
   }), { numRuns: 5_000 })
+})
+
+t.test('a change of a state is read as it was broadcast', async (t) => {
+  const [set] = ['1 a1B 7 - - s = a%20b {"n": 1}'].map((line) => decodeChange(Buffer.from(line)))
+  t.same(set, { stamp: { epoch: 'a1B', version: 7 }, operation: 'set', field: 'a b', value: '{"n": 1}' })
+  t.match(decodeChange(Buffer.from('1 a 1 - - s + t \n é ')), { operation: 'append', value: '\n é ' })
+  for (const [code, operation] of [['o', 'open'], ['-', 'delete'], ['x', 'expire']]) t.match(decodeChange(Buffer.from(`1 a 1 - - s ${code} t `)), { operation, value: '' })
+  const garbage = ['', '1 a 1 - - s = t', '2 a 1 - - s = t 1', '1 - 1 - - s = t 1', '1 a x - - s = t 1', '1 a 1 - - d = t 1', '1 a 1 - - s y t 1', '1 a 1 - - s = % 1']
+  for (const line of garbage) t.equal(decodeChange(Buffer.from(line)), undefined, line)
+  t.equal(decodeWire(Buffer.from('1 a1B 7 - - s = t 1')), undefined, 'who does not know them takes them for no event')
+})
+
+t.test('no bytes make reading a change throw', async () => {
+  const word = fc.oneof(fc.constantFrom('1', 'a', '7', '-', 's', '=', '+', 'x', '%', ''), fc.string())
+  fc.assert(fc.property(fc.array(word, { maxLength: 12 }), (words) => { decodeChange(Buffer.from(words.join(' '))) }))
 })

@@ -10,7 +10,7 @@ class PlainPubSub implements PubSubProvider {
   readonly name = 'plain'
   readonly #subscriptions = new Subscriptions(silentLogger)
   async publish (channel: string, data: unknown): Promise<{ duplicate: boolean }> {
-    const envelope = { from: 'somewhere', timestamp: 7, event: 'unused', json: Buffer.from(JSON.stringify(data)) }
+    const envelope = { from: 'somewhere', timestamp: 7, event: 'unused', json: JSON.stringify(data) }
     this.#subscriptions.deliver({ channel, envelope, remote: true })
     return { duplicate: false }
   }
@@ -35,7 +35,7 @@ t.test('a provider without one is followed through its subscriptions, live from 
   const follower = {
     live () { told.push('live') },
     lost () { t.fail('it can\'t tell') },
-    receive ({ from, timestamp, event, json, position }: Envelope, remote: boolean) { told.push([from, timestamp, event, json.toString(), position, remote]) }
+    receive ({ from, timestamp, event, json, position }: Envelope, remote: boolean) { told.push([from, timestamp, event, json, position, remote]) }
   }
   const undo = feed.follow('c', follower)
   await Promise.resolve()

@@ -4,7 +4,7 @@ import { parseCursor } from '../../lib/cursor.ts'
 import { LocalLog } from '../../lib/pubsub/local-log.ts'
 
 const DAY = 24 * 3_600_000
-const envelope = { from: 'me', timestamp: 0, event: 'message', json: Buffer.from('1') }
+const envelope = { from: 'me', timestamp: 0, event: 'message', json: '1' }
 
 t.beforeEach((t) => {
   mock.timers.enable({ apis: ['setInterval', 'Date'] })

@@ -63,7 +63,7 @@ t.test('streams take the same bytes, framed for HTTP/1.1 and plain where somethi
     seen.push(chunk)
     return write(chunk)
   }
-  for (const { connection } of streams) connection.start()
+  for (const { connection } of streams) connection.start({})
   for (const chunk of bytes) for (const { connection } of streams) connection.write(chunk)
   for (const { connection, client, received } of streams) {
     const closed = once(client, 'close')
@@ -77,7 +77,7 @@ t.test('streams take the same bytes, framed for HTTP/1.1 and plain where somethi
 t.test('a client of HTTP/1.0, whose stream has no chunks, gets plain bytes', async (t) => {
   const server = http.createServer((_request, response) => {
     const connection = new Connection(response, 1_000, () => {})
-    connection.start()
+    connection.start({})
     connection.write(Buffer.from('data: 1\n\n'))
     connection.end()
   }).listen(0, '127.0.0.1')

@@ -18,7 +18,7 @@ function read (bytes: Buffer): unknown[] {
 
 t.test('a frame reads back as what was written', async (t) => {
   t.same(read(encodeFrame({ id: '1-2-3', event: 'message', json: '{"a":1}' })), [{ id: '1-2-3', event: 'message', data: '{"a":1}' }])
-  t.same(read(encodeFrame({ json: Buffer.from('"é"') })), [{ id: undefined, event: undefined, data: '"é"' }])
+  t.same(read(encodeFrame({ json: '"é"' })), [{ id: undefined, event: undefined, data: '"é"' }])
   t.same(read(encodeFrame({ retry: 5 })), [{ retry: 5 }])
   t.same(read(heartbeat), [{ comment: '' }])
 })
@@ -28,7 +28,7 @@ t.test('a line break, a NUL or a wrong name is refused through every door', asyn
   const wrong = [
     { id: forged }, { id: 'a\rb' }, { id: 'a\0' }, { id: '' }, { id: 5 as unknown as string },
     { event: forged }, { event: 'a\rb' }, { event: '' }, { event: 'a b' }, { event: 'x'.repeat(65) }, { event: 1 as unknown as string },
-    { json: '1\n' }, { json: '1\r2' }, { json: Buffer.from('1\n2') }, { json: Buffer.from('1\r2') },
+    { json: '1\n' }, { json: '1\r2' }, { json: '1\n2' },
     { retry: -1 }, { retry: 1.5 }, { retry: NaN }, { retry: forged as unknown as number }, { retry: null as unknown as number }
   ]
   for (const frame of wrong) t.throws(() => encodeFrame(frame), { code: 'RT_SSE_FIELD_INVALID' }, JSON.stringify(frame))
