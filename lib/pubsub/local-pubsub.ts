@@ -6,7 +6,9 @@ import { resolveProviderOptions, type ProviderOptions } from '../options.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { makeEnvelope, makeInstanceId } from './envelope.ts'
 import { LocalLog } from './local-log.ts'
+import { LocalState } from './local-state.ts'
 import { observePublish } from './observe-publish.ts'
+import type { Stateful } from './state-store.ts'
 import { Subscriptions } from './subscriptions.ts'
 
 /** Options of `LocalPubSub`: those of the plugin that concern it, and a logger. */
@@ -18,10 +20,11 @@ export interface LocalPubSubOptions extends Pick<ProviderOptions, 'instanceId' |
 }
 
 /** The provider for one process: needs nothing, reaches nobody else. */
-export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable {
+export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable, Stateful {
   readonly name = 'local'
   readonly instanceId: string
   readonly log: LocalLog | undefined
+  readonly state: LocalState | undefined
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #maxPayloadBytes: number
@@ -35,8 +38,15 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#log = log
     this.#metrics = metrics
     this.#maxPayloadBytes = maxPayloadBytes
-    this.log = history === false ? undefined : new LocalLog({ ...history, idempotencyTtlMs })
     this.#subscriptions = new Subscriptions(log)
+    if (history === false) return
+    const events = this.log = new LocalLog({ ...history, idempotencyTtlMs })
+    this.state = new LocalState({
+      log: events,
+      wrap: (event) => makeEnvelope(event, this.instanceId, this.#maxPayloadBytes),
+      append: (channel, envelope, key) => this.#append(events, channel, envelope, key),
+      mustBeOpen: () => this.#mustBeOpen()
+    })
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
@@ -52,7 +62,11 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
       this.#deliver(channel, envelope)
       return { duplicate: false }
     }
-    const { id, entry } = this.log.append(channel, envelope, key)
+    return this.#append(this.log, channel, envelope, key)
+  }
+
+  #append (log: LocalLog, channel: string, envelope: Envelope, key: string | undefined): PublishReceipt {
+    const { id, entry } = log.append(channel, envelope, key)
     if (entry !== undefined) this.#deliver(channel, entry)
     return { id, duplicate: entry === undefined }
   }

@@ -1,4 +1,5 @@
 import type { Cursor } from '../cursor.ts'
+import type { Stamp } from './state-store.ts'
 
 /** What a handler is given for one published message. */
 export interface PubSubMessage<T = unknown> {
@@ -14,8 +15,10 @@ export interface PubSubMessage<T = unknown> {
   from: string
 }
 
+/** Is called with each message. What it returns is ignored, but for a promise that rejects, which is logged. */
 export type PubSubHandler<T = unknown> = (message: PubSubMessage<T>) => unknown
 
+/** How one message is published. */
 export interface PublishOptions {
   /**
    * Publishing again with the same key, on this channel and within `idempotencyTtlMs`, publishes nothing: it resolves with the first
@@ -33,6 +36,7 @@ export interface PublishOptions {
   traceparent?: string | undefined
 }
 
+/** What became of a message. */
 export interface PublishReceipt {
   /** The event's place in the channel's log. Absent where the provider keeps no log. */
   id?: string
@@ -41,14 +45,14 @@ export interface PublishReceipt {
 }
 
 /**
- * Carries messages from publishers to subscribers.
+ * Carries messages from publishers to subscribers. `providerContract` of `fastify-realtime/testing` checks what is said here.
  *
  * - A message reaches each subscription that holds when it is published, at most once, on every
  *   instance, the publisher's too. While the way to another instance is interrupted, messages are lost to it.
  * - Messages of one publisher on one channel arrive in the order of the `publish` calls; ephemeral ones may overtake the others on
  *   their own instance.
  * - Handlers run one after another and never inside `publish`. One that throws or rejects is logged and stops no other. A subscription
- *   that a handler makes may or may not get the message at hand.
+ *   that a handler makes to its own channel or pattern starts with the next message; another one may or may not get the one at hand.
  * - After `close()` no handler runs, `publish` rejects and subscribing throws, both with `RT_CLOSED`.
  */
 export interface PubSubProvider {
@@ -88,7 +92,7 @@ export interface PubSubStats {
   connected?(): Record<string, boolean>
 }
 
-/** One message as it travels: all that a receiver needs to forward it, with its JSON untouched. */
+/** One message as it travels: all that a receiver needs to forward it, with its JSON unparsed. */
 export interface Envelope {
   /** The publisher's `instanceId`. */
   from: string
@@ -96,8 +100,8 @@ export interface Envelope {
   timestamp: number
   /** The name that an SSE frame gives it: the payload's `type`, or `message`. */
   event: string
-  /** The payload: JSON on one line, in UTF-8. */
-  json: Buffer
+  /** The payload: JSON on one line. */
+  json: string
   /** A W3C `traceparent`, if the publisher gave one. */
   traceparent?: string | undefined
   /** Its place in the channel's log. Absent for ephemeral messages, and where the provider keeps no log. */
@@ -115,19 +119,28 @@ export interface Position extends Cursor {
 /** Why a cursor can't be followed. */
 export type LogGap = 'epoch' | 'ahead' | 'diverged' | 'expired' | 'trimmed'
 
+/** The end of a log: the last event's place, and where the state of the channel was then, if it ever had one. */
+export interface LogTop extends Cursor {
+  state?: Stamp | undefined
+}
+
 /** What was read of a log. */
 export interface LogPage {
   /** The last event's place; offset 0 in an empty log. */
-  top: Cursor
+  top: LogTop
   /** Why the events after the cursor can't be told; there are no entries then. */
   gap?: LogGap | undefined
   /** Events in order, without a hole. */
   entries: Logged[]
 }
 
+/** An event that has a place in a log. */
 export type Logged = Envelope & { position: Position }
 
-/** A log of the last events of each channel. */
+/**
+ * A log of the last events of each channel. A place in it is an epoch, that of the log; an offset, which counts events without a hole; and
+ * a random tag, by which another event with the same offset is known to be another one.
+ */
 export interface EventLog {
   /**
    * Reads at most `limit` events after a cursor; without a cursor, the last ones. Makes a log where there is none, so that
@@ -135,10 +148,10 @@ export interface EventLog {
    */
   read(channel: string, after: Cursor | undefined, limit: number): Promise<LogPage>
   /** The places of the last events of several channels; `undefined` where there is no log. Rejects with `RT_LOG_UNAVAILABLE`. */
-  tops(channels: string[]): Promise<(Cursor | undefined)[]>
+  tops(channels: string[]): Promise<(LogTop | undefined)[]>
 }
 
-/** A capability of a provider: what it publishes can be read again. */
+/** A capability of a provider that is a `LiveFeed`, too: what it publishes can be read again. `logContract` checks it. */
 export interface Replayable {
   /** `undefined` where history is turned off. */
   readonly log: EventLog | undefined

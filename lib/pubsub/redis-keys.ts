@@ -1,5 +1,21 @@
 import { broaden } from './glob.ts'
 
+/** The names of one channel's log, and of its state. */
+export interface ChannelKeys {
+  /** Where its events are broadcast. */
+  channel: string
+  /** What is known of the log and the state. */
+  meta: string
+  /** The events. */
+  stream: string
+  /** What was published with an idempotency key, which follows. */
+  idempotency: string
+  /** The fields of the state. */
+  fields: string
+  /** When their leases run out. */
+  leases: string
+}
+
 /**
  * How channels are called in Redis: `rt:{chat:123}`. The braces are the hash tag of Redis Cluster, so that all that
  * belongs to a channel lives in one slot. The name inside is percent-encoded, so that neither a brace nor a
@@ -16,19 +32,10 @@ export class RedisKeys {
     return `${this.#prefix}{${encode(channel)}}`
   }
 
-  /** What is known of a channel's log. */
-  meta (channel: string): string {
-    return `${this.channel(channel)}:m`
-  }
-
-  /** The events of a channel's log. */
-  stream (channel: string): string {
-    return `${this.channel(channel)}:s`
-  }
-
-  /** What was published to a channel with an idempotency key. */
-  idempotency (channel: string, key: string): string {
-    return `${this.channel(channel)}:i:${key}`
+  /** All that belongs to a channel. */
+  of (channel: string): ChannelKeys {
+    const name = this.channel(channel)
+    return { channel: name, meta: `${name}:m`, stream: `${name}:s`, idempotency: `${name}:i:`, fields: `${name}:f`, leases: `${name}:l` }
   }
 
   /** A Redis glob for at least the channels that `pattern` matches. What it matches beyond is sorted out on receipt. */

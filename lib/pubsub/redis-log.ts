@@ -1,16 +1,14 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import type { Cluster, Redis } from 'ioredis'
-import { RealtimeError } from '../errors.ts'
 import { parseCursor, type Cursor } from '../cursor.ts'
 import { timing } from '../options.ts'
-import { within } from '../within.ts'
-import { decodePayload, encodePayload } from './envelope.ts'
-import { randomTag } from './local-log.ts'
-import type { Envelope, EventLog, LogGap, LogPage, Logged } from './provider.ts'
-import { describeRedisError } from './redis-connection.ts'
+import { decodePayload, encodeField, encodePayload } from './envelope.ts'
+import { newEpoch, randomTag } from './epoch.ts'
+import type { Envelope, EventLog, LogGap, LogPage, Logged, LogTop } from './provider.ts'
+import { cork } from './redis-cork.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import type { Command } from './redis-publisher.ts'
+import type { RedisReader } from './redis-reader.ts'
+import { RedisScript } from './redis-script.ts'
+import { parseStamp, type Conclusion } from './state-store.ts'
 
 export interface RedisLogOptions {
   keys: RedisKeys
@@ -20,8 +18,7 @@ export interface RedisLogOptions {
   ttlMs: number
   /** Milliseconds to remember an idempotency key. */
   idempotencyTtlMs: number
-  /** Milliseconds until a read without an answer rejects. */
-  timeoutMs: number
+  reader: RedisReader
   /** Whether to broadcast to the shard's own channel. */
   sharded: boolean
 }
@@ -32,51 +29,67 @@ export interface Appended { id: string, duplicate: boolean, trouble: string }
 /** What a publish of this instance waits for. */
 interface Predecessor { key: string, underway: boolean }
 
-type Argument = string | number | Buffer
+type Send<T> = (command: Command<T>) => Promise<T>
 
-const append = load('append')
-const read = load('read')
+const append = new RedisScript('append')
+const conclude = new RedisScript('state', 'conclude', 'append')
+const read = new RedisScript('read')
 
-/** The log in Redis. All that is done to it is done by two scripts, each in one step: see lua/. */
+/** The log in Redis. All that is done to it is done by scripts, each in one step: see lua/. */
 export class RedisLog implements EventLog {
-  readonly #client: Redis | Cluster
   readonly #options: RedisLogOptions
   /** The last publish of each channel that has not settled. */
   readonly #last = new Map<string, Predecessor>()
-  #connected: Promise<void> | undefined
-  /** Whether Redis knew the script that reads when it was last asked. */
-  #warm = false
 
-  constructor (client: Redis | Cluster, options: RedisLogOptions) {
-    this.#client = client
+  constructor (options: RedisLogOptions) {
     this.#options = options
   }
 
   /** Appends an event and broadcasts it, once, however often `send` sends it, and never before what was appended to this channel before. */
-  async append (channel: string, envelope: Envelope, key: string, send: (command: Command<Appended>) => Promise<Appended>): Promise<Appended> {
+  async append (channel: string, envelope: Envelope, key: string, send: Send<Appended>): Promise<Appended> {
+    return await this.#inOrder(channel, key, (before) => send(this.#appending(channel, envelope, key, before)))
+  }
+
+  /** Appends an event in the place of a text, as `append` does, or resolves with the state's epoch where there is no such text. */
+  async conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion, send: Send<Appended | { epoch: string }>): Promise<Appended | { epoch: string }> {
+    const { keys, ttlMs } = this.#options
+    const { fields, leases } = keys.of(channel)
+    const more = {
+      script: conclude,
+      names: [fields, leases],
+      values: [encodeField(field), owner, newEpoch(), ttlMs + timing.stateExtra, timing.stateLease]
+    }
+    return await this.#inOrder(channel, idempotencyKey, (before) => send(this.#appending(channel, envelope, idempotencyKey, before, more)))
+  }
+
+  async #inOrder<T> (channel: string, key: string, publish: (before: Predecessor | undefined) => Promise<T>): Promise<T> {
     const before = this.#last.get(channel)
     const own = { key, underway: true }
     this.#last.set(channel, own)
     try {
-      return await send(this.#appending(channel, envelope, key, before))
+      return await publish(before)
     } finally {
       own.underway = false
       if (this.#last.get(channel) === own) this.#last.delete(channel)
     }
   }
 
-  #appending (channel: string, envelope: Envelope, key: string, before: Predecessor | undefined): Command<Appended> {
+  #appending (channel: string, envelope: Envelope, key: string, before: Predecessor | undefined): Command<Appended>
+  #appending (channel: string, envelope: Envelope, key: string, before: Predecessor | undefined, more: More): Command<Appended | { epoch: string }>
+  #appending (channel: string, envelope: Envelope, key: string, before: Predecessor | undefined, more: More = { script: append, names: [], values: [] }): Command<Appended | { epoch: string }> {
     const { keys, size, ttlMs, idempotencyTtlMs, sharded } = this.#options
-    const fence = encodePayload({ ...envelope, event: 'fence', json: Buffer.from('{}') })
-    const names = [keys.meta(channel), keys.stream(channel), keys.idempotency(channel, key)]
+    const fence = `${envelope.from} ${envelope.timestamp} fence {}`
+    const { channel: redisChannel, meta, stream, idempotency } = keys.of(channel)
+    const names = [meta, stream, idempotency + key, ...more.names]
     const tag = randomTag()
     const values = [
-      keys.channel(channel), encodePayload(envelope), tag, randomTag(), fence, newEpoch(), size, ttlMs, ttlMs + timing.metaExtra, idempotencyTtlMs,
-      sharded ? 'SPUBLISH' : 'PUBLISH'
+      redisChannel, encodePayload(envelope), tag, randomTag(), fence, newEpoch(), size, ttlMs, ttlMs + timing.metaExtra, idempotencyTtlMs,
+      sharded ? 'SPUBLISH' : 'PUBLISH', ...more.values
     ]
     return async (client, cold) => {
-      const all = before?.underway ? [...names, keys.idempotency(channel, before.key)] : names
-      const [id, known, trouble] = await run(client, append, all, values, cold) as [Buffer, number, Buffer]
+      const all = before?.underway ? [...names, idempotency + before.key] : names
+      const [id, known, trouble] = await more.script.run(client, all, values, cold) as [Buffer, number, Buffer]
+      if (known === 2) return { epoch: trouble.toString() }
       // With this very tag it was appended by an earlier sending, whose reply was lost.
       const duplicate = known === 1 && !id.toString().endsWith(`-${tag}`)
       return { id: id.toString(), duplicate, trouble: trouble.toString() }
@@ -86,14 +99,10 @@ export class RedisLog implements EventLog {
   async read (channel: string, after: Cursor | undefined, limit: number): Promise<LogPage> {
     const { keys, ttlMs } = this.#options
     const values = [limit, newEpoch(), ttlMs + timing.metaExtra, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
-    const names = [keys.meta(channel), keys.stream(channel)]
-    const reply = await this.#ask(() => run(this.#client, read, names, values, !this.#warm).catch((error: Error) => {
-      if (!error.message.startsWith('NOSCRIPT')) throw error
-      return run(this.#client, read, names, values, true)
-    }))
-    this.#warm = true
-    const [epoch, offset, tag, gap, rows] = reply as [Buffer, Buffer, Buffer, Buffer, [Buffer, Buffer[]][]]
-    const top = { epoch: epoch.toString(), offset: Number(offset), tag: Number(tag) }
+    const { meta, stream } = keys.of(channel)
+    const reply = await this.#options.reader.run(read, [meta, stream], values)
+    const [epoch, offset, tag, gap, rows, state] = reply as [Buffer, Buffer, Buffer, Buffer, [Buffer, Buffer[]][], Buffer]
+    const top = topOf({ epoch: epoch.toString(), offset: Number(offset), tag: Number(tag) }, state.toString())
     const decoded = rows.map(([id, fields]) => entryOf(top.epoch, id, fields))
     // Without a cursor Redis gives the last ones, the last of them first.
     if (after === undefined) return { top, entries: decoded.filter((entry) => entry !== undefined).reverse() }
@@ -104,39 +113,27 @@ export class RedisLog implements EventLog {
     return { top, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
   }
 
-  async tops (channels: string[]): Promise<(Cursor | undefined)[]> {
-    const metas = await this.#ask(() => Promise.all(channels.map((channel) => this.#client.hmget(this.#options.keys.meta(channel), 'e', 'o', 't'))))
-    return metas.map(([epoch, offset, tag]) => parseCursor(`${epoch}-${offset}-${tag}`))
-  }
-
-  async #ask<T> (question: () => Promise<T>): Promise<T> {
-    const { timeoutMs } = this.#options
-    try {
-      // Where there is a connection, it is asked in this very turn: what is published in the next comes after.
-      if (this.#client.status !== 'ready') await within(this.#connect(), timeoutMs)
-      return await within(question(), timeoutMs)
-    } catch (error) {
-      // Whatever ioredis rejects with is an Error.
-      throw new RealtimeError('RT_LOG_UNAVAILABLE', describeRedisError(error as Error))
-    }
-  }
-
-  /** Resolves once there is a connection: the one that subscribes may be back first, and then everyone reads. */
-  async #connect (): Promise<void> {
-    this.#connected ??= new Promise<void>((resolve) => { this.#client.once('ready', resolve) }).finally(() => { this.#connected = undefined })
-    await this.#connected
+  async tops (channels: string[]): Promise<(LogTop | undefined)[]> {
+    const { keys, reader } = this.#options
+    const metas = await reader.ask((client) => {
+      const uncork = cork(client)
+      const asked = channels.map((channel) => client.hmget(keys.of(channel).meta, 'e', 'o', 't', 'se', 'sv'))
+      uncork()
+      return Promise.all(asked)
+    })
+    return metas.map(([epoch, offset, tag, stateEpoch, version]) => {
+      const cursor = parseCursor(`${epoch}-${offset}-${tag}`)
+      return cursor && topOf(cursor, `${stateEpoch}-${version}`)
+    })
   }
 }
 
-interface Script { lua: string, sha: string }
+/** What conclude.lua needs beyond what append.lua does. */
+interface More { script: RedisScript, names: string[], values: (string | number)[] }
 
-function load (name: string): Script {
-  const lua = readFileSync(new URL(`lua/${name}.lua`, import.meta.url), 'utf8')
-  return { lua, sha: createHash('sha1').update(lua).digest('hex') }
-}
-
-function run (client: Redis | Cluster, { lua, sha }: Script, names: string[], values: Argument[], cold: boolean): Promise<unknown> {
-  return client.callBuffer(cold ? 'EVAL' : 'EVALSHA', cold ? lua : sha, names.length, ...names, ...values)
+function topOf (cursor: Cursor, stamp: string): LogTop {
+  const state = parseStamp(stamp)
+  return state === undefined ? cursor : { ...cursor, state }
 }
 
 function entryOf (epoch: string, id: Buffer, fields: Buffer[]): Logged | undefined {
@@ -146,8 +143,4 @@ function entryOf (epoch: string, id: Buffer, fields: Buffer[]): Logged | undefin
   const envelope = decodePayload(values.get('d') ?? Buffer.alloc(0))
   if (cursor === undefined || envelope === undefined) return undefined
   return { ...envelope, position: { ...cursor, previousTag: Number(values.get('p')), fence: values.get('k')?.toString() === 'f' } }
-}
-
-function newEpoch (): string {
-  return randomBytes(8).toString('hex')
 }

@@ -7,15 +7,18 @@ import { Metrics } from '../metrics.ts'
 import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
 import { within } from '../within.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
-import { decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
+import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisKeys } from './redis-keys.ts'
-import { RedisLog } from './redis-log.ts'
+import { RedisLog, type Appended } from './redis-log.ts'
 import { RedisPublisher } from './redis-publisher.ts'
+import { RedisReader } from './redis-reader.ts'
 import { RedisShards } from './redis-shards.ts'
+import { RedisState } from './redis-state.ts'
 import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.ts'
 import { checkRedisUrl } from './redis-url.ts'
 import { observePublish } from './observe-publish.ts'
+import type { Conclusion, Stateful } from './state-store.ts'
 import { Subscriptions, type Audience } from './subscriptions.ts'
 
 /**
@@ -30,10 +33,11 @@ export type RedisPubSubOptions = RedisSource & ProviderOptions & {
 }
 
 /** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
-export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable {
+export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable, Stateful {
   readonly name = 'redis'
   readonly instanceId: string
   readonly log: RedisLog | undefined
+  readonly state: RedisState | undefined
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #keys: RedisKeys
@@ -62,9 +66,15 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
     const connection = openPublisher(source)
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
-    this.log = history === false
-      ? undefined
-      : new RedisLog(connection, { keys: this.#keys, ...history, idempotencyTtlMs, timeoutMs: publishTimeoutMs, sharded })
+    if (history !== false) {
+      const common = { keys: this.#keys, ttlMs: history.ttlMs, reader: new RedisReader(connection, publishTimeoutMs), sharded }
+      const log = this.log = new RedisLog({ ...common, size: history.size, idempotencyTtlMs })
+      this.state = new RedisState({
+        ...common,
+        send: (command) => this.#publisher.send(command, { repeatable: true }),
+        conclude: (channel, conclusion) => this.#conclude(log, channel, conclusion)
+      })
+    }
     const events: SubscriberEvents = {
       message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
       patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
@@ -91,7 +101,16 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   async #append (log: RedisLog, channel: string, envelope: Envelope, key: string): Promise<PublishReceipt> {
-    const { id, duplicate, trouble } = await log.append(channel, envelope, key, (command) => this.#publisher.send(command, { repeatable: true }))
+    return this.#receipt(channel, await log.append(channel, envelope, key, (command) => this.#publisher.send(command, { repeatable: true })))
+  }
+
+  async #conclude (log: RedisLog, channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }> {
+    const envelope = makeEnvelope(conclusion.event, this.instanceId, this.#maxPayloadBytes)
+    const concluded = await log.conclude(channel, envelope, conclusion, (command) => this.#publisher.send(command, { repeatable: true }))
+    return 'epoch' in concluded ? concluded : this.#receipt(channel, concluded)
+  }
+
+  #receipt (channel: string, { id, duplicate, trouble }: Appended): PublishReceipt {
     // It is in the log, where the others find it when they compare.
     if (trouble !== '') this.#log.error({ channel, reason: describeRedisError(new Error(trouble)) }, 'Redis refuses to broadcast, events come late')
     return { id, duplicate }
@@ -164,6 +183,12 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
 
   #receive (redisChannel: string, message: Buffer, audience: Audience): void {
     const channel = this.#keys.parse(redisChannel)
+    const change = decodeChange(message)
+    if (change !== undefined && channel !== undefined) {
+      // A pattern that matches brings it once more.
+      if (audience === 'channel') this.state?.receive(channel, change)
+      return
+    }
     const received = decodeWire(message)
     if (channel === undefined || received === undefined) {
       this.#metrics.ignored++

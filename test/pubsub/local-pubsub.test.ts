@@ -1,9 +1,11 @@
 import t from 'tap'
 import { LocalPubSub } from '../../lib/pubsub/local-pubsub.ts'
-import { providerContract } from './contract.ts'
+import { liveFeedContract, logContract, providerContract, statsContract } from '../../lib/testing/index.ts'
+import { keeps } from '../support/contract.ts'
 
-providerContract(t, 'LocalPubSub', async (t) => {
-  const provider = new LocalPubSub()
-  t.teardown(() => provider.close())
-  return { provider, peer: provider }
-})
+const make = (): LocalPubSub => new LocalPubSub()
+
+keeps(t, 'LocalPubSub', providerContract(make))
+keeps(t, 'LocalPubSub as a feed', liveFeedContract(make))
+keeps(t, 'what LocalPubSub counts', statsContract(make))
+keeps(t, 'the log of LocalPubSub', logContract((options) => new LocalPubSub(options)))

@@ -3,32 +3,19 @@ import { once } from 'node:events'
 import { mkdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Cluster, Redis } from 'ioredis'
-import { RedisPubSub, type RedisPubSubOptions } from '../../lib/index.ts'
+import { RedisPubSub } from '../../lib/index.ts'
 import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { freePort } from '../support/free-port.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { client, open, startRedis } from '../support/redis.ts'
+import type { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 
 async function start (t: Test, args: string[] = []): Promise<{ redis: RedisServer, admin: Redis }> {
-  const redis = await RedisServer.start({ args })
-  t.teardown(() => redis.stop())
+  const redis = await startRedis(t, args)
   return { redis, admin: client(t, redis.url) }
-}
-
-function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { log: EventLog } {
-  const pubsub = new RedisPubSub(options)
-  t.teardown(() => pubsub.close())
-  return pubsub as RedisPubSub & { log: EventLog } // History is on here.
-}
-
-function client (t: Test, url: string, options = {}): Redis {
-  const redis = new Redis(url, options)
-  redis.on('error', () => {})
-  t.teardown(() => redis.disconnect())
-  return redis
 }
 
 /** What is in the log of `c`. */

@@ -1,35 +1,16 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { once } from 'node:events'
 import { Redis } from 'ioredis'
 import { parseCursor, type Cursor } from '../../lib/cursor.ts'
-import { RedisPubSub, type RedisPubSubOptions } from '../../lib/index.ts'
-import type { Envelope, EventLog, LogPage } from '../../lib/pubsub/provider.ts'
+import { RedisPubSub } from '../../lib/index.ts'
+import type { Envelope, LogPage } from '../../lib/pubsub/provider.ts'
 import { live } from '../support/live.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { client, open, startRedis } from '../support/redis.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 import { until } from '../support/until.ts'
 
 const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always']
-
-async function start (t: Test, args: string[] = []): Promise<RedisServer> {
-  const redis = await RedisServer.start({ args })
-  t.teardown(() => redis.stop())
-  return redis
-}
-
-function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { log: EventLog } {
-  const pubsub = new RedisPubSub(options)
-  t.teardown(() => pubsub.close())
-  return pubsub as RedisPubSub & { log: EventLog } // History is on here.
-}
-
-function client (t: Test, url: string, options = {}): Redis {
-  const redis = new Redis(url, options)
-  redis.on('error', () => {})
-  t.teardown(() => redis.disconnect())
-  return redis
-}
 
 /** Publishes numbers one after another. Returns their places. */
 async function publish (pubsub: RedisPubSub, ...numbers: number[]): Promise<Cursor[]> {
@@ -62,7 +43,7 @@ function upTo (last: number): number[] {
 t.beforeEach(nothingUnhandled)
 
 t.test('what is kept of a chat has one hash tag, an encoded name, and an end', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url, history: { ttlMs: 10_000 }, idempotencyTtlMs: 5_000 })
   await pubsub.publish('chat:a{b}*c', 1, { idempotencyKey: 'my}key' })
@@ -77,7 +58,7 @@ t.test('what is kept of a chat has one hash tag, an encoded name, and an end', a
 })
 
 t.test('a client of the app\'s with a key prefix keeps its prefix', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const app = client(t, redis.url, { keyPrefix: 'app:' })
   const pubsub = open(t, { client: app })
   const [place] = await publish(pubsub, 1)
@@ -87,7 +68,7 @@ t.test('a client of the app\'s with a key prefix keeps its prefix', async (t) =>
 })
 
 t.test('a log whose meta was deleted starts anew, for who publishes and for who reads', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const old = (await publish(pubsub, 1, 2, 3)).at(-1) as Cursor
@@ -105,7 +86,7 @@ t.test('a log whose meta was deleted starts anew, for who publishes and for who 
 })
 
 t.test('a stream that was deleted, has expired or was trimmed is told with its reason, and goes on', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const places = await publish(pubsub, 1, 2, 3) as [Cursor, Cursor, Cursor]
@@ -124,7 +105,7 @@ t.test('a stream that was deleted, has expired or was trimmed is told with its r
 })
 
 t.test('an entry that somebody else wrote is left out', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const [first] = await publish(pubsub, 1) as [Cursor]
@@ -135,7 +116,7 @@ t.test('an entry that somebody else wrote is left out', async (t) => {
 })
 
 t.test('an entry that can\'t be read is a hole, which is told as one also where it is the last', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const [one, two] = await publish(pubsub, 1, 2) as [Cursor, Cursor]
@@ -149,7 +130,7 @@ t.test('an entry that can\'t be read is a hole, which is told as one also where 
 })
 
 t.test('after a restart of Redis that kept its data, a fence comes before the next event, once', async (t) => {
-  const redis = await start(t, DURABLE)
+  const redis = await startRedis(t, DURABLE)
   const pubsub = open(t, { url: redis.url })
   const got = await follow(pubsub)
   const before = (await publish(pubsub, 1, 2)).at(-1) as Cursor
@@ -170,8 +151,8 @@ t.test('after a restart of Redis that kept its data, a fence comes before the ne
 
 t.test('after a Redis was replaced and has come back, a fence comes before the next event, even if none was written meanwhile', async (t) => {
   const atOnce = ['--repl-diskless-sync-delay', '0']
-  const redis = await start(t, atOnce)
-  const other = await start(t, ['--replicaof', `127.0.0.1 ${redis.port}`, ...atOnce])
+  const redis = await startRedis(t, atOnce)
+  const other = await startRedis(t, ['--replicaof', `127.0.0.1 ${redis.port}`, ...atOnce])
   const [admin, otherAdmin] = [client(t, redis.url), client(t, other.url)]
   const linked = (replica: Redis): Promise<void> => until(() => replica.info('replication'), (info) => info.includes('master_link_status:up'))
   await linked(otherAdmin)
@@ -191,7 +172,7 @@ t.test('after a Redis was replaced and has come back, a fence comes before the n
 })
 
 t.test('after a restart of Redis that lost its data, the log starts anew, without a fence', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const before = (await publish(pubsub, 1, 2)).at(-1) as Cursor
   await redis.restart()
@@ -202,7 +183,7 @@ t.test('after a restart of Redis that lost its data, the log starts anew, withou
 })
 
 t.test('scripts that Redis forgets while publishes are under way: each is applied once and in order', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const [pubsub, other] = [open(t, { url: redis.url }), open(t, { url: redis.url })]
   const got = await follow(pubsub)
@@ -227,7 +208,7 @@ t.test('scripts that Redis forgets while publishes are under way: each is applie
 })
 
 t.test('an event that meets a forgotten script is not overtaken by those behind it, for which another publisher has brought it back', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app })
   await publish(pubsub, 1)
@@ -247,7 +228,7 @@ t.test('an event that meets a forgotten script is not overtaken by those behind 
 })
 
 t.test('a publish whose reply is lost with its connection is applied once, and told its id', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const proxy = await LossyProxy.start(t, redis.port)
   const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
   const got = await follow(open(t, { url: redis.url }))
@@ -264,7 +245,7 @@ t.test('a publish whose reply is lost with its connection is applied once, and t
 })
 
 t.test('a publish whose reply was lost and that is refused when it is sent again is unknown', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
   const proxy = await LossyProxy.start(t, redis.port)
@@ -279,7 +260,7 @@ t.test('a publish whose reply was lost and that is refused when it is sent again
 })
 
 t.test('Redis is killed in the middle of many publishes and comes back: none is lost, doubled or out of order', async (t) => {
-  const redis = await start(t, DURABLE)
+  const redis = await startRedis(t, DURABLE)
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 20_000 })
   await publish(pubsub, 0)
   const receipts = upTo(250).map((n) => pubsub.publish('c', n))
@@ -298,7 +279,7 @@ t.test('Redis is killed in the middle of many publishes and comes back: none is 
 })
 
 t.test('a publish that took too long is applied once when it is tried again with its key', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 200 })
   await publish(pubsub, 1)
   await redis.freeze()
@@ -311,7 +292,7 @@ t.test('a publish that took too long is applied once when it is tried again with
 })
 
 t.test('who reads while there is no connection waits for one, within the time for a publish', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app })
   await publish(pubsub, 1)
@@ -326,7 +307,7 @@ t.test('who reads while there is no connection waits for one, within the time fo
 })
 
 t.test('two instances that were given one name, one after the other, swallow nothing of each other\'s', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   for (const n of [1, 2]) {
     const pubsub = open(t, { url: redis.url, instanceId: 'web-1' })
     t.match(await pubsub.publish('c', n), { duplicate: false })
@@ -336,7 +317,7 @@ t.test('two instances that were given one name, one after the other, swallow not
 })
 
 t.test('a client of the app\'s whose commands time out while it stays connected blocks nothing', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const app = client(t, redis.url, { commandTimeout: 50 })
   const pubsub = open(t, { client: app })
   await publish(pubsub, 1)

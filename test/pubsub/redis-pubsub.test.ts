@@ -1,38 +1,19 @@
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import net from 'node:net'
-import { Redis } from 'ioredis'
 import type { Cursor } from '../../lib/cursor.ts'
-import { RedisPubSub, type PubSubMessage, type RedisPubSubOptions } from '../../lib/index.ts'
+import { RedisPubSub, type PubSubMessage } from '../../lib/index.ts'
 import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { freePort } from '../support/free-port.ts'
 import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
+import { client, open, startRedis } from '../support/redis.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 
 /** What a Redis user needs for the log, and for the rest. The docs list the same. */
 const LOG_RIGHTS = ['+eval', '+evalsha', '~rt:*', '+get', '+set', '+exists', '+del', '+hmget', '+hset', '+xadd', '+xrange', '+xrevrange', '+pexpire']
 const PUBSUB_RIGHTS = ['+ping', '+info', '+publish', '+subscribe', '+unsubscribe', '+psubscribe', '+punsubscribe']
-
-async function start (t: Test, args: string[] = []): Promise<RedisServer> {
-  const redis = await RedisServer.start({ args })
-  t.teardown(() => redis.stop())
-  return redis
-}
-
-function open (t: Test, options: RedisPubSubOptions): RedisPubSub {
-  const pubsub = new RedisPubSub(options)
-  t.teardown(() => pubsub.close())
-  return pubsub
-}
-
-function client (t: Test, url: string, options = {}): Redis {
-  const redis = new Redis(url, options)
-  redis.on('error', () => {})
-  t.teardown(() => redis.disconnect())
-  return redis
-}
 
 /** A way to Redis that a test can break. */
 async function openProxy (t: Test, to: number, port: number): Promise<{ url: string, sockets: Set<net.Socket> }> {
@@ -57,7 +38,7 @@ function next (pubsub: RedisPubSub, channel: string): Promise<PubSubMessage> {
 t.beforeEach(nothingUnhandled)
 
 t.test('each instance has a name of its own', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const ids = Array.from({ length: 20 }, () => open(t, { url: redis.url }).instanceId)
   t.equal(new Set(ids).size, 20)
   t.match(ids[0], new RegExp(`^redis-${process.pid}-\\d+-[0-9a-f]{6}$`))
@@ -69,7 +50,7 @@ t.test('each instance has a name of its own', async (t) => {
 })
 
 t.test('what is published is logged, without what it says', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const { log, lines, text } = keepLog()
   const pubsub = open(t, { url: redis.url, log })
   await pubsub.publish('chat:123', { text: 'hunter2' })
@@ -78,7 +59,7 @@ t.test('what is published is logged, without what it says', async (t) => {
 })
 
 t.test('a channel is subscribed to once however many want it, and given up with the last', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const admin = client(t, redis.url)
   const undo = [1, 2, 3].map(() => pubsub.subscribeExact('c', () => {}))
@@ -101,7 +82,7 @@ t.test('a channel is subscribed to once however many want it, and given up with 
 })
 
 t.test('many channels are subscribed to in few commands', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const admin = client(t, redis.url)
   for (let n = 0; n < 2_000; n++) pubsub.subscribeExact(`c${n}`, () => {})
@@ -112,7 +93,7 @@ t.test('many channels are subscribed to in few commands', async (t) => {
 })
 
 t.test('a channel that is given up and wanted again at once stays live', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   pubsub.subscribeExact('c', () => {})()
   const message = next(pubsub, 'c')
@@ -155,7 +136,7 @@ t.test('without Redis at the start it says so, and works once Redis is there', a
 })
 
 t.test('after Redis was killed and is back, subscriptions hold again', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const seen: string[] = []
   const went = new Promise<void>((resolve) => {
@@ -184,7 +165,7 @@ t.test('after Redis was killed and is back, subscriptions hold again', async (t)
 })
 
 t.test('what waits for Redis is published in order, before anything later', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const port = await freePort()
   const pubsub = open(t, { url: `redis://127.0.0.1:${port}` })
   const other = open(t, { url: redis.url })
@@ -209,7 +190,7 @@ for (const history of [undefined, false] as const) {
 }
 
 async function unanswered (t: Test, history: false | undefined): Promise<void> {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const { log, text } = keepLog()
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 100, log, history })
   await live(pubsub)
@@ -224,7 +205,7 @@ async function unanswered (t: Test, history: false | undefined): Promise<void> {
 }
 
 t.test('without a log, a publish whose connection breaks before the reply is unknown at once', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 60_000, history: false })
   await live(pubsub)
   await redis.freeze()
@@ -234,7 +215,7 @@ t.test('without a log, a publish whose connection breaks before the reply is unk
 })
 
 t.test('what Redis refuses is told as rejected, with its reason and nothing secret', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'reader', 'on', '>hunter2', 'allchannels', '+@connection', '+subscribe', '+unsubscribe', '+psubscribe', '+info')
   const { log, text } = keepLog()
@@ -253,7 +234,7 @@ t.test('what Redis refuses is told as rejected, with its reason and nothing secr
 })
 
 t.test('the rights that are documented are enough, and none of them is too many', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   // A pattern has to be allowed letter by letter: Redis doesn't take one that is within another for allowed.
   const rules = ['resetchannels', '&rt:*', '&rt:{*}', ...LOG_RIGHTS, ...PUBSUB_RIGHTS]
@@ -286,7 +267,7 @@ t.test('the rights that are documented are enough, and none of them is too many'
 
 t.test('a command that is unknown to Redis is named without its arguments', async (t) => {
   for (const [command, history] of [['PUBLISH', false], ['EVAL', undefined]] as const) {
-    const redis = await start(t, ['--rename-command', command, 'hidden'])
+    const redis = await startRedis(t, ['--rename-command', command, 'hidden'])
     const { log, text } = keepLog()
     const pubsub = open(t, { url: redis.url, log, history })
     await live(pubsub)
@@ -297,7 +278,7 @@ t.test('a command that is unknown to Redis is named without its arguments', asyn
 })
 
 t.test('a refused subscription is unhealthy, is told once, and heals by itself', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'writer', 'on', '>hunter2', 'resetchannels', '+@all', '~rt:*')
   const { log, lines, line } = keepLog()
@@ -316,7 +297,7 @@ t.test('a refused subscription is unhealthy, is told once, and heals by itself',
 })
 
 t.test('what Redis refuses does not keep it from what it allows, however they are asked for', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'some', 'on', '>hunter2', 'resetchannels', '&rt:{good*', '+@all')
   const pubsub = open(t, { url: redis.url.replace('//', '//some:hunter2@') })
@@ -331,7 +312,7 @@ t.test('what Redis refuses does not keep it from what it allows, however they ar
 })
 
 t.test('a connection that is lost without an error is logged, and its return', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const proxy = await openProxy(t, redis.port, await freePort())
   const { log, line, lines } = keepLog()
   const pubsub = open(t, { url: proxy.url, log })
@@ -347,7 +328,7 @@ t.test('a connection that is lost without an error is logged, and its return', a
 })
 
 t.test('a frozen Redis that nobody asks anything of is noticed, and its thaw', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const lost = new Promise<void>((resolve) => { pubsub.follow('c', { live () {}, lost: resolve, receive () {} }) })
   await live(pubsub)
@@ -359,7 +340,7 @@ t.test('a frozen Redis that nobody asks anything of is noticed, and its thaw', a
 })
 
 t.test('what is no message of ours is ignored and logged', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const { log, lines } = keepLog()
   const pubsub = open(t, { url: redis.url, log })
   const got: unknown[] = []
@@ -385,7 +366,7 @@ t.test('what is no message of ours is ignored and logged', async (t) => {
 })
 
 t.test('an app\'s own client publishes, is duplicated to subscribe, and stays open', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   for (const [index, options] of [{}, { lazyConnect: true }, { keyPrefix: 'app:' }].entries()) {
     const app = client(t, redis.url, options)
     const pubsub = new RedisPubSub({ client: app })
@@ -402,7 +383,7 @@ t.test('an app\'s own client publishes, is duplicated to subscribe, and stays op
 
 t.test('closing is quick without Redis and rejects what waits', async (t) => {
   for (const state of ['absent', 'frozen', 'killed']) {
-    const redis = await start(t)
+    const redis = await startRedis(t)
     if (state === 'absent') await redis.kill()
     const pubsub = new RedisPubSub({ url: redis.url })
     if (state !== 'absent') await live(pubsub)
@@ -418,7 +399,7 @@ t.test('closing is quick without Redis and rejects what waits', async (t) => {
 })
 
 t.test('a client of the app\'s that has ended can\'t publish, and says so', async (t) => {
-  const redis = await start(t)
+  const redis = await startRedis(t)
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app, publishTimeoutMs: 50 })
   await live(pubsub)

@@ -3,9 +3,9 @@
 -- KEYS  1 meta, 2 the events: see append.lua
 -- ARGV  1 events to read at most, 2 epoch of a new log, 3 time to live of its meta in ms,
 --       4 epoch, 5 offset, 6 tag of the cursor, or nothing
--- Returns epoch, offset and tag of the last event, why the cursor can't be followed, or '', and the events.
+-- Returns epoch, offset and tag of the last event, why the cursor can't be followed, or '', the events, and the stamp of the state, or ''.
 
-local meta = redis.call('HMGET', KEYS[1], 'e', 'o', 't')
+local meta = redis.call('HMGET', KEYS[1], 'e', 'o', 't', 'se', 'sv')
 local epoch, top, tag = meta[1], tonumber(meta[2]), meta[3]
 
 -- Who reads an empty log gets a place in it, so that the first event can be told from the second.
@@ -18,7 +18,7 @@ if not epoch then
 end
 
 local function answer (reason, events)
-  return { epoch, string.format('%.0f', top), tag, reason, events }
+  return { epoch, string.format('%.0f', top), tag, reason, events, meta[4] and meta[4] .. '-' .. meta[5] or '' }
 end
 
 if not ARGV[4] then return answer('', redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', ARGV[1])) end

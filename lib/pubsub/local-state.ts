@@ -1,0 +1,139 @@
+import { newEpoch } from './epoch.ts'
+import type { LocalLog } from './local-log.ts'
+import type { Envelope, PublishReceipt } from './provider.ts'
+import type { Conclusion, Field, Stamp, StateChange, StateOperation, StateOutcome, StatePage, StateReceipt, StateRequest, StateStore } from './state-store.ts'
+import { Watchers } from './watchers.ts'
+
+interface Kept extends Field {
+  owner: string
+  /** When the lease runs out. */
+  until: number
+}
+
+interface ChannelState {
+  stamp: Stamp
+  fields: Map<string, Kept>
+}
+
+export interface LocalStateOptions {
+  log: LocalLog
+  /** Wraps an event for its way. Throws where it is too large. */
+  wrap (event: unknown): Envelope
+  /** Publishes what was wrapped. */
+  append (channel: string, envelope: Envelope, idempotencyKey: string): PublishReceipt
+  /** Throws where no more may be done. */
+  mustBeOpen (): void
+}
+
+/** The state of `LocalPubSub`: by the rules of lua/change-state.lua, in memory. */
+export class LocalState implements StateStore {
+  readonly #channels = new Map<string, ChannelState>()
+  readonly #options: LocalStateOptions
+  readonly #watchers = new Watchers()
+
+  constructor (options: LocalStateOptions) {
+    this.#options = options
+  }
+
+  async change (channel: string, request: StateRequest): Promise<StateReceipt> {
+    this.#options.mustBeOpen()
+    const state = this.#open(channel)
+    const outcome = this.#apply(channel, state, request)
+    // After it: who renews a lease a little late has not lost it while nobody was told.
+    this.#sweep(channel, state)
+    return { outcome, epoch: state.stamp.epoch }
+  }
+
+  async renew (channel: string, fields: string[], leaseMs: number): Promise<{ gone: string[], epoch: string }> {
+    this.#options.mustBeOpen()
+    const state = this.#open(channel)
+    const gone = fields.filter((field) => {
+      const kept = state.fields.get(field)
+      if (kept === undefined || kept.expired) return true
+      kept.until = Date.now() + leaseMs
+      return false
+    })
+    this.#sweep(channel, state)
+    return { gone, epoch: state.stamp.epoch }
+  }
+
+  async conclude (channel: string, { field, owner, event, idempotencyKey }: Conclusion): Promise<PublishReceipt | { epoch: string }> {
+    this.#options.mustBeOpen()
+    const { log, wrap, append } = this.#options
+    const envelope = wrap(event)
+    const state = this.#open(channel)
+    const kept = state.fields.get(field)
+    if (!log.knows(channel, idempotencyKey)) {
+      if (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner)) return { epoch: state.stamp.epoch }
+      // Told before the event, so that whoever knows of the event knows that there is no such text any more.
+      this.#change(channel, state, 'delete', field)
+    }
+    return append(channel, envelope, idempotencyKey)
+  }
+
+  async read (channel: string, known?: Stamp): Promise<StatePage> {
+    if (this.#options.log.stamp(channel) === undefined) return { stamp: undefined, fields: new Map() }
+    const state = this.#open(channel)
+    this.#sweep(channel, state)
+    const { stamp, fields } = state
+    if (known?.epoch === stamp.epoch && known.version === stamp.version) return { stamp, fields: undefined }
+    return { stamp, fields: new Map([...fields].map(([field, { value, text, expired }]) => [field, { value, text, expired }])) }
+  }
+
+  watch (channel: string, watcher: (change: StateChange) => void): () => void {
+    return this.#watchers.add(channel, watcher)
+  }
+
+  #apply (channel: string, state: ChannelState, request: StateRequest): StateOutcome {
+    const { operation, field } = request
+    const kept = state.fields.get(field)
+    if (operation === 'delete') {
+      if (kept === undefined) return 'gone'
+      this.#change(channel, state, operation, field)
+      return 'done'
+    }
+    const { value, leaseMs } = request
+    const until = Date.now() + leaseMs
+    if (operation === 'append') {
+      if (kept?.text !== true || kept.expired || kept.owner !== request.owner) return 'gone'
+      const length = Buffer.byteLength(kept.value)
+      if (length === request.at) this.#change(channel, state, operation, field, value, { ...kept, value: kept.value + value, until })
+      return length === request.at || length === request.at + Buffer.byteLength(value) ? 'done' : 'behind'
+    }
+    if (operation === 'open') {
+      if (this.#options.log.knows(channel, request.key)) return 'over'
+      if (kept !== undefined && kept.owner !== request.owner) return 'taken'
+      if (kept?.expired === true) return 'gone'
+      if (kept?.value !== value) this.#change(channel, state, operation, field, value, { value, text: true, expired: false, owner: request.owner, until })
+      return 'done'
+    }
+    if (kept?.text === false && kept.value === value) kept.until = until
+    else this.#change(channel, state, operation, field, value, { value, text: false, expired: false, owner: '', until })
+    return 'done'
+  }
+
+  #sweep (channel: string, state: ChannelState): void {
+    for (const [field, kept] of state.fields) {
+      if (kept.until > Date.now()) continue
+      // Nobody shall lose a text: it stays until it is concluded.
+      this.#change(channel, state, 'expire', field, '', kept.text ? { ...kept, expired: true, until: Infinity } : undefined)
+    }
+  }
+
+  #change (channel: string, state: ChannelState, operation: StateOperation, field: string, value = '', kept?: Kept): void {
+    if (kept === undefined) state.fields.delete(field)
+    else state.fields.set(field, kept)
+    // Without a field the log remembers all there is.
+    if (state.fields.size === 0) this.#channels.delete(channel)
+    else this.#channels.set(channel, state)
+    const { epoch, version } = state.stamp
+    const stamp = state.stamp = { epoch, version: version + 1 }
+    this.#options.log.mark(channel, stamp)
+    queueMicrotask(() => this.#watchers.tell(channel, { stamp, operation, field, value }))
+  }
+
+  #open (channel: string): ChannelState {
+    const stamp = this.#options.log.stamp(channel) ?? { epoch: newEpoch(), version: 0 }
+    return this.#channels.get(channel) ?? { stamp, fields: new Map() }
+  }
+}

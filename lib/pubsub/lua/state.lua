@@ -1,0 +1,84 @@
+-- What the scripts share that touch the state of a channel.
+--
+-- In meta: se epoch and sv version of the state, sr what the data's history is called where it was changed last.
+-- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <owner>, and its value in chunks: 0=<field>, 1=<field>, …
+-- so that appending costs no more for a long text. Kinds: v a value, t a text, x a text whose lease has run out.
+-- The leases are a sorted set: when each runs out, by the clock of Redis.
+
+local state = {}
+
+-- keys: meta, fields, leases. settings: channel, PUBLISH or SPUBLISH, epoch of a new state, time to live of the fields, of meta, of leases after a failover.
+function state.open (keys, settings, create)
+  state.meta, state.fields, state.leases = keys[1], keys[2], keys[3]
+  state.channel, state.command, state.ttl, state.metaTtl = settings[1], settings[2], settings[4], settings[5]
+  local time = redis.call('TIME')
+  state.now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local meta = redis.call('HMGET', state.meta, 'se', 'sv', 'sr')
+  if not meta[1] and not create then return false end
+  state.epoch, state.version = meta[1], tonumber(meta[2])
+  -- New with every restart and every promotion.
+  state.history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  if not meta[1] then
+    state.epoch, state.version = settings[3], 0
+    -- A script that has written may go on without memory, so that nothing is deleted that is not there.
+    if redis.call('EXISTS', state.fields, state.leases) > 0 then redis.call('DEL', state.fields, state.leases) end
+  elseif meta[3] ~= state.history then
+    -- Changes may be missing that others know of, and nobody could renew a lease meanwhile.
+    state.epoch, state.version = settings[3], 1
+    for _, field in ipairs(redis.call('ZRANGE', state.leases, 0, -1)) do redis.call('ZADD', state.leases, state.now + settings[6], field) end
+    state.keep()
+  end
+  return true
+end
+
+function state.stamp () return state.epoch .. '-' .. string.format('%.0f', state.version) end
+
+function state.keep ()
+  redis.call('HSET', state.meta, 'se', state.epoch, 'sv', string.format('%.0f', state.version), 'sr', state.history)
+  redis.call('PEXPIRE', state.meta, state.metaTtl)
+  redis.call('PEXPIRE', state.fields, state.ttl)
+  redis.call('PEXPIRE', state.leases, state.ttl)
+end
+
+function state.tell (operation, field, value)
+  state.version = state.version + 1
+  state.keep()
+  -- Who does not hear of it sees that by the next change, or compares the version now and then.
+  redis.pcall(state.command, state.channel, table.concat({ '1', state.epoch, string.format('%.0f', state.version), '-', '-', 's', operation, field, value }, ' '))
+end
+
+-- Kind, chunks, bytes and owner of a field, if there is one.
+function state.find (field)
+  local kind, chunks, bytes, owner = string.match(redis.call('HGET', state.fields, '=' .. field) or '', '^(%a) (%d+) (%d+) (.*)$')
+  return kind, tonumber(chunks), tonumber(bytes), owner
+end
+
+function state.put (field, kind, chunks, bytes, owner)
+  redis.call('HSET', state.fields, '=' .. field, table.concat({ kind, chunks, bytes, owner }, ' '))
+end
+
+function state.lease (field, ms)
+  redis.call('ZADD', state.leases, state.now + ms, field)
+  redis.call('PEXPIRE', state.fields, state.ttl)
+  redis.call('PEXPIRE', state.leases, state.ttl)
+end
+
+function state.drop (field, chunks)
+  for n = 0, chunks - 1 do redis.call('HDEL', state.fields, n .. '=' .. field) end
+  redis.call('HDEL', state.fields, '=' .. field)
+  redis.call('ZREM', state.leases, field)
+end
+
+function state.sweep ()
+  for _, field in ipairs(redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.now)) do
+    local kind, chunks, bytes, owner = state.find(field)
+    if kind == 't' then
+      -- Nobody shall lose it: it stays until it is concluded.
+      state.put(field, 'x', chunks, bytes, owner)
+      redis.call('ZREM', state.leases, field)
+    else
+      state.drop(field, chunks or 0)
+    end
+    state.tell('x', field, '')
+  end
+end

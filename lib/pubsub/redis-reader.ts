@@ -1,0 +1,48 @@
+import type { Cluster, Redis } from 'ioredis'
+import { RealtimeError } from '../errors.ts'
+import { within } from '../within.ts'
+import { describeRedisError } from './redis-connection.ts'
+import type { RedisScript } from './redis-script.ts'
+
+/** Asks Redis for what it keeps. */
+export class RedisReader {
+  readonly #client: Redis | Cluster
+  readonly #timeoutMs: number
+  /** The scripts that Redis knew when it was last asked. */
+  readonly #warm = new Set<RedisScript>()
+  #connected: Promise<void> | undefined
+
+  /** `timeoutMs`: milliseconds until a question without an answer rejects. */
+  constructor (client: Redis | Cluster, timeoutMs: number) {
+    this.#client = client
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** Rejects with `RT_LOG_UNAVAILABLE`. */
+  async ask<T> (question: (client: Redis | Cluster) => Promise<T>): Promise<T> {
+    try {
+      // Where there is a connection, it is asked in this very turn: what is published in the next comes after.
+      if (this.#client.status !== 'ready') await within(this.#connect(), this.#timeoutMs)
+      return await within(question(this.#client), this.#timeoutMs)
+    } catch (error) {
+      // Whatever ioredis rejects with is an Error.
+      throw new RealtimeError('RT_LOG_UNAVAILABLE', describeRedisError(error as Error))
+    }
+  }
+
+  /** Runs a script that reads. Rejects with `RT_LOG_UNAVAILABLE`. */
+  async run (script: RedisScript, names: string[], values: (string | number)[]): Promise<unknown> {
+    const reply = await this.ask((client) => script.run(client, names, values, !this.#warm.has(script)).catch((error: Error) => {
+      if (!error.message.startsWith('NOSCRIPT')) throw error
+      return script.run(client, names, values, true)
+    }))
+    this.#warm.add(script)
+    return reply
+  }
+
+  /** Resolves once there is a connection: the one that subscribes may be back first, and then everyone reads. */
+  async #connect (): Promise<void> {
+    this.#connected ??= new Promise<void>((resolve) => { this.#client.once('ready', resolve) }).finally(() => { this.#connected = undefined })
+    await this.#connected
+  }
+}

@@ -1,0 +1,103 @@
+import type { PublishReceipt } from './provider.ts'
+
+/** Which state of a channel it is: the first, after a Redis that lost it, has a new epoch, and each change counts one more. */
+export interface Stamp {
+  epoch: string
+  version: number
+}
+
+/** One field as it is kept. */
+export interface Field {
+  value: string
+  /** Whether it is a text, which outlives its lease until it is concluded. Other values go with their lease. */
+  text: boolean
+  /** Whether its lease has run out. */
+  expired: boolean
+}
+
+/** What a change does: sets a value, opens a text, appends to one, deletes a field, or tells that a lease has run out. */
+export type StateOperation = 'set' | 'open' | 'append' | 'delete' | 'expire'
+
+/** One change, as those who watch a channel are told of it. */
+export interface StateChange {
+  /** The state after it. A change that does not follow the one before shows that some were missed. */
+  stamp: Stamp
+  operation: StateOperation
+  field: string
+  /** The value, the text, or the piece of it. */
+  value: string
+}
+
+/** What an owner asks for. Leases are milliseconds from now. `owner` is a name that nobody else has: a text takes appends of its owner only. */
+export type StateRequest =
+  | { operation: 'set', field: string, value: string, leaseMs: number }
+  /** Opens a text, unless an event was published with this idempotency key, or brings the owner's own one to this text. */
+  | { operation: 'open', field: string, value: string, leaseMs: number, owner: string, key: string }
+  /** Appends to a text that has so many bytes of UTF-8. A piece must not begin or end inside a character. */
+  | { operation: 'append', field: string, value: string, leaseMs: number, owner: string, at: number }
+  | { operation: 'delete', field: string }
+
+/**
+ * What became of a request: `done`, now or when it was sent before; `taken`, the field is somebody else's; `over`, an event has its key; `gone`, there
+ * is no such text, or its lease has run out and everybody was told; `behind`, the text has another length, since Redis has lost some of it.
+ */
+export type StateOutcome = 'done' | 'taken' | 'over' | 'gone' | 'behind'
+
+/** An outcome, and the epoch in which it is so: in a new one, what is gone may have been lost. */
+export interface StateReceipt { outcome: StateOutcome, epoch: string }
+
+/** What was read of a state. */
+export interface StatePage {
+  /** `undefined` where there never was one. */
+  stamp: Stamp | undefined
+  /** `undefined` where the state is still the one that the reader knows. */
+  fields: Map<string, Field> | undefined
+}
+
+/** How a text is concluded. */
+export interface Conclusion {
+  field: string
+  /** Who owns it; without one, its lease must have run out. */
+  owner?: string | undefined
+  /** The event that takes its place in the log. */
+  event: unknown
+  idempotencyKey: string
+}
+
+/**
+ * What is so in a channel at this moment, beside the log of what has happened: fields, each with a lease that its owner renews. It is not
+ * kept for long, and what was so before is not kept at all.
+ *
+ * - Each operation is one atomic step. Doing it twice is the same as doing it once.
+ * - Each change is broadcast with its stamp to those who watch the channel. Who missed one reads the state again.
+ * - A lease that has run out is found by whoever touches or reads the channel next, by the clock of the store. It is told as `expire`.
+ * - After a restart or a failover of Redis all leases begin anew, if the fields are still there.
+ */
+export interface StateStore {
+  /** Changes a field. Rejects as `publish` does. */
+  change(channel: string, request: StateRequest): Promise<StateReceipt>
+  /** Makes leases last for so many milliseconds from now. Resolves with the fields that are gone or have expired. Rejects as `publish` does. */
+  renew(channel: string, fields: string[], leaseMs: number): Promise<{ gone: string[], epoch: string }>
+  /** Deletes a text and publishes an event instead, both or neither: where the text is not there any more, it resolves with the epoch. Rejects as `publish` does. */
+  conclude(channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }>
+  /** Reads all fields, unless the state is still the one that is known. Rejects with `RT_LOG_UNAVAILABLE`. */
+  read(channel: string, known?: Stamp): Promise<StatePage>
+  /** Tells of each change that arrives. Who watches a channel must follow it, too. Returns its undo. */
+  watch(channel: string, watcher: (change: StateChange) => void): () => void
+}
+
+/** A capability of a provider that keeps a log: it keeps a state beside it, and the log tells where that is. */
+export interface Stateful {
+  /** `undefined` where history is turned off. */
+  readonly state: StateStore | undefined
+}
+
+export function formatStamp ({ epoch, version }: Stamp): string {
+  return `${epoch}-${version}`
+}
+
+/** Reads what `formatStamp` wrote; `undefined` for anything else. */
+export function parseStamp (text: string): Stamp | undefined {
+  const [, epoch, version] = /^([A-Za-z0-9]{1,32})-(\d{1,15})$/.exec(text) ?? []
+  return epoch === undefined ? undefined : { epoch, version: Number(version) }
+}

@@ -1,0 +1,155 @@
+import { timing } from '../options.ts'
+import type { Field, Stamp, StateChange, StatePage, StateStore } from '../pubsub/state-store.ts'
+
+/** What a mirror tells its owner. */
+export interface MirrorEvents {
+  /** A field differs from what was told of it before. `before` or `after` is `undefined` where there is none: both, where one that was forgotten is gone by now. */
+  field (name: string, after: Field | undefined, before: Field | undefined): void
+  /** The state could not be read; it is tried again. */
+  failed (error: Error): void
+}
+
+/** How many changes are held while the state is read. Beyond it they are read, too. */
+const MOST_HELD = 1_000
+
+/**
+ * The state of a channel as this instance knows it: read once for all who are here, then kept by the changes that are broadcast. A change
+ * is applied only if it follows the one before; whoever else knows where the state is (the log does) says so with `look`. A channel without a
+ * state costs nothing.
+ */
+export class Mirror {
+  readonly #channel: string
+  readonly #store: StateStore
+  readonly #events: MirrorEvents
+  readonly #unwatch: () => void
+  readonly #fields = new Map<string, Field>()
+  /** What was told, then forgotten, and not told anew yet. */
+  readonly #forgotten = new Set<string>()
+  #stamp: Stamp | undefined
+  #held: StateChange[] = []
+  #again = false
+  #reading = false
+  #retry: NodeJS.Timeout | undefined
+  #closed = false
+
+  constructor (channel: string, store: StateStore, events: MirrorEvents) {
+    this.#channel = channel
+    this.#store = store
+    this.#events = events
+    this.#unwatch = store.watch(channel, (change) => this.#receive(change))
+  }
+
+  /** All that was told. */
+  get fields (): ReadonlyMap<string, Field> {
+    return this.#fields
+  }
+
+  /** Reads the state if it is not, or not only, what is known here. */
+  look (stamp: Stamp | undefined): void {
+    if (stamp === undefined || this.#covers(stamp)) return
+    // What is being read may be older.
+    this.#again = true
+    this.#read()
+  }
+
+  /** Forgets all that was told, so that it is told anew. */
+  forget (): void {
+    if (this.#fields.size === 0) return
+    for (const name of this.#fields.keys()) this.#forgotten.add(name)
+    this.#fields.clear()
+    this.#stamp = undefined
+    this.#again = true
+    this.#read()
+  }
+
+  /** Reads the state where there is one, now and then: what was broadcast last can be lost, and leases run out while nobody does anything. */
+  check (): void {
+    if (this.#fields.size > 0) this.#read()
+  }
+
+  close (): void {
+    this.#closed = true
+    this.#unwatch()
+    clearTimeout(this.#retry)
+  }
+
+  #receive (change: StateChange): void {
+    if (!this.#reading && this.#apply(change)) return
+    this.#held.push(change)
+    if (this.#held.length > MOST_HELD) {
+      this.#held = []
+      this.#again = true
+    }
+    this.#read()
+  }
+
+  /** Reads the state, and once more where that turns out to be needed. */
+  async #read (): Promise<void> {
+    if (this.#reading) return
+    this.#reading = true
+    clearTimeout(this.#retry)
+    try {
+      do {
+        this.#again = false
+        const known = this.#stamp
+        const page = await this.#store.read(this.#channel, known)
+        if (this.#closed) return
+        // Forgotten meanwhile: it may say no more than that nothing has changed.
+        if (known === this.#stamp) this.#replace(page)
+        // In the same turn: what comes before is held, and after it nobody looks there.
+        this.#applyHeld()
+      } while (this.#again)
+    } catch (error) {
+      if (!this.#closed) this.#tryLater(error as Error)
+    }
+    this.#reading = false
+  }
+
+  #tryLater (error: Error): void {
+    this.#events.failed(error)
+    this.#retry = setTimeout(() => this.#read(), timing.resyncRetry).unref()
+  }
+
+  #replace ({ stamp, fields }: StatePage): void {
+    this.#stamp = stamp
+    if (fields === undefined) return
+    for (const name of this.#fields.keys()) if (!fields.has(name)) this.#tell(name, undefined)
+    for (const [name, field] of fields) this.#tell(name, field)
+    for (const name of this.#forgotten) if (!fields.has(name)) this.#events.field(name, undefined, undefined)
+    this.#forgotten.clear()
+  }
+
+  #applyHeld (): void {
+    const held = this.#held
+    this.#held = []
+    for (const change of held) if (!this.#apply(change)) this.#again = true
+  }
+
+  /** Applies a change if it comes next. Returns whether it is known, now or before. */
+  #apply ({ stamp, operation, field, value }: StateChange): boolean {
+    if (this.#covers(stamp)) return true
+    // Before its first change a state is empty.
+    if (stamp.version === 1 && stamp.epoch !== this.#stamp?.epoch) this.#replace({ stamp: { ...stamp, version: 0 }, fields: new Map() })
+    if (!this.#covers({ ...stamp, version: stamp.version - 1 })) return false
+    const before = this.#fields.get(field)
+    // It is told of a field that is there, or all before it was not told here.
+    if (operation === 'set' || operation === 'open') this.#tell(field, { value, text: operation === 'open', expired: false })
+    else if (operation === 'append' && before !== undefined) this.#tell(field, { ...before, value: before.value + value })
+    else if (operation === 'expire' && before?.text === true) this.#tell(field, { ...before, expired: true })
+    else this.#tell(field, undefined)
+    this.#stamp = stamp
+    return true
+  }
+
+  #covers ({ epoch, version }: Stamp): boolean {
+    return this.#stamp?.epoch === epoch && version <= this.#stamp.version
+  }
+
+  #tell (name: string, after: Field | undefined): void {
+    const before = this.#fields.get(name)
+    if (before === after || (before?.value === after?.value && before?.text === after?.text && before?.expired === after?.expired)) return
+    if (after === undefined) this.#fields.delete(name)
+    else this.#fields.set(name, after)
+    this.#events.field(name, after, before)
+  }
+}

@@ -1,0 +1,230 @@
+import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import { Cluster, Redis } from 'ioredis'
+import { RedisPubSub, type RedisPubSubOptions, type StateChange, type StateStore } from '../../lib/index.ts'
+import { live } from '../support/live.ts'
+import { LossyProxy } from '../support/lossy-proxy.ts'
+import { RedisCluster } from '../support/redis-cluster.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { nothingUnhandled } from '../support/unhandled.ts'
+import { until } from '../support/until.ts'
+
+const LEASE = 60_000
+
+t.beforeEach(nothingUnhandled)
+
+async function start (t: Test, args: string[] = []): Promise<{ redis: RedisServer, admin: Redis }> {
+  const redis = await RedisServer.start({ args })
+  t.teardown(() => redis.stop())
+  const admin = new Redis(redis.url)
+  admin.on('error', () => {})
+  t.teardown(() => admin.disconnect())
+  return { redis, admin }
+}
+
+function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { state: StateStore } {
+  const pubsub = new RedisPubSub(options)
+  t.teardown(() => pubsub.close())
+  return pubsub as RedisPubSub & { state: StateStore } // History is on here.
+}
+
+/** Follows the channel. Returns what is told of its state, as it comes. */
+async function watch (pubsub: RedisPubSub & { state: StateStore }): Promise<StateChange[]> {
+  const changes: StateChange[] = []
+  pubsub.subscribeExact('c', () => {})
+  pubsub.state.watch('c', (change) => { changes.push(change) })
+  await live(pubsub)
+  return changes
+}
+
+const set = (state: StateStore, field: string, value: string, leaseMs = LEASE): Promise<{ outcome: string, epoch: string }> => state.change('c', { operation: 'set', field, value, leaseMs })
+const begin = (state: StateStore, value: string): Promise<{ outcome: string, epoch: string }> => state.change('c', { operation: 'open', field: 't', value, leaseMs: LEASE, owner: 'me', key: 'key' })
+const append = (state: StateStore, at: number, value: string): Promise<{ outcome: string, epoch: string }> => state.change('c', { operation: 'append', field: 't', at, value, leaseMs: LEASE, owner: 'me' })
+
+t.test('what is kept of a state has the hash tag of its chat, and an end', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url, history: { ttlMs: 10_000 } })
+  await set(state, 'v', '1')
+  t.same((await admin.keys('*')).sort(), ['rt:{c}:f', 'rt:{c}:l', 'rt:{c}:m'])
+  const ttl = async (key: string): Promise<number> => Math.ceil(await admin.pttl(key) / 1_000)
+  t.same([await ttl('rt:{c}:f'), await ttl('rt:{c}:l'), await ttl('rt:{c}:m')], [70, 70, 7 * 24 * 3_600 + 10])
+  await state.change('c', { operation: 'delete', field: 'v' })
+  t.same(await admin.keys('*'), ['rt:{c}:m'], 'nothing of a field is left')
+})
+
+t.test('who joins a chat without a state asks Redis for nothing more', async (t) => {
+  const { redis, admin } = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 1)
+  t.match(await pubsub.state.read('c'), { stamp: undefined })
+  t.same(await admin.hkeys('rt:{c}:m'), ['e', 'o', 't', 'r'], 'and reading makes none')
+})
+
+t.test('a Redis that was restarted without its data has a state of a new epoch', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  const { epoch } = await begin(state, 'abc')
+  await redis.restart()
+  await once(admin, 'ready')
+  const gone = await append(state, 3, 'def')
+  t.equal(gone.outcome, 'gone')
+  t.not(gone.epoch, epoch, 'so it may have been lost')
+  t.match(await state.renew('c', ['t'], LEASE), { gone: ['t'] })
+  const again = await begin(state, 'abcdef')
+  t.equal(again.outcome, 'done')
+  t.equal((await append(state, 6, 'g')).outcome, 'done')
+  t.equal((await state.read('c')).fields?.get('t')?.value, 'abcdefg')
+})
+
+t.test('a Redis that was restarted with its data has a new epoch, and leases begin anew', async (t) => {
+  const { redis, admin } = await start(t, ['--appendonly', 'yes', '--appendfsync', 'always'])
+  const pubsub = open(t, { url: redis.url })
+  const { state } = pubsub
+  const { epoch } = await begin(state, 'abc')
+  await set(state, 'v', '1')
+  await redis.restart()
+  await once(admin, 'ready')
+  // Both ran out while it was away.
+  for (const field of ['t', 'v']) await admin.zadd('rt:{c}:l', 1, field)
+  const changes = await watch(pubsub)
+  const { stamp, fields } = await state.read('c')
+  t.not(stamp?.epoch, epoch)
+  t.ok((stamp?.version ?? 0) >= 1, 'it does not begin with the first change: there is something before that')
+  t.same([...fields ?? []].map(([field, { value, expired }]) => [field, value, expired]).sort(), [['t', 'abc', false], ['v', '1', false]])
+  t.match(await append(state, 3, 'def'), { outcome: 'done', epoch: stamp?.epoch })
+  await live(pubsub)
+  t.match(changes, [{ stamp: { epoch: stamp?.epoch, version: (stamp?.version ?? 0) + 1 }, operation: 'append', value: 'def' }])
+  const left = Number(await admin.zscore('rt:{c}:l', 'v')) - Date.now()
+  t.ok(left > 0 && left <= 5_000)
+})
+
+t.test('a text of which Redis has lost the end is brought to what it was', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  await begin(state, 'abc')
+  await append(state, 3, 'def')
+  await admin.hset('rt:{c}:f', '=t', 't 1 3 me')
+  t.match(await append(state, 6, 'ghi'), { outcome: 'behind' })
+  t.match(await begin(state, 'abcdefghi'), { outcome: 'done' })
+  t.equal((await state.read('c')).fields?.get('t')?.value, 'abcdefghi')
+})
+
+t.test('a state whose meta was deleted begins anew; what somebody else wrote there does no harm', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  const { epoch } = await set(state, 'old', '1')
+  await admin.del('rt:{c}:m')
+  t.match(await state.read('c'), { stamp: undefined })
+  t.not((await set(state, 'new', '1')).epoch, epoch)
+  t.same([...(await state.read('c')).fields?.keys() ?? []], ['new'])
+  await admin.hset('rt:{c}:f', '=garbage', 'x', '=t', 't 2 6 me', '0=t', 'abc', 'other', 'x', '=%', 'v 1 1 me')
+  await admin.zadd('rt:{c}:l', 1, 'nothing')
+  const { fields } = await state.read('c')
+  t.match(fields?.get('t'), { value: 'abc' })
+  t.notOk(fields?.has('%') || fields?.has('other'))
+})
+
+t.test('scripts that Redis forgets are sent again', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  await set(state, 'v', '1')
+  await begin(state, '')
+  await state.read('c')
+  await admin.script('FLUSH')
+  const pieces = Array.from({ length: 20 }, (_, n) => append(state, 2 * n, 'ab'))
+  t.same((await Promise.all(pieces)).map(({ outcome }) => outcome), Array(20).fill('done'))
+  await admin.script('FLUSH')
+  t.equal((await state.read('c')).fields?.get('t')?.value, 'ab'.repeat(20))
+  await admin.script('FLUSH')
+  t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', idempotencyKey: 'key' }), { duplicate: false })
+  t.match(await admin.info('errorstats'), /errorstat_NOSCRIPT/, 'some met it')
+})
+
+t.test('what concludes a text is not overtaken by what was published before', async (t) => {
+  const { redis, admin } = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 0)
+  await begin(pubsub.state, 'abc')
+  await pubsub.state.conclude('c', { field: 't', owner: 'another', event: 'no', idempotencyKey: 'key' })
+  for (let n = 0; n < 20; n++) {
+    await pubsub.state.change('c', { operation: 'open', field: 't', value: 'abc', leaseMs: LEASE, owner: 'me', key: `key-${n}` })
+    await admin.script('FLUSH')
+    // Another one brings back the script that concludes, but not the one that publishes.
+    const other = new RedisPubSub({ url: redis.url })
+    await other.state?.conclude('other', { field: 't', event: 1, idempotencyKey: 'key' })
+    const receipts = [pubsub.publish('c', 'before'), pubsub.state.conclude('c', { field: 't', owner: 'me', event: 'end', idempotencyKey: `key-${n}` }), pubsub.publish('c', 'after')]
+    const ids = (await Promise.all(receipts)).map((receipt) => Number((receipt as { id: string }).id.split('-')[1]))
+    t.same(ids, [1, 2, 3].map((k) => (ids[0] as number) + k - 1))
+    await other.close()
+  }
+  t.match(await admin.info('errorstats'), /errorstat_EARLY/, 'some met it')
+})
+
+t.test('a change whose reply is lost with its connection is applied once', async (t) => {
+  const { redis } = await start(t)
+  const proxy = await LossyProxy.start(t, redis.port)
+  const { state } = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
+  await begin(state, 'abc')
+  const lost = proxy.loseReplyTo('def')
+  const appended = append(state, 3, 'def')
+  await lost
+  t.match(await appended, { outcome: 'done' })
+  t.match(await append(state, 6, 'ghi'), { outcome: 'done' })
+  const lostToo = proxy.loseReplyTo('the end')
+  const concluded = state.conclude('c', { field: 't', owner: 'me', event: 'the end', idempotencyKey: 'key' })
+  await lostToo
+  t.match(await concluded, { duplicate: false, id: /-1-/ })
+})
+
+t.test('who subscribes by a pattern, too, is told once; nothing of it is taken for garbage', async (t) => {
+  const { redis } = await start(t)
+  const lines: unknown[] = []
+  const log = { debug () {}, info () {}, warn: (line: unknown) => { lines.push(line) }, error: (line: unknown) => { lines.push(line) } }
+  const pubsub = open(t, { url: redis.url, log: log as never })
+  const got: unknown[] = []
+  pubsub.subscribe('c*', ({ data }) => { got.push(data) })
+  const changes = await watch(pubsub)
+  await set(pubsub.state, 'v', '1')
+  await live(pubsub)
+  t.equal(changes.length, 1)
+  t.same([got, lines], [[], []])
+})
+
+t.test('where Redis refuses or is away, a change rejects as a publish does, and a reading too', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url, publishTimeoutMs: 300 })
+  await set(state, 'v', '1')
+  await admin.config('SET', 'maxmemory', '1')
+  await t.rejects(set(state, 'w', '2'), { code: 'RT_PUBLISH_REJECTED' })
+  await t.rejects(state.change('other', { operation: 'set', field: 'v', value: '1', leaseMs: LEASE }), { code: 'RT_PUBLISH_REJECTED' })
+  await admin.config('SET', 'maxmemory', '0')
+  await redis.kill()
+  await t.rejects(set(state, 'v', '2'), { code: /RT_PUBLISH_(REJECTED|UNKNOWN)/ })
+  await t.rejects(state.renew('c', ['v'], 1), { code: 'RT_PUBLISH_REJECTED' })
+  await t.rejects(state.read('c'), { code: 'RT_LOG_UNAVAILABLE' })
+})
+
+t.test('in a Cluster', async (t) => {
+  const redis = await RedisCluster.start()
+  t.teardown(() => redis.stop())
+  const cluster = new Cluster(redis.addresses)
+  t.teardown(() => { cluster.disconnect() })
+  await once(cluster, 'ready')
+  for (const sharded of [false, true]) {
+    const pubsub = open(t, { client: cluster, sharded, keyPrefix: `${sharded}:` })
+    const { state } = pubsub
+    const changes: StateChange[] = []
+    const ended = new Promise<unknown>((resolve) => { pubsub.subscribeExact('c', ({ data }) => { resolve(data) }) })
+    state.watch('c', (change) => { changes.push(change) })
+    await live(pubsub)
+    await until(() => pubsub.isHealthy(), Boolean)
+    await set(state, 'v', '1')
+    await begin(state, 'ab')
+    await append(state, 2, 'c')
+    t.match(await state.renew('c', ['t', 'v', 'none'], LEASE), { gone: ['none'] })
+    t.same([...(await state.read('c')).fields ?? []].map(([field, { value }]) => [field, value]).sort(), [['t', 'abc'], ['v', '1']])
+    t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', idempotencyKey: 'key' }), { duplicate: false })
+    t.equal(await ended, 'end')
+    t.same(changes.map(({ operation, field }) => `${operation} ${field}`), ['set v', 'open t', 'append t', 'delete t'], sharded ? 'told by the shard' : 'told by all')
+  }
+})

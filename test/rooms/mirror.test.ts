@@ -1,0 +1,296 @@
+import t, { type Test } from 'tap'
+import { setImmediate as turn } from 'node:timers/promises'
+import fc from 'fast-check'
+import { LocalPubSub } from '../../lib/pubsub/local-pubsub.ts'
+import type { Field, Stamp, StateChange, StatePage, StateRequest, StateStore } from '../../lib/pubsub/state-store.ts'
+import { Mirror } from '../../lib/rooms/mirror.ts'
+import { FakeTimers } from './fake-timers.ts'
+
+const CHANNEL = 'c'
+
+/** A state of which changes can be lost and readings take their time. */
+class LossyState {
+  readonly provider = new LocalPubSub()
+  readonly store = this.provider.state as StateStore // History is on here.
+  readonly changes: StateChange[] = []
+  reads = 0
+  loses = false
+  /** Whether readings wait for `answer`. */
+  slow = false
+  fails = false
+  #waiting: (() => void)[] = []
+  #watcher: (change: StateChange) => void = () => {}
+
+  /** What a mirror is given for a store: it reads and watches only. */
+  get asStore (): StateStore {
+    return {
+      read: async (channel: string, known?: Stamp): Promise<StatePage> => {
+        this.reads++
+        if (this.fails) throw new Error('away')
+        const page = await this.store.read(channel, known)
+        if (this.slow) await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
+        return page
+      },
+      watch: (channel: string, watcher: (change: StateChange) => void) => {
+        this.#watcher = watcher
+        return this.store.watch(channel, (change) => {
+          this.changes.push(change)
+          if (!this.loses) watcher(change)
+        })
+      }
+    } as unknown as StateStore
+  }
+
+  async change (request: { operation: 'set' | 'open' | 'delete', field: string, value?: string, leaseMs?: number } | { operation: 'append', field: string, at: number, value: string }): Promise<void> {
+    await this.store.change(CHANNEL, { leaseMs: 60_000, owner: 'me', key: 'k', value: '', ...request } as StateRequest)
+    await turn()
+  }
+
+  broadcast (change: StateChange): void {
+    this.#watcher(change)
+  }
+
+  answer (): void {
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+
+  async stamp (): Promise<Stamp | undefined> {
+    return (await this.store.read(CHANNEL)).stamp
+  }
+
+  async fields (): Promise<Map<string, Field>> {
+    return (await this.store.read(CHANNEL)).fields as Map<string, Field>
+  }
+}
+
+function start (t: Test): { state: LossyState, mirror: Mirror, told: string[], shown: Map<string, Field>, timers: FakeTimers, rest: () => Promise<void> } {
+  const timers = new FakeTimers()
+  timers.install()
+  const state = new LossyState()
+  const told: string[] = []
+  const shown = new Map<string, Field>()
+  const mirror = new Mirror(CHANNEL, state.asStore, {
+    field: (name, after, before) => { after === undefined ? shown.delete(name) : shown.set(name, after); told.push(`${name}: ${before?.value} -> ${after?.value}${after?.expired === true ? ' expired' : ''}`) },
+    failed: ({ message }) => { told.push(message) }
+  })
+  t.teardown(async () => {
+    mirror.close()
+    timers.uninstall()
+    await state.provider.close()
+  })
+  return { state, mirror, told, shown, timers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
+}
+
+t.test('a channel without a state is never read, and its first changes need no reading', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  mirror.look(undefined)
+  mirror.check()
+  await rest()
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  await state.change({ operation: 'open', field: 't' })
+  await state.change({ operation: 'append', field: 't', at: 0, value: 'ab' })
+  await state.change({ operation: 'append', field: 't', at: 2, value: 'c' })
+  await state.change({ operation: 'delete', field: 'v' })
+  t.same(told, ['v: undefined -> 1', 't: undefined -> ', 't:  -> ab', 't: ab -> abc', 'v: 1 -> undefined'])
+  mirror.look(await state.stamp())
+  await rest()
+  t.equal(state.reads, 0)
+  t.same(mirror.fields, await state.fields())
+})
+
+t.test('who comes later reads once, and nothing that changes meanwhile is missed or told twice', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  state.loses = true
+  await state.change({ operation: 'open', field: 't', value: 'ab' })
+  state.loses = false
+  state.slow = true
+  mirror.look(await state.stamp())
+  await rest()
+  await state.change({ operation: 'append', field: 't', at: 2, value: 'c' })
+  await state.change({ operation: 'append', field: 't', at: 3, value: 'd' })
+  t.same(told, [])
+  state.answer()
+  await rest()
+  t.same(told, ['t: undefined -> ab', 't: ab -> abc', 't: abc -> abcd'])
+  t.equal(state.reads, 1)
+})
+
+t.test('a change that was lost shows by the next one, by the log, or by looking now and then', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  const lose = async (value: string): Promise<void> => {
+    state.loses = true
+    await state.change({ operation: 'set', field: 'v', value })
+    state.loses = false
+  }
+  await lose('2')
+  await state.change({ operation: 'set', field: 'w', value: '1' })
+  await rest()
+  await lose('3')
+  mirror.look(await state.stamp())
+  await rest()
+  await lose('4')
+  mirror.check()
+  await rest()
+  t.same(told, ['v: undefined -> 1', 'v: 1 -> 2', 'w: undefined -> 1', 'v: 2 -> 3', 'v: 3 -> 4'])
+  t.equal(state.reads, 3)
+  mirror.check()
+  await rest()
+  t.equal(told.length, 5, 'what is known is not told again')
+})
+
+t.test('a place of the log that is newer than what is being read is read, too', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  state.loses = state.slow = true
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  mirror.look(await state.stamp())
+  await rest()
+  await state.change({ operation: 'set', field: 'v', value: '2' })
+  mirror.look(await state.stamp())
+  state.answer()
+  await rest()
+  state.answer()
+  await rest()
+  t.same(told, ['v: undefined -> 1', 'v: 1 -> 2'])
+})
+
+t.test('more changes than can be held during a reading are read', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  state.loses = true
+  await state.change({ operation: 'set', field: 'v', value: '0' })
+  state.loses = false
+  state.slow = true
+  mirror.look(await state.stamp())
+  await rest()
+  for (let n = 1; n <= 1_001; n++) await state.store.change(CHANNEL, { operation: 'set', field: 'v', value: `${n}`, leaseMs: 60_000 })
+  await rest()
+  state.answer()
+  await rest()
+  state.answer()
+  await rest()
+  t.same(told, ['v: undefined -> 0', 'v: 0 -> 1001'])
+})
+
+t.test('where the state can\'t be read, it is tried again', async (t) => {
+  const { state, mirror, told, timers, rest } = start(t)
+  state.loses = true
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  state.loses = false
+  state.fails = true
+  mirror.look(await state.stamp())
+  await rest()
+  await state.change({ operation: 'set', field: 'v', value: '2' })
+  await rest()
+  timers.fire()
+  await rest()
+  state.fails = false
+  timers.fire()
+  await rest()
+  t.same(told, ['away', 'away', 'away', 'v: undefined -> 2'])
+  t.equal(timers.size, 0)
+})
+
+t.test('after closing nothing is told, read or tried again', async (t) => {
+  const { state, mirror, told, timers, rest } = start(t)
+  state.slow = true
+  state.loses = true
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  state.loses = false
+  mirror.look(await state.stamp())
+  await rest()
+  mirror.close()
+  state.answer()
+  await rest()
+  await state.change({ operation: 'set', field: 'v', value: '2' })
+  t.same(told, [])
+  t.equal(state.reads, 1)
+  const other = start(t)
+  other.state.fails = true
+  other.mirror.look({ epoch: 'e', version: 1 })
+  other.mirror.close()
+  await rest()
+  t.same([other.told, other.timers.size, timers.size], [[], 0, 0])
+})
+
+t.test('a state that was lost and begins anew replaces the old one', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  await state.change({ operation: 'open', field: 't', value: 'abc' })
+  const [epoch, version] = ['new', 1]
+  state.broadcast({ stamp: { epoch, version }, operation: 'set', field: 'w', value: '1' })
+  state.broadcast({ stamp: { epoch, version: 2 }, operation: 'open', field: 'x', value: '' })
+  state.broadcast({ stamp: { epoch, version: 3 }, operation: 'expire', field: 'x', value: '' })
+  state.broadcast({ stamp: { epoch, version: 4 }, operation: 'expire', field: 'w', value: '' })
+  state.broadcast({ stamp: { epoch, version: 4 }, operation: 'set', field: 'w', value: 'an old one' })
+  t.same(told, ['v: undefined -> 1', 't: undefined -> abc', 'v: 1 -> undefined', 't: abc -> undefined', 'w: undefined -> 1', 'x: undefined -> ', 'x:  ->  expired', 'w: 1 -> undefined'])
+  t.equal(state.reads, 0)
+  state.broadcast({ stamp: { epoch: 'newer', version: 2 }, operation: 'set', field: 'w', value: '1' })
+  await rest()
+  t.same(mirror.fields, await state.fields(), 'one that does not begin with its first change is read')
+})
+
+t.test('what is forgotten is told anew, also while it is read', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  mirror.forget()
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  mirror.forget()
+  t.equal(mirror.fields.size, 0)
+  await rest()
+  t.same(told, ['v: undefined -> 1', 'v: undefined -> 1'])
+  state.slow = true
+  mirror.check()
+  await rest()
+  mirror.forget()
+  state.answer()
+  await rest()
+  state.answer()
+  await rest()
+  t.same(told, ['v: undefined -> 1', 'v: undefined -> 1', 'v: undefined -> 1'])
+  t.equal(state.reads, 3)
+})
+
+t.test('what was forgotten and is gone by the time that it is read, is told as gone', async (t) => {
+  const { state, mirror, told, shown, timers, rest } = start(t)
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  await state.change({ operation: 'set', field: 'w', value: '1' })
+  state.fails = true
+  mirror.forget()
+  await state.change({ operation: 'delete', field: 'v' })
+  await rest()
+  state.fails = false
+  timers.fire()
+  await rest()
+  t.same(told.filter((text) => text !== 'away'), ['v: undefined -> 1', 'w: undefined -> 1', 'w: undefined -> 1', 'v: undefined -> undefined'])
+  t.same(shown, mirror.fields)
+})
+
+t.test('whatever is lost, late or fails, in the end the mirror shows the state', async (t) => {
+  const step = fc.record({ act: fc.nat(9), field: fc.constantFrom('a', 'b', 't'), value: fc.string({ maxLength: 3 }) })
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+    const { state, mirror, shown, timers, rest } = start(t)
+    for (const { act, field, value } of steps) {
+      if (act < 3) await state.change({ operation: field === 't' ? 'open' : 'set', field, value })
+      else if (act === 3) await state.change({ operation: 'append', field: 't', at: Buffer.byteLength((await state.fields()).get('t')?.value ?? ''), value })
+      else if (act === 4) await state.change({ operation: 'delete', field })
+      else if (act === 5) state.loses = !state.loses
+      else if (act === 6) state.slow = !state.slow
+      else if (act === 7) state.fails = !state.fails
+      else if (act === 8) mirror.look(await state.stamp())
+      else mirror.forget()
+      if (!state.slow) state.answer()
+    }
+    state.loses = state.slow = state.fails = false
+    for (let n = 0; n < 3; n++) {
+      state.answer()
+      timers.fire()
+      await rest()
+    }
+    mirror.look(await state.stamp())
+    await rest()
+    timers.uninstall()
+    // The mirror, and whoever has kept what it told, forgetting nothing.
+    for (const fields of [mirror.fields, shown]) {
+      if (JSON.stringify([...fields].sort()) !== JSON.stringify([...await state.fields()].sort())) throw new Error('it shows something else')
+    }
+  }), { numRuns: 200 })
+})
