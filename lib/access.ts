@@ -4,7 +4,7 @@ import { getChatChannel } from './pubsub/channel.ts'
 
 /** What `authorize` grants beyond a plain yes. */
 export interface AccessGrant {
-  /** Who it is: a string of 1 to 256 characters. Needed for `chatEvents.revoke`, and counted for `maxConnectionsPerClient`. */
+  /** Who it is: a well-formed string of 1 to 256 characters. Needed for `chatEvents.revoke` and the option `presence`, and counted for `maxConnectionsPerClient`. */
   userId?: string | undefined
   /** When the stream ends, so that the client comes back and is asked again: milliseconds since 1970, or a Date. */
   expiresAt?: number | Date | undefined
@@ -28,19 +28,21 @@ export class Access {
     this.#authorize = authorize
   }
 
-  /** Rejects with `RT_CHAT_ID_INVALID`, `RT_FORBIDDEN`, `RT_GRANT_INVALID`, or what `authorize` throws. */
-  async check (request: FastifyRequest, chatId: string): Promise<Grant> {
+  /** Asks about each chat. Rejects with `RT_CHAT_ID_INVALID`, `RT_FORBIDDEN`, `RT_GRANT_INVALID`, or what `authorize` throws. */
+  async check (request: FastifyRequest, chatIds: readonly string[]): Promise<Grant[]> {
     // The app shall be asked about nothing that can't be a chat.
-    getChatChannel(chatId)
-    if (this.#authorize === undefined) return { userId: undefined, expiresAt: undefined }
-    const question = { chatId, revoked: new Set<string>() }
-    this.#questions.add(question)
+    for (const chatId of chatIds) getChatChannel(chatId)
+    const authorize = this.#authorize
+    if (authorize === undefined) return chatIds.map(() => ({ userId: undefined, expiresAt: undefined }))
+    const questions = chatIds.map((chatId) => ({ chatId, revoked: new Set<string>() }))
+    for (const question of questions) this.#questions.add(question)
     try {
-      const grant = grantOf(await this.#authorize(request, chatId))
-      if (grant.userId !== undefined && question.revoked.has(grant.userId)) throw new RealtimeError('RT_FORBIDDEN')
-      return grant
+      const grants = await Promise.all(chatIds.map(async (chatId) => grantOf(await authorize(request, chatId))))
+      // Only now: what was granted first can be revoked while the others are asked about.
+      if (questions.some(({ revoked }, index) => revoked.has((grants[index] as Grant).userId ?? ''))) throw new RealtimeError('RT_FORBIDDEN')
+      return grants
     } finally {
-      this.#questions.delete(question)
+      for (const question of questions) this.#questions.delete(question)
     }
   }
 
@@ -65,6 +67,16 @@ function grantOf (answer: unknown): Grant {
 
 /** Throws `RT_GRANT_INVALID`. */
 export function checkUserId (userId: unknown): string {
-  if (typeof userId === 'string' && userId !== '' && userId.length <= 256) return userId
-  throw new RealtimeError('RT_GRANT_INVALID', `userId is ${typeof userId === 'string' ? 'an empty or long string' : kindOf(userId)}`)
+  if (isUserId(userId)) return userId
+  throw new RealtimeError('RT_GRANT_INVALID', `userId is ${kindOfUserId(userId)}`)
+}
+
+/** Whether it can be the id of a user. A lone surrogate is refused, since users would mix: in UTF-8 each is the same. */
+export function isUserId (userId: unknown): userId is string {
+  return typeof userId === 'string' && userId !== '' && userId.length <= 256 && userId.isWellFormed()
+}
+
+/** What a wrong id of a user is. */
+export function kindOfUserId (userId: unknown): string {
+  return typeof userId === 'string' ? 'an empty, long or ill-formed string' : kindOf(userId)
 }

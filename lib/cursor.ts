@@ -8,6 +8,11 @@ export interface Cursor {
   tag: number
 }
 
+/** The place before an event, which knows the tag of the one before it. */
+export function placeBefore ({ epoch, offset, previousTag }: { epoch: string, offset: number, previousTag: number }): Cursor {
+  return { epoch, offset: offset - 1, tag: previousTag }
+}
+
 const FORM = /^([A-Za-z0-9]{1,32})-(\d{1,15})-(\d{1,15})$/
 
 export function formatCursor ({ epoch, offset, tag }: Cursor): string {

@@ -1,9 +1,9 @@
 import type { Cursor } from '../cursor.ts'
 import type { LogGap } from '../pubsub/provider.ts'
-import type { Connection } from '../sse/connection.ts'
 import type { Backlog, Reached } from './backlog.ts'
 import { ready, reset, type ResetReason } from './control-frames.ts'
 import type { History } from './history.ts'
+import type { Stream } from './stream.ts'
 
 /** Where a client wants to go on from. */
 export interface Arrival {
@@ -26,11 +26,11 @@ export interface Destination {
   /** What the log has left; `undefined` where there is no log. */
   readonly history: History | undefined
   /** Resolves once the room is level, or the stream closed. */
-  whenLevel (stream: Connection): Promise<void>
+  whenLevel (stream: Stream): Promise<void>
   /** Reads the log to its end. */
   sync (): Promise<void>
   /** Writes the frames, and makes the stream get what comes from now on. `reason` says that a reset is among them. */
-  attach (stream: Connection, frames: Buffer[], reason?: ResetReason): void
+  attach (stream: Stream, frames: Buffer[], reason?: ResetReason): void
 }
 
 /** How many bytes a client that comes back is written at once. */
@@ -40,16 +40,16 @@ const CHUNK_BYTES = 65_536
  * Brings a stream level with its room: writes `ready`, then what the client missed, and attaches it in the same turn in which nothing is
  * left to write. Never rejects.
  */
-export async function arrive (room: Destination, stream: Connection, { after, rewind = 0 }: Arrival): Promise<void> {
+export async function arrive (room: Destination, stream: Stream, { after, rewind = 0 }: Arrival): Promise<void> {
   if (!room.isLevel) await room.whenLevel(stream)
   const { chatId, retryMs, position, history } = room
   const greeting = ready(chatId, position, false, retryMs)
-  if (after === 'invalid' && history !== undefined) room.attach(stream, [greeting, reset('invalid', position)], 'invalid')
+  if (after === 'invalid' && history !== undefined) room.attach(stream, [greeting, reset(chatId, 'invalid', position)], 'invalid')
   else if (history === undefined || after === 'invalid' || (after === undefined && rewind === 0)) room.attach(stream, [greeting])
   else await catchUp(room, history, stream, after, rewind)
 }
 
-async function catchUp (room: Destination, history: History, stream: Connection, after: Cursor | undefined, rewind: number): Promise<void> {
+async function catchUp (room: Destination, history: History, stream: Stream, after: Cursor | undefined, rewind: number): Promise<void> {
   let place = after
   let greeted = false
   const greeting = (at: Cursor, resumed: boolean): Buffer[] => greeted ? [] : [ready(room.chatId, at, resumed, room.retryMs)]
@@ -59,7 +59,7 @@ async function catchUp (room: Destination, history: History, stream: Connection,
       await room.whenLevel(stream)
     } else if (place === undefined) {
       place = await rewound(room, history, rewind)
-    } else if (missed !== undefined && bytesOf(missed) <= CHUNK_BYTES) {
+    } else if (missed !== undefined && (missed.length === 0 || (bytesOf(missed) <= CHUNK_BYTES && !stream.crowded))) {
       return room.attach(stream, [...greeting(place, after !== undefined), ...missed.map(({ frame }) => frame)])
     } else {
       const found = missed ?? await find(room, history, place)
@@ -68,8 +68,8 @@ async function catchUp (room: Destination, history: History, stream: Connection,
         history.forget()
         place = undefined
       } else if (typeof found === 'string') {
-        const at = room.position as Cursor // It is level.
-        return room.attach(stream, [...greeting(at, false), reset(found, at)], found)
+        // Only the reset moves its place: if the connection breaks before that has come, it has to be told again.
+        return room.attach(stream, [...greeting(place, false), reset(room.chatId, found, room.position)], found)
       } else {
         for (const chunk of chunks(found)) {
           await stream.writeAndDrain(Buffer.concat([...greeting(place, after !== undefined), ...chunk.map(({ frame }) => frame)]))

@@ -11,11 +11,11 @@ export function ready (chatId: string, at: Cursor | undefined, resumed: boolean,
 }
 
 /** Tells a client that events may be missing before `at`, or that they are. */
-export function reset (reason: ResetReason, at?: Cursor): Buffer {
-  return encodeFrame({ id: at && formatCursor(at), event: 'reset', json: JSON.stringify({ reason, certain: reason !== 'failover' }) })
+export function reset (chatId: string, reason: ResetReason, at?: Cursor): Buffer {
+  return encodeFrame({ id: at && formatCursor(at), event: 'reset', json: JSON.stringify({ chatId, reason, certain: reason !== 'failover' }) })
 }
 
 /** An event of the log as streams get it. A fence is none of the app's: it tells that events may be missing. */
-export function frameOf ({ position, event, json }: Logged): Buffer {
-  return position.fence ? reset('failover', position) : encodeFrame({ id: formatCursor(position), event, json })
+export function frameOf (chatId: string, { position, event, json }: Logged): Buffer {
+  return position.fence ? reset(chatId, 'failover', position) : encodeFrame({ id: formatCursor(position), event, json })
 }

@@ -1,20 +1,21 @@
-import { sameCursor, type Cursor } from '../cursor.ts'
+import { placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LogGap } from '../pubsub/provider.ts'
 import { Backlog, type Reached } from './backlog.ts'
-import { frameOf } from './control-frames.ts'
 
 /** How many events are read at once for one client. */
 const PAGE = 500
 
 /** What the log has left of a chat, as frames for clients that come back. */
 export class History {
+  readonly #chatId: string
   readonly #channel: string
   readonly #log: EventLog
   readonly #size: number
   #shared: Promise<Backlog> | undefined
 
-  constructor (channel: string, log: EventLog, size: number) {
+  constructor (chatId: string, channel: string, log: EventLog, size: number) {
+    this.#chatId = chatId
     this.#channel = channel
     this.#log = log
     this.#size = size
@@ -35,28 +36,28 @@ export class History {
   async after (place: Cursor): Promise<readonly Reached[] | LogGap> {
     const { gap, entries } = await this.#log.read(this.#channel, place, PAGE)
     if (gap !== undefined) return gap
-    const run = new Backlog(place)
+    const run = new Backlog(this.#chatId, place)
     for (const logged of entries) {
       if (!run.precedes(logged.position)) break
-      run.push({ cursor: logged.position, frame: frameOf(logged) })
+      run.push(logged)
     }
     // An entry that can't be read leaves a hole that no reading fills.
-    return run.size === 0 && entries.length > 0 ? 'diverged' : run.frames
+    return run.size === 0 && entries.length > 0 ? 'diverged' : run.after(place) as readonly Reached[] // It is where the run starts.
   }
 
   async #read (): Promise<Backlog> {
     try {
       const { top, entries } = await this.#log.read(this.#channel, undefined, this.#size)
       setTimeout(() => this.forget(), timing.sharedRead).unref()
-      let run = new Backlog(top)
+      let run = new Backlog(this.#chatId, top)
       for (const logged of entries) {
         const { position } = logged
         // The first one, or one after a hole.
-        if (!run.precedes(position)) run = new Backlog({ epoch: position.epoch, offset: position.offset - 1, tag: position.previousTag })
-        run.push({ cursor: position, frame: frameOf(logged) })
+        if (!run.precedes(position)) run = new Backlog(this.#chatId, placeBefore(position))
+        run.push(logged)
       }
       // An entry that can't be read at the end is a hole, too: nobody could go on from before it.
-      return sameCursor(run.top, top) ? run : new Backlog(top)
+      return sameCursor(run.top, top) ? run : new Backlog(this.#chatId, top)
     } catch (error) {
       this.forget()
       throw error

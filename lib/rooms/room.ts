@@ -1,19 +1,22 @@
 import type { ChatEvent, ChatEventHandler } from '../chat-event-map.ts'
-import { formatCursor, sameCursor, type Cursor } from '../cursor.ts'
+import { formatCursor, placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { Handlers } from '../handlers.ts'
 import { parseJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { timing } from '../options.ts'
-import type { Envelope, EventLog, Follower, LogGap, Logged } from '../pubsub/provider.ts'
-import type { Connection } from '../sse/connection.ts'
+import type { Envelope, EventLog, Follower, LogGap, Logged, LogTop } from '../pubsub/provider.ts'
+import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { encodeFrame } from '../sse/frame.ts'
 import { traceDeliver } from '../tracing.ts'
 import { arrive, type Arrival, type Destination } from './arrival.ts'
 import { Backlog } from './backlog.ts'
 import { frameOf, reset, type ResetReason } from './control-frames.ts'
 import { History } from './history.ts'
+import { Mirror } from './mirror.ts'
 import { Sequence } from './sequence.ts'
+import type { MakeView, StateView, ViewedRoom } from './state-view.ts'
+import type { Stream } from './stream.ts'
 
 /** What a room needs of those around it. */
 export interface RoomContext {
@@ -23,27 +26,34 @@ export interface RoomContext {
   /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
   events: EventLog | undefined
   historySize: number
+  /** The state that the provider keeps beside the log, if so, and what streams are told of it. */
+  state?: StateStore | undefined
+  views?: MakeView[] | undefined
   /** Milliseconds after which a client that was dropped comes back. */
   retryMs: number
   /** Called when nobody is left who listens. */
   onEmpty (): void
 }
 
+const NO_FIELDS: ReadonlyMap<string, Field> = new Map()
+
 /** How many frames are kept for clients that come back soon. */
 const RECENT = 256
 
 /** One chat on this instance: what arrives for it goes to the handlers and to the open streams. */
-export class Room implements Follower, Destination {
+export class Room implements Follower, Destination, ViewedRoom {
   readonly chatId: string
   readonly #context: RoomContext
   readonly #handlers: Handlers<Parameters<ChatEventHandler>>
-  readonly #streams = new Set<Connection>()
+  readonly #streams = new Set<Stream>()
   /** Streams that are not level with the room yet. */
-  readonly #arriving = new Set<Connection>()
+  readonly #arriving = new Set<Stream>()
   readonly #waiting = new Set<() => void>()
   readonly #sequence: Sequence | undefined
+  readonly #mirror: Mirror | undefined
+  readonly #views: StateView[] = []
   readonly history: History | undefined
-  #recent = new Backlog({ epoch: '', offset: 0, tag: 0 }, RECENT)
+  #recent: Backlog
   /** Frames of this turn of the event loop. They go out as one write: its cost is the system call. */
   #pending: Buffer[] = []
   #live = false
@@ -53,18 +63,27 @@ export class Room implements Follower, Destination {
 
   constructor (chatId: string, context: RoomContext) {
     this.chatId = chatId
+    this.#recent = new Backlog(chatId, { epoch: '', offset: 0, tag: 0 }, RECENT)
     this.#context = context
     this.#handlers = new Handlers((err) => context.log.error({ chatId, err }, 'A handler of chat events failed'))
     if (context.events === undefined) return
-    this.history = new History(context.channel, context.events, context.historySize)
+    this.history = new History(chatId, context.channel, context.events, context.historySize)
     this.#sequence = new Sequence(context.channel, context.events, {
       event: (logged) => this.#tell(logged),
       gap: (reason, at) => this.#jump(reason, at),
       reading: () => { context.metrics.resyncs++ },
+      read: ({ state }) => this.#mirror?.look(state),
       level: () => this.#levelled(),
       knows: (cursor) => this.#knows(cursor),
       failed: ({ message }) => context.log.warn({ chatId, reason: message }, 'The log of a chat can\'t be read, trying again')
     })
+    const { state, views = [] } = context
+    if (state === undefined || views.length === 0) return
+    this.#mirror = new Mirror(context.channel, state, {
+      field: (name, after, before) => { for (const view of this.#views) view.field(name, after, before) },
+      failed: ({ message }) => context.log.warn({ chatId, reason: message }, 'The state of a chat can\'t be read, trying again')
+    })
+    this.#views = views.map((make) => make(this))
   }
 
   get isEmpty (): boolean {
@@ -82,19 +101,29 @@ export class Room implements Follower, Destination {
 
   deleteHandler (handler: ChatEventHandler): void {
     this.#handlers.delete(handler)
-    this.#leave()
+    this.leave()
   }
 
   /** Adds a stream. It gets `ready` as soon as nothing can be missed any more, what it missed if it came back, and every event after that. */
-  join (stream: Connection, arrival: Arrival = {}): void {
-    if (stream.closed) return this.#leave()
+  join (stream: Stream, arrival: Arrival = {}): void {
+    if (stream.closed) return this.leave()
     this.#arriving.add(stream)
     stream.onClose(() => {
       this.#arriving.delete(stream)
       this.#streams.delete(stream)
-      this.#leave()
+      this.leave()
     })
     arrive(this, stream, arrival)
+  }
+
+  // What a view of the state needs to know: see ViewedRoom.
+
+  get fields (): ReadonlyMap<string, Field> {
+    return this.#mirror?.fields ?? NO_FIELDS
+  }
+
+  tell (frame: Buffer): void {
+    if (this.#streams.size > 0) this.#send(frame)
   }
 
   // What an arriving stream needs to know: see Destination.
@@ -115,7 +144,7 @@ export class Room implements Follower, Destination {
     return this.#recent
   }
 
-  whenLevel (stream: Connection): Promise<void> {
+  whenLevel (stream: Stream): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
         off()
@@ -131,12 +160,14 @@ export class Room implements Follower, Destination {
     await this.#sequence?.sync()
   }
 
-  attach (stream: Connection, frames: Buffer[], reason?: ResetReason): void {
+  attach (stream: Stream, frames: Buffer[], reason?: ResetReason): void {
     // What is pending is among what it is written now, or was before it came.
     this.#flush()
-    const chunk = Buffer.concat(frames)
+    // In this very turn: what changes later it is told like all others.
+    const all = [...frames, ...this.#views.flatMap((view) => view.snapshot())]
+    const chunk = Buffer.concat(all)
     stream.write(chunk)
-    this.#count(1, frames.length, chunk.length)
+    this.#count(1, all.length, chunk.length)
     if (reason !== undefined) this.#context.metrics.resets.add(reason)
     if (this.#arriving.delete(stream)) this.#streams.add(stream)
   }
@@ -178,8 +209,19 @@ export class Room implements Follower, Destination {
   }
 
   /** Compares with the end of the log. */
-  compare (top: Cursor | undefined): void {
+  compare (top: LogTop | undefined): void {
     this.#sequence?.compare(top)
+    this.#mirror?.look(top?.state)
+  }
+
+  /** Compares what is known of the state with it, if there is one. */
+  checkState (): void {
+    this.#mirror?.check()
+  }
+
+  /** Somebody has left, or has not come for whom it was entered. */
+  leave (): void {
+    if (this.isEmpty) this.#context.onEmpty()
   }
 
   /** Ends the streams of a user. */
@@ -191,41 +233,46 @@ export class Room implements Follower, Destination {
   close (): void {
     this.#flush()
     this.#sequence?.close()
+    this.#mirror?.close()
     this.#handlers.clear()
     for (const stream of [...this.#streams, ...this.#arriving]) stream.end()
   }
 
   #levelled (): void {
     const { position } = this
-    if (position !== undefined && !sameCursor(this.#recent.top, position)) this.#recent = new Backlog(position, RECENT)
+    if (position !== undefined && !sameCursor(this.#recent.top, position)) this.#recent = new Backlog(this.chatId, position, RECENT)
     for (const done of this.#waiting) done()
   }
 
   /** The next event of the log, for everyone here. */
   #tell (logged: Logged): void {
     const { position } = logged
-    const frame = frameOf(logged)
-    if (this.#recent.top.epoch === '') this.#recent = new Backlog({ ...position, offset: position.offset - 1, tag: position.previousTag }, RECENT)
-    this.#recent.push({ cursor: position, frame })
+    const frame = frameOf(this.chatId, logged)
+    if (this.#recent.top.epoch === '') this.#recent = new Backlog(this.chatId, placeBefore(position), RECENT)
+    this.#recent.push(logged)
+    for (const view of this.#views) view.event(logged)
     this.#send(frame, logged.timestamp)
     this.#trace(logged)
-    if (position.fence) this.#context.metrics.resets.add('failover', this.#streams.size)
-    else this.#handle(logged)
+    if (!position.fence) return this.#handle(logged)
+    this.#context.metrics.resets.add('failover', this.#streams.size)
+    this.#mirror?.forget()
   }
 
   #jump (reason: LogGap, at: Cursor): void {
-    this.#recent = new Backlog(at, RECENT)
+    this.#recent = new Backlog(this.chatId, at, RECENT)
     this.history?.forget()
     this.#reset(reason, at)
   }
 
   #reset (reason: ResetReason, at?: Cursor): void {
-    this.#send(reset(reason, at))
+    this.#send(reset(this.chatId, reason, at))
+    // Who reloads throws away what it was told of the state.
+    this.#mirror?.forget()
     this.#context.metrics.resets.add(reason, this.#streams.size)
   }
 
   #knows (cursor: Cursor): boolean {
-    const known = this.#recent.after(cursor) !== undefined
+    const known = this.#recent.has(cursor)
     if (known) this.#context.metrics.duplicates.add('received')
     return known
   }
@@ -272,9 +319,5 @@ export class Room implements Follower, Destination {
     const { metrics } = this.#context
     metrics.deliveries += streams * frames
     metrics.bytes += streams * bytes
-  }
-
-  #leave (): void {
-    if (this.isEmpty) this.#context.onEmpty()
   }
 }

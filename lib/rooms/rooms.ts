@@ -3,7 +3,9 @@ import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LiveFeed } from '../pubsub/provider.ts'
+import type { StateStore } from '../pubsub/state-store.ts'
 import { Room } from './room.ts'
+import type { MakeView } from './state-view.ts'
 
 /** What the rooms of an instance have in common. */
 export interface RoomsOptions {
@@ -13,6 +15,9 @@ export interface RoomsOptions {
   /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
   events: EventLog | undefined
   historySize: number
+  /** The state that the provider keeps beside the log, if so, and what streams are told of it. */
+  state?: StateStore | undefined
+  views?: MakeView[] | undefined
   log: Logger
   metrics: Metrics
   /** Milliseconds after which a client that was dropped comes back. */
@@ -33,6 +38,8 @@ export class Rooms {
   readonly #rooms = new Map<string, Entry>()
   readonly #options: RoomsOptions
   #idleCheck: NodeJS.Timeout | undefined
+  /** Where the idle check has come to. */
+  #check = this.#rooms.values()
 
   constructor (options: RoomsOptions) {
     this.#options = options
@@ -47,6 +54,18 @@ export class Rooms {
     const entry = this.#rooms.get(chatId) ?? this.#open(chatId)
     clearTimeout(entry.grace)
     return entry.room
+  }
+
+  /** The rooms of several chats. Throws as `enter` does; then none is kept for this. */
+  enterAll (chatIds: readonly string[]): Room[] {
+    const rooms: Room[] = []
+    try {
+      for (const chatId of chatIds) rooms.push(this.enter(chatId))
+      return rooms
+    } catch (error) {
+      for (const room of rooms) room.leave()
+      throw error
+    }
   }
 
   /** How many chats are listened to here, and for how many of them events of other instances arrive now. */
@@ -90,9 +109,25 @@ export class Rooms {
     room.close()
   }
 
+  /** So many rooms that checking them costs little, and the next ones the next time. */
+  #nextToCheck (): Room[] {
+    const next: Room[] = []
+    while (next.length < timing.idleCheckMost) {
+      const { value, done } = this.#check.next()
+      if (done === true) {
+        this.#check = this.#rooms.values()
+        break
+      }
+      next.push(value.room)
+    }
+    return next
+  }
+
   /** Compares quiet rooms with their logs: the last event before a silence can be lost, and no next one shows the hole. */
   async #compare (): Promise<void> {
-    const quiet = [...this.#rooms.values()].filter(({ room }) => room.lookQuiet()).map(({ room }) => room)
+    const rooms = this.#nextToCheck()
+    for (const room of rooms) room.checkState()
+    const quiet = rooms.filter((room) => room.lookQuiet())
     if (quiet.length === 0) return
     try {
       const tops = await (this.#options.events as EventLog).tops(quiet.map(({ chatId }) => this.#options.channelOf(chatId)))

@@ -1,7 +1,6 @@
-import type { Cursor } from '../cursor.ts'
-import { sameCursor } from '../cursor.ts'
+import { placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { timing } from '../options.ts'
-import type { EventLog, LogGap, Logged } from '../pubsub/provider.ts'
+import type { EventLog, LogGap, Logged, LogTop } from '../pubsub/provider.ts'
 
 /** What a sequence tells its owner, in an order that no two instances see differently. */
 export interface SequenceEvents {
@@ -11,6 +10,8 @@ export interface SequenceEvents {
   gap (reason: LogGap, at: Cursor): void
   /** The log is being read. */
   reading (): void
+  /** The log was read up to here. */
+  read (top: LogTop): void
   /** The log has been followed to its end, and nothing that comes is missed. */
   level (): void
   /** Whether an event was told already. */
@@ -130,7 +131,9 @@ export class Sequence {
 
   async #catchUp (): Promise<void> {
     if (this.#position === undefined) {
-      this.#start((await this.#log.read(this.#channel, undefined, 1)).top)
+      const { top } = await this.#log.read(this.#channel, undefined, 1)
+      this.#start(top)
+      this.#events.read(top)
     } else {
       await this.#readOn()
     }
@@ -150,7 +153,7 @@ export class Sequence {
     if (first === undefined || first.epoch !== top.epoch || first.offset > top.offset) {
       this.#position = top
     } else {
-      this.#position = { epoch: first.epoch, offset: first.offset - 1, tag: first.previousTag }
+      this.#position = placeBefore(first)
       this.#again = true
     }
   }
@@ -159,6 +162,7 @@ export class Sequence {
     for (;;) {
       const { top, gap, entries } = await this.#log.read(this.#channel, this.#position, PAGE)
       if (this.#closed) return
+      this.#events.read(top)
       if (gap === 'epoch') {
         // All of the new log comes after what was lost with the old one.
         this.#jump(gap, { epoch: top.epoch, offset: 0, tag: 0 })

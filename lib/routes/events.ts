@@ -1,12 +1,15 @@
 import type { FastifyInstance } from 'fastify'
 import { symbols } from 'pino'
 
-/** `GET {prefix}/chats/:chatId/events`: the stream of a chat. */
-export function eventsRoute (app: FastifyInstance, prefix: string): void {
+/** `GET {prefix}/chats/:chatId/events`: the stream of a chat. `GET {prefix}/chats/events?chat=…&chat=…`: one stream of several. */
+export function eventsRoutes (app: FastifyInstance, prefix: string): void {
   const { req } = (app.log as { [symbols.serializersSym]?: Record<string, Serializer> })[symbols.serializersSym] ?? {}
   const options = { exposeHeadRoute: false, ...req && { logSerializers: { req: withoutQuery(req) } } }
   app.get<{ Params: { chatId: string } }>(`${prefix}/chats/:chatId/events`, options, async (request, reply) => {
     await reply.sse.chat(request.params.chatId)
+  })
+  app.get<{ Querystring: { chat?: string | string[] } }>(`${prefix}/chats/events`, options, async (request, reply) => {
+    await reply.sse.chats([request.query.chat ?? []].flat())
   })
 }
 

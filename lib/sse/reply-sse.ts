@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http'
+import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Grant } from '../access.ts'
 import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
@@ -25,11 +25,16 @@ export interface SseContext {
   connections: Connections
   metrics: Metrics
   maxBufferedBytes: number
+  /** Is told of a client that was cut for not keeping up. */
+  onSlow (): void
+  maxChatsPerStream: number
   maxConnectionAgeMs: number | undefined
-  /** Asks whether a request may open a chat. Rejects with why not. */
-  authorize (request: FastifyRequest, chatId: string): Promise<Grant>
+  /** Asks whether a request may open each of the chats. Rejects with why not. */
+  authorize (request: FastifyRequest, chatIds: readonly string[]): Promise<Grant[]>
   /** Enters a chat. Throws what is wrong with it; what it returns takes the stream in and can't fail. */
   enter (chatId: string, request: StreamRequest): (connection: Connection) => void
+  /** Enters several chats for one stream, or none of them. Throws and returns as `enter` does. */
+  enterAll (chatIds: readonly string[], request: StreamRequest): (connection: Connection, userIds: readonly (string | undefined)[]) => void
 }
 
 /** Where a client asks a chat stream to start. */
@@ -45,6 +50,9 @@ const STREAM_HEADERS = {
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no'
 }
+
+/** A stream has no length. How it is framed is for Node to say. */
+const UNFIT_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 
 /** `reply.sse`: turns a reply into an event stream. */
 export class ReplySse {
@@ -89,13 +97,29 @@ export class ReplySse {
    * or `RT_STREAM_PIPELINED`.
    */
   async chat (chatId: string): Promise<void> {
+    await this.#serve([chatId], (request) => this.#context.enter(chatId, request))
+  }
+
+  /**
+   * Streams the events of several chats, as `chat` does for one. The id of each event is the places of all of them, so that a client that comes
+   * back for the same chats, in the same order, goes on in each. One that is named twice counts once. Each is authorized, and one
+   * that is refused refuses all. Rejects with `RT_TOO_MANY_CHATS` beyond `maxChatsPerStream`, else as `chat` does.
+   */
+  async chats (chatIds: readonly string[]): Promise<void> {
+    const distinct = [...new Set(chatIds)]
+    await this.#serve(distinct, (request) => this.#context.enterAll(distinct, request))
+  }
+
+  async #serve (chatIds: readonly string[], enter: (request: StreamRequest) => (connection: Connection, userIds: readonly (string | undefined)[]) => void): Promise<void> {
     this.#begin()
     try {
-      const grant = await this.#context.authorize(this.#request, chatId)
-      this.#whileServed(() => {
+      this.#checkCount(chatIds)
+      const grants = await this.#context.authorize(this.#request, chatIds)
+      const grant = strictest(grants)
+      this.#whileServed((headers) => {
         const owner = this.#check(grant)
-        const join = this.#context.enter(chatId, { lastEventId: this.lastEventId, rewind: this.#query.rewind })
-        join(this.#open(owner, grant))
+        const join = enter({ lastEventId: this.lastEventId, rewind: this.#query.rewind })
+        join(this.#open(headers, owner, grant), grants.map(({ userId }) => userId))
       })
     } catch (error) {
       if (error instanceof RealtimeError) this.#context.metrics.refused.add(error.code)
@@ -163,56 +187,65 @@ export class ReplySse {
   /** Opens a stream of the app's own. */
   #openOwn (): Connection {
     try {
-      this.#whileServed(() => { this.#open(this.#check()) })
+      this.#whileServed((headers) => { this.#open(headers, this.#check()) })
     } finally {
       this.#begun = false
     }
     return this.#connection as unknown as Connection // That has set it.
   }
 
+  #checkCount ({ length }: readonly string[]): void {
+    const { maxChatsPerStream } = this.#context
+    if (length === 0) throw new RealtimeError('RT_CHAT_ID_INVALID', 'none')
+    if (length > maxChatsPerStream) throw new RealtimeError('RT_TOO_MANY_CHATS', `${maxChatsPerStream}, not ${length},`)
+  }
+
   #check (grant?: Grant): Owner {
-    const owner = { client: grant?.userId ?? this.#request.ip, session: sessionOf(this.#reply.raw) }
-    this.#context.connections.check(owner)
+    const { connections } = this.#context
+    // Node keeps an address that it was asked for as long as the connection.
+    const client = connections.perClient ? grant?.userId ?? this.#request.ip : undefined
+    const owner = { client, session: sessionOf(this.#reply.raw) }
+    connections.check(owner)
     return owner
   }
 
   /** Opens a stream, or tells the client to come back later where that would be too much. Any status but 200 would stop an EventSource for good. */
-  #whileServed (open: () => void): void {
+  #whileServed (open: (headers: OutgoingHttpHeaders) => void): void {
     if (this.#reply.sent) throw new RealtimeError('RT_STREAM_STARTED')
-    this.#setHeaders()
+    const headers = this.#headers()
     // It may have left while the app thought about it.
     if (isGone(this.#reply.raw)) return this.#takeOver().destroy()
     try {
-      open()
+      open(headers)
     } catch (error) {
       const { connections, metrics } = this.#context
       const overload = isOverload(error)
       if (overload && this.#request.headers.accept?.includes('text/event-stream') === true) {
         metrics.refused.add((error as RealtimeError).code)
-        connections.dismiss(this.#start())
+        connections.dismiss(this.#start(headers))
         return
       }
-      // The refusal is no stream.
-      for (const name of Object.keys(STREAM_HEADERS)) this.#reply.raw.removeHeader(name)
       if (overload) this.#reply.header('retry-after', Math.ceil(connections.comeBackMs() / 1_000))
       throw error
     }
   }
 
-  /** Before anything is entered: Node checks the values here. */
-  #setHeaders (): void {
-    const { raw } = this.#reply
+  /** What the stream starts with. Throws what Node says of headers that can't be sent: later it could not be answered any more. */
+  #headers (): OutgoingHttpHeaders {
+    const headers: OutgoingHttpHeaders = {}
     // What hooks have set so far, such as the headers of CORS, would be lost by hijacking.
     for (const [name, value] of Object.entries({ ...this.#reply.getHeaders(), ...STREAM_HEADERS })) {
-      if (value !== undefined && name !== 'transfer-encoding') raw.setHeader(name, value)
+      if (value === undefined || UNFIT_HEADERS.has(name)) continue
+      validateHeaderName(name)
+      validateHeaderValue(name, value as string) // Or several, or a number: it checks what they are as text.
+      headers[name] = value
     }
-    // A stream has no length. How it is framed is for Node to say.
-    raw.removeHeader('content-length')
+    return headers
   }
 
-  #open (owner: Owner, grant?: Grant): Connection {
+  #open (headers: OutgoingHttpHeaders, owner: Owner, grant?: Grant): Connection {
     const { connections, maxConnectionAgeMs } = this.#context
-    const connection = this.#start()
+    const connection = this.#start(headers)
     if (this.#request.method === 'HEAD') {
       // Fastify answers HEAD by the handler of GET. There is nothing to stream.
       connection.end()
@@ -229,7 +262,7 @@ export class ReplySse {
   }
 
   /** Sends the headers. */
-  #start (): Connection {
+  #start (headers: OutgoingHttpHeaders): Connection {
     const { raw } = this.#reply
     const connection = this.#takeOver()
     // Idle streams are no idle connections: the server's `connectionTimeout` must not end them.
@@ -237,20 +270,27 @@ export class ReplySse {
     raw.socket?.setTimeout?.(0)
     // The server would wait for the connection to be used again.
     if (this.#context.connections.draining) (raw as ServerResponse).shouldKeepAlive = false
-    connection.start()
+    raw.removeHeader('content-length')
+    connection.start(headers)
     return connection
   }
 
   /** From here on Fastify answers no error any more. */
   #takeOver (): Connection {
     this.#reply.hijack()
-    const { maxBufferedBytes, metrics } = this.#context
+    const { maxBufferedBytes, onSlow } = this.#context
     const gone = this.#gone
     // Nothing here may hold `this`, which would keep the request and the reply as long as the stream.
-    const connection = this.#connection = new Connection(this.#reply.raw, maxBufferedBytes, () => { metrics.slow++ })
+    const connection = this.#connection = new Connection(this.#reply.raw, maxBufferedBytes, onSlow)
     if (gone !== undefined) connection.onClose(() => gone.abort())
     return connection
   }
+}
+
+/** What holds for a stream of several chats: it is the client's for as long as all of them are. */
+function strictest (grants: readonly Grant[]): Grant {
+  const expiresAt = Math.min(...grants.map(({ expiresAt = Infinity }) => expiresAt))
+  return { userId: grants.find(({ userId }) => userId !== undefined)?.userId, expiresAt }
 }
 
 const OVERLOAD: ReadonlySet<string> = new Set<RealtimeErrorCode>(['RT_TOO_MANY_CONNECTIONS', 'RT_TOO_MANY_PER_CLIENT', 'RT_TOO_MANY_PER_SESSION', 'RT_TOO_MANY_ROOMS'])

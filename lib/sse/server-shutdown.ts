@@ -1,15 +1,11 @@
-import { Server as HttpServer } from 'node:http'
-import type { Http2Server, Http2Session } from 'node:http2'
+import { Server as HttpServer, type IncomingMessage } from 'node:http'
+import type { Http2Server, Http2ServerRequest, Http2Session } from 'node:http2'
 import { Server as HttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { timing } from '../options.ts'
 
-/** A connection, and what is known of it. */
-interface Client {
-  socket: Socket
-  /** Whether a request has come on it. */
-  used: boolean
-}
+/** What a connection is known by. */
+type Key = Socket | string
 
 /**
  * Lets a server close soon. `server.close()` would wait a minute for connections on which no request has come yet, such as
@@ -17,22 +13,28 @@ interface Client {
  */
 export class ServerShutdown {
   readonly #server: HttpServer | HttpsServer | Http2Server
-  /** By address and port: a session shows but a stand-in of its socket, and TLS has two sockets for one connection. */
-  readonly #clients = new Map<string, Client>()
-  readonly #bySocket = new WeakMap<Socket, Client>()
+  readonly #keyOf: (socket: Socket) => Key
+  /** Connections on which no request of HTTP/1.1 has come yet. */
+  readonly #clients = new Map<Key, Socket>()
   /** Told before its connection, or after. */
-  readonly #sessions = new Map<string, Http2Session>()
+  readonly #sessions = new Map<Key, Http2Session>()
+  readonly #onClose: (this: Socket) => void
   #begun = false
 
   constructor (server: HttpServer | HttpsServer | Http2Server) {
     this.#server = server
+    // A session shows but a stand-in of its socket, and TLS has two sockets for one connection: address and port are the same.
+    // Elsewhere they are not asked for, since Node would keep them as long as the connection.
+    this.#keyOf = server instanceof HttpServer ? (socket) => socket : ({ remoteAddress, remotePort }) => `${remoteAddress} ${remotePort}`
+    const forget = (socket: Socket): void => this.#forget(socket)
+    // One function for all of them, as there may be many.
+    this.#onClose = function (this: Socket) { forget(this) }
     server.on('connection', (socket: Socket) => this.#add(socket))
     // Takes the place of the plain connection, which was one in its handshake.
     server.on('secureConnection', (socket: Socket) => this.#add(socket))
-    server.on('session', (session: Http2Session) => { this.#sessions.set(keyOf(session.socket as Socket), session) })
-    server.on('request', ({ socket }) => {
-      const client = this.#bySocket.get(socket)
-      if (client !== undefined) client.used = true
+    server.on('session', (session: Http2Session) => { this.#sessions.set(this.#keyOf(session.socket as Socket), session) })
+    server.on('request', ({ httpVersionMajor, socket }: IncomingMessage | Http2ServerRequest) => {
+      if (httpVersionMajor === 1) this.#forget(socket)
     })
   }
 
@@ -43,10 +45,10 @@ export class ServerShutdown {
   begin (): void {
     this.#begun = true
     if ('closeIdleConnections' in this.#server) this.#server.closeIdleConnections()
-    for (const [key, { socket, used }] of this.#clients) {
+    for (const [key, socket] of this.#clients) {
       const session = this.#sessions.get(key)
       if (session !== undefined) session.close()
-      else if (!used) socket.destroy()
+      else socket.destroy()
     }
   }
 
@@ -55,25 +57,22 @@ export class ServerShutdown {
     const ended = [...this.#clients].filter(([key]) => this.#sessions.get(key)?.destroyed === true)
     setTimeout(() => {
       // By now the others have answered.
-      for (const [, { socket }] of ended) socket.destroy()
+      for (const [, socket] of ended) socket.destroy()
       if (this.#sessions.size > 0) this.end()
     }, timing.sessionLinger).unref()
   }
 
   #add (socket: Socket): void {
-    const key = keyOf(socket)
-    const client = { socket, used: false }
-    this.#clients.set(key, client)
-    this.#bySocket.set(socket, client)
-    socket.once('close', () => {
-      if (this.#clients.get(key) !== client) return
-      this.#clients.delete(key)
-      this.#sessions.delete(key)
-    })
+    this.#clients.set(this.#keyOf(socket), socket)
+    socket.on('close', this.#onClose)
     if (this.#begun) socket.destroy()
   }
-}
 
-function keyOf ({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress} ${remotePort}`
+  #forget (socket: Socket): void {
+    socket.off('close', this.#onClose)
+    const key = this.#keyOf(socket)
+    if (this.#clients.get(key) !== socket) return
+    this.#clients.delete(key)
+    this.#sessions.delete(key)
+  }
 }

@@ -8,11 +8,11 @@ import { Stream } from './fixture.ts'
 t.test('who rewinds to what is gone by then has missed nothing, and begins with what is left', async (t) => {
   const start = { epoch: 'e', offset: 0, tag: 0 }
   const top = { epoch: 'e', offset: 2, tag: 2 }
-  let shared = new Backlog(start)
+  let shared = new Backlog('chat', start)
   const history = {
     shared: async () => shared,
     after: async (): Promise<LogGap> => 'trimmed',
-    forget () { shared = new Backlog(top) }
+    forget () { shared = new Backlog('chat', top) }
   }
   const stream = new Stream(false)
   const room: Destination = {
@@ -20,7 +20,7 @@ t.test('who rewinds to what is gone by then has missed nothing, and begins with 
     retryMs: 2_000,
     isLevel: true,
     position: top,
-    recent: new Backlog(top),
+    recent: new Backlog('chat', top),
     history: history as unknown as History,
     async whenLevel () {},
     async sync () {},

@@ -80,16 +80,16 @@ export class ModelClient {
     const { resumed, chatId } = JSON.parse(data.toString())
     assert.equal(chatId, 'chat')
     const at = parseCursor(id ?? '')
-    assert.ok(at && this.#log.wasPlace(at), `${id} is a place`)
     const { after } = this.#arrival
-    if (resumed) {
-      assert.ok(after !== undefined && after !== 'invalid' && sameCursor(after, at), 'resumed means from where the client was')
-    } else if (after === undefined) {
+    if (after === undefined || after === 'invalid') {
+      assert.ok(at && this.#log.wasPlace(at) && resumed === false, `${id} is a place`)
       this.cursor = at
+      this.#owesReset = after === 'invalid'
     } else {
-      this.#owesReset = true
+      // What moves its place is the reset: one that gets lost has to be told again.
+      assert.ok(at && sameCursor(after, at), 'it starts from where the client was')
+      this.#owesReset = resumed === false
     }
-    if (after === 'invalid') this.cursor = at
     this.isReady = true
   }
 
@@ -114,7 +114,7 @@ export class ModelClient {
     const record = this.#log.records.get(formatCursor(at))
     assert.ok(record, 'there was such an event')
     assert.ok(!record.position.fence, 'a fence is told as a reset')
-    assert.ok(record.json.equals(data), 'its content is that of its id')
+    assert.ok(record.json === data.toString(), 'its content is that of its id')
     this.events.push(formatCursor(at))
     this.#advance(at)
   }

@@ -138,7 +138,7 @@ export class ModelLog implements EventLog {
   #add (payload: object, fence: boolean): Logged {
     const { epoch, offset, tag } = this.top as Cursor
     const top = { epoch, offset: offset + 1, tag: ++this.#count }
-    const json = Buffer.from(JSON.stringify({ ...payload, n: this.#count }))
+    const json = JSON.stringify({ ...payload, n: this.#count })
     const entry = { from: 'model', timestamp: 0, event: fence ? 'fence' : 'message', json, position: { ...top, previousTag: tag, fence } }
     this.#fenceIsDue = false
     this.#branch.push(entry)

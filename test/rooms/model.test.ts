@@ -110,7 +110,7 @@ class World {
   }
 
   ephemeral (fates: Fate[]): void {
-    const envelope = { from: 'model', timestamp: 0, event: 'typing', json: Buffer.from('{}') }
+    const envelope = { from: 'model', timestamp: 0, event: 'typing', json: '{}' }
     this.processes.forEach((process, index) => process.meet(envelope, fates[index] as Fate))
   }
 
@@ -191,7 +191,7 @@ function garbage (log: ModelLog, kind: number): Logged {
     { epoch, offset: Math.max(1, offset), tag: -2, previousTag: -3 },
     { epoch: 'other', offset: offset + 1, tag: -4, previousTag: tag }
   ][kind % 4] as { epoch: string, offset: number, tag: number, previousTag: number }
-  return { from: 'x', timestamp: 0, event: 'message', json: Buffer.from('{}'), position: { ...position, fence: false } }
+  return { from: 'x', timestamp: 0, event: 'message', json: '{}', position: { ...position, fence: false } }
 }
 
 /** A cursor that a client did not get from here: of any event that ever was, or forged. */

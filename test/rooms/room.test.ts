@@ -139,7 +139,7 @@ t.test('without a log there are no ids, and who was there is told of an interrup
   const streams = [f.join(), f.join({ after: 'invalid' }), f.join({ rewind: 3 }), f.join({ after: { epoch: 'e', offset: 1, tag: 1 } })]
   f.room.live()
   await f.rest()
-  f.room.receive({ from: 'x', timestamp: 1, event: 'message', json: Buffer.from('{}') }, false)
+  f.room.receive({ from: 'x', timestamp: 1, event: 'message', json: '{}' }, false)
   await f.room.sync()
   f.room.compare(undefined)
   t.notOk(f.room.lookQuiet())
@@ -150,7 +150,7 @@ t.test('without a log there are no ids, and who was there is told of an interrup
     t.same(stream.names, ['ready', 'message', 'reset'])
     t.same(stream.ids, [undefined, undefined, undefined])
     t.same(stream.data('ready'), [{ chatId: 'chat', resumed: false }])
-    t.same(stream.data('reset'), [{ reason: 'failover', certain: false }])
+    t.same(stream.data('reset'), [{ chatId: 'chat', reason: 'failover', certain: false }])
   }
 })
 
@@ -165,14 +165,14 @@ t.test('a fence of a log that is kept by others only is told, too', async (t) =>
   await f.rest()
   t.same(stream.names, ['ready', 'message', 'reset', 'message'])
   t.same(stream.ids, [undefined, undefined, undefined, undefined])
-  t.same(stream.data('reset'), [{ reason: 'failover', certain: false }])
+  t.same(stream.data('reset'), [{ chatId: 'chat', reason: 'failover', certain: false }])
 })
 
 t.test('only a chat without events of the log for a while is quiet, whatever else goes on', async (t) => {
   const f = new Fixture(t)
   f.room.live()
   await f.rest()
-  const ephemeral = { from: 'x', timestamp: 1, event: 'typing', json: Buffer.from('{}') }
+  const ephemeral = { from: 'x', timestamp: 1, event: 'typing', json: '{}' }
   t.notOk(f.room.lookQuiet())
   t.ok(f.room.lookQuiet())
   f.room.receive(ephemeral, true)
@@ -193,7 +193,7 @@ t.test('handlers get what is JSON, and one that removes itself empties the room'
   const handler = (event: unknown): void => { seen.push(event); f.room.deleteHandler(handler) }
   f.room.addHandler(() => { throw new Error('mine') })
   f.room.addHandler(handler)
-  f.room.receive({ from: 'x', timestamp: 1, event: 'message', json: Buffer.from('{') }, false)
+  f.room.receive({ from: 'x', timestamp: 1, event: 'message', json: '{' }, false)
   t.match(await line('What was received for a chat is not JSON'), { chatId: 'chat' })
   f.publish(2)
   t.equal(seen.length, 1)
@@ -275,7 +275,7 @@ t.test('an entry that can\'t be read is a hole, never skipped', async (t) => {
   t.same(streams.map(({ names }) => names), [
     ['ready', 'message', 'message', 'reset'], ['ready', 'reset'], ['ready', 'message', 'message', 'message', 'message']
   ])
-  t.same(streams[0]?.data('reset'), [{ reason: 'diverged', certain: true }])
+  t.same(streams[0]?.data('reset'), [{ chatId: 'chat', reason: 'diverged', certain: true }])
 })
 
 t.test('a follower that misses an entry which can\'t be read is told', async (t) => {
@@ -337,5 +337,5 @@ t.test('a rewind or a return while the log can\'t be read waits until it can', a
   f.log.heal()
   await f.rest()
   t.same(streams.map(({ names }) => names), [['ready', 'message', 'message'], ['ready', 'reset']])
-  t.same(streams[1]?.data('reset'), [{ reason: 'diverged', certain: true }])
+  t.same(streams[1]?.data('reset'), [{ chatId: 'chat', reason: 'diverged', certain: true }])
 })

@@ -60,6 +60,25 @@ t.test('quiet chats are compared later where Redis is away', async (t) => {
   t.same(stream.names, ['ready', 'message'])
 })
 
+t.test('of many quiet chats only so many are compared at a time, and in the end each', async (t) => {
+  const { rooms, log, rest } = start(t)
+  const names = Array.from({ length: 2 * timing.idleCheckMost + 1 }, (_, n) => `${n}`)
+  for (const name of names) rooms.enter(name)
+  await rest()
+  const asked: string[][] = []
+  log.tops = async (channels) => {
+    asked.push(channels)
+    return channels.map(() => undefined)
+  }
+  const round = (): void => { for (let n = 0; n < 3; n++) mock.timers.tick(timing.idleCheck) }
+  round()
+  t.same(asked, [], 'something may be on its way to each')
+  round()
+  await rest()
+  t.same(asked.map(({ length }) => length), [timing.idleCheckMost, timing.idleCheckMost, 1])
+  t.same(asked.flat(), names.map(getChatChannel))
+})
+
 t.test('a room is kept for a while after its last listener left, for those who come back', async (t) => {
   const { rooms, followers, rest } = start(t)
   const room = rooms.enter('a')

@@ -138,23 +138,23 @@ t.test('a client that comes back after a restart is told', async (t) => {
   await before.app.close()
   const after = await Chat.start(t)
   const [newId] = await after.publish(1)
-  t.match(await after.reset(id), [{ event: 'ready', id: newId, data: { resumed: false } }, { event: 'reset', id: newId, data: { reason: 'epoch', certain: true } }])
+  t.match(await after.reset(id), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id: newId, data: { reason: 'epoch', certain: true } }])
 })
 
 t.test('a client that is ahead of the log, or followed another one, is told', async (t) => {
   const chat = await Chat.start(t)
   const ids = await chat.publish(3)
   const [epoch, , tag] = (ids[1] as string).split('-')
-  t.match(await chat.reset(`${epoch}-9-${tag}`), [{ event: 'ready', id: ids[2], data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'ahead', certain: true } }])
+  t.match(await chat.reset(`${epoch}-9-${tag}`), [{ event: 'ready', id: `${epoch}-9-${tag}`, data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'ahead', certain: true } }])
   for (const forged of [`${epoch}-2-1`, `${epoch}-3-${tag}`]) {
-    t.match(await chat.reset(forged), [{ event: 'ready', id: ids[2], data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'diverged', certain: true } }])
+    t.match(await chat.reset(forged), [{ event: 'ready', id: forged, data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'diverged', certain: true } }])
   }
 })
 
 t.test('a client that was away for more events than are kept is told', async (t) => {
   const chat = await Chat.start(t, { history: { size: 3 } })
   const ids = await chat.publish(10)
-  t.match(await chat.reset(ids[5] as string), [{ event: 'ready', id: ids[9] }, { event: 'reset', id: ids[9], data: { reason: 'trimmed', certain: true } }])
+  t.match(await chat.reset(ids[5] as string), [{ event: 'ready', id: ids[5] }, { event: 'reset', id: ids[9], data: { reason: 'trimmed', certain: true } }])
   const stream = await chat.open('', ids[6])
   t.match(await stream.next(), { data: { resumed: true } })
   t.same(numbers(await stream.take(3)), [8, 9, 10])
@@ -165,7 +165,7 @@ t.test('a client that was away for longer than events are kept is told', async (
   const ids = await chat.publish(2)
   const { log } = chat.app.pubsub as LocalPubSub
   while ((await log?.read('chat:c', undefined, 1))?.entries.length !== 0) await new Promise(setImmediate)
-  t.match(await chat.reset(ids[0] as string), [{ event: 'ready', id: ids[1] }, { event: 'reset', id: ids[1], data: { reason: 'expired', certain: true } }])
+  t.match(await chat.reset(ids[0] as string), [{ event: 'ready', id: ids[0] }, { event: 'reset', id: ids[1], data: { reason: 'expired', certain: true } }])
   const atTop = await chat.open('', ids[1])
   t.match(await atTop.next(), { id: ids[1], data: { resumed: true } }, 'who has missed nothing needs no event')
 })

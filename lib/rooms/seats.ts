@@ -1,0 +1,155 @@
+import { parseCursor, type Cursor } from '../cursor.ts'
+import { formatPart } from '../cursor-vector.ts'
+import type { Connection } from '../sse/connection.ts'
+import type { Stream } from './stream.ts'
+
+/** A chat that a connection for several carries. */
+export interface Seating {
+  /** Where its client wants to go on from. */
+  after: Cursor | 'invalid' | undefined
+  userId: string | undefined
+}
+
+/** How many bytes may wait before those who come back wait for each other. */
+const CROWDED_BYTES = 65_536
+
+/**
+ * One connection for several chats. Each chat writes to a seat of its own, what its room writes to every stream; the id of a frame is widened
+ * to the places of all chats, as they are once the client has read it.
+ */
+export class Seats {
+  readonly all: readonly Stream[]
+  readonly #connection: Connection
+  readonly #parts: string[]
+  /** What was written in this turn of the event loop. It goes out as one write, as what one room has of one turn does. */
+  #pending: Buffer[] = []
+  #pendingBytes = 0
+  /** Those who come back are written a piece each in turn: all at once they would look like a client that doesn't keep up. */
+  #draining: Promise<unknown> = Promise.resolve()
+
+  constructor (connection: Connection, seatings: readonly Seating[]) {
+    this.#connection = connection
+    // Until a chat has been written anything, its place is the one that the client came with.
+    this.#parts = seatings.map(({ after }) => formatPart(after))
+    this.all = seatings.map(({ userId }, index) => new Seat(this, connection, index, userId))
+  }
+
+  get crowded (): boolean {
+    return this.#pendingBytes + this.#connection.bufferedBytes > CROWDED_BYTES
+  }
+
+  write (index: number, chunk: Buffer): void {
+    if (this.#connection.closed) return
+    if (this.#pending.length === 0) setImmediate(() => this.flush())
+    for (const { part, rest } of framesOf(chunk)) {
+      if (part !== undefined) {
+        this.#parts[index] = part
+        this.#push(Buffer.from(`id: ${this.#parts.join('.')}\n`))
+      }
+      this.#push(rest)
+    }
+  }
+
+  writeAndDrain (index: number, chunk: Buffer): Promise<void> {
+    const written = this.#draining.then(async () => {
+      // Only here, since the places of the others move while it waits.
+      this.write(index, chunk)
+      await this.#connection.writeAndDrain(this.#take())
+    })
+    this.#draining = written
+    return written
+  }
+
+  flush (): void {
+    this.#connection.write(this.#take())
+  }
+
+  #push (bytes: Buffer): void {
+    this.#pending.push(bytes)
+    this.#pendingBytes += bytes.length
+  }
+
+  #take (): Buffer {
+    const pending = Buffer.concat(this.#pending)
+    this.#pending = []
+    this.#pendingBytes = 0
+    return pending
+  }
+}
+
+/** The place of one chat on a connection for several. */
+class Seat implements Stream {
+  readonly userId: string | undefined
+  readonly #seats: Seats
+  readonly #connection: Connection
+  readonly #index: number
+
+  constructor (seats: Seats, connection: Connection, index: number, userId: string | undefined) {
+    this.userId = userId
+    this.#seats = seats
+    this.#connection = connection
+    this.#index = index
+  }
+
+  get closed (): boolean {
+    return this.#connection.closed
+  }
+
+  get crowded (): boolean {
+    return this.#seats.crowded
+  }
+
+  write (chunk: Buffer): void {
+    this.#seats.write(this.#index, chunk)
+  }
+
+  writeAndDrain (chunk: Buffer): Promise<void> {
+    return this.#seats.writeAndDrain(this.#index, chunk)
+  }
+
+  onClose (callback: () => void): () => void {
+    return this.#connection.onClose(callback)
+  }
+
+  end (): Promise<void> {
+    this.#seats.flush()
+    return this.#connection.end()
+  }
+
+  hangUp (): Promise<void> {
+    return this.#connection.hangUp()
+  }
+}
+
+interface Frame {
+  /** The place that it sets, as a part of a vector. */
+  part: string | undefined
+  /** All but its id. */
+  rest: Buffer
+}
+
+const ID = Buffer.from('id: ')
+const END = Buffer.from('\n\n')
+
+let last: Buffer | undefined
+let frames: Frame[]
+
+/** The frames of a chunk. A room writes the same one to each of its streams: it is taken apart once. */
+function framesOf (chunk: Buffer): Frame[] {
+  if (chunk === last) return frames
+  frames = []
+  for (let at = 0; at < chunk.length;) {
+    // No line of a frame is empty, so this is where it ends.
+    const end = chunk.indexOf(END, at) + END.length
+    frames.push(frameOf(chunk.subarray(at, end)))
+    at = end
+  }
+  last = chunk
+  return frames
+}
+
+function frameOf (frame: Buffer): Frame {
+  if (!frame.subarray(0, ID.length).equals(ID)) return { part: undefined, rest: frame }
+  const end = frame.indexOf('\n')
+  return { part: formatPart(parseCursor(frame.toString('latin1', ID.length, end))), rest: frame.subarray(end + 1) }
+}

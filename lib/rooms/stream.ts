@@ -1,0 +1,19 @@
+/** What a room writes to: a connection, or the seat of its chat on a connection for several. */
+export interface Stream {
+  /** Whether nothing can be written any more. */
+  readonly closed: boolean
+  /** Whose it is, where that is known. */
+  readonly userId: string | undefined
+  /** Whether others have filled it, so that what can wait shall be written with `writeAndDrain`. */
+  readonly crowded: boolean
+  /** Writes whole frames, unless it is closed. Never throws; a client that doesn't keep up is cut. */
+  write (chunk: Buffer): unknown
+  /** Writes as `write` does. Resolves once the client has taken it, or is gone. Never rejects. */
+  writeAndDrain (chunk: Buffer): Promise<unknown>
+  /** Calls back once it is closed, by whoever. Returns its undo. */
+  onClose (callback: () => void): () => void
+  /** Ends it. */
+  end (): Promise<void>
+  /** Ends it, and with it what keeps its client from being asked for its access again. */
+  hangUp (): Promise<void>
+}

@@ -1,0 +1,50 @@
+import t from 'tap'
+import type { Field } from '../../lib/pubsub/state-store.ts'
+import { AnswersView } from '../../lib/rooms/answers-view.ts'
+import type { Frame } from './fake-connection.ts'
+import { FakeConnection } from './fake-connection.ts'
+
+const text = (value: string, expired = false): Field => ({ value, text: true, expired })
+
+function start (): { view: AnswersView, fields: Map<string, Field>, told: unknown[], interrupted: string[], snapshot: () => unknown[], end: (json: string) => void } {
+  const fields = new Map<string, Field>()
+  const told: unknown[] = []
+  const interrupted: string[] = []
+  const dataOf = (frames: Buffer[]): unknown[] => {
+    const got: Frame[] = []
+    new FakeConnection((frame) => { got.push(frame) }).write(Buffer.concat(frames))
+    return got.map(({ data }) => { const { at, text } = JSON.parse(data.toString()); return [at, text] })
+  }
+  const view = new AnswersView({ chatId: 'c', fields, tell: (frame) => { told.push(...dataOf([frame])) }, receive () {} }, async (_chatId, id) => { interrupted.push(id) })
+  const end = (json: string): void => view.event({ from: 'x', timestamp: 1, event: 'bot_message', json })
+  return { view, fields, told, interrupted, snapshot: () => dataOf(view.snapshot()), end }
+}
+
+t.test('what the state still says of an answer that has ended is not told', async (t) => {
+  const { view, fields, told, interrupted, snapshot, end } = start()
+  fields.set('answer:a', text('ab'))
+  view.field('answer:a', text('ab'), undefined)
+  t.same(snapshot(), [[0, 'ab']])
+  end('{"id":"a"}')
+  fields.set('answer:a', text('abc', true))
+  view.field('answer:a', text('abc', true), text('ab'))
+  view.field('answer:a', undefined, text('abc', true))
+  t.same([told, snapshot(), interrupted], [[[0, 'ab']], [], []])
+})
+
+t.test('a piece begins where the text that was told ends, or replaces it', async (t) => {
+  const { view, told } = start()
+  view.field('answer:a', text('ab😀'), undefined)
+  view.field('answer:a', text('ab😀c'), text('ab😀'))
+  view.field('answer:a', text('other'), text('ab😀c'))
+  view.field('answer:a', text('other', true), text('other'))
+  t.same(told, [[0, 'ab😀'], [4, 'c'], [0, 'other']])
+})
+
+t.test('what is no end of an answer ends none', async (t) => {
+  const { view, fields, snapshot, end } = start()
+  fields.set('answer:a', text('a'))
+  for (const json of ['garbage', 'null', '{"id":5}', '{}']) end(json)
+  view.event({ from: 'x', timestamp: 1, event: 'message', json: '{"id":"a"}' })
+  t.same(snapshot(), [[0, 'a']])
+})
