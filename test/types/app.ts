@@ -2,15 +2,16 @@
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import realtimePlugin, {
-  chatEvents, emitChatMessage, getPubSub, LocalPubSub, onChatEvent, pubsub, RealtimeError, RedisPubSub,
-  type ChatEvent, type ChatEventHandler, type ChatMessage, type PubSubProvider
+  chatEvents, emitChatMessage, emitTyping, getPubSub, LocalPubSub, onChatEvent, pubsub, RealtimeError, RedisPubSub, streamBotMessage,
+  type BotAnswer, type ChatEvent, type ChatEventHandler, type ChatMessage, type PubSubProvider
 } from 'fastify-realtime'
 
 declare module 'fastify-realtime' {
   interface ChatMessage { text: string, role: 'user' | 'bot' }
   interface BotAction { actionType: 'thinking' | 'idle' }
+  interface BotMessageExtra { tokens: number }
   interface ChatEventMap {
-    typing: { user: string }
+    reaction: { user: string }
     'poll.closed': { votes: Record<string, number> }
   }
 }
@@ -45,9 +46,9 @@ app.get<{ Params: { chatId: string } }>('/chats/:chatId', async (request, reply)
 // What is published has the fields of its type.
 app.chatEvents.emitChatMessage('c', { text: 'hi', role: 'user' })
 app.chatEvents.emitBotAction('c', { actionType: 'thinking' })
-app.chatEvents.publish('c', { type: 'typing', user: 'ann' }, { ephemeral: true })
+app.chatEvents.publish('c', { type: 'reaction', user: 'ann' }, { ephemeral: true })
 app.chatEvents.publish('c', { type: 'poll.closed', votes: { yes: 1 } })
-app.chatEvents.emit('c', { type: 'typing', user: 'ann' })
+app.chatEvents.emit('c', { type: 'reaction', user: 'ann' })
 emitChatMessage('c', { text: 'hi', role: 'bot' })
 // @ts-expect-error The role is missing.
 app.chatEvents.emitChatMessage('c', { text: 'hi' })
@@ -60,15 +61,46 @@ app.chatEvents.emitBotAction('c', { actionType: 'dancing' })
 // @ts-expect-error No such type.
 app.chatEvents.publish('c', { type: 'typo', user: 'ann' })
 // @ts-expect-error The field is of another type.
-app.chatEvents.publish('c', { type: 'typing', user: 5 })
+app.chatEvents.publish('c', { type: 'reaction', user: 5 })
 // @ts-expect-error The field is missing.
-app.chatEvents.publish('c', { type: 'typing' })
+app.chatEvents.publish('c', { type: 'reaction' })
 // @ts-expect-error The field is another type's.
-app.chatEvents.publish('c', { type: 'typing', votes: {} })
+app.chatEvents.publish('c', { type: 'reaction', votes: {} })
 // @ts-expect-error No such option.
-app.chatEvents.publish('c', { type: 'typing', user: 'ann' }, { ephemera: true })
+app.chatEvents.publish('c', { type: 'reaction', user: 'ann' }, { ephemera: true })
 // @ts-expect-error A chat id is a string.
-app.chatEvents.emit(5, { type: 'typing', user: 'ann' })
+app.chatEvents.emit(5, { type: 'reaction', user: 'ann' })
+
+// Who is there, and who types.
+await app.register(realtimePlugin, { presence: true })
+await app.register(realtimePlugin, { presence: { graceMs: 5_000 } })
+// @ts-expect-error No such time.
+await app.register(realtimePlugin, { presence: { graceSeconds: 5 } })
+const users: string[] = await app.chatEvents.presence('c')
+const told: boolean = await app.chatEvents.emitTyping('c', 'ann', { typing: false })
+emitTyping('c', users[0] ?? '')
+// @ts-expect-error By its id.
+emitTyping('c', { id: 'ann', told })
+
+// An answer of a bot is text, and ends with what the app says it does.
+const tokens = async function * (signal?: AbortSignal): AsyncGenerator<string> { if (signal?.aborted !== true) yield 'text' }
+const answer: BotAnswer = await app.chatEvents.startBotMessage('c', { id: 'a' })
+await answer.append('text')
+await answer.fail('Sorry')
+const { status } = await answer.finish({ tokens: 1 })
+app.chatEvents.streamBotMessage('c', tokens, { extra: () => ({ tokens: 1 }), describeError: (error) => String(error) })
+streamBotMessage('c', tokens(answer.signal), { extra: { tokens: 1 } })
+await app.chatEvents.stopBotMessage('c', answer.id)
+// @ts-expect-error One that has ended is not being streamed.
+if (status === 'streaming') answer.append('x')
+// @ts-expect-error Text only.
+answer.append(Buffer.from('x'))
+// @ts-expect-error No such field.
+answer.finish({ token: 1 })
+// @ts-expect-error An error's message is for the log.
+answer.fail(new Error('secret'))
+// @ts-expect-error Not text.
+app.chatEvents.streamBotMessage('c', (async function * () { yield 1 })())
 
 // Handlers know what they are given by its type.
 const undo: () => void = app.chatEvents.onChatEvent('c', (event, { from, timestamp }) => {
@@ -76,7 +108,10 @@ const undo: () => void = app.chatEvents.onChatEvent('c', (event, { from, timesta
   switch (event.type) {
     case 'message': return event.message.text.length + event.message.role.length
     case 'bot_action': return event.action.actionType
-    case 'typing': return event.user
+    case 'bot_message': return [event.text.slice(event.at), event.id, event.extra?.tokens.toFixed(), event.status === 'failed' && event.error?.length]
+    case 'reaction': return event.user
+    case 'typing': return [event.user.length, event.expiresInMs.toFixed()]
+    case 'presence': return [event.users, event.joined, event.left].map((users) => users?.join())
     case 'poll.closed': return event.votes[chatId]
     default: {
       const none: never = event
@@ -91,9 +126,9 @@ const handler: ChatEventHandler = async (event) => {
 }
 onChatEvent('c', handler)
 chatEvents.off('c', handler)
-const typing = (event: ChatEvent<'typing'>): string => event.user
+const reaction = (event: ChatEvent<'reaction'>): string => event.user
 // @ts-expect-error It would be given events of other types, too.
-onChatEvent('c', typing)
+onChatEvent('c', reaction)
 
 // The provider carries whatever the app says it does.
 const provider: PubSubProvider = app.pubsub

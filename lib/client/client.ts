@@ -1,0 +1,195 @@
+import { Chat, type RealtimeChat } from './chat.ts'
+import { marker, type Delivery } from './delivery.ts'
+import type { Refusal } from './refusal.ts'
+import { Feed, type FeedOptions, type FeedState, type Headers } from './feed.ts'
+import { Listeners, whenAborted, type ListenOptions } from './listeners.ts'
+import { findLocks, Tabs, type Message } from './tabs.ts'
+
+/** How the connection is: `idle` without chats, `stopped` after the server refused all, `closed` after `client.close()`. */
+export type ClientState = FeedState | 'closed'
+
+/** Options of the client. All can be left out. */
+export interface RealtimeClientOptions {
+  /** What the paths of the server's routes start with: a path, or a URL of another origin. @default '/api' */
+  url?: string | undefined
+  /**
+   * Headers for each request, such as `authorization`. A function is asked anew each time a connection opens, and once more when the server answers 401.
+   * What it throws is tried again like a broken connection.
+   * @default none
+   */
+  headers?: Headers | (() => Headers | Promise<Headers>) | undefined
+  /** What requests are made with. For cookies to another origin: `(url, init) => fetch(url, { ...init, credentials: 'include' })`. @default the global fetch */
+  fetch?: typeof fetch | undefined
+  /** Milliseconds without a byte after which a connection counts as dead: more than two heartbeats of the server. @default 45_000 */
+  silenceMs?: number | undefined
+  /**
+   * Shares one connection between all tabs of a browser whose clients have the same `url` and give this same name. Put who is signed in into it, such as
+   * `user-1`: all of them get what the tab that has the connection may see. Without effect where a browser has no Web Locks.
+   * @default each tab has a connection of its own
+   */
+  share?: string | undefined
+  /** Closes the client. @default none */
+  signal?: AbortSignal | undefined
+}
+
+/** Where a chat starts, and when it ends. */
+export interface ChatOptions extends ListenOptions {
+  /** The id of the last event that the page has, from `lastEventId` or from a publisher's receipt: what came after it is handed on first. @default none */
+  after?: string | undefined
+  /** How many of the last events are handed on first, where there is no `after`. @default 0 */
+  rewind?: number | undefined
+}
+
+/** A client of the chats of one server. */
+export interface RealtimeClient {
+  readonly state: ClientState
+  /** Opens a chat. Add handlers in the same turn of the event loop, so that they miss nothing. Throws after `close()`. */
+  chat (id: string, options?: ChatOptions): RealtimeChat
+  /** Calls `handler` with each state that the connection changes to. Returns its undo. */
+  onState (handler: (state: ClientState) => unknown, options?: ListenOptions): () => void
+  /** Calls `handler` when the server refuses a chat. It stays refused until `reconnect()`. Returns its undo. */
+  onRefused (handler: (refusal: Refusal) => unknown, options?: ListenOptions): () => void
+  /** Comes back now rather than later, with the chats that were refused, too. */
+  reconnect (): void
+  /** Closes all chats and the connection. */
+  close (): void
+}
+
+/** Makes a client. It connects when the first chat is opened. */
+export function createRealtimeClient (options: RealtimeClientOptions = {}): RealtimeClient {
+  return new Client(options)
+}
+
+class Client implements RealtimeClient {
+  readonly #options: FeedOptions
+  readonly #chats = new Set<Chat>()
+  readonly #refused = new Set<string>()
+  readonly #states = new Listeners<[ClientState]>()
+  readonly #refusals = new Listeners<[Refusal]>()
+  readonly #feed: Feed
+  readonly #tabs: Tabs | undefined
+  #state: ClientState = 'idle'
+
+  constructor ({ url = '/api', headers, fetch = globalThis.fetch, silenceMs = 45_000, share, signal }: RealtimeClientOptions) {
+    // Called as a method of the options, the global one would throw in browsers.
+    this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs }
+    this.#feed = new Feed(this.#options, {
+      deliver: (delivery) => this.#deliver(delivery),
+      state: (state) => { this.#become(state); this.#tabs?.tell({ type: 'state', state }) },
+      refused: (refusal) => { this.#refuse(refusal); this.#tabs?.tell({ type: 'refused', refusal }) }
+    })
+    const locks = share === undefined ? undefined : findLocks()
+    if (locks !== undefined) {
+      this.#tabs = new Tabs(`fastify-realtime ${url} ${share}`, locks, {
+        lead: () => this.#match(),
+        wanted: () => { this.#match(); this.#mark() },
+        asked: () => this.#match(),
+        told: (message) => this.#told(message)
+      })
+    }
+    whenAborted(signal, () => this.close())
+  }
+
+  get state (): ClientState {
+    return this.#state
+  }
+
+  chat (id: string, { after, rewind, signal }: ChatOptions = {}): RealtimeChat {
+    if (this.#state === 'closed') throw new Error('The client is closed')
+    const chat = new Chat(id, { id: after, rewind }, {
+      feed: this.#options,
+      refused: (refusal) => this.#refuse(refusal),
+      closed: (chat) => {
+        this.#chats.delete(chat)
+        this.#match()
+      }
+    })
+    this.#chats.add(chat)
+    // In a turn of its own, so that handlers can be added before.
+    if (this.#feed.chats.get(id)?.greeted === true) queueMicrotask(() => { chat.receive(marker(id, this.#feed.chats.get(id)?.id)) })
+    this.#match()
+    whenAborted(signal, () => chat.close())
+    return chat
+  }
+
+  onState (handler: (state: ClientState) => unknown, options?: ListenOptions): () => void {
+    return this.#states.add(handler, options)
+  }
+
+  onRefused (handler: (refusal: Refusal) => unknown, options?: ListenOptions): () => void {
+    return this.#refusals.add(handler, options)
+  }
+
+  reconnect (): void {
+    this.#refused.clear()
+    if (this.#leads) {
+      this.#match()
+      this.#feed.wake()
+    } else {
+      this.#tabs?.tell({ type: 'reconnect' })
+    }
+  }
+
+  close (): void {
+    for (const chat of [...this.#chats]) chat.close()
+    // First, so that the other tabs are not told of the end of what another one goes on with.
+    this.#tabs?.close()
+    this.#feed.close()
+    this.#become('closed')
+  }
+
+  get #leads (): boolean {
+    return this.#tabs?.leads ?? true
+  }
+
+  /** Makes the feed carry what is wanted here and in other tabs, or tells the tab that leads what is wanted here. */
+  #match (): void {
+    if (!this.#leads) {
+      this.#tabs?.want(Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId])))
+      return
+    }
+    const wanted = new Map([...this.#tabs?.wants.values() ?? []].flatMap((wants) => Object.entries(wants)))
+    const own = new Set([...this.#chats].map(({ id }) => id))
+    for (const chatId of this.#feed.chats.keys()) if (!own.has(chatId) && !wanted.has(chatId)) this.#feed.delete(chatId)
+    for (const chat of this.#chats) if (this.#lacks(chat.id)) this.#feed.add(chat.id, chat.place())
+    for (const [chatId, id] of wanted) if (this.#lacks(chatId)) this.#feed.add(chatId, { id })
+  }
+
+  #lacks (chatId: string): boolean {
+    return !this.#feed.chats.has(chatId) && !this.#refused.has(chatId)
+  }
+
+  /** Tells the other tabs where each chat is. */
+  #mark (): void {
+    for (const [chatId, { greeted, id }] of this.#feed.chats) if (greeted) this.#tabs?.tell({ type: 'event', delivery: marker(chatId, id) })
+    this.#tabs?.tell({ type: 'state', state: this.#state as FeedState })
+  }
+
+  #deliver (delivery: Delivery): void {
+    this.#hand(delivery)
+    this.#tabs?.tell({ type: 'event', delivery })
+  }
+
+  #hand (delivery: Delivery): void {
+    for (const chat of [...this.#chats]) if (chat.id === delivery.chatId) chat.receive(delivery)
+  }
+
+  #told (message: Message): void {
+    if (message.type === 'reconnect' && this.#leads) this.reconnect()
+    if (this.#leads) return
+    if (message.type === 'event') this.#hand(message.delivery)
+    if (message.type === 'state') this.#become(message.state)
+    if (message.type === 'refused') this.#refuse(message.refusal)
+  }
+
+  #refuse (refusal: Refusal): void {
+    if (refusal.chatId !== undefined) this.#refused.add(refusal.chatId)
+    this.#refusals.tell(refusal)
+  }
+
+  #become (state: ClientState): void {
+    if (this.#state === state || this.#state === 'closed') return
+    this.#state = state
+    this.#states.tell(state)
+  }
+}

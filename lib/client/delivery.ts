@@ -1,0 +1,23 @@
+/** What a stream says of a chat: an event, or where the chat is. */
+export interface Delivery {
+  chatId: string
+  /** `ready`, `reset`, or the type of an event. */
+  event: string
+  data?: unknown
+  /** The place in the chat's log behind it. Absent for ephemeral events, and where there is no log. */
+  id?: string | undefined
+  /** The place before it: who is there has missed nothing. */
+  previous?: string | undefined
+}
+
+/** Where a chat starts on a stream. */
+export interface Place {
+  id?: string | undefined
+  /** How many of the last events it wants where it has no id. */
+  rewind?: number | undefined
+}
+
+/** Tells who is at a place. */
+export function marker (chatId: string, id: string | undefined): Delivery {
+  return { chatId, event: 'ready', id, previous: id }
+}

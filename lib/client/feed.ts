@@ -1,0 +1,259 @@
+import { createParser } from 'eventsource-parser'
+import { marker, type Delivery, type Place } from './delivery.ts'
+import { refusalOf, type Refusal } from './refusal.ts'
+import { idOf } from './event-id.ts'
+import { watchNetwork } from './network.ts'
+
+export type Headers = Record<string, string>
+
+export interface FeedOptions {
+  /** What the paths of the routes start with. */
+  url: string
+  headers: Headers | (() => Headers | Promise<Headers>) | undefined
+  fetch: typeof fetch
+  /** Milliseconds without a byte after which a connection counts as dead. */
+  silenceMs: number
+}
+
+export type FeedState = 'idle' | 'connecting' | 'open' | 'offline' | 'stopped'
+
+export interface FeedEvents {
+  deliver (delivery: Delivery): void
+  state (state: FeedState): void
+  /** A chat was refused and is not asked for any more; without a `chatId`, all are. */
+  refused (refusal: Refusal): void
+}
+
+interface Seat extends Place {
+  /** Whether it has been told where it is. */
+  greeted: boolean
+}
+
+const LONGEST_WAIT = 30_000
+/** Fastify takes no longer ones in a path, unless it is told to. */
+const LONGEST_PARAM = 100
+
+/** The events of some chats over one connection, which comes back whenever it breaks. */
+export class Feed {
+  readonly chats = new Map<string, Seat>()
+  readonly #options: FeedOptions
+  readonly #events: FeedEvents
+  readonly #unwatch: () => void
+  /** Changes whenever the connection that there is shall not be gone on with. */
+  #turn = 0
+  #connection = new AbortController()
+  #silence: ReturnType<typeof setTimeout> | undefined
+  #heard = 0
+  /** Ends the wait before the next attempt. */
+  #wake = (): void => {}
+  #offline = false
+  #attempts = 0
+  #retryMs = 2_000
+  /** Whether headers were asked for anew, since those before were refused. */
+  #renewed = false
+
+  constructor (options: FeedOptions, events: FeedEvents) {
+    this.#options = options
+    this.#events = events
+    this.#unwatch = watchNetwork({ wake: () => this.wake(), offline: () => this.#lose() })
+  }
+
+  add (chatId: string, place: Place): void {
+    this.chats.set(chatId, { ...place, greeted: false })
+    this.#change()
+  }
+
+  delete (chatId: string): void {
+    if (this.chats.delete(chatId)) this.#change()
+  }
+
+  /** Comes back now rather than later, and also where a connection may have died unnoticed. */
+  wake (): void {
+    this.#offline = false
+    this.#attempts = -1
+    if (Date.now() - this.#heard > this.#options.silenceMs / 2) this.#connection.abort()
+    this.#wake()
+  }
+
+  close (): void {
+    this.#unwatch()
+    this.chats.clear()
+    this.#change()
+  }
+
+  /** What changes in one go makes one new connection. */
+  #change (): void {
+    const turn = ++this.#turn
+    queueMicrotask(() => { if (turn === this.#turn) this.#restart() })
+  }
+
+  #restart (): void {
+    this.#connection.abort()
+    this.#wake()
+    if (this.chats.size === 0) this.#events.state('idle')
+    else this.#run(++this.#turn)
+  }
+
+  async #run (turn: number): Promise<void> {
+    let wait: number | undefined = 0
+    while (wait !== undefined && this.chats.size > 0) {
+      this.#events.state(this.#offline ? 'offline' : 'connecting')
+      // Somebody may have woken it in between.
+      if (wait > 0 && this.#attempts >= 0) await this.#wait(wait)
+      if (turn === this.#turn) wait = await this.#connect(turn)
+      if (turn !== this.#turn) return
+    }
+    this.#events.state('stopped')
+  }
+
+  /** Lives through one connection. Resolves with the milliseconds until the next one, or nothing if there shall be none. */
+  async #connect (turn: number): Promise<number | undefined> {
+    const chatIds = [...this.chats.keys()]
+    const connection = this.#connection = new AbortController()
+    try {
+      this.#watch()
+      const response = await this.#request(chatIds, connection.signal)
+      if (response.status !== 200) return await this.#refused(response, chatIds, connection.signal)
+      await this.#read(response, chatIds, turn)
+    } catch {
+      // Whatever broke it, it is tried again.
+    } finally {
+      // Not another one's, which may have begun.
+      if (this.#connection === connection) clearTimeout(this.#silence)
+      connection.abort()
+    }
+    return this.#backoff()
+  }
+
+  async #request (chatIds: string[], signal: AbortSignal): Promise<Response> {
+    const { headers, url } = this.#options
+    const given = typeof headers === 'function' ? await headers() : headers
+    const seats = chatIds.map((chatId) => this.chats.get(chatId) as Seat)
+    const ids = seats.map(({ id = '' }) => id)
+    // For a chat that has an id it is not looked at.
+    const query = seats.map(({ rewind = 0 }) => `rewind=${rewind}`)
+    const alone = chatIds.length === 1 ? encodeURIComponent(chatIds[0] as string) : ''
+    const isShort = alone !== '' && alone.length <= LONGEST_PARAM
+    if (!isShort) query.push(...chatIds.map((chatId) => `chat=${encodeURIComponent(chatId)}`))
+    return await this.#options.fetch(`${url}/chats/${isShort ? `${alone}/` : ''}events?${query.join('&')}`, {
+      headers: { ...given, accept: 'text/event-stream', ...ids.some((id) => id !== '') && { 'last-event-id': ids.join('.') } },
+      signal
+    })
+  }
+
+  async #refused (response: Response, chatIds: string[], signal: AbortSignal): Promise<number | undefined> {
+    const { status } = response
+    if (status >= 500 || status === 429) {
+      return Math.max(this.#backoff(), Number(response.headers.get('retry-after')) * 1_000 || 0)
+    }
+    if (status === 401 && typeof this.#options.headers === 'function' && !this.#renewed) {
+      this.#renewed = true
+      return 0
+    }
+    // One that is refused refuses all, and the answer does not say which it is.
+    const refusals = chatIds.length === 1 ? [await refusalOf(response, chatIds[0])] : await Promise.all(chatIds.map((chatId) => this.#probe(chatId, signal)))
+    for (const refusal of refusals) {
+      if (refusal === undefined) continue
+      this.chats.delete(refusal.chatId as string)
+      this.#events.refused(refusal)
+    }
+    if (this.chats.size < chatIds.length) return 0
+    this.#events.refused(await refusalOf(response))
+    return undefined
+  }
+
+  /** Asks for one chat alone. Resolves with why it is refused, if it is. */
+  async #probe (chatId: string, signal: AbortSignal): Promise<Refusal | undefined> {
+    const response = await this.#request([chatId], signal)
+    if (response.status >= 400 && response.status < 500) return await refusalOf(response, chatId)
+    await response.body?.cancel()
+  }
+
+  async #read (response: Response, chatIds: string[], turn: number): Promise<void> {
+    const decoder = new TextDecoder()
+    let parts: string[] = []
+    const parser = createParser({
+      onRetry: (retryMs) => { this.#retryMs = retryMs },
+      onEvent: ({ event = 'message', id, data: json }) => {
+        const data = parse(json) as { chatId?: string } | undefined
+        const told = id?.split('.') ?? []
+        // Whatever the event itself says: whose place moves, that one's it is. A place that stays is told of by name.
+        const moved = told.findIndex((part, index) => part !== parts[index])
+        const index = chatIds.length === 1 ? 0 : event === 'ready' || event === 'reset' || moved === -1 ? chatIds.indexOf(data?.chatId ?? '') : moved
+        if (told.length > 0) parts = told
+        if (data !== undefined && index !== -1) this.#take(chatIds[index] as string, event, data, told[index])
+      }
+    })
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader()
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done || turn !== this.#turn) return
+      this.#watch()
+      parser.feed(decoder.decode(value, { stream: true }))
+    }
+  }
+
+  #take (chatId: string, event: string, data: object, part: string | undefined): void {
+    const seat = this.chats.get(chatId)
+    if (seat === undefined) return
+    const previous = seat.id
+    // Without a place there is no part, or an empty one.
+    const id = part ? idOf(part) : undefined
+    if (event === 'ready') {
+      this.#greeted(chatId, seat, id)
+    } else {
+      if (id !== undefined) seat.id = id
+      this.#events.deliver({ chatId, event, data, id, previous })
+    }
+  }
+
+  #greeted (chatId: string, seat: Seat, id: string | undefined): void {
+    this.#attempts = 0
+    this.#renewed = false
+    this.#events.state('open')
+    this.#offline = false
+    const previous = seat.id
+    // Where it can't be resumed a reset follows. If that is lost it has to be told again, so it is what moves the place.
+    if (seat.id === undefined) seat.id = id
+    const again = seat.greeted || previous !== undefined
+    seat.greeted = true
+    this.#events.deliver(marker(chatId, seat.id))
+    // A server that keeps no history has no reset for what was missed.
+    if (again && id === undefined) this.#events.deliver({ chatId, event: 'reset', data: { reason: 'no-history', certain: false } })
+  }
+
+  /** A connection on which nothing comes, not even heartbeats, is dead. */
+  #watch (): void {
+    this.#heard = Date.now()
+    clearTimeout(this.#silence)
+    const connection = this.#connection
+    this.#silence = setTimeout(() => connection.abort(), this.#options.silenceMs)
+  }
+
+  #backoff (): number {
+    if (this.#attempts++ < 0) return 0
+    // Never before the time that the server has told, and not all clients at once.
+    return Math.min(this.#retryMs * 2 ** (this.#attempts - 1), Math.max(LONGEST_WAIT, this.#retryMs)) * (1 + Math.random() / 2)
+  }
+
+  async #wait (ms: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#wake = () => { clearTimeout(timer); resolve() }
+    })
+  }
+
+  #lose (): void {
+    this.#offline = true
+    this.#connection.abort()
+    if (this.chats.size > 0) this.#events.state('offline')
+  }
+}
+
+function parse (json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,113 @@
+import type { Delivery } from './delivery.ts'
+import type { Refusal } from './refusal.ts'
+import type { FeedState } from './feed.ts'
+
+/** The part of the Web Locks of browsers that is used here. */
+export interface Locks {
+  request (name: string, options: { signal: AbortSignal }, granted: () => Promise<void>): Promise<unknown>
+}
+
+/** The places that a tab has in the chats that it wants. */
+export type Wanted = Record<string, string | undefined>
+
+/** What tabs tell each other. Only the one that leads tells of events, states and errors; the others say what they want. */
+export type Message =
+  | { type: 'lead' }
+  | { type: 'want', tab: string, wanted: Wanted }
+  | { type: 'event', delivery: Delivery }
+  | { type: 'state', state: FeedState }
+  | { type: 'refused', refusal: Refusal }
+  | { type: 'reconnect' }
+
+export interface TabsEvents {
+  /** From now on this tab has the connection. */
+  lead (): void
+  /** Another tab wants other chats than before, or is gone. */
+  wanted (): void
+  /** The tab that leads asks what the others want. */
+  asked (): void
+  /** Another tab has told something else. */
+  told (message: Message): void
+}
+
+/** The locks of this browser. One that has them has broadcast channels, too. */
+export function findLocks (): Locks | undefined {
+  const { navigator } = globalThis as { navigator?: { locks?: Locks } }
+  return navigator?.locks
+}
+
+/** The tabs of a browser that share a connection: one leads, and when it is gone another one does. */
+export class Tabs {
+  /** What each of the others wants, kept by the one that leads. */
+  readonly wants = new Map<string, Wanted>()
+  readonly #name: string
+  readonly #locks: Locks
+  readonly #events: TabsEvents
+  readonly #channel: InstanceType<typeof BroadcastChannel>
+  readonly #tab = crypto.randomUUID()
+  readonly #closed = new AbortController()
+  #leads = false
+
+  constructor (name: string, locks: Locks, events: TabsEvents) {
+    this.#name = name
+    this.#locks = locks
+    this.#events = events
+    this.#channel = new BroadcastChannel(name)
+    this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: Message }).data)
+    // Held for as long as this tab lives: so the one that leads is told of its end, however it comes.
+    this.#hold(`${name} ${this.#tab}`, () => {})
+    this.#hold(name, () => {
+      this.#leads = true
+      this.tell({ type: 'lead' })
+      events.lead()
+    })
+  }
+
+  get leads (): boolean {
+    return this.#leads
+  }
+
+  tell (message: Message): void {
+    if (!this.#closed.signal.aborted) this.#channel.postMessage(message)
+  }
+
+  want (wanted: Wanted): void {
+    this.tell({ type: 'want', tab: this.#tab, wanted })
+  }
+
+  close (): void {
+    this.#closed.abort()
+    this.#channel.close()
+  }
+
+  #receive (message: Message): void {
+    if (message.type === 'lead') this.#events.asked()
+    else if (message.type !== 'want') this.#events.told(message)
+    else if (this.#leads) this.#wanted(message.tab, message.wanted)
+  }
+
+  #wanted (tab: string, wanted: Wanted): void {
+    const known = this.wants.has(tab)
+    this.wants.set(tab, wanted)
+    this.#events.wanted()
+    if (known) return
+    this.#request(`${this.#name} ${tab}`, async () => {
+      this.wants.delete(tab)
+      this.#events.wanted()
+    })
+  }
+
+  /** Takes a lock when it is free, and keeps it until it is closed. */
+  #hold (name: string, granted: () => void): void {
+    const { signal } = this.#closed
+    this.#request(name, async () => {
+      granted()
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+    })
+  }
+
+  #request (name: string, granted: () => Promise<void>): void {
+    // It rejects when this is closed before it is granted.
+    this.#locks.request(name, { signal: this.#closed.signal }, granted).catch(() => {})
+  }
+}

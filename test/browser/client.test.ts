@@ -1,0 +1,158 @@
+import t, { type Test } from 'tap'
+import { fileURLToPath } from 'node:url'
+import type { FastifyInstance } from 'fastify'
+import { build } from 'esbuild'
+import type { BrowserContext, Page } from 'playwright-core'
+import type { RealtimeOptions } from '../../lib/index.ts'
+import { startApp } from '../support/app.ts'
+import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
+import { LoadBalancer } from '../support/load-balancer.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
+
+// Browsers that start take their time on a busy machine.
+t.setTimeout(180_000)
+
+const { outputFiles: [client] } = await build({
+  entryPoints: [fileURLToPath(new URL('../../dist/client/index.js', import.meta.url))], bundle: true, minify: true, format: 'iife', globalName: 'realtime', write: false
+})
+
+/** What a test asks in the page. `open` makes a client and keeps what it is told. */
+const PAGE = `<!doctype html><title>client</title><script>${client?.text.replaceAll('</script', '<\\/script')}
+  const chats = {}, states = [], resets = [], refusals = []
+  let client
+  function open (options, ids, chatOptions) {
+    client = realtime.createRealtimeClient(options)
+    client.onState((state) => states.push(state))
+    client.onRefused((refusal) => refusals.push(refusal))
+    for (const id of ids) {
+      const seen = chats[id] = { numbers: [], chat: client.chat(id, chatOptions) }
+      seen.chat.on('message', ({ message }) => seen.numbers.push(message.n))
+      seen.chat.onReset(({ reason }) => { resets.push(reason); document.title = reason })
+    }
+  }
+</script>`
+
+/** Whether the instances are to answer streams with 503. */
+const trouble = { on: false, seen: 0 }
+
+async function start (t: Test, options: RealtimeOptions): Promise<{ app: FastifyInstance, url: string }> {
+  return await startApp(t, { retryMs: 50, ...options }, {
+    setup: (app) => {
+      app.get('/', async (_request, reply) => reply.type('text/html').send(PAGE))
+      app.addHook('onRequest', async (request, reply) => {
+        if (!trouble.on || !request.url.includes('/events')) return
+        trouble.seen++
+        return await reply.code(503).send({})
+      })
+    }
+  })
+}
+
+const publish = async (app: FastifyInstance, n: number, ...chats: string[]): Promise<void> => {
+  await Promise.all(chats.map((chatId) => app.chatEvents.emitChatMessage(chatId, { n })))
+}
+
+const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
+
+const has = (page: Page, n: number, ...chats: string[]): Promise<unknown> => page.waitForFunction(`${JSON.stringify(chats)}.every((id) => chats[id].numbers.at(-1) === ${n})`)
+const ready = (page: Page): Promise<unknown> => page.waitForFunction('Object.values(chats).every(({ chat }) => chat.lastEventId !== undefined)')
+const numbers = (page: Page, id: string): Promise<number[]> => page.evaluate<number[]>(`chats.${id}.numbers`)
+
+t.test('the client in a browser', { skip: skipWithoutChromium }, async (t) => {
+  const browser = await launchChromium(t)
+  const newContext = async (t: Test): Promise<BrowserContext> => {
+    const context = await browser.newContext()
+    t.teardown(() => context.close())
+    return context
+  }
+  const visit = async (context: BrowserContext, url: string): Promise<Page> => {
+    const page = await context.newPage()
+    await page.goto(url)
+    return page
+  }
+
+  await t.test('it goes on from instance to instance, with its token, through 503', async (t) => {
+    const redis = await RedisServer.start()
+    t.teardown(() => redis.stop())
+    const balancer = await LoadBalancer.start(t)
+    const launch = async (instanceId: string): Promise<FastifyInstance> => {
+      const { app, url } = await start(t, { redisUrl: redis.url, instanceId, authorize: ({ headers }) => headers.authorization === 'Bearer ada' })
+      balancer.add(url)
+      return app
+    }
+    const first = await launch('first')
+    const page = await visit(await newContext(t), balancer.url)
+    await page.evaluate('open({ headers: async () => ({ authorization: "Bearer ada" }) }, ["a", "b"])')
+    await ready(page)
+    for (let n = 1; n <= 10; n++) await publish(first, n, 'a', 'b')
+    const second = await launch('second')
+    trouble.on = true
+    await first.close()
+    for (let n = 11; n <= 20; n++) await publish(second, n, 'a', 'b')
+    await until(async () => trouble.seen, (seen) => seen > 0)
+    trouble.on = false
+    await has(page, 20, 'a', 'b')
+    t.same([await numbers(page, 'a'), await numbers(page, 'b')], [range(1, 20), range(1, 20)])
+    t.same(await page.evaluate('resets'), [])
+    const stranger = await visit(await newContext(t), balancer.url)
+    await stranger.evaluate('open({}, ["a"])')
+    await stranger.waitForFunction('client.state === "stopped"')
+    t.match(await stranger.evaluate('refusals'), [{ status: 403, code: 'RT_FORBIDDEN', chatId: 'a' }])
+  })
+
+  await t.test('it says that the device is offline, and catches up once it is online', async (t) => {
+    const { app, url } = await start(t, { retryMs: 60_000, keyPrefix: 'offline:' })
+    const context = await newContext(t)
+    const page = await visit(context, url)
+    await page.evaluate('open({}, ["a", "b"])')
+    await ready(page)
+    await publish(app, 1, 'a', 'b')
+    await has(page, 1, 'a', 'b')
+    await context.setOffline(true)
+    await page.waitForFunction('client.state === "offline"')
+    await publish(app, 2, 'a', 'b')
+    await context.setOffline(false)
+    await has(page, 2, 'a', 'b')
+    t.same([await numbers(page, 'a'), await numbers(page, 'b')], [[1, 2], [1, 2]])
+    t.same(await page.evaluate('resets'), [])
+  })
+
+  await t.test('a reset is shown', async (t) => {
+    const { app, url } = await start(t, { history: { size: 1 }, keyPrefix: 'reset:' })
+    const { id } = await app.chatEvents.emitChatMessage('a', { n: 0 })
+    for (let n = 1; n <= 5; n++) await publish(app, n, 'a')
+    const page = await visit(await newContext(t), url)
+    await page.evaluate(`open({}, ["a"], { after: ${JSON.stringify(id)} })`)
+    await page.waitForFunction('document.title === "trimmed"')
+    await publish(app, 6, 'a')
+    await has(page, 6, 'a')
+    t.same(await numbers(page, 'a'), [6])
+  })
+
+  await t.test('tabs share one connection, and go on when the tab that has it is closed', async (t) => {
+    const { app, url } = await start(t, { maxConnections: 1, keyPrefix: 'tabs:' })
+    const context = await newContext(t)
+    const tabs: Page[] = []
+    for (const chats of [['a'], ['a', 'b'], ['a']]) {
+      const page = await visit(context, url)
+      await page.evaluate(`open({ share: "ada" }, ${JSON.stringify(chats)})`)
+      await ready(page)
+      tabs.push(page)
+    }
+    const [leader, second, third] = tabs as [Page, Page, Page]
+    for (let n = 1; n <= 10; n++) await publish(app, n, 'a', 'b')
+    for (const tab of tabs) await has(tab, 10, 'a')
+    t.equal((await fetch(`${url}/api/chats/x/events`)).status, 503, 'one connection is all there may be, and they have it')
+    await leader.close()
+    for (let n = 11; n <= 20; n++) await publish(app, n, 'a', 'b')
+    await has(second, 20, 'a', 'b')
+    await has(third, 20, 'a')
+    await second.close({ runBeforeUnload: false })
+    await publish(app, 21, 'a', 'b')
+    await has(third, 21, 'a')
+    t.same(await numbers(third, 'a'), range(1, 21))
+    t.same(await third.evaluate('resets'), [])
+    t.equal(await third.evaluate('client.state'), 'open')
+  })
+})

@@ -1,0 +1,463 @@
+import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import type { Server } from 'node:http'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { createRealtimeClient, type ChatOptions, type ClientState, type RealtimeChat, type RealtimeClient, type RealtimeClientOptions, type Refusal, type Reset } from '../../lib/client/index.ts'
+import { startApp } from '../support/app.ts'
+import { LoadBalancer } from '../support/load-balancer.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
+
+t.setTimeout(120_000)
+
+/** A client, and what it was told. */
+class Page {
+  readonly client: RealtimeClient
+  readonly states: ClientState[] = []
+  readonly refusals: Refusal[] = []
+
+  constructor (t: Test, url: string, options: RealtimeClientOptions = {}) {
+    this.client = createRealtimeClient({ url: `${url}/api`, ...options })
+    this.client.onState((state) => { this.states.push(state) })
+    this.client.onRefused((refusal) => { this.refusals.push(refusal) })
+    t.teardown(() => this.client.close())
+  }
+
+  open (id: string, options?: ChatOptions): Seen {
+    return new Seen(this.client.chat(id, options))
+  }
+
+  async is (state: ClientState): Promise<void> {
+    await until(async () => this.client.state, (now) => now === state)
+  }
+}
+
+/** A chat, and what its handlers were told. */
+class Seen {
+  readonly chat: RealtimeChat
+  readonly numbers: number[] = []
+  readonly ids: (string | undefined)[] = []
+  readonly resets: Reset[] = []
+
+  constructor (chat: RealtimeChat) {
+    this.chat = chat
+    chat.on('message', ({ message }, { id }) => {
+      this.numbers.push((message as { n: number }).n)
+      this.ids.push(id)
+    })
+    chat.onReset((reset) => { this.resets.push(reset) })
+  }
+
+  async has (count: number): Promise<void> {
+    await until(async () => this.numbers.length, (length) => length >= count)
+  }
+
+  /** Resolves once it knows where it is. */
+  async ready (): Promise<void> {
+    await until(async () => this.chat.lastEventId, (id) => id !== undefined)
+  }
+}
+
+async function publish (app: FastifyInstance, chatId: string, ...numbers: number[]): Promise<string[]> {
+  return (await Promise.all(numbers.map((n) => app.chatEvents.emitChatMessage(chatId, { n })))).map(({ id }) => id as string)
+}
+
+const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
+
+const dropAll = (app: FastifyInstance): void => (app.server as Server).closeAllConnections()
+
+/** A server that answers as it is told. */
+async function startServer (t: Test, answer: (app: FastifyInstance) => unknown): Promise<string> {
+  const app = Fastify()
+  t.teardown(() => { app.server.closeAllConnections(); return app.close() })
+  await answer(app)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return `http://127.0.0.1:${(app.server.address() as { port: number }).port}`
+}
+
+t.test('events of a chat are handed on once, in order, with the ids of their receipts', async (t) => {
+  const { app, url } = await startApp(t)
+  const page = new Page(t, url)
+  t.equal(page.client.state, 'idle')
+  const seen = page.open('a')
+  await page.is('open')
+  const ids = await publish(app, 'a', 1, 2, 3)
+  await seen.has(3)
+  t.same([seen.numbers, seen.ids], [[1, 2, 3], ids])
+  t.equal(seen.chat.lastEventId, ids[2])
+  t.same(page.states, ['connecting', 'open'])
+  page.client.close()
+  t.same(page.states.at(-1), 'closed')
+  t.throws(() => page.client.chat('b'), /closed/)
+})
+
+t.test('handlers are told of their type, or of all, until their undo, their signal or the chat\'s end', async (t) => {
+  const { app, url } = await startApp(t)
+  const page = new Page(t, url)
+  const chat = page.client.chat('a')
+  const told: string[] = []
+  const abort = new AbortController()
+  chat.on('*', ({ type }) => told.push(`any ${type}`))
+  const undo = chat.on('message', () => told.push('undone'))
+  chat.on('message', () => told.push('aborted'), { signal: abort.signal })
+  chat.on('message', () => told.push('never'), { signal: AbortSignal.abort() })
+  await page.is('open')
+  await publish(app, 'a', 1)
+  app.chatEvents.emit('a', { type: 'bot_action', action: {} })
+  await until(async () => told.length, (length) => length === 4)
+  t.same(told.splice(0), ['undone', 'aborted', 'any message', 'any bot_action'])
+  undo()
+  abort.abort()
+  await publish(app, 'a', 2)
+  await until(async () => told.length, (length) => length === 1)
+  chat.close()
+  chat.close()
+  await page.is('idle')
+  t.same(told, ['any message'])
+})
+
+t.test('a handler that throws is uncaught, and stops no other', async (t) => {
+  const { app, url } = await startApp(t)
+  const page = new Page(t, url)
+  const chat = page.client.chat('a')
+  chat.on('message', () => { throw new Error('a bug of the app') })
+  const seen = new Seen(chat)
+  const uncaught = t.capture(process, 'emit')
+  const errors: unknown[] = []
+  process.setUncaughtExceptionCaptureCallback((error) => { errors.push(error) })
+  t.teardown(() => process.setUncaughtExceptionCaptureCallback(null))
+  await page.is('open')
+  await publish(app, 'a', 1)
+  await seen.has(1)
+  t.match(errors, [{ message: 'a bug of the app' }])
+  uncaught.restore()
+})
+
+t.test('drops are made up for, in one chat and in several', async (t) => {
+  const { app, url } = await startApp(t, { retryMs: 1 })
+  for (const chats of [['a'], ['b', 'c', 'd']]) {
+    const page = new Page(t, url)
+    const seen = chats.map((id) => page.open(id))
+    await page.is('open')
+    for (const each of seen) await each.ready()
+    for (let n = 1; n <= 40; n++) {
+      for (const id of chats) await publish(app, id, n)
+      if (n % 10 === 5) dropAll(app)
+    }
+    for (const each of seen) {
+      await each.has(40)
+      t.same([each.numbers, each.resets], [range(1, 40), []])
+    }
+    page.client.close()
+  }
+})
+
+t.test('chats that are opened and closed take no other chat\'s events away', async (t) => {
+  const { app, url } = await startApp(t, { retryMs: 1 })
+  const page = new Page(t, url)
+  const seen = page.open('a')
+  await seen.ready()
+  for (let n = 1; n <= 30; n++) {
+    await publish(app, 'a', n)
+    if (n % 3 === 0) page.open(`other-${n % 2}`)
+    if (n % 7 === 0) page.open('more').chat.close()
+    await new Promise((resolve) => setTimeout(resolve, 3))
+  }
+  await seen.has(30)
+  t.same([seen.numbers, seen.resets], [range(1, 30), []])
+})
+
+t.test('a chat may start with the last events, or after one that the page has', async (t) => {
+  const { app, url } = await startApp(t)
+  const ids = await publish(app, 'a', 1, 2, 3, 4)
+  await publish(app, 'b', 1, 2)
+  const page = new Page(t, url)
+  const seen = [page.open('a', { rewind: 2 }), page.open('b', { rewind: 1 }), page.open('c')] as const
+  await Promise.all(seen.map((each) => each.ready()))
+  await seen[0].has(2)
+  await seen[1].has(1)
+  // The connection has got these by now: each catches up on one of its own.
+  const after = page.open('a', { after: ids[0] })
+  const again = page.open('a', { rewind: 3 })
+  const fresh = page.open('a')
+  await after.has(3)
+  await again.has(3)
+  await fresh.ready()
+  await publish(app, 'a', 5, 6)
+  for (const each of [seen[0], after, again, fresh]) await until(async () => each.numbers.at(-1), (last) => last === 6)
+  t.same([seen[0], seen[1], after, again, fresh].map(({ numbers }) => numbers), [[3, 4, 5, 6], [2], [2, 3, 4, 5, 6], [2, 3, 4, 5, 6], [5, 6]])
+  t.same([...seen, after, again, fresh].flatMap(({ resets }) => resets), [])
+  await until(async () => app.chatEvents.stats(), () => true)
+})
+
+t.test('what can\'t be made up for is told, whatever breaks off before the reset has come', async (t) => {
+  const { app, url } = await startApp(t, { retryMs: 1, history: { size: 2 } })
+  const [id] = await publish(app, 'a', 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+  const page = new Page(t, url)
+  const seen = page.open('a', { after: id })
+  await until(async () => seen.resets.length, (length) => length === 1)
+  t.match(seen.resets, [{ reason: 'trimmed', certain: true }])
+  await publish(app, 'a', 11)
+  await seen.has(1)
+  t.same(seen.numbers, [11])
+  const invalid = page.open('b', { after: 'garbage' })
+  await until(async () => invalid.resets.length, (length) => length === 1)
+  t.match(invalid.resets, [{ reason: 'invalid' }])
+  t.equal(seen.resets.length, 1)
+})
+
+t.test('it goes on at another instance, behind a load balancer, from instance to instance', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const balancer = await LoadBalancer.start(t)
+  const start = async (instanceId: string): Promise<FastifyInstance> => {
+    const { app, url } = await startApp(t, { redisUrl: redis.url, instanceId, retryMs: 1 })
+    balancer.add(url)
+    return app
+  }
+  const apps = [await start('i0'), await start('i1')]
+  const page = new Page(t, balancer.url)
+  const seen = ['a', 'b'].map((id) => page.open(id))
+  for (const each of seen) await each.ready()
+  for (let n = 1; n <= 60; n++) {
+    const app = apps.at(-1) as FastifyInstance
+    await Promise.all(['a', 'b'].map((id) => publish(app, id, n)))
+    if (n % 20 === 10) {
+      apps.push(await start(`i${apps.length}`))
+      await apps.shift()?.close()
+    }
+  }
+  for (const each of seen) {
+    await each.has(60)
+    t.same([each.numbers, each.resets], [range(1, 60), []])
+  }
+})
+
+t.test('a server that keeps no history says so by a reset for each drop', async (t) => {
+  const { app, url } = await startApp(t, { retryMs: 1, history: false })
+  const page = new Page(t, url)
+  const seen = page.open('a', { rewind: 5 })
+  const second = (): Seen => page.open('a', { rewind: 5 })
+  await page.is('open')
+  const late = second()
+  await publish(app, 'a', 1)
+  await seen.has(1)
+  await late.has(1)
+  dropAll(app)
+  await until(async () => seen.resets.length, (length) => length > 0)
+  t.same(seen.resets, [{ reason: 'no-history', certain: false }])
+  t.same([seen.ids, seen.chat.lastEventId], [[undefined], undefined])
+})
+
+t.test('a busy or broken server is asked again, as late as it says', async (t) => {
+  const asked: number[] = []
+  const answers = [204, 503, 500, 429, 200]
+  const { app, url } = await startApp(t, { retryMs: 1 }, {
+    setup: (app) => app.addHook('onRequest', async (request, reply) => {
+      if (!request.url.includes('/events')) return
+      asked.push(performance.now())
+      const status = answers.shift() as number
+      // So that the client need not wait for as long as it does by itself.
+      if (status === 204) return await reply.type('text/event-stream').send('retry: 1\n\n')
+      if (status !== 200) return await reply.code(status).header('retry-after', status === 429 ? '1' : 'soon').send({})
+    })
+  })
+  const page = new Page(t, url)
+  const seen = page.open('a')
+  await seen.ready()
+  t.equal(asked.length, 5)
+  t.ok((asked[4] as number) - (asked[3] as number) >= 990)
+  t.same(page.refusals, [])
+  await publish(app, 'a', 1)
+  await seen.has(1)
+})
+
+t.test('a stream that ends at once says when to come back', async (t) => {
+  const asked: number[] = []
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
+    asked.push(performance.now())
+    return await reply.type('text/event-stream').send('retry: 150\n\n')
+  }))
+  const page = new Page(t, url)
+  page.open('a')
+  await until(async () => asked.length, (length) => length === 3)
+  page.client.close()
+  const [first = 0, second = 0, third = 0] = asked
+  t.ok(second - first >= 145)
+  t.ok(third - second >= 290, 'and later each time')
+})
+
+t.test('a chat that is refused is told of, and keeps no other from going on', async (t) => {
+  const allowed = new Set(['a', 'b'])
+  const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => allowed.has(chatId) })
+  const page = new Page(t, url)
+  const seen = ['a', 'secret', 'b'].map((id) => page.open(id))
+  await seen[0]?.ready()
+  await seen[2]?.ready()
+  t.match(page.refusals, [{ status: 403, code: 'RT_FORBIDDEN', chatId: 'secret' }])
+  page.open('c')
+  await until(async () => page.refusals.length, (length) => length === 2)
+  await page.is('open')
+  await publish(app, 'a', 1)
+  await seen[0]?.has(1)
+  t.equal(page.refusals.length, 2)
+  allowed.add('secret')
+  allowed.add('c')
+  page.client.reconnect()
+  await seen[1]?.ready()
+  t.equal(page.refusals.length, 2)
+})
+
+t.test('a client whose every chat is refused stops, until it is told to go on', async (t) => {
+  let allowed = false
+  const { url } = await startApp(t, { authorize: () => allowed, maxChatsPerStream: 2 })
+  const page = new Page(t, url)
+  const seen = page.open('a')
+  await page.is('stopped')
+  t.match(page.refusals, [{ status: 403, chatId: 'a' }])
+  allowed = true
+  page.client.reconnect()
+  await seen.ready()
+  for (const id of ['b', 'c']) page.open(id)
+  await page.is('stopped')
+  t.match(page.refusals[1], { status: 400, code: 'RT_TOO_MANY_CHATS', chatId: undefined })
+})
+
+t.test('a proxy that refuses without a word is told of, too', async (t) => {
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => reply.code(404).send('nothing here')))
+  const page = new Page(t, url)
+  page.open('a')
+  await page.is('stopped')
+  t.match(page.refusals, [{ status: 404, message: 'The server answered 404' }])
+})
+
+t.test('headers are asked for anew with each connection, and once more on 401', async (t) => {
+  const tokens = ['old', 'new']
+  let asked = 0
+  const { app, url } = await startApp(t, {
+    retryMs: 1,
+    authorize: ({ headers: { authorization } }) => {
+      if (authorization !== 'new') throw Object.assign(new Error('Sign in first'), { statusCode: 401 })
+      return true
+    }
+  })
+  const page = new Page(t, url, {
+    headers: async () => {
+      if (++asked === 1) throw new Error('offline just now')
+      return { authorization: tokens[0] as string }
+    },
+    fetch: async (...args) => { const response = await fetch(...args); if (response.status === 401) tokens.shift(); return response }
+  })
+  const seen = page.open('a')
+  page.client.reconnect()
+  await seen.ready()
+  t.equal(asked, 3)
+  tokens[0] = 'wrong'
+  dropAll(app)
+  await page.is('stopped')
+  t.equal(asked, 5)
+  t.match(page.refusals, [{ status: 401, message: 'Sign in first' }])
+  const fixed = new Page(t, url, { headers: { authorization: 'wrong' } })
+  fixed.open('a')
+  await fixed.is('stopped')
+  t.equal(fixed.refusals.length, 1)
+})
+
+t.test('a connection on which nothing comes is left', async (t) => {
+  const { app, url } = await startApp(t, { heartbeatMs: 0, retryMs: 1 })
+  const page = new Page(t, url, { silenceMs: 300 })
+  const seen = page.open('a')
+  await seen.ready()
+  await publish(app, 'a', 1)
+  await until(async () => page.states.length, (length) => length >= 4)
+  t.same(page.states.slice(0, 4), ['connecting', 'open', 'connecting', 'open'])
+  await publish(app, 'a', 2)
+  await seen.has(2)
+  t.same([seen.numbers, seen.resets], [[1, 2], []])
+  const beating = await startApp(t, { heartbeatMs: 100, keyPrefix: 'beats:' })
+  const alive = new Page(t, beating.url, { silenceMs: 300 })
+  await alive.open('a').ready()
+  await new Promise((resolve) => setTimeout(resolve, 700))
+  t.same(alive.states, ['connecting', 'open'])
+})
+
+t.test('long ids, strange ones, and events that name no chat', async (t) => {
+  const { app, url } = await startApp(t)
+  const page = new Page(t, url)
+  const chats = ['x'.repeat(500), 'a/b?c&d=e', '💬.-~']
+  for (const id of chats) {
+    const alone = new Page(t, url)
+    await alone.open(id).ready()
+    alone.client.close()
+  }
+  const seen = chats.map((id) => page.open(id))
+  for (const each of seen) await each.ready()
+  for (const [index, id] of chats.entries()) await app.pubsub.publish(`chat:${id}`, { type: 'message', message: { n: index } })
+  for (const [index, each] of seen.entries()) {
+    await each.has(1)
+    t.same(each.numbers, [index])
+  }
+  await app.pubsub.publish('chat:a/b?c&d=e', { type: 'message', message: { n: 7 } }, { ephemeral: true })
+  await publish(app, 'a/b?c&d=e', 8)
+  await seen[1]?.has(2)
+  t.same(seen[1]?.numbers, [1, 8], 'an ephemeral one that does not say whose it is reaches nobody')
+})
+
+t.test('signals close a chat, and the client', async (t) => {
+  const { url } = await startApp(t)
+  const abort = new AbortController()
+  const page = new Page(t, url, { signal: abort.signal })
+  const one = new AbortController()
+  const chat = page.open('a', { signal: one.signal })
+  await chat.ready()
+  one.abort()
+  await page.is('idle')
+  await page.open('b').ready()
+  abort.abort()
+  t.equal(page.client.state, 'closed')
+})
+
+t.test('a chat that is closed by a handler gets nothing more of what has come already', async (t) => {
+  const message = (n: number): string => `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`id: e-0-0\nevent: ready\ndata: {"resumed":false}\n\n${message(1)}${message(2)}`)
+    await once(reply.raw, 'close')
+  }))
+  const page = new Page(t, url)
+  const [first, second] = [page.open('a'), page.open('a')]
+  first.chat.on('message', () => { first.chat.close(); second.chat.close() })
+  await first.has(1)
+  await page.is('idle')
+  t.same([first.numbers, second.numbers], [[1], []])
+})
+
+t.test('a reset that is cut off is told once it comes', async (t) => {
+  let opened = 0
+  const ids: unknown[] = []
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (request, reply) => {
+    ids.push(request.headers['last-event-id'])
+    const ready = 'retry: 1\nid: f-7-7\nevent: ready\ndata: {"resumed":false}\n\n'
+    if (opened++ === 0) return await reply.type('text/event-stream').send(`${ready}id: f-7-7\nevent: res`)
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`${ready}id: f-7-7\nevent: reset\ndata: {"reason":"epoch","certain":true}\n\n`)
+    await once(reply.raw, 'close')
+  }))
+  const seen = new Page(t, url).open('a', { after: 'e-1-1' })
+  await until(async () => seen.resets.length, (length) => length === 1)
+  t.same(ids, ['e-1-1', 'e-1-1'])
+  t.equal(seen.chat.lastEventId, 'f-7-7')
+})
+
+t.test('garbage between events does no harm', async (t) => {
+  const frames = ['retry: 1\nid: e-1-1\nevent: ready\ndata: {"chatId":"a","resumed":false}', 'event: message\ndata: {no json', 'id: e-2-2\nevent: message\ndata: {"type":"message","message":{"n":1}}', '', '']
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(frames.join('\n\n'))
+    await once(reply.raw, 'close')
+  }))
+  const page = new Page(t, url)
+  const seen = page.open('a')
+  await seen.has(1)
+  t.same([seen.numbers, seen.chat.lastEventId], [[1], 'e-2-2'])
+})

@@ -1,0 +1,243 @@
+import t, { type Test } from 'tap'
+import type { Server } from 'node:http'
+import type { FastifyInstance } from 'fastify'
+import { createRealtimeClient, type ChatOptions, type RealtimeClient, type RealtimeClientOptions, type Refusal, type Reset } from '../../lib/client/index.ts'
+import { startApp } from '../support/app.ts'
+import { until } from '../support/until.ts'
+import { FakeLocks } from './fake-locks.ts'
+
+// What real browsers do is tested in test/browser/client.test.ts.
+
+t.setTimeout(60_000)
+
+/** Makes this process a browser, as far as sharing goes, for the time of a test. */
+function becomeBrowser (t: Test): void {
+  const before = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
+  Object.defineProperty(globalThis, 'navigator', { value: { locks: new FakeLocks() }, configurable: true })
+  t.teardown(() => {
+    if (before === undefined) Reflect.deleteProperty(globalThis, 'navigator')
+    else Object.defineProperty(globalThis, 'navigator', before)
+  })
+}
+
+class Tab {
+  readonly client: RealtimeClient
+  readonly refusals: Refusal[] = []
+  readonly resets: Reset[] = []
+
+  constructor (t: Test, url: string, options: RealtimeClientOptions = {}) {
+    this.client = createRealtimeClient({ url: `${url}/api`, share: 'ada', ...options })
+    this.client.onRefused((refusal) => { this.refusals.push(refusal) })
+    t.teardown(() => this.client.close())
+  }
+
+  open (id: string, options?: ChatOptions): { numbers: number[], has: (last: number) => Promise<void>, ready: () => Promise<void>, close: () => void } {
+    const chat = this.client.chat(id, options)
+    const numbers: number[] = []
+    chat.on('message', ({ message }) => { numbers.push((message as { n: number }).n) })
+    chat.onReset((reset) => { this.resets.push(reset) })
+    return {
+      numbers,
+      has: (last) => until(async () => numbers.at(-1), (n) => n === last),
+      ready: () => until(async () => chat.lastEventId, (id) => id !== undefined),
+      close: () => chat.close()
+    }
+  }
+}
+
+const publish = async (app: FastifyInstance, chatId: string, ...numbers: number[]): Promise<void> => {
+  await Promise.all(numbers.map((n) => app.chatEvents.emitChatMessage(chatId, { n })))
+}
+
+/** How many streams are open. */
+const streams = (app: FastifyInstance, count: number): Promise<void> =>
+  until(() => new Promise<number>((resolve) => { (app.server as Server).getConnections((_error, connections) => resolve(connections)) }), (connections) => connections === count)
+
+const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
+
+/** An app that closes the connections of streams that have ended, so that connections tell of streams. */
+const start = (t: Test, options = {}): ReturnType<typeof startApp> => startApp(t, { retryMs: 1, ...options }, { setup: (app) => app.addHook('onRequest', async (_request, reply) => { reply.header('connection', 'close') }) })
+
+t.test('tabs share a connection, and the next one takes over where the first is closed', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const tabs = [new Tab(t, url), new Tab(t, url), new Tab(t, url)] as const
+  const seen = tabs.map((tab) => tab.open('a'))
+  const other = tabs[1].open('b')
+  await Promise.all([...seen, other].map((each) => each.ready()))
+  await streams(app, 1)
+  let n = 0
+  for (const [index, tab] of tabs.entries()) {
+    for (let more = 0; more < 20; more++) {
+      await publish(app, 'a', ++n)
+      await publish(app, 'b', n)
+      if (more === 10) {
+        await seen[index]?.has(n)
+        tab.client.close()
+      }
+    }
+    if (index < 2) await seen[2]?.has(n)
+    if (index < 1) await other.has(n)
+  }
+  t.same(seen.map(({ numbers }) => [numbers[0], numbers.length === numbers.at(-1)]), [[1, true], [1, true], [1, true]])
+  t.same(seen[2]?.numbers, range(1, seen[2]?.numbers.at(-1) as number))
+  t.same(other.numbers, range(1, other.numbers.at(-1) as number))
+  t.ok((seen[2]?.numbers.at(-1) as number) >= 50)
+  t.same(tabs.flatMap(({ resets }) => resets), [])
+  t.same(tabs.map(({ client }) => client.state), ['closed', 'closed', 'closed'])
+})
+
+t.test('a tab that joins late starts now, with the last events, or after one that it has', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  const seen = first.open('a')
+  await seen.ready()
+  await publish(app, 'a', 1, 2, 3, 4)
+  const { id } = await app.chatEvents.emitChatMessage('a', { n: 5 })
+  await publish(app, 'a', 6)
+  await seen.has(6)
+  const late = second.open('a')
+  const rewound = second.open('a', { rewind: 3 })
+  const after = second.open('a', { after: id })
+  const elsewhere = second.open('b', { rewind: 3 })
+  await Promise.all([rewound.has(6), after.has(6), late.ready(), elsewhere.ready()])
+  await publish(app, 'a', 7)
+  await Promise.all([late, rewound, after].map((each) => each.has(7)))
+  t.same([late, rewound, after].map(({ numbers }) => numbers), [[7], [4, 5, 6, 7], [6, 7]])
+  await streams(app, 1)
+  t.equal(second.client.state, 'open')
+})
+
+t.test('the connection carries what any tab wants, and no more', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  await first.open('a').ready()
+  const b = second.open('b')
+  await b.ready()
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 2)
+  b.close()
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 1)
+  await second.open('c').ready()
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 2)
+  second.client.close()
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 1)
+})
+
+t.test('what a tab wanted that has died without a word is dropped', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  await new Tab(t, url).open('a').ready()
+  const name = `fastify-realtime ${url}/api ada`
+  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  const alive = new AbortController()
+  locks.request(`${name} ghost`, alive, () => new Promise((resolve) => alive.signal.addEventListener('abort', () => resolve())))
+  const ghost = new BroadcastChannel(name)
+  t.teardown(() => ghost.close())
+  ghost.postMessage({ type: 'want', tab: 'ghost', wanted: { b: undefined } })
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 2)
+  alive.abort()
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 1)
+})
+
+t.test('drops and resets reach all tabs', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t, { history: { size: 3 } })
+  const tabs = [new Tab(t, url), new Tab(t, url)]
+  const seen = tabs.map((tab) => tab.open('a'))
+  await Promise.all(seen.map((each) => each.ready()))
+  await publish(app, 'a', 1)
+  ;(app.server as Server).closeAllConnections()
+  await publish(app, 'a', 2)
+  await Promise.all(seen.map((each) => each.has(2)))
+  await app.chatEvents.emitChatMessage('a', { n: 3 })
+  app.chatEvents.emit('a', { type: 'bot_action', action: {} })
+  await Promise.all(seen.map((each) => each.has(3)))
+  t.same(seen.map(({ numbers }) => numbers), [[1, 2, 3], [1, 2, 3]])
+  const late = new Tab(t, url)
+  const trimmed = late.open('a', { after: 'e-1-1' })
+  await until(async () => late.resets.length, (length) => length === 1)
+  t.match(late.resets, [{ reason: 'epoch' }])
+  await publish(app, 'a', 4)
+  await trimmed.has(4)
+  t.same(trimmed.numbers, [4])
+})
+
+t.test('a refusal is told in each tab, and each may ask again', async (t) => {
+  becomeBrowser(t)
+  let allowed = false
+  const { url } = await start(t, { authorize: (_request: unknown, chatId: string) => chatId === 'a' || allowed })
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  await first.open('a').ready()
+  const secret = second.open('secret')
+  await until(async () => second.refusals.length, (length) => length === 1)
+  t.match([first.refusals, second.refusals], [[{ chatId: 'secret' }], [{ status: 403, chatId: 'secret' }]])
+  second.open('a')
+  allowed = true
+  second.client.reconnect()
+  await secret.ready()
+  const own = second.open('a', { rewind: 1 })
+  await own.ready()
+})
+
+t.test('tabs of other names, and where a browser has no locks, have connections of their own', async (t) => {
+  const { app, url } = await start(t)
+  const alone = [new Tab(t, url), new Tab(t, url)]
+  for (const tab of alone) await tab.open('a').ready()
+  await streams(app, 2)
+  becomeBrowser(t)
+  const apart = [new Tab(t, url), new Tab(t, url, { share: 'bob' }), new Tab(t, url, { share: undefined })]
+  for (const tab of apart) await tab.open('a').ready()
+  await streams(app, 5)
+  for (const tab of [...alone, ...apart]) {
+    const seen = tab.open('b')
+    await seen.ready()
+  }
+})
+
+t.test('a tab that is told what it can\'t follow reads what is between by itself, and hands on nothing that it has', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const name = `fastify-realtime ${url}/api ada`
+  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  const done = new AbortController()
+  t.teardown(() => done.abort())
+  locks.request(name, done, () => new Promise((resolve) => done.signal.addEventListener('abort', () => resolve())))
+  const leader = new BroadcastChannel(name)
+  t.teardown(() => leader.close())
+  const tell = (n: number, id: string | undefined, previous?: string): void =>
+    leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'message', id, previous, data: { type: 'message', chatId: 'a', message: { n } } } })
+  const ids: string[] = []
+  for (let n = 0; n <= 6; n++) ids.push((await app.chatEvents.emitChatMessage('a', { n })).id as string)
+
+  const tab = new Tab(t, url)
+  const seen = tab.open('a')
+  const rewound = tab.open('a', { rewind: 3 })
+  tell(1, ids[1], ids[0])
+  tell(99, undefined)
+  leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'ready', id: ids[2], previous: ids[2] } })
+  tell(3, ids[3], ids[2])
+  await seen.has(3)
+  tell(2, ids[2], ids[1])
+  tell(3, ids[3], ids[2])
+  tell(6, ids[6], ids[5])
+  await Promise.all([seen.has(6), rewound.has(6)])
+  t.same([seen.numbers, rewound.numbers], [[3, 4, 5, 6], [4, 5, 6]])
+  leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'reset', id: 'e-0-0', data: { reason: 'epoch', certain: true } } })
+  tell(1, 'e-1-1', 'e-0-0')
+  await Promise.all([seen.has(1), rewound.has(1)])
+  t.same(tab.resets, [{ reason: 'epoch', certain: true }, { reason: 'epoch', certain: true }])
+})
+
+t.test('what a tab is refused while it catches up by itself is told', async (t) => {
+  becomeBrowser(t)
+  let allowed = true
+  const { url } = await start(t, { authorize: () => allowed })
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  await first.open('a').ready()
+  allowed = false
+  second.open('a', { rewind: 2 })
+  await until(async () => second.refusals.length, (length) => length === 1)
+  t.match(second.refusals, [{ status: 403, chatId: 'a' }])
+})
