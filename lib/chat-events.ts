@@ -1,21 +1,37 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from './chat-event-map.ts'
-import { checkUserId } from './access.ts'
+import { checkUserId, isUserId, kindOfUserId } from './access.ts'
+import type { BotAnswer, BotMessageEnd } from './bot-answer.ts'
+import { BotAnswers, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions } from './bot-answers.ts'
+import { checkAnswerId } from './bot-message.ts'
 import { parseCursor } from './cursor.ts'
+import { parseVector } from './cursor-vector.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import { toJson } from './json.ts'
 import type { Logger } from './logger.ts'
 import { Metrics } from './metrics.ts'
-import { defaults } from './options.ts'
+import { defaults, timing, type PresenceTimes } from './options.ts'
+import { Presence, readPresence } from './presence.ts'
 import { getChatChannel } from './pubsub/channel.ts'
 import { isEventType } from './pubsub/envelope.ts'
 import { liveFeedOf } from './pubsub/live-feed.ts'
 import type { LiveFeed, PubSubProvider, PublishOptions, PublishReceipt, Replayable } from './pubsub/provider.ts'
+import type { Stateful, StateStore } from './pubsub/state-store.ts'
 import { reportFailure } from './report-failure.ts'
+import { AnswersView } from './rooms/answers-view.ts'
+import type { Arrival } from './rooms/arrival.ts'
+import { PresenceView } from './rooms/presence-view.ts'
+import type { Room } from './rooms/room.ts'
 import { Rooms } from './rooms/rooms.ts'
+import { Seats } from './rooms/seats.ts'
+import type { MakeView } from './rooms/state-view.ts'
+import type { Stream } from './rooms/stream.ts'
 import type { Connection } from './sse/connection.ts'
 import type { StreamRequest } from './sse/reply-sse.ts'
+import { TypingThrottle } from './typing.ts'
 
+/** What `ChatEvents` are made with outside the plugin. */
 export interface ChatEventsOptions {
+  /** Where failures go. */
   log: Logger
   /** Milliseconds after which a client that was dropped comes back. */
   retryMs: number
@@ -23,12 +39,27 @@ export interface ChatEventsOptions {
   historySize?: number | undefined
   /** How many chats this instance follows at the same time. @default no limit */
   maxRooms?: number | undefined
+  /** Bytes of JSON that one event may take. @default 65_536 */
+  maxPayloadBytes?: number | undefined
+  /** Milliseconds over which what is appended to a bot's answer becomes one piece. @default 50 */
+  botMessageWindowMs?: number | undefined
+  /** Milliseconds after which an answer counts as interrupted whose producer gives no sign of life. @default 5_000 */
+  botMessageLeaseMs?: number | undefined
+  /** When a user counts as gone; `false` tells nobody who is in a chat. @default false */
+  presence?: PresenceTimes | false | undefined
   /** What it counts in. @default counts for nobody */
   metrics?: Metrics | undefined
 }
 
-/** Where instances tell each other whose access has ended. */
+/** Options of `emitTyping`. */
+export interface TypingOptions {
+  /** `false` says that the user has stopped. @default true */
+  typing?: boolean | undefined
+}
+
+/** Where instances tell each other whose access has ended, and which answers shall end. */
 const REVOKED = 'revoked'
+const STOPPED = 'stopped'
 
 function controlChannelOf (name: string): string {
   return `fastify-realtime:${name}`
@@ -50,12 +81,29 @@ export class ChatEvents {
     this.#revoke(chatId, userId)
   }
 
-  constructor (pubsub: PubSubProvider & Partial<Replayable>, { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, metrics = new Metrics() }: ChatEventsOptions) {
+  readonly #state: StateStore | undefined
+  readonly #presence: Presence | undefined
+  readonly #typing = new TypingThrottle()
+  readonly #answers: BotAnswers
+  readonly #onStopped = async (message: unknown): Promise<void> => {
+    const { chatId, id } = message as { chatId: string, id: string }
+    await this.#answers.stop(chatId, id)
+  }
+
+  /** Throws `RT_STATE_UNAVAILABLE` where `presence` is asked of a provider that keeps no state. */
+  constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful>, { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, presence = false, metrics = new Metrics(), ...options }: ChatEventsOptions) {
     this.#pubsub = pubsub
     this.#feed = liveFeedOf(pubsub)
     this.#log = log
     const context = { feed: this.#feed, events: pubsub.log, historySize, log, metrics, retryMs }
-    this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms })
+    const { maxPayloadBytes = defaults.maxPayloadBytes, botMessageWindowMs: windowMs = defaults.botMessageWindowMs, botMessageLeaseMs: leaseMs = defaults.botMessageLeaseMs } = options
+    const answers = this.#answers = new BotAnswers({ store: pubsub.state, windowMs, leaseMs, maxPayloadBytes, log })
+    this.#state = pubsub.state
+    const { instanceId } = this.#feed
+    const here = this.#presence = presence === false ? undefined : new Presence({ ...presence, store: pubsub.state, instanceId, log })
+    const views: MakeView[] = [(room) => new AnswersView(room, (...args) => answers.interrupt(...args))]
+    if (here !== undefined) views.push((room) => new PresenceView(room, { instanceId, onGone: (chatId, userId) => here.restore(chatId, userId) }))
+    this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms, state: pubsub.state, views })
     this.#control = new Rooms({ ...context, channelOf: controlChannelOf, maxRooms: Infinity })
   }
 
@@ -70,6 +118,57 @@ export class ChatEvents {
   }
 
   /**
+   * Begins an answer of a bot that is streamed piece by piece. Everyone who has the chat open, or opens it, on any instance, sees what there
+   * is of it, as events `bot_message`. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID`, `RT_ANSWER_EXISTS`, `RT_STATE_UNAVAILABLE`, or a code of
+   * `PubSubProvider.publish`.
+   */
+  startBotMessage (chatId: string, options: StartBotMessageOptions = {}): Promise<BotAnswer> {
+    return reportFailure(this.#startBotMessage(chatId, options), this.#log, { chatId, type: 'bot_message' })
+  }
+
+  async #startBotMessage (chatId: string, options: StartBotMessageOptions): Promise<BotAnswer> {
+    this.#watchStops()
+    return await this.#answers.start(chatId, options)
+  }
+
+  /**
+   * Streams what an async iterable gives, such as the tokens of a model, as one answer, and finishes it. Resolves with its id and how it
+   * ended. Rejects as `startBotMessage` does, and with what the iterable throws, after telling the readers that the answer failed.
+   */
+  streamBotMessage (chatId: string, source: BotMessageSource, options: StreamBotMessageOptions = {}): Promise<BotMessageEnd & { id: string }> {
+    const streamed = async (): Promise<BotMessageEnd & { id: string }> => {
+      this.#watchStops()
+      return await this.#answers.stream(chatId, source, options)
+    }
+    return reportFailure(streamed(), this.#log, { chatId, type: 'bot_message' })
+  }
+
+  /**
+   * Ends an answer with what there is of it and aborts the signal of its producer, whichever instance that is on. One that has ended, or that there never was, is
+   * no error. Resolves once the producer's instance is told. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID` or as `publish` does.
+   */
+  stopBotMessage (chatId: string, id: string): Promise<void> {
+    return reportFailure(this.#stopBotMessage(chatId, id), this.#log, { chatId })
+  }
+
+  async #stopBotMessage (chatId: string, id: string): Promise<void> {
+    getChatChannel(chatId)
+    checkAnswerId(id)
+    if (this.#answers.has(chatId, id)) await this.#answers.stop(chatId, id)
+    else await this.#pubsub.publish(controlChannelOf(STOPPED), { type: 'stop', chatId, id })
+  }
+
+  /** From before the first answer begins: nobody can want to stop it sooner. */
+  #watchStops (): void {
+    this.#control.enter(STOPPED).addHandler(this.#onStopped)
+  }
+
+  /** Ends the answers that this instance produces, as interrupted. `app.close()` does it. */
+  interruptBotMessages (): void {
+    this.#answers.close()
+  }
+
+  /**
    * Publishes an event of any type of `ChatEventMap` to everyone who has the chat open, on every instance.
    *
    * Rejects with `RT_CHAT_ID_INVALID`, `RT_EVENT_TYPE_INVALID`, or a code of `PubSubProvider.publish`. Whoever ignores the promise
@@ -81,6 +180,36 @@ export class ChatEvents {
 
   async #publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
     return await this.#pubsub.publish(getChatChannel(chatId), payload(chatId, event), options)
+  }
+
+  /**
+   * Tells everyone who has the chat open, on every instance, that a user types, or has stopped. Call it as often as you like: what says nothing
+   * new goes out once in two seconds. Clients show it for `expiresInMs`, so that a user who is cut off does not type for ever. Resolves with
+   * whether it went out. Rejects with `RT_CHAT_ID_INVALID`, `RT_USER_ID_INVALID`, or as `publish` does.
+   */
+  emitTyping (chatId: string, user: string, options: TypingOptions = {}): Promise<boolean> {
+    return reportFailure(this.#emitTyping(chatId, user, options), this.#log, { chatId, type: 'typing' })
+  }
+
+  async #emitTyping (chatId: string, user: string, { typing = true }: TypingOptions): Promise<boolean> {
+    getChatChannel(chatId)
+    if (!isUserId(user)) throw new RealtimeError('RT_USER_ID_INVALID', kindOfUserId(user))
+    if (!this.#typing.admits(chatId, user, typing)) return false
+    await this.#publish(chatId, { type: 'typing', user, expiresInMs: typing ? timing.typingExpiry : 0 }, { ephemeral: true })
+    return true
+  }
+
+  /**
+   * Who is in a chat at this moment, over all instances that have the option `presence`: ids of users, sorted. Rejects with `RT_CHAT_ID_INVALID`,
+   * `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`.
+   */
+  presence (chatId: string): Promise<string[]> {
+    return readPresence(this.#state, chatId)
+  }
+
+  /** Tells nothing more of who is here, and leaves it to the leases. `app.close()` does it. @internal */
+  leavePresence (): void {
+    this.#presence?.close()
   }
 
   /**
@@ -116,7 +245,7 @@ export class ChatEvents {
    */
   emit (chatId: string, event: ChatEventInput): boolean {
     getChatChannel(chatId)
-    const json = Buffer.from(toJson(payload(chatId, event)))
+    const json = toJson(payload(chatId, event))
     const room = this.#rooms.find(chatId)
     room?.receive({ from: this.#feed.instanceId, timestamp: Date.now(), event: event.type, json }, false)
     return room?.isEmpty === false
@@ -140,9 +269,10 @@ export class ChatEvents {
   #revoke (chatId: string, userId: string): void {
     for (const tell of this.#onRevoke) tell(chatId, userId)
     this.#rooms.find(chatId)?.revoke(userId)
+    this.#presence?.remove(chatId, userId)
   }
 
-  /** Hears from now on what other instances revoke, and ends the streams. Returns its undo. */
+  /** Hears from now on what other instances revoke, and ends the streams. Returns its undo. @internal */
   watchRevocations (onRevoke: OnRevoke): () => void {
     this.#control.enter(REVOKED).addHandler(this.#onRevoked)
     this.#onRevoke.add(onRevoke)
@@ -152,7 +282,7 @@ export class ChatEvents {
   /** Forgets all handlers and ends all chat streams of this instance. `app.close()` does it. */
   cleanupChatSubscriptions (): void {
     this.#rooms.close()
-    if (this.#onRevoke.size === 0) this.#control.close()
+    if (this.#onRevoke.size + this.#answers.size === 0) this.#control.close()
   }
 
   /** How many chats are listened to on this instance, and for how many of them events of other instances arrive now. */
@@ -161,11 +291,27 @@ export class ChatEvents {
     return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
   }
 
-  /** Enters a chat for a stream; what it returns takes the stream in. Throws `RT_CHAT_ID_INVALID`, `RT_REWIND_INVALID` or `RT_CLOSED`. */
+  /** Enters a chat for a stream; what it returns takes the stream in. Throws `RT_CHAT_ID_INVALID`, `RT_REWIND_INVALID` or `RT_CLOSED`. @internal */
   enter (chatId: string, { lastEventId, rewind }: StreamRequest = {}): (stream: Connection) => void {
     const arrival = { after: lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const, rewind: countOf(rewind) }
     const room = this.#rooms.enter(chatId)
-    return (stream) => room.join(stream, arrival)
+    return (stream) => this.#join(room, stream, arrival)
+  }
+
+  /** Enters several chats for one stream, or none of them where one throws. @internal */
+  enterAll (chatIds: readonly string[], { lastEventId = '', rewind }: StreamRequest = {}): (stream: Connection, userIds: readonly (string | undefined)[]) => void {
+    const places = lastEventId === '' ? [] : parseVector(lastEventId, chatIds.length)
+    const counts = Array.isArray(rewind) && rewind.length === chatIds.length ? rewind.map(countOf) : chatIds.map(() => countOf(rewind))
+    const rooms = this.#rooms.enterAll(chatIds)
+    return (stream, userIds) => {
+      const seats = new Seats(stream, rooms.map((_, index) => ({ after: places[index], userId: userIds[index] })))
+      for (const [index, room] of rooms.entries()) this.#join(room, seats.all[index] as Stream, { after: places[index], rewind: counts[index] })
+    }
+  }
+
+  #join (room: Room, stream: Stream, arrival: Arrival): void {
+    this.#presence?.add(room.chatId, stream)
+    room.join(stream, arrival)
   }
 }
 

@@ -6,14 +6,16 @@ const table = {
     `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
   RT_CHAT_ID_INVALID: [400, (what: string) => `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
   RT_FORBIDDEN: [403, () => 'This chat may not be opened. authorize() has to return true or a grant that has not expired.'],
-  RT_GRANT_INVALID: [500, (what: string) => `This is no grant: ${what}. authorize() has to return true, false, or { userId, expiresAt }, with a userId of 1 to 256 characters.`],
+  RT_GRANT_INVALID: [500, (what: string) => `This is no grant: ${what}. authorize() has to return true, false, or { userId, expiresAt }, with a well-formed userId of 1 to 256 characters.`],
+  RT_USER_ID_INVALID: [400, (what: string) => `A user id must be a well-formed string of 1 to 256 characters, got ${what}.`],
   RT_TOO_MANY_CONNECTIONS: [503, () => 'This instance has as many streams as it may have. Come back later; operators raise maxConnections or add instances.'],
   RT_TOO_MANY_PER_CLIENT: [503, () => 'This client has as many streams as it may have. Close one, or raise maxConnectionsPerClient.'],
   RT_TOO_MANY_PER_SESSION: [503, () => 'This HTTP/2 session has as many streams as it may have. Close one, or raise maxStreamsPerSession.'],
   RT_TOO_MANY_ROOMS: [503, () => 'This instance follows as many chats as it may. Come back later; operators raise maxRooms or add instances.'],
+  RT_TOO_MANY_CHATS: [400, (what: string) => `One stream may carry ${what} chats. Open another one for more, or raise maxChatsPerStream.`],
   RT_CHANNEL_INVALID: [400, (what: string) => `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
   RT_PATTERN_SHARDED: [500, () => 'The shard channels of a Redis Cluster have no patterns. Use subscribeExact or onChatEvent, or leave the option sharded off.'],
-  RT_REWIND_INVALID: [400, (what: string) => `The query's rewind must be a number of events from 0 to 999999, got ${what}.`],
+  RT_REWIND_INVALID: [400, (what: string) => `The query's rewind must be a number of events from 0 to 999999, once or for each chat, got ${what}.`],
   RT_EVENT_TYPE_INVALID: [400, (what: string) =>
     `An event's type must match ^[\\w.-]{1,64}$ and be neither "ready" nor "reset", which streams use themselves, got ${what}.`],
   RT_HANDLER_INVALID: [500, (what: string) => `A handler must be a function, got ${what}.`],
@@ -23,7 +25,11 @@ const table = {
   RT_PUBLISH_REJECTED: [503, (what: string) => `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
   RT_PUBLISH_UNKNOWN: [503, (what: string) => `Whether it was published is unknown: ${what}. Publish it again with the same idempotencyKey: then it is applied once.`],
   RT_IDEMPOTENCY_KEY_INVALID: [400, (what: string) => `An idempotency key must be a well-formed string of 1 to 200 characters, got ${what}.`],
-  RT_LOG_UNAVAILABLE: [503, (what: string) => `The log can't be read: ${what}. Read again once GET /api/health/pubsub says ok.`],
+  RT_ANSWER_ID_INVALID: [400, (what: string) => `The id of an answer must be a well-formed string of 1 to 128 characters, got ${what}.`],
+  RT_ANSWER_EXISTS: [409, () => 'There is or was an answer with this id in this chat. Give each answer an id of its own, or none.'],
+  RT_ANSWER_ENDED: [409, (what: string) => `This answer is ${what}. Stop producing it when its signal aborts.`],
+  RT_STATE_UNAVAILABLE: [500, () => 'This provider keeps no state of a chat. Streamed answers and presence need the built-in providers, with the option history turned on.'],
+  RT_LOG_UNAVAILABLE: [503, (what: string) => `The log, or the state of a chat, can't be read: ${what}. Read again once GET /api/health/pubsub says ok.`],
   RT_CLOSED: [503, (what: string) => `${what} was closed. Publish and subscribe before app.close() or closePubSub().`],
   RT_SSE_FIELD_INVALID: [500, (what: string) => `An SSE frame can't carry this: ${what}.`],
   RT_STREAM_CLOSED: [499, () => 'The client is gone or the stream was closed. Stop sending when reply.sse.signal aborts.'],
@@ -34,10 +40,13 @@ const table = {
 /** All codes with their HTTP status. */
 export const errorStatus = Object.fromEntries(Object.entries(table).map(([code, [status]]) => [code, status]))
 
+/** What an error says to a program; README lists all of them. */
 export type RealtimeErrorCode = keyof typeof table
 
+/** An error of this package, or of a provider that keeps to its contract. */
 export class RealtimeError extends Error {
   override readonly name = 'RealtimeError'
+  /** Which one it is. */
   readonly code: RealtimeErrorCode
   /** What Fastify answers with where a route lets the error through. */
   readonly statusCode: number

@@ -28,8 +28,9 @@ export class Metrics {
   readonly refused = new Tally()
   /** By reason. */
   readonly resets = new Tally()
-  /** Is told how many seconds a publish took, and an event from being published to being written. */
+  /** Is told how many seconds a publish took. */
   onPublished: ((seconds: number) => void) | undefined
+  /** Is told how many seconds passed from an event's being published to its being written. */
   onWritten: ((seconds: number) => void) | undefined
 
   /** Counts a publish by what becomes of it. */

@@ -57,6 +57,11 @@ export interface RealtimeOptions {
    */
   maxStreamsPerSession?: number | undefined
   /**
+   * Chats that one stream may carry.
+   * @default 50
+   */
+  maxChatsPerStream?: number | undefined
+  /**
    * Milliseconds after which a stream ends, so that the client comes back and is asked for its access again; each a little earlier
    * by chance, so that they don't come all at once.
    * @default no limit
@@ -104,6 +109,21 @@ export interface RealtimeOptions {
    */
   publishTimeoutMs?: number | undefined
   /**
+   * Milliseconds over which what is appended to a bot's answer becomes one piece; `0` sends each at once.
+   * @default 50
+   */
+  botMessageWindowMs?: number | undefined
+  /**
+   * Milliseconds after which an answer counts as interrupted whose producer gives no sign of life, or can't reach Redis.
+   * @default 5_000
+   */
+  botMessageLeaseMs?: number | undefined
+  /**
+   * Tells who is in each chat: users whom `authorize` names, as long as they have a stream open. `true` does so with the defaults.
+   * @default false
+   */
+  presence?: boolean | PresenceOptions | undefined
+  /**
    * Milliseconds that `app.close()` gives open streams to take what is still unsent.
    * @default 1_500
    */
@@ -126,6 +146,7 @@ export interface RealtimeOptions {
   instanceId?: string | undefined
 }
 
+/** How much of each chat is kept for clients that come back. */
 export interface HistoryOptions {
   /** Events to keep of each chat. @default 1000 */
   size?: number | undefined
@@ -133,13 +154,25 @@ export interface HistoryOptions {
   ttlMs?: number | undefined
 }
 
+/** When a user counts as gone. */
+export interface PresenceOptions {
+  /** Milliseconds after the last stream of a user has closed: a page that is reloaded, or a client that hops, is back before. @default 10_000 */
+  graceMs?: number | undefined
+  /** Milliseconds after which an instance that gives no sign of life, or can't reach Redis, has nobody any more. @default 15_000 */
+  leaseMs?: number | undefined
+}
+
+/** When a user counts as gone, after defaults. */
+export type PresenceTimes = { [Name in keyof PresenceOptions]-?: number }
+
 /** Options that the built-in providers take as well. */
 export type ProviderOptions = Pick<RealtimeOptions, 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs' | 'sharded'>
 
 /** Options after defaults and checks: only those without a default can be undefined. */
 export type ResolvedOptions<T = RealtimeOptions> = {
   [K in keyof T]-?: K extends 'history' ? { size: number, ttlMs: number } | false
-    : K extends keyof typeof defaults ? NonNullable<T[K]> : T[K] | undefined
+    : K extends 'presence' ? PresenceTimes | false
+      : K extends keyof typeof defaults ? NonNullable<T[K]> : T[K] | undefined
 }
 
 export const defaults = {
@@ -147,15 +180,22 @@ export const defaults = {
   heartbeatMs: 15_000,
   retryMs: 2_000,
   maxStreamsPerSession: 100,
+  maxChatsPerStream: 50,
   maxBufferedBytes: 262_144,
   history: { size: 1_000, ttlMs: 600_000 },
   idempotencyTtlMs: 120_000,
   maxPayloadBytes: 65_536,
   publishTimeoutMs: 5_000,
+  botMessageWindowMs: 50,
+  botMessageLeaseMs: 5_000,
+  presence: false,
   drainTimeoutMs: 1_500,
   keyPrefix: 'rt:',
   sharded: false
 } as const
+
+/** What `presence: true` stands for. */
+export const presenceTimes: PresenceTimes = { graceMs: 10_000, leaseMs: 15_000 }
 
 /** Times that no app has needed to change, in milliseconds. */
 export const timing = {
@@ -176,21 +216,32 @@ export const timing = {
   sessionLinger: 250,
   /** What is known of a log outlives its events by this: who comes back late is told why rather than nothing. */
   metaExtra: 7 * 24 * 3_600_000,
-  /** How often quiet chats are compared with their logs: the last event before a silence can be lost, too. */
+  /** What is so in a chat is kept this much longer than its events: longer than any lease. */
+  stateExtra: 60_000,
+  /** How long leases last anew after a restart or failover of Redis. */
+  stateLease: 5_000,
+  /** How often quiet chats are compared with their logs, and chats with a state with that: the last event before a silence can be lost, too. */
   idleCheck: 2_000,
+  /** How many of them at a time: of more, each is compared the less often. */
+  idleCheckMost: 1_000,
   /** Over which time chats are read again after a reconnect, so that not all of them ask at once. */
   resyncSpread: 250,
   /** How long after a failed read the log is tried again. */
   resyncRetry: 500,
   /** How long a chat is followed after its last listener has left: clients that drop come back soon. */
   roomGrace: 5_000,
+  /** How often at most others are told that somebody types on, and how long they shall show it. */
+  typingThrottle: 2_000,
+  typingExpiry: 6_000,
+  /** How long somebody must be gone from Redis before that is told: what it has lost is back sooner, once all have found it again. */
+  presenceSettle: 2_000,
   /** How long what was read for one client that comes back serves the others. */
   sharedRead: 1_000
 } as const
 
 const INT32 = 2 ** 31 - 1
 
-/** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID` or `RT_REDIS_URL_INVALID`. */
+/** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_REDIS_URL_INVALID`. */
 export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
   for (const name of Object.keys(given)) {
     if (!optionNames.has(name) && !FASTIFY_OPTIONS.has(name)) throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${name}\`. The options are ${[...optionNames].join(', ')}`)
@@ -209,10 +260,14 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     maxConnections: optional(given.maxConnections, (value) => whole('maxConnections', value, 1)),
     maxConnectionsPerClient: optional(given.maxConnectionsPerClient, (value) => whole('maxConnectionsPerClient', value, 1)),
     maxStreamsPerSession: whole('maxStreamsPerSession', or(given.maxStreamsPerSession, defaults.maxStreamsPerSession), 1),
+    maxChatsPerStream: whole('maxChatsPerStream', or(given.maxChatsPerStream, defaults.maxChatsPerStream), 1),
     maxConnectionAgeMs: optional(given.maxConnectionAgeMs, (value) => whole('maxConnectionAgeMs', value, 1)),
     metrics: hasMethods('metrics', given.metrics, ['registerMetric', 'removeSingleMetric'], 'a Registry of prom-client'),
     maxRooms: optional(given.maxRooms, (value) => whole('maxRooms', value, 1)),
     maxBufferedBytes: whole('maxBufferedBytes', or(given.maxBufferedBytes, defaults.maxBufferedBytes), 1),
+    botMessageWindowMs: whole('botMessageWindowMs', or(given.botMessageWindowMs, defaults.botMessageWindowMs), 0),
+    botMessageLeaseMs: whole('botMessageLeaseMs', or(given.botMessageLeaseMs, defaults.botMessageLeaseMs), 100),
+    presence: resolvePresence(given),
     drainTimeoutMs: whole('drainTimeoutMs', or(given.drainTimeoutMs, defaults.drainTimeoutMs), 0),
     ...resolveProviderOptions(given)
   }
@@ -255,6 +310,18 @@ function resolveHistory (history: HistoryOptions | false | undefined): ResolvedO
   }
 }
 
+function resolvePresence ({ presence, history, pubsub }: RealtimeOptions): ResolvedOptions['presence'] {
+  if (presence === undefined || presence === false) return false
+  if (presence !== true && (typeof presence !== 'object' || presence === null)) throw new RealtimeError('RT_OPTION_INVALID', `Expected \`presence\` to be true, false or { graceMs, leaseMs }, got ${kindOf(presence)}`)
+  // Before anything is opened. Whether a provider of the app's own keeps a state shows by itself.
+  if (history === false && pubsub === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
+  if (presence === true) return presenceTimes
+  return {
+    graceMs: whole('presence.graceMs', or(presence.graceMs, presenceTimes.graceMs), 0),
+    leaseMs: whole('presence.leaseMs', or(presence.leaseMs, presenceTimes.leaseMs), 100, timing.stateExtra)
+  }
+}
+
 /** Not `??`: a null is no way to say nothing. */
 function or (value: unknown, fallback: unknown): unknown {
   return value === undefined ? fallback : value
@@ -269,9 +336,9 @@ function callable<T> (name: string, value: T): T {
   throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a function, got ${kindOf(value)}`)
 }
 
-function whole (name: string, value: unknown, least: number): number {
-  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= INT32) return value as number
-  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a whole number from ${least} to ${INT32}, got ${typeof value === 'number' ? value : kindOf(value)}`)
+function whole (name: string, value: unknown, least: number, most = INT32): number {
+  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return value as number
+  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a whole number from ${least} to ${most}, got ${typeof value === 'number' ? value : kindOf(value)}`)
 }
 
 /** Shard channels are those of a Cluster. Throws `RT_OPTION_INVALID`. */

@@ -6,7 +6,7 @@ import { RealtimeError } from './errors.ts'
 import { resolveOptions, type RealtimeOptions } from './options.ts'
 import { exportMetrics } from './prometheus.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
-import { eventsRoute } from './routes/events.ts'
+import { eventsRoutes } from './routes/events.ts'
 import { healthRoute } from './routes/health.ts'
 import { Connections } from './sse/connections.ts'
 import { ReplySse, type SseContext } from './sse/reply-sse.ts'
@@ -28,7 +28,7 @@ declare module 'fastify' {
 
 const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const options = resolveOptions(given)
-  const { prefix, drainTimeoutMs, maxBufferedBytes, maxConnectionAgeMs } = options
+  const { prefix, drainTimeoutMs, maxBufferedBytes, maxChatsPerStream, maxConnectionAgeMs } = options
   // Before anything is opened: to decorate twice would fail, and leave it open.
   if (app.hasDecorator('chatEvents')) throw new RealtimeError('RT_REGISTERED_TWICE')
   const used = adoptRealtime(options, app.log)
@@ -47,9 +47,12 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     connections,
     metrics,
     maxBufferedBytes,
+    onSlow: () => { metrics.slow++ },
+    maxChatsPerStream,
     maxConnectionAgeMs,
-    authorize: (request, chatId) => access.check(request, chatId),
-    enter: (chatId, request) => chatEvents.enter(chatId, request)
+    authorize: (request, chatIds) => access.check(request, chatIds),
+    enter: (chatId, request) => chatEvents.enter(chatId, request),
+    enterAll: (chatIds, request) => chatEvents.enterAll(chatIds, request)
   }
 
   app.decorate('pubsub', pubsub)
@@ -61,7 +64,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     done()
   })
 
-  eventsRoute(app, prefix)
+  eventsRoutes(app, prefix)
   healthRoute(app, prefix)
 
   if (options.metrics !== undefined) {

@@ -6,7 +6,9 @@ import type { Connections } from './sse/connections.ts'
 
 /** A `Registry` of prom-client. */
 export interface MetricsRegistry {
+  /** Takes a metric in. */
   registerMetric (metric: never): void
+  /** Forgets a metric. */
   removeSingleMetric (name: string): void
 }
 

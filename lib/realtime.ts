@@ -15,8 +15,9 @@ export class Realtime {
 
   constructor (options: ResolvedOptions, log: Logger) {
     this.pubsub = options.pubsub ?? createPubSub(options, log, this.metrics)
+    const { retryMs, history, maxRooms, presence, maxPayloadBytes, botMessageWindowMs, botMessageLeaseMs } = options
     this.chatEvents = new ChatEvents(this.pubsub, {
-      log, metrics: this.metrics, retryMs: options.retryMs, historySize: options.history === false ? undefined : options.history.size, maxRooms: options.maxRooms
+      log, metrics: this.metrics, retryMs, historySize: history === false ? undefined : history.size, maxRooms, presence, maxPayloadBytes, botMessageWindowMs, botMessageLeaseMs
     })
     this.#options = options
   }
@@ -41,6 +42,9 @@ export class Realtime {
   /** Counts one less. The last one ends all subscriptions and the provider, unless the app owns it. */
   async release (): Promise<void> {
     if (--this.#holders > 0) return
+    this.chatEvents.interruptBotMessages()
+    // Before the streams end: that they do says nothing about their users, who come back elsewhere.
+    this.chatEvents.leavePresence()
     this.chatEvents.cleanupChatSubscriptions()
     if (this.#options.pubsub === undefined) await this.pubsub.close()
   }
@@ -48,5 +52,5 @@ export class Realtime {
 
 /** Options that concern the streams of an app only. */
 const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>([
-  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient', 'maxStreamsPerSession', 'maxConnectionAgeMs', 'metrics'
+  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient', 'maxStreamsPerSession', 'maxChatsPerStream', 'maxConnectionAgeMs', 'metrics'
 ])

@@ -1,6 +1,8 @@
 import { pino } from 'pino'
+import type { BotAnswer, BotMessageEnd } from './bot-answer.ts'
+import type { BotMessageSource, StartBotMessageOptions, StreamBotMessageOptions } from './bot-answers.ts'
 import type { BotAction, ChatMessage } from './chat-event-map.ts'
-import type { ChatEvents } from './chat-events.ts'
+import type { ChatEvents, TypingOptions } from './chat-events.ts'
 import type { Logger } from './logger.ts'
 import { resolveOptions, type ResolvedOptions } from './options.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from './pubsub/provider.ts'
@@ -100,6 +102,26 @@ export function emitBotAction (chatId: string, action: BotAction & object, optio
   return reporting(() => getChatEvents().emitBotAction(chatId, action, options), { chatId })
 }
 
+/** `ChatEvents.startBotMessage` of this process. */
+export function startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotAnswer> {
+  return reporting(() => getChatEvents().startBotMessage(chatId, options), { chatId })
+}
+
+/** `ChatEvents.streamBotMessage` of this process. */
+export function streamBotMessage (chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions): Promise<BotMessageEnd & { id: string }> {
+  return reporting(() => getChatEvents().streamBotMessage(chatId, source, options), { chatId })
+}
+
+/** `ChatEvents.stopBotMessage` of this process. */
+export function stopBotMessage (chatId: string, id: string): Promise<void> {
+  return reporting(() => getChatEvents().stopBotMessage(chatId, id), { chatId })
+}
+
+/** `ChatEvents.emitTyping` of this process. */
+export function emitTyping (chatId: string, user: string, options?: TypingOptions): Promise<boolean> {
+  return reporting(() => getChatEvents().emitTyping(chatId, user, options), { chatId })
+}
+
 /** `ChatEvents.onChatEvent` of this process. */
 export const onChatEvent: ChatEvents['onChatEvent'] = (chatId, handler) => getChatEvents().onChatEvent(chatId, handler)
 
@@ -112,6 +134,6 @@ export function cleanupChatSubscriptions (): void {
 }
 
 /** A wrong `REDIS_URL` shows when publishing first needs it: that must reject, and be logged, like any other failure. */
-function reporting (publish: () => Promise<PublishReceipt>, context: object): Promise<PublishReceipt> {
+function reporting<T> (publish: () => Promise<T>, context: object): Promise<T> {
   return reportFailure((async () => await publish())(), log(), context)
 }

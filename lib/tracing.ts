@@ -2,6 +2,7 @@ import { channel, tracingChannel } from 'node:diagnostics_channel'
 
 /** What subscribers of the tracing channel `fastify-realtime:publish` get. In `start` they may set `traceparent`, which travels along. */
 export interface PublishTrace {
+  /** What it is published to. */
   channel: string
   /** The event's name. */
   event: string
@@ -11,10 +12,13 @@ export interface PublishTrace {
 
 /** What subscribers of the channel `fastify-realtime:deliver` get, once for each event of a chat on each instance that follows it. */
 export interface DeliverTrace {
+  /** The chat. */
   chatId: string
+  /** The event's name. */
   event: string
   /** The event's place in the chat's log, if it has one. */
   id: string | undefined
+  /** The W3C `traceparent` that it was published with. */
   traceparent: string | undefined
   /** How many streams it is written to. */
   streams: number

@@ -9,7 +9,7 @@ import { nothingUnhandled } from './support/unhandled.ts'
 
 declare module '../lib/chat-event-map.ts' {
   interface ChatEventMap {
-    typing: { user: string }
+    reaction: { user: string }
   }
 }
 
@@ -34,13 +34,13 @@ t.test('handlers get what was emitted, with its type and chat, and where it come
   chatEvents.onChatEvent('c', (event, info) => { got.push([event, info.from, typeof info.timestamp]) })
   await chatEvents.emitChatMessage('c', { text: 'Hello', role: 'user' })
   await chatEvents.emitBotAction('c', { actionType: 'thinking' })
-  await chatEvents.publish('c', { type: 'typing', user: 'ann' }, { ephemeral: true })
+  await chatEvents.publish('c', { type: 'reaction', user: 'ann' }, { ephemeral: true })
   await chatEvents.emitChatMessage('other', { text: 'elsewhere' })
   await new Promise(setImmediate)
   t.strictSame(got, [
     [{ type: 'message', message: { text: 'Hello', role: 'user' }, chatId: 'c' }, pubsub.instanceId, 'number'],
     [{ type: 'bot_action', action: { actionType: 'thinking' }, chatId: 'c' }, pubsub.instanceId, 'number'],
-    [{ type: 'typing', user: 'ann', chatId: 'c' }, pubsub.instanceId, 'number']
+    [{ type: 'reaction', user: 'ann', chatId: 'c' }, pubsub.instanceId, 'number']
   ])
 })
 

@@ -2,13 +2,12 @@ import t, { type Test } from 'tap'
 import net from 'node:net'
 import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
-import { Redis } from 'ioredis'
 import { Registry } from 'prom-client'
 import { Metrics } from '../lib/metrics.ts'
 import { metricNames } from '../lib/prometheus.ts'
 import { startApp } from './support/app.ts'
 import { EventStream } from './support/event-stream.ts'
-import { RedisServer } from './support/redis-server.ts'
+import { client, startRedis } from './support/redis.ts'
 import type { RealtimeOptions } from '../lib/index.ts'
 
 type Values = Record<string, number>
@@ -71,11 +70,8 @@ t.test('what happens is counted', async (t) => {
 })
 
 t.test('what Redis does is counted', async (t) => {
-  const redis = await RedisServer.start()
-  t.teardown(() => redis.stop())
-  const admin = new Redis(redis.url)
-  admin.on('error', () => {})
-  t.teardown(() => { admin.disconnect() })
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
   const { app, url, values } = await start(t, { redisUrl: redis.url, publishTimeoutMs: 200 })
   const stream = await EventStream.open(t, `${url}/api/chats/c/events`)
   await stream.next()

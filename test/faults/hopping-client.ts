@@ -165,7 +165,7 @@ export function judge ({ seen }: { seen: Seen[] }): Verdict {
   for (const { event, id, data } of seen) {
     const cursor = parseCursor(id) as Cursor
     if (event === 'ready') {
-      // A stream may begin elsewhere only to say so: the reset that must follow then names the same place.
+      // It goes on from where the client was. Only a reset moves it elsewhere.
       at ??= cursor
       continue
     }

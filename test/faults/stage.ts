@@ -1,9 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { Redis } from 'ioredis'
+import type { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import type { RealtimeOptions } from '../../lib/index.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { client, startRedis } from '../support/redis.ts'
+import type { RedisServer } from '../support/redis-server.ts'
 import { Crowd } from './crowd.ts'
 import type { Random } from './random.ts'
 
@@ -26,15 +27,12 @@ export class Stage extends Crowd {
     super(t, random, instances)
     this.redis = redis
     this.#env = env
-    this.admin = new Redis(redis.url, { maxRetriesPerRequest: null })
-    this.admin.on('error', () => {})
-    t.teardown(() => { this.admin.disconnect() })
+    this.admin = client(t, redis.url, { maxRetriesPerRequest: null })
   }
 
-  static async start (t: Test, random: Random, { count = 3, redisArgs = [] as string[], realtime = {} as RealtimeOptions } = {}): Promise<Stage> {
-    const redis = await RedisServer.start({ args: redisArgs })
-    t.teardown(() => redis.stop())
-    const env = { REDIS_URL: redis.url, REALTIME: JSON.stringify({ heartbeatMs: 300, ...realtime }) }
+  static async start (t: Test, random: Random, { count = 3, redisArgs = [] as string[], realtime = {} as RealtimeOptions, env: more = {} as NodeJS.ProcessEnv } = {}): Promise<Stage> {
+    const redis = await startRedis(t, redisArgs)
+    const env = { ...more, REDIS_URL: redis.url, REALTIME: JSON.stringify({ heartbeatMs: 300, ...realtime }) }
     const instances = await InstanceProcess.startAll(t, count, env)
     return new Stage(t, random, redis, env, instances)
   }

@@ -104,12 +104,12 @@ t.test('when none of ours follows, the idle check finds it', async (t) => {
 t.test('what can\'t be read in the log either is told, and all goes on', async (t) => {
   const { admin, publish, streams, ignored, comeBack } = await start(t)
   const [before, unreadable] = [await publish(1), await new OtherVersion(admin, 2, () => '\u0000\u0001').publish(2)]
-  const reset = { event: 'reset', id: unreadable, data: { reason: 'diverged', certain: true } }
+  const reset = { event: 'reset', id: unreadable, data: { chatId: 'c', reason: 'diverged', certain: true } }
   for (const stream of streams) {
     t.same(numbers(await stream.take(1)), [1])
     t.match(await stream.next(), reset)
   }
-  t.match(await (await comeBack(before)).take(2), [{ event: 'ready', id: unreadable, data: { resumed: false } }, reset], 'who comes back, too')
+  t.match(await (await comeBack(before)).take(2), [{ event: 'ready', id: before, data: { resumed: false } }, reset], 'who comes back, too')
   t.match(await (await comeBack(undefined, '?rewind=1')).next(), { event: 'ready', id: unreadable }, 'who is new begins behind it')
   const after = await publish(3)
   for (const stream of streams) t.match(await stream.next(), { id: after, data: { message: { n: 3 } } })

@@ -1,0 +1,148 @@
+import { randomUUID } from 'node:crypto'
+import { BotAnswer, type BotAnswerContext, type BotMessageEnd } from './bot-answer.ts'
+import { botMessage, checkAnswerId, endKeyOf, fieldOf } from './bot-message.ts'
+import type { BotMessageExtra } from './chat-event-map.ts'
+import { RealtimeError, kindOf } from './errors.ts'
+import type { StateStore } from './pubsub/state-store.ts'
+import { getChatChannel } from './pubsub/channel.ts'
+
+export type BotAnswersOptions = Pick<BotAnswerContext, 'windowMs' | 'leaseMs' | 'maxPayloadBytes' | 'log'> & {
+  /** `undefined` where the provider keeps none. */
+  store: StateStore | undefined
+}
+
+export interface StartBotMessageOptions {
+  /** Names this answer for ever, and on every instance: 1 to 128 characters. @default a new UUID */
+  id?: string | undefined
+}
+
+export interface StreamBotMessageOptions extends StartBotMessageOptions {
+  /** What the last event carries beside the text. A function is called when the text is complete. @default nothing */
+  extra?: (BotMessageExtra & object) | (() => BotMessageExtra & object) | undefined
+  /** What a reader shall be told of an error, which may say more than is good for him. @default nothing */
+  describeError?: ((error: unknown) => string | undefined) | undefined
+}
+
+/** The pieces of an answer, or what makes them, given a signal that aborts when nobody wants the rest. */
+export type BotMessageSource = AsyncIterable<string> | ((signal: AbortSignal) => AsyncIterable<string> | Promise<AsyncIterable<string>>)
+
+/** The answers that this instance produces. One timer renews all their leases, with one command for each chat. */
+export class BotAnswers {
+  readonly #options: BotAnswersOptions
+  readonly #answers = new Map<string, BotAnswer>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor (options: BotAnswersOptions) {
+    this.#options = options
+  }
+
+  get size (): number {
+    return this.#answers.size
+  }
+
+  /** Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID`, `RT_ANSWER_EXISTS`, `RT_STATE_UNAVAILABLE`, or as `publish` does. */
+  async start (chatId: string, { id = randomUUID() }: StartBotMessageOptions): Promise<BotAnswer> {
+    const { store, leaseMs } = this.#options
+    const channel = getChatChannel(chatId)
+    checkAnswerId(id)
+    if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
+    const key = keyOf(chatId, id)
+    if (this.#answers.has(key)) throw new RealtimeError('RT_ANSWER_EXISTS')
+    const answer = new BotAnswer(id, { ...this.#options, store, chatId, channel, onEnd: () => this.#delete(key) })
+    this.#answers.set(key, answer)
+    try {
+      await answer.open()
+    } catch (error) {
+      this.#delete(key)
+      throw error
+    }
+    this.#timer ??= setInterval(() => this.#renew(store), Math.ceil(leaseMs / 3)).unref()
+    return answer
+  }
+
+  /** Streams all that a source makes. Rejects as `start` does, and with what the source throws. */
+  async stream (chatId: string, source: BotMessageSource, { extra, describeError, ...options }: StreamBotMessageOptions): Promise<BotMessageEnd & { id: string }> {
+    const answer = await this.start(chatId, options)
+    const { id, signal } = answer
+    try {
+      for await (const text of untilAborted(await iterableOf(source, signal), signal)) await answer.append(text)
+      return { id, ...await answer.finish(typeof extra === 'function' ? extra() : extra) }
+    } catch (error) {
+      const failed = answer.fail(signal.aborted ? undefined : describeError?.(error))
+      // Whatever a source does that was told to stop is no failure.
+      if (signal.aborted) return { id, ...await failed }
+      await failed.catch(() => {})
+      throw error
+    }
+  }
+
+  /** Whether an answer is produced here. */
+  has (chatId: string, id: string): boolean {
+    return this.#answers.has(keyOf(chatId, id))
+  }
+
+  /** Stops an answer if it is produced here. */
+  async stop (chatId: string, id: string): Promise<void> {
+    await this.#answers.get(keyOf(chatId, id))?.stop('stopped')
+  }
+
+  /** Ends an answer whose producer is gone, if that was not done yet. Rejects as `publish` does. */
+  async interrupt (chatId: string, id: string, text: string): Promise<void> {
+    const event = botMessage(chatId, { id, status: 'interrupted', at: 0, text })
+    await this.#options.store?.conclude(getChatChannel(chatId), { field: fieldOf(id), event, idempotencyKey: endKeyOf(id) })
+  }
+
+  /** Ends all answers: this instance won't produce the rest. */
+  close (): void {
+    const answers = [...this.#answers.values()]
+    this.#answers.clear()
+    clearInterval(this.#timer)
+    this.#timer = undefined
+    for (const answer of answers) answer.stop('interrupted').catch(() => {})
+  }
+
+  async #renew (store: StateStore): Promise<void> {
+    const channels = new Map<string, BotAnswer[]>()
+    for (const answer of this.#answers.values()) channels.set(answer.channel, [...channels.get(answer.channel) ?? [], answer])
+    const at = performance.now()
+    await Promise.all([...channels].map(async ([channel, answers]) => {
+      // Those that were ended meanwhile look after themselves.
+      const renewed = await store.renew(channel, answers.map(({ id }) => fieldOf(id)), this.#options.leaseMs).catch(() => undefined)
+      if (renewed === undefined) return
+      await Promise.all(answers.map((answer) => answer.renewed(renewed.epoch, renewed.gone.includes(fieldOf(answer.id)), at)))
+    }))
+  }
+
+  #delete (key: string): void {
+    this.#answers.delete(key)
+    if (this.#answers.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+}
+
+function keyOf (chatId: string, id: string): string {
+  return JSON.stringify([chatId, id])
+}
+
+async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promise<AsyncIterable<string>> {
+  const iterable: Partial<AsyncIterable<string>> | undefined | null = typeof source === 'function' ? await source(signal) : source
+  if (typeof iterable?.[Symbol.asyncIterator] === 'function') return iterable as AsyncIterable<string>
+  throw new RealtimeError('RT_PAYLOAD_INVALID', `what is streamed must be an async iterable of strings, got ${kindOf(iterable)}`)
+}
+
+/** What the iterable gives, or less: even while it hangs, it ends when the signal aborts. */
+async function * untilAborted<T> (iterable: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const iterator = iterable[Symbol.asyncIterator]()
+  const aborted = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true }))
+  try {
+    while (!signal.aborted) {
+      const next = await Promise.race([iterator.next(), aborted])
+      if (next === undefined || next.done === true) return
+      yield next.value
+    }
+  } finally {
+    // Not awaited: a generator that hangs in an await of its own would never return.
+    Promise.resolve().then(() => iterator.return?.()).catch(() => {})
+  }
+}

@@ -1,0 +1,30 @@
+import type { BotMessage, ChatEvent } from './chat-event-map.ts'
+import { RealtimeError, kindOf } from './errors.ts'
+
+const PREFIX = 'answer:'
+
+/** The field of a chat's state that holds an answer while it is streamed, with a lease that its producer renews. */
+export function fieldOf (id: string): string {
+  return PREFIX + id
+}
+
+/** The id of the answer that a field holds, if it is one. */
+export function answerOf (field: string): string | undefined {
+  return field.startsWith(PREFIX) ? field.slice(PREFIX.length) : undefined
+}
+
+/** The idempotency key of the event that ends an answer, so that it ends once. */
+export function endKeyOf (id: string): string {
+  return `bot_message:${id}`
+}
+
+/** A piece of an answer, or all of it. */
+export function botMessage (chatId: string, message: BotMessage): ChatEvent<'bot_message'> {
+  return { type: 'bot_message', chatId, ...message }
+}
+
+/** Returns an answer's id as it is. Throws `RT_ANSWER_ID_INVALID`. */
+export function checkAnswerId (id: unknown): string {
+  if (typeof id === 'string' && id !== '' && id.length <= 128 && id.isWellFormed()) return id
+  throw new RealtimeError('RT_ANSWER_ID_INVALID', typeof id === 'string' && id !== '' ? `${id.length} or a lone surrogate` : kindOf(id))
+}

@@ -1,0 +1,77 @@
+import { answerOf, botMessage, fieldOf } from '../bot-message.ts'
+import { parseJson } from '../json.ts'
+import { timing } from '../options.ts'
+import type { Envelope } from '../pubsub/provider.ts'
+import type { Field } from '../pubsub/state-store.ts'
+import { encodeFrame } from '../sse/frame.ts'
+import type { StateView, ViewedRoom } from './state-view.ts'
+
+/** How many answers that have ended are remembered. */
+const MOST_ENDED = 256
+
+/** The answers of bots that are being streamed in a chat. */
+export class AnswersView implements StateView {
+  readonly #room: ViewedRoom
+  readonly #interrupt: (chatId: string, id: string, text: string) => Promise<void>
+  /** Those of which the log has told the end: what the state still says of them may be older. */
+  readonly #ended = new Set<string>()
+
+  /** `interrupt` ends an answer whose producer is gone, unless somebody else does. */
+  constructor (room: ViewedRoom, interrupt: (chatId: string, id: string, text: string) => Promise<void>) {
+    this.#room = room
+    this.#interrupt = interrupt
+  }
+
+  field (name: string, after: Field | undefined, before: Field | undefined): void {
+    const id = answerOf(name)
+    // One that is gone has an end in the log, or its producer puts it back.
+    if (id === undefined || after === undefined || this.#ended.has(id)) return
+    if (after.value !== before?.value || before === undefined) {
+      const at = before !== undefined && after.value.startsWith(before.value) ? before.value.length : 0
+      this.#room.tell(this.#piece(id, at, after.value.slice(at)))
+    }
+    if (after.expired) this.#conclude(id)
+  }
+
+  event ({ event, json }: Envelope): void {
+    if (event !== 'bot_message') return
+    const id = idIn(json)
+    if (id === undefined) return
+    this.#ended.add(id)
+    if (this.#ended.size > MOST_ENDED) this.#ended.delete(this.#ended.values().next().value as string)
+  }
+
+  snapshot (): Buffer[] {
+    return [...this.#room.fields].flatMap(([name, { value }]) => {
+      const id = answerOf(name)
+      return id === undefined || this.#ended.has(id) ? [] : [this.#piece(id, 0, value)]
+    })
+  }
+
+  #piece (id: string, at: number, text: string): Buffer {
+    return encodeFrame({ event: 'bot_message', json: JSON.stringify(botMessage(this.#room.chatId, { id, status: 'streaming', at, text })) })
+  }
+
+  /** Ends an answer that has lost its producer. Every instance tries, and one does it. */
+  async #conclude (id: string): Promise<void> {
+    const { fields, chatId } = this.#room
+    const field = fields.get(fieldOf(id))
+    if (field?.expired !== true || this.#ended.has(id)) return
+    try {
+      await this.#interrupt(chatId, id, field.value)
+    } catch {
+      // Redis is away, or the app closes.
+      setTimeout(() => this.#conclude(id), timing.idleCheck).unref()
+    }
+  }
+}
+
+/** The id in the event that ends an answer. Anybody can publish anything under its name. */
+function idIn (json: string): string | undefined {
+  try {
+    const { id } = parseJson(json) as { id?: unknown }
+    return typeof id === 'string' ? id : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,540 @@
+import t, { type Test } from 'tap'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import { ChatEvents, closePubSub, LocalPubSub, RealtimeError, RedisPubSub, startBotMessage, stopBotMessage, streamBotMessage, type BotAnswer, type ChatEvent, type PubSubProvider, type RealtimeOptions, type StateStore } from '../lib/index.ts'
+import { silentLogger } from '../lib/logger.ts'
+import { AnswerReader } from './support/answer-reader.ts'
+import { startApp } from './support/app.ts'
+import { EventStream } from './support/event-stream.ts'
+import { keepLog } from './support/log.ts'
+import { LossyProxy } from './support/lossy-proxy.ts'
+import { RedisServer } from './support/redis-server.ts'
+import { nothingUnhandled } from './support/unhandled.ts'
+import { until } from './support/until.ts'
+
+t.beforeEach(nothingUnhandled)
+
+const LEASE = 600
+
+interface Side { app: FastifyInstance, url: string }
+
+/** Two instances; one and the same without Redis. */
+type Setup = (t: Test, options?: RealtimeOptions) => Promise<{ one: Side, two: Side }>
+
+const server = await RedisServer.start()
+t.teardown(() => server.stop())
+let count = 0
+
+const setups: Record<string, Setup> = {
+  'in one process': async (t, options) => {
+    const one = await startApp(t, { botMessageWindowMs: 0, botMessageLeaseMs: LEASE, ...options })
+    return { one, two: one }
+  },
+  'over Redis': async (t, options) => {
+    const keyPrefix = `rt${count++}:`
+    const [one, two] = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { redisUrl: server.url, keyPrefix, instanceId, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, ...options })))
+    return { one, two } as { one: Side, two: Side }
+  }
+}
+
+/** A client, after its `ready`. */
+async function open (t: Test, { url }: Side, chatId = 'c', query = '', lastEventId?: string): Promise<{ stream: EventStream, reader: AnswerReader }> {
+  const stream = await EventStream.open(t, `${url}/api/chats/${chatId}/events${query}`, lastEventId === undefined ? {} : { headers: { 'last-event-id': lastEventId } })
+  const reader = new AnswerReader()
+  reader.take(await stream.next())
+  return { stream, reader }
+}
+
+async function * say (...pieces: string[]): AsyncGenerator<string> {
+  yield * pieces
+}
+
+for (const [name, setup] of Object.entries(setups)) {
+  t.test(name, async (t) => {
+    t.beforeEach(nothingUnhandled)
+
+    t.test('who reads along sees each piece, then the end; who comes late sees what there is, then the rest', async (t) => {
+      const { one, two } = await setup(t)
+      const early = await open(t, two)
+      const answer = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
+      await answer.append('Once ')
+      await early.reader.text(early.stream, 'a', 'Once ')
+      await answer.append('upon ')
+      await early.reader.text(early.stream, 'a', 'Once upon ')
+      const late = await open(t, two)
+      await late.reader.text(late.stream, 'a', 'Once upon ')
+      t.equal(late.reader.pieces.length, 1, 'one snapshot')
+      await answer.append('a time')
+      t.same(await answer.finish({ tokens: 3 }), { status: 'finished' })
+      const end = { type: 'bot_message', chatId: 'c', id: 'a', status: 'finished', at: 0, text: 'Once upon a time', extra: { tokens: 3 } }
+      for (const { stream, reader } of [early, late]) {
+        t.same(await reader.end(stream), end)
+        t.same(reader.faults, [])
+      }
+      t.same(early.reader.pieces.map(({ at, text }) => [at, text]).filter(([, text]) => text !== ''), [[0, 'Once '], [5, 'upon '], [10, 'a time']])
+      const after = await open(t, one)
+      await one.app.chatEvents.emitChatMessage('c', { n: 1 })
+      t.match(await after.stream.next(), { event: 'message' }, 'who comes after it sees nothing of it')
+      const rewound = await open(t, one, 'c', '?rewind=10')
+      t.match(await rewound.stream.next(), { event: 'bot_message', data: end }, 'but in the log')
+      t.match(await rewound.stream.next(), { event: 'message' })
+    })
+
+    t.test('a page that is reloaded, and a client that hops, go on with the answer', async (t) => {
+      const { one, two } = await setup(t)
+      const answer = await one.app.chatEvents.startBotMessage('c')
+      let text = ''
+      let lastId: string | undefined
+      for (let n = 0; n < 6; n++) {
+        const { stream, reader } = await open(t, n % 2 === 0 ? one : two, 'c', '', lastId)
+        if (n > 0) await reader.text(stream, answer.id, text)
+        await answer.append(`${n} é😀 `)
+        text += `${n} é😀 `
+        await reader.text(stream, answer.id, text)
+        t.same(reader.faults, [])
+        lastId = reader.lastId
+        stream.close()
+      }
+      await answer.finish()
+      const { stream, reader } = await open(t, two, 'c', '', lastId)
+      t.match(await reader.end(stream), { text, status: 'finished' })
+      t.equal(reader.pieces.length, 0, 'who missed the end gets just it')
+    })
+
+    t.test('several answers at a time don\'t meet', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const other = await open(t, two, 'other')
+      const answers = await Promise.all(['a', 'b', 'c'].map((id, n) => (n % 2 === 0 ? one : two).app.chatEvents.startBotMessage('c', { id })))
+      for (let n = 0; n < 20; n++) for (const answer of answers) answer.append(`${answer.id}${n} `)
+      await Promise.all(answers.map((answer) => answer.finish()))
+      for (let n = 0; n < 3; n++) await reader.end(stream)
+      for (const { id } of answers) t.equal(reader.texts.get(id), Array.from({ length: 20 }, (_, n) => `${id}${n} `).join(''))
+      t.same(reader.faults, [])
+      await one.app.chatEvents.emitChatMessage('other', {})
+      t.match(await other.stream.next(), { event: 'message' })
+    })
+
+    t.test('handlers hear of the end only, and an id is good for one answer', async (t) => {
+      const { one, two } = await setup(t)
+      const heard: ChatEvent[] = []
+      const ended = new Promise<void>((resolve) => { two.app.chatEvents.onChatEvent('c', (event) => { heard.push(event); resolve() }) })
+      await until(async () => two.app.chatEvents.stats(), ({ remoteSubscriptions }) => remoteSubscriptions > 0)
+      const answer = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
+      for (const { app } of [one, two]) await t.rejects(app.chatEvents.startBotMessage('c', { id: 'a' }), { code: 'RT_ANSWER_EXISTS', statusCode: 409 })
+      await answer.append('abc')
+      await answer.fail('No more today.')
+      await ended
+      t.same(heard, [{ type: 'bot_message', chatId: 'c', id: 'a', status: 'failed', at: 0, text: 'abc', error: 'No more today.' }])
+      await t.rejects(two.app.chatEvents.startBotMessage('c', { id: 'a' }), { code: 'RT_ANSWER_EXISTS' })
+      t.same(await answer.finish(), { status: 'failed' }, 'it has ended once')
+      await t.rejects(answer.append('x'), { code: 'RT_ANSWER_ENDED', message: /failed/ })
+      t.equal(answer.signal.aborted, false)
+    })
+
+    t.test('what a source gives is streamed and finished', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const result = await one.app.chatEvents.streamBotMessage('c', say('To be', ' or not', ' to be'), { id: 'a', extra: { tokens: 3 } })
+      t.same(result, { id: 'a', status: 'finished' })
+      t.match(await reader.end(stream), { text: 'To be or not to be', extra: { tokens: 3 } })
+      let tokens = 0
+      await one.app.chatEvents.streamBotMessage('c', async () => say('x'), { extra: () => ({ tokens: ++tokens }) })
+      t.match(await reader.end(stream), { text: 'x', extra: { tokens: 1 } })
+      t.same(reader.faults, [])
+    })
+
+    t.test('a source that throws fails the answer; the reader is told what the app says, and the app gets the error', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const broken = async function * (): AsyncGenerator<string> {
+        yield 'Once'
+        throw new Error('secret')
+      }
+      await t.rejects(one.app.chatEvents.streamBotMessage('c', broken()), { message: 'secret' })
+      const { error, ...end } = await reader.end(stream)
+      t.match(end, { status: 'failed', text: 'Once' })
+      t.equal(error, undefined)
+      await t.rejects(one.app.chatEvents.streamBotMessage('c', broken, { describeError: (error) => `Sorry: ${(error as Error).message.length}` }), { message: 'secret' })
+      t.match(await reader.end(stream), { status: 'failed', error: 'Sorry: 6' })
+      await t.rejects(one.app.chatEvents.streamBotMessage('c', () => { throw new Error('at once') }), { message: 'at once' })
+      t.match(await reader.end(stream), { status: 'failed', text: '' })
+      for (const wrong of [undefined, null, 'text', () => 5]) await t.rejects(one.app.chatEvents.streamBotMessage('c', wrong as never), { code: 'RT_PAYLOAD_INVALID' })
+    })
+
+    t.test('any instance stops an answer: its signal aborts, and readers are told; a reader who leaves stops nothing', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const leaving = await open(t, one)
+      const answer = await one.app.chatEvents.startBotMessage('c')
+      await answer.append('Once ')
+      await reader.text(stream, answer.id, 'Once ')
+      leaving.stream.close()
+      await answer.append('upon')
+      await reader.text(stream, answer.id, 'Once upon')
+      t.equal(answer.signal.aborted, false)
+      const aborted = new Promise((resolve) => answer.signal.addEventListener('abort', resolve))
+      await two.app.chatEvents.stopBotMessage('other', answer.id)
+      await two.app.chatEvents.stopBotMessage('c', answer.id)
+      await aborted
+      t.match(answer.signal.reason, { code: 'RT_ANSWER_ENDED', message: /stopped/ })
+      await t.rejects(answer.append(' a time'), { code: 'RT_ANSWER_ENDED' })
+      t.same(await answer.finish(), { status: 'stopped' })
+      t.match(await reader.end(stream), { status: 'stopped', text: 'Once upon' })
+      await two.app.chatEvents.stopBotMessage('c', answer.id)
+      t.same(reader.faults, [])
+    })
+
+    t.test('a source that is stopped ends the answer, whether it listens, throws or hangs', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const sources = {
+        listens: async function * (signal: AbortSignal) { yield 'x'; await new Promise((resolve) => signal.addEventListener('abort', resolve)) },
+        throws: async function * (signal: AbortSignal) { yield 'x'; await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) },
+        hangs: async function * () { yield 'x'; await new Promise(() => {}) }
+      }
+      for (const [id, source] of Object.entries(sources)) {
+        const streamed = one.app.chatEvents.streamBotMessage('c', source, { id })
+        await reader.text(stream, id, 'x')
+        await two.app.chatEvents.stopBotMessage('c', id)
+        t.same(await streamed, { id, status: 'stopped' })
+        t.match(await reader.end(stream), { id, status: 'stopped', text: 'x' })
+      }
+    })
+
+    t.test('an app that closes interrupts its answers at once', async (t) => {
+      const { one, two } = await setup(t)
+      if (one === two) return t.pass('nobody is left to be told')
+      const { stream, reader } = await open(t, two)
+      const answer = await one.app.chatEvents.startBotMessage('c')
+      await answer.append('Once')
+      await one.app.close()
+      t.match(answer.signal.reason, { code: 'RT_ANSWER_ENDED' })
+      t.match(await reader.end(stream), { status: 'interrupted', text: 'Once' })
+    })
+
+    t.test('pieces that come within the window are one; the first one comes at once', async (t) => {
+      const { one, two } = await setup(t, { botMessageWindowMs: 100 })
+      const { stream, reader } = await open(t, two)
+      const answer = await one.app.chatEvents.startBotMessage('c')
+      for (let n = 0; n < 100; n++) answer.append(`${n} `)
+      const text = Array.from({ length: 100 }, (_, n) => `${n} `).join('')
+      await reader.text(stream, answer.id, text)
+      t.same(reader.pieces.map(({ text }) => text).filter(Boolean), ['0 ', text.slice(2)])
+      await answer.append('never written as a piece')
+      await answer.finish()
+      await reader.end(stream)
+      t.equal(reader.pieces.filter(({ text }) => text !== '').length, 2)
+    })
+
+    t.test('no piece holds half of a character', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const answer = await one.app.chatEvents.startBotMessage('c')
+      await answer.append('a\ud83d')
+      await reader.text(stream, answer.id, 'a')
+      await answer.append('\ude00b')
+      await reader.text(stream, answer.id, 'a😀b')
+      await answer.append('\ud83d')
+      await answer.finish()
+      t.equal((await reader.end(stream)).text, 'a😀b\ud83d')
+    })
+
+    t.test('an answer is as long as an event may be, with all that it takes in JSON', async (t) => {
+      const { one, two } = await setup(t, { maxPayloadBytes: 200 })
+      const { stream, reader } = await open(t, two)
+      const answer = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
+      let text = ''
+      for (let tooLong = false; !tooLong;) {
+        await answer.append('"é').then(() => { text += '"é' }, (error) => { tooLong = (error as RealtimeError).code === 'RT_PAYLOAD_TOO_LARGE' })
+      }
+      await t.rejects(answer.finish({ much: 'x'.repeat(200) }), { code: 'RT_PAYLOAD_TOO_LARGE' })
+      await t.rejects(answer.finish({ n: 1n }), { code: 'RT_PAYLOAD_INVALID' })
+      t.same(await answer.finish(), { status: 'finished' })
+      const end = await reader.end(stream)
+      t.equal(end.text, text)
+      t.ok(Buffer.byteLength(JSON.stringify(end)) > 190)
+    })
+  })
+}
+
+/** An instance without a server. */
+function instance (t: Test, pubsub: PubSubProvider, options = {}): ChatEvents {
+  t.teardown(() => pubsub.close())
+  return new ChatEvents(pubsub, { log: silentLogger, retryMs: 0, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, ...options })
+}
+
+t.test('wrong input is refused by name', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  for (const id of ['', 'x'.repeat(129), '\ud800', 5, null]) {
+    await t.rejects(chatEvents.startBotMessage('c', { id: id as string }), { code: 'RT_ANSWER_ID_INVALID', statusCode: 400 })
+    await t.rejects(chatEvents.stopBotMessage('c', id as string), { code: 'RT_ANSWER_ID_INVALID' })
+  }
+  await t.rejects(chatEvents.startBotMessage(''), { code: 'RT_CHAT_ID_INVALID' })
+  await t.rejects(chatEvents.stopBotMessage('', 'a'), { code: 'RT_CHAT_ID_INVALID' })
+  const answer = await chatEvents.startBotMessage('c')
+  for (const text of [undefined, null, 5, {}]) await t.rejects(answer.append(text as never), { code: 'RT_PAYLOAD_INVALID' })
+  answer.append(5 as never)
+})
+
+t.test('without history, or with a provider that keeps no state, answers can\'t be streamed', async (t) => {
+  const bare: PubSubProvider = new LocalPubSub({ history: false })
+  await t.rejects(instance(t, bare).startBotMessage('c'), { code: 'RT_STATE_UNAVAILABLE', statusCode: 500 })
+  await t.rejects(instance(t, bare).streamBotMessage('c', say('x')), { code: 'RT_STATE_UNAVAILABLE' })
+})
+
+t.test('an answer that is found to be over twice at the same time ends once', async (t) => {
+  const pubsub = new LocalPubSub()
+  const chatEvents = instance(t, pubsub, { botMessageLeaseMs: 60_000 })
+  const answer = await chatEvents.startBotMessage('c', { id: 'a' })
+  const { channel } = answer
+  const state = pubsub.state as StateStore // History is on here.
+  await state.renew(channel, ['answer:a'], -1)
+  await state.conclude(channel, { field: 'answer:a', event: {}, idempotencyKey: 'bot_message:a' })
+  let aborts = 0
+  answer.signal.addEventListener('abort', () => { aborts++ })
+  await Promise.all([1, 2].map(() => answer.renewed('another epoch', true, 0)))
+  t.equal(aborts, 1)
+  t.same(await answer.fail(), { status: 'interrupted' })
+  const other = await chatEvents.startBotMessage('c', { id: 'b' })
+  await state.change(channel, { operation: 'delete', field: 'answer:b' })
+  t.same(await other.finish(), { status: 'interrupted' }, 'also where whoever ended it did so too long ago to be known')
+})
+
+t.test('a source that can\'t be told of its end may throw then', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  const source = {
+    [Symbol.asyncIterator]: () => ({ next: () => delay(1, { done: false, value: 'x' }), return: () => { throw new Error('thrown at the end') } })
+  }
+  const streamed = chatEvents.streamBotMessage('c', source as AsyncIterable<string>, { id: 'a' })
+  await delay(20)
+  await chatEvents.stopBotMessage('c', 'a')
+  t.match(await streamed, { status: 'stopped' })
+  const late = chatEvents.streamBotMessage('c', async () => {
+    await chatEvents.stopBotMessage('c', 'b')
+    throw new Error('It is stopped')
+  }, { id: 'b' })
+  t.match(await late, { status: 'stopped' }, 'that is no failure')
+})
+
+t.test('outside Fastify', async (t) => {
+  t.teardown(closePubSub)
+  const answer = await startBotMessage('c', { id: 'a' })
+  await answer.append('x')
+  await stopBotMessage('c', 'a')
+  t.equal(answer.signal.aborted, true)
+  t.match(await streamBotMessage('c', say('x', 'y')), { status: 'finished' })
+})
+
+t.test('who publishes anything under the name of an answer harms nobody', async (t) => {
+  const { one } = await setups['in one process']?.(t) as { one: Side }
+  const { stream, reader } = await open(t, one)
+  for (const data of [{ type: 'bot_message' }, { type: 'bot_message', id: 5 }, { type: 'bot_message', id: 'x' }]) await one.app.pubsub.publish('chat:c', data)
+  await stream.take(3)
+  // A state is for more than answers.
+  await (one.app.pubsub as LocalPubSub).state?.change('chat:c', { operation: 'set', field: 'other', value: '1', leaseMs: 60_000 })
+  const ids = Array.from({ length: 300 }, (_, n) => `${n}`)
+  for (const id of ids) await one.app.chatEvents.streamBotMessage('c', say('text'), { id })
+  for (const id of ids) t.match(await reader.end(stream), { id, text: 'text' })
+  t.same(reader.faults, [])
+})
+
+/** Two instances over a Redis of their own, the first one behind a proxy, and a reader on each. */
+async function apart (t: Test, options: RealtimeOptions = {}, args: string[] = []): Promise<{ redis: RedisServer, proxy: LossyProxy, one: Side, two: Side, admin: Redis }> {
+  const redis = await RedisServer.start({ args })
+  t.teardown(() => redis.stop())
+  const proxy = await LossyProxy.start(t, redis.port)
+  const [one, two] = await Promise.all([proxy.port, redis.port].map((port, n) => startApp(t, { redisUrl: `redis://127.0.0.1:${port}`, instanceId: `i${n}`, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, publishTimeoutMs: 500, ...options })))
+  const admin = new Redis(redis.url)
+  admin.on('error', () => {})
+  t.teardown(() => { admin.disconnect() })
+  return { redis, proxy, one, two, admin } as Awaited<ReturnType<typeof apart>>
+}
+
+/** Makes an answer's lease run out without its producer knowing, once all of it is written: that renews it. */
+async function expire (admin: Redis, answer: BotAnswer, pieces = 1): Promise<void> {
+  await until(() => admin.hget('rt:{chat:c}:f', `=answer%3A${answer.id}`), (record) => record?.startsWith(`t ${pieces + 1} `) === true)
+  await admin.zadd('rt:{chat:c}:l', 1, `answer%3A${answer.id}`)
+}
+
+t.test('an answer whose lease has run out is interrupted once, by whoever finds it; its producer is told and can\'t go on', async (t) => {
+  const { one, two, admin } = await apart(t, { botMessageLeaseMs: 60_000 })
+  const readers = await Promise.all([one, two, one, two].map((side) => open(t, side)))
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  await answer.append('Once')
+  for (const { stream, reader } of readers) await reader.text(stream, answer.id, 'Once')
+  await expire(admin, answer)
+  for (const { stream, reader } of readers) t.match(await reader.end(stream), { status: 'interrupted', text: 'Once' })
+  await answer.append(' upon')
+  await until(async () => answer.signal.aborted, Boolean)
+  t.match(answer.signal.reason, { code: 'RT_ANSWER_ENDED', message: /interrupted/ })
+  await t.rejects(answer.append('x'), { code: 'RT_ANSWER_ENDED' })
+  t.same(await answer.finish(), { status: 'interrupted' })
+  await one.app.chatEvents.emitChatMessage('c', {})
+  for (const { stream, reader } of readers) {
+    t.match(await stream.next(), { event: 'message' })
+    t.same(reader.faults, [])
+  }
+})
+
+t.test('who finishes an answer that was interrupted is told so', async (t) => {
+  const { one, two, admin } = await apart(t, { botMessageLeaseMs: 60_000 })
+  const { stream, reader } = await open(t, two)
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  await answer.append('Once')
+  await expire(admin, answer)
+  t.match(await reader.end(stream), { status: 'interrupted' })
+  t.same(await answer.finish(), { status: 'interrupted' })
+  t.ok(answer.signal.aborted)
+})
+
+t.test('whoever opens a chat finds an answer that was left there', async (t) => {
+  const { one, two, admin } = await apart(t, { botMessageLeaseMs: 60_000 })
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  await answer.append('Once')
+  await expire(admin, answer)
+  // It may have been interrupted before the stream begins.
+  const { stream, reader } = await open(t, two, 'c', '?rewind=1')
+  t.match(await reader.end(stream), { status: 'interrupted', text: 'Once' })
+})
+
+t.test('a producer without a sign of life is given up after its lease, and one that renews it is not', async (t) => {
+  const { one, two } = await apart(t)
+  const { stream, reader } = await open(t, two)
+  const alive = await one.app.chatEvents.startBotMessage('c', { id: 'alive' })
+  await one.app.chatEvents.startBotMessage('c', { id: 'alive too' })
+  const { state } = one.app.pubsub as RedisPubSub & { state: StateStore }
+  await state.change('chat:c', { operation: 'open', field: 'answer:dead', value: 'Once', leaseMs: LEASE, owner: 'a process that was killed', key: 'bot_message:dead' })
+  const since = performance.now()
+  t.match(await reader.end(stream), { id: 'dead', status: 'interrupted', text: 'Once' })
+  t.ok(performance.now() - since >= LEASE * 0.9)
+  await delay(2 * LEASE)
+  await alive.append('still here')
+  await alive.finish()
+  t.match(await reader.end(stream), { id: 'alive', status: 'finished', text: 'still here' })
+})
+
+t.test('a producer that slept learns by its first append that it is over', async (t) => {
+  const { one, two } = await apart(t, { botMessageLeaseMs: 100 })
+  const { stream, reader } = await open(t, two)
+  const { state } = one.app.pubsub as RedisPubSub & { state: StateStore }
+  const renew = state.renew.bind(state)
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  await answer.append('Once')
+  state.renew = () => new Promise(() => {})
+  t.match(await reader.end(stream), { status: 'interrupted' })
+  await t.rejects(answer.append(' upon'), { code: 'RT_ANSWER_ENDED' })
+  t.ok(answer.signal.aborted)
+  state.renew = renew
+  const second = await one.app.chatEvents.startBotMessage('c')
+  state.renew = () => new Promise(() => {})
+  t.match(await reader.end(stream), { status: 'interrupted' })
+  state.renew = renew
+  await until(async () => second.signal.aborted, Boolean)
+  t.pass('or by renewing its lease')
+})
+
+t.test('while Redis is away pieces pile up into one, and go on when it is back without its data', async (t) => {
+  const { redis, one, two } = await apart(t)
+  const { stream, reader } = await open(t, two)
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  await answer.append('Once ')
+  await reader.text(stream, answer.id, 'Once ')
+  await redis.kill()
+  for (let n = 0; n < 50; n++) answer.append(`${n} `)
+  await delay(1_200)
+  await redis.restart()
+  const text = `Once ${Array.from({ length: 50 }, (_, n) => `${n} `).join('')}`
+  await reader.text(stream, answer.id, text)
+  await answer.append('end')
+  t.same(await answer.finish(), { status: 'finished' })
+  t.match(await reader.end(stream), { text: `${text}end` })
+  t.ok(reader.pieces.length < 10, `${reader.pieces.length} pieces`)
+})
+
+t.test('an answer that is finished after Redis has lost it is in the log all the same', async (t) => {
+  const { one, two, admin } = await apart(t)
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  await answer.append('Once')
+  await admin.flushall()
+  const { stream, reader } = await open(t, two)
+  t.same(await answer.finish(), { status: 'finished' })
+  t.match(await reader.end(stream), { text: 'Once', status: 'finished' })
+  const second = await one.app.chatEvents.startBotMessage('c')
+  await admin.flushall()
+  await until(() => admin.exists('rt:{chat:c}:f'), Boolean)
+  t.pass('and one that goes on is put back')
+  await second.finish()
+})
+
+t.test('what can\'t be ended while Redis is away is ended when it is back', async (t) => {
+  const { redis, one, two } = await apart(t, {}, ['--appendonly', 'yes', '--appendfsync', 'always'])
+  const answers = await Promise.all([0, 1].map((n) => one.app.chatEvents.startBotMessage('c', { id: `${n}` }))) as [BotAnswer, BotAnswer]
+  for (const answer of answers) await answer.append('Once')
+  await redis.kill()
+  await Promise.all([t.rejects(answers[0].finish(), { code: /RT_PUBLISH/ }), t.rejects(answers[1].stop('stopped'), { code: /RT_PUBLISH/ })])
+  await t.rejects(answers[0].append('x'), { code: 'RT_ANSWER_ENDED' })
+  await redis.restart()
+  const { stream, reader } = await open(t, two, 'c', '?rewind=10')
+  for (let n = 0; n < 2; n++) await reader.end(stream)
+  t.same([...reader.ends.values()].flat().map(({ id, status, text }) => [id, status, text]).sort(), [['0', 'finished', 'Once'], ['1', 'stopped', 'Once']])
+  t.same(await answers[0].finish(), { status: 'finished' })
+})
+
+t.test('an end whose reply is lost is the end', async (t) => {
+  const { proxy, one, two } = await apart(t)
+  const { stream, reader } = await open(t, two)
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  await answer.append('Once')
+  const lost = proxy.loseReplyTo('the very end')
+  const finished = answer.finish({ say: 'the very end' })
+  await lost
+  t.same(await finished, { status: 'finished' })
+  t.match(await reader.end(stream), { status: 'finished' })
+  const second = await one.app.chatEvents.startBotMessage('c')
+  const pieceLost = proxy.loseReplyTo('a piece')
+  const appended = second.append('a piece')
+  await pieceLost
+  await appended
+  await second.append(' and more')
+  await reader.text(stream, second.id, 'a piece and more')
+  t.same(reader.faults, [])
+})
+
+t.test('a piece that Redis refuses is tried again, and logged once', async (t) => {
+  const { log, lines } = keepLog()
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const admin = new Redis(redis.url)
+  t.teardown(() => { admin.disconnect() })
+  const pubsub = new RedisPubSub({ url: redis.url })
+  const chatEvents = instance(t, pubsub, { log, botMessageLeaseMs: 60_000 })
+  const answer = await chatEvents.startBotMessage('c')
+  await admin.config('SET', 'maxmemory', '1')
+  answer.append('x')
+  await until(async () => lines, (lines) => lines.length > 0)
+  answer.append('y')
+  await delay(1_100)
+  await admin.config('SET', 'maxmemory', '0')
+  await until(async () => (await (pubsub.state as StateStore).read('chat:c')).fields?.get(`answer:${answer.id}`)?.value, (value) => value === 'xy')
+  t.match(lines, [{ chatId: 'c', code: 'RT_PUBLISH_REJECTED', msg: 'A piece of a bot answer could not be written, trying again' }])
+  t.equal(lines.length, 1)
+  answer.append('z')
+  await pubsub.close()
+  answer.append('!')
+  await until(async () => answer.signal.aborted, Boolean)
+})
+
+t.test('an answer that can\'t be interrupted now is interrupted later', async (t) => {
+  const { one, admin } = await apart(t, { botMessageLeaseMs: 60_000 })
+  const { stream, reader } = await open(t, one)
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  const { state } = one.app.pubsub as RedisPubSub & { state: StateStore }
+  const conclude = state.conclude.bind(state)
+  let fails = 0
+  state.conclude = (...args) => fails++ === 0 ? Promise.reject(new Error('away')) : conclude(...args)
+  await expire(admin, answer, 0)
+  t.match(await reader.end(stream), { status: 'interrupted' })
+  t.equal(fails, 2)
+})

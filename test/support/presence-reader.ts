@@ -1,0 +1,36 @@
+import type { ChatEvent } from '../../lib/index.ts'
+import type { EventStream, StreamEvent } from './event-stream.ts'
+
+/** Who is in a chat as a client sees it, by the one rule. */
+export class PresenceReader {
+  present = new Set<string>()
+  /** All that it was told. */
+  readonly told: Omit<ChatEvent<'presence'>, 'type' | 'chatId'>[] = []
+  /** What no client should see. */
+  readonly faults: string[] = []
+
+  /** Takes what is new of an event. Returns whether it is about presence. */
+  take ({ event, id, data }: StreamEvent): boolean {
+    if (event !== 'presence') return false
+    const { type, chatId, ...who } = data as ChatEvent<'presence'>
+    const { users, joined = [], left = [] } = who
+    this.told.push(who)
+    if (id !== undefined) this.faults.push(`${chatId}: ${type} with the id ${id}`)
+    if ((users !== undefined) !== (this.told.length === 1)) this.faults.push('a snapshot that does not come first, or none')
+    if (users !== undefined) this.present = new Set(users)
+    for (const user of joined) if (this.present.has(user)) this.faults.push(`${user} has joined twice`)
+    for (const user of left) if (!this.present.has(user)) this.faults.push(`${user} has left twice`)
+    for (const user of joined) this.present.add(user)
+    for (const user of left) this.present.delete(user)
+    return true
+  }
+
+  get users (): string[] {
+    return [...this.present].sort()
+  }
+
+  /** Reads until these are here. */
+  async until (stream: EventStream, users: string[]): Promise<void> {
+    while (this.users.join() !== users.join()) this.take(await stream.next())
+  }
+}
