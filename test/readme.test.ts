@@ -7,9 +7,10 @@ import { promisify } from 'node:util'
 import vm from 'node:vm'
 import { EventSource } from 'eventsource'
 import { Redis } from 'ioredis'
-import { RedisPubSub } from '../lib/index.ts'
+import { RedisPubSub, type StateStore } from '../lib/index.ts'
 import { errorStatus } from '../lib/errors.ts'
 import { defaults, optionNames } from '../lib/options.ts'
+import { AnswerReader } from './support/answer-reader.ts'
 import { EventStream } from './support/event-stream.ts'
 import { live } from './support/live.ts'
 import { RedisServer } from './support/redis-server.ts'
@@ -43,6 +44,16 @@ t.test('the fifteen lines run, and so does the browser\'s part', async (t) => {
   t.strictSame(JSON.parse(JSON.stringify(shown)), [{ text: 'hi' }])
 })
 
+t.test('the answer of a bot is streamed', async (t) => {
+  const [server] = readme.snippets('Answers of bots, streamed')
+  const url = await serveSnippet(t, server)
+  const stream = await EventStream.open(t, `${url}/api/chats/general/events`)
+  t.match(await stream.next(), { event: 'ready' })
+  const response = await fetch(`${url}/api/chats/general/ask`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"question":"why?"}' })
+  t.equal(response.status, 202)
+  t.match(await new AnswerReader().end(stream), { status: 'finished', text: 'You asked: why?' })
+})
+
 t.test('the streams of one\'s own run', async (t) => {
   const [server] = readme.snippets('Streams of your own')
   const url = await serveSnippet(t, server)
@@ -60,7 +71,7 @@ t.test('events of one\'s own compile and run', { timeout: 120_000 }, async (t) =
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   await promisify(execFile)(process.execPath, [tsc, '-p', folder])
   const { stdout } = await promisify(execFile)(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined } })
-  t.equal(stdout, 'Ann is typing\nAnn: Hello\n')
+  t.equal(stdout, 'Ann: 👍\nAnn: Hello\n')
 })
 
 t.test('the functions outside Fastify run, and the process ends', async (t) => {
@@ -100,6 +111,16 @@ t.test('the rules for an ACL user suffice', async (t) => {
   await live(pubsub)
   t.same(got, [1])
   t.equal(await pubsub.isHealthy(), true)
+  const state = pubsub.state as StateStore // History is on here.
+  for (const operation of ['set', 'open'] as const) {
+    await state.change('c', { operation, field: operation, value: '1', leaseMs: 1, owner: 'me', key: 'key' })
+  }
+  while ((await state.read('c')).fields?.get('open')?.expired !== true) { /* until the leases have run out */ }
+  t.match(await state.conclude('c', { field: 'open', event: 1, idempotencyKey: 'key' }), { duplicate: false })
+  // A failover, by what is remembered of the one before.
+  await admin.hset('rt:{c}:m', 'sr', 'another')
+  await state.read('c')
+  got.pop()
   t.same(await admin.call('ACL', 'LOG'), [], 'nothing was refused')
   undo.push(pubsub.subscribe('c*', ({ data }) => { got.push(data) }))
   await live(pubsub)
