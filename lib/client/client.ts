@@ -1,5 +1,5 @@
 import { Chat, type RealtimeChat } from './chat.ts'
-import { marker, type Delivery } from './delivery.ts'
+import { marker, type Delivery, type Place } from './delivery.ts'
 import type { Refusal } from './refusal.ts'
 import { Feed, type FeedOptions, type FeedState, type Headers } from './feed.ts'
 import { Listeners, whenAborted, type ListenOptions } from './listeners.ts'
@@ -82,7 +82,7 @@ class Client implements RealtimeClient {
     if (locks !== undefined) {
       this.#tabs = new Tabs(`fastify-realtime ${url} ${share}`, locks, {
         lead: () => this.#match(),
-        wanted: () => { this.#match(); this.#mark() },
+        wanted: (joined) => { this.#match(joined); this.#mark() },
         asked: () => this.#match(),
         told: (message) => this.#told(message)
       })
@@ -107,7 +107,7 @@ class Client implements RealtimeClient {
     this.#chats.add(chat)
     // In a turn of its own, so that handlers can be added before.
     if (this.#feed.chats.get(id)?.greeted === true) queueMicrotask(() => { chat.receive(marker(id, this.#feed.chats.get(id)?.id)) })
-    this.#match()
+    this.#match(id)
     whenAborted(signal, () => chat.close())
     return chat
   }
@@ -143,20 +143,20 @@ class Client implements RealtimeClient {
   }
 
   /** Makes the feed carry what is wanted here and in other tabs, or tells the tab that leads what is wanted here. */
-  #match (): void {
+  #match (joined?: string): void {
     if (!this.#leads) {
-      this.#tabs?.want(Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId])))
+      this.#tabs?.want(Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId])), joined)
       return
     }
-    const wanted = new Map([...this.#tabs?.wants.values() ?? []].flatMap((wants) => Object.entries(wants)))
-    const own = new Set([...this.#chats].map(({ id }) => id))
-    for (const chatId of this.#feed.chats.keys()) if (!own.has(chatId) && !wanted.has(chatId)) this.#feed.delete(chatId)
-    for (const chat of this.#chats) if (this.#lacks(chat.id)) this.#feed.add(chat.id, chat.place())
-    for (const [chatId, id] of wanted) if (this.#lacks(chatId)) this.#feed.add(chatId, { id })
-  }
-
-  #lacks (chatId: string): boolean {
-    return !this.#feed.chats.has(chatId) && !this.#refused.has(chatId)
+    // Presence and answers that are being made are told to a connection that opens, so who joins an open one has it opened anew.
+    const { chats } = this.#feed
+    if (joined !== undefined && chats.get(joined)?.greeted === true) this.#feed.renew()
+    const wanted = new Map<string, () => Place>()
+    for (const wants of this.#tabs?.wants.values() ?? []) for (const [chatId, id] of Object.entries(wants)) wanted.set(chatId, () => ({ id }))
+    // Backwards: the place is that of the one that was opened first.
+    for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.place())
+    for (const chatId of chats.keys()) if (!wanted.has(chatId)) this.#feed.delete(chatId)
+    for (const [chatId, place] of wanted) if (!chats.has(chatId) && !this.#refused.has(chatId)) this.#feed.add(chatId, place())
   }
 
   /** Tells the other tabs where each chat is. */

@@ -60,11 +60,11 @@ export class Feed {
 
   add (chatId: string, place: Place): void {
     this.chats.set(chatId, { ...place, greeted: false })
-    this.#change()
+    this.renew()
   }
 
   delete (chatId: string): void {
-    if (this.chats.delete(chatId)) this.#change()
+    if (this.chats.delete(chatId)) this.renew()
   }
 
   /** Comes back now rather than later, and also where a connection may have died unnoticed. */
@@ -78,11 +78,11 @@ export class Feed {
   close (): void {
     this.#unwatch()
     this.chats.clear()
-    this.#change()
+    this.renew()
   }
 
-  /** What changes in one go makes one new connection. */
-  #change (): void {
+  /** Opens the connection anew, each chat from where it is. What changes in one go makes one new connection. */
+  renew (): void {
     const turn = ++this.#turn
     queueMicrotask(() => { if (turn === this.#turn) this.#restart() })
   }

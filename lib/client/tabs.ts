@@ -13,7 +13,7 @@ export type Wanted = Record<string, string | undefined>
 /** What tabs tell each other. Only the one that leads tells of events, states and errors; the others say what they want. */
 export type Message =
   | { type: 'lead' }
-  | { type: 'want', tab: string, wanted: Wanted }
+  | { type: 'want', tab: string, wanted: Wanted, joined?: string | undefined }
   | { type: 'event', delivery: Delivery }
   | { type: 'state', state: FeedState }
   | { type: 'refused', refusal: Refusal }
@@ -22,8 +22,8 @@ export type Message =
 export interface TabsEvents {
   /** From now on this tab has the connection. */
   lead (): void
-  /** Another tab wants other chats than before, or is gone. */
-  wanted (): void
+  /** Another tab wants other chats than before, or is gone. `joined` is a chat that it has just opened. */
+  wanted (joined?: string): void
   /** The tab that leads asks what the others want. */
   asked (): void
   /** Another tab has told something else. */
@@ -71,8 +71,8 @@ export class Tabs {
     if (!this.#closed.signal.aborted) this.#channel.postMessage(message)
   }
 
-  want (wanted: Wanted): void {
-    this.tell({ type: 'want', tab: this.#tab, wanted })
+  want (wanted: Wanted, joined?: string): void {
+    this.tell({ type: 'want', tab: this.#tab, wanted, joined })
   }
 
   close (): void {
@@ -83,13 +83,13 @@ export class Tabs {
   #receive (message: Message): void {
     if (message.type === 'lead') this.#events.asked()
     else if (message.type !== 'want') this.#events.told(message)
-    else if (this.#leads) this.#wanted(message.tab, message.wanted)
+    else if (this.#leads) this.#wanted(message)
   }
 
-  #wanted (tab: string, wanted: Wanted): void {
+  #wanted ({ tab, wanted, joined }: Message & { type: 'want' }): void {
     const known = this.wants.has(tab)
     this.wants.set(tab, wanted)
-    this.#events.wanted()
+    this.#events.wanted(joined)
     if (known) return
     this.#request(`${this.#name} ${tab}`, async () => {
       this.wants.delete(tab)

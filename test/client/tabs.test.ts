@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { Server } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createRealtimeClient, type ChatOptions, type RealtimeClient, type RealtimeClientOptions, type Refusal, type Reset } from '../../lib/client/index.ts'
 import { startApp } from '../support/app.ts'
 import { until } from '../support/until.ts'
@@ -232,12 +232,31 @@ t.test('a tab that is told what it can\'t follow reads what is between by itself
 
 t.test('what a tab is refused while it catches up by itself is told', async (t) => {
   becomeBrowser(t)
-  let allowed = true
-  const { url } = await start(t, { authorize: () => allowed })
-  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  const { url } = await start(t, { authorize: ({ headers }: FastifyRequest) => headers['x-tab'] === 'first' })
+  const [first, second] = [new Tab(t, url, { headers: { 'x-tab': 'first' } }), new Tab(t, url)]
   await first.open('a').ready()
-  allowed = false
   second.open('a', { rewind: 2 })
   await until(async () => second.refusals.length, (length) => length === 1)
   t.match(second.refusals, [{ status: 403, chatId: 'a' }])
+  t.same(first.refusals, [])
+})
+
+t.test('who joins a chat that is open already gets what its server tells to a connection that opens', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  const seen = first.open('a')
+  await seen.ready()
+  const answer = await app.chatEvents.startBotMessage('a', { id: 'answer' })
+  await answer.append('Once upon a time')
+  for (const join of [() => first.client.chat('a'), () => second.client.chat('a'), () => second.client.chat('a')]) {
+    const texts: string[] = []
+    join().on('bot_message', ({ at, text }) => { texts.push(`${at}:${text}`) })
+    await until(async () => texts.at(-1), (text) => text === '0:Once upon a time')
+  }
+  await streams(app, 1)
+  await answer.finish()
+  await publish(app, 'a', 1)
+  await seen.has(1)
+  t.same(first.resets, [])
 })
