@@ -148,9 +148,9 @@ class Client implements RealtimeClient {
       this.#tabs?.want(Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId])), joined)
       return
     }
-    // Presence and answers that are being made are told to a connection that opens, so who joins an open one has it opened anew.
     const { chats } = this.#feed
-    if (joined !== undefined && chats.get(joined)?.greeted === true) this.#feed.renew()
+    // Presence and answers that are being made are told to a connection that opens, so who joins an open one has it opened anew, if that misses nothing.
+    if (chats.get(joined ?? '')?.id !== undefined) this.#feed.renew()
     const wanted = new Map<string, () => Place>()
     for (const wants of this.#tabs?.wants.values() ?? []) for (const [chatId, id] of Object.entries(wants)) wanted.set(chatId, () => ({ id }))
     // Backwards: the place is that of the one that was opened first.
