@@ -87,7 +87,7 @@ async function find (room: Destination, history: History, place: Cursor): Promis
   // Who is ahead of the room was on an instance that had heard of more.
   const isAhead = place.epoch === position.epoch && place.offset > position.offset
   try {
-    const shared = isAhead ? undefined : (await history.shared()).after(place)
+    const shared = isAhead ? undefined : (await history.shared(room.recent.base)).after(place)
     if (shared !== undefined && shared.length > 0) return shared
     // What is shared may be old, and the room behind: only the log itself knows whether there is a gap.
     const found = await history.after(place)
@@ -105,7 +105,7 @@ async function find (room: Destination, history: History, place: Cursor): Promis
 async function rewound (room: Destination, history: History, count: number): Promise<Cursor | undefined> {
   if (room.recent.size >= count) return room.recent.before(count)
   try {
-    const shared = await history.shared()
+    const shared = await history.shared(room.recent.base)
     // Since it was read, some of them may have been published.
     return shared.before(Math.max(0, count - (room.position as Cursor).offset + shared.top.offset))
   } catch {

@@ -26,6 +26,11 @@ export class Backlog {
     return this.#run.top
   }
 
+  /** The place before the first. */
+  get base (): Cursor {
+    return this.#run.base
+  }
+
   get size (): number {
     return this.#run.size
   }

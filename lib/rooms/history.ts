@@ -13,6 +13,7 @@ export class History {
   readonly #log: EventLog
   readonly #size: number
   #shared: Promise<Backlog> | undefined
+  #unused: NodeJS.Timeout | undefined
 
   constructor (chatId: string, channel: string, log: EventLog, size: number) {
     this.#chatId = chatId
@@ -21,14 +22,21 @@ export class History {
     this.#size = size
   }
 
-  /** The last events, read once for all who come at about the same time: the log can be further by now. Rejects where it can't be read. */
-  shared (): Promise<Backlog> {
+  /**
+   * The last events, read once for all who come one after another, and again when they don't reach up to `least` any more. The log can be
+   * further by now. Rejects where it can't be read.
+   */
+  async shared (least: Cursor): Promise<Backlog> {
+    const known = this.#shared
+    if (known !== undefined && (await known).top.offset < least.offset && this.#shared === known) this.forget()
     this.#shared ??= this.#read()
-    return this.#shared
+    this.#unused?.refresh()
+    return await this.#shared
   }
 
   /** Makes who comes next read again. */
   forget (): void {
+    clearTimeout(this.#unused)
     this.#shared = undefined
   }
 
@@ -48,7 +56,8 @@ export class History {
   async #read (): Promise<Backlog> {
     try {
       const { top, entries } = await this.#log.read(this.#channel, undefined, this.#size)
-      setTimeout(() => this.forget(), timing.sharedRead).unref()
+      clearTimeout(this.#unused)
+      this.#unused = setTimeout(() => this.forget(), timing.sharedRead).unref()
       let run = new Backlog(this.#chatId, top)
       for (const logged of entries) {
         const { position } = logged

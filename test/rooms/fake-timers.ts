@@ -12,7 +12,7 @@ export class FakeTimers {
       setTimeout: (callback: () => void) => {
         const timer = (): void => callback()
         this.#due.add(timer)
-        return Object.assign(timer, { unref: () => timer })
+        return Object.assign(timer, { unref: () => timer, refresh: () => timer })
       },
       clearTimeout: (timer: () => void) => { this.#due.delete(timer) }
     }

@@ -256,7 +256,27 @@ t.test('clients that come back at the same time share one reading; who it says n
   f.timers.fire()
   f.join({ after: places[649] })
   await f.rest()
-  t.same(reads, [undefined, 10, 510, undefined], 'it is not shared for long')
+  t.same(reads, [undefined, 10, 510, undefined], 'it is not kept for long')
+})
+
+t.test('what was read serves who comes later, too, for as long as the room\'s own frames follow on it', async (t) => {
+  const f = new Fixture(t)
+  f.publish(50, { lost: true })
+  f.room.live()
+  await f.rest()
+  const place = { ...f.log.records.values().next().value?.position } as Cursor
+  let reads = 0
+  const read = f.log.read.bind(f.log)
+  f.log.read = (channel, after, limit) => { reads++; return read(channel, after, limit) }
+  const numbers: number[] = []
+  for (const count of [0, 10, 250, 1, 40]) {
+    f.publish(count)
+    const streams = [f.join({ after: place }), f.join({ after: place })]
+    await f.rest()
+    t.same(streams.map((stream) => stream.data('reset').length + stream.data('message').length), Array(2).fill(f.log.records.size - 1))
+    numbers.push(reads)
+  }
+  t.same(numbers, [1, 1, 2, 2, 2])
 })
 
 t.test('an entry that can\'t be read is a hole, never skipped', async (t) => {
