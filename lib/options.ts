@@ -236,7 +236,7 @@ export const timing = {
   /** How long somebody must be gone from Redis before that is told: what it has lost is back sooner, once all have found it again. */
   presenceSettle: 2_000,
   /** How long what was read for one client that comes back is kept for another one. */
-  sharedRead: 1_000
+  sharedRead: 5_000
 } as const
 
 const INT32 = 2 ** 31 - 1
