@@ -56,6 +56,8 @@ export const places: Cases<OpenLog> = {
     const provider = await open()
     const c = freshLog()
     const { got, heard } = await hear(provider, c)
+    // An ephemeral event does not wait for a connection.
+    await provider.publish(freshLog(), 1)
     for (let n = 0; n < 2; n++) assert.deepEqual(await provider.publish(c, 'typing', { ephemeral: true, idempotencyKey: 'key' }), { duplicate: false })
     await heard()
     assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 'typing'], [undefined, 'typing']])
