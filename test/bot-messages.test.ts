@@ -116,6 +116,33 @@ for (const [name, setup] of Object.entries(setups)) {
       t.match(await other.stream.next(), { event: 'message' })
     })
 
+    t.test('on a stream of several chats each chat has answers of its own, and a hop goes on with all of them', async (t) => {
+      const { one, two } = await setup(t)
+      const chats = ['a', 'b']
+      const answers = await Promise.all(chats.map((chatId) => one.app.chatEvents.startBotMessage(chatId, { id: 'same' })))
+      let text = ''
+      let id: string | undefined
+      for (let n = 0; n < 4; n++) {
+        const readers = new Map(chats.map((chatId) => [chatId, new AnswerReader()]))
+        const stream = await EventStream.open(t, `${(n % 2 === 0 ? one : two).url}/api/chats/events?chat=a&chat=b`, id === undefined ? {} : { headers: { 'last-event-id': id } })
+        const read = async (): Promise<void> => {
+          while (chats.some((chatId) => readers.get(chatId)?.texts.get('same') !== `${chatId}: ${text}`)) {
+            const event = await stream.next()
+            t.not(event.event, 'reset')
+            id = event.id ?? id
+            readers.get((event.data as { chatId: string }).chatId)?.take(event)
+          }
+        }
+        if (n > 0) await read()
+        await Promise.all(answers.map((answer, index) => answer.append(n === 0 ? `${chats[index]}: 0 ` : `${n} `)))
+        text += `${n} `
+        if (n === 3) await Promise.all(answers.map((answer) => answer.finish()))
+        await read()
+        if (n < 3) t.same([...readers.values()].flatMap(({ faults }) => faults), [])
+        stream.close()
+      }
+    })
+
     t.test('handlers hear of the end only, and an id is good for one answer', async (t) => {
       const { one, two } = await setup(t)
       const heard: ChatEvent[] = []
