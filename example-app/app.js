@@ -2,10 +2,12 @@
 import Fastify from 'fastify'
 import fastifyStatic from '@fastify/static'
 import realtimePlugin from 'fastify-realtime'
+import { Registry } from 'prom-client'
 import { Bot } from './bot.js'
 import { liveRoutes } from './live.js'
 import { messageRoutes } from './messages.js'
 import { rooms } from './rooms.js'
+import { statusRoutes } from './status.js'
 
 /** Nothing comes from elsewhere and nothing is inline, so a forged message could not bring a script along. */
 const CONTENT_SECURITY_POLICY = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -23,7 +25,8 @@ export async function buildApp ({ redisUrl, instanceId, botPauseMs = 900, logger
   // Fastify would silently drop fields that a schema does not know; here they are answered with 400.
   const app = Fastify({ logger, ajv: { customOptions: { removeAdditional: false } } })
 
-  await app.register(realtimePlugin, { redisUrl, instanceId })
+  const metrics = new Registry()
+  await app.register(realtimePlugin, { redisUrl, instanceId, metrics })
 
   const bot = new Bot(app.chatEvents, botPauseMs, app.log)
   // The other instances wait for the answers too, so none is dropped: closing only skips the pause.
@@ -31,6 +34,7 @@ export async function buildApp ({ redisUrl, instanceId, botPauseMs = 900, logger
 
   messageRoutes(app, bot)
   liveRoutes(app)
+  statusRoutes(app, metrics)
   app.get('/api/rooms', async () => ({ rooms }))
 
   await app.register(fastifyStatic, {

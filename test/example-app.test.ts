@@ -28,6 +28,16 @@ async function follow (t: Test, app: { url: string }, chatId: string, route = 'e
   return stream
 }
 
+interface Report { instanceId: string, healthy: boolean, metrics: Record<string, number> }
+
+/** The next report of an instance. */
+async function reportOf (stream: EventStream, instanceId: string): Promise<Report> {
+  for (;;) {
+    const { data } = await stream.next() as { data: Report }
+    if (data.instanceId === instanceId) return data
+  }
+}
+
 const textOf = ({ data }: StreamEvent): string => (data as { message: { text: string } }).message.text
 
 t.test('the page is served, without anything inline', async (t) => {
@@ -110,6 +120,27 @@ t.test('the stream of the page also says who serves it and where else somebody w
   t.match(await stream.take(2), [{ event: 'activity', data: { chatId: 'support' } }, { event: 'activity', data: { chatId: 'support' } }])
   await say(app, 'general', 'hi')
   t.match(await stream.next(), { event: 'message', data: { chatId: 'general' } })
+})
+
+t.test('the stream of the health page says how every instance is, and who serves it', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const [one] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } }))) as [ExampleApp, ExampleApp]
+  const stream = await EventStream.open(t, `${one.url}/api/status`)
+  t.match(await stream.next(), { event: 'instance', data: { instanceId: 'chat-1' } })
+  t.match(await reportOf(stream, 'chat-2'), { pages: 0, provider: 'redis', healthy: true, connections: { publisher: true, subscriber: true }, metrics: { realtime_streams_open: 0 } })
+  const before = await reportOf(stream, 'chat-1')
+  t.match(before, { pages: 1, metrics: { realtime_streams_open: 1, pubsub_messages_published_total: 0 } })
+  for (let message = 0; message < 3; message++) await say(one, 'general', 'hi')
+  for (let published = 0; published < 12;) published = (await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total ?? 0
+  t.equal((await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total, 12, 'each message, its answer, and the bot thinking before it; the reports do not count')
+
+  await redis.kill()
+  let report = await reportOf(stream, 'chat-1')
+  while (report.healthy) report = await reportOf(stream, 'chat-1')
+  const { pubsub_publish_failures_total: failures } = report.metrics
+  t.match(await reportOf(stream, 'chat-1'), { healthy: false, connections: { publisher: false, subscriber: false }, metrics: { pubsub_publish_failures_total: failures } }, 'it does not try in vain')
+  t.equal(await one.stop(), 0)
 })
 
 t.test('it ends by itself on SIGTERM and SIGINT while streams are open', async (t) => {
