@@ -6,8 +6,8 @@ import { InstanceHistory } from './instance-history.js'
 import { statusOf, words } from './instance-status.js'
 
 const RENDER_MS = 500
-/** What is said of no instance, and of one. */
-const wellBeing = ['Waiting for the first sign of life…', 'The only instance is well']
+/** What is said of none, one and two instances. */
+const wellBeing = ['Waiting for the first sign of life…', 'The only instance is well', 'Both instances are well']
 const { compare: inOrder } = new Intl.Collator('en', { numeric: true })
 
 const summary = find('#summary', 'p')

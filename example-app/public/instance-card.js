@@ -13,7 +13,7 @@ const signs = { ok: '✓', degraded: '!', down: '✕', gone: '–', unknown: '?'
 /** What is told in passing. @type {readonly { name: string, text: (report: Report) => string }[]} */
 const facts = [
   { name: 'Provider', text: ({ provider }) => provider },
-  { name: 'Connections', text: ({ connections }) => Object.entries(connections).map(([name, up]) => `${name} ${up ? 'up' : 'down'}`).join(', ') || 'none needed' },
+  { name: 'Connections', text: ({ connections }) => connected(Object.values(connections)) },
   { name: 'Up for', text: ({ uptime }) => duration(uptime) },
   { name: 'Streams opened', text: total('realtime_streams_opened_total') },
   { name: 'Told to reload', text: total('realtime_resets_total') },
@@ -25,7 +25,7 @@ const facts = [
 /** What the page shows of one instance. */
 export class InstanceCard {
   element = make('article', 'card')
-  #serving = make('span', 'card-serving', 'serves this page')
+  #serving = make('span', 'card-serving')
   #sign = make('span', 'status-sign')
   #word = make('span')
   #status = make('p', 'status', this.#sign, this.#word)
@@ -53,7 +53,7 @@ export class InstanceCard {
    */
   render (history, { status, reason }, { serving, now }) {
     this.element.dataset.status = status
-    this.#serving.hidden = !serving
+    setText(this.#serving, serving ? 'serves this page' : '')
     setText(this.#sign, signs[status])
     setText(this.#word, words[status])
     setText(this.#reason, reason)
@@ -104,6 +104,11 @@ const exact = new Intl.NumberFormat('en', { maximumFractionDigits: 1 })
 /** @param {number | undefined} value */
 function number (value) {
   return value === undefined ? '–' : (value < 10 ? exact : whole).format(value)
+}
+
+/** Without Redis there are none. @param {readonly boolean[]} connections */
+function connected (connections) {
+  return connections.length === 0 ? 'none needed' : `${connections.filter(Boolean).length} of ${connections.length} up`
 }
 
 /** @param {string} name @returns {(report: Report) => string} */

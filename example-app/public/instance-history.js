@@ -3,6 +3,8 @@
 /** For how long reports are kept, and how far the charts reach back. */
 export const WINDOW_MS = 120_000
 
+/** An instance tells once a second how it is. One that is silent for longer is most likely no more. */
+export const SILENCE_MS = 4_000
 /** Of reports that come closer together only one is kept: in next to no time, one event would be a great many a second. */
 const CLOSEST_MS = 500
 
@@ -31,11 +33,12 @@ export class InstanceHistory {
     return this.#heard.at(-1)
   }
 
-  /** What was measured, with `undefined` where there was nothing to measure. @param {Measure} measure @returns {Point[]} */
+  /** What was measured, with `undefined` where there was nothing to measure, as after a silence. @param {Measure} measure @returns {Point[]} */
   points (measure) {
-    return this.#heard.flatMap(({ heardAt, report }, index) => {
+    return this.#heard.map(({ heardAt, report }, index) => {
       const before = this.#heard[index - 1]
-      return before === undefined ? [] : [{ at: heardAt, value: measure(report, before.report) }]
+      const joins = before !== undefined && heardAt - before.heardAt <= SILENCE_MS
+      return { at: heardAt, value: joins ? measure(report, before.report) : undefined }
     })
   }
 

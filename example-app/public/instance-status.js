@@ -1,7 +1,6 @@
 // @ts-check
+import { SILENCE_MS } from './instance-history.js'
 
-/** An instance tells once a second how it is. One that is silent for longer is most likely no more. */
-const SILENCE_MS = 4_000
 /** For how long something that went wrong is told. */
 const TROUBLE_MS = 10_000
 

@@ -33,11 +33,11 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
     await t.test('are both shown by either', async (t) => {
       for (const page of [health, dark]) {
         for (const instance of ['chat-1', 'chat-2']) await page.state(instance, 'OK')
-        await page.summary('All 2 instances are well')
+        await page.summary('Both instances are well')
       }
       t.ok(await health.card('chat-1').getByText('serves this page').isVisible())
       t.notOk(await health.card('chat-2').getByText('serves this page').isVisible())
-      await health.card('chat-2').getByText('publisher up, subscriber up').waitFor()
+      await health.card('chat-2').getByText('2 of 2 up').waitFor()
     })
 
     await t.test('their numbers move when messages are posted', async () => {
@@ -61,7 +61,7 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
       await health.keep('health-gone')
       await start('chat-2')
       await health.state('chat-2', 'OK')
-      await health.summary('All 2 instances are well')
+      await health.summary('Both instances are well')
     })
 
     await t.test('while Redis is away, who serves the page shows that', async (t) => {
@@ -85,7 +85,7 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
     const balancer = await LoadBalancer.start(t)
     for (const { url } of apps) balancer.add(url)
     const health = await HealthPage.open(t, browser, balancer.url)
-    await health.summary('All 2 instances are well')
+    await health.summary('Both instances are well')
     const server = health.page.getByRole('article').filter({ hasText: 'serves this page' }).getByRole('heading')
     const [left, other] = await server.innerText() === 'chat-1' ? ['chat-1', 'chat-2'] : ['chat-2', 'chat-1']
     await apps[left === 'chat-1' ? 0 : 1]?.stop('SIGKILL')
@@ -95,7 +95,7 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
   })
 
   t.test('one process without Redis, on a phone', async (t) => {
-    const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'an-instance-with-a-name-that-is-as-long-as-those-of-pods-5d9c7b6f4-x2x7k' } })
+    const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'an-instance-with-a-name-as-long-as-those-of-pods-5d9c7b6f4-x2x7k' } })
     const health = await HealthPage.open(t, browser, app.url, PHONE)
     await health.summary('The only instance is well')
     await health.shows('an-instance-with', 'Streams', /^1$/)
