@@ -17,7 +17,7 @@ const facts = [
   { name: 'Up for', text: ({ uptime }) => duration(uptime) },
   { name: 'Streams opened', text: total('realtime_streams_opened_total') },
   { name: 'Told to reload', text: total('realtime_resets_total') },
-  { name: 'Caught up from the log', text: total('realtime_resyncs_total') },
+  { name: 'Catch-ups', text: total('realtime_resyncs_total') },
   { name: 'Publishes failed', text: total('pubsub_publish_failures_total') },
   { name: 'Slow clients cut', text: total('realtime_slow_clients_total') }
 ]
@@ -57,7 +57,7 @@ export class InstanceCard {
     setText(this.#sign, signs[status])
     setText(this.#word, words[status])
     setText(this.#reason, reason)
-    for (const tile of this.#tiles) tile.render(history, now)
+    for (const tile of this.#tiles) tile.render(history, { silent: status === 'gone' || status === 'unknown', now })
     const { last } = history
     if (last !== undefined) for (const { text, value } of this.#facts) setText(value, text(last.report))
   }
@@ -80,14 +80,15 @@ class Tile {
     this.element.title = of.about
   }
 
-  /** @param {import('./instance-history.js').InstanceHistory} history @param {number} now */
-  render (history, now) {
+  /** @param {import('./instance-history.js').InstanceHistory} history @param {{ silent: boolean, now: number }} context whether nobody knows what it is now */
+  render (history, { silent, now }) {
     const { measure, unit, atLeast } = this.#of
     const points = history.points(measure)
     const values = points.flatMap(({ value }) => value ?? [])
     const peak = Math.max(0, ...values)
-    setText(this.#value, number(values.at(-1)))
-    setText(this.#unit, values.length === 0 ? '' : unit)
+    const value = silent ? undefined : values.at(-1)
+    setText(this.#value, number(value))
+    setText(this.#unit, value === undefined ? '' : unit)
     setText(this.#peak, values.length === 0 ? '' : `peak ${number(peak)}`)
     this.#sparkline.draw(points, { from: now - WINDOW_MS, to: now, max: Math.max(peak, atLeast) })
   }
