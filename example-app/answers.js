@@ -1,13 +1,14 @@
 // @ts-check
 import { randomInt } from 'node:crypto'
 import { calculate } from './arithmetic.js'
+import { topics } from './stories.js'
 
 /**
  * What the bot can do: the first that has an answer gives it.
  *
  * @type {((text: string, author: string) => string | undefined)[]}
  */
-const skills = [help, greeting, time, dice, coin, echo, count, arithmetic]
+const skills = [help, topic, greeting, time, dice, coin, echo, count, arithmetic]
 
 /** @param {string} text @param {string} author */
 export function answerTo (text, author) {
@@ -23,6 +24,9 @@ function help (text) {
   if (!/^(help|\?)$/i.test(text)) return undefined
   return [
     'Here is what I can do:',
+    `• tell me about … – ${topics.join(', ')}: a long answer, word by word`,
+    '• tell me a story – the same, for the evening',
+    '• break – an answer that fails half-way, to see what that looks like',
     '• 12 * (3 + 4) – simple arithmetic',
     '• roll 2d6 – dice of any kind',
     '• flip – heads or tails',
@@ -30,6 +34,11 @@ function help (text) {
     '• echo something – says it back',
     '• time – the time here on the server'
   ].join('\n')
+}
+
+/** @param {string} text */
+function topic (text) {
+  return /^(tell me|explain)\b/i.test(text) ? `Of that I know nothing. Ask me about ${topics.join(', ')}, or for a story.` : undefined
 }
 
 /** @param {string} text @param {string} author */

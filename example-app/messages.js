@@ -42,6 +42,21 @@ const botActionBody = {
   }
 }
 
+const typingBody = {
+  type: 'object',
+  required: ['user', 'typing'],
+  additionalProperties: false,
+  properties: {
+    user: { type: 'string', minLength: 1, maxLength: 40, pattern: '\\S' },
+    typing: { type: 'boolean' }
+  }
+}
+
+const answerParams = {
+  type: 'object',
+  properties: { ...params.properties, answerId: { type: 'string', minLength: 1, maxLength: 100 } }
+}
+
 /** @typedef {{ chatId: string }} Params */
 
 /**
@@ -62,8 +77,22 @@ export function messageRoutes (app, bot) {
 
   app.post('/api/chats/:chatId/bot-actions', { schema: { params, body: botActionBody } }, async (request, reply) => {
     const { chatId } = /** @type {Params} */ (request.params)
-    const action = /** @type {{ actionType: string }} */ (request.body)
+    const action = /** @type {import('fastify-realtime').BotAction} */ (request.body)
     await app.chatEvents.emitBotAction(chatId, action)
     return reply.code(202).send({ actionType: action.actionType })
+  })
+
+  app.post('/api/chats/:chatId/typing', { schema: { params, body: typingBody } }, async (request, reply) => {
+    const { chatId } = /** @type {Params} */ (request.params)
+    const { user, typing } = /** @type {{ user: string, typing: boolean }} */ (request.body)
+    await app.chatEvents.emitTyping(chatId, user, { typing })
+    return reply.code(202).send({ typing })
+  })
+
+  // Whichever instance is asked: it tells the one that makes the answer.
+  app.post('/api/chats/:chatId/answers/:answerId/stop', { schema: { params: answerParams } }, async (request, reply) => {
+    const { chatId, answerId } = /** @type {Params & { answerId: string }} */ (request.params)
+    await app.chatEvents.stopBotMessage(chatId, answerId)
+    return reply.code(202).send({ id: answerId })
   })
 }

@@ -1,12 +1,14 @@
 // @ts-check
 import { buildApp } from './app.js'
 
-const { PORT = '3000', HOST = '127.0.0.1', LOG_LEVEL = 'warn', BOT_PAUSE_MS, INSTANCE_ID, REDIS_URL } = process.env
+const { PORT = '3000', HOST = '127.0.0.1', LOG_LEVEL = 'warn', BOT_PAUSE_MS, BOT_WORD_MS, INSTANCE_ID, REDIS_URL, RESTARTS } = process.env
 
 const app = await buildApp({
   redisUrl: REDIS_URL,
   instanceId: INSTANCE_ID,
   botPauseMs: BOT_PAUSE_MS === undefined ? undefined : Number(BOT_PAUSE_MS),
+  botWordMs: BOT_WORD_MS === undefined ? undefined : Number(BOT_WORD_MS),
+  restarts: RESTARTS === '1',
   logger: { level: LOG_LEVEL }
 })
 

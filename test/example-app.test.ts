@@ -4,16 +4,18 @@ import { connect } from 'node:net'
 import { EventStream, type StreamEvent } from './support/event-stream.ts'
 import { ExampleApp, healthy } from './support/example-app.ts'
 import { RedisServer } from './support/redis-server.ts'
+import { until } from './support/until.ts'
 
 interface Answer { status: number, body: { id?: string, code?: string, message?: string } }
+interface Piece { id: string, status: string, at: number, text: string, extra?: { sentAt: string }, error?: string }
 
 // Processes and browsers that start take their time on a busy machine.
 t.setTimeout(180_000)
 
 const QUICK = { BOT_PAUSE_MS: '0' }
 
-async function post (url: string, body: unknown): Promise<Answer> {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+async function post (url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) })
   return { status: response.status, body: await response.json() as Answer['body'] }
 }
 
@@ -22,8 +24,8 @@ function say (app: ExampleApp, chatId: string, text: string): Promise<Answer> {
 }
 
 /** The stream of a chat, after its first event. */
-async function follow (t: Test, app: { url: string }, chatId: string, route = 'events'): Promise<EventStream> {
-  const stream = await EventStream.open(t, `${app.url}/api/chats/${chatId}/${route}`)
+async function follow (t: Test, app: { url: string }, chatId: string, query = ''): Promise<EventStream> {
+  const stream = await EventStream.open(t, `${app.url}/api/chats/${chatId}/events${query}`)
   t.match(await stream.next(), { event: 'ready', data: { chatId, resumed: false } })
   return stream
 }
@@ -40,12 +42,32 @@ async function reportOf (stream: EventStream, instanceId: string): Promise<Repor
 
 const textOf = ({ data }: StreamEvent): string => (data as { message: { text: string } }).message.text
 
+/** Reads on until something holds of an event. Resolves with it. */
+async function find (stream: EventStream, holds: (event: StreamEvent) => boolean): Promise<StreamEvent> {
+  for (;;) {
+    const event = await stream.next()
+    if (holds(event)) return event
+  }
+}
+
+/** Reads an answer until there are so many words of it, or its end. Resolves with the last piece. */
+async function answer (stream: EventStream, words = Infinity): Promise<Piece & { whole: string }> {
+  let whole = ''
+  const { data } = await find(stream, ({ event, data }) => {
+    if (event !== 'bot_message') return false
+    const { status, at, text } = data as Piece
+    whole = whole.slice(0, at) + text
+    return status !== 'streaming' || whole.split(' ').length > words
+  })
+  return { ...data as Piece, whole }
+}
+
 t.test('the page is served, without anything inline', async (t) => {
   const app = await ExampleApp.start(t)
   const page = await fetch(`${app.url}/`)
   t.match(page.headers.get('content-security-policy'), /^default-src 'self';/)
   t.notMatch(await page.text(), /<script>|<style>| style=| on\w+=/)
-  for (const file of ['app.js', 'style.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${app.url}/${file}`)).status, 200, file)
+  for (const file of ['app.js', 'fastify-realtime/client.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${app.url}/${file}`)).status, 200, file)
   const { rooms } = await (await fetch(`${app.url}/api/rooms`)).json() as { rooms: { id: string }[] }
   t.strictSame(rooms.map(({ id }) => id), ['general', 'support', 'random', 'dev-team'])
 })
@@ -93,6 +115,7 @@ t.test('the bot answers from what was written', async (t) => {
     ['count one two  three', /^That is 3 words and 14 characters\.$/],
     ['echo <b>twice</b>', /^<b>twice<\/b>$/],
     ['time', / GMT\.$/],
+    ['tell me about unicorns', /^Of that I know nothing/],
     ['process.exit(1)', /^I read 3 words/],
     ['('.repeat(2000), /^I read 0 words and 2000 characters/]
   ]
@@ -112,14 +135,74 @@ t.test('markup and control characters arrive as they were written', async (t) =>
   t.equal(textOf(event as StreamEvent), text)
 })
 
-t.test('the stream of the page also says who serves it and where else somebody writes', async (t) => {
+t.test('each response says which instance it comes from, also a stream of several chats', async (t) => {
   const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'chat-7' } })
-  const stream = await follow(t, app, 'general', 'live')
-  t.match(await stream.next(), { event: 'instance', data: { instanceId: 'chat-7' } })
-  await say(app, 'support', 'hi')
-  t.match(await stream.take(2), [{ event: 'activity', data: { chatId: 'support' } }, { event: 'activity', data: { chatId: 'support' } }])
-  await say(app, 'general', 'hi')
-  t.match(await stream.next(), { event: 'message', data: { chatId: 'general' } })
+  const stream = await EventStream.open(t, `${app.url}/api/chats/events?chat=general&chat=support`)
+  t.equal(stream.response.headers.get('x-instance'), 'chat-7')
+  t.ok(Math.abs(Number(stream.response.headers.get('x-served-at')) - Date.now()) < 60_000)
+  t.strictSame(await (await fetch(`${app.url}/api/instance`)).json(), { instanceId: 'chat-7', restarts: false })
+})
+
+t.test('a long answer comes word by word, and ends once', async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0' } })
+  const stream = await follow(t, app, 'general')
+  for (const text of ['tell me a story', 'explain rooms.', 'what are Server-Sent Events?', 'Tell me about presence', 'tell me about answers', 'tell me about resuming']) {
+    await say(app, 'general', text)
+    t.match(await answer(stream), { status: 'finished', at: 0, text: /^[^]{500,}\.$/, extra: { sentAt: String } }, text)
+  }
+  await say(app, 'general', 'break')
+  t.match(await answer(stream), { status: 'failed', text: /the model behind me is$/, error: 'The source of this answer broke off. Ask again.' })
+})
+
+t.test('who comes in the midst of a long answer gets all of it so far, and who has read enough stops it', async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '20' } })
+  const first = await follow(t, app, 'general')
+  await say(app, 'general', 'tell me a story')
+  await answer(first, 5)
+  const second = await follow(t, app, 'general')
+  const { id, whole } = await answer(second, 10)
+  t.match(whole, /^Once there was a message/)
+  t.match(await (await fetch(`${app.url}/api/chats/general/answers/${id}/stop`, { method: 'POST' })).json(), { id })
+  const ends = await Promise.all([first, second].map((stream) => answer(stream)))
+  t.match(ends, [{ id, status: 'stopped' }, { id, status: 'stopped' }])
+  t.ok(ends[0]?.text.startsWith(whole), 'what was read stays')
+})
+
+t.test('who is here, and who types', async (t) => {
+  const app = await ExampleApp.start(t)
+  const ada = await follow(t, app, 'general', '?user=Ada')
+  const here = ({ event, data }: StreamEvent, name: string): boolean => event === 'presence' && JSON.stringify(data).includes(name)
+  await find(ada, (event) => here(event, 'Ada'))
+  const lin = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': encodeURIComponent('Lín 😀') } })
+  await find(ada, (event) => here(event, 'Lín 😀'))
+  t.equal((await post(`${app.url}/api/chats/general/typing`, { user: 'Ada', typing: true })).status, 202)
+  t.match(await find(lin, ({ event }) => event === 'typing'), { data: { user: 'Ada', expiresInMs: 6_000 } })
+  await post(`${app.url}/api/chats/general/typing`, { user: 'Ada', typing: false })
+  t.match(await find(lin, ({ event }) => event === 'typing'), { data: { user: 'Ada', expiresInMs: 0 } })
+  t.match(await post(`${app.url}/api/chats/general/typing`, { user: ' ', typing: true }), { status: 400 })
+  for (const name of ['%E0%A4%A', 'x'.repeat(41), '%20']) {
+    const nobody = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': name } })
+    t.match(await nobody.next(), { event: 'ready' }, 'who gives no name is nobody, and may read all the same')
+  }
+})
+
+t.test('an instance is stopped only by its own page, and only where something starts it again', async (t) => {
+  const alone = await ExampleApp.start(t, { env: { INSTANCE_ID: 'alone' } })
+  t.equal((await post(`${alone.url}/api/instance/stop`, { instanceId: 'alone' })).status, 404)
+
+  const app = await ExampleApp.start(t, { env: { INSTANCE_ID: 'chat-1', RESTARTS: '1' } })
+  const url = `${app.url}/api/instance/stop`
+  t.match(await (await fetch(`${app.url}/api/instance`)).json(), { restarts: true })
+  t.equal((await fetch(url, { method: 'POST' })).status, 415)
+  t.equal((await fetch(url, { method: 'POST', body: '{"instanceId":"chat-1"}' })).status, 415, 'what a form of another site can send')
+  t.equal((await fetch(url, { method: 'POST', body: new URLSearchParams({ instanceId: 'chat-1' }) })).status, 415)
+  for (const site of ['cross-site', 'same-site']) t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': site })).status, 403, site)
+  t.equal((await fetch(url, { method: 'OPTIONS', headers: { origin: 'http://elsewhere.example', 'access-control-request-method': 'POST' } })).headers.get('access-control-allow-origin'), null)
+  t.equal((await post(url, { instanceId: 'chat-2' })).status, 202, 'that is another one')
+  const stream = await follow(t, app, 'general')
+  t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': 'same-origin' })).status, 202)
+  await stream.end()
+  t.equal(await app.stop(), 0)
 })
 
 t.test('the stream of the health page says how every instance is, and who serves it', async (t) => {
@@ -146,7 +229,7 @@ t.test('the stream of the health page says how every instance is, and who serves
 t.test('it ends by itself on SIGTERM and SIGINT while streams are open', async (t) => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const app = await ExampleApp.start(t)
-    const streams = [await follow(t, app, 'general'), await follow(t, app, 'general', 'live')]
+    const streams = [await follow(t, app, 'general'), await follow(t, app, 'random')]
     t.equal(await app.stop(signal), 0, signal)
     await Promise.all(streams.map((stream) => stream.end()))
   }
@@ -211,18 +294,17 @@ t.test('the cluster', async (t) => {
   t.equal(instances.length, 3)
 
   await t.test('its proxy takes turns, and every stream sees the same', async (t) => {
-    const streams = await Promise.all(instances.map(() => follow(t, cluster, 'general', 'live')))
-    const names = await Promise.all(streams.map(async (stream) => (await stream.next()).data))
-    t.strictSame(new Set(names.map((data) => (data as { instanceId: string }).instanceId)), new Set(['chat-1', 'chat-2', 'chat-3']))
+    const streams = await Promise.all(instances.map(() => follow(t, cluster, 'general')))
+    t.strictSame(new Set(streams.map(({ response }) => response.headers.get('x-instance'))), new Set(['chat-1', 'chat-2', 'chat-3']))
     const { body: { id } } = await say(cluster, 'general', 'hi')
     for (const stream of streams) t.match(await stream.next(), { data: { message: { id } } })
   })
 
   await t.test('who leaves the proxy has left the instance', async (t) => {
     const streams = await Promise.all(instances.map(() => follow(t, cluster, 'a-room-of-this-test')))
-    for (const instance of instances) await chats(instance, 5)
+    for (const instance of instances) await chats(instance, 1)
     for (const stream of streams) stream.close()
-    for (const instance of instances) await chats(instance, 4)
+    for (const instance of instances) await chats(instance, 0)
   })
 
   await t.test('an instance that dies is passed over and started again', async (t) => {
@@ -235,6 +317,16 @@ t.test('the cluster', async (t) => {
     await follow(t, dead, 'general')
   })
 
+  await t.test('an instance that was asked to stop by way of another one is started again', async (t) => {
+    const { url } = instances[1] as { url: string }
+    const stream = await follow(t, { url }, 'general')
+    // The proxy takes it to any of them.
+    t.equal((await post(`${cluster.url}/api/instance/stop`, { instanceId: 'chat-2' })).status, 202)
+    await stream.end()
+    await until(async () => await fetch(`${url}/api/health/pubsub`).catch(() => undefined), (response) => response === undefined)
+    await healthy(url)
+  })
+
   await t.test('it ends by itself on SIGTERM and leaves nothing behind', async (t) => {
     const stream = await follow(t, cluster, 'general')
     const port = /Redis at port (\d+)/.exec(cluster.output)?.[1]
@@ -244,7 +336,7 @@ t.test('the cluster', async (t) => {
   })
 })
 
-/** Resolves once an instance listens to so many chats: the four rooms, and what else is open. */
+/** Resolves once an instance listens to so many chats. */
 async function chats ({ url }: { url: string }, count: number): Promise<void> {
   for (;;) {
     const { chatSubscriptions } = await (await fetch(`${url}/api/health/pubsub`)).json() as { chatSubscriptions: { localChats: number } }

@@ -12,7 +12,7 @@ export class Instance extends Child {
       name,
       command: process.execPath,
       args: [SERVER],
-      env: { PORT: String(port), HOST: '127.0.0.1', REDIS_URL: redisUrl, INSTANCE_ID: name },
+      env: { PORT: String(port), HOST: '127.0.0.1', REDIS_URL: redisUrl, INSTANCE_ID: name, RESTARTS: '1' },
       readyText: 'The chat is open at',
       print
     })

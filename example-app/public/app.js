@@ -1,28 +1,24 @@
 // @ts-check
-import { ChatStream } from './chat-stream.js'
 import { Composer } from './composer.js'
+import { Connection } from './connection.js'
+import { ConnectionView } from './connection-view.js'
 import { find } from './dom.js'
 import { LogView } from './log-view.js'
+import { Outages } from './outages.js'
 import { Outbox } from './outbox.js'
+import { PeopleView } from './people-view.js'
 import { Profile } from './profile.js'
-import { RoomHistory } from './room-history.js'
+import { Room } from './room.js'
 import { RoomList } from './room-list.js'
-import { Thinking } from './thinking.js'
+import { TypingSignal } from './typing-signal.js'
+import { showTyping } from './typing-view.js'
 
-const LABELS = { connecting: 'Connecting…', live: 'Live', reconnecting: 'Reconnecting…', offline: 'Offline' }
 const ROOMS_RETRY_MS = 2_000
 
-const rooms = await loadRooms()
-const roomList = new RoomList(rooms)
-/** @type {Map<string, RoomHistory>} */
-const histories = new Map(rooms.map(({ id }) => [id, new RoomHistory(id)]))
-const connection = find('#connection', 'p')
-const instance = find('#instance', 'p')
-
-/** The open room. @type {import('./room-list.js').Room | undefined} */
-let room
-
-const profile = new Profile(focusComposer)
+const view = new ConnectionView()
+const people = new PeopleView()
+const typing = new TypingSignal()
+const profile = new Profile(enter)
 const outbox = new Outbox(showUnsent, ({ chatId, text, author, at }, id) => {
   // The stream may be down just now, so the page doesn't wait for it; what comes twice is shown once.
   addMessage(chatId, { id, text, author, role: 'user', sentAt: new Date(at).toISOString() }, true)
@@ -30,39 +26,54 @@ const outbox = new Outbox(showUnsent, ({ chatId, text, author, at }, id) => {
 const log = new LogView({
   retry: (key) => outbox.retry(key),
   discard: (key) => outbox.discard(key),
+  stop: (answerId) => room?.stopAnswer(answerId),
   say
 })
-const composer = new Composer(say)
-const thinking = new Thinking((thinks) => log.showThinking(thinks))
-
-const stream = new ChatStream({
-  state: showState,
-  ready: (resumed) => { if (!resumed && historyOf(room)?.completeUntil !== undefined) addGap(false) },
-  reset: addGap,
-  lost: rememberComplete,
-  message: (message) => {
-    if (room === undefined) return
-    addMessage(room.id, message, outbox.recognise(room.id, message))
-    if (document.hidden) roomList.countUnread(room.id)
-    showTitle()
-  },
-  botAction: (action) => thinking.take(action),
-  activity: (chatId) => {
-    roomList.countUnread(chatId)
-    showTitle()
-  },
-  instance: (instanceId) => {
-    instance.textContent = instanceId
-    instance.title = `This stream comes from the instance ${instanceId}`
-    instance.hidden = false
-  },
-  position: (lastEventId) => {
-    const history = historyOf(room)
-    if (history !== undefined) history.lastEventId = lastEventId
-  }
+const composer = new Composer({
+  send: say,
+  typing: (types) => { if (room !== undefined) typing.tell(room.id, profile.name, types) }
 })
 
-window.addEventListener('hashchange', openRoom)
+const connection = new Connection({
+  state: (state) => view.showState(state),
+  lost: () => { for (const each of rooms.values()) each.lost() },
+  instance: (instanceId) => view.showInstance(instanceId),
+  back: (how) => view.showReturn(how)
+})
+
+const list = await loadRooms()
+const roomList = new RoomList(list)
+/** @type {Map<string, Room>} */
+const rooms = new Map(list.map((info) => [info.id, new Room(info, connection, {
+  message: (of, message, when) => {
+    const mine = outbox.recognise(of.id, message)
+    addMessage(of.id, message, mine)
+    if (mine || when === 'old' || (of === room && !document.hidden)) return
+    roomList.countUnread(of.id)
+    showTitle()
+  },
+  gap: (of, reset) => {
+    const entry = of.history.addGap(reset)
+    if (entry !== undefined && of === room) log.add(entry)
+  },
+  answers: (of) => { if (of === room) log.showAnswers(of.answers.values()) },
+  thinking: (of) => { if (of === room) log.showThinking(of.thinking.thinks) },
+  typing: (of) => { if (of === room) showTyping(of.typists.names, profile.name) },
+  people: (of) => { if (of === room) people.show(of.people, profile.name) }
+})]))
+
+/** The open room. @type {Room | undefined} */
+let room
+let entered = false
+
+const outages = new Outages({
+  drop: (ms) => connection.drop(ms),
+  losePlace: () => room?.losePlace(),
+  instanceId: () => view.instanceId,
+  say: (text) => view.say(text, 'doubtful')
+})
+
+window.addEventListener('hashchange', showRoom)
 window.addEventListener('pagehide', save)
 document.addEventListener('visibilitychange', () => {
   if (document.hidden) {
@@ -72,36 +83,42 @@ document.addEventListener('visibilitychange', () => {
     showTitle()
   }
 })
-// A browser that goes back to a frozen page finds its stream closed.
-window.addEventListener('pageshow', ({ persisted }) => { if (persisted) reopen() })
 find('.skip-link', 'a').addEventListener('click', (event) => {
   // The hash says which room is open.
   event.preventDefault()
   composer.focus()
 })
 
-openRoom()
+showRoom()
+outages.offerStop()
 if (profile.name === '') profile.ask()
+else enter()
 
-function openRoom () {
-  const wanted = rooms.find(({ id }) => window.location.hash === `#/${id}`) ?? rooms[0]
+/** Comes in under the name that was given, or given anew. */
+function enter () {
+  connection.enterAs(profile.name)
+  if (!entered) for (const each of rooms.values()) each.open()
+  entered = true
+  if (room !== undefined) people.show(room.people, profile.name)
+  focusComposer()
+}
+
+function showRoom () {
+  const wanted = [...rooms.values()].find(({ id }) => window.location.hash === `#/${id}`) ?? [...rooms.values()][0]
   if (wanted === undefined || wanted === room) return
-  leave()
   room = wanted
   find('#room-name', 'h1').textContent = room.name
   find('#room-topic', 'p').textContent = room.topic
   roomList.select(room.id)
-  thinking.clear()
-  log.show(room.name, historyOf(room)?.entries ?? [])
+  log.show(room.name, room.history.entries)
+  log.showAnswers(room.answers.values())
+  log.showThinking(room.thinking.thinks)
+  showTyping(room.typists.names, profile.name)
+  people.show(room.people, profile.name)
   composer.open(room.id, room.name)
   showUnsent()
   showTitle()
-  reopen()
   focusComposer()
-}
-
-function reopen () {
-  if (room !== undefined) stream.open(room.id, historyOf(room)?.lastEventId ?? '')
 }
 
 /** @param {string} text */
@@ -111,43 +128,18 @@ function say (text) {
 
 /** @param {string} chatId @param {import('./room-history.js').Message} message @param {boolean} mine */
 function addMessage (chatId, message, mine) {
-  const entry = histories.get(chatId)?.add(message, mine)
+  const entry = rooms.get(chatId)?.history.add(message, mine)
   if (entry === undefined || chatId !== room?.id) return
   log.add(entry)
   showUnsent()
-}
-
-/** @param {boolean} certain */
-function addGap (certain) {
-  const entry = historyOf(room)?.addGap(certain)
-  if (entry !== undefined) log.add(entry)
 }
 
 function showUnsent () {
   if (room !== undefined) log.showUnsent(outbox.of(room.id))
 }
 
-/** @param {import('./chat-stream.js').StreamState} state */
-function showState (state) {
-  connection.dataset.state = state
-  find('[data-part="label"]', 'span', connection).textContent = LABELS[state]
-  if (state !== 'live') thinking.clear()
-}
-
-/** What was shown is complete up to now: from here on, something may be missed. */
-function rememberComplete () {
-  const history = historyOf(room)
-  if (history !== undefined) history.completeUntil = Date.now()
-}
-
-function leave () {
-  if (stream.live) rememberComplete()
-  historyOf(room)?.save()
-}
-
 function save () {
-  if (stream.live) rememberComplete()
-  for (const history of histories.values()) history.save()
+  for (const each of rooms.values()) each.save()
 }
 
 function showTitle () {
@@ -158,11 +150,6 @@ function showTitle () {
 /** On a touch screen the focus would open the keyboard. */
 function focusComposer () {
   if (window.matchMedia('(pointer: fine)').matches && profile.name !== '') composer.focus()
-}
-
-/** @param {import('./room-list.js').Room | undefined} of */
-function historyOf (of) {
-  return of === undefined ? undefined : histories.get(of.id)
 }
 
 /** @returns {Promise<import('./room-list.js').Room[]>} */

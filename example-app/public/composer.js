@@ -18,15 +18,20 @@ export class Composer {
   /** @type {Record<string, string>} */
   #drafts = /** @type {Record<string, string>} */ (storage.get(KEY) ?? {})
   #send
+  #typing
 
-  /** @param {(text: string) => void} send */
-  constructor (send) {
+  /** @param {{ send: (text: string) => void, typing: (typing: boolean) => void }} actions */
+  constructor ({ send, typing }) {
     this.#send = send
+    this.#typing = typing
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault()
       this.#submit()
     })
-    this.#text.addEventListener('input', () => this.#changed())
+    this.#text.addEventListener('input', () => {
+      this.#changed()
+      this.#typing(this.#text.value !== '')
+    })
     this.#text.addEventListener('keydown', (event) => {
       // While characters are composed, such as Japanese ones, Enter picks one of them.
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
@@ -52,6 +57,7 @@ export class Composer {
     if (text === '' || this.#roomId === '') return
     this.#text.value = ''
     this.#changed()
+    this.#typing(false)
     this.#send(text)
   }
 

@@ -1,4 +1,5 @@
 // @ts-check
+import { AnswerRows } from './answer-rows.js'
 import { dayOf, sameDay, timeOf } from './clock.js'
 import { find, make, onClick } from './dom.js'
 import { avatarOf, messageRow } from './message-row.js'
@@ -14,12 +15,25 @@ const GROUP_MS = 5 * 60_000
 /** Who reads further up than this many pixels is not scrolled away from it. */
 const NEAR_END_PX = 80
 
-/** The messages of the open room, what is not sent yet, and the bot while it thinks. */
+/** Why messages may be missing, for people. */
+const REASONS = /** @type {Record<string, string>} */ ({
+  epoch: 'The server started anew, without what it had kept.',
+  ahead: 'Redis has lost messages that it had taken.',
+  diverged: 'Redis has lost messages that it had taken.',
+  expired: 'This page was away for longer than the server keeps messages.',
+  trimmed: 'More was written meanwhile than the server keeps.',
+  invalid: 'This page could not say where it was.',
+  failover: 'Another Redis has taken over.',
+  'no-history': 'The server keeps nothing.'
+})
+
+/** The messages of the open room, the answers that are being written, the bot while it thinks, and what is not sent yet. */
 export class LogView {
   #log = find('#log', 'div')
   #messages = find('#messages', 'ol')
   #outbox = make('ol', 'messages outbox')
   #thinking = make('div', 'message bot thinking', avatarOf('', true), dots())
+  #answers
   #empty = find('#empty', 'div')
   #toNewest = find('#to-newest', 'button')
   /** @type {Entry | undefined} */
@@ -27,11 +41,12 @@ export class LogView {
   #atEnd = true
   #shownUnsent = '[]'
 
-  /** @param {{ retry: (key: string) => void, discard: (key: string) => void, say: (text: string) => void }} actions */
-  constructor ({ retry, discard, say }) {
+  /** @param {{ retry: (key: string) => void, discard: (key: string) => void, stop: (answerId: string) => void, say: (text: string) => void }} actions */
+  constructor ({ retry, discard, stop, say }) {
+    this.#answers = new AnswerRows(stop)
     this.#outbox.setAttribute('aria-label', 'Not sent yet')
     this.#thinking.hidden = true
-    this.#messages.after(this.#outbox, this.#thinking)
+    this.#messages.after(this.#answers.list, this.#outbox, this.#thinking)
     onClick(this.#outbox, 'retry', retry)
     onClick(this.#outbox, 'discard', discard)
     onClick(this.#empty, 'say', say)
@@ -89,6 +104,14 @@ export class LogView {
     if (this.#atEnd) this.scrollToEnd()
   }
 
+  /** @param {Iterable<import('./room.js').Answer>} answers */
+  showAnswers (answers) {
+    // A button that had the focus is gone with its answer.
+    if (this.#answers.show(answers)) this.#log.focus()
+    this.#showEmpty()
+    if (this.#atEnd) this.scrollToEnd()
+  }
+
   scrollToEnd () {
     this.#atEnd = true
     this.#toNewest.hidden = true
@@ -110,11 +133,11 @@ export class LogView {
     if (!sameDay(lastAt, at)) this.#messages.append(make('li', 'day', make('span', '', dayOf(at))))
     const continued = last?.kind === 'message' && last.mine === mine && last.message.author === message.author &&
       last.message.role === message.role && sameDay(lastAt, at) && at - lastAt < GROUP_MS
-    this.#messages.append(messageRow({ text: message.text, author: message.author, at, mine, bot: message.role === 'bot', continued }))
+    this.#messages.append(messageRow({ ...message, at, mine, bot: message.role === 'bot', continued }))
   }
 
   #showEmpty () {
-    this.#empty.hidden = this.#last !== undefined || this.#outbox.childElementCount > 0 || !this.#thinking.hidden
+    this.#empty.hidden = this.#last !== undefined || this.#outbox.childElementCount > 0 || !this.#thinking.hidden || !this.#answers.empty
   }
 
   #scrolled () {
@@ -143,9 +166,9 @@ function unsentRow ({ key, text, author, at, state, reason }) {
 }
 
 /** @param {import('./room-history.js').GapEntry} gap */
-function gapRow ({ from, to, certain }) {
+function gapRow ({ from, to, certain, reason }) {
   const when = timeOf(from) === timeOf(to) && sameDay(from, to) ? `around ${timeOf(from)}` : `between ${timeOf(from)} and ${timeOf(to)}`
-  return make('li', 'gap', make('span', '', `Messages sent ${when} ${certain ? 'are' : 'may be'} missing here`))
+  return make('li', 'gap', make('p', '', make('strong', '', `Messages sent ${when} ${certain ? 'are' : 'may be'} missing here`), make('span', '', REASONS[reason] ?? reason)))
 }
 
 function dots () {

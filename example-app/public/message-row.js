@@ -10,11 +10,20 @@ import { make } from './dom.js'
  * @property {number} at
  * @property {boolean} mine
  * @property {boolean} bot
+ * @property {import('./room-history.js').Message['fate']} [fate]
+ * @property {string} [error]
  * @property {boolean} continued Whether it goes on from the row above, by the same author a moment before.
  */
 
+/** How an answer ended that was not finished, for people. */
+const FATES = {
+  stopped: 'Stopped. Somebody had read enough.',
+  interrupted: 'Interrupted. The instance that wrote this is gone.',
+  failed: 'Failed.'
+}
+
 /** One message as a list item. @param {Row} row */
-export function messageRow ({ text, author, at, mine, bot, continued }) {
+export function messageRow ({ text, author, at, mine, bot, fate, error = '', continued }) {
   const item = make('li', 'message')
   item.classList.toggle('mine', mine)
   item.classList.toggle('bot', bot)
@@ -28,7 +37,13 @@ export function messageRow ({ text, author, at, mine, bot, continued }) {
   const bubble = make('p', 'bubble', text)
   bubble.dir = 'auto'
   bubble.title = fullTimeOf(at)
-  item.append(make('div', 'message-body', head, bubble))
+  const body = make('div', 'message-body', head, bubble)
+  if (fate !== undefined) {
+    item.classList.add('unfinished')
+    item.dataset.fate = fate
+    body.append(make('p', 'fate', `${FATES[fate]} ${error}`.trim()))
+  }
+  item.append(body)
   return item
 }
 

@@ -8,9 +8,11 @@ import { jsonStorage } from './storage.js'
  * @property {string} author
  * @property {'user' | 'bot'} role
  * @property {string} sentAt
+ * @property {'stopped' | 'interrupted' | 'failed'} [fate] How a streamed answer ended that was not finished.
+ * @property {string} [error] What the server says of an answer that failed.
  *
  * @typedef {{ kind: 'message', message: Message, mine: boolean }} MessageEntry
- * @typedef {{ kind: 'gap', from: number, to: number, certain: boolean }} GapEntry What was sent between the two may be missing, or is.
+ * @typedef {{ kind: 'gap', from: number, to: number, certain: boolean, reason: string }} GapEntry What was sent between the two may be missing, or is.
  * @typedef {MessageEntry | GapEntry} Entry
  */
 
@@ -45,6 +47,17 @@ export class RoomHistory {
     return this.#entries
   }
 
+  /** When the last message was sent. */
+  get lastAt () {
+    const last = this.#entries.at(-1)
+    return last === undefined ? Date.now() : last.kind === 'gap' ? last.to : Date.parse(last.message.sentAt)
+  }
+
+  /** @param {string} id of a message */
+  has (id) {
+    return this.#ids.has(id)
+  }
+
   /** Adds a message, unless it is there already. @param {Message} message @param {boolean} mine @returns {MessageEntry | undefined} */
   add (message, mine) {
     if (this.#ids.has(message.id)) return undefined
@@ -58,25 +71,28 @@ export class RoomHistory {
   /**
    * Notes that something may be missing, or is. Two such notes in a row become one.
    *
-   * @param {boolean} certain
+   * @param {import('./fastify-realtime/client.js').Reset} reset
    * @returns {GapEntry | undefined} what was noted; nothing, where nothing was seen before
    */
-  addGap (certain) {
+  addGap ({ certain, reason }) {
     const last = this.#entries.at(-1)
     if (last === undefined) return undefined
     const now = Date.now()
     if (last.kind === 'gap') {
       last.to = now
       last.certain ||= certain
+      last.reason = reason
       return last
     }
     /** @type {GapEntry} */
-    const entry = { kind: 'gap', from: Math.max(this.completeUntil ?? 0, Date.parse(last.message.sentAt)), to: now, certain }
+    const entry = { kind: 'gap', from: Math.max(this.completeUntil ?? 0, Date.parse(last.message.sentAt)), to: now, certain, reason }
     this.#append(entry)
     return entry
   }
 
-  save () {
+  /** @param {string | undefined} lastEventId where the stream is now, if that is known */
+  save (lastEventId) {
+    this.lastEventId = lastEventId ?? this.lastEventId
     storage.set(this.#key, { entries: this.#entries, lastEventId: this.lastEventId, completeUntil: this.completeUntil })
   }
 

@@ -9,9 +9,13 @@ export class Thinking {
   #timers = new Map()
   #changed
 
-  /** @param {(thinks: boolean) => void} changed */
+  /** @param {() => void} changed */
   constructor (changed) {
     this.#changed = changed
+  }
+
+  get thinks () {
+    return this.#timers.size > 0
   }
 
   /** @param {{ actionType: string, inReplyTo?: string }} action */
@@ -19,7 +23,7 @@ export class Thinking {
     if (actionType === 'thinking') {
       clearTimeout(this.#timers.get(inReplyTo))
       this.#timers.set(inReplyTo, setTimeout(() => this.#forget(inReplyTo), FORGET_MS))
-      this.#changed(true)
+      this.#changed()
     } else if (actionType === 'idle') {
       this.#forget(inReplyTo)
     }
@@ -32,7 +36,6 @@ export class Thinking {
   /** @param {string} about */
   #forget (about) {
     clearTimeout(this.#timers.get(about))
-    this.#timers.delete(about)
-    this.#changed(this.#timers.size > 0)
+    if (this.#timers.delete(about)) this.#changed()
   }
 }

@@ -48,6 +48,38 @@ export class ChatPage {
     await this.composer.press('Enter')
   }
 
+  /** Writes without sending, key by key. */
+  async type (text: string): Promise<void> {
+    await this.composer.pressSequentially(text)
+  }
+
+  /** Causes an outage from the menu. */
+  async cause (outage: 'Drop the connection' | 'Forget the place' | 'Stop the instance'): Promise<void> {
+    await this.page.getByRole('button', { name: 'Outages to try' }).click()
+    await this.page.getByRole('button', { name: outage }).click()
+  }
+
+  /** Resolves once the page tells how it came back. */
+  async tells (text: string | RegExp): Promise<void> {
+    await this.page.getByRole('status').filter({ hasText: text }).waitFor()
+  }
+
+  /** The instance that serves the page. */
+  async instance (): Promise<string> {
+    return await this.page.locator('#instance').innerText()
+  }
+
+  /** The answer that is being written. */
+  get streaming (): Locator {
+    return this.page.locator('.streaming')
+  }
+
+  /** Resolves with what there is of the answer once that is more than so many characters. */
+  async reads (characters: number): Promise<string> {
+    await this.page.waitForFunction(`(document.querySelector('.streaming .bubble')?.textContent.length ?? 0) > ${characters}`)
+    return await this.page.evaluate<string>('document.querySelector(".streaming .bubble").textContent')
+  }
+
   /** The message with this very text. */
   message (text: string): Locator {
     return this.page.getByRole('listitem').filter({ has: this.page.getByText(text, { exact: true }) })

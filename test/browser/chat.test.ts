@@ -111,6 +111,15 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
     await keyboard.press('Shift+Tab')
     t.equal(await focused.getAttribute('role'), 'log', 'the log can be scrolled by keys')
     await keyboard.press('Shift+Tab')
+    t.equal(await focused.getAttribute('href'), '/health.html')
+    for (const menu of ['Outages to try', 'Who is here']) {
+      await keyboard.press('Shift+Tab')
+      await keyboard.press('Enter')
+      await page.getByRole('dialog', { name: menu }).waitFor()
+      await keyboard.press('Escape')
+      await page.getByRole('dialog').waitFor({ state: 'hidden' })
+    }
+    await keyboard.press('Shift+Tab')
     t.match(await focused.innerText(), /Grace/)
     await keyboard.press('Enter')
     await page.getByRole('dialog').waitFor()

@@ -1,0 +1,2 @@
+/** What `page.js` serves under this name. */
+export * from 'fastify-realtime/client'
