@@ -35,7 +35,8 @@ export function instanceRoutes (app, restarts) {
 
   app.post('/api/instance/stop', { onRequest: refuseOtherSites, schema: { body: stopBody } }, async (request, reply) => {
     await app.pubsub.publish(CHANNEL, request.body, { ephemeral: true })
-    return reply.code(202).send(request.body)
+    // If it is this instance, it closes already, and would wait for the connection to be used again.
+    return reply.code(202).header('connection', 'close').send(request.body)
   })
 }
 

@@ -23,10 +23,10 @@ function say (app: ExampleApp, chatId: string, text: string): Promise<Answer> {
   return post(`${app.url}/api/chats/${chatId}/messages`, { text, author: 'Ada' })
 }
 
-/** The stream of a chat, after its first event. */
-async function follow (t: Test, app: { url: string }, chatId: string, query = ''): Promise<EventStream> {
-  const stream = await EventStream.open(t, `${app.url}/api/chats/${chatId}/events${query}`)
-  t.match(await stream.next(), { event: 'ready', data: { chatId, resumed: false } })
+/** The stream of a chat, after its first events. */
+async function follow (t: Test, app: { url: string }, chatId: string): Promise<EventStream> {
+  const stream = await EventStream.open(t, `${app.url}/api/chats/${chatId}/events`)
+  t.match(await stream.take(2), [{ event: 'ready', data: { chatId, resumed: false } }, { event: 'presence', data: { users: [] } }])
   return stream
 }
 
@@ -159,7 +159,7 @@ t.test('who comes in the midst of a long answer gets all of it so far, and who h
   const first = await follow(t, app, 'general')
   await say(app, 'general', 'tell me a story')
   await answer(first, 5)
-  const second = await follow(t, app, 'general')
+  const second = await EventStream.open(t, `${app.url}/api/chats/general/events`)
   const { id, whole } = await answer(second, 10)
   t.match(whole, /^Once there was a message/)
   t.match(await (await fetch(`${app.url}/api/chats/general/answers/${id}/stop`, { method: 'POST' })).json(), { id })
@@ -170,7 +170,7 @@ t.test('who comes in the midst of a long answer gets all of it so far, and who h
 
 t.test('who is here, and who types', async (t) => {
   const app = await ExampleApp.start(t)
-  const ada = await follow(t, app, 'general', '?user=Ada')
+  const ada = await EventStream.open(t, `${app.url}/api/chats/general/events?user=Ada`)
   const here = ({ event, data }: StreamEvent, name: string): boolean => event === 'presence' && JSON.stringify(data).includes(name)
   await find(ada, (event) => here(event, 'Ada'))
   const lin = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': encodeURIComponent('Lín 😀') } })
