@@ -2,7 +2,7 @@
 import { find } from './dom.js'
 
 const LABELS = { connecting: 'Connecting…', live: 'Live', reconnecting: 'Reconnecting…', offline: 'Offline', refused: 'Refused' }
-const NOTICE_MS = 8_000
+const NOTICE_MS = 6_000
 
 /** The connection as people see it: how it is, who serves it, and how the page came back. */
 export class ConnectionView {

@@ -36,7 +36,7 @@ export class Outages {
 async function stop (instanceId) {
   try {
     const response = await fetch('/api/instance/stop', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ instanceId }) })
-    return response.ok ? `${instanceId} stops. This page goes on at another instance` : `${instanceId} can’t be stopped now: the server answered ${response.status}`
+    return response.ok ? `${instanceId} stops. This page goes on at whichever instance is there` : `${instanceId} can’t be stopped now: the server answered ${response.status}`
   } catch {
     return 'The server can’t be reached'
   }

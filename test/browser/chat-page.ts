@@ -74,10 +74,10 @@ export class ChatPage {
     return this.page.locator('.streaming')
   }
 
-  /** Resolves with what there is of the answer once that is more than so many characters. */
+  /** Resolves with what there is of the answer once that is so many characters. */
   async reads (characters: number): Promise<string> {
-    await this.page.waitForFunction(`(document.querySelector('.streaming .bubble')?.textContent.length ?? 0) > ${characters}`)
-    return await this.page.evaluate<string>('document.querySelector(".streaming .bubble").textContent')
+    const answer = this.streaming.locator('.bubble').filter({ hasText: new RegExp(`[^]{${characters},}`) })
+    return await answer.textContent() ?? ''
   }
 
   /** The message with this very text. */

@@ -122,14 +122,17 @@ t.test('what the chat shows of fastify-realtime', { skip: skipWithoutChromium },
   })
 
   await t.test('an instance that is stopped from the page hands it over to another one', async (t) => {
-    const cluster = await ExampleApp.start(t, { script: 'cluster.js', env: QUICK })
-    const [ada, lin] = await Promise.all([open(t, cluster, 'Ada'), open(t, cluster, 'Lin', PHONE)])
+    const balancer = await LoadBalancer.start(t)
+    // Nothing starts them again here, so that there is but one to go on at.
+    for (const app of await Promise.all(['chat-1', 'chat-2'].map((name) => start(t, name, { RESTARTS: '1' })))) balancer.add(app.url)
+    const [ada, lin] = await Promise.all([open(t, balancer, 'Ada'), open(t, balancer, 'Lin', PHONE)])
     await lin.say('echo still here')
     await ada.hears('still here')
     const before = await ada.instance()
     await ada.cause('Stop the instance')
     await ada.tells(/Resumed on chat-\d: nothing missed/)
     t.not(await ada.instance(), before)
+    await ada.keep('stopped-instance-light')
     await ada.say('echo on we go')
     await lin.hears('on we go')
     for (const text of ['still here', 'on we go']) t.equal(await ada.message(text).count(), 1, text)
