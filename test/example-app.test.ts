@@ -280,6 +280,17 @@ t.test('two instances share a Redis', async (t) => {
     }
   })
 
+  await t.test('a long answer ends as interrupted when its instance ends', async (t) => {
+    const three = await ExampleApp.start(t, { env: { ...env, BOT_WORD_MS: '50' } })
+    const reader = await follow(t, two, 'lab')
+    await say(three, 'lab', 'tell me a story')
+    const { whole } = await answer(reader, 3)
+    t.equal(await three.stop(), 0)
+    const end = await answer(reader)
+    t.match(end, { status: 'interrupted' })
+    t.ok(end.text.startsWith(whole))
+  })
+
   await t.test('an answer that is due when its instance ends is still given', async (t) => {
     const { body: { id } } = await say(one, 'general', '3 + 3')
     t.match(await atTwo.take(2), [{ data: { message: { id } } }, { data: { action: { actionType: 'thinking' } } }])

@@ -26,7 +26,10 @@ t.test('outages, as somebody in the chat sees them', { skip: skipWithoutChromium
 
     await ExampleApp.start(t, { port: app.port, env: QUICK })
     await chat.state('Live')
-    await chat.page.getByText(/^Messages sent (around|between) .* (may be|are) missing here$/).first().waitFor()
+    await chat.page.getByText(/^Messages sent (around|between) .* are missing here$/).waitFor()
+    await chat.page.getByText('The server started anew, without what it had kept.').waitFor()
+    await chat.tells(/^Back on .*, but something may be missing$/)
+    await chat.keep('desktop-reset')
     await chat.page.getByRole('button', { name: 'Retry' }).click()
     await chat.hasSent('Is anybody there?')
     await chat.hears('I read 3 words and 17 characters, but I only understand simple things. Say “help” and I will list them.')
