@@ -5,7 +5,8 @@ const { PORT = '3000', HOST = '127.0.0.1', LOG_LEVEL = 'warn', BOT_PAUSE_MS, BOT
 
 const app = await buildApp({
   redisUrl: REDIS_URL,
-  instanceId: INSTANCE_ID,
+  // Alone it can be called anything; no two that share a Redis may have the same name, so there one is made up.
+  instanceId: INSTANCE_ID ?? (REDIS_URL === undefined ? 'chat' : undefined),
   botPauseMs: BOT_PAUSE_MS === undefined ? undefined : Number(BOT_PAUSE_MS),
   botWordMs: BOT_WORD_MS === undefined ? undefined : Number(BOT_WORD_MS),
   restarts: RESTARTS === '1',
