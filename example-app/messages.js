@@ -10,9 +10,9 @@ import { randomUUID } from 'node:crypto'
  * @property {string} sentAt ISO 8601.
  */
 
-/** @param {Omit<Message, 'id' | 'sentAt'>} message @returns {Message} */
-export function newMessage (message) {
-  return { id: randomUUID(), ...message, sentAt: new Date().toISOString() }
+/** @param {Omit<Message, 'id' | 'sentAt'> & { id?: string }} message @returns {Message} */
+export function newMessage ({ id = randomUUID(), ...message }) {
+  return { id, ...message, sentAt: new Date().toISOString() }
 }
 
 const params = {
@@ -25,6 +25,7 @@ const messageBody = {
   required: ['text', 'author'],
   additionalProperties: false,
   properties: {
+    id: { type: 'string', pattern: '^[\\w.-]{8,64}$' },
     // `\S`: something that can be seen.
     text: { type: 'string', minLength: 1, maxLength: 2000, pattern: '\\S' },
     author: { type: 'string', minLength: 1, maxLength: 40, pattern: '\\S' }
@@ -68,10 +69,11 @@ const answerParams = {
 export function messageRoutes (app, bot) {
   app.post('/api/chats/:chatId/messages', { schema: { params, body: messageBody } }, async (request, reply) => {
     const { chatId } = /** @type {Params} */ (request.params)
-    const { text, author } = /** @type {Pick<Message, 'text' | 'author'>} */ (request.body)
-    const message = newMessage({ text, author, role: 'user' })
-    await app.chatEvents.emitChatMessage(chatId, message)
-    bot.answer(chatId, message)
+    const { id, text, author } = /** @type {Pick<Message, 'text' | 'author'> & { id?: string }} */ (request.body)
+    const message = newMessage({ id, text, author, role: 'user' })
+    // Who does not know whether it was sent may send it again: with the same id it is published once.
+    const { duplicate } = await app.chatEvents.emitChatMessage(chatId, message, { idempotencyKey: `message:${message.id}` })
+    if (!duplicate) bot.answer(chatId, message)
     return reply.code(202).send({ id: message.id })
   })
 

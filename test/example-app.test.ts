@@ -76,7 +76,7 @@ t.test('what a message must not be is answered with 400', async (t) => {
   const app = await ExampleApp.start(t, { env: QUICK })
   const wrong = [
     {}, { text: 'hi' }, { author: 'Ada' }, { text: '', author: 'Ada' }, { text: ' \n ', author: 'Ada' }, { text: 'hi', author: ' ' },
-    { text: 'x'.repeat(2001), author: 'Ada' }, { text: 'hi', author: 'x'.repeat(41) }, { text: 'hi', author: 'Ada', role: 'bot' }
+    { id: 'short', text: 'hi', author: 'Ada' }, { text: 'x'.repeat(2001), author: 'Ada' }, { text: 'hi', author: 'x'.repeat(41) }, { text: 'hi', author: 'Ada', role: 'bot' }
   ]
   for (const body of wrong) t.match(await post(`${app.url}/api/chats/general/messages`, body), { status: 400, body: { code: 'FST_ERR_VALIDATION' } })
   t.match(await post(`${app.url}/api/chats/general/bot-actions`, { type: 'thinking' }), { status: 400 })
@@ -96,6 +96,16 @@ t.test('who has a chat open sees a message, the bot thinking, and its answer', a
   ])
   t.equal((await post(`${app.url}/api/chats/general/bot-actions`, { actionType: 'typing', detail: 'by hand' })).status, 202)
   t.match(await stream.next(), { event: 'bot_action', data: { action: { actionType: 'typing', detail: 'by hand' } } })
+})
+
+t.test('a message that is sent again under its id is said once, and answered once', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const stream = await follow(t, app, 'general')
+  const message = { id: '1795668918303-0.25', text: '1 + 1', author: 'Ada' }
+  for (let time = 0; time < 2; time++) t.match(await post(`${app.url}/api/chats/general/messages`, message), { status: 202, body: { id: message.id } })
+  t.match((await stream.take(4))[0], { data: { message } })
+  await say(app, 'general', 'flip')
+  t.match(await stream.next(), { data: { message: { text: 'flip' } } })
 })
 
 t.test('the bot answers from what was written', async (t) => {

@@ -3,14 +3,13 @@ import { jsonStorage } from './storage.js'
 
 /**
  * @typedef {object} Unsent
- * @property {string} key
+ * @property {string} key Becomes the id of the message, so that it is sent once, however often it is tried.
  * @property {string} chatId
  * @property {string} text
  * @property {string} author
  * @property {number} at
  * @property {'sending' | 'failed'} state
  * @property {string} reason Why it failed, for people.
- * @property {string} [arrivedAs] The id of the message that came by the stream and most likely is this one.
  */
 
 const storage = jsonStorage('sessionStorage')
@@ -39,19 +38,18 @@ export class Outbox {
 
   /** @param {string} chatId */
   of (chatId) {
-    return this.#unsent.filter((unsent) => unsent.chatId === chatId && unsent.arrivedAs === undefined)
+    return this.#unsent.filter((unsent) => unsent.chatId === chatId)
   }
 
   /**
-   * Whether a message that came by the stream is one that is just being sent: the stream is often faster than the answer.
+   * Whether a message that came by the stream is one of these: the stream is often faster than the answer. Then it is sent, whatever the answer was.
    *
    * @param {string} chatId
    * @param {import('./room-history.js').Message} message
    */
-  recognise (chatId, { id, text, author }) {
-    const unsent = this.of(chatId).find((other) => other.state === 'sending' && other.text === text && other.author === author)
-    if (unsent === undefined) return false
-    unsent.arrivedAs = id
+  recognise (chatId, { id }) {
+    if (!this.of(chatId).some(({ key }) => key === id)) return false
+    this.discard(id)
     return true
   }
 
@@ -81,14 +79,14 @@ export class Outbox {
   async #post (unsent) {
     unsent.state = 'sending'
     this.#update()
-    const { id = unsent.arrivedAs, reason = '' } = await post(unsent)
-    if (id === undefined) {
-      fail(unsent, reason)
-    } else {
-      this.#unsent = this.#unsent.filter((other) => other !== unsent)
+    const { id, reason = '' } = await post(unsent)
+    if (id !== undefined) {
+      this.discard(unsent.key)
       this.#sent(unsent, id)
+    } else {
+      fail(unsent, reason)
+      this.#update()
     }
-    this.#update()
   }
 
   #update () {
@@ -104,12 +102,12 @@ function fail (unsent, reason) {
 }
 
 /** @param {Unsent} unsent @returns {Promise<{ id?: string, reason?: string }>} */
-async function post ({ chatId, text, author }) {
+async function post ({ chatId, key, text, author }) {
   try {
     const response = await fetch(`/api/chats/${encodeURIComponent(chatId)}/messages`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ text, author }),
+      body: JSON.stringify({ id: key, text, author }),
       signal: AbortSignal.timeout(TIMEOUT_MS)
     })
     const answer = await response.json()
