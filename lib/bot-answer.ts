@@ -62,7 +62,7 @@ export class BotAnswer {
     this.id = id
     this.channel = context.channel
     this.#context = context
-    this.#eventBytes = Buffer.byteLength(JSON.stringify(this.#event({ status: 'interrupted' })))
+    this.#eventBytes = this.#bytesOf({ status: 'interrupted' })
   }
 
   /** Aborts when nobody wants the rest: it was stopped, its lease has run out, or the app closes. Pass it on to the model. */
@@ -92,9 +92,15 @@ export class BotAnswer {
     return this.end({ status: 'finished', ...extra !== undefined && { extra } })
   }
 
-  /** Ends it as failed, with what the reader shall be told of it: not the message of an error, which is for logs. Settles as `finish` does. */
+  /**
+   * Ends it as failed, with what the reader shall be told of it: not the message of an error, which is for logs. It ends in any case: what is no
+   * string, or does not fit, is left out. Settles as `finish` does.
+   */
   fail (error?: string): Promise<BotMessageEnd> {
-    return this.end({ status: 'failed', ...error !== undefined && { error } })
+    const ending: Ending = { status: 'failed' }
+    // The fields of an Error may hold secrets.
+    const told: Ending = typeof error === 'string' ? { ...ending, error } : ending
+    return this.end(this.#bytesOf(told) > this.#context.maxPayloadBytes ? ending : told)
   }
 
   /** Ends it and aborts its signal. */
@@ -248,6 +254,10 @@ export class BotAnswer {
       if ('duplicate' in receipt) return this.#finished(receipt.duplicate && isFirst ? 'interrupted' : ending.status)
       if (!await this.#recover({ outcome: 'gone', epoch: receipt.epoch })) return this.#finished('interrupted')
     }
+  }
+
+  #bytesOf (ending: Ending): number {
+    return Buffer.byteLength(JSON.stringify(this.#event(ending)))
   }
 
   #event (ending: Ending): object {

@@ -18,9 +18,9 @@ export interface StartBotMessageOptions {
 
 export interface StreamBotMessageOptions extends StartBotMessageOptions {
   /** What the last event carries beside the text. A function is called when the text is complete. @default nothing */
-  extra?: (BotMessageExtra & object) | (() => BotMessageExtra & object) | undefined
+  extra?: (BotMessageExtra & object) | (() => BotMessageExtra & object | Promise<BotMessageExtra & object>) | undefined
   /** What a reader shall be told of an error, which may say more than is good for him. @default nothing */
-  describeError?: ((error: unknown) => string | undefined) | undefined
+  describeError?: ((error: unknown) => string | undefined | Promise<string | undefined>) | undefined
 }
 
 /** The pieces of an answer, or what makes them, given a signal that aborts when nobody wants the rest. */
@@ -65,14 +65,23 @@ export class BotAnswers {
     const answer = await this.start(chatId, options)
     const { id, signal } = answer
     try {
-      for await (const text of untilAborted(await iterableOf(source, signal), signal)) await answer.append(text)
-      return { id, ...await answer.finish(typeof extra === 'function' ? extra() : extra) }
+      for await (const text of untilAborted(source, signal)) await answer.append(text)
+      return { id, ...await answer.finish(typeof extra === 'function' ? await extra() : extra) }
     } catch (error) {
-      const failed = answer.fail(signal.aborted ? undefined : describeError?.(error))
       // Whatever a source does that was told to stop is no failure.
-      if (signal.aborted) return { id, ...await failed }
-      await failed.catch(() => {})
+      if (signal.aborted) return { id, ...await answer.fail() }
+      await answer.fail(await this.#describe(chatId, error, describeError)).catch(() => {})
       throw error
+    }
+  }
+
+  /** Without words for it the answer has failed all the same. */
+  async #describe (chatId: string, error: unknown, describeError: StreamBotMessageOptions['describeError']): Promise<string | undefined> {
+    try {
+      return await describeError?.(error)
+    } catch (err) {
+      this.#options.log.error({ chatId, err }, 'describeError failed')
+      return undefined
     }
   }
 
@@ -131,10 +140,12 @@ async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promi
   throw new RealtimeError('RT_PAYLOAD_INVALID', `what is streamed must be an async iterable of strings, got ${kindOf(iterable)}`)
 }
 
-/** What the iterable gives, or less: even while it hangs, it ends when the signal aborts. */
-async function * untilAborted<T> (iterable: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T> {
-  const iterator = iterable[Symbol.asyncIterator]()
+/** What the source gives, or less: even while it hangs, it ends when the signal aborts. */
+async function * untilAborted (source: BotMessageSource, signal: AbortSignal): AsyncGenerator<string> {
+  if (signal.aborted) return
   const aborted = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true }))
+  const iterator = (await Promise.race([iterableOf(source, signal), aborted]))?.[Symbol.asyncIterator]()
+  if (iterator === undefined) return
   try {
     while (!signal.aborted) {
       const next = await Promise.race([iterator.next(), aborted])

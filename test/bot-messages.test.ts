@@ -345,6 +345,54 @@ t.test('a source that can\'t be told of its end may throw then', async (t) => {
   t.match(await late, { status: 'stopped' }, 'that is no failure')
 })
 
+t.test('an answer whose source has failed ends, whatever is said of it', async (t) => {
+  const { log, text, line } = keepLog()
+  const chatEvents = instance(t, new LocalPubSub({ maxPayloadBytes: 1_000 }), { log, maxPayloadBytes: 1_000 })
+  const ends: ChatEvent[] = []
+  chatEvents.onChatEvent('c', (event) => { ends.push(event) })
+  const failing = async function * (): AsyncGenerator<string> {
+    yield 'Once'
+    throw new Error('broken')
+  }
+  const descriptions = {
+    throws: () => { throw new Error('no words') },
+    rejects: () => Promise.reject(new Error('no words')),
+    late: async () => 'Sorry',
+    long: () => 'x'.repeat(2_000),
+    error: () => Object.assign(new Error(), { headers: { authorization: 'hunter2' } })
+  }
+  for (const [id, describeError] of Object.entries(descriptions)) {
+    await t.rejects(chatEvents.streamBotMessage('c', failing, { id, describeError: describeError as () => string }), { message: 'broken' })
+  }
+  t.match(await line('describeError failed'), { chatId: 'c' })
+  const answer = await chatEvents.startBotMessage('c', { id: 'by hand' })
+  t.same(await answer.fail(Object.assign(new Error(), { secret: 'hunter2' }) as never), { status: 'failed' })
+  await until(async () => ends.length, (count) => count === 6)
+  t.same(ends.map((end) => end.type === 'bot_message' && [end.id, end.status, end.error]), [...Object.keys(descriptions).map((id) => [id, 'failed', id === 'late' ? 'Sorry' : undefined]), ['by hand', 'failed', undefined]])
+  t.notMatch(text() + JSON.stringify(ends), 'hunter2')
+})
+
+t.test('what goes along with the end may take a while, or fail', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  t.match(await chatEvents.streamBotMessage('c', say('x'), { extra: async () => ({}) }), { status: 'finished' })
+  await t.rejects(chatEvents.streamBotMessage('c', say('x'), { extra: () => Promise.reject(new Error('no count')) }), { message: 'no count' })
+})
+
+t.test('a source that is stopped before it gives anything to read ends the answer', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  let rejectLater: ((error: Error) => void) | undefined
+  let status: string | undefined
+  chatEvents.streamBotMessage('c', () => new Promise((_resolve, reject) => { rejectLater = reject }), { id: 'a' }).then((end) => { status = end.status })
+  await until(async () => rejectLater, Boolean)
+  await chatEvents.stopBotMessage('c', 'a')
+  await until(async () => status, Boolean)
+  t.equal(status, 'stopped')
+  rejectLater?.(new Error('late'))
+  const opening = chatEvents.streamBotMessage('c', () => { t.fail('asked for nothing'); return say() }, { id: 'b' })
+  await chatEvents.stopBotMessage('c', 'b')
+  t.same(await opening, { id: 'b', status: 'stopped' })
+})
+
 t.test('outside Fastify', async (t) => {
   t.teardown(closePubSub)
   const answer = await startBotMessage('c', { id: 'a' })
