@@ -55,6 +55,8 @@ export class BotAnswer {
   #flushing: Promise<void> | undefined
   /** How it shall end, and the attempt that is under way. */
   #ending: Ending | undefined
+  /** Whether an attempt may have ended it of which nobody could tell. */
+  #mayHaveEnded = false
   #concluding: Promise<BotMessageEnd> | undefined
   #end: BotMessageEnd | undefined
 
@@ -120,10 +122,10 @@ export class BotAnswer {
   /** Its lease was renewed, or not: then it has run out, or Redis has lost it. */
   async renewed (epoch: string, isGone: boolean, at: number): Promise<void> {
     if (this.#end !== undefined || this.#concluding !== undefined) return
-    if (isGone) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
-    else this.#sure(epoch, at)
-    // It could not be ended when that was asked for.
+    // It could not be ended when that was asked for, as far as is known here.
     if (this.#ending !== undefined) await this.end(this.#ending).catch(() => {})
+    else if (isGone) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
+    else this.#sure(epoch, at)
   }
 
   async #append (text: string): Promise<void> {
@@ -154,13 +156,17 @@ export class BotAnswer {
 
   /** Never rejects. */
   #flush (): Promise<void> {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
+    this.#stopTimer()
     this.#flushing ??= this.#writeAll().finally(() => {
       this.#flushing = undefined
       if (this.#sendable > this.#sent && this.#isOpen) this.#flushSoon()
     })
     return this.#flushing
+  }
+
+  #stopTimer (): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
   }
 
   get #isOpen (): boolean {
@@ -213,8 +219,8 @@ export class BotAnswer {
         return true
       }
     }
-    // While it is being concluded, that is why.
-    if (this.#concluding === undefined) this.#finished('interrupted')
+    // Where it shall end, that may be why.
+    if (this.#ending === undefined) this.#finished('interrupted')
     return false
   }
 
@@ -232,26 +238,32 @@ export class BotAnswer {
 
   async #conclude (ending: Ending): Promise<BotMessageEnd> {
     if (this.#end !== undefined) return this.#end
-    const isFirst = this.#ending === undefined
     this.#ending ??= ending
-    clearTimeout(this.#timer)
-    this.#concluding = this.#tryToConclude(this.#ending, isFirst)
+    this.#stopTimer()
+    this.#concluding = this.#tryToConclude(this.#ending)
     try {
       return await this.#concluding
     } catch (error) {
       this.#concluding = undefined
-      // It says too much: the answer goes on, so that it can end with less.
-      if ((error as RealtimeError).code === 'RT_PAYLOAD_TOO_LARGE' || (error as RealtimeError).code === 'RT_PAYLOAD_INVALID') this.#ending = undefined
+      const { code } = error as RealtimeError
+      if (code === 'RT_PAYLOAD_TOO_LARGE' || code === 'RT_PAYLOAD_INVALID') this.#goOn()
+      else if (code !== 'RT_PUBLISH_REJECTED') this.#mayHaveEnded = true
       throw error
     }
   }
 
-  async #tryToConclude (ending: Ending, isFirst: boolean): Promise<BotMessageEnd> {
+  /** It says too much to end: it goes on, so that it can end with less. */
+  #goOn (): void {
+    this.#ending = undefined
+    if (this.#sendable > this.#sent) this.#flushSoon()
+  }
+
+  async #tryToConclude (ending: Ending): Promise<BotMessageEnd> {
     const conclusion = { field: fieldOf(this.id), owner: this.#owner, event: this.#event(ending), idempotencyKey: endKeyOf(this.id) }
     for (;;) {
       const receipt = await this.#context.store.conclude(this.channel, conclusion)
-      // Somebody else has ended it, if it was not an attempt of our own of which nobody could tell.
-      if ('duplicate' in receipt) return this.#finished(receipt.duplicate && isFirst ? 'interrupted' : ending.status)
+      // Somebody else has ended it, if it was not an attempt of our own.
+      if ('duplicate' in receipt) return this.#finished(receipt.duplicate && !this.#mayHaveEnded ? 'interrupted' : ending.status)
       if (!await this.#recover({ outcome: 'gone', epoch: receipt.epoch })) return this.#finished('interrupted')
     }
   }

@@ -393,6 +393,47 @@ t.test('a source that is stopped before it gives anything to read ends the answe
   t.same(await opening, { id: 'b', status: 'stopped' })
 })
 
+t.test('an answer that can\'t end with so much goes on where it was', async (t) => {
+  const { one, two } = await setups['over Redis']?.(t, { botMessageWindowMs: 300 }) as { one: Side, two: Side }
+  const { stream, reader } = await open(t, two)
+  const answer = await one.app.chatEvents.startBotMessage('c')
+  answer.append('Once')
+  await reader.text(stream, answer.id, 'Once')
+  answer.append(' upon a time')
+  await t.rejects(answer.finish({ much: 'x'.repeat(100_000) } as object), { code: 'RT_PAYLOAD_TOO_LARGE' })
+  await reader.text(stream, answer.id, 'Once upon a time')
+  await answer.finish()
+})
+
+t.test('an answer is told how it ended, also where an attempt failed', async (t) => {
+  const pubsub = new LocalPubSub()
+  const chatEvents = instance(t, pubsub, { botMessageLeaseMs: 100 })
+  const state = pubsub.state as StateStore // History is on here.
+  const [conclude, renew] = [state.conclude.bind(state), state.renew.bind(state)]
+  const known = await chatEvents.startBotMessage('c', { id: 'known' })
+  state.conclude = async (...args) => {
+    state.conclude = conclude
+    await conclude(...args)
+    throw new RealtimeError('RT_PUBLISH_UNKNOWN', 'the reply was lost')
+  }
+  await t.rejects(known.finish(), { code: 'RT_PUBLISH_UNKNOWN' })
+  let renewals = 0
+  state.renew = (...args) => renew(...args).finally(() => { renewals++ })
+  await until(async () => renewals, Boolean)
+  t.same(await known.finish(), { status: 'finished' })
+  t.equal(known.signal.aborted, false)
+  const late = await chatEvents.startBotMessage('c', { id: 'late' })
+  state.renew = () => new Promise(() => {})
+  state.conclude = async () => {
+    state.conclude = conclude
+    throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis was not connected')
+  }
+  await t.rejects(late.finish(), { code: 'RT_PUBLISH_REJECTED' })
+  await renew(late.channel, ['answer:late'], -1)
+  await conclude(late.channel, { field: 'answer:late', event: {}, idempotencyKey: 'bot_message:late' })
+  t.same(await late.finish(), { status: 'interrupted' }, 'somebody else was quicker')
+})
+
 t.test('outside Fastify', async (t) => {
   t.teardown(closePubSub)
   const answer = await startBotMessage('c', { id: 'a' })
