@@ -1,6 +1,10 @@
+import { kindOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 
 const reported = new WeakSet<object>()
+
+/** No chat, channel or type has a longer name. */
+const LONGEST_NAME = 4_096
 
 /**
  * Logs the failure of a publish, once however many layers hand the promise on. Whoever ignores the promise causes no
@@ -8,10 +12,23 @@ const reported = new WeakSet<object>()
  */
 export function reportFailure<T> (promise: Promise<T>, log: Logger, context: object): Promise<T> {
   promise.catch((error: unknown) => {
-    if (!(error instanceof Error) || reported.has(error)) return
-    reported.add(error)
-    // A code says enough; the message of a foreign provider's error may quote the payload.
-    log.warn({ ...context, code: 'code' in error ? error.code : error.name }, 'Publishing failed')
+    if (error instanceof Object) {
+      if (reported.has(error)) return
+      reported.add(error)
+    }
+    log.warn({ ...namesOf(context), code: codeOf(error) }, 'Publishing failed')
   })
   return promise
+}
+
+/** Without what is no name: who has forgotten the chat's id has put the payload in its place. */
+function namesOf (context: object): object {
+  return Object.fromEntries(Object.entries(context).filter(([, name]) => typeof name === 'string' && name.length <= LONGEST_NAME))
+}
+
+/** A code says enough; the message of a foreign provider's error may quote the payload. */
+function codeOf (error: unknown): string | number {
+  const { code } = Object(error) as { code?: unknown }
+  if (typeof code === 'string' || typeof code === 'number') return code
+  return error instanceof Error ? error.name : kindOf(error)
 }

@@ -5,6 +5,7 @@ import { silentLogger } from '../lib/logger.ts'
 import { live } from './support/live.ts'
 import { keepLog } from './support/log.ts'
 import { RedisServer } from './support/redis-server.ts'
+import { until } from './support/until.ts'
 import { nothingUnhandled } from './support/unhandled.ts'
 
 declare module '../lib/chat-event-map.ts' {
@@ -149,6 +150,26 @@ t.test('wrong input is refused by name, and ignoring the refusal harms nobody', 
   t.same(kept.lines.slice(before).map(({ msg, code }) => [msg, code]), [['Publishing failed', 'RT_CHAT_ID_INVALID'], ['Publishing failed', 'RT_PAYLOAD_TOO_LARGE']], 'each is logged once')
   t.notMatch(kept.text(), 'hunter2')
   t.equal(chatEvents.stats().localChats, 0)
+})
+
+t.test('what stands in the place of a name, or fails in a way of its own, is not told to the log', async (t) => {
+  const kept = keepLog()
+  const { pubsub, chatEvents } = local(t, kept)
+  const payload = { text: 'hunter2' } as unknown as string
+  const { lines } = kept
+  chatEvents.emitChatMessage(payload, {})
+  chatEvents.emitTyping(payload, payload)
+  chatEvents.stopBotMessage(payload, payload)
+  chatEvents.revoke(payload, payload)
+  chatEvents.publish('hunter2'.repeat(1_000), { type: payload } as never)
+  pubsub.publish(payload, {})
+  await until(async () => lines.length, (count) => count === 6)
+  t.same(lines.map(({ chatId, channel }) => [chatId, channel]), Array(6).fill([undefined, undefined]))
+  for (const thrown of ['hunter2', Object.assign(new Error(), { code: { secret: 'hunter2' } }), null]) {
+    await t.rejects(chatEvents.streamBotMessage('c', () => { throw thrown }))
+  }
+  t.same(lines.slice(6).map(({ chatId, code }) => [chatId, code]), [['c', 'string'], ['c', 'Error'], ['c', 'null']])
+  t.notMatch(kept.text(), 'hunter2')
 })
 
 t.test('cleaning up forgets all handlers', async (t) => {
