@@ -194,8 +194,10 @@ export class ChatEvents {
   async #emitTyping (chatId: string, user: string, { typing = true }: TypingOptions): Promise<boolean> {
     getChatChannel(chatId)
     if (!isUserId(user)) throw new RealtimeError('RT_USER_ID_INVALID', kindOfUserId(user))
-    if (!this.#typing.admits(chatId, user, typing)) return false
-    await this.#publish(chatId, { type: 'typing', user, expiresInMs: typing ? timing.typingExpiry : 0 }, { ephemeral: true })
+    // It may come as it is from a client, to whom each object would be news.
+    const types = Boolean(typing)
+    if (!this.#typing.admits(chatId, user, types)) return false
+    await this.#publish(chatId, { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0 }, { ephemeral: true })
     return true
   }
 

@@ -61,6 +61,14 @@ t.test('a user and a chat must be such', async (t) => {
   await t.rejects(app.chatEvents.emitTyping('c', 'ann'), { code: 'RT_CLOSED' })
 })
 
+t.test('whatever a client says of it, its user types or does not', async (t) => {
+  const { app } = await startApp(t)
+  const type = (typing: unknown): Promise<boolean> => app.chatEvents.emitTyping('c', 'ann', { typing: typing as boolean })
+  const said: boolean[] = []
+  for (const typing of [{}, {}, [], 1, 'yes', true, null, 0, false]) said.push(await type(typing))
+  t.same(said, [true, false, false, false, false, false, true, false, false])
+})
+
 t.test('outside Fastify', async (t) => {
   t.teardown(closePubSub)
   const heard = new Promise((resolve) => chatEvents.on('c', resolve))
