@@ -50,13 +50,13 @@ export class BotAnswers {
     if (this.#answers.has(key)) throw new RealtimeError('RT_ANSWER_EXISTS')
     const answer = new BotAnswer(id, { ...this.#options, store, chatId, channel, onEnd: () => this.#delete(key) })
     this.#answers.set(key, answer)
+    this.#timer ??= setInterval(() => this.#renew(store), Math.ceil(leaseMs / 3)).unref()
     try {
       await answer.open()
     } catch (error) {
       this.#delete(key)
       throw error
     }
-    this.#timer ??= setInterval(() => this.#renew(store), Math.ceil(leaseMs / 3)).unref()
     return answer
   }
 

@@ -434,6 +434,32 @@ t.test('an answer is told how it ended, also where an attempt failed', async (t)
   t.same(await late.finish(), { status: 'interrupted' }, 'somebody else was quicker')
 })
 
+t.test('an answer that ends while it begins leaves no timer', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  const { setInterval, clearInterval } = globalThis
+  t.teardown(() => { Object.assign(globalThis, { setInterval, clearInterval }) })
+  const running = new Set<unknown>()
+  Object.assign(globalThis, {
+    setInterval: (callback: () => void, ms: number) => {
+      const timer = setInterval(callback, ms)
+      if (ms === LEASE / 3) running.add(timer)
+      return timer
+    },
+    clearInterval: (timer: NodeJS.Timeout) => {
+      running.delete(timer)
+      clearInterval(timer)
+    }
+  })
+  const beginning = chatEvents.startBotMessage('c')
+  chatEvents.interruptBotMessages()
+  t.equal((await beginning).signal.aborted, true)
+  t.equal(running.size, 0)
+  await chatEvents.startBotMessage('c')
+  t.equal(running.size, 1)
+  chatEvents.interruptBotMessages()
+  t.equal(running.size, 0)
+})
+
 t.test('outside Fastify', async (t) => {
   t.teardown(closePubSub)
   const answer = await startBotMessage('c', { id: 'a' })

@@ -1,4 +1,5 @@
 import { answerOf, botMessage, fieldOf } from '../bot-message.ts'
+import type { RealtimeError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { timing } from '../options.ts'
 import type { Envelope } from '../pubsub/provider.ts'
@@ -59,8 +60,9 @@ export class AnswersView implements StateView {
     if (field?.expired !== true || this.#ended.has(id)) return
     try {
       await this.#interrupt(chatId, id, field.value)
-    } catch {
-      // Redis is away, or the app closes.
+    } catch (error) {
+      if ((error as RealtimeError).code === 'RT_CLOSED') return
+      // Redis is away.
       setTimeout(() => this.#conclude(id), timing.idleCheck).unref()
     }
   }

@@ -1,8 +1,10 @@
 import t from 'tap'
 import type { Field } from '../../lib/pubsub/state-store.ts'
+import { RealtimeError } from '../../lib/errors.ts'
 import { AnswersView } from '../../lib/rooms/answers-view.ts'
 import type { Frame } from './fake-connection.ts'
 import { FakeConnection } from './fake-connection.ts'
+import { FakeTimers } from './fake-timers.ts'
 
 const text = (value: string, expired = false): Field => ({ value, text: true, expired })
 
@@ -47,4 +49,20 @@ t.test('what is no end of an answer ends none', async (t) => {
   for (const json of ['garbage', 'null', '{"id":5}', '{}']) end(json)
   view.event({ from: 'x', timestamp: 1, event: 'message', json: '{"id":"a"}' })
   t.same(snapshot(), [[0, 'a']])
+})
+
+t.test('an answer that can\'t be ended now is tried later, unless all is over here', async (t) => {
+  const timers = new FakeTimers()
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const codes = ['RT_PUBLISH_REJECTED', 'RT_CLOSED'] as const
+  const fields = new Map([['answer:a', text('a', true)]])
+  let tries = 0
+  const view = new AnswersView({ chatId: 'c', fields, tell () {}, receive () {} }, async () => { throw new RealtimeError(codes[tries++] ?? 'RT_CLOSED') })
+  view.field('answer:a', text('a', true), undefined)
+  await new Promise(setImmediate)
+  t.equal(timers.size, 1)
+  timers.fire()
+  await new Promise(setImmediate)
+  t.same([tries, timers.size], [2, 0])
 })
