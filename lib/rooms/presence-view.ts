@@ -19,6 +19,8 @@ export class PresenceView implements StateView {
   readonly #present = new Map<string, Set<string>>()
   /** Who is here as far as everyone in the room was told. */
   readonly #told = new Set<string>()
+  /** What tells who comes of all of them: many may come before that changes. */
+  #all: Buffer | undefined
   /** Whose fields have changed in this turn of the event loop. */
   #changed = new Set<string>()
 
@@ -44,7 +46,8 @@ export class PresenceView implements StateView {
 
   /** Not who is here by now: those who came before are told of that together with this stream. */
   snapshot (): Buffer[] {
-    return [encodeFrame({ event: 'presence', json: this.#json({ users: [...this.#told].sort() }) })]
+    this.#all ??= encodeFrame({ event: 'presence', json: this.#json({ users: [...this.#told].sort() }) })
+    return [this.#all]
   }
 
   #endTurn (): void {
@@ -63,6 +66,7 @@ export class PresenceView implements StateView {
     if (joined.length + left.length === 0) return
     for (const userId of joined) this.#told.add(userId)
     for (const userId of left) this.#told.delete(userId)
+    this.#all = undefined
     this.#room.receive({ from: this.#context.instanceId, timestamp: Date.now(), event: 'presence', json: this.#json({ joined, left }) }, false)
   }
 
