@@ -102,6 +102,17 @@ for (const [name, setup] of Object.entries(setups)) {
       t.equal(reader.pieces.length, 0, 'who missed the end gets just it')
     })
 
+    t.test('ids and texts of any kind arrive as they are', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const text = ['', '\r\n\r\nid: 1\ndata: x\n\n', '\0', '\u2028', '', ' = + ', '\udc00', '{"id":']
+      const ids = ['__proto__', 'a\r\nb', '\0', ' ', '%41', 'A', '=a', '0=a', '😀'.repeat(64)]
+      await Promise.all(ids.map((id) => one.app.chatEvents.streamBotMessage('c', say(...text), { id })))
+      for (let n = 0; n < ids.length; n++) t.match(await reader.end(stream), { status: 'finished', text: text.join('') })
+      t.same([...reader.ends.keys()].sort(), [...ids].sort())
+      t.same(reader.faults, [])
+    })
+
     t.test('several answers at a time don\'t meet', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)

@@ -115,6 +115,18 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(await one.app.chatEvents.presence('c'), [])
     })
 
+    t.test('users of any name are who they are', async (t) => {
+      const { one, two } = await setup(t)
+      const users = ['__proto__', 'a\r\n\r\ndata: x', '\0', ' ', ':', 'presence:one:x', '%41', 'A', '=a', '😀'.repeat(128)].sort()
+      const watcher = await open(t, two)
+      const tabs = await Promise.all(users.map((user) => open(t, one, encodeURIComponent(user))))
+      await watcher.until(...users)
+      await asked([one, two], users)
+      for (const { close } of tabs) close()
+      await watcher.until()
+      t.same(watcher.reader.faults, [])
+    })
+
     t.test('whose access is taken back leaves at once', async (t) => {
       const { one, two } = await setup(t, { graceMs: 60_000 })
       const watcher = await open(t, two)
