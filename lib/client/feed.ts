@@ -1,7 +1,7 @@
-import { createParser } from 'eventsource-parser'
 import { marker, type Delivery, type Place } from './delivery.ts'
 import { refusalOf, type Refusal } from './refusal.ts'
 import { idOf } from './event-id.ts'
+import { frameReader } from './frame-reader.ts'
 import { watchNetwork } from './network.ts'
 
 export type Headers = Record<string, string>
@@ -172,24 +172,21 @@ export class Feed {
   async #read (response: Response, chatIds: string[], turn: number): Promise<void> {
     const decoder = new TextDecoder()
     let parts: string[] = []
-    const parser = createParser({
-      onRetry: (retryMs) => { this.#retryMs = retryMs },
-      onEvent: ({ event = 'message', id, data: json }) => {
-        const data = parse(json) as { chatId?: string } | undefined
-        const told = id?.split('.') ?? []
-        // Whatever the event itself says: whose place moves, that one's it is. A place that stays is told of by name.
-        const moved = told.findIndex((part, index) => part !== parts[index])
-        const index = chatIds.length === 1 ? 0 : event === 'ready' || event === 'reset' || moved === -1 ? chatIds.indexOf(data?.chatId ?? '') : moved
-        if (told.length > 0) parts = told
-        if (data !== undefined && index !== -1) this.#take(chatIds[index] as string, event, data, told[index])
-      }
-    })
+    const read = frameReader(({ event = 'message', id, data: json }) => {
+      const data = parse(json) as { chatId?: string } | undefined
+      const told = id?.split('.') ?? []
+      // Whatever the event itself says: whose place moves, that one's it is. A place that stays is told of by name.
+      const moved = told.findIndex((part, index) => part !== parts[index])
+      const index = chatIds.length === 1 ? 0 : event === 'ready' || event === 'reset' || moved === -1 ? chatIds.indexOf(data?.chatId ?? '') : moved
+      if (told.length > 0) parts = told
+      if (data !== undefined && index !== -1) this.#take(chatIds[index] as string, event, data, told[index])
+    }, (retryMs) => { this.#retryMs = retryMs })
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
       const { done, value } = await reader.read()
       if (done || turn !== this.#turn) return
       this.#watch()
-      parser.feed(decoder.decode(value, { stream: true }))
+      read(decoder.decode(value, { stream: true }))
     }
   }
 
