@@ -42,6 +42,10 @@ export interface ChatContext {
   closed (chat: Chat): void
 }
 
+const MOST_HELD = 1_000
+
+const ignore = (): void => {}
+
 export class Chat implements RealtimeChat {
   readonly id: string
   readonly #context: ChatContext
@@ -94,15 +98,24 @@ export class Chat implements RealtimeChat {
     return { id: this.#cursor, rewind: this.#rewind }
   }
 
+  /** Asks again for what it reads by itself. It may have been refused. */
+  retry (): void {
+    if (this.#own === undefined) return
+    this.#caughtUp()
+    this.#catchUp()
+  }
+
   /**
    * Takes what the feed says of this chat, here or in another tab. An event is handed on only if it follows the one before; whoever can't
    * follow reads what is between on a connection of its own, until the two meet.
    */
   receive (delivery: Delivery): void {
     if (this.#closed) return
+    const isKnown = this.#ready || this.#cursor !== undefined
     if (delivery.event === 'ready' && this.#cursor === undefined) this.#start(delivery)
-    else if (!this.#ready && this.#cursor === undefined) this.#wantsMore(delivery)
-    else this.#take(delivery, true)
+    else if (isKnown) this.#take(delivery, true)
+    else this.#wantsMore(delivery)
+    if (isKnown && delivery.noHistory === true) this.#resets.tell({ reason: 'no-history', certain: false })
   }
 
   #start (delivery: Delivery): void {
@@ -114,8 +127,13 @@ export class Chat implements RealtimeChat {
 
   #wantsMore (delivery: Delivery): void {
     if (this.#rewind === 0 || delivery.id === undefined) return
-    this.#held.push(delivery)
+    this.#hold(delivery)
     this.#catchUp()
+  }
+
+  /** Of too many, those that come last are enough: the others are read until they follow. */
+  #hold (delivery: Delivery): void {
+    if (this.#held.push(delivery) > MOST_HELD) this.#held.shift()
   }
 
   #take (delivery: Delivery, shared: boolean): void {
@@ -131,7 +149,7 @@ export class Chat implements RealtimeChat {
     } else if (previous === this.#cursor) {
       this.#advance(delivery)
     } else if (!isPast(id, this.#cursor)) {
-      this.#held.push(delivery)
+      this.#hold(delivery)
     }
     this.#settle()
   }
@@ -160,7 +178,8 @@ export class Chat implements RealtimeChat {
         this.#cursor ??= delivery.id
         this.#take(delivery, false)
       },
-      state: () => {},
+      state: ignore,
+      woke: ignore,
       refused: (refusal) => this.#context.refused(refusal)
     })
     this.#own.add(this.id, { id: this.#cursor, rewind: this.#rewind })

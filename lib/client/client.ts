@@ -43,11 +43,11 @@ export interface ChatOptions extends ListenOptions {
 /** A client of the chats of one server. */
 export interface RealtimeClient {
   readonly state: ClientState
-  /** Opens a chat. Add handlers in the same turn of the event loop, so that they miss nothing. Throws after `close()`. */
+  /** Opens a chat. Add handlers in the same turn of the event loop, so that they miss nothing. Throws after `close()`, and for an id that is ill-formed. */
   chat (id: string, options?: ChatOptions): RealtimeChat
   /** Calls `handler` with each state that the connection changes to. Returns its undo. */
   onState (handler: (state: ClientState) => unknown, options?: ListenOptions): () => void
-  /** Calls `handler` when the server refuses a chat. It stays refused until `reconnect()`. Returns its undo. */
+  /** Calls `handler` when the server refuses a chat. It stays refused until it is opened anew, or `reconnect()`. Returns its undo. */
   onRefused (handler: (refusal: Refusal) => unknown, options?: ListenOptions): () => void
   /** Comes back now rather than later, with the chats that were refused, too. */
   reconnect (): void
@@ -76,12 +76,18 @@ class Client implements RealtimeClient {
     this.#feed = new Feed(this.#options, {
       deliver: (delivery) => this.#deliver(delivery),
       state: (state) => { this.#become(state); this.#tabs?.tell({ type: 'state', state }) },
-      refused: (refusal) => { this.#refuse(refusal); this.#tabs?.tell({ type: 'refused', refusal }) }
+      refused: (refusal) => { this.#refuse(refusal); this.#tabs?.tell({ type: 'refused', refusal }) },
+      woke: () => { if (!this.#leads) this.#match() }
     })
     const locks = share === undefined ? undefined : findLocks()
     if (locks !== undefined) {
       this.#tabs = new Tabs(`fastify-realtime ${url} ${share}`, locks, {
-        lead: () => this.#match(),
+        lead: () => {
+          // That was what the one before it was refused, and how its connection was.
+          this.#refused.clear()
+          this.#match()
+          if (this.#feed.chats.size === 0) this.#become('idle')
+        },
         wanted: (joined) => { this.#match(joined); this.#mark() },
         asked: () => this.#match(),
         told: (message) => this.#told(message)
@@ -96,6 +102,8 @@ class Client implements RealtimeClient {
 
   chat (id: string, { after, rewind, signal }: ChatOptions = {}): RealtimeChat {
     if (this.#state === 'closed') throw new Error('The client is closed')
+    // Half of a surrogate pair can't be sent, and would hold up all other chats: it throws.
+    encodeURIComponent(id)
     const chat = new Chat(id, { id: after, rewind }, {
       feed: this.#options,
       refused: (refusal) => this.#refuse(refusal),
@@ -121,13 +129,12 @@ class Client implements RealtimeClient {
   }
 
   reconnect (): void {
+    for (const chat of this.#chats) chat.retry()
+    if (!this.#leads) return this.#tabs?.tell({ type: 'reconnect' })
     this.#refused.clear()
-    if (this.#leads) {
-      this.#match()
-      this.#feed.wake()
-    } else {
-      this.#tabs?.tell({ type: 'reconnect' })
-    }
+    this.#match()
+    if (this.#state === 'stopped') this.#feed.renew()
+    else this.#feed.wake()
   }
 
   close (): void {
@@ -149,6 +156,7 @@ class Client implements RealtimeClient {
       return
     }
     const { chats } = this.#feed
+    this.#refused.delete(joined ?? '')
     // Presence and answers that are being made are told to a connection that opens, so who joins an open one has it opened anew, if that misses nothing.
     if (chats.get(joined ?? '')?.id !== undefined) this.#feed.renew()
     const wanted = new Map<string, () => Place>()

@@ -8,6 +8,8 @@ export interface Delivery {
   id?: string | undefined
   /** The place before it: who is there has missed nothing. */
   previous?: string | undefined
+  /** Whether a connection has begun at a server that keeps no history: what came before it is lost. */
+  noHistory?: boolean
 }
 
 /** Where a chat starts on a stream. */

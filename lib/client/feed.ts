@@ -22,6 +22,8 @@ export interface FeedEvents {
   state (state: FeedState): void
   /** A chat was refused and is not asked for any more; without a `chatId`, all are. */
   refused (refusal: Refusal): void
+  /** The device is back. What has come from elsewhere meanwhile may be lost, too. */
+  woke (): void
 }
 
 interface Seat extends Place {
@@ -29,9 +31,14 @@ interface Seat extends Place {
   greeted: boolean
 }
 
+/** Whom a connection was opened for, in the order of their parts. */
+type Seats = [chatId: string, seat: Seat][]
+
 const LONGEST_WAIT = 30_000
-/** Fastify takes no longer ones in a path, unless it is told to. */
-const LONGEST_PARAM = 100
+/** A timer that is set for longer goes off at once. */
+const LONGEST_TIMER = 2 ** 31 - 1
+/** What can stand in a path: Fastify takes no longer ones, unless it is told to, and dots alone mean another path. */
+const PARAM = /^(?!\.\.?$).{1,100}$/
 
 /** The events of some chats over one connection, which comes back whenever it breaks. */
 export class Feed {
@@ -55,7 +62,7 @@ export class Feed {
   constructor (options: FeedOptions, events: FeedEvents) {
     this.#options = options
     this.#events = events
-    this.#unwatch = watchNetwork({ wake: () => this.wake(), offline: () => this.#lose() })
+    this.#unwatch = watchNetwork({ wake: () => { this.wake(); events.woke() }, offline: () => this.#lose() })
   }
 
   add (chatId: string, place: Place): void {
@@ -70,8 +77,9 @@ export class Feed {
   /** Comes back now rather than later, and also where a connection may have died unnoticed. */
   wake (): void {
     this.#offline = false
-    this.#attempts = -1
     if (Date.now() - this.#heard > this.#options.silenceMs / 2) this.#connection.abort()
+    // One that is well may break much later, and then all at once with others.
+    if (this.#attempts > 0 || this.#connection.signal.aborted) this.#attempts = -1
     this.#wake()
   }
 
@@ -100,21 +108,22 @@ export class Feed {
       this.#events.state(this.#offline ? 'offline' : 'connecting')
       // Somebody may have woken it in between.
       if (wait > 0 && this.#attempts >= 0) await this.#wait(wait)
-      if (turn === this.#turn) wait = await this.#connect(turn)
+      if (turn === this.#turn) wait = await this.#connect()
       if (turn !== this.#turn) return
     }
     this.#events.state('stopped')
   }
 
   /** Lives through one connection. Resolves with the milliseconds until the next one, or nothing if there shall be none. */
-  async #connect (turn: number): Promise<number | undefined> {
-    const chatIds = [...this.chats.keys()]
+  async #connect (): Promise<number | undefined> {
+    const seats = [...this.chats]
     const connection = this.#connection = new AbortController()
+    const { signal } = connection
     try {
       this.#watch()
-      const response = await this.#request(chatIds, connection.signal)
-      if (response.status !== 200) return await this.#refused(response, chatIds, connection.signal)
-      await this.#read(response, chatIds, turn)
+      const response = await this.#request(seats, signal)
+      if (response.status !== 200) return await this.#refused(response, seats, signal)
+      await this.#read(response, seats, signal)
     } catch {
       // Whatever broke it, it is tried again.
     } finally {
@@ -125,23 +134,24 @@ export class Feed {
     return this.#backoff()
   }
 
-  async #request (chatIds: string[], signal: AbortSignal): Promise<Response> {
+  async #request (seats: Seats, signal: AbortSignal): Promise<Response> {
     const { headers, url } = this.#options
-    const given = typeof headers === 'function' ? await headers() : headers
-    const seats = chatIds.map((chatId) => this.chats.get(chatId) as Seat)
-    const ids = seats.map(({ id = '' }) => id)
+    // It may hang, as any connection may.
+    const given = typeof headers === 'function' ? await Promise.race([headers(), new Promise<never>((_resolve, reject) => signal.addEventListener('abort', reject))]) : headers
+    // What an app gave as an id may be anything: it must not break the header, nor the places of others.
+    const ids = seats.map(([, { id = '' }]) => id.replace(/[^\w-]/g, '!'))
     // For a chat that has an id it is not looked at.
-    const query = seats.map(({ rewind = 0 }) => `rewind=${rewind}`)
-    const alone = chatIds.length === 1 ? encodeURIComponent(chatIds[0] as string) : ''
-    const isShort = alone !== '' && alone.length <= LONGEST_PARAM
-    if (!isShort) query.push(...chatIds.map((chatId) => `chat=${encodeURIComponent(chatId)}`))
-    return await this.#options.fetch(`${url}/chats/${isShort ? `${alone}/` : ''}events?${query.join('&')}`, {
+    const query = seats.map(([, { rewind = 0 }]) => `rewind=${rewind}`)
+    const chats = seats.map(([chatId]) => encodeURIComponent(chatId))
+    const isShort = chats.length === 1 && PARAM.test(chats[0] as string)
+    if (!isShort) query.push(...chats.map((chat) => `chat=${chat}`))
+    return await this.#options.fetch(`${url}/chats/${isShort ? `${chats[0]}/` : ''}events?${query.join('&')}`, {
       headers: { ...given, accept: 'text/event-stream', ...ids.some((id) => id !== '') && { 'last-event-id': ids.join('.') } },
       signal
     })
   }
 
-  async #refused (response: Response, chatIds: string[], signal: AbortSignal): Promise<number | undefined> {
+  async #refused (response: Response, seats: Seats, signal: AbortSignal): Promise<number | undefined> {
     const { status } = response
     if (status >= 500 || status === 429) {
       return Math.max(this.#backoff(), Number(response.headers.get('retry-after')) * 1_000 || 0)
@@ -151,25 +161,25 @@ export class Feed {
       return 0
     }
     // One that is refused refuses all, and the answer does not say which it is.
-    const refusals = chatIds.length === 1 ? [await refusalOf(response, chatIds[0])] : await Promise.all(chatIds.map((chatId) => this.#probe(chatId, signal)))
+    const refusals = seats.length === 1 ? [await refusalOf(response, seats[0]?.[0])] : await Promise.all(seats.map((seat) => this.#probe(seat, signal)))
     for (const refusal of refusals) {
       if (refusal === undefined) continue
       this.chats.delete(refusal.chatId as string)
       this.#events.refused(refusal)
     }
-    if (this.chats.size < chatIds.length) return 0
+    if (this.chats.size < seats.length) return 0
     this.#events.refused(await refusalOf(response))
     return undefined
   }
 
   /** Asks for one chat alone. Resolves with why it is refused, if it is. */
-  async #probe (chatId: string, signal: AbortSignal): Promise<Refusal | undefined> {
-    const response = await this.#request([chatId], signal)
-    if (response.status >= 400 && response.status < 500) return await refusalOf(response, chatId)
+  async #probe (seat: Seats[number], signal: AbortSignal): Promise<Refusal | undefined> {
+    const response = await this.#request([seat], signal)
+    if (response.status >= 400 && response.status < 500) return await refusalOf(response, seat[0])
     await response.body?.cancel()
   }
 
-  async #read (response: Response, chatIds: string[], turn: number): Promise<void> {
+  async #read (response: Response, seats: Seats, signal: AbortSignal): Promise<void> {
     const decoder = new TextDecoder()
     let parts: string[] = []
     const read = frameReader(({ event = 'message', id, data: json }) => {
@@ -177,22 +187,22 @@ export class Feed {
       const told = id?.split('.') ?? []
       // Whatever the event itself says: whose place moves, that one's it is. A place that stays is told of by name.
       const moved = told.findIndex((part, index) => part !== parts[index])
-      const index = chatIds.length === 1 ? 0 : event === 'ready' || event === 'reset' || moved === -1 ? chatIds.indexOf(data?.chatId ?? '') : moved
+      const index = seats.length === 1 ? 0 : event === 'ready' || event === 'reset' || moved === -1 ? seats.findIndex(([chatId]) => chatId === data?.chatId) : moved
       if (told.length > 0) parts = told
-      if (data !== undefined && index !== -1) this.#take(chatIds[index] as string, event, data, told[index])
-    }, (retryMs) => { this.#retryMs = retryMs })
+      if (data !== undefined && index !== -1) this.#take(seats[index] as Seats[number], event, data, told[index])
+    }, (retryMs) => { this.#retryMs = retryMs || 1 })
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
       const { done, value } = await reader.read()
-      if (done || turn !== this.#turn) return
+      if (done || signal.aborted) return
       this.#watch()
       read(decoder.decode(value, { stream: true }))
     }
   }
 
-  #take (chatId: string, event: string, data: object, part: string | undefined): void {
-    const seat = this.chats.get(chatId)
-    if (seat === undefined) return
+  #take ([chatId, seat]: Seats[number], event: string, data: object, part: string | undefined): void {
+    // A chat that was opened anew meanwhile starts elsewhere.
+    if (this.chats.get(chatId) !== seat) return
     const previous = seat.id
     // Without a place there is no part, or an empty one.
     const id = part ? idOf(part) : undefined
@@ -209,14 +219,10 @@ export class Feed {
     this.#renewed = false
     this.#events.state('open')
     this.#offline = false
-    const previous = seat.id
     // Where it can't be resumed a reset follows. If that is lost it has to be told again, so it is what moves the place.
-    if (seat.id === undefined) seat.id = id
-    const again = seat.greeted || previous !== undefined
+    seat.id ??= id
     seat.greeted = true
-    this.#events.deliver(marker(chatId, seat.id))
-    // A server that keeps no history has no reset for what was missed.
-    if (again && id === undefined) this.#events.deliver({ chatId, event: 'reset', data: { reason: 'no-history', certain: false } })
+    this.#events.deliver({ ...marker(chatId, seat.id), noHistory: id === undefined })
   }
 
   /** A connection on which nothing comes, not even heartbeats, is dead. */
@@ -224,7 +230,7 @@ export class Feed {
     this.#heard = Date.now()
     clearTimeout(this.#silence)
     const connection = this.#connection
-    this.#silence = setTimeout(() => connection.abort(), this.#options.silenceMs)
+    this.#silence = setTimeout(() => connection.abort(), Math.min(this.#options.silenceMs, LONGEST_TIMER))
   }
 
   #backoff (): number {
@@ -235,7 +241,7 @@ export class Feed {
 
   async #wait (ms: number): Promise<void> {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms)
+      const timer = setTimeout(resolve, Math.min(ms, LONGEST_TIMER))
       this.#wake = () => { clearTimeout(timer); resolve() }
     })
   }

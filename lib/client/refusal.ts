@@ -1,4 +1,4 @@
-/** The server refused a chat, or all of them. It is not asked again before `client.reconnect()`. */
+/** The server refused a chat, or all of them. It is not asked again before the chat is opened anew, or `client.reconnect()`. */
 export interface Refusal {
   message: string
   /** The status of HTTP. */

@@ -56,11 +56,13 @@ export class Tabs {
     this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: Message }).data)
     // Held for as long as this tab lives: so the one that leads is told of its end, however it comes.
     this.#hold(`${name} ${this.#tab}`, () => {})
-    this.#hold(name, () => {
+    const lead = (): void => {
       this.#leads = true
       this.tell({ type: 'lead' })
       events.lead()
-    })
+    }
+    // A page that has no storage has no locks: it has a connection of its own.
+    this.#hold(name, lead, lead)
   }
 
   get leads (): boolean {
@@ -98,16 +100,17 @@ export class Tabs {
   }
 
   /** Takes a lock when it is free, and keeps it until it is closed. */
-  #hold (name: string, granted: () => void): void {
+  #hold (name: string, granted: () => void, failed?: () => void): void {
     const { signal } = this.#closed
     this.#request(name, async () => {
       granted()
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
-    })
+    }, failed)
   }
 
-  #request (name: string, granted: () => Promise<void>): void {
-    // It rejects when this is closed before it is granted.
-    this.#locks.request(name, { signal: this.#closed.signal }, granted).catch(() => {})
+  #request (name: string, granted: () => Promise<void>, failed = (): void => {}): void {
+    const { signal } = this.#closed
+    // It rejects when this is closed before it is granted, too.
+    this.#locks.request(name, { signal }, granted).catch(() => { if (!signal.aborted) failed() })
   }
 }

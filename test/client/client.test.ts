@@ -321,6 +321,24 @@ t.test('a client whose every chat is refused stops, until it is told to go on', 
   for (const id of ['b', 'c']) page.open(id)
   await page.is('stopped')
   t.match(page.refusals[1], { status: 400, code: 'RT_TOO_MANY_CHATS', chatId: undefined })
+  page.client.reconnect()
+  await until(async () => page.refusals.length, (length) => length === 3)
+})
+
+t.test('a chat that was refused is asked for again where it is opened anew', async (t) => {
+  let allowed = false
+  const { url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => chatId === 'a' || allowed })
+  const page = new Page(t, url)
+  await page.open('a').ready()
+  const first = page.open('secret')
+  await until(async () => page.refusals.length, (length) => length === 1)
+  first.chat.close()
+  const second = page.open('secret')
+  await until(async () => page.refusals.length, (length) => length === 2)
+  allowed = true
+  await page.open('secret').ready()
+  await second.ready()
+  t.equal(page.refusals.length, 2)
 })
 
 t.test('a proxy that refuses without a word is told of, too', async (t) => {
@@ -349,6 +367,7 @@ t.test('headers are asked for anew with each connection, and once more on 401', 
     fetch: async (...args) => { const response = await fetch(...args); if (response.status === 401) tokens.shift(); return response }
   })
   const seen = page.open('a')
+  await until(async () => asked, (count) => count === 1)
   page.client.reconnect()
   await seen.ready()
   t.equal(asked, 3)
@@ -361,6 +380,16 @@ t.test('headers are asked for anew with each connection, and once more on 401', 
   fixed.open('a')
   await fixed.is('stopped')
   t.equal(fixed.refusals.length, 1)
+})
+
+t.test('headers that never come are asked for again', async (t) => {
+  const { url } = await startApp(t, { retryMs: 1 })
+  let asked = 0
+  const page = new Page(t, url, { silenceMs: 200, headers: () => ++asked === 1 ? new Promise(() => {}) : {} })
+  const seen = page.open('a')
+  await until(async () => asked, (count) => count === 1)
+  await until(async () => asked, (count) => count === 2)
+  await seen.ready()
 })
 
 t.test('a connection on which nothing comes is left', async (t) => {
@@ -384,7 +413,8 @@ t.test('a connection on which nothing comes is left', async (t) => {
 t.test('long ids, strange ones, and events that name no chat', async (t) => {
   const { app, url } = await startApp(t)
   const page = new Page(t, url)
-  const chats = ['x'.repeat(500), 'a/b?c&d=e', '💬.-~']
+  const chats = ['x'.repeat(500), 'a/b?c&d=e', '💬.-~', '.', '..', '100%2F', '%', '\u0001'.repeat(1_024)]
+  t.throws(() => page.client.chat('\ud800'), URIError)
   for (const id of chats) {
     const alone = new Page(t, url)
     await alone.open(id).ready()
@@ -430,6 +460,73 @@ t.test('a chat that is closed by a handler gets nothing more of what has come al
   await first.has(1)
   await page.is('idle')
   t.same([first.numbers, second.numbers], [[1], []])
+})
+
+t.test('a chat that is opened anew by a handler starts where it is told to, whatever has come for it before', async (t) => {
+  const ids: unknown[] = []
+  const message = (n: number): string => `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (request, reply) => {
+    const id = request.headers['last-event-id'] as string | undefined
+    ids.push(id)
+    const from = Number(id?.split('-')[1] ?? 2)
+    const numbers = range(from + 1, 4)
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`id: e-${from}-${from}\nevent: ready\ndata: {}\n\n${numbers.map(message).join('')}`)
+    await once(reply.raw, 'close')
+  }))
+  const page = new Page(t, url)
+  const first = page.open('a')
+  let second: Seen | undefined
+  first.chat.on('message', () => {
+    first.chat.close()
+    second = page.open('a', { after: 'e-0-0' })
+  })
+  await until(async () => second?.numbers.at(-1), (last) => last === 4)
+  t.same([first.numbers, second?.numbers, ids], [[3], [1, 2, 3, 4], [undefined, 'e-0-0']])
+})
+
+t.test('a place that can be none is told to its own chat, and holds up no other', async (t) => {
+  const { app, url } = await startApp(t, { retryMs: 1 })
+  const page = new Page(t, url)
+  const seen = page.open('a')
+  await seen.ready()
+  const strange = ['💬', 'a.b', 'a\nb'].map((after, index) => page.open(`${index}`, { after }))
+  for (const each of strange) await until(async () => each.resets.length, (length) => length === 1)
+  t.match(strange.flatMap(({ resets }) => resets), strange.map(() => ({ reason: 'invalid' })))
+  await publish(app, 'a', 1)
+  await seen.has(1)
+  t.same(seen.resets, [])
+})
+
+t.test('a server that lets its clients come back at once is asked later each time all the same', async (t) => {
+  const asked: number[] = []
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
+    asked.push(performance.now())
+    return await reply.type('text/event-stream').send('retry: 0\n\n')
+  }))
+  const page = new Page(t, url)
+  page.open('a')
+  await until(async () => asked.length, (length) => length >= 9)
+  page.client.close()
+  t.ok((asked[8] as number) - (asked[7] as number) >= 120)
+})
+
+t.test('no time is too long to wait', async (t) => {
+  let asked = 0
+  const url = await startServer(t, (app) => app.get('/api/chats/:chatId/events', async (request, reply) => {
+    if ((request.params as { chatId: string }).chatId === 'a') {
+      asked++
+      return await reply.code(503).header('retry-after', '3000000').send({})
+    }
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write('id: e-0-0\nevent: ready\ndata: {}\n\n')
+    await once(reply.raw, 'close')
+  }))
+  new Page(t, url).open('a')
+  await until(async () => asked, (count) => count === 1)
+  const patient = new Page(t, url, { silenceMs: Infinity })
+  await patient.open('b').ready()
+  t.same([asked, patient.states], [1, ['connecting', 'open']])
 })
 
 t.test('a reset that is cut off is told once it comes', async (t) => {

@@ -83,3 +83,15 @@ t.test('a connection that has been silent for long while the device slept is lef
   t.same(states, ['connecting', 'open', 'connecting', 'open'])
   t.equal(client.state, 'open')
 })
+
+t.test('a device that was looked at while its connection was well comes back no sooner than it is told', async (t) => {
+  const { document } = becomePage(t)
+  const { app, states, client } = await start(t, { retryMs: 400 })
+  document.dispatchEvent(new Event('visibilitychange'))
+  const dropped = performance.now()
+  ;(app.server as Server).closeAllConnections()
+  await is(client, 'connecting')
+  await is(client, 'open')
+  t.ok(performance.now() - dropped >= 390)
+  t.same(states, ['connecting', 'open', 'connecting', 'open'])
+})

@@ -230,6 +230,32 @@ t.test('a tab that is told what it can\'t follow reads what is between by itself
   t.same(tab.resets, [{ reason: 'epoch', certain: true }, { reason: 'epoch', certain: true }])
 })
 
+t.test('a tab that is told more than it can hold before it can follow reads it by itself', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t, { history: { size: 2_000 } })
+  const name = `fastify-realtime ${url}/api ada`
+  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  const done = new AbortController()
+  t.teardown(() => done.abort())
+  locks.request(name, done, () => new Promise((resolve) => done.signal.addEventListener('abort', () => resolve())))
+  const leader = new BroadcastChannel(name)
+  t.teardown(() => leader.close())
+  const ids: string[] = []
+  for (let n = 0; n <= 1_200; n++) ids.push((await app.chatEvents.emitChatMessage('a', { n })).id as string)
+  let release = (): void => {}
+  const released = new Promise<void>((resolve) => { release = resolve })
+  const tab = new Tab(t, url, { fetch: async (...args) => { await released; return await fetch(...args) } })
+  const seen = tab.open('a', { after: ids[0] as string })
+  for (let n = 2; n <= 1_200; n++) {
+    leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'message', id: ids[n], previous: ids[n - 1], data: { type: 'message', chatId: 'a', message: { n } } } })
+  }
+  leader.postMessage({ type: 'state', state: 'open' })
+  await until(async () => tab.client.state, (state) => state === 'open')
+  release()
+  await seen.has(1_200)
+  t.same(seen.numbers, range(1, 1_200))
+})
+
 t.test('what a tab is refused while it catches up by itself is told', async (t) => {
   becomeBrowser(t)
   const { url } = await start(t, { authorize: ({ headers }: FastifyRequest) => headers['x-tab'] === 'first' })
@@ -239,6 +265,104 @@ t.test('what a tab is refused while it catches up by itself is told', async (t) 
   await until(async () => second.refusals.length, (length) => length === 1)
   t.match(second.refusals, [{ status: 403, chatId: 'a' }])
   t.same(first.refusals, [])
+})
+
+t.test('a tab that was refused what it reads by itself reads it once it may', async (t) => {
+  becomeBrowser(t)
+  let token = 'none'
+  const { app, url } = await start(t, { authorize: ({ headers }: FastifyRequest) => headers['x-tab'] === 'ok' })
+  await publish(app, 'a', 1, 2, 3)
+  const [first, second] = [new Tab(t, url, { headers: { 'x-tab': 'ok' } }), new Tab(t, url, { headers: () => ({ 'x-tab': token }) })]
+  await first.open('a').ready()
+  const seen = second.open('a', { rewind: 2 })
+  await until(async () => second.refusals.length, (length) => length === 1)
+  await publish(app, 'a', 4)
+  token = 'ok'
+  second.client.reconnect()
+  await seen.has(4)
+  t.same(seen.numbers, [3, 4], 'the last two, once it may')
+})
+
+t.test('what one tab was refused, and has been granted since, goes on in the tab that takes over', async (t) => {
+  becomeBrowser(t)
+  let allowed = false
+  const { app, url } = await start(t, { authorize: (_request: unknown, chatId: string) => chatId === 'a' || allowed })
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  await first.open('a').ready()
+  const secret = second.open('secret')
+  await until(async () => second.refusals.length, (length) => length === 1)
+  allowed = true
+  first.client.reconnect()
+  await first.open('secret').ready()
+  await secret.ready()
+  first.client.close()
+  await publish(app, 'secret', 1)
+  await secret.has(1)
+})
+
+t.test('a tab that takes over tells what may have been missed where there is no history', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t, { history: false })
+  const tabs = [new Tab(t, url), new Tab(t, url), new Tab(t, url)] as const
+  tabs[0].open('a')
+  await until(async () => tabs[0].client.state, (state) => state === 'open')
+  const seen = tabs[1].open('a')
+  const other = tabs[2].open('b')
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 2)
+  await until(async () => tabs[2].client.state, (state) => state === 'open')
+  await publish(app, 'a', 1)
+  await publish(app, 'b', 1)
+  await Promise.all([seen, other].map((each) => each.has(1)))
+  const before = [tabs[1].resets.length, tabs[2].resets.length] as const
+  tabs[0].client.close()
+  await until(async () => [tabs[1].resets.length, tabs[2].resets.length] as const, ([a, b]) => a > before[0] && b > before[1])
+  t.match(tabs[1].resets.at(-1), { reason: 'no-history', certain: false })
+})
+
+t.test('a tab that takes over where no chat is open says that none is', async (t) => {
+  becomeBrowser(t)
+  const { url } = await start(t)
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  await first.open('a').ready()
+  const chat = second.open('a')
+  await chat.ready()
+  chat.close()
+  t.equal(second.client.state, 'open')
+  first.client.close()
+  await until(async () => second.client.state, (state) => state === 'idle')
+})
+
+t.test('a tab that is refused the lock has a connection of its own', async (t) => {
+  becomeBrowser(t)
+  const { url } = await start(t)
+  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  locks.request = () => Promise.reject(new Error('no storage here'))
+  const tab = new Tab(t, url)
+  await tab.open('a').ready()
+  t.equal(tab.client.state, 'open')
+})
+
+t.test('a tab that has slept asks for what it was not told', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const first = new Tab(t, url)
+  await first.open('a').ready()
+  const window = new EventTarget()
+  const page = { document: new EventTarget(), addEventListener: window.addEventListener.bind(window), removeEventListener: window.removeEventListener.bind(window) }
+  Object.assign(globalThis, page)
+  t.teardown(() => { for (const name of Object.keys(page)) Reflect.deleteProperty(globalThis, name) })
+  const second = new Tab(t, url)
+  const seen = second.open('a')
+  await seen.ready()
+  const { postMessage } = BroadcastChannel.prototype
+  t.teardown(() => { BroadcastChannel.prototype.postMessage = postMessage })
+  let lost = 0
+  BroadcastChannel.prototype.postMessage = () => { lost++ }
+  await publish(app, 'a', 1)
+  await until(async () => lost, (count) => count > 0)
+  BroadcastChannel.prototype.postMessage = postMessage
+  window.dispatchEvent(new Event('pageshow'))
+  await seen.has(1)
 })
 
 t.test('who joins a chat that is open already gets what its server tells to a connection that opens', async (t) => {
