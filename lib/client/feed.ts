@@ -162,6 +162,8 @@ export class Feed {
     }
     // One that is refused refuses all, and the answer does not say which it is.
     const refusals = seats.length === 1 ? [await refusalOf(response, seats[0]?.[0])] : await Promise.all(seats.map((seat) => this.#probe(seat, signal)))
+    // Cut off, they say nothing of what is asked for now.
+    signal.throwIfAborted()
     for (const refusal of refusals) {
       if (refusal === undefined) continue
       this.chats.delete(refusal.chatId as string)

@@ -462,6 +462,32 @@ t.test('a chat that is closed by a handler gets nothing more of what has come al
   t.same([first.numbers, second.numbers], [[1], []])
 })
 
+t.test('a refusal that is cut off by a new connection holds for none of its chats', async (t) => {
+  let refused = (): void => {}
+  const begun = new Promise<void>((resolve) => { refused = resolve })
+  const url = await startServer(t, (app) => {
+    app.get('/api/chats/a/events', async (_request, reply) => {
+      reply.hijack()
+      reply.raw.writeHead(403, { 'content-type': 'application/json' }).write('{"message":')
+      await once(reply.raw, 'close')
+    })
+    app.get('/api/chats/events', async (_request, reply) => {
+      reply.hijack()
+      const ready = (id: string, chatId: string): string => `id: ${id}\nevent: ready\ndata: {"chatId":"${chatId}"}\n\n`
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`${ready('e-0-0.', 'a')}${ready('e-0-0.f-0-0', 'b')}`)
+      await once(reply.raw, 'close')
+    })
+  })
+  const page = new Page(t, url, { fetch: async (...args) => { const response = await fetch(...args); if (response.status === 403) refused(); return response } })
+  const seen = page.open('a')
+  await begun
+  await new Promise(setImmediate)
+  const other = page.open('b')
+  await other.ready()
+  await seen.ready()
+  t.same(page.refusals, [])
+})
+
 t.test('a chat that is opened anew by a handler starts where it is told to, whatever has come for it before', async (t) => {
   const ids: unknown[] = []
   const message = (n: number): string => `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
