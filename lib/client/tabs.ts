@@ -46,6 +46,8 @@ export class Tabs {
   readonly #channel: InstanceType<typeof BroadcastChannel>
   readonly #tab = crypto.randomUUID()
   readonly #closed = new AbortController()
+  /** Resolves once it can be told from one that has ended. */
+  readonly #alive: Promise<void>
   #leads = false
 
   constructor (name: string, locks: Locks, events: TabsEvents) {
@@ -55,7 +57,7 @@ export class Tabs {
     this.#channel = new BroadcastChannel(name)
     this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: Message }).data)
     // Held for as long as this tab lives: so the one that leads is told of its end, however it comes.
-    this.#hold(`${name} ${this.#tab}`, () => {})
+    this.#alive = new Promise((resolve) => this.#hold(`${name} ${this.#tab}`, resolve, resolve))
     const lead = (): void => {
       this.#leads = true
       this.tell({ type: 'lead' })
@@ -74,7 +76,7 @@ export class Tabs {
   }
 
   want (wanted: Wanted, joined?: string): void {
-    this.tell({ type: 'want', tab: this.#tab, wanted, joined })
+    this.#alive.then(() => this.tell({ type: 'want', tab: this.#tab, wanted, joined }))
   }
 
   close (): void {
@@ -100,7 +102,7 @@ export class Tabs {
   }
 
   /** Takes a lock when it is free, and keeps it until it is closed. */
-  #hold (name: string, granted: () => void, failed?: () => void): void {
+  #hold (name: string, granted: () => void, failed: () => void): void {
     const { signal } = this.#closed
     this.#request(name, async () => {
       granted()
@@ -108,9 +110,9 @@ export class Tabs {
     }, failed)
   }
 
-  #request (name: string, granted: () => Promise<void>, failed = (): void => {}): void {
+  #request (name: string, granted: () => Promise<void>, failed?: () => void): void {
     const { signal } = this.#closed
     // It rejects when this is closed before it is granted, too.
-    this.#locks.request(name, { signal }, granted).catch(() => { if (!signal.aborted) failed() })
+    this.#locks.request(name, { signal }, granted).catch(() => { if (!signal.aborted) failed?.() })
   }
 }

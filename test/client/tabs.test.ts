@@ -141,6 +141,30 @@ t.test('what a tab wanted that has died without a word is dropped', async (t) =>
   await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 1)
 })
 
+t.test('a tab whose browser is slow to lock is not taken for one that has died', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  await new Tab(t, url).open('a').ready()
+  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  const request = locks.request.bind(locks)
+  let unlock = (): void => {}
+  const slow = new Promise<void>((resolve) => { unlock = resolve })
+  locks.request = async (...args) => {
+    locks.request = request
+    await slow
+    await request(...args)
+  }
+  const seen = new Tab(t, url).open('b')
+  const [one, other] = [new BroadcastChannel('turn'), new BroadcastChannel('turn')]
+  await new Promise((resolve) => { one.onmessage = resolve; other.postMessage('what was told before has come') })
+  one.close()
+  other.close()
+  unlock()
+  await seen.ready()
+  await publish(app, 'b', 1)
+  await seen.has(1)
+})
+
 t.test('drops and resets reach all tabs', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t, { history: { size: 3 } })
