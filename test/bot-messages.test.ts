@@ -242,7 +242,7 @@ for (const [name, setup] of Object.entries(setups)) {
     })
 
     t.test('an app that closes interrupts its answers at once', async (t) => {
-      const { one, two } = await setup(t)
+      const { one, two } = await setup(t, { botMessageLeaseMs: 60_000 })
       if (one === two) return t.pass('nobody is left to be told')
       const { stream, reader } = await open(t, two)
       const answer = await one.app.chatEvents.startBotMessage('c')

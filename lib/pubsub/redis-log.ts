@@ -86,9 +86,9 @@ export class RedisLog implements EventLog {
       redisChannel, encodePayload(envelope), tag, randomTag(), fence, newEpoch(), size, ttlMs, ttlMs + timing.metaExtra, idempotencyTtlMs,
       sharded ? 'SPUBLISH' : 'PUBLISH', ...more.values
     ]
-    return async (client, cold) => {
+    return async (client, isCold) => {
       const all = before?.underway ? [...names, idempotency + before.key] : names
-      const [id, known, trouble] = await more.script.run(client, all, values, cold) as [Buffer, number, Buffer]
+      const [id, known, trouble] = await more.script.run(client, all, values, isCold(more.script)) as [Buffer, number, Buffer]
       if (known === 2) return { epoch: trouble.toString() }
       // With this very tag it was appended by an earlier sending, whose reply was lost.
       const duplicate = known === 1 && !id.toString().endsWith(`-${tag}`)

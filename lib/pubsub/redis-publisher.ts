@@ -4,6 +4,7 @@ import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 import { cork } from './redis-cork.ts'
+import type { RedisScript } from './redis-script.ts'
 
 export interface RedisPublisherOptions {
   /** Whether the connection is ours to close. */
@@ -13,8 +14,8 @@ export interface RedisPublisherOptions {
   log: Logger
 }
 
-/** Sends a command. `cold` asks not to rely on a script that Redis may have forgotten. */
-export type Command<T> = (client: Redis | Cluster, cold: boolean) => Promise<T>
+/** Sends a command. `isCold` tells of a script that Redis may not know. */
+export type Command<T> = (client: Redis | Cluster, isCold: (script: RedisScript) => boolean) => Promise<T>
 
 /** A command that has not settled. */
 interface Pending {
@@ -43,15 +44,21 @@ export class RedisPublisher {
   /** In the order they came. */
   readonly #pending = new Set<Pending>()
   readonly #onReady = (): void => {
-    this.#cold = true
+    this.#warm.clear()
     // After whoever waits for the connection to read: they began to listen before, and read where the log ends.
     setImmediate(() => this.#sendAll(false))
   }
 
+  readonly #isNew = (script: RedisScript): boolean => {
+    const isNew = !this.#warm.has(script)
+    if (isNew) this.#warm.add(script)
+    return isNew
+  }
+
   readonly #unwatch: () => void
   #waiting = 0
-  /** Whether Redis may not know the scripts yet. Told with the first command, the others can follow at once. */
-  #cold = true
+  /** The scripts that Redis was sent since it was connected. Told with the first command that needs it, the others can follow at once. */
+  readonly #warm = new Set<RedisScript>()
   #later: NodeJS.Timeout | undefined
   /** Whether what is sent in this turn is gathered. */
   #corked = false
@@ -139,9 +146,7 @@ export class RedisPublisher {
     const sending = ++pending.sending
     const before = pending.sent
     pending.sent = true
-    const first = this.#cold && pending.repeatable
-    if (first) this.#cold = false
-    pending.command(this.#client, cold || first).then(
+    pending.command(this.#client, cold ? always : this.#isNew).then(
       (value) => this.#settle(pending, () => pending.resolve(value)),
       // Whatever ioredis rejects with is an Error.
       (error: Error) => {
@@ -203,6 +208,10 @@ export class RedisPublisher {
     if (!pending.underway) this.#waiting--
     tell()
   }
+}
+
+function always (): boolean {
+  return true
 }
 
 /** Whether Redis itself answered: then it did nothing. */

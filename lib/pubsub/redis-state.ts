@@ -1,4 +1,3 @@
-import type { Cluster, Redis } from 'ioredis'
 import { timing } from '../options.ts'
 import { decodeField, encodeField, operationCodes } from './envelope.ts'
 import { newEpoch } from './epoch.ts'
@@ -68,7 +67,7 @@ export class RedisState implements StateStore {
     const { keys, send } = this.#options
     const names = [...this.#names(channel), keys.of(channel).idempotency + key]
     const all = [...this.#settings(channel), ...values]
-    return send((client: Redis | Cluster, cold: boolean) => change.run(client, names, all, cold) as Promise<[Buffer, Buffer, Buffer[]]>)
+    return send((client, isCold) => change.run(client, names, all, isCold(change)) as Promise<[Buffer, Buffer, Buffer[]]>)
   }
 
   #names (channel: string): string[] {

@@ -140,6 +140,16 @@ t.test('scripts that Redis forgets are sent again', async (t) => {
   t.match(await admin.info('errorstats'), /errorstat_NOSCRIPT/, 'some met it')
 })
 
+t.test('what is under way when the provider closes is done, whichever script it is the first to need', async (t) => {
+  const { redis } = await start(t)
+  const pubsub = open(t, { url: redis.url })
+  await begin(pubsub.state, '')
+  await append(pubsub.state, 0, 'ab')
+  const concluded = pubsub.state.conclude('c', { field: 't', owner: 'me', event: 'end', idempotencyKey: 'key' })
+  await pubsub.close()
+  t.match(await concluded, { duplicate: false })
+})
+
 t.test('what concludes a text is not overtaken by what was published before', async (t) => {
   const { redis, admin } = await start(t)
   const pubsub = open(t, { url: redis.url })
