@@ -212,8 +212,8 @@ export const timing = {
   redisQuit: 500,
   /** How long a connection may then take to end before it is cut. */
   redisDisconnect: 100,
-  /** How long the client of a session of HTTP/2 that has ended may take to close its connection. */
-  sessionLinger: 250,
+  /** How often a closing server looks for connections that are no longer used: so long may the client of a session of HTTP/2 take to close its own. */
+  shutdownSweep: 250,
   /** What is known of a log outlives its events by this: who comes back late is told why rather than nothing. */
   metaExtra: 7 * 24 * 3_600_000,
   /** What is so in a chat is kept this much longer than its events: longer than any lease. */

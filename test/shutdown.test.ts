@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import http from 'node:http'
 import http2 from 'node:http2'
 import https from 'node:https'
 import net from 'node:net'
@@ -127,6 +128,22 @@ t.test('connections on which nothing was asked do not hold up closing, over TLS 
   await app.close()
   await ended
   t.pass('the stream ended in full, the unused connection was closed')
+})
+
+t.test('a connection on which the last answer goes out while the app closes does not hold it up', async (t) => {
+  const { app, url, arrived, draining, open } = await gated(t)
+  app.server.keepAliveTimeout = 600_000
+  const agent = new http.Agent({ keepAlive: true })
+  t.teardown(() => agent.destroy())
+  const request = http.get(`${url}/api/health/pubsub`, { agent })
+  await arrived
+  const closed = app.close()
+  await draining
+  open()
+  const [response] = await once(request, 'response')
+  response.resume()
+  t.equal(response.statusCode, 200)
+  await closed
 })
 
 t.test('a connection that had a stream is ended with it, and one that is idle too: a 503 would stop an EventSource for good', async (t) => {

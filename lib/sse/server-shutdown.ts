@@ -20,6 +20,7 @@ export class ServerShutdown {
   readonly #sessions = new Map<Key, Http2Session>()
   readonly #onClose: (this: Socket) => void
   #begun = false
+  #sweeping: NodeJS.Timeout | undefined
 
   constructor (server: HttpServer | HttpsServer | Http2Server) {
     this.#server = server
@@ -29,6 +30,7 @@ export class ServerShutdown {
     const forget = (socket: Socket): void => this.#forget(socket)
     // One function for all of them, as there may be many.
     this.#onClose = function (this: Socket) { forget(this) }
+    server.once('close', () => clearTimeout(this.#sweeping))
     server.on('connection', (socket: Socket) => this.#add(socket))
     // Takes the place of the plain connection, which was one in its handshake.
     server.on('secureConnection', (socket: Socket) => this.#add(socket))
@@ -44,7 +46,7 @@ export class ServerShutdown {
    */
   begin (): void {
     this.#begun = true
-    if ('closeIdleConnections' in this.#server) this.#server.closeIdleConnections()
+    this.#closeIdle()
     for (const [key, socket] of this.#clients) {
       const session = this.#sessions.get(key)
       if (session !== undefined) session.close()
@@ -52,14 +54,26 @@ export class ServerShutdown {
     }
   }
 
-  /** Cuts the connections of sessions as they end: a client may never answer that it knows. */
+  /**
+   * Cuts, until the server is closed, the connections on which a last answer has gone out, and those of sessions that have ended: a client
+   * may keep the one open, and never answer that it knows of the other.
+   */
   end (): void {
+    if (this.#server.listening) this.#sweep()
+  }
+
+  #sweep (): void {
     const ended = [...this.#clients].filter(([key]) => this.#sessions.get(key)?.destroyed === true)
-    setTimeout(() => {
+    this.#sweeping = setTimeout(() => {
       // By now the others have answered.
       for (const [, socket] of ended) socket.destroy()
-      if (this.#sessions.size > 0) this.end()
-    }, timing.sessionLinger).unref()
+      this.#closeIdle()
+      this.#sweep()
+    }, timing.shutdownSweep).unref()
+  }
+
+  #closeIdle (): void {
+    if ('closeIdleConnections' in this.#server) this.#server.closeIdleConnections()
   }
 
   #add (socket: Socket): void {
