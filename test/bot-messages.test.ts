@@ -233,7 +233,7 @@ for (const [name, setup] of Object.entries(setups)) {
         hangs: async function * () { yield 'x'; await new Promise(() => {}) }
       }
       for (const [id, source] of Object.entries(sources)) {
-        const streamed = one.app.chatEvents.streamBotMessage('c', source, { id })
+        const streamed = one.app.chatEvents.streamBotMessage('c', source, { id, extra: () => { throw new Error('It is not complete') } })
         await reader.text(stream, id, 'x')
         await two.app.chatEvents.stopBotMessage('c', id)
         t.same(await streamed, { id, status: 'stopped' })

@@ -35,8 +35,6 @@ export interface RoomContext {
   onEmpty (): void
 }
 
-const NO_FIELDS: ReadonlyMap<string, Field> = new Map()
-
 /** How many frames are kept for clients that come back soon. */
 const RECENT = 256
 
@@ -119,7 +117,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   // What a view of the state needs to know: see ViewedRoom.
 
   get fields (): ReadonlyMap<string, Field> {
-    return this.#mirror?.fields ?? NO_FIELDS
+    return (this.#mirror as Mirror).fields // Views are made for it.
   }
 
   tell (frame: Buffer): void {

@@ -26,6 +26,15 @@ t.test('a log outlives its events by days, and is forgotten then', async (t) => 
   t.match(await log.read('c', cursor, 10), { gap: 'epoch', top: { offset: 0 } }, 'who comes even later is told')
 })
 
+t.test('what an event was published with is read with it', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  const traced = { ...envelope, traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' }
+  for (const each of [envelope, traced]) log.append('c', each, undefined)
+  const { entries } = await log.read('c', undefined, 10)
+  t.same(entries.map(({ position, ...rest }) => rest), [envelope, traced])
+})
+
 t.test('a log with a key that still counts is kept', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: 20 * DAY })
   t.teardown(() => log.close())

@@ -37,6 +37,13 @@ t.test('a heartbeat is written only where nothing else was since the last', asyn
   t.match(received(), /^data\ndata\n(:\n\n){1,2}$/)
 })
 
+t.test('an error of the response is the client\'s, and fails nobody', async (t) => {
+  const { connection, response } = await open(t, 1_000)
+  response.emit('error', new Error('reset'))
+  t.notOk(connection.closed, 'what ends it is that it closes')
+  connection.destroy()
+})
+
 t.test('what is written to a stream that was cut goes nowhere and fails nobody', async (t) => {
   const { connection, client } = await open(t, 10)
   let closed = 0

@@ -31,7 +31,7 @@ export class LossyProxy {
     return this.loseReplyTo('')
   }
 
-  /** The same with the reply to the next question that has these words in it. */
+  /** The same with what comes back next after a question that has these words in it. */
   loseReplyTo (words: string): Promise<void> {
     this.#asked = words
     return new Promise((resolve) => { this.#losing = resolve })
@@ -43,10 +43,15 @@ export class LossyProxy {
     socket.on('error', () => {}).on('close', () => { this.#sockets.delete(socket); upstream.destroy() })
     upstream.on('error', () => {}).on('close', () => socket.destroy())
     let asked = ''
+    let hasAsked = false
     socket.pipe(upstream)
-    socket.on('data', (question: Buffer) => { asked = question.toString('latin1') })
+    socket.on('data', (question: Buffer) => {
+      // A question may come in pieces, and another one right after it.
+      asked = asked.slice(asked.length - this.#asked.length) + question.toString('latin1')
+      if (this.#losing !== undefined && asked.includes(this.#asked)) hasAsked = true
+    })
     upstream.on('data', (reply) => {
-      if (this.#losing === undefined || !asked.includes(this.#asked)) return socket.write(reply)
+      if (this.#losing === undefined || !(hasAsked || this.#asked === '')) return socket.write(reply)
       this.#losing()
       this.#losing = undefined
       socket.resetAndDestroy()
