@@ -1,12 +1,13 @@
 /**
- * One instance of an app, as a process of its own: listens on PORT, takes options of the plugin as JSON from REALTIME, tells its address
- * to its parent, closes on SIGTERM. With ioredis' options for a Sentinel in REDIS_SENTINEL, or the nodes of a Cluster in REDIS_CLUSTER, both
- * as JSON, the app has a client of its own, which the plugin shares. With USERS it believes who its clients say that they are.
+ * One instance of an app, as a process of its own, with the plugin as it is built: listens on PORT, takes options of the plugin as JSON from
+ * REALTIME, tells its address to its parent, closes on SIGTERM. With ioredis' options for a Sentinel in REDIS_SENTINEL, or the nodes of a
+ * Cluster in REDIS_CLUSTER, both as JSON, the app has a client of its own, which the plugin shares. With USERS it believes who its clients
+ * say that they are.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { Cluster, Redis } from 'ioredis'
-import realtimePlugin, { type Authorize } from '../../lib/index.ts'
+import realtimePlugin from 'fastify-realtime'
 
 const app = Fastify({ trustProxy: process.env.TRUST_PROXY ?? false, logger: { level: process.env.LOG_LEVEL ?? 'silent' } })
 process.on('unhandledRejection', (error) => { app.log.fatal(error); process.exit(70) })
@@ -14,33 +15,28 @@ const redis = openClient()
 redis?.on('error', (error) => app.log.warn(error))
 // The hooks of the plugin, which come later, run before it.
 app.addHook('onClose', async () => { redis?.disconnect() })
-const believe: Authorize = ({ query }) => {
-  const { user } = query as { user?: string }
-  return user === undefined || { userId: user }
-}
+const believe = ({ query: { user } }) => user === undefined || { userId: user }
 await app.register(realtimePlugin, { ...redis && { redis }, ...process.env.USERS !== undefined && { authorize: believe }, ...JSON.parse(process.env.REALTIME ?? '{}') })
-app.post<{ Params: { chatId: string }, Body: Record<string, unknown> }>('/api/chats/:chatId/messages', async (request, reply) => {
-  const idempotencyKey = request.headers['idempotency-key'] as string | undefined // It comes once.
+app.post('/api/chats/:chatId/messages', async (request, reply) => {
+  const idempotencyKey = request.headers['idempotency-key']
   return reply.code(202).send(await app.chatEvents.emitChatMessage(request.params.chatId, request.body, { idempotencyKey }))
 })
-app.post<{ Params: { chatId: string }, Body: Tokens & { id: string } }>('/api/chats/:chatId/answers', async ({ params, body }) => {
+app.post('/api/chats/:chatId/answers', async ({ params, body }) => {
   app.chatEvents.streamBotMessage(params.chatId, (signal) => tokens(body, signal), { id: body.id })
   return {}
 })
 // Ignores what becomes of it, as many an app does.
 app.post('/ignore', async () => { app.chatEvents.emitChatMessage('ignored', {}); return {} })
-app.get<{ Params: { chatId: string } }>('/presence/:chatId', async ({ params }) => await app.chatEvents.presence(params.chatId))
+app.get('/presence/:chatId', async ({ params }) => await app.chatEvents.presence(params.chatId))
 app.get('/ip', async ({ ip }) => ip)
 process.once('SIGTERM', () => { app.close() })
 await app.listen({ port: Number(process.env.PORT ?? 0), host: '127.0.0.1' })
-process.send?.((app.server.address() as { port: number }).port)
+process.send(app.server.address().port)
 // Only what the app itself holds may keep this process alive.
-process.disconnect?.()
-
-interface Tokens { count: number, everyMs: number }
+process.disconnect()
 
 /** What a model says: the numbers up to a count. */
-async function * tokens ({ count, everyMs }: Tokens, signal: AbortSignal): AsyncGenerator<string> {
+async function * tokens ({ count, everyMs }, signal) {
   for (let n = 1; n <= count && !signal.aborted; n++) {
     yield `${n} `
     await delay(everyMs)
@@ -48,7 +44,7 @@ async function * tokens ({ count, everyMs }: Tokens, signal: AbortSignal): Async
 }
 
 /** As docs/guarantees.md says; else with the defaults of ioredis, as most apps have them. */
-function openClient (): Redis | Cluster | undefined {
+function openClient () {
   const { REDIS_SENTINEL, REDIS_CLUSTER } = process.env
   if (REDIS_SENTINEL !== undefined) return new Redis({ ...JSON.parse(REDIS_SENTINEL), failoverDetector: true, disconnectTimeout: 100 })
   if (REDIS_CLUSTER !== undefined) return new Cluster(JSON.parse(REDIS_CLUSTER))
