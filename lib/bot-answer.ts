@@ -91,7 +91,7 @@ export class BotAnswer {
 
   /** Ends it: all of it becomes one event of the log. Resolves with how it ended. Rejects as `publish` does, and tries again by itself until that is known. */
   finish (extra?: BotMessageExtra & object): Promise<BotMessageEnd> {
-    return this.end({ status: 'finished', ...extra !== undefined && { extra } })
+    return this.#endAs({ status: 'finished', ...extra !== undefined && { extra } })
   }
 
   /**
@@ -102,18 +102,18 @@ export class BotAnswer {
     const ending: Ending = { status: 'failed' }
     // The fields of an Error may hold secrets.
     const told: Ending = typeof error === 'string' ? { ...ending, error } : ending
-    return this.end(this.#bytesOf(told) > this.#context.maxPayloadBytes ? ending : told)
+    return this.#endAs(this.#bytesOf(told) > this.#context.maxPayloadBytes ? ending : told)
   }
 
   /** Ends it and aborts its signal. */
   async stop (status: 'stopped' | 'interrupted'): Promise<void> {
     // At first, so that who hears of it finds that it ends.
-    const ended = this.end({ status })
+    const ended = this.#endAs({ status })
     this.#abort.abort(new RealtimeError('RT_ANSWER_ENDED', status))
     await ended
   }
 
-  end (ending: Ending): Promise<BotMessageEnd> {
+  #endAs (ending: Ending): Promise<BotMessageEnd> {
     const ended = this.#concluding ?? this.#conclude(ending)
     ended.catch(() => {})
     return ended
@@ -123,7 +123,7 @@ export class BotAnswer {
   async renewed (epoch: string, isGone: boolean, at: number): Promise<void> {
     if (this.#end !== undefined || this.#concluding !== undefined) return
     // It could not be ended when that was asked for, as far as is known here.
-    if (this.#ending !== undefined) await this.end(this.#ending).catch(() => {})
+    if (this.#ending !== undefined) await this.#endAs(this.#ending).catch(() => {})
     else if (isGone) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
     else this.#sure(epoch, at)
   }

@@ -11,11 +11,13 @@ export type BotAnswersOptions = Pick<BotAnswerContext, 'windowMs' | 'leaseMs' | 
   store: StateStore | undefined
 }
 
+/** Options of `startBotMessage`. All can be left out. */
 export interface StartBotMessageOptions {
   /** Names this answer for ever, and on every instance: 1 to 128 characters. @default a new UUID */
   id?: string | undefined
 }
 
+/** Options of `streamBotMessage`. All can be left out. */
 export interface StreamBotMessageOptions extends StartBotMessageOptions {
   /** What the last event carries beside the text. A function is called when the text is complete. @default nothing */
   extra?: (BotMessageExtra & object) | (() => BotMessageExtra & object | Promise<BotMessageExtra & object>) | undefined
