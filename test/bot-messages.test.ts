@@ -499,6 +499,8 @@ async function apart (t: Test, options: RealtimeOptions = {}, args: string[] = [
   t.teardown(() => redis.stop())
   const proxy = await LossyProxy.start(t, redis.port)
   const [one, two] = await Promise.all([proxy.port, redis.port].map((port, n) => startApp(t, { redisUrl: `redis://127.0.0.1:${port}`, instanceId: `i${n}`, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, publishTimeoutMs: 500, ...options })))
+  // They may take longer than the timeout to connect.
+  for (const side of [one, two]) await until(async () => await side?.app.pubsub.isHealthy(), (healthy) => healthy === true)
   const admin = new Redis(redis.url)
   admin.on('error', () => {})
   t.teardown(() => { admin.disconnect() })

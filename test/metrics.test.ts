@@ -73,6 +73,7 @@ t.test('what Redis does is counted', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const { app, url, values } = await start(t, { redisUrl: redis.url, publishTimeoutMs: 200 })
+  while (!await app.pubsub.isHealthy()) await turn()
   const stream = await EventStream.open(t, `${url}/api/chats/c/events`)
   await stream.next()
   const { id } = await app.chatEvents.emitChatMessage('c', { n: 1 })

@@ -404,9 +404,9 @@ t.test('a connection on which nothing comes is left', async (t) => {
   await seen.has(2)
   t.same([seen.numbers, seen.resets], [[1, 2], []])
   const beating = await startApp(t, { heartbeatMs: 100, keyPrefix: 'beats:' })
-  const alive = new Page(t, beating.url, { silenceMs: 300 })
+  const alive = new Page(t, beating.url, { silenceMs: 2_000 })
   await alive.open('a').ready()
-  await new Promise((resolve) => setTimeout(resolve, 700))
+  await new Promise((resolve) => setTimeout(resolve, 2_500))
   t.same(alive.states, ['connecting', 'open'])
 })
 

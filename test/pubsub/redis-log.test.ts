@@ -281,6 +281,7 @@ t.test('Redis is killed in the middle of many publishes and comes back: none is 
 t.test('a publish that took too long is applied once when it is tried again with its key', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 200 })
+  await until(() => pubsub.isHealthy(), Boolean)
   await publish(pubsub, 1)
   await redis.freeze()
   await t.rejects(pubsub.publish('c', 2, { idempotencyKey: 'key' }), { code: 'RT_PUBLISH_UNKNOWN' })

@@ -202,7 +202,9 @@ t.test('who subscribes by a pattern, too, is told once; nothing of it is taken f
 
 t.test('where Redis refuses or is away, a change rejects as a publish does, and a reading too', async (t) => {
   const { redis, admin } = await start(t)
-  const { state } = open(t, { url: redis.url, publishTimeoutMs: 300 })
+  const pubsub = open(t, { url: redis.url, publishTimeoutMs: 300 })
+  const { state } = pubsub
+  await until(() => pubsub.isHealthy(), Boolean)
   await set(state, 'v', '1')
   await admin.config('SET', 'maxmemory', '1')
   await t.rejects(set(state, 'w', '2'), { code: 'RT_PUBLISH_REJECTED' })
