@@ -1,9 +1,11 @@
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
 import { connect } from 'node:net'
 import { EventStream, type StreamEvent } from './support/event-stream.ts'
 import { ExampleApp, healthy } from './support/example-app.ts'
 import { RedisServer } from './support/redis-server.ts'
+import { Document } from './support/snippets.ts'
 import { until } from './support/until.ts'
 
 interface Answer { status: number, body: { id?: string, code?: string, message?: string } }
@@ -355,6 +357,18 @@ t.test('the cluster', async (t) => {
     await stream.end()
     for (const { url } of [...instances, { url: `http://127.0.0.1:${port}` }]) await t.rejects(fetch(url), { cause: { code: 'ECONNREFUSED' } })
   })
+})
+
+t.test('what its README says to try by hand can be tried', { skip: spawnSync('curl', ['--version']).error !== undefined && 'there is no curl' }, async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, RESTARTS: '1' } })
+  const commands = (await Document.read('example-app/README.md')).blocks('sh').flatMap((block) => block.split('\n\n')).filter((command) => command.startsWith('curl'))
+  for (const command of commands) {
+    const isStream = command.startsWith('curl -N')
+    const { status, stdout } = spawnSync('sh', ['-c', command.replace('curl', isStream ? 'curl --silent --max-time 1' : 'curl --silent --fail').replace('http://127.0.0.1:3000', app.url)], { env: { ...process.env, ANSWER_ID: 'some' }, encoding: 'utf8' })
+    t.equal(status, isStream ? 28 : 0, command)
+    t.match(stdout, isStream ? 'event: ready' : /^\{/)
+  }
+  t.ok(commands.length >= 9, `${commands.length} commands`)
 })
 
 /** Resolves once an instance listens to so many chats. */
