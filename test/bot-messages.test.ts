@@ -15,7 +15,7 @@ import { until } from './support/until.ts'
 
 t.beforeEach(nothingUnhandled)
 
-const LEASE = 600
+const LEASE = 900
 
 interface Side { app: FastifyInstance, url: string }
 
@@ -498,8 +498,8 @@ async function apart (t: Test, options: RealtimeOptions = {}, args: string[] = [
   const redis = await RedisServer.start({ args })
   t.teardown(() => redis.stop())
   const proxy = await LossyProxy.start(t, redis.port)
-  const [one, two] = await Promise.all([proxy.port, redis.port].map((port, n) => startApp(t, { redisUrl: `redis://127.0.0.1:${port}`, instanceId: `i${n}`, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, publishTimeoutMs: 500, ...options })))
-  // They may take longer than the timeout to connect.
+  const [one, two] = await Promise.all([proxy.port, redis.port].map((port, n) => startApp(t, { redisUrl: `redis://127.0.0.1:${port}`, instanceId: `i${n}`, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, ...options })))
+  // What a test does to Redis shall find them connected.
   for (const side of [one, two]) await until(async () => await side?.app.pubsub.isHealthy(), (healthy) => healthy === true)
   const admin = new Redis(redis.url)
   admin.on('error', () => {})
@@ -624,7 +624,7 @@ t.test('an answer that is finished after Redis has lost it is in the log all the
 })
 
 t.test('what can\'t be ended while Redis is away is ended when it is back', async (t) => {
-  const { redis, one, two } = await apart(t, {}, ['--appendonly', 'yes', '--appendfsync', 'always'])
+  const { redis, one, two } = await apart(t, { publishTimeoutMs: 500 }, ['--appendonly', 'yes', '--appendfsync', 'always'])
   const answers = await Promise.all([0, 1].map((n) => one.app.chatEvents.startBotMessage('c', { id: `${n}` }))) as [BotAnswer, BotAnswer]
   for (const answer of answers) await answer.append('Once')
   await redis.kill()
