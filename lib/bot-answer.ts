@@ -74,7 +74,7 @@ export class BotAnswer {
 
   /** Opens it. Rejects with `RT_ANSWER_EXISTS`, or as `publish` does. */
   async open (): Promise<void> {
-    const { outcome } = await this.#change({ operation: 'open', field: fieldOf(this.id), value: '', leaseMs: this.#context.leaseMs, owner: this.#owner, key: endKeyOf(this.id) })
+    const { outcome } = await this.#put('')
     if (outcome !== 'done') throw new RealtimeError('RT_ANSWER_EXISTS')
   }
 
@@ -143,7 +143,7 @@ export class BotAnswer {
   }
 
   #mustBeOpen (): void {
-    if (this.#end !== undefined || this.#ending !== undefined) throw new RealtimeError('RT_ANSWER_ENDED', this.#end?.status ?? this.#ending?.status)
+    if (!this.#isOpen) throw new RealtimeError('RT_ANSWER_ENDED', this.#end?.status ?? this.#ending?.status)
   }
 
   /** The first piece at once: it is what a reader waits for. */
@@ -211,8 +211,7 @@ export class BotAnswer {
   async #recover ({ outcome, epoch }: StateReceipt): Promise<boolean> {
     if (outcome === 'behind' || epoch !== this.#epoch) {
       const end = this.#sendable
-      const value = this.#text.slice(0, end)
-      const receipt = await this.#change({ operation: 'open', field: fieldOf(this.id), value, leaseMs: this.#context.leaseMs, owner: this.#owner, key: endKeyOf(this.id) })
+      const receipt = await this.#put(this.#text.slice(0, end))
       if (receipt.outcome === 'done') {
         this.#sent = this.#sentBytes = 0
         this.#reached(end)
@@ -222,6 +221,11 @@ export class BotAnswer {
     // Where it shall end, that may be why.
     if (this.#ending === undefined) this.#finished('interrupted')
     return false
+  }
+
+  /** Opens it in the state, with a text. */
+  #put (value: string): Promise<StateReceipt> {
+    return this.#change({ operation: 'open', field: fieldOf(this.id), value, leaseMs: this.#context.leaseMs, owner: this.#owner, key: endKeyOf(this.id) })
   }
 
   async #change (request: StateRequest): Promise<StateReceipt> {
