@@ -53,6 +53,6 @@ async function refuseOtherSites ({ headers }, reply) {
 }
 
 /** Both built-in providers have a name for this instance; one of an app's own need not. @param {import('fastify').FastifyInstance} app */
-function instanceOf ({ pubsub }) {
+export function instanceOf ({ pubsub }) {
   return 'instanceId' in pubsub ? String(pubsub.instanceId) : pubsub.name
 }

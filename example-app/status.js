@@ -1,5 +1,6 @@
 // @ts-check
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { instanceOf } from './instance.js'
 
 /** What all instances tell each other on. */
 const CHANNEL = 'status'
@@ -30,8 +31,7 @@ const RESOLUTION_MS = 20
  * @param {import('prom-client').Registry} registry that of the plugin
  */
 export function statusRoutes (app, registry) {
-  // The example has no other providers.
-  const { instanceId } = /** @type {import('fastify-realtime').LocalPubSub | import('fastify-realtime').RedisPubSub} */ (app.pubsub)
+  const instanceId = instanceOf(app)
   /** @type {Set<import('fastify').FastifyReply['sse']>} */
   const pages = new Set()
   const loop = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
