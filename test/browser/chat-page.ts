@@ -1,17 +1,11 @@
 import type { Test } from 'tap'
-import { join } from 'node:path'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
+import { PageWindow } from './page-window.ts'
 
 /** The chat in one browser window of its own, by what people see and press. */
-export class ChatPage {
-  readonly page: Page
-  /** What the console said that no page should say. */
-  readonly complaints: string[] = []
-
+export class ChatPage extends PageWindow {
   private constructor (page: Page) {
-    this.page = page
-    page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text()) })
-    page.on('pageerror', (error) => this.complaints.push(String(error)))
+    super(page)
     page.on('dialog', (dialog) => {
       this.complaints.push(`A script opened a dialog: ${dialog.message()}`)
       dialog.dismiss()
@@ -20,9 +14,7 @@ export class ChatPage {
 
   /** Opens the chat and gives a name. Resolves once it is live. */
   static async open (t: Test, browser: Browser, url: string, name: string, options: BrowserContextOptions = {}): Promise<ChatPage> {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
-    t.teardown(() => context.close())
-    const chat = new ChatPage(await context.newPage())
+    const chat = new ChatPage(await PageWindow.newPage(t, browser, options))
     await chat.page.goto(url)
     await chat.page.getByRole('textbox', { name: 'Your name' }).fill(name)
     await chat.page.getByRole('button', { name: 'Start chatting' }).click()
@@ -99,16 +91,5 @@ export class ChatPage {
     await this.page.getByRole('link', { name: room }).click()
     await this.page.getByRole('heading', { level: 1, name: room }).waitFor()
     await this.state('Live')
-  }
-
-  /** How many pixels the page is wider than the window. */
-  overflow (): Promise<number> {
-    return this.page.evaluate<number>('document.documentElement.scrollWidth - window.innerWidth')
-  }
-
-  /** With `SCREENSHOTS=dir` the page is kept as a picture, for people to look at. */
-  async keep (name: string): Promise<void> {
-    const { SCREENSHOTS } = process.env
-    if (SCREENSHOTS !== undefined) await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), animations: 'disabled' })
   }
 }

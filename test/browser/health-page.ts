@@ -1,24 +1,12 @@
 import type { Test } from 'tap'
-import { join } from 'node:path'
-import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Locator } from 'playwright-core'
+import { PageWindow } from './page-window.ts'
 
 /** The health page in one browser window of its own, by what people see. */
-export class HealthPage {
-  readonly page: Page
-  /** What the console said that no page should say. */
-  readonly complaints: string[] = []
-
-  private constructor (page: Page) {
-    this.page = page
-    page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text()) })
-    page.on('pageerror', (error) => this.complaints.push(String(error)))
-  }
-
+export class HealthPage extends PageWindow {
   /** Resolves once it is live. */
   static async open (t: Test, browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<HealthPage> {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
-    t.teardown(() => context.close())
-    const health = new HealthPage(await context.newPage())
+    const health = new HealthPage(await PageWindow.newPage(t, browser, options))
     await health.page.goto(`${url}/health.html`)
     await health.page.getByText('Live', { exact: true }).waitFor()
     return health
@@ -44,14 +32,7 @@ export class HealthPage {
     await this.page.getByRole('status').filter({ hasText: text }).waitFor()
   }
 
-  /** How many pixels the page is wider than the window. */
-  overflow (): Promise<number> {
-    return this.page.evaluate<number>('document.documentElement.scrollWidth - window.innerWidth')
-  }
-
-  /** With `SCREENSHOTS=dir` the page is kept as a picture, for people to look at. */
-  async keep (name: string): Promise<void> {
-    const { SCREENSHOTS } = process.env
-    if (SCREENSHOTS !== undefined) await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), animations: 'disabled', fullPage: true })
+  override async keep (name: string): Promise<void> {
+    await super.keep(name, { fullPage: true })
   }
 }

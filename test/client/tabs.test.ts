@@ -20,6 +20,18 @@ function becomeBrowser (t: Test): void {
   })
 }
 
+/** Takes the place of the tab that leads. What is posted to the channel is what that tells the others. */
+function lead (t: Test, url: string): InstanceType<typeof BroadcastChannel> {
+  const name = `fastify-realtime ${url}/api ada`
+  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  const done = new AbortController()
+  t.teardown(() => done.abort())
+  locks.request(name, done, () => new Promise((resolve) => done.signal.addEventListener('abort', () => resolve())))
+  const leader = new BroadcastChannel(name)
+  t.teardown(() => leader.close())
+  return leader
+}
+
 class Tab {
   readonly client: RealtimeClient
   readonly refusals: Refusal[] = []
@@ -223,13 +235,7 @@ t.test('tabs of other names, and where a browser has no locks, have connections 
 t.test('a tab that is told what it can\'t follow reads what is between by itself, and hands on nothing that it has', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
-  const name = `fastify-realtime ${url}/api ada`
-  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
-  const done = new AbortController()
-  t.teardown(() => done.abort())
-  locks.request(name, done, () => new Promise((resolve) => done.signal.addEventListener('abort', () => resolve())))
-  const leader = new BroadcastChannel(name)
-  t.teardown(() => leader.close())
+  const leader = lead(t, url)
   const tell = (n: number, id: string | undefined, previous?: string): void =>
     leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'message', id, previous, data: { type: 'message', chatId: 'a', message: { n } } } })
   const ids: string[] = []
@@ -257,13 +263,7 @@ t.test('a tab that is told what it can\'t follow reads what is between by itself
 t.test('a tab that is told more than it can hold before it can follow reads it by itself', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t, { history: { size: 2_000 } })
-  const name = `fastify-realtime ${url}/api ada`
-  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
-  const done = new AbortController()
-  t.teardown(() => done.abort())
-  locks.request(name, done, () => new Promise((resolve) => done.signal.addEventListener('abort', () => resolve())))
-  const leader = new BroadcastChannel(name)
-  t.teardown(() => leader.close())
+  const leader = lead(t, url)
   const ids: string[] = []
   for (let n = 0; n <= 1_200; n++) ids.push((await app.chatEvents.emitChatMessage('a', { n })).id as string)
   let release = (): void => {}
