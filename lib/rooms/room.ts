@@ -224,7 +224,7 @@ export class Room implements Follower, Destination, ViewedRoom {
 
   /** Ends the streams of a user. */
   revoke (userId: string): void {
-    for (const stream of [...this.#streams, ...this.#arriving]) if (stream.userId === userId) stream.hangUp()
+    for (const stream of [...this.#streams, ...this.#arriving]) if (stream.userId === userId) stream.end()
   }
 
   /** Ends the streams and forgets the handlers. */

@@ -115,10 +115,6 @@ class Seat implements Stream {
     this.#seats.flush()
     return this.#connection.end()
   }
-
-  hangUp (): Promise<void> {
-    return this.#connection.hangUp()
-  }
 }
 
 interface Frame {

@@ -12,8 +12,6 @@ export interface Stream {
   writeAndDrain (chunk: Buffer): Promise<unknown>
   /** Calls back once it is closed, by whoever. Returns its undo. */
   onClose (callback: () => void): () => void
-  /** Ends it. */
+  /** Ends it: its client comes back, and is asked for its access again. */
   end (): Promise<void>
-  /** Ends it, and with it what keeps its client from being asked for its access again. */
-  hangUp (): Promise<void>
 }
