@@ -12,16 +12,17 @@ export type Fault =
   'kill instance' | 'freeze instance' | 'cut subscribers' | 'cut publishers' | 'mute publishers' | 'freeze redis' | 'kill redis' | 'save redis' | 'fall back' |
   'drop clients' | 'slow clients' | 'garbage'
 
-/** What is published to a chat whose clients read nothing: more than the buffers of both sides can take. */
-export const BURST = 90
+/** What is published at once to a chat whose clients read nothing, until one of them is cut. */
+const BURST = 30
 const BURST_BYTES = 60_000
 
 /** A crowd over one Redis, and what goes wrong. */
 export class Stage extends Crowd {
   readonly redis: RedisServer
   readonly admin: Redis
+  /** How many events each burst had. */
+  readonly bursts = new Map<string, number>()
   readonly #env: NodeJS.ProcessEnv
-  #bursts = 0
 
   private constructor (t: Test, random: Random, redis: RedisServer, env: NodeJS.ProcessEnv, instances: InstanceProcess[]) {
     super(t, random, instances)
@@ -88,13 +89,35 @@ export class Stage extends Crowd {
         return
       case 'slow clients': {
         const { chatId } = this.random.pick(this.clients)
-        const burst = this.publish(chatId, `burst ${++this.#bursts}`, BURST, 0, { text: 'x'.repeat(BURST_BYTES) })
+        const by = `burst ${this.bursts.size + 1}`
+        await this.publish(chatId, by, 1, 0)
+        const inTime = AbortSignal.timeout(60_000)
+        // Who still catches up is not cut.
+        await Promise.all(this.clients.filter((client) => client.chatId === chatId).map((client) => client.saw(by, 1, inTime)))
+        const burst = this.#burst(chatId, by)
         for (const client of this.clients) if (client.chatId === chatId || this.random.next() < 0.5) client.stall(burst)
         return burst
       }
       case 'garbage':
         for (const { chatId } of this.clients) for (const garbage of GARBAGE) await this.admin.publish(`rt:{chat:${chatId}}`, garbage)
     }
+  }
+
+  /** How much the buffers of both sides take is for the system to say. */
+  async #burst (chatId: string, by: string): Promise<void> {
+    const before = await this.#slow()
+    let count = 1
+    do {
+      await this.publish(chatId, by, BURST, 0, { from: count + 1, text: 'x'.repeat(BURST_BYTES) })
+      count += BURST
+      this.bursts.set(by, count)
+    } while (await this.#slow() === before)
+  }
+
+  /** How many clients were cut since they did not keep up. */
+  async #slow (): Promise<number> {
+    const counts = await Promise.all(this.instances.map(async ({ url }) => Number(await (await fetch(`${url}/slow`)).text())))
+    return counts.reduce((sum, count) => sum + count, 0)
   }
 
   /**

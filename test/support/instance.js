@@ -7,6 +7,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { Cluster, Redis } from 'ioredis'
+import { Registry } from 'prom-client'
 import realtimePlugin from 'fastify-realtime'
 
 const app = Fastify({ trustProxy: process.env.TRUST_PROXY ?? false, logger: { level: process.env.LOG_LEVEL ?? 'silent' } })
@@ -16,7 +17,8 @@ redis?.on('error', (error) => app.log.warn(error))
 // The hooks of the plugin, which come later, run before it.
 app.addHook('onClose', async () => { redis?.disconnect() })
 const believe = ({ query: { user } }) => user === undefined || { userId: user }
-await app.register(realtimePlugin, { ...redis && { redis }, ...process.env.USERS !== undefined && { authorize: believe }, ...JSON.parse(process.env.REALTIME ?? '{}') })
+const metrics = new Registry()
+await app.register(realtimePlugin, { metrics, ...redis && { redis }, ...process.env.USERS !== undefined && { authorize: believe }, ...JSON.parse(process.env.REALTIME ?? '{}') })
 app.post('/api/chats/:chatId/messages', async (request, reply) => {
   const idempotencyKey = request.headers['idempotency-key']
   return reply.code(202).send(await app.chatEvents.emitChatMessage(request.params.chatId, request.body, { idempotencyKey }))
@@ -28,6 +30,7 @@ app.post('/api/chats/:chatId/answers', async ({ params, body }) => {
 // Ignores what becomes of it, as many an app does.
 app.post('/ignore', async () => { app.chatEvents.emitChatMessage('ignored', {}); return {} })
 app.get('/presence/:chatId', async ({ params }) => await app.chatEvents.presence(params.chatId))
+app.get('/slow', async () => (await metrics.getSingleMetric('realtime_slow_clients_total').get()).values[0].value)
 app.get('/ip', async ({ ip }) => ip)
 process.once('SIGTERM', () => { app.close() })
 await app.listen({ port: Number(process.env.PORT ?? 0), host: '127.0.0.1' })
