@@ -1,5 +1,5 @@
+import { randomBytes } from 'node:crypto'
 import { parseCursor, type Cursor } from '../cursor.ts'
-import { timing } from '../options.ts'
 import { decodePayload, encodeField, encodePayload } from './envelope.ts'
 import { newEpoch, randomTag } from './epoch.ts'
 import type { Envelope, EventLog, LogGap, LogPage, Logged, LogTop } from './provider.ts'
@@ -7,100 +7,77 @@ import { cork } from './redis-cork.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import type { Command } from './redis-publisher.ts'
 import type { RedisReader } from './redis-reader.ts'
-import { RedisScript } from './redis-script.ts'
+import type { RedisScript, RedisScripts } from './redis-script.ts'
 import { parseStamp, type Conclusion } from './state-store.ts'
 
 export interface RedisLogOptions {
   keys: RedisKeys
-  /** Events to keep of each channel. */
-  size: number
-  /** Milliseconds to keep them after the last one. */
-  ttlMs: number
-  /** Milliseconds to remember an idempotency key. */
-  idempotencyTtlMs: number
+  scripts: RedisScripts
   reader: RedisReader
-  /** Whether to broadcast to the shard's own channel. */
-  sharded: boolean
 }
 
-/** What appending came to: the event's id, whether it had been appended before, why it could not be broadcast. */
-export interface Appended { id: string, duplicate: boolean, trouble: string }
+/** What appending came to: the event's id, unless it was trimmed before that could be told; whether it had been appended before; why it could not be broadcast. */
+export interface Appended { id: string | undefined, duplicate: boolean, trouble: string }
 
-/** What a publish of this instance waits for. */
-interface Predecessor { key: string, underway: boolean }
+/** An event that this instance publishes. */
+interface Publication { number: number, underway: boolean }
 
 type Send<T> = (command: Command<T>) => Promise<T>
-
-const append = new RedisScript('append')
-const conclude = new RedisScript('state', 'conclude', 'append')
-const read = new RedisScript('read')
 
 /** The log in Redis. All that is done to it is done by scripts, each in one step: see lua/. */
 export class RedisLog implements EventLog {
   readonly #options: RedisLogOptions
-  /** The last publish of each channel that has not settled. */
-  readonly #last = new Map<string, Predecessor>()
+  /** Not `instanceId`: an app may give the same again after a restart, and to others. */
+  readonly #publisher = randomBytes(9).toString('base64url')
+  #number = 0
+  /** The last event of each channel that has not settled. */
+  readonly #last = new Map<string, Publication>()
 
   constructor (options: RedisLogOptions) {
     this.#options = options
   }
 
   /** Appends an event and broadcasts it, once, however often `send` sends it, and never before what was appended to this channel before. */
-  async append (channel: string, envelope: Envelope, key: string, send: Send<Appended>): Promise<Appended> {
-    return await this.#inOrder(channel, key, (before) => send(this.#appending(channel, envelope, key, before)))
+  append (channel: string, envelope: Envelope, key: string | undefined, send: Send<Appended>): Promise<Appended> {
+    return this.#inOrder(channel, envelope, key, send as Send<Outcome>, { script: this.#options.scripts.append, names: [], values: [] }) as Promise<Appended>
   }
 
   /** Appends an event in the place of a text, as `append` does, or resolves with the state's epoch where there is no such text. */
-  async conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion, send: Send<Appended | { epoch: string }>): Promise<Appended | { epoch: string }> {
-    const { keys, ttlMs } = this.#options
+  conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion, send: Send<Outcome>): Promise<Outcome> {
+    const { keys, scripts } = this.#options
     const { fields, leases } = keys.of(channel)
-    const more = {
-      script: conclude,
-      names: [fields, leases],
-      values: [encodeField(field), owner, newEpoch(), ttlMs + timing.stateExtra, timing.stateLease]
-    }
-    return await this.#inOrder(channel, idempotencyKey, (before) => send(this.#appending(channel, envelope, idempotencyKey, before, more)))
+    return this.#inOrder(channel, envelope, idempotencyKey, send, { script: scripts.conclude, names: [fields, leases], values: [encodeField(field), owner, newEpoch()] })
   }
 
-  async #inOrder<T> (channel: string, key: string, publish: (before: Predecessor | undefined) => Promise<T>): Promise<T> {
+  async #inOrder (channel: string, envelope: Envelope, key: string | undefined, send: Send<Outcome>, { script, names, values }: Appending): Promise<Outcome> {
+    const { channel: redisChannel, meta, stream, idempotency } = this.#options.keys.of(channel)
+    // Also tells how old it is.
+    const number = this.#number = Math.max(this.#number + 1, Date.now() * 1_000)
     const before = this.#last.get(channel)
-    const own = { key, underway: true }
+    const own = { number, underway: true }
     this.#last.set(channel, own)
+    const tag = randomTag()
+    const all = [meta, stream, ...key === undefined ? [] : [idempotency + key], ...names]
+    const first = [redisChannel, encodePayload(envelope), tag, newEpoch(), this.#publisher, number]
     try {
-      return await publish(before)
+      return await send(async (client, isCold) => {
+        const [id, known, trouble] = await script.run(client, all, [...first, before?.underway ? before.number : 0, ...values], isCold(script)) as [Buffer, number, Buffer]
+        if (known === 2) return { epoch: trouble.toString() }
+        // With this very tag it was appended by an earlier sending, whose reply was lost.
+        const duplicate = known === 1 && !id.toString().endsWith(`-${tag}`)
+        return { id: id.length === 0 ? undefined : id.toString(), duplicate, trouble: trouble.toString() }
+      })
     } finally {
       own.underway = false
       if (this.#last.get(channel) === own) this.#last.delete(channel)
     }
   }
 
-  #appending (channel: string, envelope: Envelope, key: string, before: Predecessor | undefined): Command<Appended>
-  #appending (channel: string, envelope: Envelope, key: string, before: Predecessor | undefined, more: More): Command<Appended | { epoch: string }>
-  #appending (channel: string, envelope: Envelope, key: string, before: Predecessor | undefined, more: More = { script: append, names: [], values: [] }): Command<Appended | { epoch: string }> {
-    const { keys, size, ttlMs, idempotencyTtlMs, sharded } = this.#options
-    const fence = `${envelope.from} ${envelope.timestamp} fence {}`
-    const { channel: redisChannel, meta, stream, idempotency } = keys.of(channel)
-    const names = [meta, stream, idempotency + key, ...more.names]
-    const tag = randomTag()
-    const values = [
-      redisChannel, encodePayload(envelope), tag, randomTag(), fence, newEpoch(), size, ttlMs, ttlMs + timing.metaExtra, idempotencyTtlMs,
-      sharded ? 'SPUBLISH' : 'PUBLISH', ...more.values
-    ]
-    return async (client, isCold) => {
-      const all = before?.underway ? [...names, idempotency + before.key] : names
-      const [id, known, trouble] = await more.script.run(client, all, values, isCold(more.script)) as [Buffer, number, Buffer]
-      if (known === 2) return { epoch: trouble.toString() }
-      // With this very tag it was appended by an earlier sending, whose reply was lost.
-      const duplicate = known === 1 && !id.toString().endsWith(`-${tag}`)
-      return { id: id.toString(), duplicate, trouble: trouble.toString() }
-    }
-  }
-
   async read (channel: string, after: Cursor | undefined, limit: number): Promise<LogPage> {
-    const { keys, ttlMs } = this.#options
-    const values = [limit, newEpoch(), ttlMs + timing.metaExtra, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
+    const { keys, reader, scripts } = this.#options
+    const values = [limit, newEpoch(), ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
     const { meta, stream } = keys.of(channel)
-    const reply = await this.#options.reader.run(read, [meta, stream], values)
+    const reply = await reader.run(scripts.read, [meta, stream], values)
     const [epoch, offset, tag, gap, rows, state] = reply as [Buffer, Buffer, Buffer, Buffer, [Buffer, Buffer[]][], Buffer]
     const top = topOf({ epoch: epoch.toString(), offset: Number(offset), tag: Number(tag) }, state.toString())
     const decoded = rows.map(([id, fields]) => entryOf(top.epoch, id, fields))
@@ -128,8 +105,11 @@ export class RedisLog implements EventLog {
   }
 }
 
-/** What conclude.lua needs beyond what append.lua does. */
-interface More { script: RedisScript, names: string[], values: (string | number)[] }
+/** What became of an event, or the state's epoch where it has no place. */
+type Outcome = Appended | { epoch: string }
+
+/** A script that appends, and what it takes beyond what append.lua does. */
+interface Appending { script: RedisScript, names: string[], values: string[] }
 
 function topOf (cursor: Cursor, stamp: string): LogTop {
   const state = parseStamp(stamp)

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { Cluster, Redis } from 'ioredis'
 import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
@@ -13,6 +12,7 @@ import { RedisKeys } from './redis-keys.ts'
 import { RedisLog, type Appended } from './redis-log.ts'
 import { RedisPublisher } from './redis-publisher.ts'
 import { RedisReader } from './redis-reader.ts'
+import { RedisScripts } from './redis-script.ts'
 import { RedisShards } from './redis-shards.ts'
 import { RedisState } from './redis-state.ts'
 import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.ts'
@@ -46,9 +46,6 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   readonly #publisher: RedisPublisher
   readonly #subscriber: RedisSubscriber | RedisShards
   readonly #subscriptions: Subscriptions
-  /** What keys of our own start with. Not `instanceId`: an app may give the same again after a restart, while the keys are still known. */
-  readonly #keyBase = randomBytes(12).toString('base64url')
-  #published = 0
   #health: Promise<boolean> | undefined
   #closed: Promise<void> | undefined
 
@@ -67,8 +64,8 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     const connection = openPublisher(source)
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     if (history !== false) {
-      const common = { keys: this.#keys, ttlMs: history.ttlMs, reader: new RedisReader(connection, publishTimeoutMs), sharded }
-      const log = this.log = new RedisLog({ ...common, size: history.size, idempotencyTtlMs })
+      const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
+      const log = this.log = new RedisLog(common)
       this.state = new RedisState({
         ...common,
         send: (command) => this.#publisher.send(command, { repeatable: true }),
@@ -91,7 +88,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey, traceparent }: PublishOptions): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
-    const key = checkIdempotencyKey(idempotencyKey) ?? `${this.#keyBase}-${++this.#published}`
+    const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
     const receipt = this.log === undefined || ephemeral
       ? await this.#broadcast(channel, envelope, ephemeral)
@@ -100,7 +97,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     return receipt
   }
 
-  async #append (log: RedisLog, channel: string, envelope: Envelope, key: string): Promise<PublishReceipt> {
+  async #append (log: RedisLog, channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
     return this.#receipt(channel, await log.append(channel, envelope, key, (command) => this.#publisher.send(command, { repeatable: true })))
   }
 
@@ -113,7 +110,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   #receipt (channel: string, { id, duplicate, trouble }: Appended): PublishReceipt {
     // It is in the log, where the others find it when they compare.
     if (trouble !== '') this.#log.error({ channel, reason: describeRedisError(new Error(trouble)) }, 'Redis refuses to broadcast, events come late')
-    return { id, duplicate }
+    return { ...id !== undefined && { id }, duplicate }
   }
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { Cluster, Redis } from 'ioredis'
+import { timing } from '../options.ts'
 
 type Argument = string | number | Buffer
 
@@ -9,14 +10,54 @@ export class RedisScript {
   readonly #lua: string
   readonly #sha: string
 
-  /** A script may be made of several files, one after another. */
-  constructor (...names: string[]) {
-    this.#lua = names.map((name) => readFileSync(new URL(`lua/${name}.lua`, import.meta.url), 'utf8')).join('\n')
+  /** A script may be made of several files, one after another. Constants stand before them. */
+  constructor (names: readonly string[], constants: Record<string, string | number>) {
+    const head = Object.entries(constants).map(([name, value]) => `local ${name} = '${value}'`)
+    this.#lua = [...head, ...names.map((name) => readFileSync(new URL(`lua/${name}.lua`, import.meta.url), 'utf8'))].join('\n')
     this.#sha = createHash('sha1').update(this.#lua).digest('hex')
   }
 
   /** Runs it. `cold` sends all of it, for a Redis that may have forgotten it. */
   run (client: Redis | Cluster, names: string[], values: Argument[], cold: boolean): Promise<unknown> {
     return client.callBuffer(cold ? 'EVAL' : 'EVALSHA', cold ? this.#lua : this.#sha, names.length, ...names, ...values)
+  }
+}
+
+export interface RedisScriptsOptions {
+  /** Events to keep of each channel. */
+  size: number
+  /** Milliseconds to keep them after the last one. */
+  ttlMs: number
+  /** Milliseconds to remember an idempotency key. */
+  idempotencyTtlMs: number
+  /** Whether to broadcast to the shard's own channel. */
+  sharded: boolean
+}
+
+/** All that is done to what Redis keeps of a channel. What is the same for each event is no argument, of which each costs, but a constant. */
+export class RedisScripts {
+  readonly append: RedisScript
+  readonly conclude: RedisScript
+  readonly read: RedisScript
+  readonly changeState: RedisScript
+  readonly readState: RedisScript
+
+  constructor ({ size, ttlMs, idempotencyTtlMs, sharded }: RedisScriptsOptions) {
+    // Times are milliseconds.
+    const constants = {
+      PUBLISH: sharded ? 'SPUBLISH' : 'PUBLISH',
+      SIZE: size,
+      LOG_TTL: ttlMs,
+      META_TTL: ttlMs + timing.metaExtra,
+      KEY_TTL: idempotencyTtlMs,
+      STATE_TTL: ttlMs + timing.stateExtra,
+      FAILOVER_LEASE: timing.stateLease
+    }
+    const script = (...names: string[]): RedisScript => new RedisScript(['history', ...names], constants)
+    this.append = script('append')
+    this.conclude = script('state', 'conclude', 'append')
+    this.read = script('read')
+    this.changeState = script('state', 'change-state')
+    this.readState = script('state', 'read-state')
   }
 }

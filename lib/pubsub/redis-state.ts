@@ -1,29 +1,22 @@
-import { timing } from '../options.ts'
 import { decodeField, encodeField, operationCodes } from './envelope.ts'
 import { newEpoch } from './epoch.ts'
 import type { PublishReceipt } from './provider.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import type { Command } from './redis-publisher.ts'
 import type { RedisReader } from './redis-reader.ts'
-import { RedisScript } from './redis-script.ts'
+import type { RedisScripts } from './redis-script.ts'
 import { formatStamp, parseStamp, type Conclusion, type Field, type Stamp, type StateChange, type StateOutcome, type StatePage, type StateReceipt, type StateRequest, type StateStore } from './state-store.ts'
 import { Watchers } from './watchers.ts'
 
 export interface RedisStateOptions {
   keys: RedisKeys
-  /** Milliseconds to keep the events of a channel. */
-  ttlMs: number
+  scripts: RedisScripts
   reader: RedisReader
-  /** Whether to broadcast to the shard's own channel. */
-  sharded: boolean
   /** Sends a command that may be done twice. */
   send<T> (command: Command<T>): Promise<T>
   /** Publishes an event in the place of a text. */
   conclude (channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }>
 }
-
-const change = new RedisScript('state', 'change-state')
-const read = new RedisScript('state', 'read-state')
 
 /** The state of channels in Redis. All that is done to it is done by scripts, each in one step: see lua/. */
 export class RedisState implements StateStore {
@@ -50,7 +43,9 @@ export class RedisState implements StateStore {
   }
 
   async read (channel: string, known?: Stamp): Promise<StatePage> {
-    const [stamp, hash] = await this.#options.reader.run(read, this.#names(channel), [...this.#settings(channel), known === undefined ? '' : formatStamp(known)]) as [Buffer, Buffer[]?]
+    const { keys, reader, scripts } = this.#options
+    const values = [keys.channel(channel), newEpoch(), known === undefined ? '' : formatStamp(known)]
+    const [stamp, hash] = await reader.run(scripts.readState, this.#names(channel), values) as [Buffer, Buffer[]?]
     return { stamp: parseStamp(stamp.toString()), fields: hash && fieldsOf(hash) }
   }
 
@@ -64,20 +59,15 @@ export class RedisState implements StateStore {
   }
 
   #send (channel: string, key: string, values: (string | number)[]): Promise<[Buffer, Buffer, Buffer[]]> {
-    const { keys, send } = this.#options
+    const { keys, scripts: { changeState }, send } = this.#options
     const names = [...this.#names(channel), keys.of(channel).idempotency + key]
-    const all = [...this.#settings(channel), ...values]
-    return send((client, isCold) => change.run(client, names, all, isCold(change)) as Promise<[Buffer, Buffer, Buffer[]]>)
+    const all = [keys.channel(channel), newEpoch(), ...values]
+    return send((client, isCold) => changeState.run(client, names, all, isCold(changeState)) as Promise<[Buffer, Buffer, Buffer[]]>)
   }
 
   #names (channel: string): string[] {
     const { meta, fields, leases } = this.#options.keys.of(channel)
     return [meta, fields, leases]
-  }
-
-  #settings (channel: string): (string | number)[] {
-    const { keys, ttlMs, sharded } = this.#options
-    return [keys.channel(channel), sharded ? 'SPUBLISH' : 'PUBLISH', newEpoch(), ttlMs + timing.stateExtra, ttlMs + timing.metaExtra, timing.stateLease]
   }
 }
 

@@ -244,6 +244,42 @@ t.test('a publish whose reply is lost with its connection is applied once, and t
   t.same(got, upTo(11))
 })
 
+t.test('a publish that is sent again is applied once, however much came after it, and told its id unless it was trimmed', async (t) => {
+  const redis = await startRedis(t)
+  const app = client(t, redis.url)
+  const [pubsub, other] = [open(t, { client: app, history: { size: 10 } }), open(t, { client: app })]
+  for (const [between, isKept] of [[0, true], [250, true], [500, false]] as const) {
+    const { duplicate } = await pubsub.log.append('c', { from: 'a', timestamp: 1, event: 'message', json: `"${between}"` }, undefined, async (command) => {
+      const { id } = await command(app, () => true)
+      await Promise.all(upTo(between).map((n) => other.publish('c', n)))
+      if (!isKept) await pubsub.publish('c', 'trims')
+      const again = await command(app, () => true)
+      t.equal(again.id, isKept ? id : undefined)
+      return again
+    })
+    t.equal(duplicate, false)
+  }
+  const [top] = await pubsub.log.tops(['c'])
+  t.equal(top?.offset, 3 + 250 + 500 + 1)
+})
+
+t.test('a log forgets publishers that are gone, when a new one comes', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const publishers = async (): Promise<string[]> => (await admin.hkeys('rt:{c}:m')).filter((field) => field.startsWith('<'))
+  const one = open(t, { url: redis.url })
+  await publish(one, 1)
+  const day = 24 * 3_600 * 1_000_000
+  await admin.hset('rt:{c}:m', '<yesterday', Date.now() * 1_000 - day - 1_000_000, '<today', Date.now() * 1_000 - day + 60_000_000)
+  await publish(one, 2)
+  t.equal((await publishers()).length, 3)
+  await publish(open(t, { url: redis.url }), 3)
+  const left = await publishers()
+  t.equal(left.length, 3)
+  t.notOk(left.includes('<yesterday'))
+  t.same(saysOf(await one.log.read('c', undefined, 10)), [1, 2, 3])
+})
+
 t.test('a publish whose reply was lost and that is refused when it is sent again is unknown', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)

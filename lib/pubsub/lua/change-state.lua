@@ -1,12 +1,12 @@
 -- Changes the state of a channel and broadcasts that, in one step. It begins with state.lua.
 --
 -- KEYS  1 meta, 2 fields, 3 leases, 4 what the idempotency key was used for that ends a text
--- ARGV  1 to 6 as state.open takes them, 7 operation: = sets a value, o opens a text, + appends to it, - deletes, ~ renews, 8 lease in ms;
---       9 field, 10 value, 11 owner, 12 bytes that the text must have; for ~ the fields from 9 on
+-- ARGV  1 Redis channel, 2 epoch of a new state, 3 operation: = sets a value, o opens a text, + appends to it, - deletes, ~ renews, 4 lease in ms;
+--       5 field, 6 value, 7 owner, 8 bytes that the text must have; for ~ the fields from 5 on
 -- Returns the outcome, the epoch, and the fields that could not be renewed.
 
-state.open(KEYS, ARGV, true)
-local operation, lease, field, value, owner = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], true)
+local operation, lease, field, value, owner = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
 local function write (kind, chunks)
   -- A script that has written may go on without memory, so that nothing is deleted that is not there.
@@ -40,7 +40,7 @@ end
 act['+'] = function ()
   local kind, chunks, bytes, other = state.find(field)
   if kind ~= 't' or other ~= owner then return 'gone' end
-  local at = tonumber(ARGV[12])
+  local at = tonumber(ARGV[8])
   if bytes == at then
     redis.call('HSET', state.fields, chunks .. '=' .. field, value)
     state.put(field, 't', chunks + 1, bytes + #value, owner)
@@ -63,7 +63,7 @@ end
 local gone = {}
 
 act['~'] = function ()
-  for n = 9, #ARGV do
+  for n = 5, #ARGV do
     local kind = state.find(ARGV[n])
     if kind == 'v' or kind == 't' then state.lease(ARGV[n], lease) else gone[#gone + 1] = ARGV[n] end
   end

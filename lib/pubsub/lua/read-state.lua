@@ -1,11 +1,11 @@
 -- Reads the state of a channel. It begins with state.lua.
 --
 -- KEYS  1 meta, 2 fields, 3 leases
--- ARGV  1 to 6 as state.open takes them, 7 the stamp that the reader knows
+-- ARGV  1 Redis channel, 2 epoch of a new state, 3 the stamp that the reader knows
 -- Returns the stamp, or '' where there is no state, and the hash of the fields, unless the stamp is known.
 
-if not state.open(KEYS, ARGV, false) then return { '', {} } end
+if not state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], false) then return { '', {} } end
 state.sweep()
 local stamp = state.stamp()
-if stamp == ARGV[7] then return { stamp } end
+if stamp == ARGV[3] then return { stamp } end
 return { stamp, redis.call('HGETALL', state.fields) }

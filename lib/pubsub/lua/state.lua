@@ -1,31 +1,31 @@
--- What the scripts share that touch the state of a channel.
+-- What the scripts share that touch the state of a channel. It begins with history.lua.
 --
 -- In meta: se epoch and sv version of the state, sr what the data's history is called where it was changed last.
 -- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <owner>, and its value in chunks: 0=<field>, 1=<field>, …
 -- so that appending costs no more for a long text. Kinds: v a value, t a text, x a text whose lease has run out.
 -- The leases are a sorted set: when each runs out, by the clock of Redis.
+--
+-- Constants: see redis-script.ts.
 
 local state = {}
 
--- keys: meta, fields, leases. settings: channel, PUBLISH or SPUBLISH, epoch of a new state, time to live of the fields, of meta, of leases after a failover.
-function state.open (keys, settings, create)
-  state.meta, state.fields, state.leases = keys[1], keys[2], keys[3]
-  state.channel, state.command, state.ttl, state.metaTtl = settings[1], settings[2], settings[4], settings[5]
+-- `new` is the epoch of a new state, which is begun where there is none if `create` says so. Returns whether there is one.
+function state.open (meta, fields, leases, channel, new, create)
+  state.meta, state.fields, state.leases, state.channel = meta, fields, leases, channel
   local time = redis.call('TIME')
   state.now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local meta = redis.call('HMGET', state.meta, 'se', 'sv', 'sr')
-  if not meta[1] and not create then return false end
-  state.epoch, state.version = meta[1], tonumber(meta[2])
-  -- New with every restart and every promotion.
-  state.history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
-  if not meta[1] then
-    state.epoch, state.version = settings[3], 0
+  local known = redis.call('HMGET', meta, 'se', 'sv', 'sr')
+  if not known[1] and not create then return false end
+  state.epoch, state.version = known[1], tonumber(known[2])
+  state.history = history()
+  if not known[1] then
+    state.epoch, state.version = new, 0
     -- A script that has written may go on without memory, so that nothing is deleted that is not there.
-    if redis.call('EXISTS', state.fields, state.leases) > 0 then redis.call('DEL', state.fields, state.leases) end
-  elseif meta[3] ~= state.history then
+    if redis.call('EXISTS', fields, leases) > 0 then redis.call('DEL', fields, leases) end
+  elseif known[3] ~= state.history then
     -- Changes may be missing that others know of, and nobody could renew a lease meanwhile.
-    state.epoch, state.version = settings[3], 1
-    for _, field in ipairs(redis.call('ZRANGE', state.leases, 0, -1)) do redis.call('ZADD', state.leases, state.now + settings[6], field) end
+    state.epoch, state.version = new, 1
+    for _, field in ipairs(redis.call('ZRANGE', leases, 0, -1)) do redis.call('ZADD', leases, state.now + FAILOVER_LEASE, field) end
     state.keep()
   end
   return true
@@ -35,16 +35,16 @@ function state.stamp () return state.epoch .. '-' .. string.format('%.0f', state
 
 function state.keep ()
   redis.call('HSET', state.meta, 'se', state.epoch, 'sv', string.format('%.0f', state.version), 'sr', state.history)
-  redis.call('PEXPIRE', state.meta, state.metaTtl)
-  redis.call('PEXPIRE', state.fields, state.ttl)
-  redis.call('PEXPIRE', state.leases, state.ttl)
+  redis.call('PEXPIRE', state.meta, META_TTL)
+  redis.call('PEXPIRE', state.fields, STATE_TTL)
+  redis.call('PEXPIRE', state.leases, STATE_TTL)
 end
 
 function state.tell (operation, field, value)
   state.version = state.version + 1
   state.keep()
   -- Who does not hear of it sees that by the next change, or compares the version now and then.
-  redis.pcall(state.command, state.channel, table.concat({ '1', state.epoch, string.format('%.0f', state.version), '-', '-', 's', operation, field, value }, ' '))
+  redis.pcall(PUBLISH, state.channel, table.concat({ '1', state.epoch, string.format('%.0f', state.version), '-', '-', 's', operation, field, value }, ' '))
 end
 
 -- Kind, chunks, bytes and owner of a field, if there is one.
@@ -59,8 +59,8 @@ end
 
 function state.lease (field, ms)
   redis.call('ZADD', state.leases, state.now + ms, field)
-  redis.call('PEXPIRE', state.fields, state.ttl)
-  redis.call('PEXPIRE', state.leases, state.ttl)
+  redis.call('PEXPIRE', state.fields, STATE_TTL)
+  redis.call('PEXPIRE', state.leases, STATE_TTL)
 end
 
 function state.drop (field, chunks)
