@@ -1,4 +1,6 @@
 import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import http from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { EventSource } from 'eventsource'
 import Fastify, { type FastifyBaseLogger, type FastifyRequest } from 'fastify'
@@ -163,6 +165,38 @@ t.test('a user whose access is revoked loses the streams of that chat on every i
   }
   await t.rejects(first.app.chatEvents.revoke('c', ''), { code: 'RT_GRANT_INVALID' })
   await t.rejects(first.app.chatEvents.revoke('', 'ada'), { code: 'RT_CHAT_ID_INVALID' })
+})
+
+t.test('the connection of a stream that is ended serves its client on, who may be sending the next request already', async (t) => {
+  const authorize = ({ query }: FastifyRequest): AccessGrant => {
+    const { userId, until } = query as { userId?: string, until?: string }
+    return { userId, expiresAt: until === undefined ? undefined : Number(until) }
+  }
+  const started = await startApp(t, { authorize, maxConnections: 2, maxConnectionAgeMs: 10_000, retryMs: 1 })
+  const { app } = started
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  const get = async (path: string): Promise<{ reused: boolean, response: http.IncomingMessage }> => {
+    const request = http.get(`${started.url}${path}`, { agent, headers: { accept: 'text/event-stream' } })
+    const [response] = await once(request, 'response') as [http.IncomingMessage]
+    return { reused: request.reusedSocket, response: response.setEncoding('utf8') }
+  }
+  const { response: revoked } = await get('/api/chats/c/events?userId=ada')
+  await once(revoked, 'data')
+  const ended = once(revoked.resume(), 'end')
+  await app.chatEvents.revoke('c', 'ada')
+  await ended
+  const expiring = await get(`/api/chats/c/events?userId=ada&until=${Date.now() + 300}`)
+  t.ok(expiring.reused, 'after its access was revoked')
+  await once(expiring.response.resume(), 'end')
+  for (let n = 0; n < 2; n++) await (await EventStream.open(t, `${started.url}/api/chats/c/events`)).next()
+  const shed = await get('/api/chats/c/events')
+  t.ok(shed.reused, 'after it has expired')
+  t.equal(shed.response.statusCode, 200)
+  await once(shed.response.resume(), 'end')
+  const last = await get('/api/health/pubsub')
+  t.ok(last.reused, 'after there were too many')
+  last.response.resume()
 })
 
 t.test('what is revoked while it is being granted is not granted', async (t) => {

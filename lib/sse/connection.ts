@@ -41,8 +41,6 @@ export class Connection {
    */
   start (headers: OutgoingHttpHeaders): void {
     const raw = this.#raw
-    // The connection ends with its stream, and the headers say so: a next request on it would meet a socket or a server that closes.
-    if (raw instanceof ServerResponse) raw.shouldKeepAlive = false
     // All at once: those that were set one by one would stay in memory as long as the stream.
     raw.writeHead(200, headers)
     // Both have the method, but @types/node knows of one.
@@ -112,7 +110,7 @@ export class Connection {
     return () => { this.#onClose = this.#onClose.filter((other) => other !== callback) }
   }
 
-  /** Ends the stream, and over HTTP/1.1 its connection. Resolves once the client has got everything, or is gone. */
+  /** Ends the stream. Resolves once the client has got everything, or is gone. */
   async end (): Promise<void> {
     if (isGone(this.#raw) || this.#raw.writableFinished) return this.#close()
     await new Promise<void>((resolve) => {
@@ -128,6 +126,17 @@ export class Connection {
     if (ms === Infinity) return
     const timer = setTimeout(() => this.end(), Math.min(ms, LONGEST_TIMER)).unref()
     this.onClose(() => clearTimeout(timer))
+  }
+
+  /**
+   * Ends the stream, and with it the connection over HTTP/1.1, on which a closing server would answer 503 to what is asked next. Any other server must
+   * leave it open: its client may be sending the next request on it.
+   */
+  async hangUp (): Promise<void> {
+    // (A request that was injected has a socket that can't.)
+    const { socket } = this.#raw
+    await this.end()
+    if (!('stream' in this.#raw)) (socket as Socket | null)?.destroySoon?.()
   }
 
   /** Cuts the client, whatever it still has to get. */

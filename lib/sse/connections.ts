@@ -81,7 +81,7 @@ export class Connections {
   /** Ends a stream, its client to come back later. */
   async dismiss (connection: Connection): Promise<void> {
     connection.write(encodeFrame({ retry: this.comeBackMs() }))
-    await connection.end()
+    await (this.#draining ? connection.hangUp() : connection.end())
   }
 
   /** Ends all streams, gives their clients `timeoutMs` to take what is unsent, then cuts those that did not. */

@@ -1,4 +1,4 @@
-import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders } from 'node:http'
+import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Grant } from '../access.ts'
 import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
@@ -51,8 +51,8 @@ const STREAM_HEADERS = {
   'x-accel-buffering': 'no'
 }
 
-/** A stream has no length. How it is framed and that its connection ends with it is for Node to say. */
-const UNFIT_HEADERS: ReadonlySet<string> = new Set(['connection', 'content-length', 'transfer-encoding'])
+/** A stream has no length. How it is framed is for Node to say. */
+const UNFIT_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 
 /** `reply.sse`: turns a reply into an event stream. */
 export class ReplySse {
@@ -268,6 +268,8 @@ export class ReplySse {
     // Idle streams are no idle connections: the server's `connectionTimeout` must not end them.
     // (A request that was injected has a socket without one.)
     raw.socket?.setTimeout?.(0)
+    // The server would wait for the connection to be used again.
+    if (this.#context.connections.draining) (raw as ServerResponse).shouldKeepAlive = false
     raw.removeHeader('content-length')
     connection.start(headers)
     return connection
