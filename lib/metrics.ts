@@ -33,18 +33,15 @@ export class Metrics {
   /** Is told how many seconds passed from an event's being published to its being written. */
   onWritten: ((seconds: number) => void) | undefined
 
-  /** Counts a publish by what becomes of it. */
-  async publish<T extends { duplicate: boolean }> (publishing: Promise<T>): Promise<T> {
-    const started = performance.now()
-    try {
-      const receipt = await publishing
-      if (receipt.duplicate) this.duplicates.add('published')
-      else this.published++
-      this.onPublished?.((performance.now() - started) / 1_000)
-      return receipt
-    } catch (error) {
-      this.failures.add((error as { code?: string }).code ?? 'unknown')
-      throw error
-    }
+  /** Counts a publish that was begun at a time of `performance.now()`. */
+  publish ({ duplicate }: { duplicate: boolean }, begun: number): void {
+    if (duplicate) this.duplicates.add('published')
+    else this.published++
+    this.onPublished?.((performance.now() - begun) / 1_000)
+  }
+
+  /** Counts a publish that failed. */
+  fail (error: unknown): void {
+    this.failures.add((error as { code?: string }).code ?? 'unknown')
   }
 }

@@ -11,14 +11,17 @@ const LONGEST_NAME = 4_096
  * `unhandledRejection` by that; whoever awaits it still gets the rejection.
  */
 export function reportFailure<T> (promise: Promise<T>, log: Logger, context: object): Promise<T> {
-  promise.catch((error: unknown) => {
-    if (error instanceof Object) {
-      if (reported.has(error)) return
-      reported.add(error)
-    }
-    log.warn({ ...namesOf(context), code: codeOf(error) }, 'Publishing failed')
-  })
+  promise.catch((error: unknown) => logFailure(error, log, context))
   return promise
+}
+
+/** Logs the failure of a publish, unless it was logged before. */
+export function logFailure (error: unknown, log: Logger, context: object): void {
+  if (error instanceof Object) {
+    if (reported.has(error)) return
+    reported.add(error)
+  }
+  log.warn({ ...namesOf(context), code: codeOf(error) }, 'Publishing failed')
 }
 
 /** Without what is no name: who has forgotten the chat's id has put the payload in its place. */

@@ -27,9 +27,11 @@ export interface DeliverTrace {
 const publishing = tracingChannel<unknown, PublishTrace>('fastify-realtime:publish')
 const delivering = channel('fastify-realtime:deliver')
 
-/** Publishes, and tells whoever traces that. */
-export function tracePublish<T> (trace: PublishTrace, publish: () => Promise<T>): Promise<T> {
-  return publishing.start.hasSubscribers || publishing.asyncEnd.hasSubscribers ? publishing.tracePromise(publish, trace) : publish()
+/** Publishes with the `traceparent` that travels along, and tells whoever traces that. */
+export function tracePublish<T> (describe: () => PublishTrace, given: unknown, publish: (traceparent: string | undefined) => Promise<T>): Promise<T> {
+  if (!publishing.start.hasSubscribers && !publishing.asyncEnd.hasSubscribers) return publish(checkTraceparent(given))
+  const trace = describe()
+  return publishing.tracePromise(() => publish(checkTraceparent(trace.traceparent)), trace)
 }
 
 /** Tells whoever traces of a delivery. */

@@ -118,7 +118,7 @@ t.test('a client that does not keep up is counted, and what waits for it', async
 
 t.test('an error without a code is counted, too', async (t) => {
   const metrics = new Metrics()
-  await t.rejects(metrics.publish(Promise.reject(new Error('of a kind of its own'))), { message: 'of a kind of its own' })
+  metrics.fail(new Error('of a kind of its own'))
   t.same([...metrics.failures.counts], [['unknown', 1]])
 })
 

@@ -50,10 +50,10 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (...args) => this.#publish(...args))
+    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (traceparent) => this.#publish(channel, data, options, traceparent))
   }
 
-  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey, traceparent }: PublishOptions): Promise<PublishReceipt> {
+  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)

@@ -22,7 +22,9 @@ export interface Appended { id: string | undefined, duplicate: boolean, trouble:
 /** An event that this instance publishes. */
 interface Publication { number: number, underway: boolean }
 
-type Send<T> = (command: Command<T>) => Promise<T>
+type Reply = [id: Buffer, known: number, trouble: Buffer]
+
+type Send = (command: Command<Reply>) => Promise<Reply>
 
 /** The log in Redis. All that is done to it is done by scripts, each in one step: see lua/. */
 export class RedisLog implements EventLog {
@@ -38,35 +40,38 @@ export class RedisLog implements EventLog {
   }
 
   /** Appends an event and broadcasts it, once, however often `send` sends it, and never before what was appended to this channel before. */
-  append (channel: string, envelope: Envelope, key: string | undefined, send: Send<Appended>): Promise<Appended> {
-    return this.#inOrder(channel, envelope, key, send as Send<Outcome>, { script: this.#options.scripts.append, names: [], values: [] }) as Promise<Appended>
+  append (channel: string, envelope: Envelope, key: string | undefined, send: Send): Promise<Appended> {
+    return this.#append(channel, envelope, key, send, this.#options.scripts.append) as Promise<Appended>
   }
 
   /** Appends an event in the place of a text, as `append` does, or resolves with the state's epoch where there is no such text. */
-  conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion, send: Send<Outcome>): Promise<Outcome> {
+  conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion, send: Send): Promise<Appended | { epoch: string }> {
     const { keys, scripts } = this.#options
     const { fields, leases } = keys.of(channel)
-    return this.#inOrder(channel, envelope, idempotencyKey, send, { script: scripts.conclude, names: [fields, leases], values: [encodeField(field), owner, newEpoch()] })
+    return this.#append(channel, envelope, idempotencyKey, send, scripts.conclude, [fields, leases], [encodeField(field), owner, newEpoch()])
   }
 
-  async #inOrder (channel: string, envelope: Envelope, key: string | undefined, send: Send<Outcome>, { script, names, values }: Appending): Promise<Outcome> {
+  /** Appends by a script, which may take more than append.lua does. */
+  async #append (channel: string, envelope: Envelope, key: string | undefined, send: Send, script: RedisScript, names: string[] = [], values: string[] = []): Promise<Appended | { epoch: string }> {
     const { channel: redisChannel, meta, stream, idempotency } = this.#options.keys.of(channel)
+    const all = key === undefined ? [meta, stream, ...names] : [meta, stream, idempotency + key, ...names]
+    const payload = encodePayload(envelope)
+    const tag = randomTag()
+    const epoch = newEpoch()
     // Also tells how old it is.
     const number = this.#number = Math.max(this.#number + 1, Date.now() * 1_000)
     const before = this.#last.get(channel)
     const own = { number, underway: true }
     this.#last.set(channel, own)
-    const tag = randomTag()
-    const all = [meta, stream, ...key === undefined ? [] : [idempotency + key], ...names]
-    const first = [redisChannel, encodePayload(envelope), tag, newEpoch(), this.#publisher, number]
     try {
-      return await send(async (client, isCold) => {
-        const [id, known, trouble] = await script.run(client, all, [...first, before?.underway ? before.number : 0, ...values], isCold(script)) as [Buffer, number, Buffer]
-        if (known === 2) return { epoch: trouble.toString() }
-        // With this very tag it was appended by an earlier sending, whose reply was lost.
-        const duplicate = known === 1 && !id.toString().endsWith(`-${tag}`)
-        return { id: id.length === 0 ? undefined : id.toString(), duplicate, trouble: trouble.toString() }
+      const [id, known, trouble] = await send((client, isCold) => {
+        const missing = before?.underway ? before.number : 0
+        return script.run(client, all, [redisChannel, payload, tag, epoch, this.#publisher, number, missing, ...values], isCold(script)) as Promise<Reply>
       })
+      if (known === 2) return { epoch: trouble.toString() }
+      // With this very tag it was appended by an earlier sending, whose reply was lost.
+      const duplicate = known === 1 && !id.toString().endsWith(`-${tag}`)
+      return { id: id.length === 0 ? undefined : id.toString(), duplicate, trouble: trouble.toString() }
     } finally {
       own.underway = false
       if (this.#last.get(channel) === own) this.#last.delete(channel)
@@ -104,12 +109,6 @@ export class RedisLog implements EventLog {
     })
   }
 }
-
-/** What became of an event, or the state's epoch where it has no place. */
-type Outcome = Appended | { epoch: string }
-
-/** A script that appends, and what it takes beyond what append.lua does. */
-interface Appending { script: RedisScript, names: string[], values: string[] }
 
 function topOf (cursor: Cursor, stamp: string): LogTop {
   const state = parseStamp(stamp)

@@ -28,7 +28,8 @@ interface Pending {
   underway: boolean
   /** Counts sendings: the reply to an earlier one says nothing. */
   sending: number
-  timer: NodeJS.Timeout
+  /** When it is given up, by `performance.now()`. */
+  deadline: number
   resolve (value: unknown): void
   reject (error: RealtimeError): void
 }
@@ -41,7 +42,7 @@ export class RedisPublisher {
   readonly #client: Redis | Cluster
   readonly #owned: boolean
   readonly #timeoutMs: number
-  /** In the order they came. */
+  /** In the order they came, which is that of their deadlines. */
   readonly #pending = new Set<Pending>()
   readonly #onReady = (): void => {
     this.#warm.clear()
@@ -60,6 +61,8 @@ export class RedisPublisher {
   /** The scripts that Redis was sent since it was connected. Told with the first command that needs it, the others can follow at once. */
   readonly #warm = new Set<RedisScript>()
   #later: NodeJS.Timeout | undefined
+  /** For the oldest: a timer for each would cost more than the rest of it here. */
+  #expiry: NodeJS.Timeout | undefined
   /** Whether what is sent in this turn is gathered. */
   #corked = false
   #closed = false
@@ -79,12 +82,13 @@ export class RedisPublisher {
   send<T> (command: Command<T>, { repeatable }: { repeatable: boolean }): Promise<T> {
     if (this.#closed) return Promise.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#settle(pending, () => reject(this.#late(pending))), this.#timeoutMs)
+      const deadline = performance.now() + this.#timeoutMs
       const pending: Pending = {
-        command, repeatable, sent: false, underway: false, sending: 0, timer, resolve: resolve as (value: unknown) => void, reject
+        command, repeatable, sent: false, underway: false, sending: 0, deadline, resolve: resolve as (value: unknown) => void, reject
       }
       this.#pending.add(pending)
       this.#waiting++
+      this.#expiry ??= setTimeout(() => this.#expire(), this.#timeoutMs)
       // What waits goes first, also when the connection was just made.
       if (this.#isReady() && this.#waiting === 1) this.#send(pending, false)
     })
@@ -139,24 +143,23 @@ export class RedisPublisher {
     }
   }
 
-  #send (pending: Pending, cold: boolean): void {
+  async #send (pending: Pending, cold: boolean): Promise<void> {
     if (this.#pending.size > 1) this.#cork()
     pending.underway = true
     this.#waiting--
     const sending = ++pending.sending
     const before = pending.sent
     pending.sent = true
-    pending.command(this.#client, cold ? always : this.#isNew).then(
-      (value) => this.#settle(pending, () => pending.resolve(value)),
-      // Whatever ioredis rejects with is an Error.
-      (error: Error) => {
-        // It was sent again since, or has settled.
-        if (sending !== pending.sending || !this.#pending.has(pending)) return
-        // It was not done this time. It may have been before, if a reply was lost.
-        if (isReply(error) || neverLeft(error)) pending.sent = before
-        this.#failed(pending, error)
-      }
-    )
+    try {
+      const value = await pending.command(this.#client, cold ? always : this.#isNew)
+      if (this.#remove(pending)) pending.resolve(value)
+    } catch (error) {
+      // It was sent again since, or has settled.
+      if (sending !== pending.sending || !this.#pending.has(pending)) return
+      // It was not done this time. It may have been before, if a reply was lost. (Whatever ioredis rejects with is an Error.)
+      if (isReply(error as Error) || neverLeft(error as Error)) pending.sent = before
+      this.#failed(pending, error as Error)
+    }
   }
 
   /** Gathers what is sent in this turn. Only while there is more than one: alone it would wait for nothing. */
@@ -175,10 +178,10 @@ export class RedisPublisher {
       // Redis has forgotten the script. Whatever was sent behind this one has to stay behind it: append.lua sees to that.
       if (/^(NOSCRIPT|EARLY) /.test(error.message)) return this.#sendAll(true)
       const reason = `Redis said ${describeRedisError(error)}`
-      return this.#settle(pending, () => pending.reject(pending.sent ? unknown(`a reply was lost, then ${reason}`) : new RealtimeError('RT_PUBLISH_REJECTED', reason)))
+      return this.#reject(pending, pending.sent ? unknown(`a reply was lost, then ${reason}`) : new RealtimeError('RT_PUBLISH_REJECTED', reason))
     }
     if (this.#closed) return this.#giveUp(pending)
-    if (pending.sent && !pending.repeatable) return this.#settle(pending, () => pending.reject(unknown('the reply of Redis was lost')))
+    if (pending.sent && !pending.repeatable) return this.#reject(pending, unknown('the reply of Redis was lost'))
     // The next `ready` sends it.
     this.#wait(pending)
     if (this.#isReady()) this.#sendLater()
@@ -193,8 +196,7 @@ export class RedisPublisher {
   }
 
   #giveUp (pending: Pending): void {
-    const error = pending.sent ? unknown('RedisPubSub was closed before the reply came') : new RealtimeError('RT_CLOSED', 'RedisPubSub')
-    this.#settle(pending, () => pending.reject(error))
+    this.#reject(pending, pending.sent ? unknown('RedisPubSub was closed before the reply came') : new RealtimeError('RT_CLOSED', 'RedisPubSub'))
   }
 
   #wait (pending: Pending): void {
@@ -202,11 +204,31 @@ export class RedisPublisher {
     this.#waiting++
   }
 
-  #settle (pending: Pending, tell: () => void): void {
-    if (!this.#pending.delete(pending)) return
-    clearTimeout(pending.timer)
+  #reject (pending: Pending, error: RealtimeError): void {
+    if (this.#remove(pending)) pending.reject(error)
+  }
+
+  /** Returns whether it had not settled. */
+  #remove (pending: Pending): boolean {
+    if (!this.#pending.delete(pending)) return false
     if (!pending.underway) this.#waiting--
-    tell()
+    if (this.#pending.size === 0) {
+      clearTimeout(this.#expiry)
+      this.#expiry = undefined
+    }
+    return true
+  }
+
+  /** Gives up what is late. */
+  #expire (): void {
+    const now = performance.now()
+    for (const pending of this.#pending) {
+      if (pending.deadline > now) {
+        this.#expiry = setTimeout(() => this.#expire(), pending.deadline - now)
+        return
+      }
+      this.#reject(pending, this.#late(pending))
+    }
   }
 }
 

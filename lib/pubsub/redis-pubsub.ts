@@ -10,7 +10,7 @@ import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } fr
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisKeys } from './redis-keys.ts'
 import { RedisLog, type Appended } from './redis-log.ts'
-import { RedisPublisher } from './redis-publisher.ts'
+import { RedisPublisher, type Command } from './redis-publisher.ts'
 import { RedisReader } from './redis-reader.ts'
 import { RedisScripts } from './redis-script.ts'
 import { RedisShards } from './redis-shards.ts'
@@ -44,6 +44,8 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   readonly #maxPayloadBytes: number
   readonly #sharded: boolean
   readonly #publisher: RedisPublisher
+  /** Sends what may be done twice. */
+  readonly #send = <T>(command: Command<T>): Promise<T> => this.#publisher.send(command, { repeatable: true })
   readonly #subscriber: RedisSubscriber | RedisShards
   readonly #subscriptions: Subscriptions
   #health: Promise<boolean> | undefined
@@ -68,7 +70,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
       const log = this.log = new RedisLog(common)
       this.state = new RedisState({
         ...common,
-        send: (command) => this.#publisher.send(command, { repeatable: true }),
+        send: this.#send,
         conclude: (channel, conclusion) => this.#conclude(log, channel, conclusion)
       })
     }
@@ -82,28 +84,24 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (...args) => this.#publish(...args))
+    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (traceparent) => this.#publish(channel, data, options, traceparent))
   }
 
-  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey, traceparent }: PublishOptions): Promise<PublishReceipt> {
+  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
     const receipt = this.log === undefined || ephemeral
       ? await this.#broadcast(channel, envelope, ephemeral)
-      : await this.#append(this.log, channel, envelope, key)
+      : this.#receipt(channel, await this.log.append(channel, envelope, key, this.#send))
     this.#log.debug({ channel }, 'Published message to Redis')
     return receipt
   }
 
-  async #append (log: RedisLog, channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
-    return this.#receipt(channel, await log.append(channel, envelope, key, (command) => this.#publisher.send(command, { repeatable: true })))
-  }
-
   async #conclude (log: RedisLog, channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }> {
     const envelope = makeEnvelope(conclusion.event, this.instanceId, this.#maxPayloadBytes)
-    const concluded = await log.conclude(channel, envelope, conclusion, (command) => this.#publisher.send(command, { repeatable: true }))
+    const concluded = await log.conclude(channel, envelope, conclusion, this.#send)
     return 'epoch' in concluded ? concluded : this.#receipt(channel, concluded)
   }
 
