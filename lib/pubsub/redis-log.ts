@@ -69,9 +69,10 @@ export class RedisLog implements EventLog {
         return script.run(client, all, [redisChannel, payload, tag, epoch, this.#publisher, number, missing, ...values], isCold(script)) as Promise<Reply>
       })
       if (known === 2) return { epoch: trouble.toString() }
+      const text = id.toString()
       // With this very tag it was appended by an earlier sending, whose reply was lost.
-      const duplicate = known === 1 && !id.toString().endsWith(`-${tag}`)
-      return { id: id.length === 0 ? undefined : id.toString(), duplicate, trouble: trouble.toString() }
+      const duplicate = known === 1 && !text.endsWith(`-${tag}`)
+      return { id: text === '' ? undefined : text, duplicate, trouble: trouble.toString() }
     } finally {
       own.underway = false
       if (this.#last.get(channel) === own) this.#last.delete(channel)

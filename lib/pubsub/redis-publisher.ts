@@ -2,6 +2,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
+import { LinkedList, type Linked } from './linked-list.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 import { cork } from './redis-cork.ts'
 import type { RedisScript } from './redis-script.ts'
@@ -18,7 +19,7 @@ export interface RedisPublisherOptions {
 export type Command<T> = (client: Redis | Cluster, isCold: (script: RedisScript) => boolean) => Promise<T>
 
 /** A command that has not settled. */
-interface Pending {
+interface Pending extends Linked<Pending> {
   command: Command<unknown>
   /** Whether doing it twice is the same as doing it once, so that it can be sent again when a reply was lost. */
   repeatable: boolean
@@ -43,7 +44,7 @@ export class RedisPublisher {
   readonly #owned: boolean
   readonly #timeoutMs: number
   /** In the order they came, which is that of their deadlines. */
-  readonly #pending = new Set<Pending>()
+  readonly #pending = new LinkedList<Pending>()
   readonly #onReady = (): void => {
     this.#warm.clear()
     // After whoever waits for the connection to read: they began to listen before, and read where the log ends.
