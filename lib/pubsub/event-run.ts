@@ -11,13 +11,14 @@ export class EventRun {
   #size = 0
   /** Where the next one goes, and then on from the start. */
   #next = 0
+  /** Below zero for a fence. */
   readonly #tags: number[] = []
   readonly #timestamps: number[] = []
   readonly #from: string[] = []
   readonly #events: string[] = []
   readonly #json: string[] = []
-  readonly #fences: boolean[] = []
-  readonly #traceparents: (string | undefined)[] = []
+  /** Only if any event had one. */
+  #traceparents: (string | undefined)[] | undefined
 
   constructor (base: Cursor, capacity = Infinity) {
     this.#base = base
@@ -45,13 +46,13 @@ export class EventRun {
       this.#size--
     }
     const slot = this.#next
-    this.#tags[slot] = tag
+    this.#tags[slot] = fence ? -tag : tag
     this.#timestamps[slot] = timestamp
     this.#from[slot] = from
     this.#events[slot] = event
     this.#json[slot] = json
-    this.#fences[slot] = fence
-    this.#traceparents[slot] = traceparent
+    if (traceparent !== undefined) this.#traceparents ??= []
+    if (this.#traceparents !== undefined) this.#traceparents[slot] = traceparent
     this.#next = (slot + 1) % this.#capacity
     this.#size++
   }
@@ -60,7 +61,7 @@ export class EventRun {
   placeBefore (index: number): Cursor {
     if (index === 0) return this.#base
     const { epoch, offset } = this.#base
-    return { epoch, offset: offset + index, tag: this.#tags[this.#slot(index - 1)] as number }
+    return { epoch, offset: offset + index, tag: Math.abs(this.#tags[this.#slot(index - 1)] as number) }
   }
 
   /** The index of what comes after a cursor, up to `size`; `undefined` if the cursor is no place in this run. */
@@ -72,14 +73,14 @@ export class EventRun {
   /** The event of an index, from 0 to below `size`. */
   at (index: number): Logged {
     const slot = this.#slot(index)
-    const traceparent = this.#traceparents[slot]
+    const traceparent = this.#traceparents?.[slot]
     return {
       from: this.#from[slot] as string,
       timestamp: this.#timestamps[slot] as number,
       event: this.#events[slot] as string,
       json: this.#json[slot] as string,
       ...traceparent !== undefined && { traceparent },
-      position: { ...this.placeBefore(index + 1), previousTag: this.placeBefore(index).tag, fence: this.#fences[slot] as boolean }
+      position: { ...this.placeBefore(index + 1), previousTag: this.placeBefore(index).tag, fence: this.#tags[slot] as number < 0 }
     }
   }
 

@@ -18,8 +18,8 @@ interface ChannelLog {
   run: EventRun
   /** Where the channel's state is, if it ever had one. */
   state?: Stamp
-  /** What was published with a key, oldest first, and when it is forgotten. */
-  keys: Map<string, { id: string, until: number }>
+  /** What was published with a key, if anything was, oldest first, and when it is forgotten. */
+  keys?: Map<string, { id: string, until: number }>
   /** When the entries expire. */
   until: number
 }
@@ -39,7 +39,7 @@ export class LocalLog implements EventLog {
   append (channel: string, envelope: Envelope, key: string | undefined): { id: string, entry: Logged | undefined } {
     const log = this.#open(channel)
     const now = Date.now()
-    const known = key === undefined ? undefined : log.keys.get(key)
+    const known = key === undefined ? undefined : log.keys?.get(key)
     if (known !== undefined && known.until > now) return { id: known.id, entry: undefined }
     const { epoch, offset, tag } = log.run.top
     const entry = { ...envelope, position: { epoch, offset: offset + 1, tag: randomTag(), previousTag: tag, fence: false } }
@@ -47,16 +47,17 @@ export class LocalLog implements EventLog {
     log.until = now + this.#options.ttlMs
     const id = formatCursor(entry.position)
     if (key !== undefined) {
+      const keys = log.keys ??= new Map()
       // So that it stands behind the older ones.
-      log.keys.delete(key)
-      log.keys.set(key, { id, until: now + this.#options.idempotencyTtlMs })
+      keys.delete(key)
+      keys.set(key, { id, until: now + this.#options.idempotencyTtlMs })
     }
     return { id, entry }
   }
 
   /** Whether something was published with a key. */
   knows (channel: string, key: string): boolean {
-    return (this.#channels.get(channel)?.keys.get(key)?.until ?? 0) > Date.now()
+    return (this.#channels.get(channel)?.keys?.get(key)?.until ?? 0) > Date.now()
   }
 
   /** Keeps where the channel's state is. */
@@ -95,7 +96,7 @@ export class LocalLog implements EventLog {
   #open (channel: string): ChannelLog {
     let log = this.#channels.get(channel)
     if (log === undefined) {
-      log = { run: this.#start({ epoch: newEpoch(), offset: 0, tag: 0 }), keys: new Map(), until: Date.now() + this.#options.ttlMs }
+      log = { run: this.#start({ epoch: newEpoch(), offset: 0, tag: 0 }), until: Date.now() + this.#options.ttlMs }
       this.#channels.set(channel, log)
     }
     if (log.until <= Date.now()) this.#expire(log)
@@ -116,11 +117,11 @@ export class LocalLog implements EventLog {
     for (const [channel, log] of this.#channels) {
       const { until, keys } = log
       if (until <= now) this.#expire(log)
-      for (const [key, known] of keys) {
+      for (const [key, known] of keys ?? []) {
         if (known.until > now) break
-        keys.delete(key)
+        keys?.delete(key)
       }
-      if (until + timing.metaExtra <= now && keys.size === 0) this.#channels.delete(channel)
+      if (until + timing.metaExtra <= now && (keys?.size ?? 0) === 0) this.#channels.delete(channel)
     }
   }
 }

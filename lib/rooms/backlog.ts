@@ -14,7 +14,7 @@ export class Backlog {
   readonly #chatId: string
   readonly #run: EventRun
   /** By offset. Encoded for the first client that needs it: few events are ever needed again. */
-  readonly #frames = new Map<number, Buffer>()
+  #frames: Map<number, Buffer> | undefined
 
   constructor (chatId: string, base: Cursor, capacity?: number) {
     this.#chatId = chatId
@@ -42,7 +42,7 @@ export class Backlog {
 
   push (logged: Logged): void {
     this.#run.push(logged)
-    if (this.#frames.size > 0) this.#frames.delete(this.#run.base.offset)
+    this.#frames?.delete(this.#run.base.offset)
   }
 
   /** What comes after a cursor; `undefined` if the cursor is not a place in this run. */
@@ -64,8 +64,9 @@ export class Backlog {
 
   #frame (index: number): Buffer {
     const offset = this.#run.base.offset + index + 1
-    const frame = this.#frames.get(offset) ?? frameOf(this.#chatId, this.#run.at(index))
-    this.#frames.set(offset, frame)
+    const frames = this.#frames ??= new Map()
+    const frame = frames.get(offset) ?? frameOf(this.#chatId, this.#run.at(index))
+    frames.set(offset, frame)
     return frame
   }
 }

@@ -18,11 +18,10 @@ import { Sequence } from './sequence.ts'
 import type { MakeView, StateView, ViewedRoom } from './state-view.ts'
 import type { Stream } from './stream.ts'
 
-/** What a room needs of those around it. */
+/** What the rooms of an instance have in common. */
 export interface RoomContext {
   log: Logger
   metrics: Metrics
-  channel: string
   /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
   events: EventLog | undefined
   historySize: number
@@ -31,8 +30,6 @@ export interface RoomContext {
   views?: MakeView[] | undefined
   /** Milliseconds after which a client that was dropped comes back. */
   retryMs: number
-  /** Called when nobody is left who listens. */
-  onEmpty (): void
 }
 
 /** How many frames are kept for clients that come back soon. */
@@ -42,6 +39,7 @@ const RECENT = 256
 export class Room implements Follower, Destination, ViewedRoom {
   readonly chatId: string
   readonly #context: RoomContext
+  readonly #onEmpty: () => void
   readonly #handlers: Handlers<Parameters<ChatEventHandler>>
   readonly #streams = new Set<Stream>()
   /** Streams that are not level with the room yet. */
@@ -59,14 +57,16 @@ export class Room implements Follower, Destination, ViewedRoom {
   /** Whether no event of the log arrived since the last look. */
   #quiet = false
 
-  constructor (chatId: string, context: RoomContext) {
+  /** `onEmpty` is called when nobody is left who listens. */
+  constructor (chatId: string, channel: string, context: RoomContext, onEmpty: () => void) {
     this.chatId = chatId
     this.#recent = new Backlog(chatId, { epoch: '', offset: 0, tag: 0 }, RECENT)
     this.#context = context
+    this.#onEmpty = onEmpty
     this.#handlers = new Handlers((err) => context.log.error({ chatId, err }, 'A handler of chat events failed'))
     if (context.events === undefined) return
-    this.history = new History(chatId, context.channel, context.events, context.historySize)
-    this.#sequence = new Sequence(context.channel, context.events, {
+    this.history = new History(chatId, channel, context.events, context.historySize)
+    this.#sequence = new Sequence(channel, context.events, {
       event: (logged) => this.#tell(logged),
       gap: (reason, at) => this.#jump(reason, at),
       reading: () => { context.metrics.resyncs++ },
@@ -77,7 +77,7 @@ export class Room implements Follower, Destination, ViewedRoom {
     })
     const { state, views = [] } = context
     if (state === undefined || views.length === 0) return
-    this.#mirror = new Mirror(context.channel, state, {
+    this.#mirror = new Mirror(channel, state, {
       field: (name, after, before) => { for (const view of this.#views) view.field(name, after, before) },
       failed: ({ message }) => context.log.warn({ chatId, reason: message }, 'The state of a chat can\'t be read, trying again')
     })
@@ -219,7 +219,7 @@ export class Room implements Follower, Destination, ViewedRoom {
 
   /** Somebody has left, or has not come for whom it was entered. */
   leave (): void {
-    if (this.isEmpty) this.#context.onEmpty()
+    if (this.isEmpty) this.#onEmpty()
   }
 
   /** Ends the streams of a user. */
@@ -245,11 +245,10 @@ export class Room implements Follower, Destination, ViewedRoom {
   /** The next event of the log, for everyone here. */
   #tell (logged: Logged): void {
     const { position } = logged
-    const frame = frameOf(this.chatId, logged)
     if (this.#recent.top.epoch === '') this.#recent = new Backlog(this.chatId, placeBefore(position), RECENT)
     this.#recent.push(logged)
     for (const view of this.#views) view.event(logged)
-    this.#send(frame, logged.timestamp)
+    if (this.#streams.size > 0) this.#send(frameOf(this.chatId, logged), logged.timestamp)
     this.#trace(logged)
     if (!position.fence) return this.#handle(logged)
     this.#context.metrics.resets.add('failover', this.#streams.size)
@@ -263,7 +262,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   }
 
   #reset (reason: ResetReason, at?: Cursor): void {
-    this.#send(reset(this.chatId, reason, at))
+    if (this.#streams.size > 0) this.#send(reset(this.chatId, reason, at))
     // Who reloads throws away what it was told of the state.
     this.#mirror?.forget()
     this.#context.metrics.resets.add(reason, this.#streams.size)
@@ -297,7 +296,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   #send (frame: Buffer, published?: number): void {
     if (this.#pending.length === 0) setImmediate(() => this.#flush())
     this.#pending.push(frame)
-    if (published !== undefined && this.#streams.size > 0) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - published) / 1_000)
+    if (published !== undefined) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - published) / 1_000)
   }
 
   #flush (): void {

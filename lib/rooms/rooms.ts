@@ -1,27 +1,12 @@
 import { RealtimeError } from '../errors.ts'
-import type { Logger } from '../logger.ts'
-import type { Metrics } from '../metrics.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LiveFeed } from '../pubsub/provider.ts'
-import type { StateStore } from '../pubsub/state-store.ts'
-import { Room } from './room.ts'
-import type { MakeView } from './state-view.ts'
+import { Room, type RoomContext } from './room.ts'
 
-/** What the rooms of an instance have in common. */
-export interface RoomsOptions {
+export interface RoomsOptions extends RoomContext {
   /** The channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
   channelOf (chatId: string): string
   feed: LiveFeed
-  /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
-  events: EventLog | undefined
-  historySize: number
-  /** The state that the provider keeps beside the log, if so, and what streams are told of it. */
-  state?: StateStore | undefined
-  views?: MakeView[] | undefined
-  log: Logger
-  metrics: Metrics
-  /** Milliseconds after which a client that was dropped comes back. */
-  retryMs: number
   /** How many chats may be followed at the same time. */
   maxRooms: number
 }
@@ -82,14 +67,14 @@ export class Rooms {
   }
 
   #open (chatId: string): Entry {
-    const { feed, maxRooms, channelOf, ...context } = this.#options
+    const { feed, maxRooms, channelOf, events } = this.#options
     const channel = channelOf(chatId)
     if (this.#rooms.size >= maxRooms) throw new RealtimeError('RT_TOO_MANY_ROOMS')
-    const room = new Room(chatId, { ...context, channel, onEmpty: () => this.#dropLater(entry) })
+    const room = new Room(chatId, channel, this.#options, () => this.#dropLater(entry))
     const entry: Entry = { room, unfollow: feed.follow(channel, room) }
     this.#rooms.set(chatId, entry)
     room.open()
-    if (context.events !== undefined) this.#idleCheck ??= setInterval(() => this.#compare(), timing.idleCheck).unref()
+    if (events !== undefined) this.#idleCheck ??= setInterval(() => this.#compare(), timing.idleCheck).unref()
     return entry
   }
 

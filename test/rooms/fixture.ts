@@ -20,9 +20,7 @@ export class Fixture {
   constructor (t: Test, { logger = silentLogger, historySize = 1_000, withLog = true }: { logger?: Logger, historySize?: number, withLog?: boolean } = {}) {
     this.timers.install()
     t.teardown(() => this.timers.uninstall())
-    this.room = new Room('chat', {
-      log: logger, metrics: this.metrics, channel: 'chat:chat', events: withLog ? this.log : undefined, historySize, retryMs: 2000, onEmpty: () => { this.empty++ }
-    })
+    this.room = new Room('chat', 'chat:chat', { log: logger, metrics: this.metrics, events: withLog ? this.log : undefined, historySize, retryMs: 2000 }, () => { this.empty++ })
   }
 
   /** Publishes, and delivers to the room unless the message is lost. */

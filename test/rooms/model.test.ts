@@ -35,7 +35,7 @@ class Process {
   }
 
   open (): void {
-    this.room = new Room('chat', { log: silentLogger, metrics: new Metrics(), channel: 'chat:chat', events: this.log, historySize: 1000, retryMs: 2000, onEmpty () {} })
+    this.room = new Room('chat', 'chat:chat', { log: silentLogger, metrics: new Metrics(), events: this.log, historySize: 1000, retryMs: 2000 }, () => {})
     this.handled = []
     this.room.addHandler((_event, { id }) => { if (id !== undefined) this.handled.push(id) })
     this.witness = new ModelClient(this.log)
