@@ -31,7 +31,8 @@ const CONTENDERS = {
   'socket.io': { file: 'socket-io' },
   'socket.io with redis-adapter': { file: 'socket-io' },
   'socket.io with redis-streams-adapter': { file: 'socket-io', options: { streams: true } },
-  'autopipelined PUBLISH': { file: 'redis-publish' }
+  'autopipelined PUBLISH': { file: 'redis-publish' },
+  'plain EVALSHA': { file: 'redis-evalsha' }
 }
 
 /**

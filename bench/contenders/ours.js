@@ -2,6 +2,7 @@
 import Fastify from 'fastify'
 import realtimePlugin from '../../dist/index.js'
 import { flood } from '../flood.js'
+import { oneByOne } from '../one-by-one.js'
 import { listen } from './listen.js'
 
 /**
@@ -25,6 +26,8 @@ export default async function start (options) {
     functions: {
       flood: (/** @type {number} */ count, /** @type {number} */ chats, /** @type {number} */ inFlight) =>
         flood(publish, count, (index) => `chat${index % chats}`, inFlight),
+
+      oneByOne: (/** @type {number} */ count) => oneByOne(publish, count),
 
       /** Listens to so many chats, and publishes once to each of them. */
       async activate (/** @type {number} */ chats) {

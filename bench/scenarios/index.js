@@ -4,7 +4,8 @@ import { across } from './across.js'
 import { activeChats } from './active-chats.js'
 import { fanout } from './fanout.js'
 import { latency } from './latency.js'
-import { memory } from './memory.js'
+import { memory, roomMemory } from './memory.js'
+import { publishLatency } from './publish-latency.js'
 import { publishRate } from './publish-rate.js'
 import { stalled } from './stalled.js'
 import { storm } from './storm.js'
@@ -86,11 +87,21 @@ export const scenarios = {
     chats: 100,
     inFlight: 256
   }),
+  'publish-latency': publishLatency({
+    title: 'A durable publish, one in flight',
+    contenders: ['ours', 'plain EVALSHA'],
+    targets: { 'plain EVALSHA': 1.1 },
+    count: 3_000
+  }),
   'idle-memory': memory({
     title: 'Idle memory at 10,000 connections',
     contenders: ['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io'],
     targets: { 'res.write': 1.1 },
     connections: 9_500
+  }),
+  'room-memory': roomMemory({
+    title: 'Idle memory at 5,000 connections, in one chat or in a chat each',
+    connections: 5_000
   }),
   stalled: stalled({
     title: '50 of 100 clients read nothing, at 1000 events a second',

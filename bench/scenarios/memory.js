@@ -26,22 +26,63 @@ export function memory ({ title, contenders, targets, connections }) {
       const values = Object.fromEntries(contenders.map((name) => [name, []]))
       for (let round = 0; round < Math.ceil(rounds / 3); round++) {
         for (const name of contenders) {
-          const target = await startTarget(name)
-          try {
-            await target.open({ perChat: check ? 1 : FIRST })
-            const before = await settled(target)
-            await target.open({ perChat: many })
-            const after = await settled(target)
-            const kB = (/** @type {number} */ bytes) => bytes / many / 1024
-            note(`${name}: ${kB(after.rss - before.rss).toFixed(1)} kB, of it ${kB(after.heapUsed - before.heapUsed).toFixed(1)} kB on the heap`)
-            values[name]?.push(kB(after.rss - before.rss))
-          } finally {
-            await target.stop()
-          }
+          const { rss, heap } = await grow(name, { perChat: many }, check)
+          note(`${name}: ${rss.toFixed(1)} kB, of it ${heap.toFixed(1)} kB on the heap`)
+          values[name]?.push(rss)
         }
       }
       return values
     }
+  }
+}
+
+/**
+ * Memory of an idle chat: what connections take beyond that if each has a chat of its own.
+ * @param {object} shape
+ * @param {string} shape.title
+ * @param {number} shape.connections
+ * @returns {import('../run.js').Scenario}
+ */
+export function roomMemory ({ title, connections }) {
+  return {
+    title,
+    unit: 'kB of resident memory per connection',
+    subject: 'a chat each',
+    targets: {},
+    async run ({ rounds, check, note }) {
+      const many = check ? 100 : connections
+      const shapes = { 'a chat each': { chats: many, perChat: 1 }, 'one chat': { perChat: many } }
+      /** @type {Record<string, number[]>} */
+      const values = Object.fromEntries(Object.keys(shapes).map((name) => [name, []]))
+      for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+        for (const [name, open] of Object.entries(shapes)) {
+          const { rss, heap } = await grow('ours', open, check)
+          note(`${name}: ${rss.toFixed(1)} kB, of it ${heap.toFixed(1)} kB on the heap`)
+          values[name]?.push(rss)
+        }
+      }
+      return values
+    }
+  }
+}
+
+/**
+ * How much a server grows for each of the connections that are opened, in kB.
+ * @param {string} name
+ * @param {import('../client.js').OpenOptions} open
+ * @param {boolean} check
+ */
+async function grow (name, open, check) {
+  const target = await startTarget(name)
+  try {
+    await target.open({ perChat: check ? 1 : FIRST })
+    const before = await settled(target)
+    await target.open(open)
+    const after = await settled(target)
+    const kB = (/** @type {number} */ bytes) => bytes / (open.chats ?? 1) / (open.perChat ?? 1) / 1024
+    return { rss: kB(after.rss - before.rss), heap: kB(after.heapUsed - before.heapUsed) }
+  } finally {
+    await target.stop()
   }
 }
 
