@@ -69,16 +69,28 @@ export function openPublisher (source: RedisSource): Redis | Cluster {
   return source.client
 }
 
-/** Logs when a connection is lost and when it is back, each once, and keeps its errors from going unhandled. Returns its undo. */
+/** What ioredis says where it was told to end a connection that it is making. */
+const CLOSED = 'Connection is closed.'
+
+/**
+ * Logs when a connection is lost and when it is back, each once, keeps its errors from going unhandled, and makes it go on where ioredis does not.
+ * Returns its undo.
+ */
 export function watchConnection (client: Redis | Cluster, role: string, log: Logger): () => void {
   let lost: string | undefined
   let connected = client.status === 'ready'
+  let abandoned = false
+  let revival: NodeJS.Timeout | undefined
   const lose = (reason: string): void => {
     if (reason !== lost) log.warn({ connection: role, reason }, 'Redis is out of reach, trying again')
     lost = reason
   }
-  const onError = (error: Error): void => lose(describeRedisError(error))
+  const onError = (error: Error): void => {
+    abandoned = error.message === CLOSED
+    lose(describeRedisError(error))
+  }
   const onClose = (): void => {
+    abandoned = false
     if (connected && lost === undefined) lose('the connection was closed')
     connected = false
   }
@@ -87,8 +99,15 @@ export function watchConnection (client: Redis | Cluster, role: string, log: Log
     lost = undefined
     connected = true
   }
-  client.on('error', onError).on('close', onClose).on('ready', onReady)
-  return () => { client.off('error', onError).off('close', onClose).off('ready', onReady) }
+  const onEnd = (): void => {
+    // A failover that ioredis hears of from a Sentinel while it connects, it takes for a wish of its owner's. Of a real one it makes no error.
+    if (abandoned) revival = setTimeout(() => { client.connect().catch(() => {}) }, timing.redisRetryMin)
+  }
+  client.on('error', onError).on('close', onClose).on('ready', onReady).on('end', onEnd)
+  return () => {
+    clearTimeout(revival)
+    client.off('error', onError).off('close', onClose).off('ready', onReady).off('end', onEnd)
+  }
 }
 
 /** What may be said of an error of Redis. Its other fields, and what follows these words, hold passwords and payloads. */

@@ -264,6 +264,22 @@ t.test('a publish that is sent again is applied once, however much came after it
   t.equal(top?.offset, 3 + 250 + 500 + 1)
 })
 
+t.test('a publish that is sent again after its event was trimmed resolves without an id', async (t) => {
+  const redis = await startRedis(t)
+  const app = client(t, redis.url)
+  const pubsub = open(t, { client: app, history: { size: 1 } })
+  await publish(pubsub, 1)
+  const { callBuffer } = app
+  app.callBuffer = (async (...args: Parameters<typeof callBuffer>) => {
+    app.callBuffer = callBuffer
+    await callBuffer.apply(app, args)
+    await app.del('rt:{c}:s')
+    return await callBuffer.apply(app, args)
+  }) as typeof callBuffer
+  t.same(await pubsub.publish('c', 2), { duplicate: false })
+  t.match((await pubsub.log.tops(['c']))[0], { offset: 2 })
+})
+
 t.test('a log forgets publishers that are gone, when a new one comes', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)

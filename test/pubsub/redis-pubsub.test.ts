@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import net from 'node:net'
 import type { Cursor } from '../../lib/cursor.ts'
+import type { Redis } from 'ioredis'
 import { RedisPubSub, type PubSubMessage } from '../../lib/index.ts'
 import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { freePort } from '../support/free-port.ts'
@@ -379,6 +380,61 @@ t.test('an app\'s own client publishes, is duplicated to subscribe, and stays op
     t.equal((await app.client('LIST') as string).trim().split('\n').length, index + 1, 'only clients of the app are left')
     t.same([app.listenerCount('ready'), app.listenerCount('error')], [0, 1])
   }
+})
+
+/** What ioredis does when a Sentinel tells of a failover while it connects: it ends for good. */
+async function failOver (client: Redis): Promise<void> {
+  const ended = ends(client)
+  client.once('connecting', () => (client as unknown as { connector: { disconnect (): void } }).connector.disconnect())
+  client.disconnect(true)
+  await ended
+}
+
+/** Resolves when it has ended. It says that by an error, too. */
+function ends (client: Redis): Promise<unknown> {
+  return new Promise((resolve) => client.once('end', resolve))
+}
+
+t.test('a failover that comes while a connection is made ends neither publishing nor subscribing', async (t) => {
+  const redis = await startRedis(t)
+  const app = client(t, redis.url)
+  const duplicate = app.duplicate.bind(app)
+  const own: Redis[] = []
+  app.duplicate = (options) => {
+    const other = duplicate(options)
+    own.push(other)
+    return other
+  }
+  const pubsub = open(t, { client: app, publishTimeoutMs: 500 })
+  const got: unknown[] = []
+  pubsub.subscribe('*', ({ data }) => { got.push(data) })
+  await live(pubsub)
+  for (const connection of [app, own[0] as Redis]) {
+    await failOver(connection)
+    await once(connection, 'ready')
+  }
+  await live(pubsub)
+  await pubsub.publish('c', 1)
+  await live(pubsub)
+  t.same(got, [1])
+  const ended = ends(app)
+  app.disconnect()
+  await ended
+  await t.rejects(pubsub.publish('c', 2), { code: 'RT_PUBLISH_REJECTED' })
+  t.equal(app.status, 'end', 'unlike one that the app has ended')
+})
+
+t.test('a client that the app has ended stays so, whatever it was doing', async (t) => {
+  const redis = await startRedis(t)
+  const app = client(t, redis.url)
+  const pubsub = open(t, { client: app, publishTimeoutMs: 500 })
+  await live(pubsub)
+  const ended = ends(app)
+  app.once('connecting', () => app.disconnect())
+  app.disconnect(true)
+  await ended
+  await t.rejects(pubsub.publish('c', 1), { code: 'RT_PUBLISH_REJECTED' })
+  t.equal(app.status, 'end')
 })
 
 t.test('closing is quick without Redis and rejects what waits', async (t) => {
