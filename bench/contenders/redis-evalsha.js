@@ -10,10 +10,10 @@ import { oneByOne } from '../one-by-one.js'
 export default async function start ({ redisUrl }) {
   const redis = new Redis(redisUrl)
   const { append } = new RedisScripts({ size: 1000, ttlMs: 600_000, idempotencyTtlMs: 120_000, sharded: false })
-  let number = Date.now() * 1000
+  let number = 0
   const publish = (/** @type {string} */ chatId, /** @type {object} */ event, cold = false) => append.run(
-    redis, [`{${chatId}}:m`, `{${chatId}}:s`],
-    [`{${chatId}}`, `bench ${Date.now()} message ${JSON.stringify(event)}`, 1 + Math.floor(Math.random() * 2 ** 46), '0123456789abcdef', 'bench', ++number, 0], cold
+    redis, [`{${chatId}}:m`, `{${chatId}}:s`, `{${chatId}}:i:${++number}`],
+    [`{${chatId}}`, `bench ${Date.now()} message ${JSON.stringify(event)}`, 1 + Math.floor(Math.random() * 2 ** 46), '0123456789abcdef'], cold
   )
   await publish('chat0', {}, true)
   return { functions: { oneByOne: (/** @type {number} */ count) => oneByOne(publish, count) } }

@@ -23,7 +23,7 @@ export interface PublishOptions {
   /**
    * Publishing again with the same key, on this channel and within `idempotencyTtlMs`, publishes nothing: it resolves with the first
    * one's receipt and `duplicate: true`. 1 to 200 characters. Without effect where the provider keeps no log.
-   * @default none: an event whose reply was lost is known by other means when it is sent again
+   * @default a new one for each call
    */
   idempotencyKey?: string | undefined
   /**

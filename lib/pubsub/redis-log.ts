@@ -16,11 +16,11 @@ export interface RedisLogOptions {
   reader: RedisReader
 }
 
-/** What appending came to: the event's id, unless it was trimmed before that could be told; whether it had been appended before; why it could not be broadcast. */
-export interface Appended { id: string | undefined, duplicate: boolean, trouble: string }
+/** What appending came to: the event's id, whether it had been appended before, why it could not be broadcast. */
+export interface Appended { id: string, duplicate: boolean, trouble: string }
 
-/** An event that this instance publishes. */
-interface Publication { number: number, underway: boolean }
+/** What a publish of this instance waits for. */
+interface Predecessor { key: string, underway: boolean }
 
 type Reply = [id: Buffer, known: number, trouble: Buffer]
 
@@ -29,11 +29,11 @@ type Send = (command: Command<Reply>) => Promise<Reply>
 /** The log in Redis. All that is done to it is done by scripts, each in one step: see lua/. */
 export class RedisLog implements EventLog {
   readonly #options: RedisLogOptions
-  /** Not `instanceId`: an app may give the same again after a restart, and to others. */
-  readonly #publisher = randomBytes(9).toString('base64url')
-  #number = 0
-  /** The last event of each channel that has not settled. */
-  readonly #last = new Map<string, Publication>()
+  /** What keys of our own start with. Not `instanceId`: an app may give the same again after a restart, while the keys are still known. */
+  readonly #keyBase = randomBytes(12).toString('base64url')
+  #keys = 0
+  /** The last publish of each channel that has not settled. */
+  readonly #last = new Map<string, Predecessor>()
 
   constructor (options: RedisLogOptions) {
     this.#options = options
@@ -41,7 +41,7 @@ export class RedisLog implements EventLog {
 
   /** Appends an event and broadcasts it, once, however often `send` sends it, and never before what was appended to this channel before. */
   append (channel: string, envelope: Envelope, key: string | undefined, send: Send): Promise<Appended> {
-    return this.#append(channel, envelope, key, send, this.#options.scripts.append) as Promise<Appended>
+    return this.#append(channel, envelope, key ?? `${this.#keyBase}-${++this.#keys}`, send, this.#options.scripts.append) as Promise<Appended>
   }
 
   /** Appends an event in the place of a text, as `append` does, or resolves with the state's epoch where there is no such text. */
@@ -52,27 +52,21 @@ export class RedisLog implements EventLog {
   }
 
   /** Appends by a script, which may take more than append.lua does. */
-  async #append (channel: string, envelope: Envelope, key: string | undefined, send: Send, script: RedisScript, names: string[] = [], values: string[] = []): Promise<Appended | { epoch: string }> {
+  async #append (channel: string, envelope: Envelope, key: string, send: Send, script: RedisScript, names: string[] = [], values: string[] = []): Promise<Appended | { epoch: string }> {
     const { channel: redisChannel, meta, stream, idempotency } = this.#options.keys.of(channel)
-    const all = key === undefined ? [meta, stream, ...names] : [meta, stream, idempotency + key, ...names]
-    const payload = encodePayload(envelope)
+    const all = [meta, stream, idempotency + key, ...names]
     const tag = randomTag()
-    const epoch = newEpoch()
-    // Also tells how old it is.
-    const number = this.#number = Math.max(this.#number + 1, Date.now() * 1_000)
+    const given = [redisChannel, encodePayload(envelope), tag, newEpoch(), ...values]
     const before = this.#last.get(channel)
-    const own = { number, underway: true }
+    const own = { key, underway: true }
     this.#last.set(channel, own)
     try {
-      const [id, known, trouble] = await send((client, isCold) => {
-        const missing = before?.underway ? before.number : 0
-        return script.run(client, all, [redisChannel, payload, tag, epoch, this.#publisher, number, missing, ...values], isCold(script)) as Promise<Reply>
-      })
+      const [appended, known, trouble] = await send((client, isCold) => script.run(client, before?.underway ? [...all, idempotency + before.key] : all, given, isCold(script)) as Promise<Reply>)
       if (known === 2) return { epoch: trouble.toString() }
-      const text = id.toString()
+      const id = appended.toString()
       // With this very tag it was appended by an earlier sending, whose reply was lost.
-      const duplicate = known === 1 && !text.endsWith(`-${tag}`)
-      return { id: text === '' ? undefined : text, duplicate, trouble: trouble.toString() }
+      const duplicate = known === 1 && !id.endsWith(`-${tag}`)
+      return { id, duplicate, trouble: trouble.toString() }
     } finally {
       own.underway = false
       if (this.#last.get(channel) === own) this.#last.delete(channel)

@@ -108,7 +108,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   #receipt (channel: string, { id, duplicate, trouble }: Appended): PublishReceipt {
     // It is in the log, where the others find it when they compare.
     if (trouble !== '') this.#log.error({ channel, reason: describeRedisError(new Error(trouble)) }, 'Redis refuses to broadcast, events come late')
-    return id === undefined ? { duplicate } : { id, duplicate }
+    return { id, duplicate }
   }
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {

@@ -40,6 +40,15 @@ function upTo (last: number): number[] {
   return Array.from({ length: last }, (_, n) => n + 1)
 }
 
+/** Makes the next script one that Redis does not know. */
+function forgetNext (app: Redis): void {
+  const { callBuffer } = app
+  app.callBuffer = ((...args: [string, string]) => {
+    app.callBuffer = callBuffer
+    return callBuffer.apply(app, [args[0], '0'.repeat(40), ...args.slice(2)])
+  }) as typeof callBuffer
+}
+
 t.beforeEach(nothingUnhandled)
 
 t.test('what is kept of a chat has one hash tag, an encoded name, and an end', async (t) => {
@@ -212,12 +221,7 @@ t.test('an event that meets a forgotten script is not overtaken by those behind 
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app })
   await publish(pubsub, 1)
-  // Redis knows no script of this name.
-  const { callBuffer } = app
-  app.callBuffer = ((...args: [string, string]) => {
-    app.callBuffer = callBuffer
-    return callBuffer.apply(app, [args[0], '0'.repeat(40), ...args.slice(2)])
-  }) as typeof callBuffer
+  forgetNext(app)
   const receipts = await Promise.all(upTo(10).map((n) => pubsub.publish('c', n + 1)))
   t.same(receipts.map(({ id }) => parseCursor(id as string)?.offset), upTo(11).slice(1))
   t.same(saysOf(await pubsub.log.read('c', undefined, 100)), upTo(11))
@@ -225,6 +229,28 @@ t.test('an event that meets a forgotten script is not overtaken by those behind 
   await client(t, redis.url).config('SET', 'maxmemory', '1')
   const refused = [12, 13].map((n) => t.rejects(pubsub.publish('c', n), { code: 'RT_PUBLISH_REJECTED' }))
   await Promise.all(refused)
+})
+
+t.test('keys of the app\'s and none, on one channel and another: each is applied once and in order, whatever is sent again', async (t) => {
+  const redis = await startRedis(t)
+  const proxy = await LossyProxy.start(t, redis.port)
+  const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
+  const all = async (): Promise<unknown[]> => saysOf(await pubsub.log.read('c', undefined, 100))
+  await publish(pubsub, 1)
+  const lost = proxy.loseNextReply()
+  const receipts = [pubsub.publish('c', 2, { idempotencyKey: 'two' }), pubsub.publish('c', 3), pubsub.publish('c', 4)]
+  await lost
+  await Promise.all(receipts)
+  t.same(await all(), upTo(4), 'after replies were lost')
+
+  const app = client(t, redis.url)
+  const other = open(t, { client: app })
+  await other.publish('c', 5)
+  forgetNext(app)
+  await Promise.all([other.publish('elsewhere', 0), other.publish('c', 6, { idempotencyKey: 'six' }), other.publish('c', 7)])
+  t.same(await all(), upTo(7), 'after a script of another channel was forgotten')
+  await client(t, redis.url).config('SET', 'maxmemory', '1')
+  t.same(await other.publish('c', 2, { idempotencyKey: 'two' }), { id: (await receipts[0])?.id, duplicate: true }, 'one that was published before needs no memory')
 })
 
 t.test('a publish whose reply is lost with its connection is applied once, and told its id', async (t) => {
@@ -244,59 +270,6 @@ t.test('a publish whose reply is lost with its connection is applied once, and t
   t.same(got, upTo(11))
 })
 
-t.test('a publish that is sent again is applied once, however much came after it, and told its id unless it was trimmed', async (t) => {
-  const redis = await startRedis(t)
-  const app = client(t, redis.url)
-  const [pubsub, other] = [open(t, { client: app, history: { size: 10 } }), open(t, { client: app })]
-  for (const [between, isKept] of [[0, true], [250, true], [500, false]] as const) {
-    const { id, duplicate } = await pubsub.log.append('c', { from: 'a', timestamp: 1, event: 'message', json: `"${between}"` }, undefined, async (command) => {
-      const [id] = await command(app, () => true)
-      await Promise.all(upTo(between).map((n) => other.publish('c', n)))
-      if (!isKept) await pubsub.publish('c', 'trims')
-      const again = await command(app, () => true)
-      t.equal(String(again[0]), isKept ? String(id) : '')
-      return again
-    })
-    t.equal(duplicate, false)
-    t.equal(typeof id, isKept ? 'string' : 'undefined')
-  }
-  const [top] = await pubsub.log.tops(['c'])
-  t.equal(top?.offset, 3 + 250 + 500 + 1)
-})
-
-t.test('a publish that is sent again after its event was trimmed resolves without an id', async (t) => {
-  const redis = await startRedis(t)
-  const app = client(t, redis.url)
-  const pubsub = open(t, { client: app, history: { size: 1 } })
-  await publish(pubsub, 1)
-  const { callBuffer } = app
-  app.callBuffer = (async (...args: Parameters<typeof callBuffer>) => {
-    app.callBuffer = callBuffer
-    await callBuffer.apply(app, args)
-    await app.del('rt:{c}:s')
-    return await callBuffer.apply(app, args)
-  }) as typeof callBuffer
-  t.same(await pubsub.publish('c', 2), { duplicate: false })
-  t.match((await pubsub.log.tops(['c']))[0], { offset: 2 })
-})
-
-t.test('a log forgets publishers that are gone, when a new one comes', async (t) => {
-  const redis = await startRedis(t)
-  const admin = client(t, redis.url)
-  const publishers = async (): Promise<string[]> => (await admin.hkeys('rt:{c}:m')).filter((field) => field.startsWith('<'))
-  const one = open(t, { url: redis.url })
-  await publish(one, 1)
-  const day = 24 * 3_600 * 1_000_000
-  await admin.hset('rt:{c}:m', '<yesterday', Date.now() * 1_000 - day - 1_000_000, '<today', Date.now() * 1_000 - day + 60_000_000)
-  await publish(one, 2)
-  t.equal((await publishers()).length, 3)
-  await publish(open(t, { url: redis.url }), 3)
-  const left = await publishers()
-  t.equal(left.length, 3)
-  t.notOk(left.includes('<yesterday'))
-  t.same(saysOf(await one.log.read('c', undefined, 10)), [1, 2, 3])
-})
-
 t.test('a publish whose reply was lost and that is refused when it is sent again is unknown', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
@@ -304,10 +277,8 @@ t.test('a publish whose reply was lost and that is refused when it is sent again
   const proxy = await LossyProxy.start(t, redis.port)
   const pubsub = open(t, { url: `redis://app:hunter2@127.0.0.1:${proxy.port}` })
   await publish(pubsub, 1)
-  const lost = proxy.loseNextReply()
+  proxy.loseNextReply(() => admin.call('ACL', 'SETUSER', 'app', '-eval', '-evalsha'))
   const published = pubsub.publish('c', 2)
-  await lost
-  await admin.call('ACL', 'SETUSER', 'app', '-eval', '-evalsha')
   await t.rejects(published, { code: 'RT_PUBLISH_UNKNOWN', message: /NOPERM/ })
   await t.rejects(pubsub.publish('c', 3), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
 })

@@ -13,7 +13,7 @@ import { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 
 /** What a Redis user needs for the log, and for the rest. The docs list the same. */
-const LOG_RIGHTS = ['+eval', '+evalsha', '~rt:*', '+get', '+set', '+exists', '+del', '+hmget', '+hset', '+hgetall', '+hdel', '+xadd', '+xrange', '+xrevrange', '+pexpire']
+const LOG_RIGHTS = ['+eval', '+evalsha', '~rt:*', '+get', '+set', '+exists', '+del', '+hmget', '+hset', '+xadd', '+xrange', '+xrevrange', '+pexpire']
 const PUBSUB_RIGHTS = ['+ping', '+info', '+publish', '+subscribe', '+unsubscribe', '+psubscribe', '+punsubscribe']
 
 /** A way to Redis that a test can break. */
@@ -241,17 +241,17 @@ t.test('the rights that are documented are enough, and none of them is too many'
   const rules = ['resetchannels', '&rt:*', '&rt:{*}', ...LOG_RIGHTS, ...PUBSUB_RIGHTS]
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', ...rules)
   const { log, lines } = keepLog('info')
-  const [pubsub, other] = [1, 2].map(() => open(t, { url: redis.url.replace('//', '//app:hunter2@'), log })) as [RedisPubSub, RedisPubSub]
+  const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@'), log })
   const got: unknown[] = []
   const undo = [pubsub.subscribe('*', ({ data }) => { got.push(data) }), pubsub.subscribeExact('c', ({ data }) => { got.push(data) })]
   await live(pubsub)
   const { top } = await (pubsub.log as EventLog).read('c', undefined, 1)
-  // So that the next event starts the log anew, which then another Redis seems to have written, and a publisher that is gone.
+  // So that the next event starts the log anew, and then is followed by one that another Redis seems to have written.
   await admin.del('rt:{c}:m')
   await admin.xadd('rt:{c}:s', '*', 'left', 'over')
   await pubsub.publish('c', 1)
-  await admin.hset('rt:{c}:m', 'r', 'another', '<gone', 1)
-  await other.publish('c', 2, { idempotencyKey: 'key' })
+  await admin.hset('rt:{c}:m', 'r', 'another')
+  await pubsub.publish('c', 2)
   await pubsub.publish('c', 3, { ephemeral: true })
   t.match(await pubsub.log?.read('c', top, 10), { gap: 'epoch', top: { offset: 3 } })
   t.match(await pubsub.log?.read('c', { ...(await pubsub.log.tops(['c']))[0] as Cursor, offset: 1 }, 10), { gap: 'diverged' })

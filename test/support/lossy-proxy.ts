@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 export class LossyProxy {
   readonly port: number
   readonly #sockets = new Set<Socket>()
-  #losing: (() => void) | undefined
+  #losing: (() => Promise<void>) | undefined
   /** What is asked when the reply is to be lost; anything, if nothing is said. */
   #asked = ''
 
@@ -26,15 +26,15 @@ export class LossyProxy {
     return proxy
   }
 
-  /** Swallows the next reply and resets the connection that it was for. Resolves when it has. */
-  loseNextReply (): Promise<void> {
-    return this.loseReplyTo('')
+  /** Swallows the next reply, does something, and resets the connection that it was for. Resolves when it has. */
+  loseNextReply (meanwhile?: () => unknown): Promise<void> {
+    return this.loseReplyTo('', meanwhile)
   }
 
   /** The same with what comes back next after a question that has these words in it. */
-  loseReplyTo (words: string): Promise<void> {
+  loseReplyTo (words: string, meanwhile: () => unknown = () => {}): Promise<void> {
     this.#asked = words
-    return new Promise((resolve) => { this.#losing = resolve })
+    return new Promise((resolve) => { this.#losing = async () => { await meanwhile(); resolve() } })
   }
 
   #forward (socket: Socket, to: number): void {
@@ -52,9 +52,10 @@ export class LossyProxy {
     })
     upstream.on('data', (reply) => {
       if (this.#losing === undefined || !(hasAsked || this.#asked === '')) return socket.write(reply)
-      this.#losing()
+      const losing = this.#losing
       this.#losing = undefined
-      socket.resetAndDestroy()
+      upstream.pause()
+      losing().then(() => socket.resetAndDestroy())
     })
   }
 }
