@@ -19,8 +19,15 @@ export interface RedisLogOptions {
 /** What appending came to: the event's id, whether it had been appended before, why it could not be broadcast. */
 export interface Appended { id: string, duplicate: boolean, trouble: string }
 
-/** What a publish of this instance waits for. */
-interface Predecessor { key: string, underway: boolean }
+/** An event that this instance publishes. */
+interface Publication {
+  key: string
+  /** Whether nobody else can have used the key. */
+  own: boolean
+  underway: boolean
+  /** The one before it on its channel, unless all before it are known to have settled. */
+  before: Publication | undefined
+}
 
 type Reply = [id: Buffer, known: number, trouble: Buffer]
 
@@ -32,8 +39,8 @@ export class RedisLog implements EventLog {
   /** What keys of our own start with. Not `instanceId`: an app may give the same again after a restart, while the keys are still known. */
   readonly #keyBase = randomBytes(12).toString('base64url')
   #keys = 0
-  /** The last publish of each channel that has not settled. */
-  readonly #last = new Map<string, Predecessor>()
+  /** The last of each channel, while it or one before it is under way. */
+  readonly #last = new Map<string, Publication>()
 
   constructor (options: RedisLogOptions) {
     this.#options = options
@@ -41,7 +48,7 @@ export class RedisLog implements EventLog {
 
   /** Appends an event and broadcasts it, once, however often `send` sends it, and never before what was appended to this channel before. */
   append (channel: string, envelope: Envelope, key: string | undefined, send: Send): Promise<Appended> {
-    return this.#append(channel, envelope, key ?? `${this.#keyBase}-${++this.#keys}`, send, this.#options.scripts.append) as Promise<Appended>
+    return this.#append(channel, envelope, key, send, this.#options.scripts.append) as Promise<Appended>
   }
 
   /** Appends an event in the place of a text, as `append` does, or resolves with the state's epoch where there is no such text. */
@@ -52,24 +59,31 @@ export class RedisLog implements EventLog {
   }
 
   /** Appends by a script, which may take more than append.lua does. */
-  async #append (channel: string, envelope: Envelope, key: string, send: Send, script: RedisScript, names: string[] = [], values: string[] = []): Promise<Appended | { epoch: string }> {
+  async #append (channel: string, envelope: Envelope, given: string | undefined, send: Send, script: RedisScript, names: string[] = [], values: string[] = []): Promise<Appended | { epoch: string }> {
     const { channel: redisChannel, meta, stream, idempotency } = this.#options.keys.of(channel)
+    const key = given ?? `${this.#keyBase}-${++this.#keys}`
     const all = [meta, stream, idempotency + key, ...names]
     const tag = randomTag()
-    const given = [redisChannel, encodePayload(envelope), tag, newEpoch(), ...values]
-    const before = this.#last.get(channel)
-    const own = { key, underway: true }
-    this.#last.set(channel, own)
+    const args = [redisChannel, encodePayload(envelope), tag, newEpoch(), ...values]
+    const publication: Publication = { key, own: given === undefined, underway: true, before: this.#last.get(channel) }
+    this.#last.set(channel, publication)
     try {
-      const [appended, known, trouble] = await send((client, isCold) => script.run(client, before?.underway ? [...all, idempotency + before.key] : all, given, isCold(script)) as Promise<Reply>)
+      const [appended, known, trouble] = await send((client, isCold) => script.run(client, [...all, ...keysBefore(publication).map((each) => idempotency + each)], args, isCold(script)) as Promise<Reply>)
+      // It was not answered before those before it were through.
+      publication.before = undefined
       if (known === 2) return { epoch: trouble.toString() }
       const id = appended.toString()
       // With this very tag it was appended by an earlier sending, whose reply was lost.
       const duplicate = known === 1 && !id.endsWith(`-${tag}`)
       return { id, duplicate, trouble: trouble.toString() }
     } finally {
-      own.underway = false
-      if (this.#last.get(channel) === own) this.#last.delete(channel)
+      publication.underway = false
+      // Refused, it says nothing of those before it.
+      const before = publication.before = underwayBefore(publication)
+      if (this.#last.get(channel) === publication) {
+        if (before === undefined) this.#last.delete(channel)
+        else this.#last.set(channel, before)
+      }
     }
   }
 
@@ -103,6 +117,18 @@ export class RedisLog implements EventLog {
       return cursor && topOf(cursor, `${stateEpoch}-${version}`)
     })
   }
+}
+
+function underwayBefore ({ before }: Publication): Publication | undefined {
+  while (before !== undefined && !before.underway) before = before.before
+  return before
+}
+
+/** The keys that must be there before an event: one that others use, too, may have been there before its own event was. */
+function keysBefore (publication: Publication): string[] {
+  const keys: string[] = []
+  for (let before = underwayBefore(publication); before !== undefined; before = before.own ? undefined : underwayBefore(before)) keys.push(before.key)
+  return keys
 }
 
 function topOf (cursor: Cursor, stamp: string): LogTop {

@@ -4,6 +4,7 @@ import { Redis } from 'ioredis'
 import { parseCursor, type Cursor } from '../../lib/cursor.ts'
 import { RedisPubSub } from '../../lib/index.ts'
 import type { Envelope, LogPage } from '../../lib/pubsub/provider.ts'
+import type { RedisLog } from '../../lib/pubsub/redis-log.ts'
 import { live } from '../support/live.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { client, open, startRedis } from '../support/redis.ts'
@@ -249,8 +250,30 @@ t.test('keys of the app\'s and none, on one channel and another: each is applied
   forgetNext(app)
   await Promise.all([other.publish('elsewhere', 0), other.publish('c', 6, { idempotencyKey: 'six' }), other.publish('c', 7)])
   t.same(await all(), upTo(7), 'after a script of another channel was forgotten')
+  const twice = { id: (await receipts[0])?.id, duplicate: true }
+  forgetNext(app)
+  const [, again] = await Promise.all([other.publish('c', 8), other.publish('c', 2, { idempotencyKey: 'two' }), other.publish('c', 9)])
+  t.same(again, twice)
+  t.same(await all(), upTo(9), 'what was published before does not let pass what is behind it')
   await client(t, redis.url).config('SET', 'maxmemory', '1')
-  t.same(await other.publish('c', 2, { idempotencyKey: 'two' }), { id: (await receipts[0])?.id, duplicate: true }, 'one that was published before needs no memory')
+  t.same(await other.publish('c', 2, { idempotencyKey: 'two' }), twice, 'and needs no memory')
+})
+
+t.test('an event that is refused does not let pass what is behind it, while one before it is held up', async (t) => {
+  const redis = await startRedis(t)
+  const app = client(t, redis.url)
+  const { log } = open(t, { client: app })
+  const append = (n: number, send: Parameters<RedisLog['append']>[3]): Promise<unknown> =>
+    (log as RedisLog).append('c', { from: 'a', timestamp: 1, event: 'message', json: String(n) }, undefined, send)
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => { release = resolve })
+  const one = append(1, async (command) => { await held; return await command(app, () => true) })
+  for (const n of [2, 3]) await t.rejects(append(n, () => Promise.reject(new Error('refused'))), { message: 'refused' })
+  await t.rejects(append(4, (command) => command(app, () => true)), { message: /EARLY/ })
+  release()
+  await one
+  await append(4, (command) => command(app, () => true))
+  t.same(saysOf(await log.read('c', undefined, 10)), [1, 4])
 })
 
 t.test('a publish whose reply is lost with its connection is applied once, and told its id', async (t) => {

@@ -3,18 +3,19 @@
 -- KEYS  1 meta: e epoch, o offset and t tag of the last event, r what the data's history is called where it was written
 --       2 the events, as a stream whose ids are <offset>-<tag>
 --       3 what an idempotency key was used for
---       4 the same of the publisher's event before this one, while that is under way
+--       4 and on the same of the publisher's events before this one, while they are under way: the last one whose key nobody else
+--         uses, and those after it
 -- ARGV  1 Redis channel, 2 payload, 3 tag, 4 epoch of a new log
 -- Returns the event's id, 1 if it had been appended before, and why it could not be broadcast, if so.
 --
 -- Constants: see redis-script.ts.
 
+-- One of them did not come through, such as when Redis had forgotten this script and another publisher has brought it back since.
+-- The publisher sends both again. First of all: what is answered to this one tells of those before it.
+if KEYS[4] and redis.call('EXISTS', unpack(KEYS, 4)) < #KEYS - 3 then return redis.error_reply('EARLY an event before this one is missing') end
+
 local known = redis.call('GET', KEYS[3])
 if known then return { known, 1, '' } end
-
--- That one did not come through, such as when Redis had forgotten this script and another publisher has brought it back since.
--- The publisher sends both again.
-if KEYS[4] and redis.call('EXISTS', KEYS[4]) == 0 then return redis.error_reply('EARLY an event before this one is missing') end
 
 local now = history()
 local meta = redis.call('HMGET', KEYS[1], 'e', 'o', 't', 'r')
