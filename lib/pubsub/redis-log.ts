@@ -124,10 +124,13 @@ function underwayBefore ({ before }: Publication): Publication | undefined {
   return before
 }
 
+/** How many keys of those before it an event names at most: each costs. */
+const MOST_BEFORE = 16
+
 /** The keys that must be there before an event: one that others use, too, may have been there before its own event was. */
 function keysBefore (publication: Publication): string[] {
   const keys: string[] = []
-  for (let before = underwayBefore(publication); before !== undefined; before = before.own ? undefined : underwayBefore(before)) keys.push(before.key)
+  for (let before = underwayBefore(publication); before !== undefined && keys.length < MOST_BEFORE; before = before.own ? undefined : underwayBefore(before)) keys.push(before.key)
   return keys
 }
 

@@ -259,6 +259,18 @@ t.test('keys of the app\'s and none, on one channel and another: each is applied
   t.same(await other.publish('c', 2, { idempotencyKey: 'two' }), twice, 'and needs no memory')
 })
 
+t.test('thousands with keys of the app\'s, at once, take little and keep their order', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url, history: { size: 10_000 } })
+  await publish(pubsub, 0)
+  await admin.config('RESETSTAT')
+  await Promise.all(upTo(10_000).map((n) => pubsub.publish('c', n, { idempotencyKey: `key ${n}` })))
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10_001)).slice(-10_000), upTo(10_000))
+  const [, bytes] = /total_net_input_bytes:(\d+)/.exec(await admin.info('stats')) ?? []
+  t.ok(Number(bytes) < 10_000 * 2_000, `${bytes} bytes went to Redis`)
+})
+
 t.test('an event that is refused does not let pass what is behind it, while one before it is held up', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
