@@ -4,9 +4,8 @@ import { across } from './across.js'
 import { activeChats } from './active-chats.js'
 import { fanout } from './fanout.js'
 import { latency } from './latency.js'
-import { memory, roomMemory } from './memory.js'
-import { publishLatency } from './publish-latency.js'
-import { publishRate } from './publish-rate.js'
+import { memory } from './memory.js'
+import { publishing } from './publishing.js'
 import { stalled } from './stalled.js'
 import { storm } from './storm.js'
 
@@ -79,28 +78,35 @@ export const scenarios = {
     everyMs: 40,
     perChat: 1000
   }),
-  'publish-rate': publishRate({
+  'publish-rate': publishing({
     title: 'Durable publishes, 256 in flight',
+    unit: 'publishes a second',
+    more: true,
     contenders: ['ours', 'autopipelined PUBLISH'],
     targets: { 'autopipelined PUBLISH': 0.6 },
     count: 50_000,
-    chats: 100,
-    inFlight: 256
+    least: 256,
+    measure: async (server, count) => count / await server('call', 'flood', count, 100, 256)
   }),
-  'publish-latency': publishLatency({
+  'publish-latency': publishing({
     title: 'A durable publish, one in flight',
+    unit: 'µs from call to receipt, median',
     contenders: ['ours', 'plain EVALSHA'],
     targets: { 'plain EVALSHA': 1.1 },
-    count: 3_000
+    count: 3_000,
+    measure: (server, count) => server('call', 'oneByOne', count)
   }),
   'idle-memory': memory({
     title: 'Idle memory at 10,000 connections',
-    contenders: ['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io'],
+    cases: Object.fromEntries(['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io'].map((contender) => [contender, { contender }])),
     targets: { 'res.write': 1.1 },
     connections: 9_500
   }),
-  'room-memory': roomMemory({
+  'room-memory': memory({
     title: 'Idle memory at 5,000 connections, in one chat or in a chat each',
+    subject: 'a chat each',
+    cases: { 'a chat each': { contender: 'ours', chatEach: true }, 'one chat': { contender: 'ours' } },
+    targets: {},
     connections: 5_000
   }),
   stalled: stalled({

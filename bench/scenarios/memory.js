@@ -6,57 +6,29 @@ import { startTarget } from '../target.js'
 const FIRST = 500
 
 /**
- * Memory that the server's process takes for each idle connection.
+ * Memory that the server's process takes for each idle connection: all of them in one chat, or with `chatEach` in a chat each.
  * @param {object} shape
  * @param {string} shape.title
- * @param {string[]} shape.contenders
+ * @param {string} [shape.subject]
+ * @param {Record<string, { contender: string, chatEach?: boolean }>} shape.cases
  * @param {Record<string, number>} shape.targets
  * @param {number} shape.connections
  * @returns {import('../run.js').Scenario}
  */
-export function memory ({ title, contenders, targets, connections }) {
+export function memory ({ title, subject, cases, targets, connections }) {
   return {
     title,
     unit: 'kB of resident memory per connection',
+    subject,
     targets,
     // One number of a fresh process varies little.
     async run ({ rounds, check, note }) {
       const many = check ? 100 : connections
       /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(contenders.map((name) => [name, []]))
+      const values = Object.fromEntries(Object.keys(cases).map((name) => [name, []]))
       for (let round = 0; round < Math.ceil(rounds / 3); round++) {
-        for (const name of contenders) {
-          const { rss, heap } = await grow(name, { perChat: many }, check)
-          note(`${name}: ${rss.toFixed(1)} kB, of it ${heap.toFixed(1)} kB on the heap`)
-          values[name]?.push(rss)
-        }
-      }
-      return values
-    }
-  }
-}
-
-/**
- * Memory of an idle chat: what connections take beyond that if each has a chat of its own.
- * @param {object} shape
- * @param {string} shape.title
- * @param {number} shape.connections
- * @returns {import('../run.js').Scenario}
- */
-export function roomMemory ({ title, connections }) {
-  return {
-    title,
-    unit: 'kB of resident memory per connection',
-    subject: 'a chat each',
-    targets: {},
-    async run ({ rounds, check, note }) {
-      const many = check ? 100 : connections
-      const shapes = { 'a chat each': { chats: many, perChat: 1 }, 'one chat': { perChat: many } }
-      /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(Object.keys(shapes).map((name) => [name, []]))
-      for (let round = 0; round < Math.ceil(rounds / 3); round++) {
-        for (const [name, open] of Object.entries(shapes)) {
-          const { rss, heap } = await grow('ours', open, check)
+        for (const [name, { contender, chatEach = false }] of Object.entries(cases)) {
+          const { rss, heap } = await grow(contender, chatEach ? { chats: many, perChat: 1 } : { perChat: many }, check)
           note(`${name}: ${rss.toFixed(1)} kB, of it ${heap.toFixed(1)} kB on the heap`)
           values[name]?.push(rss)
         }

@@ -4,25 +4,27 @@ import { startTarget } from '../target.js'
 import { rotate } from './fanout.js'
 
 /**
- * How many events a process publishes in a second, all of them acknowledged.
+ * Durable publishes through a Redis that all contenders share.
  * @param {object} shape
  * @param {string} shape.title
+ * @param {string} shape.unit
+ * @param {boolean} [shape.more] Whether more is better.
  * @param {string[]} shape.contenders
  * @param {Record<string, number>} shape.targets
  * @param {number} shape.count
- * @param {number} shape.chats
- * @param {number} shape.inFlight
+ * @param {number} [shape.least] How many publishes a quick round has at least.
+ * @param {(server: import('../child.js').Child['call'], count: number) => Promise<number>} shape.measure
  * @returns {import('../run.js').Scenario}
  */
-export function publishRate ({ title, contenders, targets, count, chats, inFlight }) {
+export function publishing ({ title, unit, more = false, contenders, targets, count, least = 10, measure }) {
   return {
     title,
-    unit: 'publishes a second',
-    more: true,
+    unit,
+    more,
     targets,
     missing: redisIsMissing,
     async run ({ rounds, scale, note }) {
-      const few = Math.max(inFlight, Math.round(count * scale))
+      const few = Math.max(least, Math.round(count * scale))
       const redis = await startRedis()
       const field = await Promise.all(contenders.map((name) => startTarget(name, { redisUrl: redis.url })))
       /** @type {Record<string, number[]>} */
@@ -31,9 +33,9 @@ export function publishRate ({ title, contenders, targets, count, chats, inFligh
         for (let round = -1; round < rounds; round++) {
           for (const { name, begin, server, end } of rotate(field, round)) {
             await begin()
-            const seconds = await server('call', 'flood', few, chats, inFlight)
-            note(`${name}: ${Math.round(few / seconds)} a second, ${(await end() / few).toFixed(1)} µs of CPU each`)
-            if (round >= 0) values[name]?.push(few / seconds)
+            const value = await measure(server, few)
+            note(`${name}: ${value.toFixed(0)} ${unit}, ${(await end() / few).toFixed(1)} µs of CPU each`)
+            if (round >= 0) values[name]?.push(value)
           }
         }
       } finally {
