@@ -121,7 +121,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   }
 
   tell (frame: Buffer): void {
-    if (this.#streams.size > 0) this.#send(frame)
+    this.#send(() => frame)
   }
 
   // What an arriving stream needs to know: see Destination.
@@ -248,7 +248,7 @@ export class Room implements Follower, Destination, ViewedRoom {
     if (this.#recent.top.epoch === '') this.#recent = new Backlog(this.chatId, placeBefore(position), RECENT)
     this.#recent.push(logged)
     for (const view of this.#views) view.event(logged)
-    if (this.#streams.size > 0) this.#send(frameOf(this.chatId, logged), logged.timestamp)
+    this.#send(() => frameOf(this.chatId, logged), logged.timestamp)
     this.#trace(logged)
     if (!position.fence) return this.#handle(logged)
     this.#context.metrics.resets.add('failover', this.#streams.size)
@@ -262,7 +262,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   }
 
   #reset (reason: ResetReason, at?: Cursor): void {
-    if (this.#streams.size > 0) this.#send(reset(this.chatId, reason, at))
+    this.#send(() => reset(this.chatId, reason, at))
     // Who reloads throws away what it was told of the state.
     this.#mirror?.forget()
     this.#context.metrics.resets.add(reason, this.#streams.size)
@@ -277,7 +277,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   /** An event without a place, or of a log that is not followed here. */
   #forward (envelope: Envelope): void {
     if (envelope.position?.fence === true) return this.#reset('failover')
-    if (this.#streams.size > 0) this.#send(encodeFrame({ event: envelope.event, json: envelope.json }), envelope.timestamp)
+    this.#send(() => encodeFrame({ event: envelope.event, json: envelope.json }), envelope.timestamp)
     this.#trace(envelope)
     this.#handle(envelope)
   }
@@ -293,7 +293,10 @@ export class Room implements Follower, Destination, ViewedRoom {
     }
   }
 
-  #send (frame: Buffer, published?: number): void {
+  /** Writes a frame to every stream that is here. Without one it is not even encoded. */
+  #send (encode: () => Buffer, published?: number): void {
+    if (this.#streams.size === 0) return
+    const frame = encode()
     if (this.#pending.length === 0) setImmediate(() => this.#flush())
     this.#pending.push(frame)
     if (published !== undefined) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - published) / 1_000)
