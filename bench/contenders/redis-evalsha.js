@@ -12,8 +12,8 @@ export default async function start ({ redisUrl }) {
   const { append } = new RedisScripts({ size: 1000, ttlMs: 600_000, idempotencyTtlMs: 120_000, sharded: false })
   let number = 0
   const publish = (/** @type {string} */ chatId, /** @type {object} */ event, cold = false) => append.run(
-    redis, [`{${chatId}}:m`, `{${chatId}}:s`, `{${chatId}}:i:${++number}`],
-    [`{${chatId}}`, `bench ${Date.now()} message ${JSON.stringify(event)}`, 1 + Math.floor(Math.random() * 2 ** 46), '0123456789abcdef'], cold
+    redis, [`{${chatId}}:i:${++number}`, `{${chatId}}:m`, `{${chatId}}:s`],
+    ['0123456789abcdef', 0, `{${chatId}}`, '-', 1 + Math.floor(Math.random() * 2 ** 46), `bench ${Date.now()} message ${JSON.stringify(event)}`], cold
   )
   await publish('chat0', {}, true)
   return { functions: { oneByOne: (/** @type {number} */ count) => oneByOne(publish, count) } }

@@ -7,9 +7,10 @@ import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } fr
 import { within } from '../within.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
+import { RedisAppender, type Appended } from './redis-appender.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisKeys } from './redis-keys.ts'
-import { RedisLog, type Appended } from './redis-log.ts'
+import { RedisLog } from './redis-log.ts'
 import { RedisPublisher, type Command } from './redis-publisher.ts'
 import { RedisReader } from './redis-reader.ts'
 import { RedisScripts } from './redis-script.ts'
@@ -44,8 +45,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   readonly #maxPayloadBytes: number
   readonly #sharded: boolean
   readonly #publisher: RedisPublisher
-  /** Sends what may be done twice. */
-  readonly #send = <T>(command: Command<T>): Promise<T> => this.#publisher.send(command, { repeatable: true })
+  readonly #appender: RedisAppender | undefined
   readonly #subscriber: RedisSubscriber | RedisShards
   readonly #subscriptions: Subscriptions
   #health: Promise<boolean> | undefined
@@ -67,11 +67,16 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     if (history !== false) {
       const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
-      const log = this.log = new RedisLog(common)
+      const send = <T>(command: Command<T>): Promise<T> => this.#publisher.send(command, { repeatable: true })
+      const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, send })
+      this.log = new RedisLog(common)
       this.state = new RedisState({
         ...common,
-        send: this.#send,
-        conclude: (channel, conclusion) => this.#conclude(log, channel, conclusion)
+        send: (command) => {
+          appender.flush()
+          return send(command)
+        },
+        conclude: (channel, conclusion) => this.#conclude(appender, channel, conclusion)
       })
     }
     const events: SubscriberEvents = {
@@ -92,16 +97,16 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    const receipt = this.log === undefined || ephemeral
+    const receipt = this.#appender === undefined || ephemeral
       ? await this.#broadcast(channel, envelope, ephemeral)
-      : this.#receipt(channel, await this.log.append(channel, envelope, key, this.#send))
+      : this.#receipt(channel, await this.#appender.append(channel, envelope, key))
     this.#log.debug({ channel }, 'Published message to Redis')
     return receipt
   }
 
-  async #conclude (log: RedisLog, channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }> {
+  async #conclude (appender: RedisAppender, channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }> {
     const envelope = makeEnvelope(conclusion.event, this.instanceId, this.#maxPayloadBytes)
-    const concluded = await log.conclude(channel, envelope, conclusion, this.#send)
+    const concluded = await appender.conclude(channel, envelope, conclusion)
     return 'epoch' in concluded ? concluded : this.#receipt(channel, concluded)
   }
 
@@ -112,6 +117,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
+    this.#appender?.flush()
     const message = encodeWire(ephemeral ? 'e' : 'd', envelope)
     const redisChannel = this.#keys.channel(channel)
     const command = (client: Redis | Cluster): Promise<unknown> => this.#sharded ? client.spublish(redisChannel, message) : client.publish(redisChannel, message)
@@ -173,6 +179,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
 
   async #close (): Promise<void> {
     this.#subscriptions.clear()
+    this.#appender?.flush()
     await Promise.all([this.#publisher.close(), this.#subscriber.close()])
   }
 

@@ -54,8 +54,8 @@ export class RedisScripts {
       FAILOVER_LEASE: timing.stateLease
     }
     const script = (...names: string[]): RedisScript => new RedisScript(['history', ...names], constants)
-    this.append = script('append')
-    this.conclude = script('state', 'conclude', 'append')
+    this.append = script('log', 'append')
+    this.conclude = script('state', 'log', 'conclude')
     this.read = script('read')
     this.changeState = script('state', 'change-state')
     this.readState = script('state', 'read-state')

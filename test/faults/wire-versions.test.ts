@@ -29,12 +29,14 @@ class OtherVersion {
 
   async publish (n: number): Promise<string> {
     const script = `
-      local m = redis.call('HMGET', KEYS[1], 'e', 'o', 't')
-      local at = string.format('%.0f', m[2] + 1)
-      redis.call('XADD', KEYS[2], at .. '-' .. ARGV[2], 'k', 'd', 'p', m[3], 'd', ARGV[3], 'new', 'field')
-      redis.call('HSET', KEYS[1], 'o', at, 't', ARGV[2])
-      redis.call('PUBLISH', ARGV[4], table.concat({ ARGV[1], m[1], at, ARGV[2], m[3], 'zstd', 'd', ARGV[3] }, ' '))
-      return m[1] .. '-' .. at .. '-' .. ARGV[2]`
+      local m = redis.call('HMGET', KEYS[1], 'e', 'l')
+      local offset, tag = string.match(m[2], '(.+)-(.+)')
+      local at = string.format('%.0f', offset + 1)
+      local id = at .. '-' .. ARGV[2]
+      redis.call('XADD', KEYS[2], id, 'k', 'd', 'p', tag, 'd', ARGV[3], 'new', 'field')
+      redis.call('HSET', KEYS[1], 'l', id)
+      redis.call('PUBLISH', ARGV[4], table.concat({ ARGV[1], m[1], at, ARGV[2], tag, 'zstd', 'd', ARGV[3] }, ' '))
+      return m[1] .. '-' .. id`
     return await this.#redis.eval(script, 2, `${CHANNEL}:m`, `${CHANNEL}:s`, this.#version, randomInt(2 ** 47), this.#payload(n), CHANNEL) as string
   }
 }

@@ -4,7 +4,10 @@ import { Redis } from 'ioredis'
 import { parseCursor, type Cursor } from '../../lib/cursor.ts'
 import { RedisPubSub } from '../../lib/index.ts'
 import type { Envelope, LogPage } from '../../lib/pubsub/provider.ts'
-import type { RedisLog } from '../../lib/pubsub/redis-log.ts'
+import { RedisAppender } from '../../lib/pubsub/redis-appender.ts'
+import { RedisKeys } from '../../lib/pubsub/redis-keys.ts'
+import type { Command } from '../../lib/pubsub/redis-publisher.ts'
+import { RedisScripts } from '../../lib/pubsub/redis-script.ts'
 import { live } from '../support/live.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { client, open, startRedis } from '../support/redis.ts'
@@ -58,11 +61,14 @@ t.test('what is kept of a chat has one hash tag, an encoded name, and an end', a
   const pubsub = open(t, { url: redis.url, history: { ttlMs: 10_000 }, idempotencyTtlMs: 5_000 })
   await pubsub.publish('chat:a{b}*c', 1, { idempotencyKey: 'my}key' })
   const name = 'rt:{chat:a%7Bb%7D%2Ac}'
-  t.same((await admin.keys('*')).sort(), [`${name}:i:my}key`, `${name}:m`, `${name}:s`])
+  const keys = [`${name}:i:my}key`, `${name}:m`, `${name}:s`]
+  const [batch, ...others] = (await admin.keys('*')).filter((key) => !keys.includes(key))
+  t.match(batch, `${name}:i:`)
+  t.same(others, [])
   await pubsub.log.read('chat:empty', undefined, 1)
   t.same(await admin.keys('*empty*'), ['rt:{chat:empty}:m'])
   const ttl = async (key: string): Promise<number> => Math.ceil(await admin.pttl(key) / 1_000)
-  t.same([await ttl(`${name}:s`), await ttl(`${name}:i:my}key`)], [10, 5])
+  t.same([await ttl(`${name}:s`), await ttl(`${name}:i:my}key`), await ttl(String(batch))], [10, 5, 5])
   const week = 7 * 24 * 3_600
   t.same([await ttl(`${name}:m`), await ttl('rt:{chat:empty}:m')], [week + 10, week + 10])
 })
@@ -132,7 +138,7 @@ t.test('an entry that can\'t be read is a hole, which is told as one also where 
   const [one, two] = await publish(pubsub, 1, 2) as [Cursor, Cursor]
   const hole = { ...two, offset: 3, tag: 7 }
   await admin.xadd('rt:{c}:s', '3-7', 'k', 'd', 'p', two.tag, 'd', 'what a newer version writes')
-  await admin.hset('rt:{c}:m', 'o', 3, 't', 7)
+  await admin.hset('rt:{c}:m', 'l', '3-7')
   const readAll = async (): Promise<unknown[]> => (await Promise.all([one, two, hole].map((place) => pubsub.log.read('c', place, 10)))).map((page) => page.gap ?? saysOf(page))
   t.same(await readAll(), [[2], 'diverged', []])
   await publish(pubsub, 4)
@@ -275,8 +281,20 @@ t.test('an event that is refused does not let pass what is behind it, while one 
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const { log } = open(t, { client: app })
-  const append = (n: number, send: Parameters<RedisLog['append']>[3]): Promise<unknown> =>
-    (log as RedisLog).append('c', { from: 'a', timestamp: 1, event: 'message', json: String(n) }, undefined, send)
+  type Send = (command: Command<unknown>) => Promise<unknown>
+  let through: Send
+  const appender = new RedisAppender({
+    keys: new RedisKeys('rt:'),
+    scripts: new RedisScripts({ size: 100, ttlMs: 10_000, idempotencyTtlMs: 10_000, sharded: false }),
+    apart: false,
+    send: (command) => through(command) as Promise<never>
+  })
+  const append = (n: number, send: Send): Promise<unknown> => {
+    through = send
+    const appended = appender.append('c', { from: 'a', timestamp: 1, event: 'message', json: String(n) }, undefined)
+    appender.flush()
+    return appended
+  }
   let release = (): void => {}
   const held = new Promise<void>((resolve) => { release = resolve })
   const one = append(1, async (command) => { await held; return await command(app, () => true) })

@@ -1,0 +1,72 @@
+-- What the scripts share that append to the log of a channel. It begins with history.lua.
+--
+-- The events are a stream, whose ids are <offset>-<tag>.
+-- In meta: e epoch, l id of the last event, or 0-0, r what the data's history is called where it was written.
+--
+-- KEYS  1 what the batch is remembered by: the ids of its events, - for one that was refused
+--       2 and on the same of the publisher's batches before it, on its channels, while they are under way
+-- ARGV  1 epoch of a new log, 2 how many batches before it
+--
+-- Constants: see redis-script.ts.
+
+local before = 1 + ARGV[2]
+-- One of them did not come through, such as when Redis had forgotten this script and another publisher has brought it back since.
+-- The publisher sends both again. First of all: what is answered to this one tells of those before it.
+if before > 1 and redis.call('EXISTS', unpack(KEYS, 2, before)) < before - 1 then return redis.error_reply('EARLY an event before this one is missing') end
+
+local done = redis.call('GET', KEYS[1])
+if done then return { '', done } end
+
+local log = { trouble = '' }
+
+-- Goes to the log of a channel, a new one if need be. Returns the error if something else stands in its place.
+function log.open (meta, stream, channel)
+  local known = redis.pcall('HMGET', meta, 'e', 'l', 'r')
+  if known.err then return known end
+  local offset, tag = string.match(known[2] or '', '^(%d+)-(%d+)$')
+  local found = known[1] and offset
+  log.meta, log.stream, log.channel, log.grown = meta, stream, channel, false
+  log.epoch, log.offset, log.tag = found and known[1] or ARGV[1], found and tonumber(offset) or 0, found and tag or '0'
+  log.moved = known[3] ~= history()
+  -- It was written elsewhere or before, and more may have been than is known here: who follows has to be told.
+  log.severed = found and log.moved
+  -- A script that has written may go on without memory, so that nothing is deleted that is not there.
+  if not found and redis.call('EXISTS', stream) == 1 then redis.call('DEL', stream) end
+end
+
+-- XADD comes before meta is written: a script that fails is not rolled back.
+local function add (kind, tag, payload)
+  local offset = log.offset + 1
+  local at = string.format('%.0f', offset)
+  local id = at .. '-' .. tag
+  local added = redis.pcall('XADD', log.stream, 'MAXLEN', '~', SIZE, id, 'k', kind, 'p', log.tag, 'd', payload)
+  if type(added) == 'table' then return nil, added end
+  -- It is in the log by now: who does not hear of it will find it there.
+  local told = redis.pcall(PUBLISH, log.channel, '1 ' .. log.epoch .. ' ' .. at .. ' ' .. tag .. ' ' .. log.tag .. ' ' .. kind .. ' ' .. payload)
+  if type(told) == 'table' and told.err then log.trouble = told.err end
+  log.offset, log.tag, log.grown = offset, tag, true
+  return log.epoch .. '-' .. id
+end
+
+-- Returns the event's id, or nothing and the error.
+function log.append (tag, payload)
+  if log.severed then
+    -- Its tag is as random as that of the event, of which it is the complement.
+    local _, refusal = add('f', string.format('%.0f', 2 ^ 47 - tag), string.match(payload, '^%S+ %S+ ') .. 'fence {}')
+    if refusal then return nil, refusal end
+    log.severed = false
+  end
+  return add('d', tag, payload)
+end
+
+function log.close ()
+  if not log.grown then return end
+  local last = string.format('%.0f-%s', log.offset, log.tag)
+  if log.moved then redis.call('HSET', log.meta, 'e', log.epoch, 'l', last, 'r', history())
+  else redis.call('HSET', log.meta, 'l', last) end
+  redis.call('PEXPIRE', log.stream, LOG_TTL)
+  redis.call('PEXPIRE', log.meta, META_TTL)
+end
+
+-- Where nothing was written, as of a duplicate, it may fail without memory. Then the next batch says EARLY, and comes again.
+function log.remember (key, what) redis.pcall('SET', key, what, 'PX', KEY_TTL) end
