@@ -1,0 +1,133 @@
+import t from 'tap'
+import type { Redis } from 'ioredis'
+import type { RedisPubSub } from '../../lib/index.ts'
+import type { RedisState } from '../../lib/pubsub/redis-state.ts'
+import { live } from '../support/live.ts'
+import { LossyProxy } from '../support/lossy-proxy.ts'
+import { client, open, startRedis } from '../support/redis.ts'
+import { nothingUnhandled } from '../support/unhandled.ts'
+
+/** What the log of a channel has. */
+async function logged (pubsub: RedisPubSub, channel: string): Promise<unknown[]> {
+  const page = await pubsub.log?.read(channel, undefined, 1_000)
+  return page?.entries.map(({ json }) => JSON.parse(json)) ?? []
+}
+
+/** How many scripts Redis has run since the statistics were reset. */
+async function scripts (admin: Redis): Promise<number> {
+  const stats = await admin.info('commandstats')
+  return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+}
+
+function upTo (last: number): number[] {
+  return Array.from({ length: last }, (_, n) => n + 1)
+}
+
+t.beforeEach(nothingUnhandled)
+
+t.test('one that comes alone is sent at once, and what follows in its turn as a batch', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 0)
+  await admin.config('RESETSTAT')
+  const receipts = await Promise.all(upTo(200).map((n) => pubsub.publish(`c${n % 10}`, n)))
+  t.equal(await scripts(admin), 1 + Math.ceil(199 / 64))
+  t.equal(new Set(receipts.map(({ id }) => id)).size, 200)
+  for (const n of upTo(10)) t.same(await logged(pubsub, `c${n % 10}`), upTo(20).map((many) => (many - 1) * 10 + n))
+})
+
+t.test('a batch of much is no longer than one of many', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 0)
+  await admin.config('RESETSTAT')
+  await Promise.all(upTo(11).map(() => pubsub.publish('c', 'x'.repeat(60_000))))
+  t.equal(await scripts(admin), 3)
+})
+
+t.test('an event that is refused takes none along', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 0)
+  await admin.set('rt:{meta}:m', 'of something else')
+  await pubsub.publish('events', 0)
+  await admin.set('rt:{events}:s', 'of something else')
+  await admin.lpush('rt:{c}:i:key', 'of something else')
+  const refused = { code: 'RT_PUBLISH_REJECTED', message: /Redis said WRONGTYPE/ }
+  const publish = (channel: string, n: number, idempotencyKey?: string): Promise<unknown> => pubsub.publish(channel, n, { idempotencyKey })
+  const outcomes = await Promise.allSettled([
+    publish('c', 1), publish('meta', 2), publish('c', 3), publish('meta', 4, 'four'), publish('events', 5), publish('c', 6, 'key'), publish('d', 7), publish('c', 8, 'eight')
+  ])
+  t.same(outcomes.map(({ status }) => status === 'fulfilled'), [true, false, true, false, false, false, true, true])
+  for (const outcome of outcomes) if (outcome.status === 'rejected') t.match(outcome.reason, refused)
+  t.same([await logged(pubsub, 'c'), await logged(pubsub, 'd')], [[0, 1, 3, 8], [7]])
+  await t.rejects(pubsub.publish('meta', 9), refused, 'also alone')
+  await admin.del('rt:{meta}:m')
+  t.match(await publish('meta', 4, 'four'), { duplicate: false }, 'and it left nothing behind')
+})
+
+t.test('what was refused in a batch stays refused when the reply is lost', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const proxy = await LossyProxy.start(t, redis.port)
+  const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
+  await pubsub.publish('c', 0)
+  await admin.set('rt:{bad}:m', 'of something else')
+  const lost = proxy.loseReplyTo('bad', () => admin.del('rt:{bad}:m'))
+  const first = pubsub.publish('c', 1)
+  const [, bad, two] = await Promise.allSettled([first, pubsub.publish('bad', 1), pubsub.publish('c', 2), lost])
+  t.match(bad, { status: 'rejected', reason: { code: 'RT_PUBLISH_REJECTED' } })
+  t.match(two, { status: 'fulfilled', value: { duplicate: false } })
+  t.same([await logged(pubsub, 'c'), await logged(pubsub, 'bad')], [[0, 1, 2], []])
+})
+
+t.test('what is sent otherwise comes behind what was published before', async (t) => {
+  const redis = await startRedis(t)
+  const pubsub = open(t, { url: redis.url })
+  const other = open(t, { url: redis.url })
+  const got: unknown[] = []
+  other.follow('c', { live () {}, lost () {}, receive: ({ json }) => { got.push(JSON.parse(json)) } })
+  const undo = other.state?.watch('c', ({ value }) => { got.push(value) })
+  t.teardown(() => undo?.())
+  await live(other)
+  await pubsub.publish('c', 0)
+  const state = pubsub.state as RedisState
+  await Promise.all([
+    pubsub.publish('c', 1), pubsub.publish('c', 2), pubsub.publish('c', 'ephemeral', { ephemeral: true }),
+    pubsub.publish('c', 3), state.change('c', { operation: 'open', field: 'text', value: 'opened', leaseMs: 10_000, owner: 'me', key: 'key' }),
+    pubsub.publish('c', 4), state.conclude('c', { field: 'text', owner: 'me', event: 'concluded', idempotencyKey: 'key' }), pubsub.publish('c', 5)
+  ])
+  await live(other)
+  t.same(got, [0, 1, 2, 'ephemeral', 3, 'opened', 4, '', 'concluded', 5])
+  const closing = [pubsub.publish('c', 6), pubsub.publish('c', 7), pubsub.close()]
+  await Promise.all(closing)
+  t.same(await logged(other, 'c'), [0, 1, 2, 3, 4, 'concluded', 5, 6, 7], 'also what was published right before the end')
+})
+
+t.test('a node of a Cluster behind a client that knows of no slots: each channel by itself, nothing lost, doubled or out of order', async (t) => {
+  const redis = await startRedis(t, ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
+  const admin = client(t, redis.url)
+  await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+  while (!(await admin.call('CLUSTER', 'INFO') as string).includes('cluster_state:ok')) { /* until it agrees with itself */ }
+  const pubsub = open(t, { url: redis.url })
+  const state = pubsub.state as RedisState
+  await state.change('b', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
+  const channels = ['a', 'b', 'c']
+  const published = upTo(300).map((n) => pubsub.publish(channels[n % 3] as string, n))
+  published.push(state.conclude('b', { field: 'text', owner: 'me', event: 'concluded', idempotencyKey: 'key' }) as typeof published[0])
+  published.push(...upTo(30).map((n) => pubsub.publish(channels[n % 3] as string, 300 + n)))
+  const receipts = await Promise.all(published)
+  t.equal(new Set(receipts.map(({ id }) => id)).size, 331)
+  for (const [index, channel] of channels.entries()) {
+    const numbers = upTo(330).filter((n) => n % 3 === index)
+    const expected = channel === 'b' ? [...numbers.slice(0, 100), 'concluded', ...numbers.slice(100)] : numbers
+    t.same(await logged(pubsub, channel), expected)
+  }
+  t.match(await admin.info('errorstats'), /errorstat_CROSSSLOT/)
+  await admin.config('RESETSTAT')
+  await Promise.all(upTo(30).map((n) => pubsub.publish(channels[n % 3] as string, n)))
+  t.notMatch(await admin.info('errorstats'), /CROSSSLOT/, 'it has learnt')
+})
