@@ -123,7 +123,7 @@ export class ChatEvents {
    * `PubSubProvider.publish`.
    */
   startBotMessage (chatId: string, options: StartBotMessageOptions = {}): Promise<BotAnswer> {
-    return reportFailure(this.#startBotMessage(chatId, options), this.#log, { chatId, type: 'bot_message' })
+    return reportFailure(() => this.#startBotMessage(chatId, options), this.#log, { chatId, type: 'bot_message' })
   }
 
   async #startBotMessage (chatId: string, options: StartBotMessageOptions): Promise<BotAnswer> {
@@ -140,7 +140,7 @@ export class ChatEvents {
       this.#watchStops()
       return await this.#answers.stream(chatId, source, options)
     }
-    return reportFailure(streamed(), this.#log, { chatId, type: 'bot_message' })
+    return reportFailure(streamed, this.#log, { chatId, type: 'bot_message' })
   }
 
   /**
@@ -148,7 +148,7 @@ export class ChatEvents {
    * no error. Resolves once the producer's instance is told. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID` or as `publish` does.
    */
   stopBotMessage (chatId: string, id: string): Promise<void> {
-    return reportFailure(this.#stopBotMessage(chatId, id), this.#log, { chatId })
+    return reportFailure(() => this.#stopBotMessage(chatId, id), this.#log, { chatId })
   }
 
   async #stopBotMessage (chatId: string, id: string): Promise<void> {
@@ -175,11 +175,11 @@ export class ChatEvents {
    * gets a line in the log when it rejects, never an `unhandledRejection`.
    */
   publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return reportFailure(this.#publish(chatId, event, options), this.#log, { chatId, type: event?.type })
+    return reportFailure(() => this.#publish(chatId, event, options), this.#log, { chatId, type: event?.type })
   }
 
-  async #publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return await this.#pubsub.publish(getChatChannel(chatId), payload(chatId, event), options)
+  #publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
+    return this.#pubsub.publish(getChatChannel(chatId), payload(chatId, event), options)
   }
 
   /**
@@ -188,7 +188,7 @@ export class ChatEvents {
    * whether it went out. Rejects with `RT_CHAT_ID_INVALID`, `RT_USER_ID_INVALID`, or as `publish` does.
    */
   emitTyping (chatId: string, user: string, options: TypingOptions = {}): Promise<boolean> {
-    return reportFailure(this.#emitTyping(chatId, user, options), this.#log, { chatId, type: 'typing' })
+    return reportFailure(() => this.#emitTyping(chatId, user, options), this.#log, { chatId, type: 'typing' })
   }
 
   async #emitTyping (chatId: string, user: string, { typing = true }: TypingOptions): Promise<boolean> {
@@ -258,7 +258,7 @@ export class ChatEvents {
    * again, so take that away first. Resolves once the other instances are told. Rejects as `publish` does; what is open here has ended then, too.
    */
   revoke (chatId: string, userId: string): Promise<void> {
-    return reportFailure(this.#tellRevoked(chatId, userId), this.#log, { chatId })
+    return reportFailure(() => this.#tellRevoked(chatId, userId), this.#log, { chatId })
   }
 
   async #tellRevoked (chatId: string, userId: string): Promise<void> {
@@ -329,7 +329,8 @@ function payload (chatId: string, event: ChatEventInput): ChatEvent {
   if (!isEventType(type)) throw new RealtimeError('RT_EVENT_TYPE_INVALID', typeof type === 'string' ? `"${type.slice(0, 64)}"` : kindOf(type))
   // The two events of our own have a field that JSON would leave out unnoticed.
   if (type === 'message' || type === 'bot_action') mustBeObject(type === 'message' ? 'message' : 'action', event)
-  return { ...event, chatId }
+  // By a spread it would take ten times as long.
+  return Object.assign({}, event, { chatId })
 }
 
 function mustBeObject (field: string, event: object): void {

@@ -7,12 +7,26 @@ const reported = new WeakSet<object>()
 const LONGEST_NAME = 4_096
 
 /**
- * Logs the failure of a publish, once however many layers hand the promise on. Whoever ignores the promise causes no
+ * Publishes, and logs the failure, once however many layers hand the promise on. Nothing is thrown, and whoever ignores the promise causes no
  * `unhandledRejection` by that; whoever awaits it still gets the rejection.
  */
-export function reportFailure<T> (promise: Promise<T>, log: Logger, context: object): Promise<T> {
-  promise.catch((error: unknown) => logFailure(error, log, context))
-  return promise
+export function reportFailure<T> (publish: () => Promise<T>, log: Logger, context: object): Promise<T> {
+  const published = attempt(publish)
+  published.catch((error: unknown) => logFailure(error, log, context))
+  return published
+}
+
+/** Makes a rejection of what is thrown, as an async function does, for less. */
+export function attempt<T> (start: () => Promise<T>): Promise<T> {
+  try {
+    return start()
+  } catch (error) {
+    return rejection(error)
+  }
+}
+
+async function rejection (error: unknown): Promise<never> {
+  throw error
 }
 
 /** Logs the failure of a publish, unless it was logged before. */

@@ -135,5 +135,5 @@ export function cleanupChatSubscriptions (): void {
 
 /** A wrong `REDIS_URL` shows when publishing first needs it: that must reject, and be logged, like any other failure. */
 function reporting<T> (publish: () => Promise<T>, context: object): Promise<T> {
-  return reportFailure((async () => await publish())(), log(), context)
+  return reportFailure(publish, log(), context)
 }

@@ -58,11 +58,15 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    if (this.log === undefined || ephemeral) {
-      this.#deliver(channel, envelope)
-      return { duplicate: false }
-    }
-    return this.#append(this.log, channel, envelope, key)
+    const receipt = this.log === undefined || ephemeral ? this.#broadcast(channel, envelope) : this.#append(this.log, channel, envelope, key)
+    // Until it is delivered: whoever awaits this finds that the handlers have run.
+    await undefined
+    return receipt
+  }
+
+  #broadcast (channel: string, envelope: Envelope): PublishReceipt {
+    this.#deliver(channel, envelope)
+    return { duplicate: false }
   }
 
   #append (log: LocalLog, channel: string, envelope: Envelope, key: string | undefined): PublishReceipt {

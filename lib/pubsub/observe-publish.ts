@@ -1,6 +1,6 @@
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
-import { logFailure } from '../report-failure.ts'
+import { attempt, logFailure } from '../report-failure.ts'
 import { tracePublish } from '../tracing.ts'
 import { eventName } from './envelope.ts'
 import type { PublishOptions, PublishReceipt } from './provider.ts'
@@ -12,23 +12,18 @@ export interface Observed { channel: string, data: unknown, options: PublishOpti
  * Publishes, and lets it be traced, counted, and its failure be logged. Nothing is thrown, whoever ignores the promise causes no
  * `unhandledRejection`, and what comes first is published first.
  */
-export function observePublish (observed: Observed, publish: (traceparent: string | undefined) => Promise<PublishReceipt>): Promise<PublishReceipt> {
-  const published = observe(observed, publish)
-  published.catch(ignore)
-  return published
-}
-
-async function observe ({ channel, data, options: { traceparent }, log, metrics }: Observed, publish: (traceparent: string | undefined) => Promise<PublishReceipt>): Promise<PublishReceipt> {
+export function observePublish ({ channel, data, options: { traceparent }, log, metrics }: Observed, publish: (traceparent: string | undefined) => Promise<PublishReceipt>): Promise<PublishReceipt> {
   const begun = performance.now()
-  try {
-    const receipt = await tracePublish(() => ({ channel, event: eventName(data), traceparent }), traceparent, publish)
+  const published = attempt(() => tracePublish(() => ({ channel, event: eventName(data), traceparent }), traceparent, publish)).then((receipt) => {
     metrics.publish(receipt, begun)
     return receipt
-  } catch (error) {
+  }, (error: unknown) => {
     metrics.fail(error)
     logFailure(error, log, { channel })
     throw error
-  }
+  })
+  published.catch(ignore)
+  return published
 }
 
 function ignore (): void {}

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { RealtimeError } from '../errors.ts'
 import { encodeField, encodePayload } from './envelope.ts'
 import { newEpoch, randomTag } from './epoch.ts'
-import type { Envelope } from './provider.ts'
+import type { Envelope, PublishReceipt } from './provider.ts'
 import { describeRedisError } from './redis-connection.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import type { Command } from './redis-publisher.ts'
@@ -16,10 +16,9 @@ export interface RedisAppenderOptions {
   apart: boolean
   /** Sends a command, as often as it takes. */
   send<T> (command: Command<T>): Promise<T>
+  /** Is told of each event that is in the log, and why it could not be broadcast, or ''. */
+  onAppended (channel: string, trouble: string): void
 }
-
-/** What appending came to: the event's id, whether it had been appended before, why it could not be broadcast. */
-export interface Appended { id: string, duplicate: boolean, trouble: string }
 
 /** What concluding comes to where there is no such text: the epoch of the state. */
 export interface Missing { epoch: string }
@@ -31,7 +30,7 @@ interface Entry {
   tag: number
   /** The idempotency key, if the app gave one. */
   key: string | undefined
-  resolve (appended: Appended | Missing): void
+  resolve (receipt: PublishReceipt | Missing): void
   reject (error: Error): void
 }
 
@@ -69,11 +68,13 @@ export class RedisAppender {
   #apart: boolean
   #batches = 0
   #underway = 0
-  #gathered: Entry[] = []
+  #gathered: Run[] = []
+  #entries = 0
   #characters = 0
   #turn: NodeJS.Immediate | undefined
-  /** The last of each channel, while it or one before it is under way. */
+  /** The last of each channel, and some that have ended: a Map costs much where each comes and goes by itself. */
   readonly #last = new Map<string, Run>()
+  #sweepAt = MOST
 
   constructor (options: RedisAppenderOptions) {
     this.#options = options
@@ -81,24 +82,27 @@ export class RedisAppender {
   }
 
   /** Appends an event and broadcasts it. */
-  append (channel: string, envelope: Envelope, key: string | undefined): Promise<Appended> {
-    return new Promise<Appended | Missing>((resolve, reject) => {
+  append (channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
+    return new Promise<PublishReceipt | Missing>((resolve, reject) => {
       const entry = { channel, payload: encodePayload(envelope), tag: randomTag(), key, resolve, reject }
-      this.#gathered.push(entry)
+      const last = this.#last.get(channel)
+      if (last?.batch === GATHERED) last.entries.push(entry)
+      else this.#gathered.push(this.#enqueue(channel, entry, last))
+      this.#entries++
       this.#characters += entry.payload.length
-      if (this.#underway === 0 || this.#gathered.length === MOST || this.#characters >= MOST_CHARACTERS) this.flush()
+      if (this.#underway === 0 || this.#entries === MOST || this.#characters >= MOST_CHARACTERS) this.flush()
       else this.#turn ??= setImmediate(() => this.flush())
-    }) as Promise<Appended>
+    }) as Promise<PublishReceipt>
   }
 
   /** Appends an event in the place of a text, or resolves with the state's epoch where there is no such text. */
-  conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion): Promise<Appended | Missing> {
+  conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion): Promise<PublishReceipt | Missing> {
     this.flush()
     const { keys, scripts } = this.#options
     const names = keys.of(channel)
     return new Promise((resolve, reject) => {
       const entry = { channel, payload: encodePayload(envelope), tag: randomTag(), key: idempotencyKey, resolve, reject }
-      this.#send([this.#enqueue(channel, [entry])], scripts.conclude,
+      this.#send([this.#enqueue(channel, entry, this.#last.get(channel))], scripts.conclude,
         [names.meta, names.stream, names.idempotency + idempotencyKey, names.fields, names.leases],
         [names.channel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
     })
@@ -109,21 +113,15 @@ export class RedisAppender {
     if (this.#gathered.length === 0) return
     clearImmediate(this.#turn)
     this.#turn = undefined
-    const channels = new Map<string, Entry[]>()
-    for (const entry of this.#gathered) {
-      const entries = channels.get(entry.channel)
-      if (entries === undefined) channels.set(entry.channel, [entry])
-      else entries.push(entry)
-    }
+    const runs = this.#gathered
     this.#gathered = []
-    this.#characters = 0
-    const runs = Array.from(channels, ([channel, entries]) => this.#enqueue(channel, entries))
+    this.#entries = this.#characters = 0
     if (this.#apart) this.#appendApart(runs)
     else this.#append(runs)
   }
 
-  #enqueue (channel: string, entries: Entry[]): Run {
-    const run = { channel, entries, batch: UNSENT, before: this.#last.get(channel) }
+  #enqueue (channel: string, entry: Entry, before: Run | undefined): Run {
+    const run = { channel, entries: [entry], batch: GATHERED, before }
     this.#last.set(channel, run)
     return run
   }
@@ -148,52 +146,73 @@ export class RedisAppender {
     for (const run of runs) this.#append([run])
   }
 
-  /** Sends a batch. The names and values come behind those that log.lua takes. */
+  /** Sends a batch. The names and values stand between those that log.lua takes. */
   #send (runs: Run[], script: RedisScript, names: string[], values: (string | number)[]): void {
     const name = `${this.#options.keys.of((runs[0] as Run).channel).idempotency}${this.#base}-${++this.#batches}`
     const batch = { name, underway: true }
     for (const run of runs) run.batch = batch
     this.#underway++
     const epoch = newEpoch()
-    this.#options.send(async (client, isCold) => {
+    this.#options.send((client, isCold) => {
       const before = namesBefore(runs)
-      try {
-        return await script.run(client, [name, ...before, ...names], [epoch, before.size, ...values], isCold(script)) as Reply
-      } catch (error) {
-        // A server with slots, behind a client that knows of none.
-        if ((error as Error).message.startsWith('CROSSSLOT ')) return undefined
-        throw error
-      }
+      const reply = script.run(client, [name, ...names, ...before], [epoch, before.length, ...values], isCold(script)) as Promise<Reply | undefined>
+      return reply.catch(unlessCrossSlot)
     }).then((reply) => {
       this.#underway--
       if (reply !== undefined) {
-        this.#end(runs, true)
-        return settle(runs, reply)
+        this.#settle(runs, reply)
+        return this.#end(runs, true)
       }
       this.#apart = true
       if (runs.length > 1) this.#appendApart(runs)
       else this.#send(runs, script, names, values)
     }, (error: Error) => {
       this.#underway--
-      this.#end(runs, false)
       for (const { entries } of runs) for (const { reject } of entries) reject(error)
+      this.#end(runs, false)
     })
+  }
+
+  #settle (runs: Run[], [first, all, ...refusals]: Reply): void {
+    const ids = all?.toString().split(' ')
+    const trouble = first.toString()
+    let n = 0
+    for (const { channel, entries } of runs) {
+      for (const { key, tag, resolve, reject } of entries) {
+        const id = ids?.[n++]
+        if (id === undefined) {
+          resolve({ epoch: trouble })
+        } else if (id === '-') {
+          reject(refused(refusals.shift()))
+        } else {
+          this.#options.onAppended(channel, trouble)
+          // With this very tag it was appended by an earlier sending, whose reply was lost.
+          resolve({ id, duplicate: key !== undefined && !id.endsWith(`-${tag}`) })
+        }
+      }
+    }
   }
 
   /** Takes note that the batch of these is not under way any more. If it was done, so were those before it. */
   #end (runs: Run[], done: boolean): void {
     for (const run of runs) {
       run.batch.underway = false
-      const before = run.before = done ? undefined : underwayBefore(run)
-      if (this.#last.get(run.channel) !== run) continue
-      if (before === undefined) this.#last.delete(run.channel)
-      else this.#last.set(run.channel, before)
+      run.entries = []
+      run.before = done ? undefined : underwayBefore(run)
     }
+    if (this.#last.size >= this.#sweepAt) this.#sweep()
+  }
+
+  #sweep (): void {
+    for (const [channel, run] of this.#last) {
+      if (!run.batch.underway && underwayBefore(run) === undefined) this.#last.delete(channel)
+    }
+    this.#sweepAt = 2 * this.#last.size + MOST
   }
 }
 
-/** A batch that does not exist: of events that were not sent. */
-const UNSENT: Batch = { name: '', underway: false }
+/** The batch of what was not sent yet. */
+const GATHERED: Batch = { name: '', underway: true }
 
 function underwayBefore ({ before }: Run): Run | undefined {
   while (before?.batch.underway === false) before = before.before
@@ -201,27 +220,18 @@ function underwayBefore ({ before }: Run): Run | undefined {
 }
 
 /** The names of the batches that have to be done before these. */
-function namesBefore (runs: Run[]): Set<string> {
-  const names = new Set<string>()
+function namesBefore (runs: Run[]): string[] {
+  const names: string[] = []
   for (const run of runs) {
     const before = underwayBefore(run)
-    if (before !== undefined) names.add(before.batch.name)
+    if (before !== undefined && !names.includes(before.batch.name)) names.push(before.batch.name)
   }
   return names
 }
 
-function settle (runs: Run[], [first, all, ...refusals]: Reply): void {
-  const ids = all?.toString().split(' ')
-  const trouble = first.toString()
-  for (const { entries } of runs) {
-    for (const { key, tag, resolve, reject } of entries) {
-      const id = ids?.shift()
-      if (id === undefined) resolve({ epoch: trouble })
-      else if (id === '-') reject(refused(refusals.shift()))
-      // With this very tag it was appended by an earlier sending, whose reply was lost.
-      else resolve({ id, duplicate: key !== undefined && !id.endsWith(`-${tag}`), trouble })
-    }
-  }
+/** A server with slots, behind a client that knows of none. */
+function unlessCrossSlot (error: Error): undefined {
+  if (!error.message.startsWith('CROSSSLOT ')) throw error
 }
 
 /** Of an earlier sending it is only known that it was refused. */

@@ -2,6 +2,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
+import { attempt } from '../report-failure.ts'
 import { LinkedList, type Linked } from './linked-list.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 import { cork } from './redis-cork.ts'
@@ -62,7 +63,7 @@ export class RedisPublisher {
   /** The scripts that Redis was sent since it was connected. Told with the first command that needs it, the others can follow at once. */
   readonly #warm = new Set<RedisScript>()
   #later: NodeJS.Timeout | undefined
-  /** For the oldest: a timer for each would cost more than the rest of it here. */
+  /** For the oldest, or one that has gone: a timer for each would cost more than the rest of it here. */
   #expiry: NodeJS.Timeout | undefined
   /** Whether what is sent in this turn is gathered. */
   #corked = false
@@ -87,9 +88,10 @@ export class RedisPublisher {
       const pending: Pending = {
         command, repeatable, sent: false, underway: false, sending: 0, deadline, resolve: resolve as (value: unknown) => void, reject
       }
+      if (this.#expiry === undefined) this.#expiry = setTimeout(() => this.#expire(), this.#timeoutMs)
+      else if (this.#pending.size === 0) this.#expiry.ref()
       this.#pending.add(pending)
       this.#waiting++
-      this.#expiry ??= setTimeout(() => this.#expire(), this.#timeoutMs)
       // What waits goes first, also when the connection was just made.
       if (this.#isReady() && this.#waiting === 1) this.#send(pending, false)
     })
@@ -122,6 +124,7 @@ export class RedisPublisher {
     this.#client.off('ready', this.#onReady)
     if (this.#owned) await closeConnection(this.#client, this.#unwatch)
     else this.#unwatch()
+    if (this.#pending.size === 0) clearTimeout(this.#expiry)
   }
 
   #isReady (): boolean {
@@ -144,23 +147,22 @@ export class RedisPublisher {
     }
   }
 
-  async #send (pending: Pending, cold: boolean): Promise<void> {
+  #send (pending: Pending, cold: boolean): void {
     if (this.#pending.size > 1) this.#cork()
     pending.underway = true
     this.#waiting--
     const sending = ++pending.sending
     const before = pending.sent
     pending.sent = true
-    try {
-      const value = await pending.command(this.#client, cold ? always : this.#isNew)
+    attempt(() => pending.command(this.#client, cold ? always : this.#isNew)).then((value) => {
       if (this.#remove(pending)) pending.resolve(value)
-    } catch (error) {
+    }, (error: Error) => {
       // It was sent again since, or has settled.
       if (sending !== pending.sending || !this.#pending.has(pending)) return
       // It was not done this time. It may have been before, if a reply was lost. (Whatever ioredis rejects with is an Error.)
-      if (isReply(error as Error) || neverLeft(error as Error)) pending.sent = before
-      this.#failed(pending, error as Error)
-    }
+      if (isReply(error) || neverLeft(error)) pending.sent = before
+      this.#failed(pending, error)
+    })
   }
 
   /** Gathers what is sent in this turn. Only while there is more than one: alone it would wait for nothing. */
@@ -213,10 +215,7 @@ export class RedisPublisher {
   #remove (pending: Pending): boolean {
     if (!this.#pending.delete(pending)) return false
     if (!pending.underway) this.#waiting--
-    if (this.#pending.size === 0) {
-      clearTimeout(this.#expiry)
-      this.#expiry = undefined
-    }
+    if (this.#pending.size === 0) this.#expiry?.unref()
     return true
   }
 
@@ -230,6 +229,7 @@ export class RedisPublisher {
       }
       this.#reject(pending, this.#late(pending))
     }
+    this.#expiry = undefined
   }
 }
 

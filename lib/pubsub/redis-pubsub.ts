@@ -7,7 +7,7 @@ import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } fr
 import { within } from '../within.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
-import { RedisAppender, type Appended } from './redis-appender.ts'
+import { RedisAppender } from './redis-appender.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisKeys } from './redis-keys.ts'
 import { RedisLog } from './redis-log.ts'
@@ -19,7 +19,7 @@ import { RedisState } from './redis-state.ts'
 import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.ts'
 import { checkRedisUrl } from './redis-url.ts'
 import { observePublish } from './observe-publish.ts'
-import type { Conclusion, Stateful } from './state-store.ts'
+import type { Stateful } from './state-store.ts'
 import { Subscriptions, type Audience } from './subscriptions.ts'
 
 /**
@@ -68,7 +68,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     if (history !== false) {
       const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
       const send = <T>(command: Command<T>): Promise<T> => this.#publisher.send(command, { repeatable: true })
-      const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, send })
+      const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, send, onAppended: (channel, trouble) => this.#appended(channel, trouble) })
       this.log = new RedisLog(common)
       this.state = new RedisState({
         ...common,
@@ -76,7 +76,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
           appender.flush()
           return send(command)
         },
-        conclude: (channel, conclusion) => this.#conclude(appender, channel, conclusion)
+        conclude: async (channel, conclusion) => await appender.conclude(channel, makeEnvelope(conclusion.event, instanceId, maxPayloadBytes), conclusion)
       })
     }
     const events: SubscriberEvents = {
@@ -92,28 +92,18 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (traceparent) => this.#publish(channel, data, options, traceparent))
   }
 
-  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
+  #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    const receipt = this.#appender === undefined || ephemeral
-      ? await this.#broadcast(channel, envelope, ephemeral)
-      : this.#receipt(channel, await this.#appender.append(channel, envelope, key))
+    return this.#appender === undefined || ephemeral ? this.#broadcast(channel, envelope, ephemeral) : this.#appender.append(channel, envelope, key)
+  }
+
+  #appended (channel: string, trouble: string): void {
     this.#log.debug({ channel }, 'Published message to Redis')
-    return receipt
-  }
-
-  async #conclude (appender: RedisAppender, channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }> {
-    const envelope = makeEnvelope(conclusion.event, this.instanceId, this.#maxPayloadBytes)
-    const concluded = await appender.conclude(channel, envelope, conclusion)
-    return 'epoch' in concluded ? concluded : this.#receipt(channel, concluded)
-  }
-
-  #receipt (channel: string, { id, duplicate, trouble }: Appended): PublishReceipt {
     // It is in the log, where the others find it when they compare.
     if (trouble !== '') this.#log.error({ channel, reason: describeRedisError(new Error(trouble)) }, 'Redis refuses to broadcast, events come late')
-    return { id, duplicate }
   }
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
@@ -128,6 +118,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     } else {
       await this.#publisher.send(command, { repeatable: false })
     }
+    this.#log.debug({ channel }, 'Published message to Redis')
     return { duplicate: false }
   }
 

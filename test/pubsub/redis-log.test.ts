@@ -287,7 +287,8 @@ t.test('an event that is refused does not let pass what is behind it, while one 
     keys: new RedisKeys('rt:'),
     scripts: new RedisScripts({ size: 100, ttlMs: 10_000, idempotencyTtlMs: 10_000, sharded: false }),
     apart: false,
-    send: (command) => through(command) as Promise<never>
+    send: (command) => through(command) as Promise<never>,
+    onAppended: () => {}
   })
   const append = (n: number, send: Send): Promise<unknown> => {
     through = send

@@ -1,12 +1,12 @@
 -- Appends a batch of events to the logs of their channels and broadcasts them, in one step. It begins with log.lua.
 --
--- KEYS  those of log.lua, then for each channel 1 meta, 2 the events, and what each idempotency key of the app's was used for
+-- KEYS  those of log.lua, between them for each channel 1 meta, 2 the events, and what each idempotency key of the app's was used for
 -- ARGV  those of log.lua, then for each channel 1 its Redis channel, 2 a letter for each event: k for one with such a key, or -; and for each
 --       event its tag and its payload
 -- Returns why something could not be broadcast, or '', the ids of the events, and why each - among them was refused.
 
 local ids, refusals = {}, {}
-local key, arg = before, 2
+local key, arg = 1, 2
 
 while arg < #ARGV do
   local refusal = log.open(KEYS[key + 1], KEYS[key + 2], ARGV[arg + 1])

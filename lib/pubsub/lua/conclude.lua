@@ -1,10 +1,10 @@
 -- Deletes a text and appends an event instead. It begins with state.lua and log.lua.
 --
--- KEYS  those of log.lua, then 1 meta, 2 the events, 3 what the idempotency key was used for, 4 fields and 5 leases of the state
+-- KEYS  those of log.lua, between them 2 meta, 3 the events, 4 what the idempotency key was used for, 5 fields and 6 leases of the state
 -- ARGV  those of log.lua, then 3 Redis channel, 4 tag, 5 payload, 6 field, 7 its owner, or '' where its lease must have run out, 8 epoch of a new state
 -- Returns what append.lua does, or the epoch of the state where there is no such text.
 
-local meta, stream, key, fields, leases = unpack(KEYS, before + 1)
+local meta, stream, key, fields, leases = unpack(KEYS, 2, 6)
 local known = redis.call('GET', key)
 if known then return { '', known } end
 

@@ -4,15 +4,15 @@
 -- In meta: e epoch, l id of the last event, or 0-0, r what the data's history is called where it was written.
 --
 -- KEYS  1 what the batch is remembered by: the ids of its events, - for one that was refused
---       2 and on the same of the publisher's batches before it, on its channels, while they are under way
+--       the last ones: the same of the publisher's batches before it, on its channels, while they are under way
 -- ARGV  1 epoch of a new log, 2 how many batches before it
 --
 -- Constants: see redis-script.ts.
 
-local before = 1 + ARGV[2]
+local before = tonumber(ARGV[2])
 -- One of them did not come through, such as when Redis had forgotten this script and another publisher has brought it back since.
 -- The publisher sends both again. First of all: what is answered to this one tells of those before it.
-if before > 1 and redis.call('EXISTS', unpack(KEYS, 2, before)) < before - 1 then return redis.error_reply('EARLY an event before this one is missing') end
+if before > 0 and redis.call('EXISTS', unpack(KEYS, #KEYS - before + 1)) < before then return redis.error_reply('EARLY an event before this one is missing') end
 
 local done = redis.call('GET', KEYS[1])
 if done then return { '', done } end
