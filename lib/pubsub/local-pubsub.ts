@@ -58,29 +58,23 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    const receipt = this.log === undefined || ephemeral ? this.#broadcast(channel, envelope) : this.#append(this.log, channel, envelope, key)
-    // Until it is delivered: whoever awaits this finds that the handlers have run.
+    const logged = this.log === undefined || ephemeral ? { id: undefined, entry: envelope } : this.log.append(channel, envelope, key)
+    // Not at once: no handler runs inside publish, here as little as through Redis. But whoever awaits it finds that they have run.
     await undefined
-    return receipt
-  }
-
-  #broadcast (channel: string, envelope: Envelope): PublishReceipt {
-    this.#deliver(channel, envelope)
-    return { duplicate: false }
+    this.#deliver(channel, logged.entry)
+    return receiptOf(logged)
   }
 
   #append (log: LocalLog, channel: string, envelope: Envelope, key: string | undefined): PublishReceipt {
-    const { id, entry } = log.append(channel, envelope, key)
-    if (entry !== undefined) this.#deliver(channel, entry)
-    return { id, duplicate: entry === undefined }
+    const logged = log.append(channel, envelope, key)
+    queueMicrotask(() => this.#deliver(channel, logged.entry))
+    return receiptOf(logged)
   }
 
-  /** Not at once: no handler runs inside publish, here as little as through Redis. */
-  #deliver (channel: string, envelope: Envelope): void {
-    queueMicrotask(() => {
-      this.#metrics.received++
-      this.#subscriptions.deliver({ channel, envelope, remote: false })
-    })
+  #deliver (channel: string, envelope: Envelope | undefined): void {
+    if (envelope === undefined) return
+    this.#metrics.received++
+    this.#subscriptions.deliver({ channel, envelope, remote: false })
   }
 
   subscribe<T> (pattern: string, handler: PubSubHandler<T>): () => void {
@@ -115,4 +109,10 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   #mustBeOpen (): void {
     if (this.#closed) throw new RealtimeError('RT_CLOSED', 'LocalPubSub')
   }
+}
+
+/** Of what is new, there is an entry. */
+function receiptOf ({ id, entry }: { id: string | undefined, entry: Envelope | undefined }): PublishReceipt {
+  const duplicate = entry === undefined
+  return id === undefined ? { duplicate } : { id, duplicate }
 }
