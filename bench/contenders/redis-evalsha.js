@@ -9,7 +9,7 @@ import { oneByOne } from '../one-by-one.js'
  */
 export default async function start ({ redisUrl }) {
   const redis = new Redis(redisUrl)
-  const { append } = new RedisScripts({ size: 1000, ttlMs: 600_000, idempotencyTtlMs: 120_000, sharded: false })
+  const { append } = new RedisScripts({ size: 1000, ttlMs: 600_000, idempotencyTtlMs: 120_000, publishTimeoutMs: 5_000, sharded: false })
   let number = 0
   const publish = (/** @type {string} */ chatId, /** @type {object} */ event, cold = false) => append.run(
     redis, [`{${chatId}}:i:${++number}`, `{${chatId}}:m`, `{${chatId}}:s`],

@@ -25,7 +25,6 @@ export interface Missing { epoch: string }
 
 /** An event that is to be appended. */
 interface Entry {
-  channel: string
   payload: string
   tag: number
   /** The idempotency key, if the app gave one. */
@@ -84,7 +83,7 @@ export class RedisAppender {
   /** Appends an event and broadcasts it. */
   append (channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
     return new Promise<PublishReceipt | Missing>((resolve, reject) => {
-      const entry = { channel, payload: encodePayload(envelope), tag: randomTag(), key, resolve, reject }
+      const entry = { payload: encodePayload(envelope), tag: randomTag(), key, resolve, reject }
       const last = this.#last.get(channel)
       if (last?.batch === GATHERED) last.entries.push(entry)
       else this.#gathered.push(this.#enqueue(channel, entry, last))
@@ -101,7 +100,7 @@ export class RedisAppender {
     const { keys, scripts } = this.#options
     const names = keys.of(channel)
     return new Promise((resolve, reject) => {
-      const entry = { channel, payload: encodePayload(envelope), tag: randomTag(), key: idempotencyKey, resolve, reject }
+      const entry = { payload: encodePayload(envelope), tag: randomTag(), key: idempotencyKey, resolve, reject }
       this.#send([this.#enqueue(channel, entry, this.#last.get(channel))], scripts.conclude,
         [names.meta, names.stream, names.idempotency + idempotencyKey, names.fields, names.leases],
         [names.channel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
@@ -234,7 +233,7 @@ function unlessCrossSlot (error: Error): undefined {
   if (!error.message.startsWith('CROSSSLOT ')) throw error
 }
 
-/** Of an earlier sending it is only known that it was refused. */
-function refused (reason: Buffer | undefined): RealtimeError {
-  return new RealtimeError('RT_PUBLISH_REJECTED', `Redis said ${describeRedisError(new Error(reason?.toString() ?? 'no'))}`)
+/** Where the reply was lost, so were the words. */
+function refused (words: Buffer | undefined): RealtimeError {
+  return new RealtimeError('RT_PUBLISH_REJECTED', words === undefined ? 'Redis refused it' : `Redis said ${describeRedisError(new Error(words.toString()))}`)
 }

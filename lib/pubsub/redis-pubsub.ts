@@ -66,7 +66,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     const connection = openPublisher(source)
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     if (history !== false) {
-      const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
+      const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, publishTimeoutMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
       const send = <T>(command: Command<T>): Promise<T> => this.#publisher.send(command, { repeatable: true })
       const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, send, onAppended: (channel, trouble) => this.#appended(channel, trouble) })
       this.log = new RedisLog(common)

@@ -30,6 +30,8 @@ export interface RedisScriptsOptions {
   ttlMs: number
   /** Milliseconds to remember an idempotency key. */
   idempotencyTtlMs: number
+  /** Milliseconds for which a publish is sent again. */
+  publishTimeoutMs: number
   /** Whether to broadcast to the shard's own channel. */
   sharded: boolean
 }
@@ -42,7 +44,7 @@ export class RedisScripts {
   readonly changeState: RedisScript
   readonly readState: RedisScript
 
-  constructor ({ size, ttlMs, idempotencyTtlMs, sharded }: RedisScriptsOptions) {
+  constructor ({ size, ttlMs, idempotencyTtlMs, publishTimeoutMs, sharded }: RedisScriptsOptions) {
     // Times are milliseconds.
     const constants = {
       PUBLISH: sharded ? 'SPUBLISH' : 'PUBLISH',
@@ -50,6 +52,8 @@ export class RedisScripts {
       LOG_TTL: ttlMs,
       META_TTL: ttlMs + timing.metaExtra,
       KEY_TTL: idempotencyTtlMs,
+      // Longer than any of it is sent again.
+      BATCH_TTL: idempotencyTtlMs + publishTimeoutMs,
       STATE_TTL: ttlMs + timing.stateExtra,
       FAILOVER_LEASE: timing.stateLease
     }

@@ -22,7 +22,7 @@ while arg < #ARGV do
     end
     if not id and not why then
       id, why = log.append(ARGV[arg + 1], ARGV[arg + 2])
-      if own and id then log.remember(KEYS[key], id) end
+      if own and id then log.remember(KEYS[key], id, KEY_TTL) end
     end
     arg = arg + 2
     ids[#ids + 1] = id or '-'
@@ -34,6 +34,6 @@ end
 -- Nothing was done, and that is said as Redis says it, of a replica or without memory.
 if #refusals == #ids then return refusals[1] end
 local all = table.concat(ids, ' ')
-log.remember(KEYS[1], all)
+log.remember(KEYS[1], all, BATCH_TTL)
 for n, refusal in ipairs(refusals) do refusals[n] = refusal.err end
 return { log.trouble, all, unpack(refusals) }

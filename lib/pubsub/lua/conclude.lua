@@ -6,7 +6,10 @@
 
 local meta, stream, key, fields, leases = unpack(KEYS, 2, 6)
 local known = redis.call('GET', key)
-if known then return { '', known } end
+if known then
+  log.remember(KEYS[1], known, BATCH_TTL)
+  return { '', known }
+end
 
 state.open(meta, fields, leases, ARGV[3], ARGV[8], true)
 local kind, chunks, _, owner = state.find(ARGV[6])
@@ -19,6 +22,6 @@ log.open(meta, stream, ARGV[3])
 local id, refusal = log.append(ARGV[4], ARGV[5])
 if not id then return refusal end
 log.close()
-log.remember(key, id)
-log.remember(KEYS[1], id)
+log.remember(key, id, KEY_TTL)
+log.remember(KEYS[1], id, BATCH_TTL)
 return { log.trouble, id }

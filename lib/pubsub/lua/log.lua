@@ -17,7 +17,7 @@ if before > 0 and redis.call('EXISTS', unpack(KEYS, #KEYS - before + 1)) < befor
 local done = redis.call('GET', KEYS[1])
 if done then return { '', done } end
 
-local log = { trouble = '' }
+local log = { trouble = '', written = false }
 
 -- Goes to the log of a channel, a new one if need be. Returns the error if something else stands in its place.
 function log.open (meta, stream, channel)
@@ -44,7 +44,7 @@ local function add (kind, tag, payload)
   -- It is in the log by now: who does not hear of it will find it there.
   local told = redis.pcall(PUBLISH, log.channel, '1 ' .. log.epoch .. ' ' .. at .. ' ' .. tag .. ' ' .. log.tag .. ' ' .. kind .. ' ' .. payload)
   if type(told) == 'table' and told.err then log.trouble = told.err end
-  log.offset, log.tag, log.grown = offset, tag, true
+  log.offset, log.tag, log.grown, log.written = offset, tag, true, true
   return log.epoch .. '-' .. id
 end
 
@@ -68,5 +68,8 @@ function log.close ()
   redis.call('PEXPIRE', log.meta, META_TTL)
 end
 
--- Where nothing was written, as of a duplicate, it may fail without memory. Then the next batch says EARLY, and comes again.
-function log.remember (key, what) redis.pcall('SET', key, what, 'PX', KEY_TTL) end
+-- Where nothing was written, as of a duplicate, it may fail without memory: then the next batch says EARLY, and comes again.
+function log.remember (key, what, ttl)
+  local set = log.written and redis.call or redis.pcall
+  set('SET', key, what, 'PX', ttl)
+end
