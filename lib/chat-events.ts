@@ -329,8 +329,8 @@ function payload (chatId: string, event: ChatEventInput): ChatEvent {
   if (!isEventType(type)) throw new RealtimeError('RT_EVENT_TYPE_INVALID', typeof type === 'string' ? `"${type.slice(0, 64)}"` : kindOf(type))
   // The two events of our own have a field that JSON would leave out unnoticed.
   if (type === 'message' || type === 'bot_action') mustBeObject(type === 'message' ? 'message' : 'action', event)
-  // By a spread it would take ten times as long.
-  return Object.assign({}, event, { chatId })
+  // A spread takes many times as long, but only that leaves `__proto__` a field like any other.
+  return Object.hasOwn(event, '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })
 }
 
 function mustBeObject (field: string, event: object): void {

@@ -1,3 +1,4 @@
+import { attempt } from './attempt.ts'
 import { kindOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 
@@ -14,19 +15,6 @@ export function reportFailure<T> (publish: () => Promise<T>, log: Logger, contex
   const published = attempt(publish)
   published.catch((error: unknown) => logFailure(error, log, context))
   return published
-}
-
-/** Makes a rejection of what is thrown, as an async function does, for less. */
-export function attempt<T> (start: () => Promise<T>): Promise<T> {
-  try {
-    return start()
-  } catch (error) {
-    return rejection(error)
-  }
-}
-
-async function rejection (error: unknown): Promise<never> {
-  throw error
 }
 
 /** Logs the failure of a publish, unless it was logged before. */

@@ -103,7 +103,7 @@ t.test('a handler is called once however often it was added, and no more once it
 })
 
 t.test('handlers that throw or reject are logged and stop no other', async (t) => {
-  const kept = keepLog()
+  const kept = keepLog('warn')
   const { chatEvents } = local(t, kept)
   chatEvents.onChatEvent('c', () => { throw new Error('thrown') })
   chatEvents.onChatEvent('c', async () => { throw new Error('rejected') })

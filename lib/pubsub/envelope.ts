@@ -28,7 +28,7 @@ export function encodePayload ({ from, timestamp, event, json, traceparent }: En
   return `${from} ${timestamp} ${event} ${traceparent === undefined ? '' : `${traceparent} `}${json}`
 }
 
-/** Writes a message that has no place in a log: `1 - - - - <kind> <payload>`. One that has is written by append.lua. */
+/** Writes a message that has no place in a log: `1 - - - - <kind> <payload>`. One that has is written by log.lua. */
 export function encodeWire (kind: WireKind, envelope: Envelope): string {
   return `1 - - - - ${kind} ${encodePayload(envelope)}`
 }

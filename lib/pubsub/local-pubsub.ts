@@ -50,7 +50,7 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (traceparent) => this.#publish(channel, data, options, traceparent))
+    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message in this process' }, (traceparent) => this.#publish(channel, data, options, traceparent))
   }
 
   async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {

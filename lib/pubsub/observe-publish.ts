@@ -1,21 +1,23 @@
+import { attempt } from '../attempt.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
-import { attempt, logFailure } from '../report-failure.ts'
+import { logFailure } from '../report-failure.ts'
 import { tracePublish } from '../tracing.ts'
 import { eventName } from './envelope.ts'
 import type { PublishOptions, PublishReceipt } from './provider.ts'
 
-/** A publish, and who is told of it. */
-export interface Observed { channel: string, data: unknown, options: PublishOptions, log: Logger, metrics: Metrics }
+/** A publish, who is told of it, and what the log says then, at level debug. */
+export interface Observed { channel: string, data: unknown, options: PublishOptions, log: Logger, metrics: Metrics, message: string }
 
 /**
  * Publishes, and lets it be traced, counted, and its failure be logged. Nothing is thrown, whoever ignores the promise causes no
  * `unhandledRejection`, and what comes first is published first.
  */
-export function observePublish ({ channel, data, options: { traceparent }, log, metrics }: Observed, publish: (traceparent: string | undefined) => Promise<PublishReceipt>): Promise<PublishReceipt> {
+export function observePublish ({ channel, data, options: { traceparent }, log, metrics, message }: Observed, publish: (traceparent: string | undefined) => Promise<PublishReceipt>): Promise<PublishReceipt> {
   const begun = performance.now()
   const published = attempt(() => tracePublish(() => ({ channel, event: eventName(data), traceparent }), traceparent, publish)).then((receipt) => {
     metrics.publish(receipt, begun)
+    log.debug({ channel }, message)
     return receipt
   }, (error: unknown) => {
     metrics.fail(error)

@@ -4,7 +4,7 @@ import { encodeField, encodePayload } from './envelope.ts'
 import { newEpoch, randomTag } from './epoch.ts'
 import type { Envelope, PublishReceipt } from './provider.ts'
 import { describeRedisError } from './redis-connection.ts'
-import type { RedisKeys } from './redis-keys.ts'
+import type { ChannelKeys, RedisKeys } from './redis-keys.ts'
 import type { Command } from './redis-publisher.ts'
 import type { RedisScript, RedisScripts } from './redis-script.ts'
 import type { Conclusion } from './state-store.ts'
@@ -14,10 +14,10 @@ export interface RedisAppenderOptions {
   scripts: RedisScripts
   /** Whether Redis takes no script that touches several channels, as a Cluster. */
   apart: boolean
-  /** Sends a command, as often as it takes. */
-  send<T> (command: Command<T>): Promise<T>
-  /** Is told of each event that is in the log, and why it could not be broadcast, or ''. */
-  onAppended (channel: string, trouble: string): void
+  /** Sends a command, as often as it takes. Where Redis refuses it and can't have done it, it resolves with what `instead` returns, if anything. */
+  send<T> (command: Command<T>, instead: (error: Error) => T | undefined): Promise<T>
+  /** Is told why something that is in the log could not be broadcast. */
+  onUnheard (error: Error): void
 }
 
 /** What concluding comes to where there is no such text: the epoch of the state. */
@@ -35,7 +35,7 @@ interface Entry {
 
 /** The events of one channel in a batch. */
 interface Run {
-  channel: string
+  names: ChannelKeys
   entries: Entry[]
   batch: Batch
   /** The one before it on its channel, unless all before it are known to have settled. */
@@ -49,12 +49,18 @@ interface Batch {
   underway: boolean
 }
 
-/** Why something could not be broadcast, the ids, and why some were refused; or nothing but the epoch of a state. */
-type Reply = [troubleOrEpoch: Buffer, ids?: Buffer, ...refusals: Buffer[]]
+/** Why something could not be broadcast, what came of each event, and why some were refused: see lua/log.lua. */
+type Reply = [trouble: Buffer, outcomes: Buffer, ...refusals: Buffer[]]
+
+/** The outcome of a batch that has to be sent in parts. */
+const APART = Symbol('apart')
 
 /** How many events a batch has at most, and how many characters before the last: so long Redis does nothing else. */
-const MOST = 64
+const MOST_EVENTS = 64
 const MOST_CHARACTERS = 262_144
+
+/** So few channels may have ended before any is forgotten. */
+const FEW = 64
 
 /**
  * Appends events to the logs in Redis, each once, and those of a channel in the order they came. One that comes alone is sent at once. While others are under way,
@@ -73,7 +79,7 @@ export class RedisAppender {
   #turn: NodeJS.Immediate | undefined
   /** The last of each channel, and some that have ended: a Map costs much where each comes and goes by itself. */
   readonly #last = new Map<string, Run>()
-  #sweepAt = MOST
+  #sweepAt = FEW
 
   constructor (options: RedisAppenderOptions) {
     this.#options = options
@@ -89,7 +95,7 @@ export class RedisAppender {
       else this.#gathered.push(this.#enqueue(channel, entry, last))
       this.#entries++
       this.#characters += entry.payload.length
-      if (this.#underway === 0 || this.#entries === MOST || this.#characters >= MOST_CHARACTERS) this.flush()
+      if (this.#underway === 0 || this.#entries === MOST_EVENTS || this.#characters >= MOST_CHARACTERS) this.flush()
       else this.#turn ??= setImmediate(() => this.flush())
     }) as Promise<PublishReceipt>
   }
@@ -97,13 +103,13 @@ export class RedisAppender {
   /** Appends an event in the place of a text, or resolves with the state's epoch where there is no such text. */
   conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion): Promise<PublishReceipt | Missing> {
     this.flush()
-    const { keys, scripts } = this.#options
-    const names = keys.of(channel)
     return new Promise((resolve, reject) => {
       const entry = { payload: encodePayload(envelope), tag: randomTag(), key: idempotencyKey, resolve, reject }
-      this.#send([this.#enqueue(channel, entry, this.#last.get(channel))], scripts.conclude,
-        [names.meta, names.stream, names.idempotency + idempotencyKey, names.fields, names.leases],
-        [names.channel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
+      const run = this.#enqueue(channel, entry, this.#last.get(channel))
+      const { channel: redisChannel, meta, stream, idempotency, fields, leases } = run.names
+      this.#send([run], this.#options.scripts.conclude,
+        [meta, stream, idempotency + idempotencyKey, fields, leases],
+        [redisChannel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
     })
   }
 
@@ -120,25 +126,23 @@ export class RedisAppender {
   }
 
   #enqueue (channel: string, entry: Entry, before: Run | undefined): Run {
-    const run = { channel, entries: [entry], batch: GATHERED, before }
+    const run = { names: this.#options.keys.of(channel), entries: [entry], batch: GATHERED, before }
     this.#last.set(channel, run)
     return run
   }
 
   #append (runs: Run[]): void {
-    const { keys, scripts } = this.#options
     const names: string[] = []
     const values: (string | number)[] = []
-    for (const { channel, entries } of runs) {
-      const { channel: redisChannel, meta, stream, idempotency } = keys.of(channel)
+    for (const { names: { channel, meta, stream, idempotency }, entries } of runs) {
       names.push(meta, stream)
-      values.push(redisChannel, entries.map(({ key }) => key === undefined ? '-' : 'k').join(''))
+      values.push(channel, entries.map(({ key }) => key === undefined ? '-' : 'k').join(''))
       for (const { tag, payload, key } of entries) {
         if (key !== undefined) names.push(idempotency + key)
         values.push(tag, payload)
       }
     }
-    this.#send(runs, scripts.append, names, values)
+    this.#send(runs, this.#options.scripts.append, names, values)
   }
 
   #appendApart (runs: Run[]): void {
@@ -147,23 +151,23 @@ export class RedisAppender {
 
   /** Sends a batch. The names and values stand between those that log.lua takes. */
   #send (runs: Run[], script: RedisScript, names: string[], values: (string | number)[]): void {
-    const name = `${this.#options.keys.of((runs[0] as Run).channel).idempotency}${this.#base}-${++this.#batches}`
-    const batch = { name, underway: true }
+    const batch = { name: `${(runs[0] as Run).names.idempotency}${this.#base}-${++this.#batches}`, underway: true }
     for (const run of runs) run.batch = batch
     this.#underway++
     const epoch = newEpoch()
-    this.#options.send((client, isCold) => {
+    this.#options.send<Reply | typeof APART>((client, isCold) => {
       const before = namesBefore(runs)
-      const reply = script.run(client, [name, ...names, ...before], [epoch, before.length, ...values], isCold(script)) as Promise<Reply | undefined>
-      return reply.catch(unlessCrossSlot)
+      return script.run(client, [batch.name, ...names, ...before], [epoch, before.length, ...values], isCold(script)) as Promise<Reply>
+    }, ({ message }) => {
+      // A server with slots, behind a client that knows of none. Then it is apart already whose name it was that made it cross.
+      if (message.startsWith('CROSSSLOT ') && (runs.length > 1 || namesBefore(runs).length > 0)) this.#apart = true
+      // It need not be for all that the user has no rights.
+      else if (!message.startsWith('NOPERM ') || runs.length === 1) return undefined
+      return APART
     }).then((reply) => {
       this.#underway--
-      if (reply !== undefined) {
-        this.#settle(runs, reply)
-        return this.#end(runs, true)
-      }
-      this.#apart = true
-      if (runs.length > 1) this.#appendApart(runs)
+      if (reply !== APART) this.#settle(runs, reply)
+      else if (runs.length > 1) this.#appendApart(runs)
       else this.#send(runs, script, names, values)
     }, (error: Error) => {
       this.#underway--
@@ -172,24 +176,17 @@ export class RedisAppender {
     })
   }
 
-  #settle (runs: Run[], [first, all, ...refusals]: Reply): void {
-    const ids = all?.toString().split(' ')
-    const trouble = first.toString()
-    let n = 0
-    for (const { channel, entries } of runs) {
-      for (const { key, tag, resolve, reject } of entries) {
-        const id = ids?.[n++]
-        if (id === undefined) {
-          resolve({ epoch: trouble })
-        } else if (id === '-') {
-          reject(refused(refusals.shift()))
-        } else {
-          this.#options.onAppended(channel, trouble)
-          // With this very tag it was appended by an earlier sending, whose reply was lost.
-          resolve({ id, duplicate: key !== undefined && !id.endsWith(`-${tag}`) })
-        }
-      }
+  #settle (runs: Run[], [trouble, all, ...refusals]: Reply): void {
+    const entries = runs.flatMap((run) => run.entries)
+    this.#end(runs, true)
+    for (const [n, id] of all.toString().split(' ').entries()) {
+      const { tag, resolve, reject } = entries[n] as Entry
+      if (id === '-') reject(refused(refusals.shift()))
+      else if (id.startsWith('!')) resolve({ epoch: id.slice(1) })
+      // With this very tag it was appended by an earlier sending, whose reply was lost.
+      else resolve({ id, duplicate: !id.endsWith(`-${tag}`) })
     }
+    if (trouble.length > 0) this.#options.onUnheard(new Error(trouble.toString()))
   }
 
   /** Takes note that the batch of these is not under way any more. If it was done, so were those before it. */
@@ -199,14 +196,14 @@ export class RedisAppender {
       run.entries = []
       run.before = done ? undefined : underwayBefore(run)
     }
-    if (this.#last.size >= this.#sweepAt) this.#sweep()
+    if (this.#last.size >= (this.#underway === 0 ? FEW : this.#sweepAt)) this.#sweep()
   }
 
   #sweep (): void {
     for (const [channel, run] of this.#last) {
       if (!run.batch.underway && underwayBefore(run) === undefined) this.#last.delete(channel)
     }
-    this.#sweepAt = 2 * this.#last.size + MOST
+    this.#sweepAt = 2 * this.#last.size + FEW
   }
 }
 
@@ -226,11 +223,6 @@ function namesBefore (runs: Run[]): string[] {
     if (before !== undefined && !names.includes(before.batch.name)) names.push(before.batch.name)
   }
   return names
-}
-
-/** A server with slots, behind a client that knows of none. */
-function unlessCrossSlot (error: Error): undefined {
-  if (!error.message.startsWith('CROSSSLOT ')) throw error
 }
 
 /** Where the reply was lost, so were the words. */

@@ -8,7 +8,7 @@ export interface ChannelKeys {
   meta: string
   /** The events. */
   stream: string
-  /** What was published with an idempotency key, which follows. */
+  /** What an idempotency key was used for, or what a batch came to: the key, or the batch's name, follows. */
   idempotency: string
   /** The fields of the state. */
   fields: string

@@ -17,6 +17,7 @@ export interface RedisLogOptions {
 /** Reads the log in Redis, which `RedisAppender` writes. */
 export class RedisLog implements EventLog {
   readonly #options: RedisLogOptions
+
   constructor (options: RedisLogOptions) {
     this.#options = options
   }

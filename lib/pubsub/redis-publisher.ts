@@ -1,8 +1,8 @@
 import type { Cluster, Redis } from 'ioredis'
+import { attempt } from '../attempt.ts'
 import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
-import { attempt } from '../report-failure.ts'
 import { LinkedList, type Linked } from './linked-list.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 import { cork } from './redis-cork.ts'
@@ -24,14 +24,16 @@ interface Pending extends Linked<Pending> {
   command: Command<unknown>
   /** Whether doing it twice is the same as doing it once, so that it can be sent again when a reply was lost. */
   repeatable: boolean
-  /** Whether Redis may have done it. */
-  sent: boolean
+  /** How many times Redis may have done it. */
+  unsure: number
   /** Whether it is on its way on the connection of now. */
   underway: boolean
   /** Counts sendings: the reply to an earlier one says nothing. */
   sending: number
   /** When it is given up, by `performance.now()`. */
   deadline: number
+  /** What to resolve with where Redis refuses it, if anything. */
+  instead: (error: Error) => unknown
   resolve (value: unknown): void
   reject (error: RealtimeError): void
 }
@@ -79,14 +81,15 @@ export class RedisPublisher {
 
   /**
    * Sends a command, waiting for a connection if need be. Rejects with `RT_PUBLISH_REJECTED`, `RT_PUBLISH_UNKNOWN` or `RT_CLOSED`.
-   * One that is repeatable is sent again until its reply comes; of another, a lost reply is unknown.
+   * One that is repeatable is sent again until its reply comes; of another, a lost reply is unknown. Where Redis refuses it and can't have done it,
+   * it resolves with what `instead` returns, if anything.
    */
-  send<T> (command: Command<T>, { repeatable }: { repeatable: boolean }): Promise<T> {
+  send<T> (command: Command<T>, { repeatable, instead = nothing }: { repeatable: boolean, instead?: ((error: Error) => T | undefined) | undefined }): Promise<T> {
     if (this.#closed) return Promise.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
     return new Promise((resolve, reject) => {
       const deadline = performance.now() + this.#timeoutMs
       const pending: Pending = {
-        command, repeatable, sent: false, underway: false, sending: 0, deadline, resolve: resolve as (value: unknown) => void, reject
+        command, repeatable, unsure: 0, underway: false, sending: 0, deadline, instead, resolve: resolve as (value: unknown) => void, reject
       }
       if (this.#expiry === undefined) this.#expiry = setTimeout(() => this.#expire(), this.#timeoutMs)
       else if (this.#pending.size === 0) this.#expiry.ref()
@@ -131,8 +134,8 @@ export class RedisPublisher {
     return this.#client.status === 'ready'
   }
 
-  #late ({ sent }: Pending): RealtimeError {
-    return sent
+  #late ({ unsure }: Pending): RealtimeError {
+    return unsure > 0
       ? unknown(`the reply of Redis was lost or took more than ${this.#timeoutMs} ms`)
       : new RealtimeError('RT_PUBLISH_REJECTED', `Redis was not connected for ${this.#timeoutMs} ms`)
   }
@@ -152,15 +155,14 @@ export class RedisPublisher {
     pending.underway = true
     this.#waiting--
     const sending = ++pending.sending
-    const before = pending.sent
-    pending.sent = true
+    pending.unsure++
     attempt(() => pending.command(this.#client, cold ? always : this.#isNew)).then((value) => {
-      if (this.#remove(pending)) pending.resolve(value)
+      this.#resolve(pending, value)
     }, (error: Error) => {
+      // It was not done this time. It may have been at another, if a reply was lost. (Whatever ioredis rejects with is an Error.)
+      if (isReply(error) || neverLeft(error)) pending.unsure--
       // It was sent again since, or has settled.
       if (sending !== pending.sending || !this.#pending.has(pending)) return
-      // It was not done this time. It may have been before, if a reply was lost. (Whatever ioredis rejects with is an Error.)
-      if (isReply(error) || neverLeft(error)) pending.sent = before
       this.#failed(pending, error)
     })
   }
@@ -170,7 +172,7 @@ export class RedisPublisher {
     if (this.#corked) return
     this.#corked = true
     const uncork = cork(this.#client)
-    setImmediate(() => {
+    process.nextTick(() => {
       this.#corked = false
       uncork()
     })
@@ -178,13 +180,20 @@ export class RedisPublisher {
 
   #failed (pending: Pending, error: Error): void {
     if (isReply(error)) {
-      // Redis has forgotten the script. Whatever was sent behind this one has to stay behind it: append.lua sees to that.
-      if (/^(NOSCRIPT|EARLY) /.test(error.message)) return this.#sendAll(true)
+      // Redis has forgotten the script. Whatever was sent behind this one has to stay behind it: log.lua sees to that.
+      if (error.message.startsWith('NOSCRIPT ')) return this.#sendAll(true)
+      // One before it was refused, or is on its way once more. A Cluster may hold it for a while.
+      if (error.message.startsWith('EARLY ')) {
+        this.#wait(pending)
+        return this.#client.isCluster && pending.sending > 1 ? this.#sendLater() : this.#sendAll(false)
+      }
+      const value = pending.unsure > 0 ? undefined : pending.instead(error)
+      if (value !== undefined) return this.#resolve(pending, value)
       const reason = `Redis said ${describeRedisError(error)}`
-      return this.#reject(pending, pending.sent ? unknown(`a reply was lost, then ${reason}`) : new RealtimeError('RT_PUBLISH_REJECTED', reason))
+      return this.#reject(pending, pending.unsure > 0 ? unknown(`a reply was lost, then ${reason}`) : new RealtimeError('RT_PUBLISH_REJECTED', reason))
     }
     if (this.#closed) return this.#giveUp(pending)
-    if (pending.sent && !pending.repeatable) return this.#reject(pending, unknown('the reply of Redis was lost'))
+    if (pending.unsure > 0 && !pending.repeatable) return this.#reject(pending, unknown('the reply of Redis was lost'))
     // The next `ready` sends it.
     this.#wait(pending)
     if (this.#isReady()) this.#sendLater()
@@ -199,12 +208,16 @@ export class RedisPublisher {
   }
 
   #giveUp (pending: Pending): void {
-    this.#reject(pending, pending.sent ? unknown('RedisPubSub was closed before the reply came') : new RealtimeError('RT_CLOSED', 'RedisPubSub'))
+    this.#reject(pending, pending.unsure > 0 ? unknown('RedisPubSub was closed before the reply came') : new RealtimeError('RT_CLOSED', 'RedisPubSub'))
   }
 
   #wait (pending: Pending): void {
     pending.underway = false
     this.#waiting++
+  }
+
+  #resolve (pending: Pending, value: unknown): void {
+    if (this.#remove(pending)) pending.resolve(value)
   }
 
   #reject (pending: Pending, error: RealtimeError): void {
@@ -232,6 +245,8 @@ export class RedisPublisher {
     this.#expiry = undefined
   }
 }
+
+function nothing (): undefined {}
 
 function always (): boolean {
   return true

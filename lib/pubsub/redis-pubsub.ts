@@ -67,8 +67,10 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     if (history !== false) {
       const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, publishTimeoutMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
-      const send = <T>(command: Command<T>): Promise<T> => this.#publisher.send(command, { repeatable: true })
-      const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, send, onAppended: (channel, trouble) => this.#appended(channel, trouble) })
+      const send = <T>(command: Command<T>, instead?: (error: Error) => T | undefined): Promise<T> => this.#publisher.send(command, { repeatable: true, instead })
+      // They are in the log, where the others find them when they compare.
+      const onUnheard = (error: Error): void => log.error({ reason: describeRedisError(error) }, 'Redis refuses to broadcast, events come late')
+      const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, send, onUnheard })
       this.log = new RedisLog(common)
       this.state = new RedisState({
         ...common,
@@ -89,7 +91,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
-    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics }, (traceparent) => this.#publish(channel, data, options, traceparent))
+    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message to Redis' }, (traceparent) => this.#publish(channel, data, options, traceparent))
   }
 
   #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
@@ -98,12 +100,6 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
     return this.#appender === undefined || ephemeral ? this.#broadcast(channel, envelope, ephemeral) : this.#appender.append(channel, envelope, key)
-  }
-
-  #appended (channel: string, trouble: string): void {
-    this.#log.debug({ channel }, 'Published message to Redis')
-    // It is in the log, where the others find it when they compare.
-    if (trouble !== '') this.#log.error({ channel, reason: describeRedisError(new Error(trouble)) }, 'Redis refuses to broadcast, events come late')
   }
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
@@ -118,7 +114,6 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     } else {
       await this.#publisher.send(command, { repeatable: false })
     }
-    this.#log.debug({ channel }, 'Published message to Redis')
     return { duplicate: false }
   }
 

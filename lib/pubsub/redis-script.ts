@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { Cluster, Redis } from 'ioredis'
+import { Command, type Cluster, type Redis } from 'ioredis'
 import { timing } from '../options.ts'
 
 type Argument = string | number | Buffer
@@ -19,7 +19,9 @@ export class RedisScript {
 
   /** Runs it. `cold` sends all of it, for a Redis that may have forgotten it. */
   run (client: Redis | Cluster, names: string[], values: Argument[], cold: boolean): Promise<unknown> {
-    return client.callBuffer(cold ? 'EVAL' : 'EVALSHA', cold ? this.#lua : this.#sha, names.length, ...names, ...values)
+    const args = [cold ? this.#lua : this.#sha, names.length, ...names, ...values]
+    // As a command of its own: a client that gathers commands by itself forgets what `callBuffer` is to call.
+    return client.sendCommand(new Command(cold ? 'eval' : 'evalsha', args, { replyEncoding: null, keyPrefix: client.options.keyPrefix ?? '' })) as Promise<unknown>
   }
 }
 
@@ -28,7 +30,7 @@ export interface RedisScriptsOptions {
   size: number
   /** Milliseconds to keep them after the last one. */
   ttlMs: number
-  /** Milliseconds to remember an idempotency key. */
+  /** Milliseconds to remember an idempotency key; a batch is remembered for `publishTimeoutMs` longer. */
   idempotencyTtlMs: number
   /** Milliseconds for which a publish is sent again. */
   publishTimeoutMs: number

@@ -1,10 +1,13 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 import type { RedisPubSub } from '../../lib/index.ts'
 import type { RedisState } from '../../lib/pubsub/redis-state.ts'
 import { live } from '../support/live.ts'
+import { keepLog } from '../support/log.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { client, open, startRedis } from '../support/redis.ts'
+import type { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 
 /** What the log of a channel has. */
@@ -107,11 +110,60 @@ t.test('what is sent otherwise comes behind what was published before', async (t
   t.same(await logged(other, 'c'), [0, 1, 2, 3, 4, 'concluded', 5, 6, 7], 'also what was published right before the end')
 })
 
-t.test('a node of a Cluster behind a client that knows of no slots: each channel by itself, nothing lost, doubled or out of order', async (t) => {
+t.test('a key that is used twice in one batch is used once', async (t) => {
+  const redis = await startRedis(t)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 0)
+  const receipts = await Promise.all([1, 2, 3, 4].map((n) => pubsub.publish('c', n, n < 4 ? { idempotencyKey: 'key' } : {})))
+  const [first, second, third] = receipts
+  t.same([second, third], [{ id: first?.id, duplicate: true }, { id: first?.id, duplicate: true }])
+  t.same(await logged(pubsub, 'c'), [0, 1, 4])
+})
+
+t.test('a chat that a user may not touch takes none along, and where one may not be broadcast, it is said once', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', '+@all', '~rt:{ok*', '~rt:{mute*', '&rt:{ok*')
+  const { log, lines } = keepLog('warn')
+  const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@'), log })
+  await pubsub.publish('ok', 0)
+  const outcomes = await Promise.allSettled(['ok', 'secret', 'mute', 'ok', 'ok2'].map((channel, n) => pubsub.publish(channel, n)))
+  t.same(outcomes.map(({ status }) => status === 'fulfilled'), [true, false, true, true, true])
+  t.match(outcomes[1], { reason: { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ } })
+  t.same([await logged(pubsub, 'ok'), await logged(pubsub, 'ok2'), await logged(pubsub, 'mute')], [[0, 0, 3], [4], [2]])
+  t.same(lines.map(({ msg }) => msg).sort(), ['Publishing failed', 'Redis refuses to broadcast, events come late'])
+})
+
+t.test('what is behind one that was refused, was published before or has no text is neither held up nor unsure', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  const state = pubsub.state as RedisState
+  const conclude = (field: string): Promise<unknown> => state.conclude('c', { field, owner: 'me', event: field, idempotencyKey: field })
+  await state.change('c', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'text' })
+  await conclude('text')
+  await admin.config('RESETSTAT')
+  const published = [conclude('text'), pubsub.publish('c', 1), conclude('none'), pubsub.publish('c', 2), pubsub.close()]
+  t.match(await Promise.all(published), [{ duplicate: true }, { duplicate: false }, { epoch: String }, { duplicate: false }])
+  t.notMatch(await admin.info('errorstats'), /EARLY/)
+
+  await admin.config('SET', 'maxmemory', '1')
+  const other = open(t, { url: redis.url })
+  const refused = upTo(500).map((n) => t.rejects(other.publish('c', n), { code: 'RT_PUBLISH_REJECTED', message: /OOM/ }))
+  await Promise.all(refused)
+})
+
+/** A server with slots. */
+async function startNode (t: Test): Promise<{ redis: RedisServer, admin: Redis }> {
   const redis = await startRedis(t, ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
   const admin = client(t, redis.url)
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
   while (!(await admin.call('CLUSTER', 'INFO') as string).includes('cluster_state:ok')) { /* until it agrees with itself */ }
+  return { redis, admin }
+}
+
+t.test('a node of a Cluster behind a client that knows of no slots: each channel by itself, nothing lost, doubled or out of order', async (t) => {
+  const { redis, admin } = await startNode(t)
   const pubsub = open(t, { url: redis.url })
   const state = pubsub.state as RedisState
   await state.change('b', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
@@ -130,4 +182,45 @@ t.test('a node of a Cluster behind a client that knows of no slots: each channel
   await admin.config('RESETSTAT')
   await Promise.all(upTo(30).map((n) => pubsub.publish(channels[n % 3] as string, n)))
   t.notMatch(await admin.info('errorstats'), /CROSSSLOT/, 'it has learnt')
+})
+
+t.test('while it is learnt that there are slots, the refusal of an earlier sending doubles nothing', async (t) => {
+  const { redis } = await startNode(t)
+  const app = client(t, redis.url)
+  // As if each reply came in a packet of its own, in the order that Redis answers.
+  const send = app.sendCommand.bind(app)
+  let before: Promise<unknown> = Promise.resolve()
+  app.sendCommand = (...args) => {
+    const reply = send(...args) as Promise<unknown>
+    reply.catch(() => {})
+    const mine = before.then(() => reply)
+    before = mine.catch(() => {}).then(() => turn())
+    return mine
+  }
+  const pubsub = open(t, { client: app })
+  await pubsub.publish('a', 0)
+  let release = (): void => {}
+  before = new Promise<void>((resolve) => { release = resolve })
+  const published = [pubsub.publish('a', 1), pubsub.publish('a', 2), pubsub.publish('b', 2)]
+  await turn()
+  published.push(pubsub.publish('a', 3))
+  await turn()
+  published.push(pubsub.publish('b', 3))
+  await turn()
+  release()
+  await Promise.all(published)
+  t.same([await logged(pubsub, 'a'), await logged(pubsub, 'b')], [[0, 1, 2, 3], [2, 3]])
+})
+
+t.test('one channel that is in several slots by the app\'s own doing is refused, and not for ever sent again', async (t) => {
+  const { redis } = await startNode(t)
+  const pubsub = open(t, { client: client(t, redis.url, { keyPrefix: '{}' }) })
+  for (const n of [1, 2]) await t.rejects(pubsub.publish('c', n), { code: 'RT_PUBLISH_REJECTED', message: /CROSSSLOT/ })
+})
+
+t.test('a client of the app\'s that gathers commands by itself is fine', async (t) => {
+  const redis = await startRedis(t)
+  const pubsub = open(t, { client: client(t, redis.url, { enableAutoPipelining: true }) })
+  await Promise.all(upTo(100).map((n) => pubsub.publish('c', n)))
+  t.same(await logged(pubsub, 'c'), upTo(100))
 })

@@ -46,11 +46,12 @@ function upTo (last: number): number[] {
 
 /** Makes the next script one that Redis does not know. */
 function forgetNext (app: Redis): void {
-  const { callBuffer } = app
-  app.callBuffer = ((...args: [string, string]) => {
-    app.callBuffer = callBuffer
-    return callBuffer.apply(app, [args[0], '0'.repeat(40), ...args.slice(2)])
-  }) as typeof callBuffer
+  const { sendCommand } = app
+  app.sendCommand = (command, ...more) => {
+    app.sendCommand = sendCommand
+    command.args[0] = '0'.repeat(40)
+    return sendCommand.call(app, command, ...more)
+  }
 }
 
 t.beforeEach(nothingUnhandled)
@@ -288,11 +289,11 @@ t.test('an event that is refused does not let pass what is behind it, while one 
     scripts: new RedisScripts({ size: 100, ttlMs: 10_000, idempotencyTtlMs: 10_000, publishTimeoutMs: 5_000, sharded: false }),
     apart: false,
     send: (command) => through(command) as Promise<never>,
-    onAppended: () => {}
+    onUnheard: () => {}
   })
-  const append = (n: number, send: Send): Promise<unknown> => {
+  const append = (n: number, send: Send, channel = 'c'): Promise<unknown> => {
     through = send
-    const appended = appender.append('c', { from: 'a', timestamp: 1, event: 'message', json: String(n) }, undefined)
+    const appended = appender.append(channel, { from: 'a', timestamp: 1, event: 'message', json: String(n) }, undefined)
     appender.flush()
     return appended
   }
@@ -300,6 +301,8 @@ t.test('an event that is refused does not let pass what is behind it, while one 
   const held = new Promise<void>((resolve) => { release = resolve })
   const one = append(1, async (command) => { await held; return await command(app, () => true) })
   for (const n of [2, 3]) await t.rejects(append(n, () => Promise.reject(new Error('refused'))), { message: 'refused' })
+  // So many that those that have ended are forgotten.
+  for (const n of upTo(64)) await append(n, (command) => command(app, () => true), `other ${n}`)
   await t.rejects(append(4, (command) => command(app, () => true)), { message: /EARLY/ })
   release()
   await one

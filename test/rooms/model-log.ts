@@ -16,7 +16,7 @@ interface Pending {
   reject: (error: Error) => void
 }
 
-/** A log by the rules of lua/append.lua and lua/read.lua, that can lose whatever a Redis can lose, and remembers all that ever was. */
+/** A log by the rules of lua/log.lua and lua/read.lua, that can lose whatever a Redis can lose, and remembers all that ever was. */
 export class ModelLog implements EventLog {
   /** Every event that was ever appended. */
   readonly records = new Map<string, Logged>()

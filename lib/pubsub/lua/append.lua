@@ -3,9 +3,9 @@
 -- KEYS  those of log.lua, between them for each channel 1 meta, 2 the events, and what each idempotency key of the app's was used for
 -- ARGV  those of log.lua, then for each channel 1 its Redis channel, 2 a letter for each event: k for one with such a key, or -; and for each
 --       event its tag and its payload
--- Returns why something could not be broadcast, or '', the ids of the events, and why each - among them was refused.
+-- Returns why something could not be broadcast, or '', the outcomes, and why each - among them was refused.
 
-local ids, refusals = {}, {}
+local ids, refusals, keyed = {}, {}, {}
 local key, arg = 1, 2
 
 while arg < #ARGV do
@@ -17,12 +17,12 @@ while arg < #ARGV do
     local own = string.sub(kinds, n, n) == 'k'
     if own then
       key = key + 1
-      id = redis.pcall('GET', KEYS[key])
+      id = keyed[KEYS[key]] or redis.pcall('GET', KEYS[key])
       if type(id) == 'table' then id, why = nil, id end
     end
     if not id and not why then
       id, why = log.append(ARGV[arg + 1], ARGV[arg + 2])
-      if own and id then log.remember(KEYS[key], id, KEY_TTL) end
+      if own and id then keyed[KEYS[key]] = id end
     end
     arg = arg + 2
     ids[#ids + 1] = id or '-'
@@ -31,8 +31,9 @@ while arg < #ARGV do
   if not refusal then log.close() end
 end
 
--- Nothing was done, and that is said as Redis says it, of a replica or without memory.
+-- None was appended, and that is said as Redis says it, of a replica or without memory.
 if #refusals == #ids then return refusals[1] end
+for own, id in pairs(keyed) do log.remember(own, id, KEY_TTL) end
 local all = table.concat(ids, ' ')
 log.remember(KEYS[1], all, BATCH_TTL)
 for n, refusal in ipairs(refusals) do refusals[n] = refusal.err end

@@ -3,7 +3,8 @@
 -- The events are a stream, whose ids are <offset>-<tag>.
 -- In meta: e epoch, l id of the last event, or 0-0, r what the data's history is called where it was written.
 --
--- KEYS  1 what the batch is remembered by: the ids of its events, - for one that was refused
+-- KEYS  1 what the batch is remembered by: the outcome of each event, which is its id, - if it was refused, or ! and the epoch of the state where
+--         there is no such text to conclude
 --       the last ones: the same of the publisher's batches before it, on its channels, while they are under way
 -- ARGV  1 epoch of a new log, 2 how many batches before it
 --
@@ -27,7 +28,7 @@ function log.open (meta, stream, channel)
   local found = known[1] and offset
   log.meta, log.stream, log.channel, log.grown = meta, stream, channel, false
   log.epoch, log.offset, log.tag = found and known[1] or ARGV[1], found and tonumber(offset) or 0, found and tag or '0'
-  log.moved = known[3] ~= history()
+  log.moved = not found or known[3] ~= history()
   -- It was written elsewhere or before, and more may have been than is known here: who follows has to be told.
   log.severed = found and log.moved
   -- A script that has written may go on without memory, so that nothing is deleted that is not there.

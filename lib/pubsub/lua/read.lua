@@ -6,10 +6,11 @@
 
 local meta = redis.call('HMGET', KEYS[1], 'e', 'l', 'se', 'sv')
 local epoch, last = meta[1], meta[2]
+local top = string.match(last or '', '^(%d+)-%d+$')
 
 -- Who reads an empty log gets a place in it, so that the first event can be told from the second.
-if not epoch then
-  epoch, last = ARGV[2], '0-0'
+if not (epoch and top) then
+  epoch, last, top = ARGV[2], '0-0', '0'
   redis.call('HSET', KEYS[1], 'e', epoch, 'l', last, 'r', history())
   redis.call('PEXPIRE', KEYS[1], META_TTL)
   redis.call('DEL', KEYS[2])
@@ -21,7 +22,8 @@ end
 
 if not ARGV[3] then return answer('', redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', ARGV[1])) end
 
-local offset, top = tonumber(ARGV[4]), tonumber(string.match(last, '^%d+'))
+local offset = tonumber(ARGV[4])
+top = tonumber(top)
 if ARGV[3] ~= epoch then return answer('epoch', {}) end
 if offset > top then return answer('ahead', {}) end
 if offset == top then return answer(ARGV[4] .. '-' .. ARGV[5] == last and '' or 'diverged', {}) end
