@@ -155,12 +155,13 @@ export class RedisAppender {
     for (const run of runs) run.batch = batch
     this.#underway++
     const epoch = newEpoch()
+    let before: string[] = []
     this.#options.send<Reply | typeof APART>((client, isCold) => {
-      const before = namesBefore(runs)
+      before = namesBefore(runs)
       return script.run(client, [batch.name, ...names, ...before], [epoch, before.length, ...values], isCold(script)) as Promise<Reply>
     }, ({ message }) => {
-      // A server with slots, behind a client that knows of none. Then it is apart already whose name it was that made it cross.
-      if (message.startsWith('CROSSSLOT ') && (runs.length > 1 || namesBefore(runs).length > 0)) this.#apart = true
+      // A server with slots, behind a client that knows of none.
+      if (message.startsWith('CROSSSLOT ') && runs.length + before.length > 1) this.#apart = true
       // It need not be for all that the user has no rights.
       else if (!message.startsWith('NOPERM ') || runs.length === 1) return undefined
       return APART
