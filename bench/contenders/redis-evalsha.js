@@ -4,7 +4,7 @@ import { RedisScripts } from '../../dist/pubsub/redis-script.js'
 import { oneByOne } from '../one-by-one.js'
 
 /**
- * The script that appends an event, and nothing around it.
+ * The script that appends a batch, here of one event, and nothing around it.
  * @param {{ redisUrl: string }} options
  */
 export default async function start ({ redisUrl }) {
