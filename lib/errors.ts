@@ -50,12 +50,19 @@ export class RealtimeError extends Error {
   readonly code: RealtimeErrorCode
   /** What Fastify answers with where a route lets the error through. */
   readonly statusCode: number
+  readonly #what: string
 
   constructor (code: RealtimeErrorCode, what = '') {
     const [statusCode, message] = table[code]
     super(message(what))
     this.code = code
     this.statusCode = statusCode
+    this.#what = what
+  }
+
+  /** One like it, for something else that failed with it: each is reported once. @internal */
+  again (): RealtimeError {
+    return new RealtimeError(this.code, this.#what)
   }
 }
 

@@ -208,6 +208,8 @@ t.test('a provider with no more than the interface works', async (t) => {
   own.publish = () => Promise.reject(Object.assign(new Error(), { code: 'E_OWN' }))
   await t.rejects(chatEvents.emitChatMessage('c', {}), { code: 'E_OWN' })
   t.match(lines.at(-1), { msg: 'Publishing failed', code: 'E_OWN' })
+  own.publish = () => undefined as never
+  t.equal(await chatEvents.emitChatMessage('c', {}), undefined, 'and one that returns no promise throws nothing')
 })
 
 t.test('events cross instances over Redis, are logged there, and a direct emit stays', async (t) => {

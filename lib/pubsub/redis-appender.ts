@@ -14,7 +14,7 @@ export interface RedisAppenderOptions {
   scripts: RedisScripts
   /** Whether Redis takes no script that touches several channels, as a Cluster. */
   apart: boolean
-  /** Sends a command, as often as it takes. Where Redis refuses it and can't have done it, it resolves with what `instead` returns, if anything. */
+  /** Sends a command, as often as it takes, and rejects with a RealtimeError. Where Redis refuses it and can't have done it, it resolves with what `instead` returns, if anything. */
   send<T> (command: Command<T>, instead: (error: Error) => T | undefined): Promise<T>
   /** Is told why something that is in the log could not be broadcast. */
   onUnheard (error: Error): void
@@ -170,22 +170,22 @@ export class RedisAppender {
       if (reply !== APART) this.#settle(runs, reply)
       else if (runs.length > 1) this.#appendApart(runs)
       else this.#send(runs, script, names, values)
-    }, (error: Error) => {
+    }, (error: RealtimeError) => {
       this.#underway--
-      for (const { entries } of runs) for (const { reject } of entries) reject(error)
+      for (const { entries } of runs) for (const { reject } of entries) reject(error.again())
       this.#end(runs, false)
     })
   }
 
-  #settle (runs: Run[], [trouble, all, ...refusals]: Reply): void {
+  #settle (runs: Run[], [trouble, outcomes, ...refusals]: Reply): void {
     const entries = runs.flatMap((run) => run.entries)
     this.#end(runs, true)
-    for (const [n, id] of all.toString().split(' ').entries()) {
+    for (const [n, outcome] of outcomes.toString().split(' ').entries()) {
       const { tag, resolve, reject } = entries[n] as Entry
-      if (id === '-') reject(refused(refusals.shift()))
-      else if (id.startsWith('!')) resolve({ epoch: id.slice(1) })
+      if (outcome === '-') reject(refused(refusals.shift()))
+      else if (outcome.startsWith('!')) resolve({ epoch: outcome.slice(1) })
       // With this very tag it was appended by an earlier sending, whose reply was lost.
-      else resolve({ id, duplicate: !id.endsWith(`-${tag}`) })
+      else resolve({ id: outcome, duplicate: !outcome.endsWith(`-${tag}`) })
     }
     if (trouble.length > 0) this.#options.onUnheard(new Error(trouble.toString()))
   }

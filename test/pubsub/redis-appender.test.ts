@@ -150,9 +150,11 @@ t.test('what is behind one that was refused, was published before or has no text
 
   await admin.config('SET', 'maxmemory', '1')
   await admin.config('RESETSTAT')
-  const other = open(t, { url: redis.url })
+  const { log, lines } = keepLog('warn')
+  const other = open(t, { url: redis.url, log })
   const refused = upTo(500).map((n) => t.rejects(other.publish('c', n), { code: 'RT_PUBLISH_REJECTED', message: /OOM/ }))
   await Promise.all(refused)
+  t.equal(lines.filter(({ msg }) => msg === 'Publishing failed').length, 500)
   t.match(await admin.info('commandstats'), /cmdstat_eval:calls=1,/, 'and Redis is not sent the whole script again and again')
 })
 
