@@ -1,4 +1,5 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel'
+import { attempt } from './attempt.ts'
 
 /** What subscribers of the tracing channel `fastify-realtime:publish` get. In `start` they may set `traceparent`, which travels along. */
 export interface PublishTrace {
@@ -31,7 +32,8 @@ const delivering = channel('fastify-realtime:deliver')
 export function tracePublish<T> (describe: () => PublishTrace, given: unknown, publish: (traceparent: string | undefined) => Promise<T>): Promise<T> {
   if (!publishing.start.hasSubscribers && !publishing.asyncEnd.hasSubscribers) return publish(checkTraceparent(given))
   const trace = describe()
-  return publishing.tracePromise(() => publish(checkTraceparent(trace.traceparent)), trace)
+  // What is thrown would never come to `asyncEnd`.
+  return publishing.tracePromise(() => attempt(() => publish(checkTraceparent(trace.traceparent))), trace)
 }
 
 /** Tells whoever traces of a delivery. */
