@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
+import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
-import type { Redis } from 'ioredis'
+import { Cluster, type Redis } from 'ioredis'
 import type { RedisPubSub } from '../../lib/index.ts'
 import type { RedisState } from '../../lib/pubsub/redis-state.ts'
 import { live } from '../support/live.ts'
@@ -240,4 +241,29 @@ t.test('a client of the app\'s that gathers commands by itself is fine', async (
   const pubsub = open(t, { client: client(t, redis.url, { enableAutoPipelining: true }) })
   await Promise.all(upTo(100).map((n) => pubsub.publish('c', n)))
   t.same(await logged(pubsub, 'c'), upTo(100))
+})
+
+t.test('what a Cluster client holds back is waited for, and not asked after again and again', async (t) => {
+  const { redis, admin } = await startNode(t)
+  const cluster = new Cluster([{ host: '127.0.0.1', port: redis.port }])
+  t.teardown(() => cluster.disconnect())
+  await once(cluster, 'ready')
+  const pubsub = open(t, { client: cluster })
+  await pubsub.publish('c', 0)
+  const send = cluster.sendCommand.bind(cluster)
+  let release = (): void => {}
+  const held = new Promise<void>((resolve) => { release = resolve })
+  cluster.sendCommand = async (...args) => {
+    cluster.sendCommand = send
+    await held
+    return await send(...args)
+  }
+  const published = [pubsub.publish('c', 1), pubsub.publish('c', 2)]
+  const early = async (): Promise<number> => Number(/errorstat_EARLY:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
+  while (await early() < 2) { /* until it was told twice */ }
+  for (let n = 0; n < 100; n++) await admin.ping()
+  t.ok(await early() < 50)
+  release()
+  await Promise.all(published)
+  t.same(await logged(pubsub, 'c'), [0, 1, 2])
 })
