@@ -123,12 +123,10 @@ export class ChatEvents {
    * `PubSubProvider.publish`.
    */
   startBotMessage (chatId: string, options: StartBotMessageOptions = {}): Promise<BotAnswer> {
-    return reportFailure(() => this.#startBotMessage(chatId, options), this.#log, { chatId, type: 'bot_message' })
-  }
-
-  async #startBotMessage (chatId: string, options: StartBotMessageOptions): Promise<BotAnswer> {
-    this.#watchStops()
-    return await this.#answers.start(chatId, options)
+    return reportFailure(() => {
+      this.#watchStops()
+      return this.#answers.start(chatId, options)
+    }, this.#log, { chatId, type: 'bot_message' })
   }
 
   /**
@@ -136,11 +134,10 @@ export class ChatEvents {
    * ended. Rejects as `startBotMessage` does, and with what the iterable throws, after telling the readers that the answer failed.
    */
   streamBotMessage (chatId: string, source: BotMessageSource, options: StreamBotMessageOptions = {}): Promise<BotMessageEnd & { id: string }> {
-    const streamed = async (): Promise<BotMessageEnd & { id: string }> => {
+    return reportFailure(() => {
       this.#watchStops()
-      return await this.#answers.stream(chatId, source, options)
-    }
-    return reportFailure(streamed, this.#log, { chatId, type: 'bot_message' })
+      return this.#answers.stream(chatId, source, options)
+    }, this.#log, { chatId, type: 'bot_message' })
   }
 
   /**

@@ -53,26 +53,29 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message in this process' }, (traceparent) => this.#publish(channel, data, options, traceparent))
   }
 
-  async #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
+  #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
     this.#mustBeOpen()
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    const logged = this.log === undefined || ephemeral ? { id: undefined, entry: envelope } : this.log.append(channel, envelope, key)
-    // Not at once: no handler runs inside publish, here as little as through Redis. But whoever awaits it finds that they have run.
+    return this.log === undefined || ephemeral ? this.#broadcast(channel, envelope) : this.#append(this.log, channel, envelope, key)
+  }
+
+  async #broadcast (channel: string, envelope: Envelope): Promise<PublishReceipt> {
     await undefined
-    this.#deliver(channel, logged.entry)
-    return receiptOf(logged)
+    this.#deliver(channel, envelope)
+    return { duplicate: false }
   }
 
-  #append (log: LocalLog, channel: string, envelope: Envelope, key: string | undefined): PublishReceipt {
-    const logged = log.append(channel, envelope, key)
-    queueMicrotask(() => this.#deliver(channel, logged.entry))
-    return receiptOf(logged)
+  async #append (log: LocalLog, channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
+    const { id, entry } = log.append(channel, envelope, key)
+    await undefined
+    if (entry !== undefined) this.#deliver(channel, entry)
+    return { id, duplicate: entry === undefined }
   }
 
-  #deliver (channel: string, envelope: Envelope | undefined): void {
-    if (envelope === undefined) return
+  /** Not at once, but a microtask later: no handler runs inside publish, here as little as through Redis. Whoever awaits it finds that they have run. */
+  #deliver (channel: string, envelope: Envelope): void {
     this.#metrics.received++
     this.#subscriptions.deliver({ channel, envelope, remote: false })
   }
@@ -109,10 +112,4 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   #mustBeOpen (): void {
     if (this.#closed) throw new RealtimeError('RT_CLOSED', 'LocalPubSub')
   }
-}
-
-/** Of what is new, there is an entry. */
-function receiptOf ({ id, entry }: { id: string | undefined, entry: Envelope | undefined }): PublishReceipt {
-  const duplicate = entry === undefined
-  return id === undefined ? { duplicate } : { id, duplicate }
 }

@@ -20,7 +20,7 @@ export interface LocalStateOptions {
   /** Wraps an event for its way. Throws where it is too large. */
   wrap (event: unknown): Envelope
   /** Publishes what was wrapped. */
-  append (channel: string, envelope: Envelope, idempotencyKey: string): PublishReceipt
+  append (channel: string, envelope: Envelope, idempotencyKey: string): Promise<PublishReceipt>
   /** Throws where no more may be done. */
   mustBeOpen (): void
 }
@@ -68,7 +68,7 @@ export class LocalState implements StateStore {
       // Told before the event, so that whoever knows of the event knows that there is no such text any more.
       this.#change(channel, state, 'delete', field)
     }
-    return append(channel, envelope, idempotencyKey)
+    return await append(channel, envelope, idempotencyKey)
   }
 
   async read (channel: string, known?: Stamp): Promise<StatePage> {
