@@ -7,7 +7,7 @@ import type { RedisState } from '../../lib/pubsub/redis-state.ts'
 import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
-import { client, open, startRedis } from '../support/redis.ts'
+import { client, open, startLossy, startRedis } from '../support/redis.ts'
 import type { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 
@@ -17,10 +17,15 @@ async function logged (pubsub: RedisPubSub, channel: string): Promise<unknown[]>
   return page?.entries.map(({ json }) => JSON.parse(json)) ?? []
 }
 
-/** How many scripts Redis has run since the statistics were reset. */
-async function scripts (admin: Redis): Promise<number> {
-  const stats = await admin.info('commandstats')
-  return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+/** A provider that has published, and how many scripts Redis has run since. */
+async function startCounted (t: Test): Promise<{ pubsub: RedisPubSub, scripts: () => Promise<number> }> {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.publish('c', 0)
+  await admin.config('RESETSTAT')
+  const scripts = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
+  return { pubsub, scripts }
 }
 
 function upTo (last: number): number[] {
@@ -30,25 +35,17 @@ function upTo (last: number): number[] {
 t.beforeEach(nothingUnhandled)
 
 t.test('one that comes alone is sent at once, and what follows in its turn as a batch', async (t) => {
-  const redis = await startRedis(t)
-  const admin = client(t, redis.url)
-  const pubsub = open(t, { url: redis.url })
-  await pubsub.publish('c', 0)
-  await admin.config('RESETSTAT')
+  const { pubsub, scripts } = await startCounted(t)
   const receipts = await Promise.all(upTo(200).map((n) => pubsub.publish(`c${n % 10}`, n)))
-  t.equal(await scripts(admin), 1 + Math.ceil(199 / 64))
+  t.equal(await scripts(), 1 + Math.ceil(199 / 64))
   t.equal(new Set(receipts.map(({ id }) => id)).size, 200)
   for (const n of upTo(10)) t.same(await logged(pubsub, `c${n % 10}`), upTo(20).map((many) => (many - 1) * 10 + n))
 })
 
 t.test('a batch of much is no longer than one of many', async (t) => {
-  const redis = await startRedis(t)
-  const admin = client(t, redis.url)
-  const pubsub = open(t, { url: redis.url })
-  await pubsub.publish('c', 0)
-  await admin.config('RESETSTAT')
+  const { pubsub, scripts } = await startCounted(t)
   await Promise.all(upTo(11).map(() => pubsub.publish('c', 'x'.repeat(60_000))))
-  t.equal(await scripts(admin), 3)
+  t.equal(await scripts(), 3)
 })
 
 t.test('an event that is refused takes none along', async (t) => {
@@ -160,11 +157,7 @@ t.test('what is behind one that was refused, was published before or has no text
 })
 
 t.test('a batch whose reply was lost and that is refused when it is sent again is unknown, and not sent in parts', async (t) => {
-  const redis = await startRedis(t)
-  const admin = client(t, redis.url)
-  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
-  const proxy = await LossyProxy.start(t, redis.port)
-  const pubsub = open(t, { url: `redis://app:hunter2@127.0.0.1:${proxy.port}` })
+  const { admin, proxy, pubsub } = await startLossy(t)
   await pubsub.publish('a', 0)
   const lost = proxy.loseReplyTo('rt:{b}', () => admin.call('ACL', 'SETUSER', 'app', 'resetkeys', '~rt:{a}*'))
   const [, , ...unknown] = await Promise.allSettled([lost, pubsub.publish('a', 1), pubsub.publish('b', 2), pubsub.publish('c', 3)])

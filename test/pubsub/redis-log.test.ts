@@ -10,7 +10,7 @@ import type { Command } from '../../lib/pubsub/redis-publisher.ts'
 import { RedisScripts } from '../../lib/pubsub/redis-script.ts'
 import { live } from '../support/live.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
-import { client, open, startRedis } from '../support/redis.ts'
+import { client, open, startLossy, startRedis } from '../support/redis.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 import { until } from '../support/until.ts'
 
@@ -328,11 +328,7 @@ t.test('a publish whose reply is lost with its connection is applied once, and t
 })
 
 t.test('a publish whose reply was lost and that is refused when it is sent again is unknown', async (t) => {
-  const redis = await startRedis(t)
-  const admin = client(t, redis.url)
-  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
-  const proxy = await LossyProxy.start(t, redis.port)
-  const pubsub = open(t, { url: `redis://app:hunter2@127.0.0.1:${proxy.port}` })
+  const { admin, proxy, pubsub } = await startLossy(t)
   await publish(pubsub, 1)
   proxy.loseNextReply(() => admin.call('ACL', 'SETUSER', 'app', '-eval', '-evalsha'))
   const published = pubsub.publish('c', 2)

@@ -1,6 +1,7 @@
 import type { Test } from 'tap'
 import { Redis } from 'ioredis'
 import { RedisPubSub, type EventLog, type RedisPubSubOptions } from '../../lib/index.ts'
+import { LossyProxy } from './lossy-proxy.ts'
 import { RedisServer } from './redis-server.ts'
 
 /** A Redis that ends with the test. `args` are more arguments for it. */
@@ -23,4 +24,13 @@ export function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { log
   const pubsub = new RedisPubSub(options)
   t.teardown(() => pubsub.close())
   return pubsub as RedisPubSub & { log: EventLog } // Unless history is off.
+}
+
+/** A provider behind a proxy that can lose its replies, of the user `app`, whose rights may be taken away: so far it has all. */
+export async function startLossy (t: Test): Promise<{ admin: Redis, proxy: LossyProxy, pubsub: RedisPubSub & { log: EventLog } }> {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
+  const proxy = await LossyProxy.start(t, redis.port)
+  return { admin, proxy, pubsub: open(t, { url: `redis://app:hunter2@127.0.0.1:${proxy.port}` }) }
 }
