@@ -109,12 +109,14 @@ export class ChatEvents {
 
   /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
   emitChatMessage (chatId: string, message: ChatMessage & object, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.publish(chatId, { type: 'message', message }, options)
+    const publish = (): Promise<PublishReceipt> => this.#publish(chatId, { type: 'message', message: mustBeObject('message', message), chatId }, options)
+    return reportFailure(publish, this.#log, { chatId, type: 'message' })
   }
 
   /** Publishes what a bot does, such as `{ actionType: 'thinking' }`. Settles as `publish` does. */
   emitBotAction (chatId: string, action: BotAction & object, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.publish(chatId, { type: 'bot_action', action }, options)
+    const publish = (): Promise<PublishReceipt> => this.#publish(chatId, { type: 'bot_action', action: mustBeObject('action', action), chatId }, options)
+    return reportFailure(publish, this.#log, { chatId, type: 'bot_action' })
   }
 
   /**
@@ -172,11 +174,11 @@ export class ChatEvents {
    * gets a line in the log when it rejects, never an `unhandledRejection`.
    */
   publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return reportFailure(() => this.#publish(chatId, event, options), this.#log, { chatId, type: event?.type })
+    return reportFailure(() => this.#publish(chatId, payload(chatId, event), options), this.#log, { chatId, type: event?.type })
   }
 
-  #publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.#pubsub.publish(getChatChannel(chatId), payload(chatId, event), options)
+  #publish (chatId: string, event: ChatEvent, options?: PublishOptions): Promise<PublishReceipt> {
+    return this.#pubsub.publish(getChatChannel(chatId), event, options)
   }
 
   /**
@@ -194,7 +196,7 @@ export class ChatEvents {
     // It may come as it is from a client, to whom each object would be news.
     const types = Boolean(typing)
     if (!this.#typing.admits(chatId, user, types)) return false
-    await this.#publish(chatId, { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0 }, { ephemeral: true })
+    await this.#publish(chatId, { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0, chatId }, { ephemeral: true })
     return true
   }
 
@@ -325,12 +327,13 @@ function payload (chatId: string, event: ChatEventInput): ChatEvent {
   const type: unknown = event?.type
   if (!isEventType(type)) throw new RealtimeError('RT_EVENT_TYPE_INVALID', typeof type === 'string' ? `"${type.slice(0, 64)}"` : kindOf(type))
   // The two events of our own have a field that JSON would leave out unnoticed.
-  if (type === 'message' || type === 'bot_action') mustBeObject(type === 'message' ? 'message' : 'action', event)
+  if (type === 'message') mustBeObject('message', (event as { message?: unknown }).message)
+  if (type === 'bot_action') mustBeObject('action', (event as { action?: unknown }).action)
   // A spread takes many times as long, but only that leaves `__proto__` a field like any other.
   return Object.hasOwn(event, '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })
 }
 
-function mustBeObject (field: string, event: object): void {
-  const value = (event as Record<string, unknown>)[field]
-  if (typeof value !== 'object' || value === null) throw new RealtimeError('RT_PAYLOAD_INVALID', `\`${field}\` must be an object, got ${kindOf(value)}`)
+function mustBeObject<T> (field: string, value: T): T {
+  if (typeof value === 'object' && value !== null) return value
+  throw new RealtimeError('RT_PAYLOAD_INVALID', `\`${field}\` must be an object, got ${kindOf(value)}`)
 }

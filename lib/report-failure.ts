@@ -13,7 +13,7 @@ const LONGEST_NAME = 4_096
  */
 export function reportFailure<T> (publish: () => Promise<T>, log: Logger, context: object): Promise<T> {
   const published = attempt(publish)
-  published.catch((error: unknown) => logFailure(error, log, context))
+  published.then(undefined, (error: unknown) => logFailure(error, log, context))
   return published
 }
 

@@ -123,7 +123,7 @@ export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: numb
   const json = toJson(data)
   const bytes = Buffer.byteLength(json)
   if (bytes > maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
-  return { from, timestamp: Date.now(), event: eventName(data), json, ...traceparent !== undefined && { traceparent } }
+  return { from, timestamp: Date.now(), event: eventName(data), json, traceparent }
 }
 
 /** The SSE name of a published value: its `type` where it has a fit one. */

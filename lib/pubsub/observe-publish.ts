@@ -15,16 +15,15 @@ export interface Observed { channel: string, data: unknown, options: PublishOpti
  */
 export function observePublish ({ channel, data, options: { traceparent }, log, metrics, message }: Observed, publish: (traceparent: string | undefined) => Promise<PublishReceipt>): Promise<PublishReceipt> {
   const begun = performance.now()
-  const published = attempt(() => tracePublish(() => ({ channel, event: eventName(data), traceparent }), traceparent, publish)).then((receipt) => {
+  const published = attempt(() => tracePublish(() => ({ channel, event: eventName(data), traceparent }), traceparent, publish))
+  // Beside it: whoever awaits it waits for nothing more, and finds it counted.
+  published.then((receipt) => {
     metrics.publish(receipt, begun)
     log.debug({ channel }, message)
-    return receipt
   }, (error: unknown) => {
     metrics.fail(error)
     logFailure(error, log, { channel })
-    throw error
-  })
-  published.catch(ignore)
+  }).then(undefined, ignore)
   return published
 }
 

@@ -5,7 +5,7 @@ import { newEpoch, randomTag } from './epoch.ts'
 import type { Envelope, PublishReceipt } from './provider.ts'
 import { describeRedisError } from './redis-connection.ts'
 import type { ChannelKeys, RedisKeys } from './redis-keys.ts'
-import type { Command } from './redis-publisher.ts'
+import type { Task } from './redis-publisher.ts'
 import type { RedisScript, RedisScripts } from './redis-script.ts'
 import type { Conclusion } from './state-store.ts'
 
@@ -14,8 +14,8 @@ export interface RedisAppenderOptions {
   scripts: RedisScripts
   /** Whether Redis takes no script that touches several channels, as a Cluster. */
   apart: boolean
-  /** Sends a command, as often as it takes, and rejects with a RealtimeError. Where Redis refuses it and can't have done it, it resolves with what `instead` returns, if anything. */
-  send<T> (command: Command<T>, instead: (error: Error) => T | undefined): Promise<T>
+  /** Sends a command as often as it takes. */
+  perform<T> (task: Task<T>): void
   /** Is told why something that is in the log could not be broadcast. */
   onUnheard (error: Error): void
 }
@@ -26,7 +26,7 @@ export interface Missing { epoch: string }
 /** An event that is to be appended. */
 interface Entry {
   payload: string
-  tag: number
+  tag: string
   /** The idempotency key, if the app gave one. */
   key: string | undefined
   resolve (receipt: PublishReceipt | Missing): void
@@ -89,8 +89,9 @@ export class RedisAppender {
   /** Appends an event and broadcasts it. */
   append (channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
     return new Promise<PublishReceipt | Missing>((resolve, reject) => {
-      const entry = { payload: encodePayload(envelope), tag: randomTag(), key, resolve, reject }
+      const entry = { payload: encodePayload(envelope), tag: String(randomTag()), key, resolve, reject }
       const last = this.#last.get(channel)
+      if (this.#underway === 0 && this.#entries === 0) return this.#append([this.#enqueue(channel, entry, last)])
       if (last?.batch === GATHERED) last.entries.push(entry)
       else this.#gathered.push(this.#enqueue(channel, entry, last))
       this.#entries++
@@ -104,12 +105,12 @@ export class RedisAppender {
   conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion): Promise<PublishReceipt | Missing> {
     this.flush()
     return new Promise((resolve, reject) => {
-      const entry = { payload: encodePayload(envelope), tag: randomTag(), key: idempotencyKey, resolve, reject }
+      const entry = { payload: encodePayload(envelope), tag: String(randomTag()), key: idempotencyKey, resolve, reject }
       const run = this.#enqueue(channel, entry, this.#last.get(channel))
       const { channel: redisChannel, meta, stream, idempotency, fields, leases } = run.names
       this.#send([run], this.#options.scripts.conclude,
-        [meta, stream, idempotency + idempotencyKey, fields, leases],
-        [redisChannel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
+        [this.#nextName(run), meta, stream, idempotency + idempotencyKey, fields, leases],
+        [newEpoch(), '0', redisChannel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
     })
   }
 
@@ -126,17 +127,17 @@ export class RedisAppender {
   }
 
   #enqueue (channel: string, entry: Entry, before: Run | undefined): Run {
-    const run = { names: this.#options.keys.of(channel), entries: [entry], batch: GATHERED, before }
+    const run = { names: before?.names ?? this.#options.keys.of(channel), entries: [entry], batch: GATHERED, before }
     this.#last.set(channel, run)
     return run
   }
 
   #append (runs: Run[]): void {
-    const names: string[] = []
-    const values: (string | number)[] = []
+    const names = [this.#nextName(runs[0] as Run)]
+    const values = [newEpoch(), '0']
     for (const { names: { channel, meta, stream, idempotency }, entries } of runs) {
       names.push(meta, stream)
-      values.push(channel, entries.map(({ key }) => key === undefined ? '-' : 'k').join(''))
+      values.push(channel, kindsOf(entries))
       for (const { tag, payload, key } of entries) {
         if (key !== undefined) names.push(idempotency + key)
         values.push(tag, payload)
@@ -149,44 +150,58 @@ export class RedisAppender {
     for (const run of runs) this.#append([run])
   }
 
-  /** Sends a batch. The names and values stand between those that log.lua takes. */
-  #send (runs: Run[], script: RedisScript, names: string[], values: (string | number)[]): void {
-    const batch = { name: `${(runs[0] as Run).names.idempotency}${this.#base}-${++this.#batches}`, underway: true }
+  #nextName ({ names: { idempotency } }: Run): string {
+    return `${idempotency}${this.#base}-${++this.#batches}`
+  }
+
+  /** Sends a batch. Its name, an epoch and the count of those before it stand first: see lua/log.lua. */
+  #send (runs: Run[], script: RedisScript, names: string[], values: string[]): void {
+    const batch = { name: names[0] as string, underway: true }
     for (const run of runs) run.batch = batch
     this.#underway++
-    const epoch = newEpoch()
     let before: string[] = []
-    this.#options.send<Reply | typeof APART>((client, isCold) => {
-      before = namesBefore(runs)
-      return script.run(client, [batch.name, ...names, ...before], [epoch, before.length, ...values], isCold(script)) as Promise<Reply>
-    }, ({ message }) => {
-      // A server with slots, behind a client that knows of none.
-      if (message.startsWith('CROSSSLOT ') && runs.length + before.length > 1) this.#apart = true
-      // It need not be for all that the user has no rights.
-      else if (!message.startsWith('NOPERM ') || runs.length === 1) return undefined
-      return APART
-    }).then((reply) => {
-      this.#underway--
-      if (reply !== APART) this.#settle(runs, reply)
-      else if (runs.length > 1) this.#appendApart(runs)
-      else this.#send(runs, script, names, values)
-    }, (error: RealtimeError) => {
-      this.#underway--
-      for (const { entries } of runs) for (const { reject } of entries) reject(error.again())
-      this.#end(runs, false)
+    this.#options.perform<Reply | typeof APART>({
+      repeatable: true,
+      command: (client, isCold) => {
+        before = namesBefore(runs)
+        values[1] = String(before.length)
+        return script.run(client, before.length === 0 ? names : names.concat(before), values, isCold(script)) as Promise<Reply>
+      },
+      instead: ({ message }) => {
+        // A server with slots, behind a client that knows of none.
+        if (message.startsWith('CROSSSLOT ') && runs.length + before.length > 1) this.#apart = true
+        // It need not be for all that the user has no rights.
+        else if (!message.startsWith('NOPERM ') || runs.length === 1) return undefined
+        return APART
+      },
+      resolve: (reply) => {
+        this.#underway--
+        if (reply !== APART) this.#settle(runs, reply)
+        else if (runs.length > 1) this.#appendApart(runs)
+        else this.#send(runs, script, names, values)
+      },
+      reject: (error) => {
+        this.#underway--
+        for (const { entries } of runs) for (const { reject } of entries) reject(error.again())
+        this.#end(runs, false)
+      }
     })
   }
 
   #settle (runs: Run[], [trouble, outcomes, ...refusals]: Reply): void {
-    const entries = runs.flatMap((run) => run.entries)
-    this.#end(runs, true)
-    for (const [n, outcome] of outcomes.toString().split(' ').entries()) {
-      const { tag, resolve, reject } = entries[n] as Entry
-      if (outcome === '-') reject(refused(refusals.shift()))
-      else if (outcome.startsWith('!')) resolve({ epoch: outcome.slice(1) })
-      // With this very tag it was appended by an earlier sending, whose reply was lost.
-      else resolve({ id: outcome, duplicate: !outcome.endsWith(`-${tag}`) })
+    const all = outcomes.toString('latin1')
+    const each = all.includes(' ') ? all.split(' ') : [all]
+    let n = 0
+    for (const { entries } of runs) {
+      for (const { tag, resolve, reject } of entries) {
+        const outcome = each[n++] as string
+        if (outcome === '-') reject(refused(refusals.shift()))
+        else if (outcome.startsWith('!')) resolve({ epoch: outcome.slice(1) })
+        // With this very tag it was appended by an earlier sending, whose reply was lost.
+        else resolve({ id: outcome, duplicate: !outcome.endsWith(`-${tag}`) })
+      }
     }
+    this.#end(runs, true)
     if (trouble.length > 0) this.#options.onUnheard(new Error(trouble.toString()))
   }
 
@@ -194,7 +209,7 @@ export class RedisAppender {
   #end (runs: Run[], done: boolean): void {
     for (const run of runs) {
       run.batch.underway = false
-      run.entries = []
+      run.entries = NONE
       run.before = done ? undefined : underwayBefore(run)
     }
     if (this.#last.size >= (this.#underway === 0 ? FEW : this.#sweepAt)) this.#sweep()
@@ -208,8 +223,18 @@ export class RedisAppender {
   }
 }
 
+/** The events of what has ended. */
+const NONE: Entry[] = []
+
 /** The batch of what was not sent yet. */
 const GATHERED: Batch = { name: '', underway: true }
+
+/** What lua/append.lua is told of each: whether it has a key. */
+function kindsOf (entries: Entry[]): string {
+  let kinds = ''
+  for (const { key } of entries) kinds += key === undefined ? '-' : 'k'
+  return kinds
+}
 
 function underwayBefore ({ before }: Run): Run | undefined {
   while (before?.batch.underway === false) before = before.before

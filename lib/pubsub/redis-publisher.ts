@@ -19,11 +19,21 @@ export interface RedisPublisherOptions {
 /** Sends a command. `isCold` tells of a script that Redis may not know. */
 export type Command<T> = (client: Redis | Cluster, isCold: (script: RedisScript) => boolean) => Promise<T>
 
-/** A command that has not settled. */
-interface Pending extends Linked<Pending> {
-  command: Command<unknown>
+/** What Redis is to do, and who is told what came of it. */
+export interface Task<T> {
+  command: Command<T>
   /** Whether doing it twice is the same as doing it once, so that it can be sent again when a reply was lost. */
   repeatable: boolean
+  /** Where Redis refuses it and can't have done it, it resolves with what this returns, if anything. */
+  instead? (error: Error): T | undefined
+  resolve (value: T): void
+  /** Is given `RT_PUBLISH_REJECTED`, `RT_PUBLISH_UNKNOWN` or `RT_CLOSED`. */
+  reject (error: RealtimeError): void
+}
+
+/** A task that has not settled. */
+interface Pending extends Linked<Pending> {
+  task: Task<unknown>
   /** How many times Redis may have done it. */
   unsure: number
   /** Whether it is on its way on the connection of now. */
@@ -32,10 +42,6 @@ interface Pending extends Linked<Pending> {
   sending: number
   /** When it is given up, by `performance.now()`. */
   deadline: number
-  /** What to resolve with where Redis refuses it, if anything. */
-  instead: (error: Error) => unknown
-  resolve (value: unknown): void
-  reject (error: RealtimeError): void
 }
 
 /**
@@ -80,24 +86,24 @@ export class RedisPublisher {
   }
 
   /**
-   * Sends a command, waiting for a connection if need be. Rejects with `RT_PUBLISH_REJECTED`, `RT_PUBLISH_UNKNOWN` or `RT_CLOSED`.
-   * One that is repeatable is sent again until its reply comes; of another, a lost reply is unknown. Where Redis refuses it and can't have done it,
-   * it resolves with what `instead` returns, if anything.
+   * Sends a command, waiting for a connection if need be. Rejects as a task does. One that is repeatable is sent again until its reply comes; of
+   * another, a lost reply is unknown.
    */
-  send<T> (command: Command<T>, { repeatable, instead = nothing }: { repeatable: boolean, instead?: ((error: Error) => T | undefined) | undefined }): Promise<T> {
-    if (this.#closed) return Promise.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
-    return new Promise((resolve, reject) => {
-      const deadline = performance.now() + this.#timeoutMs
-      const pending: Pending = {
-        command, repeatable, unsure: 0, underway: false, sending: 0, deadline, instead, resolve: resolve as (value: unknown) => void, reject
-      }
-      if (this.#expiry === undefined) this.#expiry = setTimeout(() => this.#expire(), this.#timeoutMs)
-      else if (this.#pending.size === 0) this.#expiry.ref()
-      this.#pending.add(pending)
-      this.#waiting++
-      // What waits goes first, also when the connection was just made.
-      if (this.#isReady() && this.#waiting === 1) this.#send(pending, false)
-    })
+  send<T> (command: Command<T>, { repeatable }: { repeatable: boolean }): Promise<T> {
+    return new Promise((resolve, reject) => this.perform({ command, repeatable, resolve, reject }))
+  }
+
+  /** The same, for less than a promise costs. */
+  perform<T> (task: Task<T>): void {
+    if (this.#closed) return task.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
+    const pending: Pending = { task: task as Task<unknown>, unsure: 0, underway: false, sending: 0, deadline: performance.now() + this.#timeoutMs }
+    this.#expiry ??= setTimeout(() => this.#expire(), this.#timeoutMs).unref()
+    this.#pending.add(pending)
+    this.#waiting++
+    // What waits goes first, also when the connection was just made.
+    if (this.#isReady() && this.#waiting === 1) this.#send(pending, false)
+    // Else the connection keeps the process alive.
+    else this.#expiry.ref()
   }
 
   /** Sends a command if there is a connection now, else rejects with `RT_PUBLISH_REJECTED` at once. */
@@ -143,7 +149,7 @@ export class RedisPublisher {
   /** Sends all that waits, in order; with `cold`, all that has no reply yet. */
   #sendAll (cold: boolean): void {
     for (const pending of this.#pending) {
-      if (cold && pending.underway && pending.repeatable) this.#wait(pending)
+      if (cold && pending.underway && pending.task.repeatable) this.#wait(pending)
     }
     for (const pending of this.#pending) {
       if (!pending.underway) this.#send(pending, cold)
@@ -156,7 +162,7 @@ export class RedisPublisher {
     this.#waiting--
     const sending = ++pending.sending
     pending.unsure++
-    attempt(() => pending.command(this.#client, cold ? always : this.#isNew)).then((value) => {
+    attempt(() => pending.task.command(this.#client, cold ? always : this.#isNew)).then((value) => {
       this.#resolve(pending, value)
     }, (error: Error) => {
       // It was not done this time. It may have been at another, if a reply was lost. (Whatever ioredis rejects with is an Error.)
@@ -187,13 +193,13 @@ export class RedisPublisher {
         this.#wait(pending)
         return this.#client.isCluster && pending.sending > 1 ? this.#sendLater() : this.#sendAll(false)
       }
-      const value = pending.unsure > 0 ? undefined : pending.instead(error)
+      const value = pending.unsure > 0 ? undefined : pending.task.instead?.(error)
       if (value !== undefined) return this.#resolve(pending, value)
       const reason = `Redis said ${describeRedisError(error)}`
       return this.#reject(pending, pending.unsure > 0 ? unknown(`a reply was lost, then ${reason}`) : new RealtimeError('RT_PUBLISH_REJECTED', reason))
     }
     if (this.#closed) return this.#giveUp(pending)
-    if (pending.unsure > 0 && !pending.repeatable) return this.#reject(pending, unknown('the reply of Redis was lost'))
+    if (pending.unsure > 0 && !pending.task.repeatable) return this.#reject(pending, unknown('the reply of Redis was lost'))
     // The next `ready` sends it.
     this.#wait(pending)
     if (this.#isReady()) this.#sendLater()
@@ -214,14 +220,15 @@ export class RedisPublisher {
   #wait (pending: Pending): void {
     pending.underway = false
     this.#waiting++
+    this.#expiry?.ref()
   }
 
   #resolve (pending: Pending, value: unknown): void {
-    if (this.#remove(pending)) pending.resolve(value)
+    if (this.#remove(pending)) pending.task.resolve(value)
   }
 
   #reject (pending: Pending, error: RealtimeError): void {
-    if (this.#remove(pending)) pending.reject(error)
+    if (this.#remove(pending)) pending.task.reject(error)
   }
 
   /** Returns whether it had not settled. */
@@ -238,6 +245,7 @@ export class RedisPublisher {
     for (const pending of this.#pending) {
       if (pending.deadline > now) {
         this.#expiry = setTimeout(() => this.#expire(), pending.deadline - now)
+        if (this.#waiting === 0) this.#expiry.unref()
         return
       }
       this.#reject(pending, this.#late(pending))
@@ -245,8 +253,6 @@ export class RedisPublisher {
     this.#expiry = undefined
   }
 }
-
-function nothing (): undefined {}
 
 function always (): boolean {
   return true

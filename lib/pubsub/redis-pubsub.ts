@@ -11,7 +11,7 @@ import { RedisAppender } from './redis-appender.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisKeys } from './redis-keys.ts'
 import { RedisLog } from './redis-log.ts'
-import { RedisPublisher, type Command } from './redis-publisher.ts'
+import { RedisPublisher } from './redis-publisher.ts'
 import { RedisReader } from './redis-reader.ts'
 import { RedisScripts } from './redis-script.ts'
 import { RedisShards } from './redis-shards.ts'
@@ -67,16 +67,15 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     if (history !== false) {
       const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, publishTimeoutMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
-      const send = <T>(command: Command<T>, instead?: (error: Error) => T | undefined): Promise<T> => this.#publisher.send(command, { repeatable: true, instead })
       // They are in the log, where the others find them when they compare.
       const onUnheard = (error: Error): void => log.error({ reason: describeRedisError(error) }, 'Redis refuses to broadcast, events come late')
-      const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, send, onUnheard })
+      const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, perform: (task) => this.#publisher.perform(task), onUnheard })
       this.log = new RedisLog(common)
       this.state = new RedisState({
         ...common,
         send: (command) => {
           appender.flush()
-          return send(command)
+          return this.#publisher.send(command, { repeatable: true })
         },
         conclude: async (channel, conclusion) => await appender.conclude(channel, makeEnvelope(conclusion.event, instanceId, maxPayloadBytes), conclusion)
       })

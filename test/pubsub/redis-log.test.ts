@@ -288,7 +288,7 @@ t.test('an event that is refused does not let pass what is behind it, while one 
     keys: new RedisKeys('rt:'),
     scripts: new RedisScripts({ size: 100, ttlMs: 10_000, idempotencyTtlMs: 10_000, publishTimeoutMs: 5_000, sharded: false }),
     apart: false,
-    send: (command) => through(command).catch(({ message }) => { throw new RealtimeError('RT_PUBLISH_REJECTED', message) }) as Promise<never>,
+    perform: ({ command, resolve, reject }) => { through(command).then(resolve as (value: unknown) => void, ({ message }) => reject(new RealtimeError('RT_PUBLISH_REJECTED', message))) },
     onUnheard: () => {}
   })
   const append = (n: number, send: Send, channel = 'c'): Promise<unknown> => {
