@@ -28,6 +28,8 @@ export class Mirror {
   #stamp: Stamp | undefined
   #held: StateChange[] = []
   #again = false
+  /** What must be known after the reading that goes on. */
+  #wanted: Stamp | undefined
   #reading = false
   #retry: NodeJS.Timeout | undefined
   #closed = false
@@ -47,8 +49,7 @@ export class Mirror {
   /** Reads the state if it is not, or not only, what is known here. */
   look (stamp: Stamp | undefined): void {
     if (stamp === undefined || this.#covers(stamp)) return
-    // What is being read may be older.
-    this.#again = true
+    this.#wanted = stamp
     this.#read()
   }
 
@@ -91,6 +92,7 @@ export class Mirror {
     try {
       do {
         this.#again = false
+        this.#wanted = undefined
         const known = this.#stamp
         const page = await this.#store.read(this.#channel, known)
         if (this.#closed) return
@@ -98,7 +100,8 @@ export class Mirror {
         if (known === this.#stamp) this.#replace(page)
         // In the same turn: what comes before is held, and after it nobody looks there.
         this.#applyHeld()
-      } while (this.#again)
+        // What was read may be older than what somebody has heard of since.
+      } while (this.#again || (this.#wanted !== undefined && !this.#covers(this.#wanted)))
     } catch (error) {
       if (!this.#closed) this.#tryLater(error as Error)
     }

@@ -1,6 +1,6 @@
 import { placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { timing } from '../options.ts'
-import type { EventLog, LogGap, Logged, LogTop } from '../pubsub/provider.ts'
+import type { EventLog, LogGap, Logged, LogPage, LogTop } from '../pubsub/provider.ts'
 
 /** What a sequence tells its owner, in an order that no two instances see differently. */
 export interface SequenceEvents {
@@ -110,7 +110,9 @@ export class Sequence {
       while (this.#again && !this.#closed) {
         this.#again = false
         this.#events.reading()
-        await this.#catchUp()
+        // One await for each: in one process, who listens is level before what is published in the same turn resolves.
+        let more = true
+        while (more) more = this.#take(await this.#log.read(this.#channel, this.#position, this.#position === undefined ? 1 : PAGE))
         // In the turn in which it becomes level: what comes before that turn is held, and after it nobody looks there.
         this.#applyHeld()
       }
@@ -127,16 +129,6 @@ export class Sequence {
     if (!this.#live) return
     this.#events.failed(error)
     this.#retry = setTimeout(() => this.sync(), timing.resyncRetry).unref()
-  }
-
-  async #catchUp (): Promise<void> {
-    if (this.#position === undefined) {
-      const { top } = await this.#log.read(this.#channel, undefined, 1)
-      this.#start(top)
-      this.#events.read(top)
-    } else {
-      await this.#readOn()
-    }
   }
 
   #applyHeld (): void {
@@ -158,21 +150,22 @@ export class Sequence {
     }
   }
 
-  async #readOn (): Promise<void> {
-    for (;;) {
-      const { top, gap, entries } = await this.#log.read(this.#channel, this.#position, PAGE)
-      if (this.#closed) return
-      this.#events.read(top)
-      if (gap === 'epoch') {
-        // All of the new log comes after what was lost with the old one.
-        this.#jump(gap, { epoch: top.epoch, offset: 0, tag: 0 })
-        continue
-      }
-      if (gap !== undefined) return this.#jump(gap, top)
-      // An entry that can't be read leaves a hole that no reading fills.
-      if (!entries.every((logged) => this.#apply(logged))) return this.#jump('diverged', top)
-      if (entries.length === 0 || (this.#position as Cursor).offset >= top.offset) return
+  /** Follows what was read of the log. Returns whether there is more to read. */
+  #take ({ top, gap, entries }: LogPage): boolean {
+    if (this.#closed) return false
+    const begins = this.#position === undefined
+    if (begins) this.#start(top)
+    this.#events.read(top)
+    if (begins) return false
+    if (gap === 'epoch') {
+      // All of the new log comes after what was lost with the old one.
+      this.#jump(gap, { epoch: top.epoch, offset: 0, tag: 0 })
+      return true
     }
+    // An entry that can't be read leaves a hole that no reading fills.
+    const broken = gap ?? (entries.every((logged) => this.#apply(logged)) ? undefined : 'diverged')
+    if (broken !== undefined) this.#jump(broken, top)
+    return broken === undefined && entries.length > 0 && (this.#position as Cursor).offset < top.offset
   }
 
   #jump (gap: LogGap, to: Cursor): void {
