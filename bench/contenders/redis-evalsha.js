@@ -2,19 +2,25 @@
 import { Redis } from 'ioredis'
 import { RedisScripts } from '../../dist/pubsub/redis-script.js'
 import { oneByOne } from '../one-by-one.js'
+import startOurs from './ours.js'
 
 /**
- * The script that appends a batch, here of one event, and nothing around it.
+ * What an app would write that does nothing but run the script which appends an event: the same keys and values, and nothing around it. All else that
+ * is in its process is the same, too.
  * @param {{ redisUrl: string }} options
  */
 export default async function start ({ redisUrl }) {
+  await startOurs({ redisUrl })
   const redis = new Redis(redisUrl)
   const { append } = new RedisScripts({ size: 1000, ttlMs: 600_000, idempotencyTtlMs: 120_000, publishTimeoutMs: 5_000, sharded: false })
+  const sha = String(await redis.script('LOAD', append.lua))
+  const from = `redis-${process.pid}-${Date.now()}-0a1b2c`
   let number = 0
-  const publish = (/** @type {string} */ chatId, /** @type {object} */ event, cold = false) => append.run(
-    redis, [`{${chatId}}:i:${++number}`, `{${chatId}}:m`, `{${chatId}}:s`],
-    ['0123456789abcdef', 0, `{${chatId}}`, '-', 1 + Math.floor(Math.random() * 2 ** 46), `bench ${Date.now()} message ${JSON.stringify(event)}`], cold
-  )
-  await publish('chat0', {}, true)
+  const publish = (/** @type {string} */ chatId, /** @type {object} */ event) => {
+    const channel = `rt:{chat:${chatId}}`
+    const payload = `${from} ${Date.now()} message ${JSON.stringify({ ...event, chatId })}`
+    const tag = 1 + Math.floor(Math.random() * 2 ** 46)
+    return redis.evalsha(sha, 3, `${channel}:i:0123456789abcdef-${++number}`, `${channel}:m`, `${channel}:s`, '0123456789abcdef', 0, channel, '-', tag, payload)
+  }
   return { functions: { oneByOne: (/** @type {number} */ count) => oneByOne(publish, count) } }
 }

@@ -93,7 +93,7 @@ export const scenarios = {
     unit: 'µs from call to receipt, median',
     contenders: ['ours', 'plain EVALSHA'],
     targets: { 'plain EVALSHA': 1.1 },
-    count: 3_000,
+    count: 15_000,
     measure: (server, count) => server('call', 'oneByOne', count)
   }),
   'idle-memory': memory({
