@@ -51,7 +51,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   readonly history: History | undefined
   #recent: Backlog
   /** Frames of this turn of the event loop. They go out as one write: its cost is the system call. */
-  #pending: Buffer[] = []
+  readonly #pending: Buffer[] = []
   #live = false
   #interrupted = false
   /** Whether no event of the log arrived since the last look. */
@@ -303,10 +303,11 @@ export class Room implements Follower, Destination, ViewedRoom {
   }
 
   #flush (): void {
-    if (this.#pending.length === 0) return
-    const chunk = this.#pending.length === 1 ? this.#pending[0] as Buffer : Buffer.concat(this.#pending)
-    this.#count(this.#streams.size, this.#pending.length, chunk.length)
-    this.#pending = []
+    const pending = this.#pending
+    if (pending.length === 0) return
+    const chunk = pending.length === 1 ? pending[0] as Buffer : Buffer.concat(pending)
+    this.#count(this.#streams.size, pending.length, chunk.length)
+    pending.length = 0
     for (const stream of this.#streams) stream.write(chunk)
   }
 

@@ -51,7 +51,7 @@ export class Sequence {
 
   /** The place behind the last event that was told. */
   get position (): Cursor | undefined {
-    return this.#position
+    return this.#position && { ...this.#position }
   }
 
   get isLevel (): boolean {
@@ -112,7 +112,7 @@ export class Sequence {
         this.#events.reading()
         // One await for each: in one process, who listens is level before what is published in the same turn resolves.
         let more = true
-        while (more) more = this.#take(await this.#log.read(this.#channel, this.#position, this.#position === undefined ? 1 : PAGE))
+        while (more) more = this.#take(await this.#log.read(this.#channel, this.position, this.#position === undefined ? 1 : PAGE))
         // In the turn in which it becomes level: what comes before that turn is held, and after it nobody looks there.
         this.#applyHeld()
       }
@@ -143,7 +143,7 @@ export class Sequence {
   #start (top: Cursor): void {
     const first = this.#held[0]?.position
     if (first === undefined || first.epoch !== top.epoch || first.offset > top.offset) {
-      this.#position = top
+      this.#position = { ...top }
     } else {
       this.#position = placeBefore(first)
       this.#again = true
@@ -169,7 +169,7 @@ export class Sequence {
   }
 
   #jump (gap: LogGap, to: Cursor): void {
-    this.#position = to
+    this.#position = { ...to }
     this.#events.gap(gap, to)
   }
 
@@ -178,7 +178,9 @@ export class Sequence {
     const { epoch, offset, tag, previousTag } = logged.position
     const at = this.#position
     if (at === undefined || epoch !== at.epoch || offset !== at.offset + 1 || previousTag !== at.tag) return this.#events.knows(logged.position)
-    this.#position = { epoch, offset, tag }
+    // In place: a new object for each event of each chat would keep the garbage collector busy.
+    at.offset = offset
+    at.tag = tag
     this.#events.event(logged)
     return true
   }
