@@ -29,6 +29,8 @@ export function checkIdempotencyKey (key: unknown): string | undefined {
 function whyNot (name: unknown, most: number): string | undefined {
   if (typeof name !== 'string' || name === '') return kindOf(name)
   if (!name.isWellFormed()) return 'a lone surrogate in it'
+  // Most are short, and need no counting: a character takes three bytes at most.
+  if (name.length * 3 <= most) return undefined
   const bytes = Buffer.byteLength(name)
   return bytes > most ? `${bytes} bytes` : undefined
 }

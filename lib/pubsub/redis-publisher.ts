@@ -245,7 +245,6 @@ export class RedisPublisher {
     for (const pending of this.#pending) {
       if (pending.deadline > now) {
         this.#expiry = setTimeout(() => this.#expire(), pending.deadline - now)
-        if (this.#waiting === 0) this.#expiry.unref()
         return
       }
       this.#reject(pending, this.#late(pending))

@@ -7,7 +7,7 @@ export const ODD_CHANNELS = [
   '\ufffd', '__proto__', 'constructor', 'x'.repeat(1024), `${'x'.repeat(1023)}*`, 'x'.repeat(4096), 'é'.repeat(2048)
 ]
 
-export const NO_CHANNELS = ['', 1, null, undefined, {}, ['c'], '\ud800', 'a\udc00b', 'x'.repeat(4097), 'é'.repeat(2049)] as string[] // As a caller without types could.
+export const NO_CHANNELS = ['', 1, null, undefined, {}, ['c'], '\ud800', 'a\udc00b', 'x'.repeat(4097), 'é'.repeat(2049), '€'.repeat(1366)] as string[] // As a caller without types could.
 
 /** Patterns, each with channels that it matches and channels that it does not. */
 const PATTERNS: [pattern: string, matching: string[], others: string[]][] = [

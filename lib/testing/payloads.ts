@@ -24,8 +24,9 @@ export function payloads (most: number): Cases<Bus> {
       const c = fresh()
       const got = sides.map((side) => listen(side, c))
       await allSettled(sides)
-      // A quoted string takes two bytes more, each é two.
-      const fitting = ['x'.repeat(most - 2), `${'x'.repeat(most % 2)}${'é'.repeat((most - 2 - most % 2) / 2)}`]
+      // A quoted string takes two bytes more, each é two, each € three.
+      const filled = (char: string, bytes: number): string => `${'x'.repeat((most - 2) % bytes)}${char.repeat(Math.floor((most - 2) / bytes))}`
+      const fitting = [filled('x', 1), filled('é', 2), filled('€', 3)]
       for (const data of fitting) {
         await provider.publish(c, data)
         await assert.rejects(provider.publish(c, `${data}x`), { code: 'RT_PAYLOAD_TOO_LARGE', statusCode: 413, message: new RegExp(`${most + 1}`) })

@@ -62,3 +62,37 @@ t.test('what a closing connection did not take is rejected where the publisher w
   await t.rejects(publish(publisher, 2), { code: 'RT_CLOSED' })
   t.equal(client.listenerCount('ready'), 0)
 })
+
+t.test('the process is kept alive by what waits for a connection, not by what was sent', async (t) => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
+  const none = timers()
+  const { client, publisher } = open(60_000)
+  client.writable = true
+  const sent = publish(publisher, 1)
+  t.equal(timers(), none, 'its connection does')
+  await sent
+  client.status = 'reconnecting'
+  const waiting = publish(publisher, 2)
+  t.equal(timers(), none + 1)
+  client.status = 'ready'
+  client.emit('ready')
+  await waiting
+  t.equal(timers(), none)
+  await publisher.close()
+})
+
+t.test('what is sent again waits as well, and keeps the process alive', async (t) => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
+  const none = timers()
+  const { client, publisher } = open(60_000)
+  const published = publish(publisher, 1)
+  await new Promise(setImmediate)
+  client.status = 'reconnecting'
+  t.equal(timers(), none + 1)
+  client.writable = true
+  client.status = 'ready'
+  client.emit('ready')
+  await published
+  t.equal(timers(), none)
+  await publisher.close()
+})
