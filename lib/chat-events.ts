@@ -109,13 +109,13 @@ export class ChatEvents {
 
   /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
   emitChatMessage (chatId: string, message: ChatMessage & object, options?: PublishOptions): Promise<PublishReceipt> {
-    const publish = (): Promise<PublishReceipt> => this.#publish(chatId, { type: 'message', message: mustBeObject('message', message), chatId }, options)
+    const publish = (): Promise<PublishReceipt> => this.#pubsub.publish(getChatChannel(chatId), { type: 'message', message: mustBeObject('message', message), chatId }, options)
     return reportFailure(publish, this.#log, { chatId, type: 'message' })
   }
 
   /** Publishes what a bot does, such as `{ actionType: 'thinking' }`. Settles as `publish` does. */
   emitBotAction (chatId: string, action: BotAction & object, options?: PublishOptions): Promise<PublishReceipt> {
-    const publish = (): Promise<PublishReceipt> => this.#publish(chatId, { type: 'bot_action', action: mustBeObject('action', action), chatId }, options)
+    const publish = (): Promise<PublishReceipt> => this.#pubsub.publish(getChatChannel(chatId), { type: 'bot_action', action: mustBeObject('action', action), chatId }, options)
     return reportFailure(publish, this.#log, { chatId, type: 'bot_action' })
   }
 
@@ -174,11 +174,7 @@ export class ChatEvents {
    * gets a line in the log when it rejects, never an `unhandledRejection`.
    */
   publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return reportFailure(() => this.#publish(chatId, payload(chatId, event), options), this.#log, { chatId, type: event?.type })
-  }
-
-  #publish (chatId: string, event: ChatEvent, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.#pubsub.publish(getChatChannel(chatId), event, options)
+    return reportFailure(() => this.#pubsub.publish(getChatChannel(chatId), payload(chatId, event), options), this.#log, { chatId, type: event?.type })
   }
 
   /**
@@ -191,12 +187,12 @@ export class ChatEvents {
   }
 
   async #emitTyping (chatId: string, user: string, { typing = true }: TypingOptions): Promise<boolean> {
-    getChatChannel(chatId)
+    const channel = getChatChannel(chatId)
     if (!isUserId(user)) throw new RealtimeError('RT_USER_ID_INVALID', kindOfUserId(user))
     // It may come as it is from a client, to whom each object would be news.
     const types = Boolean(typing)
     if (!this.#typing.admits(chatId, user, types)) return false
-    await this.#publish(chatId, { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0, chatId }, { ephemeral: true })
+    await this.#pubsub.publish(channel, { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0, chatId }, { ephemeral: true })
     return true
   }
 
