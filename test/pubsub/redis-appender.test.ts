@@ -42,6 +42,31 @@ t.test('one that comes alone is sent at once, and what follows in its turn as a 
   for (const n of upTo(10)) t.same(await logged(pubsub, `c${n % 10}`), upTo(20).map((many) => (many - 1) * 10 + n))
 })
 
+t.test('what is published as the last reply comes goes with what was gathered, behind it', async (t) => {
+  const redis = await startRedis(t)
+  const app = client(t, redis.url)
+  const pubsub = open(t, { client: app })
+  await pubsub.publish('c', 0)
+  const send = app.sendCommand.bind(app)
+  let scripts = 0
+  let sent: Promise<unknown> | undefined
+  let reply: (value: unknown) => void = () => {}
+  app.sendCommand = (...args) => {
+    if (args[0].name !== 'evalsha' || ++scripts > 1) return send(...args)
+    sent = send(...args) as Promise<unknown>
+    return new Promise((resolve) => { reply = resolve })
+  }
+  const one = pubsub.publish('c', 1)
+  const value = await sent
+  const two = pubsub.publish('c', 2)
+  reply(value)
+  // Before the turn ends.
+  await one
+  await Promise.all([two, pubsub.publish('c', 3)])
+  t.equal(scripts, 2)
+  t.same(await logged(pubsub, 'c'), [0, 1, 2, 3])
+})
+
 t.test('a batch of much is no longer than one of many', async (t) => {
   const { pubsub, scripts } = await startCounted(t)
   await Promise.all(upTo(11).map(() => pubsub.publish('c', 'x'.repeat(60_000))))
