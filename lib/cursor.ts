@@ -8,6 +8,11 @@ export interface Cursor {
   tag: number
 }
 
+/** A place of its own, where another one may move on. */
+export function copyCursor ({ epoch, offset, tag }: Cursor): Cursor {
+  return { epoch, offset, tag }
+}
+
 /** The place before an event, which knows the tag of the one before it. */
 export function placeBefore ({ epoch, offset, previousTag }: { epoch: string, offset: number, previousTag: number }): Cursor {
   return { epoch, offset: offset - 1, tag: previousTag }

@@ -17,13 +17,17 @@ export function reportFailure<T> (publish: () => Promise<T>, log: Logger, contex
   return published
 }
 
-/** Logs the failure of a publish, unless it was logged before. */
+/** Logs the failure of a publish, unless it was logged before. Never throws. */
 export function logFailure (error: unknown, log: Logger, context: object): void {
   if (error instanceof Object) {
     if (reported.has(error)) return
     reported.add(error)
   }
-  log.warn({ ...namesOf(context), code: codeOf(error) }, 'Publishing failed')
+  try {
+    log.warn({ ...namesOf(context), code: codeOf(error) }, 'Publishing failed')
+  } catch {
+    // The app's logger throws: there is nobody left to tell.
+  }
 }
 
 /** Without what is no name: who has forgotten the chat's id has put the payload in its place. */

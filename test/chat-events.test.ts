@@ -135,6 +135,10 @@ t.test('wrong input is refused by name, and ignoring the refusal harms nobody', 
   const types = ['ready', 'reset', '', 'a b', 'a\nb', 'x'.repeat(65), undefined, 5, null]
   for (const type of types) await t.rejects(chatEvents.publish('c', { type } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' }, String(type))
   await t.rejects(chatEvents.publish('c', null as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID', message: /got undefined/ })
+  // Who forgets the chat is told so, whatever stands in its place.
+  for (const wrong of [chatEvents.emitChatMessage({} as string, undefined as never), chatEvents.emitBotAction('', null as never), chatEvents.publish('', { type: 'ready' } as never)]) {
+    await t.rejects(wrong, { code: 'RT_CHAT_ID_INVALID' })
+  }
   for (const message of [undefined, null, 'text', 5]) await t.rejects(chatEvents.emitChatMessage('c', message as unknown as object), { code: 'RT_PAYLOAD_INVALID' })
   await t.rejects(chatEvents.emitBotAction('c', undefined as unknown as object), { code: 'RT_PAYLOAD_INVALID', message: /`action` must be an object/ })
   await t.rejects(chatEvents.emitChatMessage('c', { secret: 'hunter2'.repeat(10_000) }), { code: 'RT_PAYLOAD_TOO_LARGE', statusCode: 413 })

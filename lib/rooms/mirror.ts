@@ -49,6 +49,8 @@ export class Mirror {
   /** Reads the state if it is not, or not only, what is known here. */
   look (stamp: Stamp | undefined): void {
     if (stamp === undefined || this.#covers(stamp)) return
+    // Which of the two is later can't be told.
+    if (this.#wanted !== undefined) this.#again = true
     this.#wanted = stamp
     this.#read()
   }

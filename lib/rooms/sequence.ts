@@ -1,4 +1,4 @@
-import { placeBefore, sameCursor, type Cursor } from '../cursor.ts'
+import { copyCursor, placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LogGap, Logged, LogPage, LogTop } from '../pubsub/provider.ts'
 
@@ -51,7 +51,7 @@ export class Sequence {
 
   /** The place behind the last event that was told. */
   get position (): Cursor | undefined {
-    return this.#position && { ...this.#position }
+    return this.#position && copyCursor(this.#position)
   }
 
   get isLevel (): boolean {
@@ -143,7 +143,7 @@ export class Sequence {
   #start (top: Cursor): void {
     const first = this.#held[0]?.position
     if (first === undefined || first.epoch !== top.epoch || first.offset > top.offset) {
-      this.#position = { ...top }
+      this.#position = copyCursor(top)
     } else {
       this.#position = placeBefore(first)
       this.#again = true
@@ -169,7 +169,7 @@ export class Sequence {
   }
 
   #jump (gap: LogGap, to: Cursor): void {
-    this.#position = { ...to }
+    this.#position = copyCursor(to)
     this.#events.gap(gap, to)
   }
 

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { ChatEvents } from '../../lib/chat-events.ts'
 import { LocalPubSub } from '../../lib/pubsub/local-pubsub.ts'
 import { liveFeedContract, logContract, providerContract, statsContract } from '../../lib/testing/index.ts'
 import { silentLogger } from '../../lib/logger.ts'
@@ -16,11 +17,13 @@ keeps(t, 'the log of LocalPubSub', logContract((options) => new LocalPubSub(opti
 t.test('what counts and logs may throw: a publish is what it was', async (t) => {
   nothingUnhandled(t)
   const fail = (): never => { throw new Error('of the app') }
+  const log = { ...silentLogger, debug: fail, warn: fail }
   const metrics = new Metrics()
   metrics.onPublished = fail
-  for (const pubsub of [new LocalPubSub({ metrics }), new LocalPubSub({ log: { ...silentLogger, debug: fail, warn: fail } })]) {
+  for (const pubsub of [new LocalPubSub({ metrics }), new LocalPubSub({ log })]) {
     t.match(await pubsub.publish('c', 1), { duplicate: false })
     await t.rejects(pubsub.publish('', 1), { code: 'RT_CHANNEL_INVALID' })
+    new ChatEvents(pubsub, { log, retryMs: 0 }).emitChatMessage('', {})
     await pubsub.close()
   }
 })

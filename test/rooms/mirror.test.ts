@@ -154,6 +154,23 @@ t.test('a place of the log that is newer than what is being read is read, too', 
   t.same(told, ['v: undefined -> 1', 'v: 1 -> 2'])
 })
 
+t.test('a place of the log that is newer than what is being read is read, also where one that is not is told after it', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  state.loses = state.slow = true
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  const older = await state.stamp()
+  mirror.look(older)
+  await rest()
+  await state.change({ operation: 'set', field: 'v', value: '2' })
+  mirror.look(await state.stamp())
+  mirror.look(older)
+  state.answer()
+  await rest()
+  state.answer()
+  await rest()
+  t.same(told, ['v: undefined -> 1', 'v: 1 -> 2'])
+})
+
 t.test('more changes than can be held during a reading are read', async (t) => {
   const { state, mirror, told, rest } = start(t)
   state.loses = true

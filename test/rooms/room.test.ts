@@ -101,6 +101,21 @@ t.test('what comes while a reading ends is told at once, in whichever moment it 
   }
 })
 
+t.test('the places of a log of the app\'s may be objects of any kind', async (t) => {
+  const f = new Fixture(t)
+  const read = f.log.read.bind(f.log)
+  f.log.read = async (...args) => {
+    const page = await read(...args)
+    return { ...page, top: Object.create(page.top) }
+  }
+  const stream = f.join()
+  f.room.live()
+  await f.rest()
+  f.publish(2)
+  await f.rest()
+  t.same(stream.names, ['ready', 'message', 'message'])
+})
+
 t.test('closing while the log is read, or after it failed, ends it', async (t) => {
   const f = new Fixture(t)
   f.log.prompt = false
