@@ -109,14 +109,12 @@ export class ChatEvents {
 
   /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
   emitChatMessage (chatId: string, message: ChatMessage & object, options?: PublishOptions): Promise<PublishReceipt> {
-    const publish = (): Promise<PublishReceipt> => this.#pubsub.publish(getChatChannel(chatId), { type: 'message', message: mustBeObject('message', message), chatId }, options)
-    return reportFailure(publish, this.#log, { chatId, type: 'message' })
+    return this.#publish(chatId, 'message', () => ({ type: 'message', message: mustBeObject('message', message), chatId }), options)
   }
 
   /** Publishes what a bot does, such as `{ actionType: 'thinking' }`. Settles as `publish` does. */
   emitBotAction (chatId: string, action: BotAction & object, options?: PublishOptions): Promise<PublishReceipt> {
-    const publish = (): Promise<PublishReceipt> => this.#pubsub.publish(getChatChannel(chatId), { type: 'bot_action', action: mustBeObject('action', action), chatId }, options)
-    return reportFailure(publish, this.#log, { chatId, type: 'bot_action' })
+    return this.#publish(chatId, 'bot_action', () => ({ type: 'bot_action', action: mustBeObject('action', action), chatId }), options)
   }
 
   /**
@@ -174,7 +172,12 @@ export class ChatEvents {
    * gets a line in the log when it rejects, never an `unhandledRejection`.
    */
   publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return reportFailure(() => this.#pubsub.publish(getChatChannel(chatId), payload(chatId, event), options), this.#log, { chatId, type: event?.type })
+    return this.#publish(chatId, event?.type, () => payload(chatId, event), options)
+  }
+
+  /** A wrong chat is told before a wrong event. */
+  #publish (chatId: string, type: unknown, event: () => ChatEvent, options: PublishOptions | undefined): Promise<PublishReceipt> {
+    return reportFailure(() => this.#pubsub.publish(getChatChannel(chatId), event(), options), this.#log, { chatId, type })
   }
 
   /**

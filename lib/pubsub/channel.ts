@@ -1,3 +1,4 @@
+import { bytesOver } from '../byte-length.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 
 const MAX_CHANNEL_BYTES = 4096
@@ -29,8 +30,6 @@ export function checkIdempotencyKey (key: unknown): string | undefined {
 function whyNot (name: unknown, most: number): string | undefined {
   if (typeof name !== 'string' || name === '') return kindOf(name)
   if (!name.isWellFormed()) return 'a lone surrogate in it'
-  // Most are short, and need no counting: a character takes three bytes at most.
-  if (name.length * 3 <= most) return undefined
-  const bytes = Buffer.byteLength(name)
-  return bytes > most ? `${bytes} bytes` : undefined
+  const bytes = bytesOver(name, most)
+  return bytes === undefined ? undefined : `${bytes} bytes`
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { bytesOver } from '../byte-length.ts'
 import { parseCursor } from '../cursor.ts'
 import type { Envelope } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
@@ -121,9 +122,8 @@ export function isEventType (type: unknown): type is string {
 /** Wraps a value for its way. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
 export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number, traceparent?: string): Envelope {
   const json = toJson(data)
-  // Most are short, and need no counting: a character takes three bytes at most.
-  const bytes = json.length * 3 > maxPayloadBytes ? Buffer.byteLength(json) : 0
-  if (bytes > maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
+  const bytes = bytesOver(json, maxPayloadBytes)
+  if (bytes !== undefined) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
   return { from, timestamp: Date.now(), event: eventName(data), json, traceparent }
 }
 

@@ -102,7 +102,7 @@ export class RedisPublisher {
     this.#waiting++
     // What waits goes first, also when the connection was just made.
     if (this.#isReady() && this.#waiting === 1) this.#send(pending, false)
-    // Else the connection keeps the process alive.
+    // (What was sent has the connection to keep the process alive.)
     else this.#expiry.ref()
   }
 

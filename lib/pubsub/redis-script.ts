@@ -7,6 +7,7 @@ type Argument = string | number | Buffer
 
 /** A script of lua/, which Redis runs in one step. */
 export class RedisScript {
+  /** All of it, as Redis is sent it. */
   readonly lua: string
   readonly #sha: string
 

@@ -153,10 +153,11 @@ export class Sequence {
   /** Follows what was read of the log. Returns whether there is more to read. */
   #take ({ top, gap, entries }: LogPage): boolean {
     if (this.#closed) return false
-    const begins = this.#position === undefined
-    if (begins) this.#start(top)
     this.#events.read(top)
-    if (begins) return false
+    if (this.#position === undefined) {
+      this.#start(top)
+      return false
+    }
     if (gap === 'epoch') {
       // All of the new log comes after what was lost with the old one.
       this.#jump(gap, { epoch: top.epoch, offset: 0, tag: 0 })
@@ -165,7 +166,7 @@ export class Sequence {
     // An entry that can't be read leaves a hole that no reading fills.
     const broken = gap ?? (entries.every((logged) => this.#apply(logged)) ? undefined : 'diverged')
     if (broken !== undefined) this.#jump(broken, top)
-    return broken === undefined && entries.length > 0 && (this.#position as Cursor).offset < top.offset
+    return broken === undefined && entries.length > 0 && this.#position.offset < top.offset
   }
 
   #jump (gap: LogGap, to: Cursor): void {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { formatCursor } from '../cursor.ts'
+import { copyCursor, formatCursor } from '../cursor.ts'
 import type { Envelope } from '../pubsub/provider.ts'
 import type { Cases } from './contract.ts'
 import { fill, freshLog, hear, logOf, placeOf, readNumbers, upTo, type OpenLog } from './log.ts'
@@ -22,7 +22,7 @@ export const places: Cases<OpenLog> = {
     const { top, gap, entries } = await logOf(provider).read(c, cursors[0], 1_000)
     assert.equal(gap, undefined)
     assert.deepEqual(top, cursors[100])
-    assert.deepEqual(entries.map(({ position: { epoch, offset, tag } }) => ({ epoch, offset, tag })), cursors.slice(1))
+    assert.deepEqual(entries.map(({ position }) => copyCursor(position)), cursors.slice(1))
     assert.deepEqual(entries.map(({ position }) => position.previousTag), cursors.slice(0, -1).map(({ tag }) => tag))
     assert.ok(entries.every(({ position }) => !position.fence))
     await heard()

@@ -300,7 +300,7 @@ t.test('an event that is refused does not let pass what is behind it, while one 
   let release = (): void => {}
   const held = new Promise<void>((resolve) => { release = resolve })
   const one = append(1, async (command) => { await held; return await command(app, () => true) })
-  for (const n of [2, 3]) await t.rejects(append(n, () => Promise.reject(new Error('refused'))), { message: /refused/ })
+  for (const n of [2, 3]) await t.rejects(append(n, () => Promise.reject(new Error('refused'))), { code: 'RT_PUBLISH_REJECTED', message: /refused/ })
   // So many that those that have ended are forgotten.
   for (const n of upTo(64)) await append(n, (command) => command(app, () => true), `other ${n}`)
   await t.rejects(append(4, (command) => command(app, () => true)), { message: /EARLY/ })

@@ -63,8 +63,12 @@ t.test('what a closing connection did not take is rejected where the publisher w
   t.equal(client.listenerCount('ready'), 0)
 })
 
+/** How many timers keep the process alive. */
+function timers (): number {
+  return process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
+}
+
 t.test('the process is kept alive by what waits for a connection, not by what was sent', async (t) => {
-  const timers = (): number => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
   const none = timers()
   const { client, publisher } = open(60_000)
   client.writable = true
@@ -82,7 +86,6 @@ t.test('the process is kept alive by what waits for a connection, not by what wa
 })
 
 t.test('what is sent again waits as well, and keeps the process alive', async (t) => {
-  const timers = (): number => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
   const none = timers()
   const { client, publisher } = open(60_000)
   const published = publish(publisher, 1)

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { formatCursor, type Cursor } from '../../lib/cursor.ts'
+import { copyCursor, formatCursor, type Cursor } from '../../lib/cursor.ts'
 import { keepLog } from '../support/log.ts'
 import { Fixture, forged } from './fixture.ts'
 
@@ -258,7 +258,7 @@ t.test('clients that come back at the same time share one reading; who it says n
   f.publish(700, { lost: true })
   f.room.live()
   await f.rest()
-  const places = [...f.log.records.values()].map(({ position: { epoch, offset, tag } }) => ({ epoch, offset, tag }))
+  const places = [...f.log.records.values()].map(({ position }) => copyCursor(position))
   const reads: (number | undefined)[] = []
   const read = f.log.read.bind(f.log)
   f.log.read = (channel, after, limit) => { reads.push(after?.offset); return read(channel, after, limit) }
@@ -307,7 +307,7 @@ t.test('an entry that can\'t be read is a hole, never skipped', async (t) => {
   }
   f.room.live()
   await f.rest()
-  const places = [...f.log.records.values()].map(({ position: { epoch, offset, tag } }) => ({ epoch, offset, tag }))
+  const places = [...f.log.records.values()].map(({ position }) => copyCursor(position))
   const streams = [2, 4, 5].map((offset) => f.join({ after: places[offset - 1] }))
   await f.rest()
   t.same(streams.map(({ names }) => names), [
