@@ -340,6 +340,25 @@ t.test('an answer that is found to be over twice at the same time ends once', as
   t.same(await other.finish(), { status: 'interrupted' }, 'also where whoever ended it did so too long ago to be known')
 })
 
+t.test('what is heard of the lease of an answer that is over is not told to the state', async (t) => {
+  const pubsub = new LocalPubSub()
+  const answer = await instance(t, pubsub, { botMessageLeaseMs: 60_000 }).startBotMessage('c', { id: 'a' })
+  const state = pubsub.state as StateStore // History is on here.
+  const change = state.change.bind(state)
+  let changes = 0
+  state.change = (...args) => {
+    changes++
+    return change(...args)
+  }
+  await state.renew(answer.channel, ['answer:a'], -1)
+  await state.conclude(answer.channel, { field: 'answer:a', event: {}, idempotencyKey: 'bot_message:a' })
+  await answer.renewed('another epoch', true, 0)
+  t.equal(answer.signal.aborted, true)
+  t.equal(changes, 1, 'it tried to go on')
+  await answer.renewed('another epoch', true, 0)
+  t.equal(changes, 1)
+})
+
 t.test('a source that can\'t be told of its end may throw then', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   const source = {
