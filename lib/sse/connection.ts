@@ -80,8 +80,14 @@ export class Connection {
       return false
     }
     this.#written = true
-    // All have the method, but TypeScript finds no common overload.
-    return (this.#out as Socket).write(this.#direct ? chunked(chunk) : chunk)
+    try {
+      // All have the method, but TypeScript finds no common overload.
+      return (this.#out as Socket).write(this.#direct ? chunked(chunk) : chunk)
+    } catch {
+      // Middleware that replaced the method has failed.
+      this.destroy()
+      return false
+    }
   }
 
   /** Writes as `write` does. Resolves once the client has taken it, with false if it is gone. */
@@ -116,7 +122,14 @@ export class Connection {
     await new Promise<void>((resolve) => {
       this.#raw.once('close', resolve)
       // Without waiting for `finish`, closing the server would truncate it.
-      this.#raw.end(resolve)
+      this.#raw.once('finish', resolve)
+      try {
+        // Without a callback: middleware such as express-session replaces the method, and takes it for a chunk.
+        this.#raw.end()
+      } catch {
+        // The middleware has failed.
+        this.#raw.destroy()
+      }
       this.#close()
     })
   }

@@ -44,6 +44,27 @@ t.test('an error of the response is the client\'s, and fails nobody', async (t) 
   connection.destroy()
 })
 
+t.test('a stream is cut where middleware that replaced `end` throws', async (t) => {
+  const { connection, response, client } = await open(t, 1_000)
+  const closed = once(client, 'close')
+  response.end = () => { throw new Error('the session store is down') }
+  connection.start({})
+  await connection.end()
+  await closed
+  t.equal(connection.closed, true)
+  t.equal(response.destroyed, true)
+})
+
+t.test('a stream is cut where middleware that replaced `write` throws', async (t) => {
+  const { connection, response, client } = await open(t, 1_000)
+  const closed = once(client, 'close')
+  response.write = () => { throw new Error('out of memory') }
+  connection.start({})
+  t.equal(await connection.writeAndDrain(Buffer.from('x')), false)
+  await closed
+  t.equal(connection.closed, true)
+})
+
 t.test('what is written to a stream that was cut goes nowhere and fails nobody', async (t) => {
   const { connection, client } = await open(t, 10)
   let closed = 0
