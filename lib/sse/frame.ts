@@ -13,8 +13,8 @@ export interface Frame {
   json?: string | undefined
 }
 
-/** A comment: keeps the connection alive, browsers ignore it. */
-export const heartbeat = Buffer.from(':\n\n')
+/** A comment keeps the connection alive. No blank line follows: some parsers would take it for the end of an empty event. */
+export const heartbeat = Buffer.from(':\n')
 
 /** Writes a frame. Throws `RT_SSE_FIELD_INVALID` for what would end a line early and let a forged field or event follow. */
 export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {

@@ -47,7 +47,8 @@ export interface StreamRequest {
 
 const STREAM_HEADERS = {
   'content-type': 'text/event-stream',
-  'cache-control': 'no-cache, no-transform',
+  // A browser that may store the response lets a second tab that asks for the same URL wait for its end.
+  'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no'
 }
 

@@ -15,7 +15,7 @@ t.test('a stream starts with its headers, retry and ready', async (t) => {
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
   t.equal(stream.response.status, 200)
   t.equal(stream.response.headers.get('content-type'), 'text/event-stream')
-  t.equal(stream.response.headers.get('cache-control'), 'no-cache, no-transform')
+  t.equal(stream.response.headers.get('cache-control'), 'no-store, no-transform')
   t.equal(stream.response.headers.get('x-accel-buffering'), 'no')
   t.match(await stream.next(), { event: 'ready', data: { chatId: 'c1', resumed: false } })
   t.same(stream.retries, [1234])

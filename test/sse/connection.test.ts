@@ -34,7 +34,7 @@ t.test('a heartbeat is written only where nothing else was since the last', asyn
   connection.beat()
   await connection.end()
   await closed
-  t.match(received(), /^data\ndata\n(:\n\n){1,2}$/)
+  t.match(received(), /^data\ndata\n(:\n){1,2}$/)
 })
 
 t.test('an error of the response is the client\'s, and fails nobody', async (t) => {

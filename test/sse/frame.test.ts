@@ -23,6 +23,12 @@ t.test('a frame reads back as what was written', async (t) => {
   t.same(read(heartbeat), [{ comment: '' }])
 })
 
+t.test('heartbeats dispatch nothing by themselves, and leave the event that follows whole', async (t) => {
+  t.notMatch(heartbeat.toString(), '\n\n')
+  const bytes = Buffer.concat([heartbeat, heartbeat, encodeFrame({ id: '1-2-3', event: 'message', json: '1' }), heartbeat])
+  t.same(read(bytes), [{ comment: '' }, { comment: '' }, { id: '1-2-3', event: 'message', data: '1' }, { comment: '' }])
+})
+
 t.test('a line break, a NUL or a wrong name is refused through every door', async (t) => {
   const forged = 'x\nevent: forged\ndata: 1\n\n'
   const wrong = [
