@@ -9,6 +9,7 @@ import type { PubSubProvider } from './pubsub/provider.ts'
 import { eventsRoutes } from './routes/events.ts'
 import { healthRoute } from './routes/health.ts'
 import { Connections } from './sse/connections.ts'
+import { endStreamsOfFailedHandlers } from './sse/failed-handlers.ts'
 import { ReplySse, type SseContext } from './sse/reply-sse.ts'
 import { ServerShutdown } from './sse/server-shutdown.ts'
 import { adoptRealtime, releaseRealtime } from './standalone.ts'
@@ -63,6 +64,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     reply.sse = new ReplySse(request, reply, context)
     done()
   })
+  const unwatchHandlers = endStreamsOfFailedHandlers()
+  app.addHook('onClose', async () => { unwatchHandlers() })
 
   eventsRoutes(app, prefix)
   healthRoute(app, prefix)

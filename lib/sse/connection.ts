@@ -41,10 +41,16 @@ export class Connection {
    */
   start (headers: OutgoingHttpHeaders): void {
     const raw = this.#raw
-    // All at once: those that were set one by one would stay in memory as long as the stream.
-    raw.writeHead(200, headers)
-    // Both have the method, but @types/node knows of one.
-    ;(raw as ServerResponse).flushHeaders()
+    try {
+      // All at once: those that were set one by one would stay in memory as long as the stream.
+      raw.writeHead(200, headers)
+      // Both have the method, but @types/node knows of one.
+      ;(raw as ServerResponse).flushHeaders()
+    } catch (error) {
+      // Middleware that replaced the method has failed, and no error can be answered any more.
+      this.destroy()
+      throw error
+    }
     // Something else may have put itself in between, and an injected request has no real socket.
     if (!(raw instanceof ServerResponse) || !raw.chunkedEncoding || raw.write !== ServerResponse.prototype.write || !(raw.socket instanceof Socket)) return
     this.#out = raw.socket

@@ -160,6 +160,11 @@ export class ReplySse {
     }
   }
 
+  /** Whether this reply is, or was, a stream. @internal */
+  get opened (): boolean {
+    return this.#connection !== undefined
+  }
+
   /** Ends the stream. Resolves once the client has got everything, or is gone. */
   async close (): Promise<void> {
     await this.#connection?.end()

@@ -65,6 +65,15 @@ t.test('a stream is cut where middleware that replaced `write` throws', async (t
   t.equal(connection.closed, true)
 })
 
+t.test('a stream is cut where middleware that replaced `writeHead` throws', async (t) => {
+  const { connection, response, client } = await open(t, 1_000)
+  const closed = new Promise((resolve) => client.once('close', resolve))
+  response.writeHead = () => { throw new Error('no cookie can be made') }
+  t.throws(() => connection.start({}), { message: 'no cookie can be made' })
+  await closed
+  t.equal(connection.closed, true)
+})
+
 t.test('what is written to a stream that was cut goes nowhere and fails nobody', async (t) => {
   const { connection, client } = await open(t, 10)
   let closed = 0

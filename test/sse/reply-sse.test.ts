@@ -1,11 +1,13 @@
 import t, { type Test } from 'tap'
 import { once, EventEmitter } from 'node:events'
+import { hasSubscribers } from 'node:diagnostics_channel'
 import http2 from 'node:http2'
 import net from 'node:net'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
 import realtimePlugin, { type SseEvent } from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
 import { EventStream } from '../support/event-stream.ts'
+import { keepLog } from '../support/log.ts'
 
 const start = (t: Test, setup: (app: FastifyInstance) => unknown, options = {}): ReturnType<typeof startApp> => startApp(t, options, { setup })
 
@@ -153,6 +155,77 @@ t.test('a generator that throws ends its stream, is logged, and harms nobody els
   while (lines.length === 0) await new Promise(setImmediate)
   t.match(lines.join(), 'out of tokens')
   t.equal((await app.inject('/api/health/pubsub')).statusCode, 200)
+})
+
+t.test('a handler that throws after its first event ends its stream and is logged once', async (t) => {
+  const log = keepLog('warn')
+  const { app, url } = await startApp(t, {}, {
+    server: { loggerInstance: log.log as FastifyBaseLogger },
+    setup: (app) => {
+      app.get('/async', async (_request, reply) => {
+        await reply.sse.send({ data: 1 })
+        throw new Error('failed later')
+      })
+      app.get('/sync', (_request, reply) => {
+        reply.sse.send({ data: 1 })
+        throw new Error('failed at once')
+      })
+      app.get('/chat', async (_request, reply) => {
+        await reply.sse.chat('c')
+        throw new Error('failed in a chat')
+      })
+      app.get('/two', async (_request, reply) => {
+        await reply.sse.send({ data: 1 })
+        await reply.sse.chat('c')
+      })
+      app.get('/unopened', async () => { throw new Error('failed before') })
+    }
+  })
+  const chat = await EventStream.open(t, `${url}/api/chats/c/events`)
+  await chat.next()
+  const errors = (): unknown[] => log.lines.flatMap(({ err }) => (err as Error).message ?? [])
+  for (const [path, message] of [['/async', 'failed later'], ['/sync', 'failed at once'], ['/two', 'streams already'], ['/chat', 'failed in a chat']]) {
+    const stream = await EventStream.open(t, url + path)
+    await stream.end()
+    t.equal(errors().filter((error) => String(error).includes(message as string)).length, 1, `${path} is logged once`)
+  }
+  t.equal((await fetch(`${url}/unopened`)).status, 500, 'before that, an error is answered')
+  await app.chatEvents.emitChatMessage('c', { n: 1 })
+  t.match(await chat.next(), { data: { message: { n: 1 } } }, 'other streams go on')
+})
+
+t.test('a stream outlives a handler that returns', async (t) => {
+  let sendMore = (): Promise<void> => Promise.resolve()
+  const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
+    await reply.sse.send({ data: 1 })
+    sendMore = async () => {
+      await reply.sse.send({ data: 2 })
+      await reply.sse.close()
+    }
+  }))
+  const stream = await EventStream.open(t, `${url}/own`)
+  await stream.next()
+  await new Promise(setImmediate)
+  await sendMore()
+  t.match(await stream.end(), [{ data: 2 }])
+})
+
+t.test('a handler that throws harms no app whose logger throws', async (t) => {
+  const { url } = await start(t, (app) => app.get('/sync', (_request, reply) => {
+    reply.log = { ...reply.log, warn () {}, error () { throw new Error('the disk is full') } }
+    reply.sse.send({ data: 1 })
+    throw new Error('failed at once')
+  }))
+  t.match(await (await EventStream.open(t, `${url}/sync`)).end(), [{ data: 1 }])
+})
+
+t.test('handlers that throw are watched for as long as an app is open', async (t) => {
+  const watched = (): boolean => hasSubscribers('tracing:fastify.request.handler:error')
+  const [one, two] = [await start(t, () => {}), await start(t, () => {})]
+  await one.app.close()
+  t.equal(watched(), true)
+  await two.app.close()
+  t.equal(watched(), false)
 })
 
 t.test('a source is asked for more only as fast as the client takes it', async (t) => {
