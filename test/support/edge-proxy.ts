@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
+import { replaceAll } from './replace-all.ts'
 import { until } from './until.ts'
 import { watch } from './watchdog.ts'
 
@@ -106,13 +107,9 @@ const prepare: Record<Kind, (dir: string, settings: Settings) => Promise<string[
   }
 }
 
-/** What is not there can't be put in: the file of the docs and this one go together. */
+/** Changes what `docs/` has for this test. Throws where the file lacks one of the texts, so that both change together. */
 async function configure (name: string, dir: string, changes: Record<string, string>): Promise<void> {
-  let text = await readFile(new URL(`../../docs/${name}`, import.meta.url), 'utf8')
-  for (const [from, to] of Object.entries(changes)) {
-    if (!text.includes(from)) throw new Error(`docs/${name} has no '${from}'`)
-    text = text.replaceAll(from, to)
-  }
+  let text = replaceAll(await readFile(new URL(`../../docs/${name}`, import.meta.url), 'utf8'), changes)
   // Only root may choose who it is.
   if (process.getuid?.() !== 0) text = text.replace(/^ *(user|group) .*$/gm, '')
   await writeFile(join(dir, name), text)
