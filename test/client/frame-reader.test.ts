@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import assert from 'node:assert/strict'
 import { createParser } from 'eventsource-parser'
 import fc from 'fast-check'
@@ -43,4 +43,61 @@ t.test('however a stream is cut, it is read as others read it', async (t) => {
     const pieces = [0, ...at].map((from, index) => text.slice(from, at[index]))
     assert.deepEqual(read(pieces), readElsewhere(pieces))
   }), { numRuns: 500 }))
+})
+
+t.test('a heartbeat is no event, with and without an empty line after it', async (t) => {
+  t.same(read(['data: 1\n', ':\n', 'data: 2\n\n', ':\n', ':\n\n', '\n', 'data: 3\n\n', ':\n']), [
+    { event: undefined, id: undefined, data: '1\n2' },
+    { event: undefined, id: undefined, data: '3' }
+  ])
+})
+
+/** Counts how many characters regular expressions pass over while `run` runs. */
+function countCharacters (t: Test, run: () => void): number {
+  const { prototype } = RegExp
+  const { exec } = prototype
+  let count = 0
+  prototype.exec = function (text) {
+    const from = this.global || this.sticky ? this.lastIndex : 0
+    const found = exec.call(this, text)
+    count += (found === null ? text.length : found.index + (found[0]?.length ?? 0)) - from
+    return found
+  }
+  t.teardown(() => { prototype.exec = exec })
+  run()
+  prototype.exec = exec
+  return count
+}
+
+t.test('a large event is read in as many steps as it has characters, however many pieces it comes in', async (t) => {
+  for (const [size, step] of [[1_000_000, 1_000], [200_000, 7]] as const) {
+    const text = `data: ${'x'.repeat(size)}\n\n`
+    const pieces = Array.from({ length: Math.ceil(text.length / step) }, (_, index) => text.slice(index * step, (index + 1) * step))
+    let seen: unknown[] = []
+    const count = countCharacters(t, () => { seen = read(pieces) })
+    t.match(seen, [{ data: 'x'.repeat(size) }])
+    t.ok(count >= text.length && count <= 3 * text.length, `${count} steps for ${text.length} characters`)
+  }
+})
+
+t.test('many lines in one piece are read in as many steps as they have characters', async (t) => {
+  const text = 'data: x\n\n'.repeat(20_000)
+  let seen: unknown[] = []
+  const count = countCharacters(t, () => { seen = read([text]) })
+  t.equal(seen.length, 20_000)
+  t.ok(count >= text.length && count <= 3 * text.length, `${count} steps for ${text.length} characters`)
+})
+
+t.test('an event of more than 16 million characters is not read to its end', async (t) => {
+  const piece = 'x'.repeat(2 ** 20)
+  const begin = (): ReturnType<typeof frameReader> => frameReader(() => {}, () => {})
+  const inOneLine = begin()
+  t.ok(inOneLine('data: '))
+  for (let n = 1; n < 16; n++) t.ok(inOneLine(piece))
+  t.notOk(inOneLine(piece))
+  const inManyLines = begin()
+  for (let n = 1; n < 16; n++) t.ok(inManyLines(`data: ${piece}\r\n`))
+  t.notOk(inManyLines(`data: ${piece}\r\n`))
+  const inManyEvents = begin()
+  for (let n = 0; n < 20; n++) t.ok(inManyEvents(`: ${piece}\ndata: ${piece}\n\n`))
 })
