@@ -1,5 +1,5 @@
 import { marker, type Delivery, type Place } from './delivery.ts'
-import { refusalOf, type Refusal } from './refusal.ts'
+import { misfitOf, refusalOf, TOO_LARGE, type Refusal } from './refusal.ts'
 import { idOf } from './event-id.ts'
 import { frameReader } from './frame-reader.ts'
 import { watchNetwork } from './network.ts'
@@ -123,7 +123,12 @@ export class Feed {
       this.#watch()
       const response = await this.#request(seats, signal)
       if (response.status !== 200) return await this.#refused(response, seats, signal)
-      await this.#read(response, seats, signal)
+      const problem = misfitOf(response) ?? await this.#read(response, seats, signal)
+      if (problem !== undefined) {
+        this.#events.refused(problem)
+        // Asked again, the answer would be the same.
+        return undefined
+      }
     } catch {
       // Whatever broke it, it is tried again.
     } finally {
@@ -147,8 +152,10 @@ export class Feed {
     if (!isShort) query.push(...chats.map((chat) => `chat=${chat}`))
     return await this.#options.fetch(`${url}/chats/${isShort ? `${chats[0]}/` : ''}events?${query.join('&')}`, {
       headers: { ...given, accept: 'text/event-stream', ...ids.some((id) => id !== '') && { 'last-event-id': ids.join('.') } },
+      // Firefox lets a second request for a URL wait until the first one's answer is in its cache, which for a stream is never.
+      cache: 'no-store',
       signal
-    })
+    } as RequestInit) // Node's type does not know of `cache`, as Node has none.
   }
 
   async #refused (response: Response, seats: Seats, signal: AbortSignal): Promise<number | undefined> {
@@ -181,7 +188,8 @@ export class Feed {
     await response.body?.cancel()
   }
 
-  async #read (response: Response, seats: Seats, signal: AbortSignal): Promise<void> {
+  /** Resolves at the end of the stream: with what is wrong with it, if it must not be asked for again. */
+  async #read (response: Response, seats: Seats, signal: AbortSignal): Promise<Refusal | undefined> {
     const decoder = new TextDecoder()
     let parts: string[] = []
     const read = frameReader(({ event = 'message', id, data: json }) => {
@@ -196,9 +204,9 @@ export class Feed {
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
       const { done, value } = await reader.read()
-      if (done || signal.aborted) return
+      if (done || signal.aborted) return undefined
       this.#watch()
-      read(decoder.decode(value, { stream: true }))
+      if (!read(decoder.decode(value, { stream: true }))) return TOO_LARGE
     }
   }
 

@@ -1,18 +1,37 @@
+import { isObject } from './shape.ts'
+
 /** The server refused a chat, or all of them. It is not asked again before the chat is opened anew, or `client.reconnect()`. */
 export interface Refusal {
   message: string
   /** The status of HTTP. */
   status: number
-  /** The code that the server gave, such as `RT_FORBIDDEN`. */
+  /**
+   * The code that the server gave, such as `RT_FORBIDDEN`; or one of the client: `RT_NOT_EVENT_STREAM` for a 200 that is no event stream,
+   * `RT_EVENT_TOO_LARGE` for an event of more than 16 million characters.
+   */
   code?: string | undefined
-  /** The chat that was refused. Absent where all chats together were, such as when they are too many. */
+  /** The chat that was refused. Absent where it holds for a connection, whatever chats it carries. */
   chatId?: string | undefined
 }
 
 /** Reads why the server refused. */
 export async function refusalOf (response: Response, chatId?: string): Promise<Refusal> {
   const { status } = response
-  // Whatever stands in between may answer, too.
-  const { message = `The server answered ${status}`, code } = await response.json().catch(() => ({})) as Partial<Refusal>
-  return { message, status, code, chatId }
+  // A proxy may answer, too, with anything.
+  const body: unknown = await response.json().catch(() => undefined)
+  const { message, code } = isObject(body) ? body : {}
+  return { message: isText(message) ? message : `The server answered ${status}`, status, code: isText(code) ? code : undefined, chatId }
+}
+
+/** Why a response with status 200 is not read, if it is no event stream. */
+export function misfitOf ({ headers, status }: Response): Refusal | undefined {
+  const type = headers.get('content-type') ?? 'no content type'
+  if (/^text\/event-stream\b/i.test(type)) return undefined
+  return { message: `Expected an event stream, got ${type}. Check the client's url.`, status, code: 'RT_NOT_EVENT_STREAM' }
+}
+
+export const TOO_LARGE: Refusal = { message: 'An event takes more than 16 million characters.', status: 200, code: 'RT_EVENT_TOO_LARGE' }
+
+function isText (value: unknown): value is string {
+  return typeof value === 'string'
 }

@@ -349,6 +349,72 @@ t.test('a proxy that refuses without a word is told of, too', async (t) => {
   t.match(page.refusals, [{ status: 404, message: 'The server answered 404' }])
 })
 
+t.test('an answer that is no event stream is refused once, and says what it is', async (t) => {
+  const url = await startServer(t, (app) => {
+    app.get('/api/chats/a/events', async (_request, reply) => reply.type('text/html').send('<!doctype html><title>The app</title>'))
+    app.get('/api/chats/events', async (_request, reply) => {
+      reply.hijack()
+      reply.raw.writeHead(200).end('hello')
+    })
+  })
+  const page = new Page(t, url)
+  page.open('a')
+  await page.is('stopped')
+  t.match(page.refusals, [{ status: 200, code: 'RT_NOT_EVENT_STREAM', chatId: undefined, message: /an event stream, got text\/html/ }])
+  page.open('b')
+  await until(async () => page.refusals.length, (length) => length === 2)
+  t.match(page.refusals[1], { code: 'RT_NOT_EVENT_STREAM', message: /got no content type/ })
+  t.same(page.states, ['connecting', 'stopped', 'connecting', 'stopped'])
+})
+
+t.test('an event that is too large stops its connection, rather than being asked for again and again', async (t) => {
+  const piece = 'x'.repeat(2 ** 20)
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write('id: e-0-0\nevent: ready\ndata: {}\n\ndata: ')
+    while (!reply.raw.destroyed) if (!reply.raw.write(piece)) await Promise.race([once(reply.raw, 'drain'), once(reply.raw, 'close')])
+  }))
+  const page = new Page(t, url)
+  page.open('a')
+  await page.is('stopped')
+  t.match(page.refusals, [{ code: 'RT_EVENT_TOO_LARGE', chatId: undefined }])
+  t.same(page.states, ['connecting', 'open', 'stopped'])
+})
+
+t.test('a stream is read right however its bytes are cut', async (t) => {
+  const event = (n: number): string => `id: e-${n}-${n}\r\nevent: message\rdata: {"type":"message",\ndata: "message":{"n":${n}},"text":"Grüße 💬"}\r\n\r\n`
+  const bytes = Buffer.from(`\ufeffretry: 1\nid: e-0-0\nevent: ready\ndata: {}\n\n:\n${event(1)}:\n${event(2)}`)
+  const body = new ReadableStream({
+    start: (controller) => { for (const byte of bytes) controller.enqueue(new Uint8Array([byte])) }
+  })
+  const page = new Page(t, '', { fetch: async () => new Response(body, { headers: { 'content-type': 'text/event-stream; charset=utf-8' } }) })
+  const seen = page.open('a')
+  const texts: unknown[] = []
+  seen.chat.on('*', (event) => { texts.push((event as unknown as { text: string }).text) })
+  await seen.has(2)
+  t.same([seen.numbers, texts], [[1, 2], ['Grüße 💬', 'Grüße 💬']])
+})
+
+t.test('a stream is never answered from a cache, nor kept in one', async (t) => {
+  const { url } = await startApp(t)
+  const caches: unknown[] = []
+  const page = new Page(t, url, { fetch: async (...args) => { caches.push((args[1] as { cache?: string }).cache); return await fetch(...args) } })
+  await page.open('a').ready()
+  t.same(caches, ['no-store'])
+})
+
+t.test('a refusal whose body is none of the server\'s is told all the same', async (t) => {
+  const bodies = ['null', '5', '[1]', '{"message":5,"code":{}}', '<p>']
+  const url = await startServer(t, (app) => app.get('/api/chats/:chatId/events', async (_request, reply) => reply.code(403).send(bodies.shift())))
+  const expected = bodies.map(() => ({ status: 403, message: 'The server answered 403', code: undefined }))
+  for (const expects of expected) {
+    const page = new Page(t, url)
+    page.open('a')
+    await page.is('stopped')
+    t.match(page.refusals, [{ ...expects, chatId: 'a' }])
+  }
+})
+
 t.test('headers are asked for anew with each connection, and once more on 401', async (t) => {
   const tokens = ['old', 'new']
   let asked = 0
