@@ -20,11 +20,10 @@ interface Entry {
 
 /** The chats that somebody on this instance listens to. */
 export class Rooms {
+  /** By chat. The one whose idle check is due next comes first. */
   readonly #rooms = new Map<string, Entry>()
   readonly #options: RoomsOptions
   #idleCheck: NodeJS.Timeout | undefined
-  /** Where the idle check has come to. */
-  #check = this.#rooms.values()
 
   constructor (options: RoomsOptions) {
     this.#options = options
@@ -94,18 +93,21 @@ export class Rooms {
     room.close()
   }
 
-  /** So many rooms that checking them costs little, and the next ones the next time. */
+  /**
+   * So many rooms that checking them costs little, and the next ones the next time. No iterator stays between two checks: it
+   * would keep the map as it was then, with every room that was dropped since.
+   */
   #nextToCheck (): Room[] {
-    const next: Room[] = []
-    while (next.length < timing.idleCheckMost) {
-      const { value, done } = this.#check.next()
-      if (done === true) {
-        this.#check = this.#rooms.values()
-        break
-      }
-      next.push(value.room)
+    const next: Entry[] = []
+    for (const entry of this.#rooms.values()) {
+      next.push(entry)
+      if (next.length === timing.idleCheckMost) break
     }
-    return next
+    for (const entry of next) {
+      this.#rooms.delete(entry.room.chatId)
+      this.#rooms.set(entry.room.chatId, entry)
+    }
+    return next.map(({ room }) => room)
   }
 
   /** Compares quiet rooms with their logs: the last event before a silence can be lost, and no next one shows the hole. */

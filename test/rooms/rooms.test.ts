@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap'
 import { mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import vm from 'node:vm'
 import { silentLogger } from '../../lib/logger.ts'
 import { Metrics } from '../../lib/metrics.ts'
 import { timing } from '../../lib/options.ts'
@@ -70,13 +72,33 @@ t.test('of many quiet chats only so many are compared at a time, and in the end 
     asked.push(channels)
     return channels.map(() => undefined)
   }
-  const round = (): void => { for (let n = 0; n < 3; n++) mock.timers.tick(timing.idleCheck) }
-  round()
+  for (let n = 0; n < 2; n++) mock.timers.tick(timing.idleCheck)
   t.same(asked, [], 'something may be on its way to each')
-  round()
+  for (let n = 0; n < 3; n++) mock.timers.tick(timing.idleCheck)
   await rest()
-  t.same(asked.map(({ length }) => length), [timing.idleCheckMost, timing.idleCheckMost, 1])
-  t.same(asked.flat(), names.map(getChatChannel))
+  t.ok(asked.every(({ length }) => length <= timing.idleCheckMost))
+  t.same(asked.flat(), [...names, ...names].slice(0, 3 * timing.idleCheckMost - 1).map(getChatChannel), 'in turn')
+})
+
+t.test('a room that was dropped is let go of, whenever the idle check comes next', async (t) => {
+  const { rooms, rest } = start(t)
+  for (let n = 0; n < 2 * timing.idleCheckMost; n++) rooms.enter(`${n}`)
+  await rest()
+  mock.timers.tick(timing.idleCheck)
+  const dropped = Array.from({ length: 10_000 }, (_, n) => new WeakRef(rooms.enter(`brief ${n}`)))
+  await rest()
+  for (const room of dropped) room.deref()?.leave()
+  mock.timers.tick(timing.roomGrace - 1)
+  mock.timers.tick(1)
+  mock.timers.reset()
+  await rest()
+  setFlagsFromString('--expose-gc')
+  const gc = vm.runInNewContext('gc') as () => void // Node's types don't know of it.
+  for (let n = 0; n < 5; n++) {
+    gc()
+    await rest()
+  }
+  t.equal(dropped.filter((room) => room.deref() !== undefined).length, 0)
 })
 
 t.test('a room is kept for a while after its last listener left, for those who come back', async (t) => {
