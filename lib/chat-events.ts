@@ -1,5 +1,4 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from './chat-event-map.ts'
-import { checkUserId, isUserId, kindOfUserId } from './access.ts'
 import type { BotAnswer, BotMessageEnd } from './bot-answer.ts'
 import { BotAnswers, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions } from './bot-answers.ts'
 import { checkAnswerId } from './bot-message.ts'
@@ -19,6 +18,7 @@ import type { Stateful, StateStore } from './pubsub/state-store.ts'
 import { reportFailure } from './report-failure.ts'
 import { AnswersView } from './rooms/answers-view.ts'
 import type { Arrival } from './rooms/arrival.ts'
+import { refused } from './rooms/control-frames.ts'
 import { PresenceView } from './rooms/presence-view.ts'
 import type { Room } from './rooms/room.ts'
 import { Rooms } from './rooms/rooms.ts'
@@ -26,8 +26,9 @@ import { Seats } from './rooms/seats.ts'
 import type { MakeView } from './rooms/state-view.ts'
 import type { Stream } from './rooms/stream.ts'
 import type { Connection } from './sse/connection.ts'
-import type { StreamRequest } from './sse/reply-sse.ts'
+import type { ChatAccess, Entrance, StreamRequest } from './sse/reply-sse.ts'
 import { TypingThrottle } from './typing.ts'
+import { checkUserId } from './user-id.ts'
 
 /** What `ChatEvents` are made with outside the plugin. */
 export interface ChatEventsOptions {
@@ -191,7 +192,7 @@ export class ChatEvents {
 
   async #emitTyping (chatId: string, user: string, { typing = true }: TypingOptions): Promise<boolean> {
     const channel = getChatChannel(chatId)
-    if (!isUserId(user)) throw new RealtimeError('RT_USER_ID_INVALID', kindOfUserId(user))
+    checkUserId(user)
     // It may come as it is from a client, to whom each object would be news.
     const types = Boolean(typing)
     if (!this.#typing.admits(chatId, user, types)) return false
@@ -291,21 +292,30 @@ export class ChatEvents {
     return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
   }
 
-  /** Enters a chat for a stream; what it returns takes the stream in. Throws `RT_CHAT_ID_INVALID`, `RT_REWIND_INVALID` or `RT_CLOSED`. @internal */
-  enter (chatId: string, { lastEventId, rewind }: StreamRequest = {}): (stream: Connection) => void {
+  /** Enters a chat. Returns what makes an entrance for a stream. Throws `RT_CHAT_ID_INVALID`, `RT_REWIND_INVALID` or `RT_CLOSED`. @internal */
+  enter (chatId: string, { lastEventId, rewind }: StreamRequest = {}): (stream: Connection) => Entrance[] {
     const arrival = { after: lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const, rewind: countOf(rewind) }
     const room = this.#rooms.enter(chatId)
-    return (stream) => this.#join(room, stream, arrival)
+    return (stream) => [{ stream, join: () => this.#join(room, stream, arrival) }]
   }
 
-  /** Enters several chats for one stream, or none of them where one throws. @internal */
-  enterAll (chatIds: readonly string[], { lastEventId = '', rewind }: StreamRequest = {}): (stream: Connection, userIds: readonly (string | undefined)[]) => void {
-    const places = lastEventId === '' ? [] : parseVector(lastEventId, chatIds.length)
-    const counts = Array.isArray(rewind) && rewind.length === chatIds.length ? rewind.map(countOf) : chatIds.map(() => countOf(rewind))
-    const rooms = this.#rooms.enterAll(chatIds)
-    return (stream, userIds) => {
-      const seats = new Seats(stream, rooms.map((_, index) => ({ after: places[index], userId: userIds[index] })))
-      for (const [index, room] of rooms.entries()) this.#join(room, seats.all[index] as Stream, { after: places[index], rewind: counts[index] })
+  /**
+   * Enters those of several chats that were granted, or none of them where one throws. Returns what makes an entrance to each for a stream, and
+   * writes which chats are left out. @internal
+   */
+  enterAll (chats: readonly ChatAccess[], { lastEventId = '', rewind }: StreamRequest = {}): (stream: Connection) => Entrance[] {
+    const places = lastEventId === '' ? [] : parseVector(lastEventId, chats.length)
+    const counts = Array.isArray(rewind) && rewind.length === chats.length ? rewind.map(countOf) : chats.map(() => countOf(rewind))
+    const granted = [...chats.entries()].filter(([, { refused }]) => refused === undefined)
+    const rooms = this.#rooms.enterAll(granted.map(([, { chatId }]) => chatId))
+    return (stream) => {
+      stream.write(Buffer.concat(chats.map(({ chatId, refused: code }) => code === undefined ? NOTHING : refused(chatId, code))))
+      // A chat that is left out has a part of the id, too: its client finds its position where it was.
+      const seats = new Seats(stream, chats.map(({ userId }, index) => ({ after: places[index], userId })))
+      return granted.map(([index], n) => {
+        const seat = seats.all[index] as Stream
+        return { stream: seat, join: () => this.#join(rooms[n] as Room, seat, { after: places[index], rewind: counts[index] }) }
+      })
     }
   }
 
@@ -314,6 +324,8 @@ export class ChatEvents {
     room.join(stream, arrival)
   }
 }
+
+const NOTHING = Buffer.alloc(0)
 
 function countOf (rewind: unknown): number {
   if (rewind === undefined) return 0

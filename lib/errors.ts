@@ -5,8 +5,9 @@ const table = {
   RT_REDIS_URL_INVALID: [500, (what: string) =>
     `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
   RT_CHAT_ID_INVALID: [400, (what: string) => `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
-  RT_FORBIDDEN: [403, () => 'This chat may not be opened. authorize() has to return true or a grant that has not expired.'],
-  RT_GRANT_INVALID: [500, (what: string) => `This is no grant: ${what}. authorize() has to return true, false, or { userId, expiresAt }, with a well-formed userId of 1 to 256 characters.`],
+  RT_FORBIDDEN: [403, () => 'Access to this chat was refused.'],
+  RT_GRANT_INVALID: [403, (what: string) => `authorize() returned ${what}, so the chat was refused. Return true, false, or a plain object with userId, ` +
+    'a well-formed string of 1 to 256 characters, or expiresAt, milliseconds since 1970 or a Date, or both, and no other field.'],
   RT_USER_ID_INVALID: [400, (what: string) => `A user id must be a well-formed string of 1 to 256 characters, got ${what}.`],
   RT_TOO_MANY_CONNECTIONS: [503, () => 'This instance has as many streams as it may have. Come back later; operators raise maxConnections or add instances.'],
   RT_TOO_MANY_PER_CLIENT: [503, () => 'This client has as many streams as it may have. Close one, or raise maxConnectionsPerClient.'],

@@ -1,6 +1,7 @@
 export { default, realtimePlugin } from './plugin.ts'
 export type { HistoryOptions, PresenceOptions, PresenceTimes, ProviderOptions, RealtimeOptions } from './options.ts'
-export type { AccessGrant, Authorize } from './access.ts'
+export type { Authorize } from './access.ts'
+export type { AccessGrant } from './grant.ts'
 export type { Metrics } from './metrics.ts'
 export type { DeliverTrace, PublishTrace } from './tracing.ts'
 export type { MetricsRegistry } from './prometheus.ts'

@@ -119,7 +119,8 @@ export interface RealtimeOptions {
    */
   botMessageLeaseMs?: number | undefined
   /**
-   * Tells who is in each chat: users whom `authorize` names, as long as they have a stream open. `true` does so with the defaults.
+   * Shows who is in each chat: users whose `userId` the option `authorize` returns, as long as they have a stream open. Needs `authorize`.
+   * `true` stands for the defaults.
    * @default false
    */
   presence?: boolean | PresenceOptions | undefined
@@ -310,9 +311,10 @@ function resolveHistory (history: HistoryOptions | false | undefined): ResolvedO
   }
 }
 
-function resolvePresence ({ presence, history, pubsub }: RealtimeOptions): ResolvedOptions['presence'] {
+function resolvePresence ({ presence, history, pubsub, authorize }: RealtimeOptions): ResolvedOptions['presence'] {
   if (presence === undefined || presence === false) return false
   if (presence !== true && (typeof presence !== 'object' || presence === null)) throw new RealtimeError('RT_OPTION_INVALID', `Expected \`presence\` to be true, false or { graceMs, leaseMs }, got ${kindOf(presence)}`)
+  if (authorize === undefined) throw new RealtimeError('RT_OPTION_INVALID', '`presence` needs `authorize`: only a client whose userId it returns can be shown. Give both, or leave `presence` out')
   // Before anything is opened. Whether a provider of the app's own keeps a state shows by itself.
   if (history === false && pubsub === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
   if (presence === true) return presenceTimes

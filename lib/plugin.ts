@@ -37,7 +37,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
 
   const { chatEvents, metrics, pubsub } = used
   const connections = new Connections({ ...options, metrics })
-  const access = new Access(options.authorize)
+  const access = new Access({ authorize: options.authorize, log: app.log })
   if (options.authorize !== undefined) {
     const unwatch = chatEvents.watchRevocations((chatId, userId) => access.revoke(chatId, userId))
     app.addHook('onClose', async () => { unwatch() })
@@ -53,7 +53,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     maxConnectionAgeMs,
     authorize: (request, chatIds) => access.check(request, chatIds),
     enter: (chatId, request) => chatEvents.enter(chatId, request),
-    enterAll: (chatIds, request) => chatEvents.enterAll(chatIds, request)
+    enterAll: (chats, request) => chatEvents.enterAll(chats, request)
   }
 
   app.decorate('pubsub', pubsub)

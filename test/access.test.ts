@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import http from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
+import { runInNewContext } from 'node:vm'
 import { EventSource } from 'eventsource'
 import Fastify, { type FastifyBaseLogger, type FastifyRequest } from 'fastify'
 import realtimePlugin, { type AccessGrant, type RealtimeOptions } from '../lib/index.ts'
@@ -46,35 +47,117 @@ t.test('what authorize throws is answered like any error of a route', async (t) 
   t.equal((await open(url)).status, 500)
 })
 
-t.test('what is no grant opens nothing', async (t) => {
-  const answers: Record<string, unknown> = {
-    yes: true,
-    user: { userId: 'ada' },
-    later: { expiresAt: Date.now() + 60_000 },
-    date: { expiresAt: new Date(Date.now() + 60_000) },
-    never: { expiresAt: Infinity },
-    no: false,
-    nothing: undefined,
-    null: null,
-    past: { expiresAt: Date.now() - 1 },
-    text: 'yes',
-    number: 1,
-    empty: { userId: '' },
-    long: { userId: 'x'.repeat(257) },
-    nan: { expiresAt: NaN },
-    words: { expiresAt: 'tomorrow' },
-    object: { userId: {} }
-  }
-  const { url } = await startApp(t, { authorize: (_request, chatId) => answers[chatId] as boolean })
-  const statuses: Record<string, number> = {}
-  for (const chatId of Object.keys(answers)) {
-    const response = await open(url, chatId)
-    statuses[chatId] = response.status
-    await response.body?.cancel()
-  }
-  t.same(statuses, {
-    yes: 200, user: 200, later: 200, date: 200, never: 200, no: 403, nothing: 403, null: 403, past: 403, text: 500, number: 500, empty: 500, long: 500, nan: 500, words: 500, object: 500
+const later = Date.now() + 3_600_000
+
+/** What `authorize` may return, with what the client gets and what the log says of it once. */
+const answers: Record<string, { answer: unknown, status: 200 | 403, mistake?: RegExp }> = {
+  yes: { answer: true, status: 200 },
+  user: { answer: { userId: 'ada' }, status: 200 },
+  later: { answer: { expiresAt: later }, status: 200 },
+  date: { answer: { expiresAt: new Date(later) }, status: 200 },
+  never: { answer: { expiresAt: Infinity }, status: 200 },
+  both: { answer: { userId: 'ada', expiresAt: later }, status: 200 },
+  bare: { answer: Object.assign(Object.create(null), { userId: 'ada' }), status: 200 },
+  no: { answer: false, status: 403 },
+  nothing: { answer: undefined, status: 403 },
+  null: { answer: null, status: 403 },
+  past: { answer: { expiresAt: Date.now() - 1 }, status: 403 },
+  longAgo: { answer: { expiresAt: -Infinity }, status: 403 },
+  text: { answer: 's3cret', status: 403, mistake: /returned string/ },
+  number: { answer: 1, status: 403, mistake: /returned number/ },
+  array: { answer: [], status: 403, mistake: /returned an array/ },
+  rows: { answer: [{ userId: 'ada' }], status: 403, mistake: /returned an array/ },
+  function: { answer: () => true, status: 403, mistake: /returned function/ },
+  empty: { answer: {}, status: 403, mistake: /returned an empty object/ },
+  denied: { answer: { allowed: false }, status: 403, mistake: /with the field allowed/ },
+  query: { answer: { rows: [] }, status: 403, mistake: /with the field rows/ },
+  typo: { answer: { userID: 'ada', expires: 0 }, status: 403, mistake: /with the field userID/ },
+  denial: { answer: { userId: 'ada', allowed: false }, status: 403, mistake: /with the field allowed/ },
+  secret: { answer: { s3cret: 1 }, status: 403, mistake: /with another field/ },
+  symbol: { answer: { userId: 'ada', [Symbol('s3cret')]: 1 }, status: 403, mistake: /with another field/ },
+  hidden: { answer: Object.defineProperty({ userId: 'ada' }, 'denied', { value: true }), status: 403, mistake: /with the field denied/ },
+  inherited: { answer: Object.create({ userId: 'ada' }), status: 403, mistake: /not a plain one/ },
+  row: { answer: new (class Row { userId = 'ada' })(), status: 403, mistake: /not a plain one/ },
+  error: { answer: Object.assign(new Error('s3cret'), { userId: 'ada' }), status: 403, mistake: /not a plain one/ },
+  elsewhere: { answer: runInNewContext('({ userId: "ada" })'), status: 403, mistake: /not a plain one/ },
+  nobody: { answer: { userId: undefined }, status: 403, mistake: /a userId that is undefined/ },
+  guest: { answer: { userId: undefined, expiresAt: later }, status: 403, mistake: /a userId that is undefined/ },
+  anonymous: { answer: { userId: null, expiresAt: later }, status: 403, mistake: /a userId that is null/ },
+  unnamed: { answer: { userId: '' }, status: 403, mistake: /a userId that is an empty, long or ill-formed string/ },
+  long: { answer: { userId: 's3cret'.repeat(43) }, status: 403, mistake: /a userId that is an empty, long or ill-formed string/ },
+  surrogate: { answer: { userId: '\ud800' }, status: 403, mistake: /a userId that is an empty, long or ill-formed string/ },
+  user17: { answer: { userId: 17 }, status: 403, mistake: /a userId that is number/ },
+  endless: { answer: { userId: 'ada', expiresAt: undefined }, status: 403, mistake: /an expiresAt that is undefined/ },
+  nan: { answer: { userId: 'ada', expiresAt: NaN }, status: 403, mistake: /an expiresAt that is NaN/ },
+  noDate: { answer: { expiresAt: new Date('s3cret') }, status: 403, mistake: /an expiresAt that is NaN/ },
+  words: { answer: { expiresAt: '2999-01-01' }, status: 403, mistake: /an expiresAt that is string/ }
+}
+
+for (const [name, { answer, status, mistake }] of Object.entries(answers)) {
+  t.test(`an authorize that returns "${name}" ${status === 200 ? 'opens the chat' : 'refuses'}`, async (t) => {
+    const { log, lines, text } = keepLog()
+    const app = Fastify({ loggerInstance: log as FastifyBaseLogger })
+    t.teardown(() => app.close())
+    await app.register(realtimePlugin, { authorize: () => answer as boolean })
+    for (let time = 0; time < 2; time++) {
+      const response = await app.inject({ url: '/api/chats/c/events', payloadAsStream: true })
+      t.equal(response.statusCode, status)
+      response.stream().destroy()
+    }
+    const mistakes = lines.filter(({ code }) => code === 'RT_GRANT_INVALID').map(({ msg }) => msg)
+    t.equal(mistakes.length, mistake === undefined ? 0 : 1, 'the log says it once')
+    for (const msg of mistakes) {
+      t.match(msg, mistake)
+      t.match(msg, 'Return true, false, or a plain object with userId')
+    }
+    t.notMatch(text(), 's3cret')
   })
+}
+
+t.test('each kind of mistake is logged once, whatever the fields are called', async (t) => {
+  const { log, lines } = keepLog()
+  const app = Fastify({ loggerInstance: log as FastifyBaseLogger })
+  t.teardown(() => app.close())
+  await app.register(realtimePlugin, { authorize: (_request, chatId) => (chatId.length === 1 ? { [chatId]: true } : {}) as never })
+  for (const chatId of ['a', 'b', 'none', '1', 'a', 'none']) t.equal((await app.inject(`/api/chats/${chatId}/events`)).statusCode, 403)
+  t.equal(lines.filter(({ code }) => code === 'RT_GRANT_INVALID').length, 2)
+})
+
+t.test('what a client is told of a refusal says nothing about the code of the app', async (t) => {
+  const { url } = await startApp(t, { authorize: () => false })
+  t.same(await (await open(url)).json(), { statusCode: 403, code: 'RT_FORBIDDEN', error: 'Forbidden', message: 'Access to this chat was refused.' })
+})
+
+t.test('a grant that expires while another chat of the request is asked about shows nothing', async (t) => {
+  let answer = (_grant: boolean): void => {}
+  let asked = (): void => {}
+  const { app, url } = await startApp(t, {
+    authorize: (_request, chatId) => chatId === 'short' ? { expiresAt: later } : new Promise<boolean>((resolve) => { answer = resolve; asked() })
+  }, {
+    setup: (app) => { app.get('/own', (_request, reply) => reply.sse.chats(['short', 'b'])) }
+  })
+  await app.chatEvents.emitChatMessage('short', { n: 1 })
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const openLate = async (path: string, granted: boolean): Promise<EventStream> => {
+    const arrived = new Promise<void>((resolve) => { asked = resolve })
+    const opening = EventStream.open(t, `${url}${path}`)
+    await arrived
+    Date.now = () => later
+    answer(granted)
+    const stream = await opening
+    Date.now = now
+    return stream
+  }
+  for (const path of ['/api/chats/events?chat=short&chat=b&rewind=5', '/own?rewind=5']) {
+    const stream = await openLate(path, true)
+    t.match(await stream.take(2), [{ event: 'refused', id: undefined, data: { chatId: 'short', code: 'RT_FORBIDDEN' } }, { event: 'ready', data: { chatId: 'b' } }])
+    await app.chatEvents.emitChatMessage('short', { n: 2 })
+    await app.chatEvents.emitChatMessage('b', { n: 3 })
+    t.match(await stream.next(), { data: { message: { n: 3 } } })
+    const refused = await openLate(path, false)
+    t.equal(refused.response.status, 403)
+  }
 })
 
 t.test('a grant ends, and the client comes back, is asked again, and has missed nothing', async (t) => {
@@ -163,14 +246,14 @@ t.test('a user whose access is revoked loses the streams of that chat on every i
     else t.same((await stream.end()).filter(({ event }) => event === 'reset'), [])
     if (user === 'ada') t.equal((await open(url, 'c', { authorization: user })).status, 403)
   }
-  await t.rejects(first.app.chatEvents.revoke('c', ''), { code: 'RT_GRANT_INVALID' })
+  await t.rejects(first.app.chatEvents.revoke('c', ''), { code: 'RT_USER_ID_INVALID', message: /^A user id must be/ })
   await t.rejects(first.app.chatEvents.revoke('', 'ada'), { code: 'RT_CHAT_ID_INVALID' })
 })
 
 t.test('the connection of a stream that is ended serves its client on, who may be sending the next request already', async (t) => {
   const authorize = ({ query }: FastifyRequest): AccessGrant => {
     const { userId, until } = query as { userId?: string, until?: string }
-    return { userId, expiresAt: until === undefined ? undefined : Number(until) }
+    return { expiresAt: until === undefined ? Infinity : Number(until), ...userId !== undefined && { userId } }
   }
   const started = await startApp(t, { authorize, maxConnections: 2, maxConnectionAgeMs: 10_000, retryMs: 1 })
   const { app } = started

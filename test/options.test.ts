@@ -49,7 +49,7 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
     ['history', null], ['history', true], ['history', 5], ['history.size', { history: { size: 0 } }], ['history.ttlMs', { history: { ttlMs: '1h' } }],
     ['idempotencyTtlMs', 0], ['retryMs', -1], ['authorize', 'yes'], ['authorize', null], ['sharded', 'yes'], ['sharded', null], ['maxConnections', 0], ['maxConnectionsPerClient', 1.5],
     ['maxStreamsPerSession', 0], ['maxConnectionAgeMs', '1'], ['maxRooms', -1], ['metrics', {}], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1], ['botMessageWindowMs', -1], ['botMessageLeaseMs', 99],
-    ['presence', null], ['presence', 'yes'], ['presence.graceMs', { presence: { graceMs: -1 } }], ['presence.leaseMs', { presence: { leaseMs: 99 } }], ['presence.leaseMs', { presence: { leaseMs: 60_001 } }],
+    ['presence', null], ['presence', 'yes'], ['presence.graceMs', { authorize: () => true, presence: { graceMs: -1 } }], ['presence.leaseMs', { authorize: () => true, presence: { leaseMs: 99 } }], ['presence.leaseMs', { authorize: () => true, presence: { leaseMs: 60_001 } }],
     ['keyPrefix', 'a{b}'], ['keyPrefix', 'a*'], ['keyPrefix', null], ['keyPrefix', 'x'.repeat(65)],
     ['instanceId', 'a b'], ['instanceId', ''], ['instanceId', 5],
     ['redis', {}], ['redis', 'redis://host'], ['pubsub', {}], ['pubsub', { publish () {} }], ['heartBeatMs', 1]
@@ -58,6 +58,7 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
     const given = name.includes('.') ? value : { [name]: value }
     t.throws(() => resolveOptions(given as RealtimeOptions), { code: 'RT_OPTION_INVALID', message: new RegExp(`\`${name}\``) }, `${name}: ${String(value)}`)
   }
+  for (const presence of [true, { graceMs: 1 }]) t.throws(() => resolveOptions({ presence }), { code: 'RT_OPTION_INVALID', message: /`presence` needs `authorize`.*Give both/ })
   t.throws(() => resolveOptions({ redisUrl: 'redis://host', pubsub: new LocalPubSub() }), { code: 'RT_OPTION_INVALID', message: /one of redisUrl, redis and pubsub, got redisUrl and pubsub/ })
   t.throws(() => new LocalPubSub({ instanceId: 'a b' }), { code: 'RT_OPTION_INVALID' })
   t.throws(() => new RedisPubSub({ url: 'redis://localhost', keyPrefix: '*' }), { code: 'RT_OPTION_INVALID' })

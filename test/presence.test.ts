@@ -347,7 +347,7 @@ t.test('other things that are so in a chat are nobody', async (t) => {
 t.test('presence needs a state, and says so before anything is opened', async (t) => {
   const stateless: PubSubProvider = { name: 'own', publish: async () => ({ duplicate: false }), subscribe: () => () => {}, subscribeExact: () => () => {}, isHealthy: async () => true, close: async () => {} }
   for (const options of [{ history: false }, { pubsub: stateless }] as RealtimeOptions[]) {
-    await t.rejects(async () => await Fastify().register(realtimePlugin, { ...options, presence: true }), { code: 'RT_STATE_UNAVAILABLE', statusCode: 500 })
+    await t.rejects(async () => await Fastify().register(realtimePlugin, { ...options, authorize, presence: true }), { code: 'RT_STATE_UNAVAILABLE', statusCode: 500 })
     const { app } = await startApp(t, options)
     await t.rejects(app.chatEvents.presence('c'), { code: 'RT_STATE_UNAVAILABLE' })
   }
@@ -373,7 +373,7 @@ t.test('without the option nobody is told of, but who asks is told of others', a
 
 t.test('the option has defaults', async (t) => {
   t.equal(resolveOptions({}).presence, defaults.presence)
-  t.same(resolveOptions({ presence: true }).presence, presenceTimes)
-  t.same(resolveOptions({ presence: { leaseMs: 100 } }).presence, { graceMs: 10_000, leaseMs: 100 })
-  t.same(resolveOptions({ presence: { graceMs: 0 } }).presence, { graceMs: 0, leaseMs: 15_000 })
+  t.same(resolveOptions({ presence: true, authorize }).presence, presenceTimes)
+  t.same(resolveOptions({ presence: { leaseMs: 100 }, authorize }).presence, { graceMs: 10_000, leaseMs: 100 })
+  t.same(resolveOptions({ presence: { graceMs: 0 }, authorize }).presence, { graceMs: 0, leaseMs: 15_000 })
 })

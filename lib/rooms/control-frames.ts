@@ -1,4 +1,5 @@
 import { formatCursor, type Cursor } from '../cursor.ts'
+import type { RealtimeErrorCode } from '../errors.ts'
 import type { LogGap, Logged } from '../pubsub/provider.ts'
 import { encodeFrame } from '../sse/frame.ts'
 
@@ -8,6 +9,11 @@ export type ResetReason = LogGap | 'invalid' | 'failover'
 /** The first event of a stream. It sets the client's cursor, so that a drop before any other event can be made up for, too. */
 export function ready (chatId: string, at: Cursor | undefined, resumed: boolean, retry: number): Buffer {
   return encodeFrame({ id: at && formatCursor(at), retry, event: 'ready', json: JSON.stringify({ chatId, resumed }) })
+}
+
+/** A chat that is left out of a stream of several, and why. It has no id, since the client's position in that chat stays. */
+export function refused (chatId: string, code: RealtimeErrorCode): Buffer {
+  return encodeFrame({ event: 'refused', json: JSON.stringify({ chatId, code }) })
 }
 
 /** Tells a client that events may be missing before `at`, or that they are. */

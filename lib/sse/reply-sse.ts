@@ -1,7 +1,7 @@
 import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Grant } from '../access.ts'
 import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
+import type { Grant } from '../grant.ts'
 import { toJson } from '../json.ts'
 import type { Metrics } from '../metrics.ts'
 import { Connection, isGone, sessionOf } from './connection.ts'
@@ -29,12 +29,38 @@ export interface SseContext {
   onSlow (): void
   maxChatsPerStream: number
   maxConnectionAgeMs: number | undefined
-  /** Asks whether a request may open each of the chats. Rejects with why not. */
-  authorize (request: FastifyRequest, chatIds: readonly string[]): Promise<Grant[]>
-  /** Enters a chat. Throws what is wrong with it; what it returns takes the stream in and can't fail. */
-  enter (chatId: string, request: StreamRequest): (connection: Connection) => void
-  /** Enters several chats for one stream, or none of them. Throws and returns as `enter` does. */
-  enterAll (chatIds: readonly string[], request: StreamRequest): (connection: Connection, userIds: readonly (string | undefined)[]) => void
+  /** Asks whether a request may open each of the chats. Rejects where it may open none of them. */
+  authorize (request: FastifyRequest, chatIds: readonly string[]): Promise<StreamAccess>
+  /** Enters a chat. Throws what is wrong with it; what it returns makes the entrance of a stream and can't fail. */
+  enter (chatId: string, request: StreamRequest): (connection: Connection) => Entrance[]
+  /** Enters for one stream those of several chats that were granted, or none of them. Throws and returns as `enter` does, in their order. */
+  enterAll (chats: readonly ChatAccess[], request: StreamRequest): (connection: Connection) => Entrance[]
+}
+
+/** Whether a request may open one of its chats. */
+export interface ChatAccess {
+  readonly chatId: string
+  readonly userId: string | undefined
+  /** Why it may not, if so. */
+  readonly refused: RealtimeErrorCode | undefined
+}
+
+/** The access of one request to all of its chats. */
+export interface StreamAccess {
+  readonly all: readonly ChatAccess[]
+  /** What holds for all that were granted. */
+  readonly strictest: Grant
+  /** Refuses what does not hold any more. Throws where all are refused. */
+  confirm (): void
+  /** Lets go of what it holds. */
+  release (): void
+}
+
+/** A stream that is about to join a chat. */
+export interface Entrance {
+  readonly stream: { end (): Promise<void> }
+  /** Joins the chat, or leaves it where the stream has closed. */
+  join (): void
 }
 
 /** Where a client asks a chat stream to start. */
@@ -98,36 +124,46 @@ export class ReplySse {
    * or `RT_STREAM_PIPELINED`.
    */
   async chat (chatId: string): Promise<void> {
-    await this.#serve([chatId], (request) => this.#context.enter(chatId, request))
+    await this.#serve([chatId], (_all, request) => this.#context.enter(chatId, request))
   }
 
   /**
    * Streams the events of several chats, as `chat` does for one. The id of each event is the places of all of them, so that a client that comes
-   * back for the same chats, in the same order, goes on in each. One that is named twice counts once. Each is authorized, and one
-   * that is refused refuses all. Rejects with `RT_TOO_MANY_CHATS` beyond `maxChatsPerStream`, else as `chat` does.
+   * back for the same chats, in the same order, goes on in each. One that is named twice counts once. Each is authorized. Those that
+   * are refused are left out, each with an event `refused`. Rejects with `RT_TOO_MANY_CHATS` beyond `maxChatsPerStream`; where all are
+   * refused, as `chat` does for the first; else as `chat` does.
    */
   async chats (chatIds: readonly string[]): Promise<void> {
     const distinct = [...new Set(chatIds)]
-    await this.#serve(distinct, (request) => this.#context.enterAll(distinct, request))
+    await this.#serve(distinct, (all, request) => this.#context.enterAll(all, request))
   }
 
-  async #serve (chatIds: readonly string[], enter: (request: StreamRequest) => (connection: Connection, userIds: readonly (string | undefined)[]) => void): Promise<void> {
+  async #serve (chatIds: readonly string[], enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]): Promise<void> {
     this.#begin()
     try {
       this.#checkCount(chatIds)
-      const grants = await this.#context.authorize(this.#request, chatIds)
-      const grant = strictest(grants)
-      this.#whileServed((headers) => {
-        const owner = this.#check(grant)
-        const join = enter({ lastEventId: this.lastEventId, rewind: this.#query.rewind })
-        join(this.#open(headers, owner, grant), grants.map(({ userId }) => userId))
-      })
+      const access = await this.#context.authorize(this.#request, chatIds)
+      try {
+        this.#whileServed((headers) => this.#enter(access, headers, enter))
+      } finally {
+        access.release()
+      }
     } catch (error) {
       if (error instanceof RealtimeError) this.#context.metrics.refused.add(error.code)
       throw error
     } finally {
       this.#begun = false
     }
+  }
+
+  #enter (access: StreamAccess, headers: OutgoingHttpHeaders, enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]): void {
+    // It may be a while since the first was granted.
+    access.confirm()
+    const { all, strictest } = access
+    const owner = this.#check(strictest)
+    const entrances = enter(all, { lastEventId: this.lastEventId, rewind: this.#query.rewind })
+    for (const { join } of entrances(this.#open(headers, owner, strictest))) join()
+    for (const { refused } of all) if (refused !== undefined) this.#context.metrics.refused.add(refused)
   }
 
   /**
@@ -291,12 +327,6 @@ export class ReplySse {
     if (gone !== undefined) connection.onClose(() => gone.abort())
     return connection
   }
-}
-
-/** What holds for a stream of several chats: it is the client's for as long as all of them are. */
-function strictest (grants: readonly Grant[]): Grant {
-  const expiresAt = Math.min(...grants.map(({ expiresAt = Infinity }) => expiresAt))
-  return { userId: grants.find(({ userId }) => userId !== undefined)?.userId, expiresAt }
 }
 
 const OVERLOAD: ReadonlySet<string> = new Set<RealtimeErrorCode>(['RT_TOO_MANY_CONNECTIONS', 'RT_TOO_MANY_PER_CLIENT', 'RT_TOO_MANY_PER_SESSION', 'RT_TOO_MANY_ROOMS'])

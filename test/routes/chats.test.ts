@@ -266,23 +266,92 @@ t.test('a client that takes nothing is cut', async (t) => {
   await localChats(app, 0)
 })
 
-t.test('each chat is authorized before anything is subscribed to, and one that is refused refuses all', async (t) => {
+t.test('a chat that is refused is left out, and the client hears which one and why', async (t) => {
   const asked: string[] = []
   const { app, url } = await startApp(t, {
     authorize: async (_request, chatId) => {
       asked.push(chatId)
-      if (chatId === 'away') throw Object.assign(new Error('Sign in first'), { statusCode: 401 })
+      if (chatId === 'missing') throw Object.assign(new Error('There is no such chat'), { statusCode: 404 })
+      if (chatId === 'gone') throw Object.assign(new Error('There is no such chat'), { status: 410 })
       return chatId !== 'secret'
     }
   })
-  const refused = await fetch(`${url}/api/chats/events?${query(['a', 'secret', 'b'])}`)
-  t.equal(refused.status, 403)
-  t.match(await refused.json(), { code: 'RT_FORBIDDEN' })
-  t.notOk(refused.headers.get('x-accel-buffering'))
-  t.equal((await fetch(`${url}/api/chats/events?${query(['a', 'away'])}`)).status, 401)
-  t.same(asked, ['a', 'secret', 'b', 'a', 'away'])
+  const tooLong = 'x'.repeat(1_025)
+  const stream = await open(t, url, ['a', 'secret', 'missing', 'gone', tooLong, 'b'], { more: '&rewind=0&rewind=9&rewind=9&rewind=9&rewind=9&rewind=1' })
+  t.match(await stream.take(6), [
+    ...['secret', 'missing', 'gone'].map((chatId) => ({ event: 'refused', id: undefined, data: { chatId, code: 'RT_FORBIDDEN' } })),
+    { event: 'refused', id: undefined, data: { chatId: tooLong, code: 'RT_CHAT_ID_INVALID' } },
+    { event: 'ready', data: { chatId: 'a' } }, { event: 'ready', data: { chatId: 'b' } }
+  ])
+  t.same(asked, ['a', 'secret', 'missing', 'gone', 'b'])
+  t.equal(app.chatEvents.stats().localChats, 2)
+  await publish(app, 'secret', 1)
+  await publish(app, 'b', 2)
+  t.match(await stream.next(), { data: { message: { n: 2 } } })
+})
+
+t.test('a chat that is refused keeps its part of the id, so that nothing is missed where it is granted again', async (t) => {
+  const refused = new Set<string>()
+  const { app, url } = await startApp(t, { authorize: (_request, chatId) => !refused.has(chatId) })
+  const first = await open(t, url, ['a', 'b', 'c'])
+  await first.take(3)
+  await publish(app, 'b', 1)
+  const before = await first.next()
+  first.close()
+  await publish(app, 'b', 2)
+  refused.add('b')
+  const second = await open(t, url, ['a', 'b', 'c'], { id: before.id })
+  t.match(await second.take(3), [{ event: 'refused', data: { chatId: 'b' } }, { event: 'ready' }, { event: 'ready' }])
+  await publish(app, 'c', 3)
+  const after = await second.next()
+  t.equal(after.id?.split('.')[1], before.id?.split('.')[1])
+  second.close()
+  refused.delete('b')
+  const third = await open(t, url, ['a', 'b', 'c'], { id: after.id })
+  t.same(byChat(await third.take(4)), { a: [true], b: [true, 2], c: [true] })
+})
+
+t.test('where all chats are refused, or one can not be asked about, the answer is an error', async (t) => {
+  const { app, url } = await startApp(t, {
+    authorize: async (_request, chatId) => {
+      const statusCode = { unauthorized: 401, missing: 404, slow: 429, broken: 500 }[chatId]
+      if (statusCode !== undefined) throw Object.assign(new Error(chatId), { statusCode })
+      if (chatId === 'failing') throw new Error('The database is away')
+      return chatId === 'a'
+    }
+  })
+  for (const [chats, status, answer] of [
+    [['secret', 'missing'], 403, { code: 'RT_FORBIDDEN' }],
+    [['missing', 'secret'], 404, { message: 'missing' }],
+    [['unauthorized', 'unauthorized2'], 401, { message: 'unauthorized' }],
+    [['a', 'failing'], 500, { message: 'The database is away' }],
+    [['secret', 'broken'], 500, { message: 'broken' }],
+    [['a', 'slow'], 429, { message: 'slow' }]
+  ] as [string[], number, object][]) {
+    const response = await fetch(`${url}/api/chats/events?${query(chats)}`)
+    t.equal(response.status, status, chats.join())
+    t.match(await response.json(), answer)
+    t.notOk(response.headers.get('x-accel-buffering'))
+  }
   t.equal(app.chatEvents.stats().localChats, 0)
-  await (await open(t, url, ['a', 'b'])).take(2)
+})
+
+t.test('a plain EventSource goes on with the other chats when the access to one of them ends', async (t) => {
+  const members = new Set(['a', 'b'])
+  const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => members.has(chatId) && { userId: 'ada' } })
+  const source = new EventSource(`${url}/api/chats/events?${query(['a', 'b'])}`)
+  t.teardown(() => source.close())
+  const readies = new Set<string>()
+  await new Promise<void>((resolve) => {
+    source.addEventListener('ready', ({ data }) => { if (readies.add(JSON.parse(data).chatId).size === 2) resolve() })
+  })
+  members.delete('b')
+  const refused = once(source, 'refused')
+  const message = once(source, 'message')
+  await app.chatEvents.revoke('b', 'ada')
+  t.same(JSON.parse((await refused)[0].data), { chatId: 'b', code: 'RT_FORBIDDEN' })
+  await publish(app, 'a', 1)
+  t.match(JSON.parse((await message)[0].data), { chatId: 'a', message: { n: 1 } })
 })
 
 t.test('the earliest grant to end ends the stream', async (t) => {
@@ -313,11 +382,11 @@ t.test('what is revoked while other chats are asked about is not granted', async
   const { app, url } = await startApp(t, {
     authorize: (_request, chatId) => chatId === 'a' ? { userId: 'ada' } : new Promise<AccessGrant>((resolve) => { answer = resolve; arrived() })
   })
-  const opening = fetch(`${url}/api/chats/events?${query(['a', 'b'])}`)
+  const opening = open(t, url, ['a', 'b'])
   await asked
   await app.chatEvents.revoke('a', 'ada')
   answer({ userId: 'ada' })
-  t.equal((await opening).status, 403)
+  t.match(await (await opening).take(2), [{ event: 'refused', data: { chatId: 'a', code: 'RT_FORBIDDEN' } }, { event: 'ready', data: { chatId: 'b' } }])
 })
 
 t.test('a stream has at least one chat, each once, and at most maxChatsPerStream', async (t) => {
@@ -328,7 +397,7 @@ t.test('a stream has at least one chat, each once, and at most maxChatsPerStream
   }
   t.same(await status(''), [400, 'RT_CHAT_ID_INVALID'])
   t.same(await status('?chat='), [400, 'RT_CHAT_ID_INVALID'])
-  t.same(await status(`?chat=a&chat=${'x'.repeat(1_025)}`), [400, 'RT_CHAT_ID_INVALID'])
+  t.same(await status(`?chat=&chat=${'x'.repeat(1_025)}`), [400, 'RT_CHAT_ID_INVALID'])
   t.same(await status('?chat=a&chat=b&chat=c'), [400, 'RT_TOO_MANY_CHATS'])
   const stream = await open(t, url, ['a', 'b', 'a'])
   const events = await stream.take(2)

@@ -72,8 +72,8 @@ app.chatEvents.publish('c', { type: 'reaction', user: 'ann' }, { ephemera: true 
 app.chatEvents.emit(5, { type: 'reaction', user: 'ann' })
 
 // Who is there, and who types.
-await app.register(realtimePlugin, { presence: true })
-await app.register(realtimePlugin, { presence: { graceMs: 5_000 } })
+await app.register(realtimePlugin, { presence: true, authorize: () => true })
+await app.register(realtimePlugin, { presence: { graceMs: 5_000 }, authorize: () => true })
 // @ts-expect-error No such time.
 await app.register(realtimePlugin, { presence: { graceSeconds: 5 } })
 const users: string[] = await app.chatEvents.presence('c')
