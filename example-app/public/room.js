@@ -139,7 +139,7 @@ export class Room {
     this.answers.clear()
     this.#events.answers(this)
     this.#events.gap(this, reset)
-    // For what the server has left. An app that keeps its messages in a database would read them there.
-    if (reset.certain) this.#follow(undefined)
+    // The stream goes on behind the gap, except after a failover. An app that keeps its messages in a database would read them there.
+    if (reset.reason !== 'failover') this.#follow(undefined)
   }
 }

@@ -16,9 +16,15 @@ export function refused (chatId: string, code: RealtimeErrorCode): Buffer {
   return encodeFrame({ event: 'refused', json: JSON.stringify({ chatId, code }) })
 }
 
+/**
+ * What proves a loss: the log holds, or held, events after the client's position that the client does not get. A new log, a log that has fallen
+ * back, a restart and an id that can't be read prove nothing.
+ */
+const PROOF_OF_LOSS: ReadonlySet<ResetReason> = new Set<ResetReason>(['trimmed', 'expired', 'diverged'])
+
 /** Tells a client that events may be missing before `at`, or that they are. */
 export function reset (chatId: string, reason: ResetReason, at?: Cursor): Buffer {
-  return encodeFrame({ id: at && formatCursor(at), event: 'reset', json: JSON.stringify({ chatId, reason, certain: reason !== 'failover' }) })
+  return encodeFrame({ id: at && formatCursor(at), event: 'reset', json: JSON.stringify({ chatId, reason, certain: PROOF_OF_LOSS.has(reason) }) })
 }
 
 /** An event of the log as streams get it. A fence is none of the app's: it tells that events may be missing. */

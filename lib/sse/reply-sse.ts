@@ -78,6 +78,9 @@ const STREAM_HEADERS = {
   'x-accel-buffering': 'no'
 }
 
+/** Stands for what is not a string. No event has this id. */
+const UNREADABLE_ID = '!'
+
 /** A stream has no length. How it is framed is for Node to say. */
 const UNFIT_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 
@@ -99,8 +102,18 @@ export class ReplySse {
 
   /** Where a returning client left off: its `Last-Event-ID` header, else the query's `lastEventId`. */
   get lastEventId (): string | undefined {
-    const header = this.#request.headers['last-event-id']
-    return [header, this.#query.lastEventId].find((id) => typeof id === 'string' && id !== '') as string | undefined
+    const given = this.#givenEventId
+    return typeof given === 'string' ? given : undefined
+  }
+
+  /** It may be anything: a query can hold it several times, and an app's own parser makes objects. */
+  get #givenEventId (): unknown {
+    return [this.#request.headers['last-event-id'], this.#query.lastEventId].find((id) => id !== undefined && id !== '')
+  }
+
+  /** Where a chat stream starts. A client that sent a position which can't be read must not count as a new one, which can't have missed anything. */
+  get #startId (): string | undefined {
+    return this.#givenEventId === undefined ? undefined : this.lastEventId ?? UNREADABLE_ID
   }
 
   /** Aborts when the client is gone or the stream was closed: pass it on to whatever makes the events. */
@@ -161,7 +174,7 @@ export class ReplySse {
     access.confirm()
     const { all, strictest } = access
     const owner = this.#check(strictest)
-    const entrances = enter(all, { lastEventId: this.lastEventId, rewind: this.#query.rewind })
+    const entrances = enter(all, { lastEventId: this.#startId, rewind: this.#query.rewind })
     for (const { join } of entrances(this.#open(headers, owner, strictest))) join()
     for (const { refused } of all) if (refused !== undefined) this.#context.metrics.refused.add(refused)
   }

@@ -34,7 +34,7 @@ function ready (id: string | undefined, resumed: boolean): object {
 }
 
 function reset (id: string | undefined, reason: string): object {
-  return { event: 'reset', id, data: { reason, certain: reason !== 'failover' } }
+  return { event: 'reset', id, data: { reason, certain: ['trimmed', 'expired', 'diverged'].includes(reason) } }
 }
 
 function says (events: StreamEvent[]): unknown[] {

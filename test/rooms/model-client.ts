@@ -96,7 +96,7 @@ export class ModelClient {
   #reset (at: Cursor, { reason, certain }: { reason: string, certain: boolean }): void {
     const id = formatCursor(at)
     this.resets.push(reason)
-    assert.equal(certain, reason !== 'failover')
+    assert.equal(certain, ['trimmed', 'expired', 'diverged'].includes(reason))
     if (reason === 'failover') {
       assert.ok(this.#log.records.get(id)?.position.fence, 'failover is told by a fence')
       return this.#advance(at)

@@ -124,12 +124,26 @@ t.test('a client whose cursor is none is told, and goes on from now', async (t) 
   const [id] = await chat.publish(1)
   for (const lastEventId of ['x', `${id}x`, 'e-1-1234567890123456', '{"a":1}']) {
     const stream = await chat.open('', lastEventId)
-    t.match(await stream.take(2), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id, data: { reason: 'invalid', certain: true } }])
+    t.match(await stream.take(2), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id, data: { reason: 'invalid', certain: false } }])
+  }
+  for (const query of [`?lastEventId=${id}&lastEventId=${id}`, '?lastEventId=&lastEventId=']) {
+    const stream = await chat.open(query)
+    t.match(await stream.take(2), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id, data: { reason: 'invalid', certain: false } }], query)
   }
   const goesOn = await chat.open('?lastEventId=x')
   await goesOn.take(2)
   await chat.publish(1)
   t.same(numbers(await goesOn.take(1)), [2])
+})
+
+t.test('a position that is not a string is invalid, whatever the query parser of the app makes of it', async (t) => {
+  for (const lastEventId of [{ a: '1' }, ['a', 'b'], null, 5, Object.create(null)]) {
+    const { url } = await startApp(t, {}, { server: { routerOptions: { querystringParser: () => ({ lastEventId, chat: ['c', 'd'] }) } } })
+    const stream = await EventStream.open(t, `${url}/api/chats/c/events?`)
+    t.match(await stream.take(2), [{ event: 'ready' }, { event: 'reset', data: { reason: 'invalid' } }])
+    const several = await EventStream.open(t, `${url}/api/chats/events?`)
+    t.same((await several.take(4)).map(({ event }) => event), ['ready', 'reset', 'ready', 'reset'])
+  }
 })
 
 t.test('a client that comes back after a restart is told', async (t) => {
@@ -138,14 +152,14 @@ t.test('a client that comes back after a restart is told', async (t) => {
   await before.app.close()
   const after = await Chat.start(t)
   const [newId] = await after.publish(1)
-  t.match(await after.reset(id), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id: newId, data: { reason: 'epoch', certain: true } }])
+  t.match(await after.reset(id), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id: newId, data: { reason: 'epoch', certain: false } }])
 })
 
 t.test('a client that is ahead of the log, or followed another one, is told', async (t) => {
   const chat = await Chat.start(t)
   const ids = await chat.publish(3)
   const [epoch, , tag] = (ids[1] as string).split('-')
-  t.match(await chat.reset(`${epoch}-9-${tag}`), [{ event: 'ready', id: `${epoch}-9-${tag}`, data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'ahead', certain: true } }])
+  t.match(await chat.reset(`${epoch}-9-${tag}`), [{ event: 'ready', id: `${epoch}-9-${tag}`, data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'ahead', certain: false } }])
   for (const forged of [`${epoch}-2-1`, `${epoch}-3-${tag}`]) {
     t.match(await chat.reset(forged), [{ event: 'ready', id: forged, data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'diverged', certain: true } }])
   }
