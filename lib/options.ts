@@ -240,6 +240,14 @@ export const timing = {
   sharedRead: 5_000
 } as const
 
+/** How much may be kept, held or read at once, in bytes. docs/performance.md says what they come to. */
+export const budgets = {
+  /** The events of one page that is read of a log. */
+  page: 262_144,
+  /** The events that `LocalPubSub` keeps of all chats. Beyond it, each chat loses its oldest ones. */
+  localLogs: 268_435_456
+} as const
+
 const INT32 = 2 ** 31 - 1
 
 /** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_REDIS_URL_INVALID`. */

@@ -1,9 +1,12 @@
 import { formatCursor, type Cursor } from '../cursor.ts'
-import { timing } from '../options.ts'
+import { budgets, timing } from '../options.ts'
+import { ByteBudget } from './byte-budget.ts'
 import { newEpoch, randomTag } from './epoch.ts'
 import { EventRun } from './event-run.ts'
 import type { Envelope, EventLog, LogGap, LogPage, Logged, LogTop } from './provider.ts'
 import type { Stamp } from './state-store.ts'
+
+const PAGE: number = budgets.page
 
 export interface LocalLogOptions {
   /** Events to keep of each channel. */
@@ -28,6 +31,8 @@ interface ChannelLog {
 export class LocalLog implements EventLog {
   readonly #channels = new Map<string, ChannelLog>()
   readonly #options: LocalLogOptions
+  /** Of all channels. */
+  readonly #budget = new ByteBudget(budgets.localLogs)
   readonly #sweep: NodeJS.Timeout
 
   constructor (options: LocalLogOptions) {
@@ -70,15 +75,14 @@ export class LocalLog implements EventLog {
     return this.#channels.get(channel)?.state
   }
 
-  async read (channel: string, after: Cursor | undefined, limit: number): Promise<LogPage> {
+  async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = PAGE): Promise<LogPage> {
     const log = this.#open(channel)
     const { run } = log
-    const { size } = run
     const top = topOf(log)
-    if (after === undefined) return { top, entries: run.slice(Math.max(0, size - limit), size) }
+    if (after === undefined) return { top, ...lastOf(run, limit, maxBytes) }
     const start = run.indexAfter(after)
     if (start === undefined) return { top, gap: whyNoPlace(after, run), entries: [] }
-    return { top, gap: undefined, entries: run.slice(start, start + limit) }
+    return { top, gap: undefined, entries: run.slice(start, start + run.fitAfter(start, limit, maxBytes)) }
   }
 
   async tops (channels: string[]): Promise<(LogTop | undefined)[]> {
@@ -90,6 +94,7 @@ export class LocalLog implements EventLog {
 
   close (): void {
     clearInterval(this.#sweep)
+    for (const { run } of this.#channels.values()) run.clear()
     this.#channels.clear()
   }
 
@@ -104,11 +109,13 @@ export class LocalLog implements EventLog {
   }
 
   #start (place: Cursor): EventRun {
-    return new EventRun(place, this.#options.size)
+    return new EventRun(place, { capacity: this.#options.size, budget: this.#budget })
   }
 
   #expire (log: ChannelLog): void {
-    if (log.run.size > 0) log.run = this.#start(log.run.top)
+    if (log.run.size === 0) return
+    log.run.clear()
+    log.run = this.#start(log.run.top)
   }
 
   /** Much later than their entries, logs are forgotten whole: who comes back then, or still listens, is told of another epoch. */
@@ -128,6 +135,14 @@ export class LocalLog implements EventLog {
 
 function topOf ({ run, state }: ChannelLog): LogTop {
   return state === undefined ? run.top : { ...run.top, state }
+}
+
+/** The last events of a run that fit, and where the last `limit` of them begin if that is earlier. */
+function lastOf (run: EventRun, limit: number, maxBytes: number): Pick<LogPage, 'entries' | 'start'> {
+  const { size } = run
+  const first = size - (maxBytes === 0 ? 0 : run.fitBeforeEnd(limit, maxBytes))
+  const wanted = Math.max(0, size - limit)
+  return { entries: run.slice(first, size), start: wanted < first ? run.placeBefore(wanted) : undefined }
 }
 
 /** Why the events after a cursor can't be told, by the rules of lua/read.lua. */

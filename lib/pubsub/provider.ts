@@ -130,8 +130,10 @@ export interface LogPage {
   top: LogTop
   /** Why the events after the cursor can't be told; there are no entries then. */
   gap?: LogGap | undefined
-  /** Events in order, without a hole. */
+  /** Events in order, without a hole. After a cursor, there are more as long as the last one is before `top`. */
   entries: Logged[]
+  /** Without a cursor: the position before the last `limit` events, if the page begins later because of `maxBytes`. */
+  start?: Cursor | undefined
 }
 
 /** An event that has a place in a log. */
@@ -143,10 +145,14 @@ export type Logged = Envelope & { position: Position }
  */
 export interface EventLog {
   /**
-   * Reads at most `limit` events after a cursor; without a cursor, the last ones. Makes a log where there is none, so that
-   * there is always a place to go on from. Rejects with `RT_LOG_UNAVAILABLE`.
+   * Reads a page of at most `limit` events after a cursor; without a cursor, the last ones. Makes a log where there is
+   * none, so that there is always a place to go on from. Rejects with `RT_LOG_UNAVAILABLE`.
+   *
+   * The payloads of a page have about `maxBytes` bytes at most, or it is one event. With a `maxBytes` of 0, and without
+   * a cursor, it has no events and only says where the log ends, and in `start` where the last `limit` events begin. A
+   * log that cannot count bytes ignores `maxBytes` and gives `limit` events: then their size is its own concern.
    */
-  read(channel: string, after: Cursor | undefined, limit: number): Promise<LogPage>
+  read(channel: string, after: Cursor | undefined, limit: number, maxBytes?: number): Promise<LogPage>
   /** The places of the last events of several channels; `undefined` where there is no log. Rejects with `RT_LOG_UNAVAILABLE`. */
   tops(channels: string[]): Promise<(LogTop | undefined)[]>
 }

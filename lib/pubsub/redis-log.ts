@@ -1,4 +1,5 @@
 import { parseCursor, type Cursor } from '../cursor.ts'
+import { budgets } from '../options.ts'
 import { decodePayload } from './envelope.ts'
 import { newEpoch } from './epoch.ts'
 import type { EventLog, LogGap, LogPage, Logged, LogTop } from './provider.ts'
@@ -14,6 +15,9 @@ export interface RedisLogOptions {
   reader: RedisReader
 }
 
+/** What lua/read.lua returns. */
+type Reply = [epoch: Buffer, last: Buffer, gap: Buffer, rows: [Buffer, Buffer[]][], state: Buffer, start: Buffer]
+
 /** Reads the log in Redis, which `RedisAppender` writes. */
 export class RedisLog implements EventLog {
   readonly #options: RedisLogOptions
@@ -22,16 +26,20 @@ export class RedisLog implements EventLog {
     this.#options = options
   }
 
-  async read (channel: string, after: Cursor | undefined, limit: number): Promise<LogPage> {
+  async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = budgets.page): Promise<LogPage> {
     const { keys, reader, scripts } = this.#options
-    const values = [limit, newEpoch(), ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
+    const bytes = Math.min(maxBytes, budgets.page)
+    const values = [limit, newEpoch(), bytes, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
     const { meta, stream } = keys.of(channel)
     const reply = await reader.run(scripts.read, [meta, stream], values)
-    const [epoch, last, gap, rows, state] = reply as [Buffer, Buffer, Buffer, [Buffer, Buffer[]][], Buffer]
+    const [epoch, last, gap, rows, state, start] = reply as Reply
     const top = topOf(parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor, state.toString())
     const decoded = rows.map(([id, fields]) => entryOf(top.epoch, id, fields))
-    // Without a cursor Redis gives the last ones, the last of them first.
-    if (after === undefined) return { top, entries: decoded.filter((entry) => entry !== undefined).reverse() }
+    if (after === undefined) {
+      // Redis gives the last one first.
+      const entries = decoded.filter((entry) => entry !== undefined).reverse()
+      return { top, entries, start: parseCursor(`${top.epoch}-${start.toString()}`) }
+    }
     const hole = decoded.indexOf(undefined)
     // Such as one of a newer version. Who waits for it would wait for ever.
     if (hole === 0) return { top, gap: 'diverged', entries: [] }

@@ -66,7 +66,7 @@ export class RedisScripts {
     const script = (...names: string[]): RedisScript => new RedisScript(['history', ...names], constants)
     this.append = script('log', 'append')
     this.conclude = script('state', 'log', 'conclude')
-    this.read = script('read')
+    this.read = script('page', 'read')
     this.changeState = script('state', 'change-state')
     this.readState = script('state', 'read-state')
   }

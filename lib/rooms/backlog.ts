@@ -18,7 +18,7 @@ export class Backlog {
 
   constructor (chatId: string, base: Cursor, capacity?: number) {
     this.#chatId = chatId
-    this.#run = new EventRun(base, capacity)
+    this.#run = new EventRun(base, { capacity })
   }
 
   /** The place behind the last. */

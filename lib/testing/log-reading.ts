@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import type { Cursor } from '../cursor.ts'
+import { copyCursor, placeBefore, type Cursor } from '../cursor.ts'
 import type { LogGap } from '../pubsub/provider.ts'
 import type { Cases } from './contract.ts'
 import { fill, freshLog, logOf, placeOf, readNumbers, upTo, type OpenLog } from './log.ts'
@@ -24,6 +24,37 @@ export const reading: Cases<OpenLog> = {
       assert.deepEqual(await readNumbers(provider, c, undefined, limit), { gap: undefined, numbers: upTo(25, Math.max(1, 26 - limit)) })
     }
     assert.deepEqual((await logOf(provider).read(c, undefined, 1)).top, cursors[25])
+  },
+
+  async 'a log is read whole, whatever pages may have in bytes' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const [start] = await fill(provider, c, 25)
+    for (const maxBytes of [1, 60, 500, 1_000_000]) {
+      const numbers: unknown[] = []
+      for (let at = start as Cursor; at.offset < 25;) {
+        const { gap, entries } = await logOf(provider).read(c, at, 10, maxBytes)
+        assert.equal(gap, undefined)
+        assert.ok(entries.length > 0 && entries.length <= 10, `a page of ${entries.length}`)
+        numbers.push(...entries.map(({ json }) => JSON.parse(json.toString())))
+        at = copyCursor(entries.at(-1)?.position as Cursor)
+      }
+      assert.deepEqual(numbers, upTo(25))
+    }
+  },
+
+  async 'where the last events begin is said, also where they are more than a page' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const cursors = await fill(provider, c, 25)
+    for (const [limit, maxBytes] of [[10, 0], [10, 1], [10, 1_000_000], [25, 0], [1_000, 0], [1_000, 1]] as const) {
+      const { top, entries, start } = await logOf(provider).read(c, undefined, limit, maxBytes)
+      assert.deepEqual(top, cursors[25])
+      const first = entries[0]?.position
+      const begin = start ?? (first && placeBefore(first))
+      assert.deepEqual(begin, cursors[Math.max(0, 25 - limit)], `${limit} in ${maxBytes} bytes`)
+    }
+    assert.equal((await logOf(provider).read(freshLog(), undefined, 10, 0)).start, undefined, 'of an empty log')
   },
 
   async 'who reads an empty log gets a place that the first event follows' (open) {

@@ -270,10 +270,16 @@ t.test('thousands with keys of the app\'s, at once, take little and keep their o
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url, history: { size: 10_000 } })
-  await publish(pubsub, 0)
+  const [first] = await publish(pubsub, 0) as [Cursor]
   await admin.config('RESETSTAT')
   await Promise.all(upTo(10_000).map((n) => pubsub.publish('c', n, { idempotencyKey: `key ${n}` })))
-  t.same(saysOf(await pubsub.log.read('c', undefined, 10_001)).slice(-10_000), upTo(10_000))
+  const got: unknown[] = []
+  for (let at = first; got.length < 10_000;) {
+    const page = await pubsub.log.read('c', at, 10_000)
+    got.push(...saysOf(page))
+    at = page.entries.at(-1)?.position as Cursor
+  }
+  t.same(got, upTo(10_000))
   const [, bytes] = /total_net_input_bytes:(\d+)/.exec(await admin.info('stats')) ?? []
   t.ok(Number(bytes) < 10_000 * 2_000, `${bytes} bytes went to Redis`)
 })

@@ -1,0 +1,45 @@
+-- Reads a page of events: few of a stream at a time, until the page has as many bytes as it may have. Ids of events are
+-- <offset>-<tag>, and the next event has the next offset.
+
+local page = {}
+
+-- How many events are read at once, at most: what is read beyond the end of the page is thrown away.
+local STEP = 16
+
+local function bytes (event)
+  local sum = 0
+  for i = 2, #event[2], 2 do sum = sum + #event[2][i] end
+  return sum
+end
+
+-- Reads at most `limit` events, from an offset on or, with `back`, from there back. They have at most `most` bytes, unless the first
+-- one alone has more. Returns them, and whether there are more of these.
+function page.read (stream, offset, back, limit, most)
+  local events, sum = {}, 0
+  while #events < limit do
+    -- As many as fit if they are like those before.
+    local fit = sum > 0 and math.floor((most - sum) * #events / sum) or 1
+    local want = math.max(1, math.min(STEP, limit - #events, fit))
+    local at = string.format('%.0f', offset)
+    local found = back and redis.call('XREVRANGE', stream, at, '-', 'COUNT', want)
+      or redis.call('XRANGE', stream, at, '+', 'COUNT', want)
+    for _, event in ipairs(found) do
+      sum = sum + bytes(event)
+      if #events > 0 and sum > most then return events, true end
+      events[#events + 1] = event
+    end
+    if #found < want then return events, false end
+    offset = tonumber(string.match(events[#events][1], '^%d+')) + (back and -1 or 1)
+    if offset < 0 then return events, false end
+  end
+  return events, true
+end
+
+-- The position before an event.
+function page.before (event)
+  local tag = '0'
+  for i = 1, #event[2], 2 do
+    if event[2][i] == 'p' then tag = event[2][i + 1] end
+  end
+  return string.format('%.0f-', tonumber(string.match(event[1], '^%d+')) - 1) .. tag
+end
