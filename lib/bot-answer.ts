@@ -263,7 +263,7 @@ export class BotAnswer {
   }
 
   async #tryToConclude (ending: Ending): Promise<BotMessageEnd> {
-    const conclusion = { field: fieldOf(this.id), owner: this.#owner, event: this.#event(ending), idempotencyKey: endKeyOf(this.id) }
+    const conclusion = { field: fieldOf(this.id), owner: this.#owner, event: this.#event(ending), key: endKeyOf(this.id) }
     for (;;) {
       const receipt = await this.#context.store.conclude(this.channel, conclusion)
       // Somebody else has ended it, if it was not an attempt of our own.

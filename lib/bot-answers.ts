@@ -100,7 +100,7 @@ export class BotAnswers {
   /** Ends an answer whose producer is gone, if that was not done yet. Rejects as `publish` does. */
   async interrupt (chatId: string, id: string, text: string): Promise<void> {
     const event = botMessage(chatId, { id, status: 'interrupted', at: 0, text })
-    await this.#options.store?.conclude(getChatChannel(chatId), { field: fieldOf(id), event, idempotencyKey: endKeyOf(id) })
+    await this.#options.store?.conclude(getChatChannel(chatId), { field: fieldOf(id), event, key: endKeyOf(id) })
   }
 
   /** Ends all answers: this instance won't produce the rest. */

@@ -13,7 +13,7 @@ export function answerOf (field: string): string | undefined {
   return field.startsWith(PREFIX) ? field.slice(PREFIX.length) : undefined
 }
 
-/** The idempotency key of the event that ends an answer, so that it ends once. */
+/** The key that an answer is concluded with, so that it ends once. */
 export function endKeyOf (id: string): string {
   return `bot_message:${id}`
 }

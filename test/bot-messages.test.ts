@@ -102,6 +102,20 @@ for (const [name, setup] of Object.entries(setups)) {
       t.equal(reader.pieces.length, 0, 'who missed the end gets just it')
     })
 
+    t.test('whatever idempotency key a client chooses, it neither keeps a bot message from starting nor ends it', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      for (const idempotencyKey of ['bot_message:a', 'bot_message:b', 'conclusion bot_message:a', 'c:bot_message:a']) {
+        t.match(await two.app.chatEvents.emitChatMessage('c', { n: 1 }, { idempotencyKey }), { duplicate: false })
+      }
+      const answer = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
+      await answer.append('Once')
+      await two.app.chatEvents.emitChatMessage('c', { n: 2 }, { idempotencyKey: 'bot_message:a' })
+      t.same(await answer.finish(), { status: 'finished' })
+      t.match(await reader.end(stream), { id: 'a', status: 'finished', text: 'Once' })
+      t.match(await two.app.chatEvents.emitChatMessage('c', { n: 3 }, { idempotencyKey: 'answer:a' }), { duplicate: false })
+    })
+
     t.test('ids and texts of any kind arrive as they are', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
@@ -329,7 +343,7 @@ t.test('an answer that is found to be over twice at the same time ends once', as
   const { channel } = answer
   const state = pubsub.state as StateStore // History is on here.
   await state.renew(channel, ['answer:a'], -1)
-  await state.conclude(channel, { field: 'answer:a', event: {}, idempotencyKey: 'bot_message:a' })
+  await state.conclude(channel, { field: 'answer:a', event: {}, key: 'bot_message:a' })
   let aborts = 0
   answer.signal.addEventListener('abort', () => { aborts++ })
   await Promise.all([1, 2].map(() => answer.renewed('another epoch', true, 0)))
@@ -351,7 +365,7 @@ t.test('what is heard of the lease of an answer that is over is not told to the 
     return change(...args)
   }
   await state.renew(answer.channel, ['answer:a'], -1)
-  await state.conclude(answer.channel, { field: 'answer:a', event: {}, idempotencyKey: 'bot_message:a' })
+  await state.conclude(answer.channel, { field: 'answer:a', event: {}, key: 'bot_message:a' })
   await answer.renewed('another epoch', true, 0)
   t.equal(answer.signal.aborted, true)
   t.equal(changes, 1, 'it tried to go on')
@@ -460,7 +474,7 @@ t.test('an answer is told how it ended, also where an attempt failed', async (t)
   }
   await t.rejects(late.finish(), { code: 'RT_PUBLISH_REJECTED' })
   await renew(late.channel, ['answer:late'], -1)
-  await conclude(late.channel, { field: 'answer:late', event: {}, idempotencyKey: 'bot_message:late' })
+  await conclude(late.channel, { field: 'answer:late', event: {}, key: 'bot_message:late' })
   t.same(await late.finish(), { status: 'interrupted' }, 'somebody else was quicker')
 })
 

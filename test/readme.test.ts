@@ -116,7 +116,7 @@ t.test('the rules for an ACL user suffice', async (t) => {
     await state.change('c', { operation, field: operation, value: '1', leaseMs: 1, owner: 'me', key: 'key' })
   }
   while ((await state.read('c')).fields?.get('open')?.expired !== true) { /* until the leases have run out */ }
-  t.match(await state.conclude('c', { field: 'open', event: 1, idempotencyKey: 'key' }), { duplicate: false })
+  t.match(await state.conclude('c', { field: 'open', event: 1, key: 'key' }), { duplicate: false })
   // A failover, by what is remembered of the one before.
   await admin.hset('rt:{c}:m', 'sr', 'another')
   await state.read('c')

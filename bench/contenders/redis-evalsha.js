@@ -20,7 +20,7 @@ export default async function start ({ redisUrl }) {
     const channel = `rt:{chat:${chatId}}`
     const payload = `${from} ${Date.now()} message ${JSON.stringify({ ...event, chatId })}`
     const tag = 1 + Math.floor(Math.random() * 2 ** 46)
-    return redis.evalsha(sha, 3, `${channel}:i:0123456789abcdef-${++number}`, `${channel}:m`, `${channel}:s`, '0123456789abcdef', 0, channel, '-', tag, payload)
+    return redis.evalsha(sha, 3, `${channel}:b:0123456789abcdef-${++number}`, `${channel}:m`, `${channel}:s`, '0123456789abcdef', 0, channel, '-', tag, payload)
   }
   return { functions: { oneByOne: (/** @type {number} */ count) => oneByOne(publish, count) } }
 }

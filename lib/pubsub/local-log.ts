@@ -17,6 +17,9 @@ export interface LocalLogOptions {
   idempotencyTtlMs: number
 }
 
+/** What a key belongs to: an idempotency key of the app's, or a conclusion of ours. They never meet, since an app may let clients choose its keys. */
+export type LogKey = `app ${string}` | `conclusion ${string}`
+
 interface ChannelLog {
   run: EventRun
   /** Where the channel's state is, if it ever had one. */
@@ -41,7 +44,7 @@ export class LocalLog implements EventLog {
   }
 
   /** Appends an event, unless its key was used before. Returns its id, and the entry if it is new. */
-  append (channel: string, envelope: Envelope, key: string | undefined): { id: string, entry: Logged | undefined } {
+  append (channel: string, envelope: Envelope, key: LogKey | undefined): { id: string, entry: Logged | undefined } {
     const log = this.#open(channel)
     const now = Date.now()
     const known = key === undefined ? undefined : log.keys?.get(key)
@@ -61,7 +64,7 @@ export class LocalLog implements EventLog {
   }
 
   /** Whether something was published with a key. */
-  knows (channel: string, key: string): boolean {
+  knows (channel: string, key: LogKey): boolean {
     return (this.#channels.get(channel)?.keys?.get(key)?.until ?? 0) > Date.now()
   }
 

@@ -5,7 +5,7 @@ import { Metrics } from '../metrics.ts'
 import { resolveProviderOptions, type ProviderOptions } from '../options.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { makeEnvelope, makeInstanceId } from './envelope.ts'
-import { LocalLog } from './local-log.ts'
+import { LocalLog, type LogKey } from './local-log.ts'
 import { LocalState } from './local-state.ts'
 import { observePublish } from './observe-publish.ts'
 import type { Stateful } from './state-store.ts'
@@ -58,7 +58,7 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     checkChannel(channel)
     const key = checkIdempotencyKey(idempotencyKey)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    return this.log === undefined || ephemeral ? this.#broadcast(channel, envelope) : this.#append(this.log, channel, envelope, key)
+    return this.log === undefined || ephemeral ? this.#broadcast(channel, envelope) : this.#append(this.log, channel, envelope, key === undefined ? undefined : `app ${key}`)
   }
 
   async #broadcast (channel: string, envelope: Envelope): Promise<PublishReceipt> {
@@ -67,7 +67,7 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     return { duplicate: false }
   }
 
-  async #append (log: LocalLog, channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
+  async #append (log: LocalLog, channel: string, envelope: Envelope, key: LogKey | undefined): Promise<PublishReceipt> {
     const { id, entry } = log.append(channel, envelope, key)
     await undefined
     if (entry !== undefined) this.#deliver(channel, entry)

@@ -1,5 +1,5 @@
 import { newEpoch } from './epoch.ts'
-import type { LocalLog } from './local-log.ts'
+import type { LocalLog, LogKey } from './local-log.ts'
 import type { Envelope, PublishReceipt } from './provider.ts'
 import type { Conclusion, Field, Stamp, StateChange, StateOperation, StateOutcome, StatePage, StateReceipt, StateRequest, StateStore } from './state-store.ts'
 import { Watchers } from './watchers.ts'
@@ -20,7 +20,7 @@ export interface LocalStateOptions {
   /** Wraps an event for its way. Throws where it is too large. */
   wrap (event: unknown): Envelope
   /** Publishes what was wrapped. */
-  append (channel: string, envelope: Envelope, idempotencyKey: string): Promise<PublishReceipt>
+  append (channel: string, envelope: Envelope, key: LogKey): Promise<PublishReceipt>
   /** Throws where no more may be done. */
   mustBeOpen (): void
 }
@@ -57,18 +57,18 @@ export class LocalState implements StateStore {
     return { gone, epoch: state.stamp.epoch }
   }
 
-  async conclude (channel: string, { field, owner, event, idempotencyKey }: Conclusion): Promise<PublishReceipt | { epoch: string }> {
+  async conclude (channel: string, { field, owner, event, key }: Conclusion): Promise<PublishReceipt | { epoch: string }> {
     this.#options.mustBeOpen()
     const { log, wrap, append } = this.#options
     const envelope = wrap(event)
     const state = this.#open(channel)
     const kept = state.fields.get(field)
-    if (!log.knows(channel, idempotencyKey)) {
+    if (!log.knows(channel, `conclusion ${key}`)) {
       if (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner)) return { epoch: state.stamp.epoch }
       // Told before the event, so that whoever knows of the event knows that there is no such text any more.
       this.#change(channel, state, 'delete', field)
     }
-    return await append(channel, envelope, idempotencyKey)
+    return await append(channel, envelope, `conclusion ${key}`)
   }
 
   async read (channel: string, known?: Stamp): Promise<StatePage> {
@@ -101,7 +101,7 @@ export class LocalState implements StateStore {
       return length === request.at || length === request.at + Buffer.byteLength(value) ? 'done' : 'behind'
     }
     if (operation === 'open') {
-      if (this.#options.log.knows(channel, request.key)) return 'over'
+      if (this.#options.log.knows(channel, `conclusion ${request.key}`)) return 'over'
       if (kept !== undefined && kept.owner !== request.owner) return 'taken'
       if (kept?.expired === true) return 'gone'
       if (kept?.value !== value) this.#change(channel, state, operation, field, value, { value, text: true, expired: false, owner: request.owner, until })

@@ -102,14 +102,14 @@ export class RedisAppender {
   }
 
   /** Appends an event in the place of a text, or resolves with the state's epoch where there is no such text. */
-  conclude (channel: string, envelope: Envelope, { field, owner = '', idempotencyKey }: Conclusion): Promise<PublishReceipt | Missing> {
+  conclude (channel: string, envelope: Envelope, { field, owner = '', key }: Conclusion): Promise<PublishReceipt | Missing> {
     this.flush()
     return new Promise((resolve, reject) => {
-      const entry = { payload: encodePayload(envelope), tag: String(randomTag()), key: idempotencyKey, resolve, reject }
+      const entry = { payload: encodePayload(envelope), tag: String(randomTag()), key, resolve, reject }
       const run = this.#enqueue(channel, entry, this.#last.get(channel))
-      const { channel: redisChannel, meta, stream, idempotency, fields, leases } = run.names
+      const { channel: redisChannel, meta, stream, conclusion, fields, leases } = run.names
       this.#send([run], this.#options.scripts.conclude,
-        [this.#nextName(run), meta, stream, idempotency + idempotencyKey, fields, leases],
+        [this.#nextName(run), meta, stream, conclusion + key, fields, leases],
         [newEpoch(), '0', redisChannel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
     })
   }
@@ -150,8 +150,8 @@ export class RedisAppender {
     for (const run of runs) this.#append([run])
   }
 
-  #nextName ({ names: { idempotency } }: Run): string {
-    return `${idempotency}${this.#base}-${++this.#batches}`
+  #nextName ({ names: { batch } }: Run): string {
+    return `${batch}${this.#base}-${++this.#batches}`
   }
 
   /** Sends a batch. Its name, an epoch and the count of those before it stand first: see lua/log.lua. */

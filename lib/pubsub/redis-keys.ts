@@ -8,8 +8,12 @@ export interface ChannelKeys {
   meta: string
   /** The events. */
   stream: string
-  /** What an idempotency key was used for, or what a batch came to: the key, or the batch's name, follows. */
+  /** What an idempotency key of the app's was used for: the key follows. No name of ours stands there, since an app may let clients choose keys. */
   idempotency: string
+  /** The event that has concluded a text: the key of the conclusion follows. */
+  conclusion: string
+  /** What a batch came to: its name follows. */
+  batch: string
   /** The fields of the state. */
   fields: string
   /** When their leases run out. */
@@ -35,7 +39,9 @@ export class RedisKeys {
   /** All that belongs to a channel. */
   of (channel: string): ChannelKeys {
     const name = this.channel(channel)
-    return { channel: name, meta: `${name}:m`, stream: `${name}:s`, idempotency: `${name}:i:`, fields: `${name}:f`, leases: `${name}:l` }
+    return {
+      channel: name, meta: `${name}:m`, stream: `${name}:s`, idempotency: `${name}:i:`, conclusion: `${name}:c:`, batch: `${name}:b:`, fields: `${name}:f`, leases: `${name}:l`
+    }
   }
 
   /** A Redis glob for at least the channels that `pattern` matches. What it matches beyond is sorted out on receipt. */

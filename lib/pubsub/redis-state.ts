@@ -60,7 +60,7 @@ export class RedisState implements StateStore {
 
   #send (channel: string, key: string, values: (string | number)[]): Promise<[Buffer, Buffer, Buffer[]]> {
     const { keys, scripts: { changeState }, send } = this.#options
-    const names = [...this.#names(channel), keys.of(channel).idempotency + key]
+    const names = [...this.#names(channel), keys.of(channel).conclusion + key]
     const all = [keys.channel(channel), newEpoch(), ...values]
     return send((client, isCold) => changeState.run(client, names, all, isCold(changeState)) as Promise<[Buffer, Buffer, Buffer[]]>)
   }

@@ -31,7 +31,7 @@ export interface StateChange {
 /** What an owner asks for. Leases are milliseconds from now. `owner` is a name that nobody else has: a text takes appends of its owner only. */
 export type StateRequest =
   | { operation: 'set', field: string, value: string, leaseMs: number }
-  /** Opens a text, unless an event was published with this idempotency key, or brings the owner's own one to this text. */
+  /** Opens a text, unless one was concluded with this key, or brings the owner's own one to this text. */
   | { operation: 'open', field: string, value: string, leaseMs: number, owner: string, key: string }
   /** Appends to a text that has so many bytes of UTF-8. A piece must not begin or end inside a character. */
   | { operation: 'append', field: string, value: string, leaseMs: number, owner: string, at: number }
@@ -61,7 +61,8 @@ export interface Conclusion {
   owner?: string | undefined
   /** The event that takes its place in the log. */
   event: unknown
-  idempotencyKey: string
+  /** What was concluded with a key is not concluded again. An idempotency key of the app's is never the same, whatever it says. */
+  key: string
 }
 
 /**

@@ -38,16 +38,16 @@ t.test('what an event was published with is read with it', async (t) => {
 t.test('a log with a key that still counts is kept', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: 20 * DAY })
   t.teardown(() => log.close())
-  const first = log.append('c', envelope, 'key')
+  const first = log.append('c', envelope, 'app key')
   for (let day = 0; day < 15; day++) mock.timers.tick(DAY)
-  t.same(log.append('c', envelope, 'key'), { id: first.id, entry: undefined })
+  t.same(log.append('c', envelope, 'app key'), { id: first.id, entry: undefined })
   for (let day = 0; day < 25; day++) mock.timers.tick(DAY)
   t.same(await log.tops(['c']), [undefined])
 })
 
 t.test('after close nothing is left', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
-  log.append('c', envelope, 'key')
+  log.append('c', envelope, 'app key')
   log.close()
   t.same(await log.tops(['c']), [undefined])
 })

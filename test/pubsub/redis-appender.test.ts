@@ -124,7 +124,7 @@ t.test('what is sent otherwise comes behind what was published before', async (t
   await Promise.all([
     pubsub.publish('c', 1), pubsub.publish('c', 2), pubsub.publish('c', 'ephemeral', { ephemeral: true }),
     pubsub.publish('c', 3), state.change('c', { operation: 'open', field: 'text', value: 'opened', leaseMs: 10_000, owner: 'me', key: 'key' }),
-    pubsub.publish('c', 4), state.conclude('c', { field: 'text', owner: 'me', event: 'concluded', idempotencyKey: 'key' }), pubsub.publish('c', 5)
+    pubsub.publish('c', 4), state.conclude('c', { field: 'text', owner: 'me', event: 'concluded', key: 'key' }), pubsub.publish('c', 5)
   ])
   await live(other)
   t.same(got, [0, 1, 2, 'ephemeral', 3, 'opened', 4, '', 'concluded', 5])
@@ -163,7 +163,7 @@ t.test('what is behind one that was refused, was published before or has no text
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const state = pubsub.state as RedisState
-  const conclude = (field: string): Promise<unknown> => state.conclude('c', { field, owner: 'me', event: field, idempotencyKey: field })
+  const conclude = (field: string): Promise<unknown> => state.conclude('c', { field, owner: 'me', event: field, key: field })
   await state.change('c', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'text' })
   await conclude('text')
   await admin.config('RESETSTAT')
@@ -205,7 +205,7 @@ t.test('a node of a Cluster behind a client that knows of no slots: each channel
   await state.change('b', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
   const channels = ['a', 'b', 'c']
   const published = upTo(300).map((n) => pubsub.publish(channels[n % 3] as string, n))
-  published.push(state.conclude('b', { field: 'text', owner: 'me', event: 'concluded', idempotencyKey: 'key' }) as typeof published[0])
+  published.push(state.conclude('b', { field: 'text', owner: 'me', event: 'concluded', key: 'key' }) as typeof published[0])
   published.push(...upTo(30).map((n) => pubsub.publish(channels[n % 3] as string, 300 + n)))
   const receipts = await Promise.all(published)
   t.equal(new Set(receipts.map(({ id }) => id)).size, 331)

@@ -64,7 +64,7 @@ t.test('what is kept of a chat has one hash tag, an encoded name, and an end', a
   const name = 'rt:{chat:a%7Bb%7D%2Ac}'
   const keys = [`${name}:i:my}key`, `${name}:m`, `${name}:s`]
   const [batch, ...others] = (await admin.keys('*')).filter((key) => !keys.includes(key))
-  t.match(batch, `${name}:i:`)
+  t.match(batch, `${name}:b:`)
   t.same(others, [])
   await pubsub.log.read('chat:empty', undefined, 1)
   t.same(await admin.keys('*empty*'), ['rt:{chat:empty}:m'])

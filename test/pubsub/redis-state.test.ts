@@ -136,7 +136,7 @@ t.test('scripts that Redis forgets are sent again', async (t) => {
   await admin.script('FLUSH')
   t.equal((await state.read('c')).fields?.get('t')?.value, 'ab'.repeat(20))
   await admin.script('FLUSH')
-  t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', idempotencyKey: 'key' }), { duplicate: false })
+  t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
   t.match(await admin.info('errorstats'), /errorstat_NOSCRIPT/, 'some met it')
 })
 
@@ -145,7 +145,7 @@ t.test('what is under way when the provider closes is done, whichever script it 
   const pubsub = open(t, { url: redis.url })
   await begin(pubsub.state, '')
   await append(pubsub.state, 0, 'ab')
-  const concluded = pubsub.state.conclude('c', { field: 't', owner: 'me', event: 'end', idempotencyKey: 'key' })
+  const concluded = pubsub.state.conclude('c', { field: 't', owner: 'me', event: 'end', key: 'key' })
   await pubsub.close()
   t.match(await concluded, { duplicate: false })
 })
@@ -155,14 +155,14 @@ t.test('what concludes a text is not overtaken by what was published before', as
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 0)
   await begin(pubsub.state, 'abc')
-  await pubsub.state.conclude('c', { field: 't', owner: 'another', event: 'no', idempotencyKey: 'key' })
+  await pubsub.state.conclude('c', { field: 't', owner: 'another', event: 'no', key: 'key' })
   for (let n = 0; n < 20; n++) {
     await pubsub.state.change('c', { operation: 'open', field: 't', value: 'abc', leaseMs: LEASE, owner: 'me', key: `key-${n}` })
     await admin.script('FLUSH')
     // Another one brings back the script that concludes, but not the one that publishes.
     const other = new RedisPubSub({ url: redis.url })
-    await other.state?.conclude('other', { field: 't', event: 1, idempotencyKey: 'key' })
-    const receipts = [pubsub.publish('c', 'before'), pubsub.state.conclude('c', { field: 't', owner: 'me', event: 'end', idempotencyKey: `key-${n}` }), pubsub.publish('c', 'after')]
+    await other.state?.conclude('other', { field: 't', event: 1, key: 'key' })
+    const receipts = [pubsub.publish('c', 'before'), pubsub.state.conclude('c', { field: 't', owner: 'me', event: 'end', key: `key-${n}` }), pubsub.publish('c', 'after')]
     const ids = (await Promise.all(receipts)).map((receipt) => Number((receipt as { id: string }).id.split('-')[1]))
     t.same(ids, [1, 2, 3].map((k) => (ids[0] as number) + k - 1))
     await other.close()
@@ -181,7 +181,7 @@ t.test('a change whose reply is lost with its connection is applied once', async
   t.match(await appended, { outcome: 'done' })
   t.match(await append(state, 6, 'ghi'), { outcome: 'done' })
   const lostToo = proxy.loseReplyTo('the end')
-  const concluded = state.conclude('c', { field: 't', owner: 'me', event: 'the end', idempotencyKey: 'key' })
+  const concluded = state.conclude('c', { field: 't', owner: 'me', event: 'the end', key: 'key' })
   await lostToo
   t.match(await concluded, { duplicate: false, id: /-1-/ })
 })
@@ -235,7 +235,7 @@ t.test('in a Cluster', async (t) => {
     await append(state, 2, 'c')
     t.match(await state.renew('c', ['t', 'v', 'none'], LEASE), { gone: ['none'] })
     t.same([...(await state.read('c')).fields ?? []].map(([field, { value }]) => [field, value]).sort(), [['t', 'abc'], ['v', '1']])
-    t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', idempotencyKey: 'key' }), { duplicate: false })
+    t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
     t.equal(await ended, 'end')
     t.same(changes.map(({ operation, field }) => `${operation} ${field}`), ['set v', 'open t', 'append t', 'delete t'], sharded ? 'told by the shard' : 'told by all')
   }

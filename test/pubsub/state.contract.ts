@@ -55,7 +55,7 @@ class Subject {
   }
 
   conclude (field: string, event: unknown, owner?: string): Promise<PublishReceipt | { epoch: string }> {
-    return this.store.conclude(this.channel, { field, owner, event, idempotencyKey: `end-${field}` })
+    return this.store.conclude(this.channel, { field, owner, event, key: `end-${field}` })
   }
 
   async read (): Promise<Record<string, Field>> {
