@@ -21,6 +21,7 @@ export type {
 } from './pubsub/provider.ts'
 export type { Conclusion, Field, Stamp, StateChange, Stateful, StateOperation, StateOutcome, StatePage, StateReceipt, StateRequest, StateStore } from './pubsub/state-store.ts'
 export { LocalPubSub, type LocalPubSubOptions } from './pubsub/local-pubsub.ts'
+export type { RedisClient } from './pubsub/redis-client.ts'
 export { RedisPubSub, type RedisPubSubOptions } from './pubsub/redis-pubsub.ts'
 export { getChatChannel } from './pubsub/channel.ts'
 

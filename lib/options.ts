@@ -1,9 +1,9 @@
-import type { Cluster, Redis } from 'ioredis'
 import type { MetricsRegistry } from './prometheus.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import type { Authorize } from './access.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import { NAME } from './name.ts'
+import type { RedisClient } from './pubsub/redis-client.ts'
 import { checkRedisUrl } from './pubsub/redis-url.ts'
 
 /** Options of the plugin. Each has a default; a wrong or unknown one is refused at registration. */
@@ -14,11 +14,11 @@ export interface RealtimeOptions {
    */
   redisUrl?: string | undefined
   /**
-   * An ioredis client of the app's, such as `fastify.redis` of @fastify/redis, instead of `redisUrl`. The plugin publishes on it
-   * and duplicates it to subscribe. The app keeps owning it and closes it.
+   * A client of the app's, of ioredis 5.4 or later or of 6, such as `fastify.redis` of @fastify/redis, instead of `redisUrl`.
+   * The plugin publishes on it and duplicates it to subscribe. The app keeps owning it and closes it.
    * @default none
    */
-  redis?: Redis | Cluster | undefined
+  redis?: RedisClient | undefined
   /**
    * Publishes to the shard channels of a Redis Cluster, from Redis 7 on, so that an event reaches one node rather than all of them. Needs a
    * `Cluster` as `redis`. Patterns can't be subscribed to then.
@@ -352,7 +352,7 @@ function whole (name: string, value: unknown, least: number, most = INT32): numb
 }
 
 /** Shard channels are those of a Cluster. Throws `RT_OPTION_INVALID`. */
-export function checkSharded (sharded: unknown, client: Redis | Cluster | undefined): void {
+export function checkSharded (sharded: unknown, client: RedisClient | undefined): void {
   if (sharded === true && client?.isCluster !== true) throw new RealtimeError('RT_OPTION_INVALID', '`sharded` needs an ioredis Cluster as `redis`')
 }
 

@@ -1,12 +1,12 @@
-import { once } from 'node:events'
-import { Redis, type Cluster, type RedisOptions } from 'ioredis'
+import { Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
 import { within } from '../within.ts'
+import { isCluster, type ClusterClient, type RedisClient, type StandaloneClient } from './redis-client.ts'
 import { connectorTo, type Address } from './redis-connector.ts'
 
 /** Where to connect: a URL, or a client of the app's to duplicate from. */
-export type RedisSource = { url: string, client?: undefined } | { client: Redis | Cluster, url?: undefined }
+export type RedisSource = { url: string, client?: undefined } | { client: RedisClient, url?: undefined }
 
 /**
  * How our own connections behave. Nothing waits inside ioredis: a command that was not sent, or whose reply was lost, fails at
@@ -31,24 +31,23 @@ const behaviour = {
 } satisfies RedisOptions
 
 /** Opens the connection that subscribes. */
-export function openSubscriber (source: RedisSource): Redis {
+export function openSubscriber (source: RedisSource): StandaloneClient {
   if (source.url !== undefined) return openUrl(source.url)
-  // Asked by its flag: the app's client may come from another copy of ioredis.
-  if (!source.client.isCluster) return (source.client as Redis).duplicate(behaviour)
+  const { client } = source
+  if (!isCluster(client)) return client.duplicate(behaviour)
   // On a connection of our own: that of a Cluster is replaced when it breaks, and nobody is told what was lost meanwhile.
-  const cluster = source.client as Cluster
-  return openNode(cluster, async () => {
+  return openNode(client, async () => {
     for (;;) {
-      const nodes = cluster.nodes()
+      const nodes = client.nodes()
       const node = nodes[Math.floor(Math.random() * nodes.length)]
       if (node !== undefined) return node.options
-      await once(cluster, '+node')
+      await new Promise<void>((resolve) => client.once('+node', () => resolve()))
     }
   })
 }
 
 /** Opens a connection that subscribes at one node of a Cluster, such as `127.0.0.1:7000`. */
-export function openShardSubscriber (cluster: Cluster, node: string): Redis {
+export function openShardSubscriber (cluster: ClusterClient, node: string): Redis {
   const colon = node.lastIndexOf(':')
   return openNode(cluster, async () => ({ host: node.slice(0, colon), port: Number(node.slice(colon + 1)) }))
 }
@@ -57,12 +56,12 @@ function openUrl (url: string): Redis {
   return new Redis(url, { ...behaviour, Connector: connectorTo(async (options) => options) })
 }
 
-function openNode (cluster: Cluster, pick: () => Promise<Address>): Redis {
+function openNode (cluster: ClusterClient, pick: () => Promise<Address>): Redis {
   return new Redis({ ...cluster.options.redisOptions, ...behaviour, replyMapping: 'legacy', Connector: connectorTo(pick) })
 }
 
 /** The connection that publishes: the app's own client where one was passed in. */
-export function openPublisher (source: RedisSource): Redis | Cluster {
+export function openPublisher (source: RedisSource): RedisClient {
   if (source.url !== undefined) return openUrl(source.url)
   // A lazy client connects when it is first asked to; until then it would never become ready.
   if (source.client.status === 'wait') source.client.connect().catch(() => {})
@@ -76,7 +75,7 @@ const CLOSED = 'Connection is closed.'
  * Logs when a connection is lost and when it is back, each once, keeps its errors from going unhandled, and makes it go on where ioredis does not.
  * Returns its undo.
  */
-export function watchConnection (client: Redis | Cluster, role: string, log: Logger): () => void {
+export function watchConnection (client: RedisClient, role: string, log: Logger): () => void {
   let lost: string | undefined
   let connected = client.status === 'ready'
   let abandoned = false
@@ -103,10 +102,16 @@ export function watchConnection (client: Redis | Cluster, role: string, log: Log
     // A failover that ioredis hears of from a Sentinel while it connects, it takes for a wish of its owner's. Of a real one it makes no error.
     if (abandoned) revival = setTimeout(() => { client.connect().catch(() => {}) }, timing.redisRetryMin)
   }
-  client.on('error', onError).on('close', onClose).on('ready', onReady).on('end', onEnd)
+  client.on('error', onError)
+  client.on('close', onClose)
+  client.on('ready', onReady)
+  client.on('end', onEnd)
   return () => {
     clearTimeout(revival)
-    client.off('error', onError).off('close', onClose).off('ready', onReady).off('end', onEnd)
+    client.off('error', onError)
+    client.off('close', onClose)
+    client.off('ready', onReady)
+    client.off('end', onEnd)
   }
 }
 
@@ -117,7 +122,7 @@ export function describeRedisError (error: Error): string {
 }
 
 /** Closes a connection of ours: politely while it answers, else at once. Never waits longer than `timing.redisQuit`. */
-export async function closeConnection (client: Redis | Cluster, unwatch: () => void): Promise<void> {
+export async function closeConnection (client: RedisClient, unwatch: () => void): Promise<void> {
   unwatch()
   client.on('error', () => {})
   if (client.status === 'ready') {

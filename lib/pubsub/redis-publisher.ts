@@ -1,9 +1,9 @@
-import type { Cluster, Redis } from 'ioredis'
 import { attempt } from '../attempt.ts'
 import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
 import { LinkedList, type Linked } from './linked-list.ts'
+import type { RedisClient } from './redis-client.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 import { cork } from './redis-cork.ts'
 import type { RedisScript } from './redis-script.ts'
@@ -17,7 +17,7 @@ export interface RedisPublisherOptions {
 }
 
 /** Sends a command. `isCold` tells of a script that Redis may not know. */
-export type Command<T> = (client: Redis | Cluster, isCold: (script: RedisScript) => boolean) => Promise<T>
+export type Command<T> = (client: RedisClient, isCold: (script: RedisScript) => boolean) => Promise<T>
 
 /** What Redis is to do, and who is told what came of it. */
 export interface Task<T> {
@@ -49,7 +49,7 @@ interface Pending extends Linked<Pending> {
  * is sent after its promise was rejected.
  */
 export class RedisPublisher {
-  readonly #client: Redis | Cluster
+  readonly #client: RedisClient
   readonly #owned: boolean
   readonly #timeoutMs: number
   /** In the order they came, which is that of their deadlines. */
@@ -77,7 +77,7 @@ export class RedisPublisher {
   #corked = false
   #closed = false
 
-  constructor (client: Redis | Cluster, { owned, timeoutMs, log }: RedisPublisherOptions) {
+  constructor (client: RedisClient, { owned, timeoutMs, log }: RedisPublisherOptions) {
     this.#client = client
     this.#owned = owned
     this.#timeoutMs = timeoutMs

@@ -1,4 +1,3 @@
-import type { Cluster, Redis } from 'ioredis'
 import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
@@ -8,6 +7,7 @@ import { within } from '../within.ts'
 import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
 import { RedisAppender } from './redis-appender.ts'
+import type { ClusterClient, RedisClient } from './redis-client.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisKeys } from './redis-keys.ts'
 import { RedisLog } from './redis-log.ts'
@@ -86,7 +86,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
       live: (redisChannel) => { for (const follower of this.#followers(redisChannel)) follower.live() },
       lost: (redisChannels) => { for (const follower of redisChannels.flatMap((name) => this.#followers(name))) follower.lost() }
     }
-    this.#subscriber = sharded ? new RedisShards(client as Cluster, events, log) : new RedisSubscriber(openSubscriber(source), events, log)
+    this.#subscriber = sharded ? new RedisShards(client as ClusterClient, events, log) : new RedisSubscriber(openSubscriber(source), events, log)
   }
 
   publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
@@ -105,7 +105,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#appender?.flush()
     const message = encodeWire(ephemeral ? 'e' : 'd', envelope)
     const redisChannel = this.#keys.channel(channel)
-    const command = (client: Redis | Cluster): Promise<unknown> => this.#sharded ? client.spublish(redisChannel, message) : client.publish(redisChannel, message)
+    const command = (client: RedisClient): Promise<unknown> => this.#sharded ? client.spublish(redisChannel, message) : client.publish(redisChannel, message)
     if (ephemeral) {
       // Here at once, so that it works without Redis; what comes back from Redis is then not taken again.
       queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))

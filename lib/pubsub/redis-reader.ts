@@ -1,25 +1,25 @@
-import type { Cluster, Redis } from 'ioredis'
 import { RealtimeError } from '../errors.ts'
 import { within } from '../within.ts'
+import type { RedisClient } from './redis-client.ts'
 import { describeRedisError } from './redis-connection.ts'
 import type { RedisScript } from './redis-script.ts'
 
 /** Asks Redis for what it keeps. */
 export class RedisReader {
-  readonly #client: Redis | Cluster
+  readonly #client: RedisClient
   readonly #timeoutMs: number
   /** The scripts that Redis knew when it was last asked. */
   readonly #warm = new Set<RedisScript>()
   #connected: Promise<void> | undefined
 
   /** `timeoutMs`: milliseconds until a question without an answer rejects. */
-  constructor (client: Redis | Cluster, timeoutMs: number) {
+  constructor (client: RedisClient, timeoutMs: number) {
     this.#client = client
     this.#timeoutMs = timeoutMs
   }
 
   /** Rejects with `RT_LOG_UNAVAILABLE`. */
-  async ask<T> (question: (client: Redis | Cluster) => Promise<T>): Promise<T> {
+  async ask<T> (question: (client: RedisClient) => Promise<T>): Promise<T> {
     try {
       // Where there is a connection, it is asked in this very turn: what is published in the next comes after.
       if (this.#client.status !== 'ready') await within(this.#connect(), this.#timeoutMs)

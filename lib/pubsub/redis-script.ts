@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { Command, type Cluster, type Redis } from 'ioredis'
+import { Command } from 'ioredis'
 import { timing } from '../options.ts'
+import type { RedisClient } from './redis-client.ts'
 
 type Argument = string | number | Buffer
 
@@ -19,7 +20,7 @@ export class RedisScript {
   }
 
   /** Runs it. `cold` sends all of it, for a Redis that may have forgotten it. */
-  run (client: Redis | Cluster, names: string[], values: Argument[], cold: boolean): Promise<unknown> {
+  run (client: RedisClient, names: string[], values: Argument[], cold: boolean): Promise<unknown> {
     const args: Argument[] = [cold ? this.lua : this.#sha, names.length]
     // (A spread, as well as `concat`, would take several times as long.)
     for (const name of names) args.push(name)

@@ -1,6 +1,7 @@
-import { Command, type Cluster } from 'ioredis'
+import { Command } from 'ioredis'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
+import type { ClusterClient } from './redis-client.ts'
 import { openShardSubscriber } from './redis-connection.ts'
 import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.ts'
 
@@ -20,7 +21,7 @@ interface Channel {
  * channel moves along as soon as the client knows of it.
  */
 export class RedisShards {
-  readonly #cluster: Cluster
+  readonly #cluster: ClusterClient
   readonly #events: SubscriberEvents
   readonly #log: Logger
   readonly #shards = new Map<string, Shard>()
@@ -28,7 +29,7 @@ export class RedisShards {
   readonly #onRefresh = (): void => this.#rebalance()
   #refresh: NodeJS.Timeout | undefined
 
-  constructor (cluster: Cluster, events: SubscriberEvents, log: Logger) {
+  constructor (cluster: ClusterClient, events: SubscriberEvents, log: Logger) {
     this.#cluster = cluster
     this.#events = events
     this.#log = log
@@ -105,7 +106,8 @@ export class RedisShards {
     if (shard === undefined) {
       const client = openShardSubscriber(this.#cluster, node)
       // It may have gone for good, or have given a slot away.
-      client.on('close', () => this.#refreshSoon()).on('moved', () => this.#refreshSoon())
+      client.on('close', () => this.#refreshSoon())
+      client.on('moved', () => this.#refreshSoon())
       shard = { subscriber: new RedisSubscriber(client, this.#eventsOf(node, () => shard), this.#log, { sharded: true }), channels: 0 }
       this.#shards.set(node, shard)
     }

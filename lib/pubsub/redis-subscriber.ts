@@ -1,6 +1,6 @@
-import type { Redis } from 'ioredis'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
+import type { StandaloneClient } from './redis-client.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 
 /** What a subscriber tells its owner. */
@@ -35,7 +35,7 @@ interface Names {
  * command, and asks again after every reconnect.
  */
 export class RedisSubscriber {
-  readonly #client: Redis
+  readonly #client: StandaloneClient
   readonly #events: SubscriberEvents
   readonly #log: Logger
   readonly #patterns: Names
@@ -52,7 +52,7 @@ export class RedisSubscriber {
   #closed = false
 
   /** `sharded` subscribes to shard channels, of which the node must own the slots. */
-  constructor (client: Redis, events: SubscriberEvents, log: Logger, { sharded = false } = {}) {
+  constructor (client: StandaloneClient, events: SubscriberEvents, log: Logger, { sharded = false } = {}) {
     this.#client = client
     this.#events = events
     this.#log = log
