@@ -217,14 +217,20 @@ export const timing = {
   shutdownSweep: 250,
   /** What is known of a log outlives its events by this: who comes back late is told why rather than nothing. */
   metaExtra: 7 * 24 * 3_600_000,
+  /**
+   * How long the log of a chat without an event is kept after it was last read, or compared: it is only a position for those who listen. Longer
+   * than two rounds of checks take.
+   */
+  emptyLog: 60_000,
   /** What is so in a chat is kept this much longer than its events: longer than any lease. */
   stateExtra: 60_000,
   /** How long leases last anew after a restart or failover of Redis. */
   stateLease: 5_000,
   /** How often quiet chats are compared with their logs, and chats with a state with that: the last event before a silence can be lost, too. */
   idleCheck: 2_000,
-  /** How many of them at a time: of more, each is compared the less often. */
+  /** How many of them at a time: of more, each is compared the less often, but once in so many checks. */
   idleCheckMost: 1_000,
+  idleCheckRounds: 10,
   /** Over which time chats are read again after a reconnect, so that not all of them ask at once. */
   resyncSpread: 250,
   /** How long after a failed read the log is tried again. */

@@ -1,7 +1,8 @@
 import { formatCursor, type Cursor } from '../cursor.ts'
 import { budgets, timing } from '../options.ts'
 import { ByteBudget } from './byte-budget.ts'
-import { newEpoch, randomTag } from './epoch.ts'
+import { EmptyLogs } from './empty-logs.ts'
+import { randomTag } from './epoch.ts'
 import { EventRun } from './event-run.ts'
 import type { Envelope, EventLog, LogGap, LogPage, Logged, LogTop } from './provider.ts'
 import type { Stamp } from './state-store.ts'
@@ -33,6 +34,7 @@ interface ChannelLog {
 /** The log of `LocalPubSub`: the same as the one in Redis, in memory. A new epoch for each channel and start tells of a restart, too. */
 export class LocalLog implements EventLog {
   readonly #channels = new Map<string, ChannelLog>()
+  readonly #empty = new EmptyLogs()
   readonly #options: LocalLogOptions
   /** Of all channels. */
   readonly #budget = new ByteBudget(budgets.localLogs)
@@ -79,7 +81,7 @@ export class LocalLog implements EventLog {
   }
 
   async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = PAGE): Promise<LogPage> {
-    const log = this.#open(channel)
+    const log = this.#find(channel) ?? { run: this.#start(startOf(this.#empty.keep(channel))) }
     const { run } = log
     const top = topOf(log)
     if (after === undefined) return { top, ...lastOf(run, limit, maxBytes) }
@@ -91,7 +93,8 @@ export class LocalLog implements EventLog {
   async tops (channels: string[]): Promise<(LogTop | undefined)[]> {
     return channels.map((channel) => {
       const log = this.#channels.get(channel)
-      return log && topOf(log)
+      if (log !== undefined) return topOf(log)
+      return this.#empty.has(channel) ? startOf(this.#empty.keep(channel)) : undefined
     })
   }
 
@@ -99,15 +102,21 @@ export class LocalLog implements EventLog {
     clearInterval(this.#sweep)
     for (const { run } of this.#channels.values()) run.clear()
     this.#channels.clear()
+    this.#empty.clear()
   }
 
   #open (channel: string): ChannelLog {
-    let log = this.#channels.get(channel)
+    let log = this.#find(channel)
     if (log === undefined) {
-      log = { run: this.#start({ epoch: newEpoch(), offset: 0, tag: 0 }), until: Date.now() + this.#options.ttlMs }
+      log = { run: this.#start(startOf(this.#empty.take(channel))), until: Date.now() + this.#options.ttlMs }
       this.#channels.set(channel, log)
     }
-    if (log.until <= Date.now()) this.#expire(log)
+    return log
+  }
+
+  #find (channel: string): ChannelLog | undefined {
+    const log = this.#channels.get(channel)
+    if (log !== undefined && log.until <= Date.now()) this.#expire(log)
     return log
   }
 
@@ -136,7 +145,12 @@ export class LocalLog implements EventLog {
   }
 }
 
-function topOf ({ run, state }: ChannelLog): LogTop {
+/** The position at the start of a log. */
+function startOf (epoch: string): Cursor {
+  return { epoch, offset: 0, tag: 0 }
+}
+
+function topOf ({ run, state }: Pick<ChannelLog, 'run' | 'state'>): LogTop {
   return state === undefined ? run.top : { ...run.top, state }
 }
 

@@ -116,19 +116,24 @@ export interface Position extends Cursor {
   fence: boolean
 }
 
-/** Why a cursor can't be followed. */
-export type LogGap = 'epoch' | 'ahead' | 'diverged' | 'expired' | 'trimmed'
+/**
+ * Why a cursor can't be followed. `failover`: acknowledged events may be missing behind it, and the log can't be marked so for now; without a
+ * cursor, the same is said of its end.
+ */
+export type LogGap = 'epoch' | 'ahead' | 'diverged' | 'expired' | 'trimmed' | 'failover'
 
 /** The end of a log: the last event's place, and where the state of the channel was then, if it ever had one. */
 export interface LogTop extends Cursor {
   state?: Stamp | undefined
+  /** Whether acknowledged events may be missing behind it. Reading the log shows it: as a discontinuity marker, or as the gap `failover`. */
+  unproven?: boolean
 }
 
 /** What was read of a log. */
 export interface LogPage {
   /** The last event's place; offset 0 in an empty log. */
   top: LogTop
-  /** Why the events after the cursor can't be told; there are no entries then. */
+  /** Why the events after the cursor can't be read; there are no entries then. */
   gap?: LogGap | undefined
   /** Events in order, without a hole. After a cursor, there are more as long as the last one is before `top`. */
   entries: Logged[]
@@ -146,7 +151,8 @@ export type Logged = Envelope & { position: Position }
 export interface EventLog {
   /**
    * Reads a page of at most `limit` events after a cursor; without a cursor, the last ones. Makes a log where there is
-   * none, so that there is always a place to go on from. Rejects with `RT_LOG_UNAVAILABLE`.
+   * none, so that there is always a place to go on from; one without an event is kept while it is read, or compared
+   * with `tops`, now and then. Rejects with `RT_LOG_UNAVAILABLE`.
    *
    * The payloads of a page have about `maxBytes` bytes at most, or it is one event. With a `maxBytes` of 0, and without
    * a cursor, it has no events and only says where the log ends, and in `start` where the last `limit` events begin. A

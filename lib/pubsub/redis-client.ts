@@ -30,6 +30,7 @@ export interface StandaloneClient extends AnyClient {
   /** Absent while it is not connected. */
   readonly stream: { cork (): void, uncork (): void } | undefined
   duplicate (options: object): StandaloneClient
+  info (section: string): Promise<string>
   subscribe (...channels: string[]): Promise<unknown>
   unsubscribe (...channels: string[]): Promise<unknown>
   psubscribe (...patterns: string[]): Promise<unknown>

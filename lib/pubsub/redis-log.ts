@@ -1,8 +1,9 @@
 import { parseCursor, type Cursor } from '../cursor.ts'
 import { budgets } from '../options.ts'
 import { decodePayload } from './envelope.ts'
-import { newEpoch } from './epoch.ts'
+import { newEpoch, randomTag } from './epoch.ts'
 import type { EventLog, LogGap, LogPage, Logged, LogTop } from './provider.ts'
+import { isCluster } from './redis-client.ts'
 import { cork } from './redis-cork.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import type { RedisReader } from './redis-reader.ts'
@@ -13,10 +14,12 @@ export interface RedisLogOptions {
   keys: RedisKeys
   scripts: RedisScripts
   reader: RedisReader
+  /** Who writes a discontinuity marker. */
+  instanceId: string
 }
 
 /** What lua/read.lua returns. */
-type Reply = [epoch: Buffer, last: Buffer, gap: Buffer, rows: [Buffer, Buffer[]][], state: Buffer, start: Buffer]
+type Reply = [epoch: Buffer, last: Buffer, gap: Buffer, rows: [Buffer, Buffer[]][], state: Buffer, start: Buffer, severed: number]
 
 /** Reads the log in Redis, which `RedisAppender` writes. */
 export class RedisLog implements EventLog {
@@ -27,13 +30,19 @@ export class RedisLog implements EventLog {
   }
 
   async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = budgets.page): Promise<LogPage> {
+    const page = await this.#read(channel, after, limit, maxBytes)
+    if (page.top.unproven !== true || !await this.#mark(channel)) return failoverOf(page, after)
+    return failoverOf(await this.#read(channel, after, limit, maxBytes), after)
+  }
+
+  async #read (channel: string, after: Cursor | undefined, limit: number, maxBytes: number): Promise<LogPage> {
     const { keys, reader, scripts } = this.#options
     const bytes = Math.min(maxBytes, budgets.page)
     const values = [limit, newEpoch(), bytes, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
     const { meta, stream } = keys.of(channel)
     const reply = await reader.run(scripts.read, [meta, stream], values)
-    const [epoch, last, gap, rows, state, start] = reply as Reply
-    const top = topOf(parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor, state.toString())
+    const [epoch, last, gap, rows, state, start, severed] = reply as Reply
+    const top = topOf(parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor, state.toString(), severed === 1)
     const decoded = rows.map(([id, fields]) => entryOf(top.epoch, id, fields))
     if (after === undefined) {
       // Redis gives the last one first.
@@ -47,24 +56,51 @@ export class RedisLog implements EventLog {
     return { top, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
   }
 
+  /**
+   * Writes the discontinuity marker, unless another reader or a publisher did. Returns whether Redis took it: a full one, or
+   * a replica, does not.
+   */
+  async #mark (channel: string): Promise<boolean> {
+    const { keys, reader, scripts, instanceId } = this.#options
+    const { channel: redisChannel, meta, stream } = keys.of(channel)
+    return await reader.tries(scripts.mark, [meta, stream], [newEpoch(), redisChannel, randomTag(), `${instanceId} ${Date.now()} `])
+  }
+
   async tops (channels: string[]): Promise<(LogTop | undefined)[]> {
     const { keys, reader } = this.#options
-    const metas = await reader.ask((client) => {
+    const [metas, ids] = await reader.ask((client) => {
       const uncork = cork(client)
-      const asked = channels.map((channel) => client.hmget(keys.of(channel).meta, 'e', 'l', 'se', 'sv'))
+      const asked = channels.map((channel) => client.hmget(keys.of(channel).meta, 'e', 'l', 'se', 'sv', 'r'))
+      const infos = (isCluster(client) ? client.nodes('master') : [client]).map((node) => node.info('replication'))
       uncork()
-      return Promise.all(asked)
+      return Promise.all([Promise.all(asked), Promise.all(infos)])
     })
-    return metas.map(([epoch, last, stateEpoch, version]) => {
+    const known = new Set(ids.map((info) => /master_replid:(\w+)/.exec(info)?.[1]))
+    const tops = metas.map(([epoch, last, stateEpoch, version, id]) => {
       const cursor = parseCursor(`${epoch}-${last}`)
-      return cursor && topOf(cursor, `${stateEpoch}-${version}`)
+      return cursor && topOf(cursor, `${stateEpoch}-${version}`, !known.has(id as string)) // With a cursor there is one.
     })
+    await this.#keepEmpty(channels, tops)
+    return tops
+  }
+
+  /** Keeps the logs without an event for a while longer. */
+  async #keepEmpty (channels: string[], tops: (LogTop | undefined)[]): Promise<void> {
+    await Promise.all(tops.map(async (top, index) => {
+      if (top?.offset === 0) await this.#read(channels[index] as string, top, 1, 1)
+    }))
   }
 }
 
-function topOf (cursor: Cursor, stamp: string): LogTop {
+function topOf (cursor: Cursor, stamp: string, unproven: boolean): LogTop {
   const state = parseStamp(stamp)
-  return state === undefined ? cursor : { ...cursor, state }
+  return { ...cursor, ...state !== undefined && { state }, ...unproven && { unproven } }
+}
+
+/** A page of a log that could not be marked: nothing that follows its cursor is proven to follow it. */
+function failoverOf (page: LogPage, after: Cursor | undefined): LogPage {
+  if (page.top.unproven !== true || page.gap !== undefined) return page
+  return { ...page, gap: 'failover', entries: after === undefined ? page.entries : [] }
 }
 
 function entryOf (epoch: string, id: Buffer, fields: Buffer[]): Logged | undefined {

@@ -70,7 +70,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
       // They are in the log, where the others find them when they compare.
       const onUnheard = (error: Error): void => log.error({ reason: describeRedisError(error) }, 'Redis refuses to broadcast, events come late')
       const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, perform: (task) => this.#publisher.perform(task), onUnheard })
-      this.log = new RedisLog(common)
+      this.log = new RedisLog({ ...common, instanceId })
       this.state = new RedisState({
         ...common,
         send: (command) => {

@@ -32,12 +32,27 @@ export class RedisReader {
 
   /** Runs a script that reads. Rejects with `RT_LOG_UNAVAILABLE`. */
   async run (script: RedisScript, names: string[], values: (string | number)[]): Promise<unknown> {
-    const reply = await this.ask((client) => script.run(client, names, values, !this.#warm.has(script)).catch((error: Error) => {
-      if (!error.message.startsWith('NOSCRIPT')) throw error
-      return script.run(client, names, values, true)
-    }))
+    const reply = await this.ask((client) => this.#run(client, script, names, values))
     this.#warm.add(script)
     return reply
+  }
+
+  /**
+   * Runs a script that writes. Returns whether Redis did not refuse. Rejects with `RT_LOG_UNAVAILABLE` where it gave no
+   * answer.
+   */
+  async tries (script: RedisScript, names: string[], values: (string | number)[]): Promise<boolean> {
+    return await this.ask((client) => this.#run(client, script, names, values).then(() => true, (error: Error) => {
+      if (error.name !== 'ReplyError') throw error
+      return false
+    }))
+  }
+
+  #run (client: RedisClient, script: RedisScript, names: string[], values: (string | number)[]): Promise<unknown> {
+    return script.run(client, names, values, !this.#warm.has(script)).catch((error: Error) => {
+      if (!error.message.startsWith('NOSCRIPT')) throw error
+      return script.run(client, names, values, true)
+    })
   }
 
   /** Resolves once there is a connection: the one that subscribes may be back first, and then everyone reads. */

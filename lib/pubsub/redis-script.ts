@@ -48,6 +48,7 @@ export class RedisScripts {
   readonly append: RedisScript
   readonly conclude: RedisScript
   readonly read: RedisScript
+  readonly mark: RedisScript
   readonly changeState: RedisScript
   readonly readState: RedisScript
 
@@ -58,6 +59,7 @@ export class RedisScripts {
       SIZE: size,
       LOG_TTL: ttlMs,
       META_TTL: ttlMs + timing.metaExtra,
+      EMPTY_TTL: timing.emptyLog,
       KEY_TTL: idempotencyTtlMs,
       // Longer than any of it is sent again.
       BATCH_TTL: idempotencyTtlMs + publishTimeoutMs,
@@ -65,9 +67,10 @@ export class RedisScripts {
       FAILOVER_LEASE: timing.stateLease
     }
     const script = (...names: string[]): RedisScript => new RedisScript(['history', ...names], constants)
-    this.append = script('log', 'append')
-    this.conclude = script('state', 'log', 'conclude')
+    this.append = script('log', 'batch', 'append')
+    this.conclude = script('state', 'log', 'batch', 'conclude')
     this.read = script('page', 'read')
+    this.mark = script('log', 'mark')
     this.changeState = script('state', 'change-state')
     this.readState = script('state', 'read-state')
   }

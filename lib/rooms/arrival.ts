@@ -19,6 +19,8 @@ export interface Destination {
   readonly retryMs: number
   /** Whether nothing that comes is missed. */
   readonly isLevel: boolean
+  /** Whether acknowledged events may be missing behind any position, which the log itself does not say for now. */
+  readonly isUnproven: boolean
   /** The place behind the last event; `undefined` where there is no log. */
   readonly position: Cursor | undefined
   /** The last frames, up to the position. */
@@ -54,7 +56,8 @@ async function catchUp (room: Destination, history: History, stream: Stream, aft
   let greeted = false
   const greeting = (at: Cursor, resumed: boolean): Buffer[] => greeted ? [] : [ready(room.chatId, at, resumed, room.retryMs)]
   while (!stream.closed) {
-    const missed = place && room.recent.after(place)
+    const isDoubtful = room.isUnproven && after !== undefined
+    const missed = place && !isDoubtful ? room.recent.after(place) : undefined
     if (!room.isLevel) {
       await room.whenLevel(stream)
     } else if (place === undefined) {
@@ -62,7 +65,7 @@ async function catchUp (room: Destination, history: History, stream: Stream, aft
     } else if (missed !== undefined && (missed.length === 0 || (bytesOf(missed) <= CHUNK_BYTES && !stream.crowded))) {
       return room.attach(stream, [...greeting(place, after !== undefined), ...missed.map(({ frame }) => frame)])
     } else {
-      const found = missed ?? await find(room, history, place)
+      const found = isDoubtful ? 'failover' : missed ?? await find(room, history, place)
       if (typeof found === 'string' && after === undefined && !greeted) {
         // Where it wanted to begin is gone by now. It was nowhere, so it has missed nothing.
         history.forget()

@@ -138,6 +138,10 @@ export class Room implements Follower, Destination, ViewedRoom {
     return this.#sequence === undefined ? this.#live : this.#sequence.isLevel
   }
 
+  get isUnproven (): boolean {
+    return this.#sequence?.isUnproven === true
+  }
+
   get recent (): Backlog {
     return this.#recent
   }

@@ -99,9 +99,10 @@ export class Rooms {
    */
   #nextToCheck (): Room[] {
     const next: Entry[] = []
+    const most = Math.max(timing.idleCheckMost, this.#rooms.size / timing.idleCheckRounds)
     for (const entry of this.#rooms.values()) {
       next.push(entry)
-      if (next.length === timing.idleCheckMost) break
+      if (next.length >= most) break
     }
     for (const entry of next) {
       this.#rooms.delete(entry.room.chatId)

@@ -37,6 +37,7 @@ export class Sequence {
   #position: Cursor | undefined
   #live = false
   #level = false
+  #unproven = false
   #held: Logged[] = []
   #again = false
   #syncing: Promise<void> | undefined
@@ -56,6 +57,11 @@ export class Sequence {
 
   get isLevel (): boolean {
     return this.#level
+  }
+
+  /** Whether the log could not be marked where acknowledged events may be missing: each position in it is in doubt until it can be. */
+  get isUnproven (): boolean {
+    return this.#unproven
   }
 
   /** Looks where the log ends, before the subscription holds: what this process publishes from here on is told. */
@@ -84,8 +90,8 @@ export class Sequence {
   }
 
   /** Compares with the end of the log: the last event before a silence can be lost, too. */
-  compare (top: Cursor | undefined): void {
-    if (this.#level && top !== undefined && !sameCursor(top, this.#position as Cursor)) this.sync()
+  compare (top: LogTop | undefined): void {
+    if (this.#level && top !== undefined && (top.unproven === true || !sameCursor(top, this.#position as Cursor))) this.sync()
   }
 
   /** Reads the log from the position to its end. Calls during a reading share one more reading. Never rejects. */
@@ -154,6 +160,10 @@ export class Sequence {
   #take ({ top, gap, entries }: LogPage): boolean {
     if (this.#closed) return false
     this.#events.read(top)
+    const known = this.#unproven
+    this.#unproven = gap === 'failover'
+    // It is reported once, however often the log is read until it can be marked.
+    if (known && this.#unproven) return false
     if (this.#position === undefined) {
       this.#start(top)
       return false

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { mock } from 'node:test'
 import { parseCursor } from '../../lib/cursor.ts'
+import { timing } from '../../lib/options.ts'
 import { LocalLog } from '../../lib/pubsub/local-log.ts'
 
 const DAY = 24 * 3_600_000
@@ -24,6 +25,23 @@ t.test('a log outlives its events by days, and is forgotten then', async (t) => 
   for (let day = 0; day < 2; day++) mock.timers.tick(DAY)
   t.same(await log.tops(['c']), [undefined])
   t.match(await log.read('c', cursor, 10), { gap: 'epoch', top: { offset: 0 } }, 'who comes even later is told')
+})
+
+t.test('the position in a chat without an event is kept for those who listen, and no longer', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  const { top } = await log.read('c', undefined, 10)
+  await log.read('left', undefined, 10)
+  for (const again of [() => log.tops(['c']), () => log.read('c', top, 10), () => log.read('c', undefined, 10), () => log.tops(['c'])]) {
+    mock.timers.tick(timing.emptyLog - 1)
+    await again()
+  }
+  t.same(await log.tops(['c', 'left']), [top, undefined])
+  log.append('c', envelope, undefined)
+  t.equal((await log.read('c', top, 10)).entries.length, 1, 'the first event follows it')
+  await log.read('d', undefined, 10)
+  mock.timers.tick(2 * timing.emptyLog)
+  t.same(await log.tops(['d']), [undefined])
 })
 
 t.test('what an event was published with is read with it', async (t) => {

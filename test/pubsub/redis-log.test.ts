@@ -8,6 +8,7 @@ import { RedisAppender } from '../../lib/pubsub/redis-appender.ts'
 import { RedisKeys } from '../../lib/pubsub/redis-keys.ts'
 import type { Command } from '../../lib/pubsub/redis-publisher.ts'
 import { RedisScripts } from '../../lib/pubsub/redis-script.ts'
+import { timing } from '../../lib/options.ts'
 import { live } from '../support/live.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { client, open, startLossy, startRedis } from '../support/redis.ts'
@@ -71,7 +72,65 @@ t.test('what is kept of a chat has one hash tag, an encoded name, and an end', a
   const ttl = async (key: string): Promise<number> => Math.ceil(await admin.pttl(key) / 1_000)
   t.same([await ttl(`${name}:s`), await ttl(`${name}:i:my}key`), await ttl(String(batch))], [10, 5, 10])
   const week = 7 * 24 * 3_600
-  t.same([await ttl(`${name}:m`), await ttl('rt:{chat:empty}:m')], [week + 10, week + 10])
+  t.same([await ttl(`${name}:m`), await ttl('rt:{chat:empty}:m')], [week + 10, timing.emptyLog / 1_000])
+})
+
+t.test('the position in a chat without an event is kept for those who listen, and no longer', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  const key = 'rt:{c}:m'
+  const { top } = await pubsub.log.read('c', undefined, 1)
+  for (const again of [() => pubsub.log.tops(['c', 'none']), () => pubsub.log.read('c', top, 1), () => pubsub.log.read('c', undefined, 1)]) {
+    await admin.pexpire(key, 5_000)
+    await again()
+    t.ok(await admin.pttl(key) > 5_000)
+  }
+  const [first] = await publish(pubsub, 1) as [Cursor]
+  t.same(first, { ...top, offset: 1, tag: first.tag }, 'the first event follows it')
+  t.same(saysOf(await pubsub.log.read('c', top, 10)), [1])
+  await pubsub.log.tops(['c'])
+  t.ok(await admin.pttl(key) > timing.metaExtra, 'and makes it last')
+  await pubsub.log.read('d', undefined, 1)
+  await admin.pexpire('rt:{d}:m', 1)
+  while (await admin.exists('rt:{d}:m') > 0) { /* until it has expired */ }
+  t.same(await pubsub.log.tops(['d']), [undefined])
+})
+
+t.test('a chat that is empty but for its state keeps its position as long as that', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  await pubsub.state?.change('c', { operation: 'set', field: 'f', value: '1', leaseMs: 60_000 })
+  const before = await admin.pttl('rt:{c}:m')
+  await pubsub.log.read('c', undefined, 1)
+  t.ok(await admin.pttl('rt:{c}:m') > before - 60_000)
+})
+
+t.test('a full Redis lets a client read, what there is and what there is not', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  const [place] = await publish(pubsub, 1) as [Cursor]
+  await admin.xadd('rt:{left}:s', '1-1', 'k', 'd', 'p', '0', 'd', 'a 1 message 2')
+  await admin.config('SET', 'maxmemory', '1')
+  t.match(await pubsub.log.read('c', undefined, 1), { top: place, entries: [{ json: '1' }] })
+  for (const channel of ['none', 'left']) {
+    const { top, entries } = await pubsub.log.read(channel, undefined, 1)
+    t.match([top, entries], [{ offset: 0, tag: 0 }, []])
+    t.match(await pubsub.log.read(channel, top, 1), { gap: 'epoch' }, 'a position that could not be kept is none')
+  }
+  t.same(await pubsub.log.tops(['none']), [undefined])
+  await admin.config('SET', 'maxmemory', '0')
+  t.match(await pubsub.publish('none', 1), { duplicate: false })
+})
+
+t.test('a user without the right to write gets an error rather than a position that is not kept', async (t) => {
+  const { admin, pubsub } = await startLossy(t)
+  await publish(pubsub, 1)
+  await admin.call('ACL', 'SETUSER', 'app', '-hset')
+  t.same(saysOf(await pubsub.log.read('c', undefined, 1)), [1])
+  await t.rejects(pubsub.log.read('none', undefined, 1), { code: 'RT_LOG_UNAVAILABLE' })
 })
 
 t.test('a client of the app\'s with a key prefix keeps its prefix', async (t) => {
@@ -146,7 +205,7 @@ t.test('an entry that can\'t be read is a hole, which is told as one also where 
   t.same(await readAll(), [[2], 'diverged', [4]])
 })
 
-t.test('after a restart of Redis that kept its data, a fence comes before the next event, once', async (t) => {
+t.test('after a restart of Redis that kept its data, the next who reads or publishes writes one fence', async (t) => {
   const redis = await startRedis(t, DURABLE)
   const pubsub = open(t, { url: redis.url })
   const got = await follow(pubsub)
@@ -155,7 +214,10 @@ t.test('after a restart of Redis that kept its data, a fence comes before the ne
   await live(pubsub)
   await redis.restart()
   await live(pubsub)
-  t.same(await pubsub.log.read('c', before, 10), { top: before, gap: undefined, entries: [] }, 'reading writes none')
+  t.match(await pubsub.log.tops(['c']), [{ ...before, unproven: true }], 'comparing only shows that it is needed')
+  const pages = await Promise.all([1, 2, 3].map(() => pubsub.log.read('c', before, 10)))
+  for (const read of pages) t.same(saysOf(read), ['fence'], 'whoever reads finds the same')
+  t.same(await pubsub.log.tops(['c']), [pages[0]?.top])
   const [three, four] = await publish(pubsub, 3, 4) as [Cursor, Cursor]
   t.match([three, four], [{ epoch: before.epoch, offset: 4 }, { epoch: before.epoch, offset: 5 }])
   const page = await pubsub.log.read('c', before, 10)
@@ -164,6 +226,29 @@ t.test('after a restart of Redis that kept its data, a fence comes before the ne
   t.match(page.entries[1]?.position.previousTag, page.entries[0]?.position.tag)
   await live(pubsub)
   t.same(got.filter((what) => what !== 'lost'), [1, 2, 'fence', 3, 4])
+})
+
+t.test('where Redis can\'t be written to after a restart, each reader is told that its position is in doubt, until it can', async (t) => {
+  const redis = await startRedis(t, DURABLE)
+  // Of the app's: one of ours leaves a Redis that has become a replica.
+  const pubsub = open(t, { client: client(t, redis.url) })
+  const [one, two] = await publish(pubsub, 1, 2) as [Cursor, Cursor]
+  await pubsub.log.read('empty', undefined, 1)
+  const empty = (await pubsub.log.tops(['empty']))[0] as Cursor
+  await redis.restart()
+  const admin = client(t, redis.url)
+  for (const [deny, allow] of [[() => admin.config('SET', 'maxmemory', '1'), () => admin.config('SET', 'maxmemory', '0')], [() => admin.replicaof('127.0.0.1', 1), () => admin.replicaof('NO', 'ONE')]] as const) {
+    await deny()
+    for (const place of [one, two]) t.match(await pubsub.log.read('c', place, 10), { gap: 'failover', entries: [], top: { ...two, unproven: true } })
+    t.match(await pubsub.log.read('c', { ...two, offset: 3 }, 10), { gap: 'ahead' })
+    const page = await pubsub.log.read('c', undefined, 10)
+    t.equal(page.gap, 'failover')
+    t.same(saysOf(page), [1, 2])
+    t.match(await pubsub.log.read('empty', empty, 10), { gap: 'failover' })
+    await allow()
+  }
+  t.same(saysOf(await pubsub.log.read('c', one, 10)), [2, 'fence'])
+  t.match(await pubsub.log.read('empty', empty, 10), { gap: 'epoch' }, 'an empty one is replaced by a new one')
 })
 
 t.test('after a Redis was replaced and has come back, a fence comes before the next event, even if none was written meanwhile', async (t) => {

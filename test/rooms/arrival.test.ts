@@ -19,6 +19,7 @@ t.test('who rewinds to what is gone by then has missed nothing, and begins with 
     chatId: 'chat',
     retryMs: 2_000,
     isLevel: true,
+    isUnproven: false,
     position: top,
     recent: new Backlog('chat', top),
     history: history as unknown as History,

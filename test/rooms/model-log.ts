@@ -119,8 +119,11 @@ export class ModelLog implements EventLog {
   }
 
   #read (after: Cursor | undefined, limit: number): LogPage {
-    if (this.top === undefined) this.onSilentStart()
-    const top = this.top ?? this.#open()
+    // What a read writes is found by others when they read, or compare.
+    const isEmpty = this.top === undefined || (this.#fenceIsDue && this.top.offset === 0)
+    if (isEmpty) this.onSilentStart()
+    else if (this.#fenceIsDue) this.#add({}, true)
+    const top = isEmpty ? this.#open() : this.top as Cursor // It is not empty.
     const { entries } = this.#version
     if (after === undefined) return { top, entries: entries.slice(-limit) }
     const gap = gapAfter(after, this.#version)

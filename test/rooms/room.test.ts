@@ -57,6 +57,43 @@ t.test('a message that comes twice costs no reading', async (t) => {
   t.same(stream.names, ['ready', 'message'])
 })
 
+t.test('a log that may have lost events and can\'t be marked: streams get one reset, and clients that reconnect one each, until it can be', async (t) => {
+  const f = new Fixture(t)
+  const stream = f.join()
+  f.room.live()
+  await f.rest()
+  f.publish(2)
+  const second = copyCursor(f.log.top as Cursor)
+  f.publish()
+  await f.rest()
+  const { log } = f
+  const top = copyCursor(log.top as Cursor)
+  const read = log.read.bind(log)
+  log.read = async (channel, after, limit) => ({ ...await read(channel, after, limit), gap: 'failover', entries: [] })
+  for (let n = 0; n < 3; n++) {
+    f.room.compare({ ...top, unproven: true })
+    await f.rest()
+  }
+  t.same(stream.names, ['ready', 'message', 'message', 'message', 'reset'])
+  t.match(stream.data('reset'), [{ reason: 'failover', certain: false }])
+  for (const after of [top, second]) {
+    const back = f.join({ after })
+    await f.rest()
+    t.same(back.names, ['ready', 'reset'])
+    t.match([back.data('ready'), back.data('reset')], [[{ resumed: false }], [{ reason: 'failover' }]])
+  }
+  const fresh = f.join({ rewind: 2 })
+  await f.rest()
+  t.same(fresh.names, ['ready'], 'a new client has missed nothing')
+  log.read = read
+  f.room.compare({ ...top, unproven: true })
+  await f.rest()
+  const late = f.join({ after: top })
+  await f.rest()
+  t.match(late.data('ready'), [{ resumed: true }])
+  t.same(late.names, ['ready'])
+})
+
 t.test('many messages that come while the log is read are read instead of held', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()

@@ -101,6 +101,24 @@ t.test('a room that was dropped is let go of, whenever the idle check comes next
   t.equal(dropped.filter((room) => room.deref() !== undefined).length, 0)
 })
 
+t.test('of very many quiet chats each is compared within so many checks, so that those without an event keep their position', async (t) => {
+  const { rooms, log, rest } = start(t)
+  const count = timing.idleCheckMost * timing.idleCheckRounds + 2 * timing.idleCheckRounds
+  for (let n = 0; n < count; n++) rooms.enter(`${n}`)
+  await rest()
+  const asked = new Set<string>()
+  log.tops = async (channels) => {
+    for (const channel of channels) asked.add(channel)
+    return channels.map(() => undefined)
+  }
+  // Once to see that it is quiet, and once more; each round ends with a check that finds none.
+  const checks = 2 * (timing.idleCheckRounds + 1)
+  for (let n = 0; n < checks; n++) mock.timers.tick(timing.idleCheck)
+  await rest()
+  t.equal(asked.size, count)
+  t.ok(checks * timing.idleCheck < timing.emptyLog)
+})
+
 t.test('a room is kept for a while after its last listener left, for those who come back', async (t) => {
   const { rooms, followers, rest } = start(t)
   const room = rooms.enter('a')

@@ -1,7 +1,7 @@
--- Appends a batch of events to the logs of their channels and broadcasts them, in one step. It begins with log.lua.
+-- Appends a batch of events to the logs of their channels and broadcasts them, in one step. It begins with log.lua and batch.lua.
 --
--- KEYS  those of log.lua, between them for each channel 1 meta, 2 the events, and what each idempotency key of the app's was used for
--- ARGV  those of log.lua, then for each channel 1 its Redis channel, 2 a letter for each event: k for one with such a key, or -; and for each
+-- KEYS  those of batch.lua and log.lua, between them for each channel 1 meta, 2 the events, and what each idempotency key of the app's was used for
+-- ARGV  those of batch.lua and log.lua, then for each channel 1 its Redis channel, 2 a letter for each event: k for one with such a key, or -; and for each
 --       event its tag and its payload
 -- Returns why something could not be broadcast, or '', the outcomes, and why each - among them was refused.
 

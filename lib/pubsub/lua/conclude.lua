@@ -1,7 +1,7 @@
--- Deletes a text and appends an event instead. It begins with state.lua and log.lua.
+-- Deletes a text and appends an event instead. It begins with state.lua, log.lua and batch.lua.
 --
--- KEYS  those of log.lua, between them 2 meta, 3 the events, 4 what the idempotency key was used for, 5 fields and 6 leases of the state
--- ARGV  those of log.lua, then 3 Redis channel, 4 tag, 5 payload, 6 field, 7 its owner, or '' where its lease must have run out, 8 epoch of a new state
+-- KEYS  those of batch.lua and log.lua, between them 2 meta, 3 the events, 4 what the idempotency key was used for, 5 fields and 6 leases of the state
+-- ARGV  those of batch.lua and log.lua, then 3 Redis channel, 4 tag, 5 payload, 6 field, 7 its owner, or '' where its lease must have run out, 8 epoch of a new state
 -- Returns what append.lua does.
 
 local meta, stream, key, fields, leases = unpack(KEYS, 2, 6)

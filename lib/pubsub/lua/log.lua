@@ -1,22 +1,11 @@
 -- What the scripts share that append to the log of a channel. It begins with history.lua.
 --
 -- The events are a stream, whose ids are <offset>-<tag>.
--- In meta: e epoch, l id of the last event, or 0-0, r what the data's history is called where it was written.
+-- In meta: e epoch, l id of the last event, or 0-0, r the replication id under which it was written.
 --
--- KEYS  1 what the batch is remembered by: the outcome of each event, which is its id, - if it was refused, or ! and the epoch of the state where
---         there is no such text to conclude
---       the last ones: the same of the publisher's batches before it, on its channels, while they are under way
--- ARGV  1 epoch of a new log, 2 how many batches before it
+-- ARGV  1 epoch of a new log
 --
 -- Constants: see redis-script.ts.
-
-local before = tonumber(ARGV[2])
--- One of them did not come through, such as when Redis had forgotten this script and another publisher has brought it back since.
--- The publisher sends both again. First of all: what is answered to this one tells of those before it.
-if before > 0 and redis.call('EXISTS', unpack(KEYS, #KEYS - before + 1)) < before then return redis.error_reply('EARLY an event before this one is missing') end
-
-local done = redis.call('GET', KEYS[1])
-if done then return { '', done } end
 
 local log = { trouble = '', written = false }
 
@@ -49,14 +38,19 @@ local function add (kind, tag, payload)
   return log.epoch .. '-' .. id
 end
 
+-- Adds the discontinuity marker: events may be missing before it that were acknowledged. `origin` is the first two words of its payload.
+-- Returns nothing, or the error.
+function log.mark (tag, origin)
+  local _, refusal = add('f', tag, origin .. 'fence {}')
+  log.severed = refusal ~= nil
+  return refusal
+end
+
 -- Returns the event's id, or nothing and the error.
 function log.append (tag, payload)
-  if log.severed then
-    -- Its tag is as random as that of the event, of which it is the complement.
-    local _, refusal = add('f', string.format('%.0f', 2 ^ 47 - tag), string.match(payload, '^%S+ %S+ ') .. 'fence {}')
-    if refusal then return nil, refusal end
-    log.severed = false
-  end
+  -- The marker's tag is as random as that of the event, of which it is the complement.
+  local refusal = log.severed and log.mark(string.format('%.0f', 2 ^ 47 - tag), string.match(payload, '^%S+ %S+ '))
+  if refusal then return nil, refusal end
   return add('d', tag, payload)
 end
 
@@ -67,10 +61,4 @@ function log.close ()
   else redis.call('HSET', log.meta, 'l', last) end
   redis.call('PEXPIRE', log.stream, LOG_TTL)
   redis.call('PEXPIRE', log.meta, META_TTL)
-end
-
--- Where nothing was written, as of a duplicate, it may fail without memory: then the next batch says EARLY, and comes again.
-function log.remember (key, what, ttl)
-  local set = log.written and redis.call or redis.pcall
-  set('SET', key, what, 'PX', ttl)
 end

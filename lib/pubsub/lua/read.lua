@@ -5,23 +5,38 @@
 -- ARGV  1 events to read at most, 2 epoch of a new log, 3 bytes of a page that has more than one event, or 0 for no
 --       events, 4 epoch, 5 offset and 6 tag of the cursor, or nothing
 -- Returns the epoch, the last event's id, or 0-0, why the cursor can't be followed, or '', the events, the stamp of the
--- state, or '', and, without a cursor, the position before the last ARGV[1] events, or '' if the page begins there.
+-- state, or '', without a cursor the position before the last ARGV[1] events, or '' if the page begins there, and 1 if
+-- the log was written under another replication id, or 0.
 
-local meta = redis.call('HMGET', KEYS[1], 'e', 'l', 'se', 'sv')
+local meta = redis.call('HMGET', KEYS[1], 'e', 'l', 'r', 'se', 'sv')
 local epoch, last = meta[1], meta[2]
-local top = string.match(last or '', '^(%d+)-%d+$')
-
--- Who reads an empty log gets a place in it, so that the first event can be told from the second.
-if not (epoch and top) then
-  epoch, last, top = ARGV[2], '0-0', '0'
-  redis.call('HSET', KEYS[1], 'e', epoch, 'l', last, 'r', history())
-  redis.call('PEXPIRE', KEYS[1], META_TTL)
-  redis.call('DEL', KEYS[2])
-end
+local top = epoch and string.match(last or '', '^(%d+)-%d+$')
+local severed = meta[3] ~= history()
 
 local function answer (reason, events, start)
-  return { epoch, last, reason, events, meta[3] and meta[3] .. '-' .. meta[4] or '', start or '' }
+  local stamp = meta[4] and meta[4] .. '-' .. meta[5] or ''
+  return { epoch, last, reason, events, stamp, start or '', severed and 1 or 0 }
 end
+
+-- A reader of an empty log gets a position in it, so that the first event can be told from the second. An empty log of
+-- another replication id may have had events that were lost: a new one takes its place.
+if not top or (top == '0' and severed) then
+  local kept = redis.pcall('HSET', KEYS[1], 'e', ARGV[2], 'l', '0-0', 'r', history())
+  local refusal = type(kept) == 'table' and kept.err
+  if not (top and refusal) then epoch, last, severed = ARGV[2], '0-0', false end
+  if not refusal then
+    top = '0'
+    redis.call('DEL', KEYS[2])
+  elseif not top then
+    -- Reading goes on while Redis refuses to write. A position that is not kept is followed by a new epoch.
+    for _, passes in ipairs({ 'OOM', 'MISCONF', 'NOREPLICAS' }) do
+      if string.find(refusal, passes, 1, true) then return answer(ARGV[4] and 'epoch' or '', {}) end
+    end
+    return kept
+  end
+end
+-- It lives for as long as it is read or compared now and then; beside a state, as long as that.
+if top == '0' and not meta[4] then redis.pcall('PEXPIRE', KEYS[1], EMPTY_TTL) end
 
 local limit, most = tonumber(ARGV[1]), tonumber(ARGV[3])
 top = tonumber(top)
