@@ -42,25 +42,23 @@ export interface RealtimeOptions {
    */
   authorize?: Authorize | undefined
   /**
-   * Streams of this instance, in all, with those that wait for `authorize`, and those that have ended and whose client has not received
-   * the rest. Beyond it a browser is told to reconnect later, and other clients get 503.
+   * Open streams of this instance, in all. Beyond it a browser is told to come back later, and other clients get 503.
    * @default no limit
    */
   maxConnections?: number | undefined
   /**
-   * Streams of one client, counted as for `maxConnections`: of a user where `authorize` names one, else of an IP address (behind a proxy,
-   * set Fastify's `trustProxy`). Clients without an address, as over a Unix socket, count as one. While a request waits for `authorize` it
-   * counts for its address, until `authorize` has named a user: from then on users may share addresses.
+   * Open streams of one client: of a user where `authorize` says who it is, else of an IP address (behind a proxy, set Fastify's `trustProxy`).
    * @default no limit
    */
   maxConnectionsPerClient?: number | undefined
   /**
-   * Streams on one connection of HTTP/2, counted as for `maxConnections`.
+   * Open streams on one connection of HTTP/2.
    * @default 100
    */
   maxStreamsPerSession?: number | undefined
   /**
-   * Chats that one stream may carry.
+   * Chats that one stream may carry, at most 100: with more, the ids of a reconnecting browser would not fit into a request. The client of this
+   * package opens further streams by itself.
    * @default 50
    */
   maxChatsPerStream?: number | undefined
@@ -128,8 +126,7 @@ export interface RealtimeOptions {
    */
   presence?: boolean | PresenceOptions | undefined
   /**
-   * Milliseconds that a client has to receive what is unsent when its stream ends, as at `app.close()`, at `expiresAt` or by `revoke`.
-   * Then it is cut.
+   * Milliseconds that `app.close()` gives open streams to take what is still unsent.
    * @default 1_500
    */
   drainTimeoutMs?: number | undefined
@@ -260,6 +257,12 @@ export const budgets = {
 
 const INT32 = 2 ** 31 - 1
 
+/**
+ * Each chat takes about 40 bytes of the URL and 36 of `Last-Event-ID`, where its id is a UUID. Proxies commonly take 8 kB for a line, and servers 16 kB
+ * for all headers.
+ */
+const MOST_CHATS = 100
+
 /** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_REDIS_URL_INVALID`. */
 export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
   for (const name of Object.keys(given)) {
@@ -279,7 +282,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     maxConnections: optional(given.maxConnections, (value) => whole('maxConnections', value, 1)),
     maxConnectionsPerClient: optional(given.maxConnectionsPerClient, (value) => whole('maxConnectionsPerClient', value, 1)),
     maxStreamsPerSession: whole('maxStreamsPerSession', or(given.maxStreamsPerSession, defaults.maxStreamsPerSession), 1),
-    maxChatsPerStream: whole('maxChatsPerStream', or(given.maxChatsPerStream, defaults.maxChatsPerStream), 1),
+    maxChatsPerStream: whole('maxChatsPerStream', or(given.maxChatsPerStream, defaults.maxChatsPerStream), 1, MOST_CHATS, ', since the ids of more chats do not fit into a request'),
     maxConnectionAgeMs: optional(given.maxConnectionAgeMs, (value) => whole('maxConnectionAgeMs', value, 1)),
     metrics: hasMethods('metrics', given.metrics, ['registerMetric', 'removeSingleMetric'], 'a Registry of prom-client'),
     maxRooms: optional(given.maxRooms, (value) => whole('maxRooms', value, 1)),
@@ -356,9 +359,9 @@ function callable<T> (name: string, value: T): T {
   throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a function, got ${kindOf(value)}`)
 }
 
-function whole (name: string, value: unknown, least: number, most = INT32): number {
+function whole (name: string, value: unknown, least: number, most = INT32, reason = ''): number {
   if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return value as number
-  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a whole number from ${least} to ${most}, got ${typeof value === 'number' ? value : kindOf(value)}`)
+  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a whole number from ${least} to ${most}${reason}, got ${typeof value === 'number' ? value : kindOf(value)}`)
 }
 
 /** Shard channels are those of a Cluster. Throws `RT_OPTION_INVALID`. */
