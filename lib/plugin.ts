@@ -12,7 +12,6 @@ import { Connections } from './sse/connections.ts'
 import { endStreamsOfFailedHandlers } from './sse/failed-handlers.ts'
 import { ReplySse, type SseContext } from './sse/reply-sse.ts'
 import { ServerShutdown } from './sse/server-shutdown.ts'
-import { StreamLimits } from './sse/stream-limits.ts'
 import { adoptRealtime, releaseRealtime } from './standalone.ts'
 
 declare module 'fastify' {
@@ -47,10 +46,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   }
   const context: SseContext = {
     connections,
-    limits: new StreamLimits(options, app.log),
     metrics,
     maxBufferedBytes,
-    drainTimeoutMs,
     onSlow: () => { metrics.slow++ },
     maxChatsPerStream,
     maxConnectionAgeMs,
@@ -81,7 +78,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const shutdown = new ServerShutdown(app.server)
   app.addHook('preClose', async () => {
     shutdown.begin()
-    await connections.drain()
+    await connections.drain(drainTimeoutMs)
     shutdown.end()
   })
 }

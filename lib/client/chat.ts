@@ -4,6 +4,7 @@ import type { Refusal } from './refusal.ts'
 import { isPast } from './event-id.ts'
 import { Feed, type FeedOptions } from './feed.ts'
 import { Listeners, type ListenOptions } from './listeners.ts'
+import { isText } from './shape.ts'
 
 /** What a handler is told of an event beside the event itself. */
 export interface EventInfo {
@@ -13,7 +14,7 @@ export interface EventInfo {
 
 /** Says that events may be missing. */
 export interface Reset {
-  /** `epoch`, `ahead`, `diverged`, `expired`, `trimmed`, `invalid`, `failover`, or `no-history` where the server keeps none. */
+  /** `epoch`, `ahead`, `diverged`, `expired`, `trimmed`, `invalid`, `failover`, `no-history` where the server keeps none, or `unknown`. */
   reason: string
   /** Whether events are missing for certain. */
   certain: boolean
@@ -43,6 +44,7 @@ export interface ChatContext {
 }
 
 const MOST_HELD = 1_000
+const NO_HISTORY: Reset = { reason: 'no-history', certain: false }
 
 const ignore = (): void => {}
 
@@ -98,6 +100,11 @@ export class Chat implements RealtimeChat {
     return { id: this.#cursor, rewind: this.#rewind }
   }
 
+  /** Events may have been missed. Where the server keeps a history the next position shows it. */
+  lose (): void {
+    if (this.#ready && this.#cursor === undefined) this.#resets.tell(NO_HISTORY)
+  }
+
   /** Asks again for what it reads by itself. It may have been refused. */
   retry (): void {
     if (this.#own === undefined) return
@@ -115,7 +122,7 @@ export class Chat implements RealtimeChat {
     if (delivery.event === 'ready' && this.#cursor === undefined) this.#start(delivery)
     else if (isKnown) this.#take(delivery, true)
     else this.#wantsMore(delivery)
-    if (isKnown && delivery.noHistory === true) this.#resets.tell({ reason: 'no-history', certain: false })
+    if (isKnown && delivery.noHistory === true) this.#resets.tell(NO_HISTORY)
   }
 
   #start (delivery: Delivery): void {
@@ -140,7 +147,7 @@ export class Chat implements RealtimeChat {
     const { event, id, previous, data } = delivery
     this.#ready = true
     // A fence is an event of the log; any other reset starts anew, wherever that is.
-    if (event === 'reset' && (id === undefined || (data as Reset).reason !== 'failover')) {
+    if (event === 'reset' && (id === undefined || data?.reason !== 'failover')) {
       this.#held = []
       this.#advance(delivery)
     } else if (id === undefined) {
@@ -167,7 +174,9 @@ export class Chat implements RealtimeChat {
   #advance ({ event, id, data }: Delivery): void {
     if (id !== undefined) this.#cursor = id
     if (this.#closed || event === 'ready') return
-    if (event === 'reset') return this.#resets.tell(data as Reset)
+    if (event === 'reset') return this.#resets.tell(resetOf(data))
+    if (data === undefined) return
+    // Which fields an event has is the app's to know.
     for (const type of [event, '*']) this.#events.get(type)?.tell(data as ChatEvent, { id })
   }
 
@@ -180,6 +189,7 @@ export class Chat implements RealtimeChat {
       },
       state: ignore,
       woke: ignore,
+      tooMany: ignore,
       refused: (refusal) => this.#context.refused(refusal)
     })
     this.#own.add(this.id, { id: this.#cursor, rewind: this.#rewind })
@@ -189,4 +199,9 @@ export class Chat implements RealtimeChat {
     this.#own?.close()
     this.#own = undefined
   }
+}
+
+/** What a reset says. One that can't be read still is a reset. */
+function resetOf ({ reason, certain }: NonNullable<Delivery['data']> = {}): Reset {
+  return { reason: isText(reason) ? reason : 'unknown', certain: certain === true }
 }

@@ -1,9 +1,12 @@
 import { Chat, type RealtimeChat } from './chat.ts'
 import { marker, type Delivery, type Place } from './delivery.ts'
 import type { Refusal } from './refusal.ts'
-import { Feed, type FeedOptions, type FeedState, type Headers } from './feed.ts'
+import { ConnectionPool } from './connection-pool.ts'
+import type { FeedOptions, FeedState, Headers } from './feed.ts'
 import { Listeners, whenAborted, type ListenOptions } from './listeners.ts'
-import { findLocks, Tabs, type Message } from './tabs.ts'
+import { watchNetwork } from './network.ts'
+import type { Message } from './tab-message.ts'
+import { joinTabs, type Tabs } from './tabs.ts'
 
 /** How the connection is: `idle` without chats, `stopped` after the server refused all, `closed` after `client.close()`. */
 export type ClientState = FeedState | 'closed'
@@ -60,33 +63,41 @@ export function createRealtimeClient (options: RealtimeClientOptions = {}): Real
   return new Client(options)
 }
 
+const MOST_REWIND = 999_999
+
 class Client implements RealtimeClient {
   readonly #options: FeedOptions
   readonly #chats = new Set<Chat>()
   readonly #refused = new Set<string>()
   readonly #states = new Listeners<[ClientState]>()
   readonly #refusals = new Listeners<[Refusal]>()
-  readonly #feed: Feed
+  readonly #connections: ConnectionPool
   readonly #tabs: Tabs | undefined
+  readonly #unwatch: () => void
   #state: ClientState = 'idle'
 
   constructor ({ url = '/api', headers, fetch = globalThis.fetch, silenceMs = 45_000, share, signal }: RealtimeClientOptions) {
     // Called as a method of the options, the global one would throw in browsers.
     this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs }
-    this.#feed = new Feed(this.#options, {
+    this.#connections = new ConnectionPool(this.#options, {
       deliver: (delivery) => this.#deliver(delivery),
       state: (state) => { this.#become(state); this.#tabs?.tell({ type: 'state', state }) },
-      refused: (refusal) => { this.#refuse(refusal); this.#tabs?.tell({ type: 'refused', refusal }) },
-      woke: () => { if (!this.#leads) this.#match() }
+      refused: (refusal) => { this.#refuse(refusal); this.#tabs?.tell({ type: 'refused', refusal }) }
     })
-    const locks = share === undefined ? undefined : findLocks()
-    if (locks !== undefined) {
-      this.#tabs = new Tabs(`fastify-realtime ${url} ${share}`, locks, {
+    // What came over the channel of the tabs meanwhile may be lost.
+    this.#unwatch = watchNetwork({ wake: () => { if (!this.#leads) this.#match() }, offline: () => {} })
+    if (share !== undefined) {
+      this.#tabs = joinTabs(`fastify-realtime ${url} ${share}`, silenceMs, {
         lead: () => {
-          // That was what the one before it was refused, and how its connection was.
+          // Both are of the tab that led before.
           this.#refused.clear()
           this.#match()
-          if (this.#feed.chats.size === 0) this.#become('idle')
+          if (this.#chats.size === 0) this.#become('idle')
+        },
+        follow: () => {
+          this.#connections.close()
+          for (const chat of this.#chats) chat.lose()
+          this.#match()
         },
         wanted: (joined) => { this.#match(joined); this.#mark() },
         asked: () => this.#match(),
@@ -104,7 +115,7 @@ class Client implements RealtimeClient {
     if (this.#state === 'closed') throw new Error('The client is closed')
     // Half of a surrogate pair can't be sent, and would hold up all other chats: it throws.
     encodeURIComponent(id)
-    const chat = new Chat(id, { id: after, rewind }, {
+    const chat = new Chat(id, { id: after, rewind: rewindOf(rewind) }, {
       feed: this.#options,
       refused: (refusal) => this.#refuse(refusal),
       closed: (chat) => {
@@ -114,7 +125,7 @@ class Client implements RealtimeClient {
     })
     this.#chats.add(chat)
     // In a turn of its own, so that handlers can be added before.
-    if (this.#feed.chats.get(id)?.greeted === true) queueMicrotask(() => { chat.receive(marker(id, this.#feed.chats.get(id)?.id)) })
+    if (this.#connections.get(id)?.greeted === true) queueMicrotask(() => { chat.receive(marker(id, this.#connections.get(id)?.id)) })
     this.#match(id)
     whenAborted(signal, () => chat.close())
     return chat
@@ -133,15 +144,15 @@ class Client implements RealtimeClient {
     if (!this.#leads) return this.#tabs?.tell({ type: 'reconnect' })
     this.#refused.clear()
     this.#match()
-    if (this.#state === 'stopped') this.#feed.renew()
-    else this.#feed.wake()
+    this.#connections.wake()
   }
 
   close (): void {
     for (const chat of [...this.#chats]) chat.close()
     // First, so that the other tabs are not told of the end of what another one goes on with.
     this.#tabs?.close()
-    this.#feed.close()
+    this.#connections.close()
+    this.#unwatch()
     this.#become('closed')
   }
 
@@ -155,21 +166,23 @@ class Client implements RealtimeClient {
       this.#tabs?.want(Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId])), joined)
       return
     }
-    const { chats } = this.#feed
-    this.#refused.delete(joined ?? '')
-    // Presence and answers that are being made are told to a connection that opens, so who joins an open one has it opened anew, if that misses nothing.
-    if (chats.get(joined ?? '')?.id !== undefined) this.#feed.renew()
+    const connections = this.#connections
+    if (joined !== undefined) {
+      this.#refused.delete(joined)
+      // Presence and answers that are being made are told to a connection that opens, so who joins an open one has it opened anew, if that misses nothing.
+      if (connections.get(joined)?.id !== undefined) connections.renew(joined)
+    }
     const wanted = new Map<string, () => Place>()
     for (const wants of this.#tabs?.wants.values() ?? []) for (const [chatId, id] of Object.entries(wants)) wanted.set(chatId, () => ({ id }))
     // Backwards: the place is that of the one that was opened first.
     for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.place())
-    for (const chatId of chats.keys()) if (!wanted.has(chatId)) this.#feed.delete(chatId)
-    for (const [chatId, place] of wanted) if (!chats.has(chatId) && !this.#refused.has(chatId)) this.#feed.add(chatId, place())
+    for (const [chatId] of connections.chats()) if (!wanted.has(chatId)) connections.delete(chatId)
+    for (const [chatId, place] of wanted) if (connections.get(chatId) === undefined && !this.#refused.has(chatId)) connections.add(chatId, place())
   }
 
   /** Tells the other tabs where each chat is. */
   #mark (): void {
-    for (const [chatId, { greeted, id }] of this.#feed.chats) if (greeted) this.#tabs?.tell({ type: 'event', delivery: marker(chatId, id) })
+    for (const [chatId, { greeted, id }] of this.#connections.chats()) if (greeted) this.#tabs?.tell({ type: 'event', delivery: marker(chatId, id) })
     this.#tabs?.tell({ type: 'state', state: this.#state as FeedState })
   }
 
@@ -200,4 +213,9 @@ class Client implements RealtimeClient {
     this.#state = state
     this.#states.tell(state)
   }
+}
+
+/** A number that the server takes: one that it refuses would keep the other chats of the request out, too. */
+function rewindOf (rewind = 0): number {
+  return Math.min(Math.max(Math.trunc(rewind) || 0, 0), MOST_REWIND)
 }

@@ -3,7 +3,8 @@ export interface Delivery {
   chatId: string
   /** `ready`, `reset`, or the type of an event. */
   event: string
-  data?: unknown
+  /** Absent where it could not be read. */
+  data?: Record<string, unknown> | undefined
   /** The place in the chat's log behind it. Absent for ephemeral events, and where there is no log. */
   id?: string | undefined
   /** The place before it: who is there has missed nothing. */

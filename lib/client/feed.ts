@@ -1,8 +1,9 @@
 import { marker, type Delivery, type Place } from './delivery.ts'
-import { misfitOf, refusalOf, TOO_LARGE, type Refusal } from './refusal.ts'
+import { isTooMany, misfitOf, mostOf, refusalIn, refusalOf, TOO_LARGE, type Refusal } from './refusal.ts'
 import { idOf } from './event-id.ts'
 import { frameReader } from './frame-reader.ts'
 import { watchNetwork } from './network.ts'
+import { isObject } from './shape.ts'
 
 export type Headers = Record<string, string>
 
@@ -20,13 +21,15 @@ export type FeedState = 'idle' | 'connecting' | 'open' | 'offline' | 'stopped'
 export interface FeedEvents {
   deliver (delivery: Delivery): void
   state (state: FeedState): void
-  /** A chat was refused and is not asked for any more; without a `chatId`, all are. */
+  /** A chat was refused and is not asked for any more; without a `chatId`, the connection was, and stops. */
   refused (refusal: Refusal): void
+  /** One request can't carry as many chats as there are: all beyond `most` must leave. */
+  tooMany (most: number): void
   /** The device is back. What has come from elsewhere meanwhile may be lost, too. */
   woke (): void
 }
 
-interface Seat extends Place {
+export interface Seat extends Place {
   /** Whether it has been told where it is. */
   greeted: boolean
 }
@@ -36,13 +39,18 @@ type Seats = [chatId: string, seat: Seat][]
 
 const LONGEST_WAIT = 30_000
 /** A timer that is set for longer goes off at once. */
-const LONGEST_TIMER = 2 ** 31 - 1
+export const LONGEST_TIMER = 2 ** 31 - 1
 /** What can stand in a path: Fastify takes no longer ones, unless it is told to, and dots alone mean another path. */
 const PARAM = /^(?!\.\.?$).{1,100}$/
+/** What can be the id of an event, or is at least as short. An empty one stands for no position yet. */
+const LAST_EVENT_ID = /^[\w-]{0,64}$/
+/** The events of the stream itself. They name their chat. */
+const CONTROL = new Set(['ready', 'reset', 'refused'])
 
 /** The events of some chats over one connection, which comes back whenever it breaks. */
 export class Feed {
   readonly chats = new Map<string, Seat>()
+  state: FeedState = 'idle'
   readonly #options: FeedOptions
   readonly #events: FeedEvents
   readonly #unwatch: () => void
@@ -83,10 +91,13 @@ export class Feed {
     this.#wake()
   }
 
+  /** Ends without a further state. */
   close (): void {
     this.#unwatch()
     this.chats.clear()
-    this.renew()
+    this.#turn++
+    this.#connection.abort()
+    this.#wake()
   }
 
   /** Opens the connection anew, each chat from where it is. What changes in one go makes one new connection. */
@@ -98,20 +109,25 @@ export class Feed {
   #restart (): void {
     this.#connection.abort()
     this.#wake()
-    if (this.chats.size === 0) this.#events.state('idle')
+    if (this.chats.size === 0) this.#become('idle')
     else this.#run(++this.#turn)
+  }
+
+  #become (state: FeedState): void {
+    this.state = state
+    this.#events.state(state)
   }
 
   async #run (turn: number): Promise<void> {
     let wait: number | undefined = 0
     while (wait !== undefined && this.chats.size > 0) {
-      this.#events.state(this.#offline ? 'offline' : 'connecting')
+      this.#become(this.#offline ? 'offline' : 'connecting')
       // Somebody may have woken it in between.
       if (wait > 0 && this.#attempts >= 0) await this.#wait(wait)
       if (turn === this.#turn) wait = await this.#connect()
       if (turn !== this.#turn) return
     }
-    this.#events.state('stopped')
+    this.#become('stopped')
   }
 
   /** Lives through one connection. Resolves with the milliseconds until the next one, or nothing if there shall be none. */
@@ -143,10 +159,9 @@ export class Feed {
     const { headers, url } = this.#options
     // It may hang, as any connection may.
     const given = typeof headers === 'function' ? await Promise.race([headers(), new Promise<never>((_resolve, reject) => signal.addEventListener('abort', reject))]) : headers
-    // What an app gave as an id may be anything: it must not break the header, nor the places of others.
-    const ids = seats.map(([, { id = '' }]) => id.replace(/[^\w-]/g, '!'))
-    // For a chat that has an id it is not looked at.
-    const query = seats.map(([, { rewind = 0 }]) => `rewind=${rewind}`)
+    // What an app gave as an id may be anything: it must not break the header, nor the positions of other chats.
+    const ids = seats.map(([, { id = '' }]) => LAST_EVENT_ID.test(id) ? id : '!')
+    const query = rewindsOf(seats).map((rewind) => `rewind=${rewind}`)
     const chats = seats.map(([chatId]) => encodeURIComponent(chatId))
     const isShort = chats.length === 1 && PARAM.test(chats[0] as string)
     if (!isShort) query.push(...chats.map((chat) => `chat=${chat}`))
@@ -167,25 +182,23 @@ export class Feed {
       this.#renewed = true
       return 0
     }
-    // One that is refused refuses all, and the answer does not say which it is.
-    const refusals = seats.length === 1 ? [await refusalOf(response, seats[0]?.[0])] : await Promise.all(seats.map((seat) => this.#probe(seat, signal)))
-    // Cut off, they say nothing of what is asked for now.
+    const refusal = await refusalOf(response)
+    // A request that was given up says nothing about the chats that are wanted now.
     signal.throwIfAborted()
-    for (const refusal of refusals) {
-      if (refusal === undefined) continue
-      this.chats.delete(refusal.chatId as string)
-      this.#events.refused(refusal)
+    if (seats.length > 1 && isTooMany(refusal)) {
+      this.#events.tooMany(mostOf(refusal, seats.length))
+      return 0
     }
-    if (this.chats.size < seats.length) return 0
-    this.#events.refused(await refusalOf(response))
-    return undefined
+    for (const seat of seats) this.#refuse(seat, refusal)
+    return 0
   }
 
-  /** Asks for one chat alone. Resolves with why it is refused, if it is. */
-  async #probe (seat: Seats[number], signal: AbortSignal): Promise<Refusal | undefined> {
-    const response = await this.#request([seat], signal)
-    if (response.status >= 400 && response.status < 500) return await refusalOf(response, seat[0])
-    await response.body?.cancel()
+  /** A refused chat is left out of the next request. Other chats of an open stream go on. */
+  #refuse ([chatId, seat]: Seats[number], refusal: Refusal): void {
+    // It may have been closed and opened anew meanwhile.
+    if (this.chats.get(chatId) !== seat) return
+    this.chats.delete(chatId)
+    this.#events.refused({ ...refusal, chatId })
   }
 
   /** Resolves at the end of the stream: with what is wrong with it, if it must not be asked for again. */
@@ -193,13 +206,16 @@ export class Feed {
     const decoder = new TextDecoder()
     let parts: string[] = []
     const read = frameReader(({ event = 'message', id, data: json }) => {
-      const data = parse(json) as { chatId?: string } | undefined
+      const data = parse(json)
       const told = id?.split('.') ?? []
-      // Whatever the event itself says: whose place moves, that one's it is. A place that stays is told of by name.
+      // Whatever the event itself says: the chat whose part has changed is the one it belongs to. Where none has, it is named.
       const moved = told.findIndex((part, index) => part !== parts[index])
-      const index = seats.length === 1 ? 0 : event === 'ready' || event === 'reset' || moved === -1 ? seats.findIndex(([chatId]) => chatId === data?.chatId) : moved
+      const named = seats.findIndex(([chatId]) => chatId === data?.chatId)
+      const index = seats.length === 1 ? 0 : moved === -1 || (CONTROL.has(event) && named !== -1) ? named : moved
       if (told.length > 0) parts = told
-      if (data !== undefined && index !== -1) this.#take(seats[index] as Seats[number], event, data, told[index])
+      const seat = seats[index]
+      if (seat !== undefined) this.#take(seat, event, data, told[index])
+      if (this.chats.size === 0) this.#connection.abort()
     }, (retryMs) => { this.#retryMs = retryMs || 1 })
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
@@ -210,24 +226,23 @@ export class Feed {
     }
   }
 
-  #take ([chatId, seat]: Seats[number], event: string, data: object, part: string | undefined): void {
+  #take (of: Seats[number], event: string, data: Delivery['data'], part: string | undefined): void {
+    const [chatId, seat] = of
     // A chat that was opened anew meanwhile starts elsewhere.
     if (this.chats.get(chatId) !== seat) return
+    if (event === 'refused') return this.#refuse(of, refusalIn(data))
     const previous = seat.id
     // Without a place there is no part, or an empty one.
     const id = part ? idOf(part) : undefined
-    if (event === 'ready') {
-      this.#greeted(chatId, seat, id)
-    } else {
-      if (id !== undefined) seat.id = id
-      this.#events.deliver({ chatId, event, data, id, previous })
-    }
+    if (event === 'ready') return this.#greeted(chatId, seat, id)
+    if (id !== undefined) seat.id = id
+    this.#events.deliver({ chatId, event, data, id, previous })
   }
 
   #greeted (chatId: string, seat: Seat, id: string | undefined): void {
     this.#attempts = 0
     this.#renewed = false
-    this.#events.state('open')
+    this.#become('open')
     this.#offline = false
     // Where it can't be resumed a reset follows. If that is lost it has to be told again, so it is what moves the place.
     seat.id ??= id
@@ -259,13 +274,23 @@ export class Feed {
   #lose (): void {
     this.#offline = true
     this.#connection.abort()
-    if (this.chats.size > 0) this.#events.state('offline')
+    if (this.chats.size > 0) this.#become('offline')
   }
 }
 
-function parse (json: string): unknown {
+/** How many of the last events each chat wants: for a chat that has a position the server does not look at it. */
+function rewindsOf (seats: Seats): number[] {
+  const rewinds = seats.map(([, { id, rewind = 0 }]) => id ? 0 : rewind)
+  const most = Math.max(...rewinds)
+  const isShared = seats.every(([, { id }], index) => id || rewinds[index] === most)
+  return most === 0 ? [] : isShared ? [most] : rewinds
+}
+
+/** The JSON object of an event; `undefined` for anything else. */
+function parse (json: string): Delivery['data'] {
   try {
-    return JSON.parse(json)
+    const data: unknown = JSON.parse(json)
+    return isObject(data) ? data : undefined
   } catch {
     return undefined
   }

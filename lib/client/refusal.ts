@@ -1,4 +1,5 @@
-import { isObject } from './shape.ts'
+import type { Delivery } from './delivery.ts'
+import { isObject, isText } from './shape.ts'
 
 /** The server refused a chat, or all of them. It is not asked again before the chat is opened anew, or `client.reconnect()`. */
 export interface Refusal {
@@ -15,12 +16,29 @@ export interface Refusal {
 }
 
 /** Reads why the server refused. */
-export async function refusalOf (response: Response, chatId?: string): Promise<Refusal> {
+export async function refusalOf (response: Response): Promise<Refusal> {
   const { status } = response
   // A proxy may answer, too, with anything.
   const body: unknown = await response.json().catch(() => undefined)
   const { message, code } = isObject(body) ? body : {}
-  return { message: isText(message) ? message : `The server answered ${status}`, status, code: isText(code) ? code : undefined, chatId }
+  return { message: isText(message) ? message : `The server answered ${status}`, status, code: isText(code) ? code : undefined }
+}
+
+/** Reads why the server left one of several chats out: the data of an event `refused`. */
+export function refusalIn (data: Delivery['data']): Refusal {
+  const code = data?.code
+  return { message: 'The server refused this chat', status: code === 'RT_CHAT_ID_INVALID' ? 400 : 403, code: isText(code) ? code : undefined }
+}
+
+/** Whether the server refused because there were too many chats in one request. Fewer may be allowed. */
+export function isTooMany ({ status, code }: Refusal): boolean {
+  return status === 414 || status === 431 || code === 'RT_TOO_MANY_CHATS'
+}
+
+/** How many chats of `count`, which were too many, to ask for. The server's message says it; what a proxy says is unknown. */
+export function mostOf ({ code, message }: Refusal, count: number): number {
+  const said = code === 'RT_TOO_MANY_CHATS' ? Number(/\d+/.exec(message)) : 0
+  return said > 0 && said < count ? said : Math.floor(count / 2)
 }
 
 /** Why a response with status 200 is not read, if it is no event stream. */
@@ -31,7 +49,3 @@ export function misfitOf ({ headers, status }: Response): Refusal | undefined {
 }
 
 export const TOO_LARGE: Refusal = { message: 'An event takes more than 16 million characters.', status: 200, code: 'RT_EVENT_TOO_LARGE' }
-
-function isText (value: unknown): value is string {
-  return typeof value === 'string'
-}

@@ -2,3 +2,11 @@
 export function isObject (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
+
+export function isText (value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+export function isTextOrAbsent (value: unknown): value is string | undefined {
+  return value === undefined || isText(value)
+}

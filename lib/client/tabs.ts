@@ -1,44 +1,44 @@
-import type { Delivery } from './delivery.ts'
-import type { Refusal } from './refusal.ts'
-import type { FeedState } from './feed.ts'
+import { LONGEST_TIMER } from './feed.ts'
+import { readMessage, type Message, type Wanted } from './tab-message.ts'
 
-/** The part of the Web Locks of browsers that is used here. */
+/** The part of the Web Locks of browsers that is used here. A lock that is stolen rejects the promise of the tab that had it. */
 export interface Locks {
-  request (name: string, options: { signal: AbortSignal }, granted: () => Promise<void>): Promise<unknown>
+  request (name: string, options: { signal?: AbortSignal, steal?: boolean }, granted: () => Promise<void>): Promise<unknown>
 }
 
-/** The places that a tab has in the chats that it wants. */
-export type Wanted = Record<string, string | undefined>
-
-/** What tabs tell each other. Only the one that leads tells of events, states and errors; the others say what they want. */
-export type Message =
-  | { type: 'lead' }
-  | { type: 'want', tab: string, wanted: Wanted, joined?: string | undefined }
-  | { type: 'event', delivery: Delivery }
-  | { type: 'state', state: FeedState }
-  | { type: 'refused', refusal: Refusal }
-  | { type: 'reconnect' }
-
 export interface TabsEvents {
-  /** From now on this tab has the connection. */
+  /** From now on this tab has the connections. */
   lead (): void
-  /** Another tab wants other chats than before, or is gone. `joined` is a chat that it has just opened. */
+  /** Another tab has taken over, since this one did not answer. */
+  follow (): void
+  /** Another tab wants other chats than before, or has ended. `joined` is a chat that it has just opened. */
   wanted (joined?: string): void
-  /** The tab that leads asks what the others want. */
+  /** The leading tab must be sent what this one wants. */
   asked (): void
-  /** Another tab has told something else. */
+  /** Another tab has written something else. */
   told (message: Message): void
 }
 
-/** The locks of this browser. One that has them has broadcast channels, too. */
-export function findLocks (): Locks | undefined {
+/** In how many steps the silence of a leading tab is measured. In the second half of them it is asked for an answer. */
+const STEPS = 4
+
+/** Joins the tabs of this name. Returns `undefined` where a browser has no Web Locks, or the page may not use its storage. */
+export function joinTabs (name: string, silenceMs: number, events: TabsEvents): Tabs | undefined {
   const { navigator } = globalThis as { navigator?: { locks?: Locks } }
-  return navigator?.locks
+  if (navigator?.locks === undefined) return undefined
+  try {
+    return new Tabs(name, navigator.locks, silenceMs, events)
+  } catch {
+    return undefined
+  }
 }
 
-/** The tabs of a browser that share a connection: one leads, and when it is gone another one does. */
+/**
+ * The tabs of a browser that share connections: one leads, the others follow. The leading tab holds a lock, so that the next one leads when it has
+ * ended. It may also hang, with the lock in its hands. So a tab that hears nothing from it asks, and takes the lock if there is no answer.
+ */
 export class Tabs {
-  /** What each of the others wants, kept by the one that leads. */
+  /** What each of the other tabs wants, kept by the leading one. */
   readonly wants = new Map<string, Wanted>()
   readonly #name: string
   readonly #locks: Locks
@@ -46,25 +46,27 @@ export class Tabs {
   readonly #channel: InstanceType<typeof BroadcastChannel>
   readonly #tab = crypto.randomUUID()
   readonly #closed = new AbortController()
-  /** Resolves once it can be told from one that has ended. */
+  /** Resolves once other tabs can see that this one has not ended. */
   readonly #alive: Promise<void>
+  readonly #watchdog: ReturnType<typeof setInterval>
   #leads = false
+  /** The tab that leads, as far as this one has heard. What comes from another one is late: it has hung meanwhile. */
+  #leader: string | undefined
+  /** How many steps the leading tab has been silent for. */
+  #silent = 0
+  #wants = false
 
-  constructor (name: string, locks: Locks, events: TabsEvents) {
+  constructor (name: string, locks: Locks, silenceMs: number, events: TabsEvents) {
     this.#name = name
     this.#locks = locks
     this.#events = events
     this.#channel = new BroadcastChannel(name)
-    this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: Message }).data)
-    // Held for as long as this tab lives: so the one that leads is told of its end, however it comes.
+    this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: unknown }).data)
+    // Held for as long as this tab lives: so the leading one notices its end, however it comes.
     this.#alive = new Promise((resolve) => this.#hold(`${name} ${this.#tab}`, resolve, resolve))
-    const lead = (): void => {
-      this.#leads = true
-      this.tell({ type: 'lead' })
-      events.lead()
-    }
-    // A page that has no storage has no locks: it has a connection of its own.
-    this.#hold(name, lead, lead)
+    this.#contend()
+    // Not all tabs at once.
+    this.#watchdog = setInterval(() => this.#watch(), Math.min(silenceMs / STEPS * (1 + Math.random() / STEPS), LONGEST_TIMER))
   }
 
   get leads (): boolean {
@@ -72,25 +74,71 @@ export class Tabs {
   }
 
   tell (message: Message): void {
-    if (!this.#closed.signal.aborted) this.#channel.postMessage(message)
+    if (!this.#closed.signal.aborted) this.#channel.postMessage({ ...message, from: this.#tab })
   }
 
   want (wanted: Wanted, joined?: string): void {
-    this.#alive.then(() => this.tell({ type: 'want', tab: this.#tab, wanted, joined }))
+    this.#wants = Object.keys(wanted).length > 0
+    this.#alive.then(() => this.tell({ type: 'want', wanted, joined }))
   }
 
   close (): void {
     this.#closed.abort()
     this.#channel.close()
+    clearInterval(this.#watchdog)
   }
 
-  #receive (message: Message): void {
-    if (message.type === 'lead') this.#events.asked()
-    else if (message.type !== 'want') this.#events.told(message)
-    else if (this.#leads) this.#wanted(message)
+  /** Waits for its turn to lead, or takes the lead. What steals the lock keeps its turn, for the time after another tab has done the same. */
+  #contend (steal = false): void {
+    this.#hold(this.#name, () => this.#lead(), () => {
+      // A page that may not use its storage has no locks: it has connections of its own.
+      if (!this.#leads) return this.#lead()
+      this.#follow()
+      if (!steal) this.#contend()
+    }, steal)
   }
 
-  #wanted ({ tab, wanted, joined }: Message & { type: 'want' }): void {
+  #lead (): void {
+    this.#leads = true
+    this.tell({ type: 'lead' })
+    this.#events.lead()
+  }
+
+  #follow (): void {
+    this.#leads = false
+    this.wants.clear()
+    this.#events.follow()
+  }
+
+  #watch (): void {
+    this.#silent = this.#leads || !this.#wants ? 0 : this.#silent + 1
+    if (this.#silent > STEPS) {
+      this.#silent = 0
+      this.#contend(true)
+    } else if (this.#silent > STEPS / 2) {
+      // The leading tab is asked, rather than writing by itself now and then: a message reaches a hidden tab at once, where a timer may take a minute.
+      this.#events.asked()
+    }
+  }
+
+  #receive (data: unknown): void {
+    const message = readMessage(data)
+    if (message === undefined) return
+    const { type, from } = message
+    if (type === 'want') {
+      if (this.#leads) this.#wanted(from, message)
+      return
+    }
+    if (type === 'reconnect') return this.#events.told(message)
+    if (type === 'lead') this.#leader = from
+    this.#leader ??= from
+    if (this.#leader !== from) return
+    this.#silent = 0
+    if (type === 'lead') this.#events.asked()
+    else this.#events.told(message)
+  }
+
+  #wanted (tab: string, { wanted, joined }: Message & { type: 'want' }): void {
     const known = this.wants.has(tab)
     this.wants.set(tab, wanted)
     this.#events.wanted(joined)
@@ -101,18 +149,19 @@ export class Tabs {
     })
   }
 
-  /** Takes a lock when it is free, and keeps it until it is closed. */
-  #hold (name: string, granted: () => void, failed: () => void): void {
+  /** Takes a lock when it is free, or at once, and keeps it until it is closed. `lost` is called where it can't have it, or no longer. */
+  #hold (name: string, granted: () => void, lost: () => void, steal = false): void {
     const { signal } = this.#closed
     this.#request(name, async () => {
+      if (signal.aborted) return
       granted()
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
-    }, failed)
+    }, lost, steal)
   }
 
-  #request (name: string, granted: () => Promise<void>, failed?: () => void): void {
+  #request (name: string, granted: () => Promise<void>, failed?: () => void, steal = false): void {
     const { signal } = this.#closed
-    // It rejects when this is closed before it is granted, too.
-    this.#locks.request(name, { signal }, granted).catch(() => { if (!signal.aborted) failed?.() })
+    // It rejects when this is closed before it is granted, too. What steals can't be given a signal.
+    this.#locks.request(name, steal ? { steal } : { signal }, granted).catch(() => { if (!signal.aborted) failed?.() })
   }
 }

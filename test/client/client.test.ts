@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import type { Server } from 'node:http'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { createRealtimeClient, type ChatOptions, type ClientState, type RealtimeChat, type RealtimeClient, type RealtimeClientOptions, type Refusal, type Reset } from '../../lib/client/index.ts'
 import { startApp } from '../support/app.ts'
 import { LoadBalancer } from '../support/load-balancer.ts'
@@ -310,19 +310,178 @@ t.test('a chat that is refused is told of, and keeps no other from going on', as
 
 t.test('a client whose every chat is refused stops, until it is told to go on', async (t) => {
   let allowed = false
-  const { url } = await startApp(t, { authorize: () => allowed, maxChatsPerStream: 2 })
+  const { url } = await startApp(t, { authorize: () => allowed })
   const page = new Page(t, url)
   const seen = page.open('a')
   await page.is('stopped')
-  t.match(page.refusals, [{ status: 403, chatId: 'a' }])
+  t.match(page.refusals, [{ status: 403, code: 'RT_FORBIDDEN', chatId: 'a' }])
+  const others = ['b', 'c'].map((id) => page.open(id))
+  await until(async () => page.refusals.length, (length) => length === 3)
+  await page.is('stopped')
+  t.match(page.refusals.slice(1), [{ status: 403, chatId: 'b' }, { status: 403, chatId: 'c' }])
   allowed = true
   page.client.reconnect()
-  await seen.ready()
-  for (const id of ['b', 'c']) page.open(id)
-  await page.is('stopped')
-  t.match(page.refusals[1], { status: 400, code: 'RT_TOO_MANY_CHATS', chatId: undefined })
-  page.client.reconnect()
-  await until(async () => page.refusals.length, (length) => length === 3)
+  for (const each of [seen, ...others]) await each.ready()
+  t.equal(page.refusals.length, 3)
+})
+
+/** A page that keeps what it asks for. */
+class LoggedPage extends Page {
+  readonly requests: { url: string, chats: string[], id: string }[]
+
+  constructor (t: Test, url: string, options: RealtimeClientOptions = {}) {
+    const requests: LoggedPage['requests'] = []
+    super(t, url, {
+      ...options,
+      fetch: async (url, init) => {
+        const id = new Headers(init?.headers).get('last-event-id') ?? ''
+        requests.push({ url: String(url), chats: new URL(String(url)).searchParams.getAll('chat'), id })
+        return await fetch(url, init)
+      }
+    })
+    this.requests = requests
+  }
+}
+
+t.test('a chat whose access is revoked is left out, and the others of its stream go on', async (t) => {
+  const allowed = new Set(['a', 'b', 'c'])
+  const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => allowed.has(chatId) && { userId: 'ada' } })
+  const page = new LoggedPage(t, url)
+  const seen = ['a', 'b', 'c'].map((id) => page.open(id))
+  for (const each of seen) await each.ready()
+  allowed.delete('b')
+  await app.chatEvents.revoke('b', 'ada')
+  for (const chatId of ['a', 'b', 'c']) await publish(app, chatId, 1)
+  await seen[0]?.has(1)
+  await seen[2]?.has(1)
+  await until(async () => page.refusals.length, (length) => length === 1)
+  t.match(page.refusals, [{ status: 403, code: 'RT_FORBIDDEN', chatId: 'b', message: /refused/ }])
+  t.equal(page.requests.length, 2, 'without asking for the chats one by one')
+  dropAll(app)
+  await until(async () => page.requests.length, (length) => length === 3)
+  t.same(page.requests[2]?.chats, ['a', 'c'])
+  await publish(app, 'a', 2)
+  await seen[0]?.has(2)
+  t.same(seen.map(({ numbers, resets }) => [numbers, resets]), [[[1, 2], []], [[], []], [[1], []]])
+})
+
+t.test('an id that is no chat\'s, and a rewind that is no number of events, keep no other chat out', async (t) => {
+  const { app, url } = await startApp(t)
+  await publish(app, 'a', 1, 2, 3)
+  const page = new Page(t, url)
+  page.open('x'.repeat(1_025))
+  const seen = [-1, NaN, 1e9, 2.5].map((rewind) => page.open(rewind === 1e9 ? 'a' : `${rewind}`, { rewind }))
+  for (const each of seen) await each.ready()
+  await seen[2]?.has(3)
+  t.match(page.refusals, [{ status: 400, code: 'RT_CHAT_ID_INVALID', chatId: 'x'.repeat(1_025) }])
+})
+
+t.test('a number of last events is asked for once where all new chats want the same, and not at all where they want none', async (t) => {
+  const { app, url } = await startApp(t)
+  const id = (await publish(app, 'a', 1, 2, 3))[0]
+  const queries = async (...chats: ChatOptions[]): Promise<string> => {
+    const page = new LoggedPage(t, url)
+    const seen = chats.map((options, index) => page.open(String(index), options))
+    for (const [index, each] of seen.entries()) {
+      if (chats[index]?.after === undefined) await each.ready()
+      else await until(async () => each.resets.length, (length) => length === 1)
+    }
+    page.client.close()
+    return page.requests[0]?.url.split('?')[1] ?? ''
+  }
+  t.equal(await queries({}), '')
+  t.equal(await queries({ rewind: 2 }), 'rewind=2')
+  t.equal(await queries({}, {}), 'chat=0&chat=1')
+  t.equal(await queries({ rewind: 2 }, { after: 'e-1-1', rewind: 7 }, { rewind: 2 }), 'rewind=2&chat=0&chat=1&chat=2')
+  t.equal(await queries({ rewind: 2 }, { after: id, rewind: 7 }, {}), 'rewind=2&rewind=0&rewind=0&chat=0&chat=1&chat=2')
+})
+
+t.test('chats that one stream may not carry come over several, and a chat more opens one of them anew', async (t) => {
+  const { app, url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 4 })
+  const page = new LoggedPage(t, url)
+  const ids = range(1, 10).map(String)
+  const seen = ids.map((id) => page.open(id))
+  for (const each of seen) await each.ready()
+  await page.is('open')
+  t.same(page.requests.map(({ chats }) => chats.length).sort((one, other) => other - one), [10, 4, 4, 2])
+  const before = page.requests.length
+  seen.push(page.open('11'))
+  await seen[10]?.ready()
+  t.same(page.requests.slice(before).map(({ chats }) => chats), [['9', '10', '11']])
+  dropAll(app)
+  await until(async () => page.requests.length, (length) => length === before + 1 + 3)
+  await page.is('open')
+  for (const id of [...ids, '11']) await publish(app, id, 1, 2)
+  for (const each of seen) await each.has(2)
+  t.same(seen.map(({ numbers, resets }) => [numbers, resets]), seen.map(() => [[1, 2], []]))
+  t.same(page.refusals, [])
+  for (const { chat } of seen.slice(0, 4)) chat.close()
+  const last = page.requests.length
+  await page.open('12').ready()
+  t.same(page.requests.slice(last).map(({ chats, url }) => [chats, /chats\/12/.test(url)]), [[[], true]], 'in the room that was left')
+  for (const { chat } of seen) chat.close()
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 1)
+  page.client.close()
+})
+
+t.test('a request stays small enough for a server, however many chats there are and however long their ids', async (t) => {
+  const { app, url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 100 })
+  const page = new LoggedPage(t, url)
+  const ids = range(1, 150).map((n) => `${n}`.padEnd(n % 50 === 0 ? 500 : 36, 'ü'))
+  const seen = ids.map((id) => page.open(id))
+  for (const each of seen) await each.ready()
+  const opened = page.requests.length
+  dropAll(app)
+  await until(async () => page.requests.length, (length) => length === 2 * opened)
+  await page.is('open')
+  const sizes = page.requests.map(({ url, id }) => url.length + id.length)
+  t.ok(Math.max(...sizes) < 6_300 && page.requests.some(({ id }) => id.length > 300), `at most ${Math.max(...sizes)} bytes`)
+  for (const id of ids) await publish(app, id, 1)
+  for (const each of seen) await each.has(1)
+  t.same(page.refusals, [])
+})
+
+t.test('a request that a proxy finds too large is divided, down to a single chat', async (t) => {
+  let status = 0
+  const sizes: number[] = []
+  const url = await startServer(t, (app) => {
+    app.get('/api/chats/events', async (request, reply) => {
+      const { chat } = request.query as { chat: string[] }
+      sizes.push(chat.length)
+      if (chat.length > 3) return await reply.code(status).send('Too large: 2')
+      reply.hijack()
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+      for (const [index, chatId] of chat.entries()) reply.raw.write(`id: ${chat.map((_, other) => other > index ? '' : 'e-0-0').join('.')}\nevent: ready\ndata: {"chatId":"${chatId}"}\n\n`)
+      await once(reply.raw, 'close')
+    })
+    app.get('/api/chats/:chatId/events', async (_request, reply) => reply.code(status).send())
+  })
+  for (status of [414, 431]) {
+    const page = new Page(t, url)
+    const seen = range(1, 12).map((n) => page.open(`${n}`))
+    await Promise.all(seen.map((each) => each.ready()))
+    t.same(sizes.splice(0), [12, 6, 6, 3, 3, 3, 3])
+    t.same(page.refusals, [])
+    page.client.close()
+  }
+  const alone = new Page(t, url)
+  alone.open('a')
+  await alone.is('stopped')
+  t.match(alone.refusals, [{ status: 431, chatId: 'a' }])
+})
+
+t.test('how many chats a stream may carry is found out where the server\'s message does not say it', async (t) => {
+  let message = 'Too many'
+  const { url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 3 }, {
+    setup: (app) => app.setErrorHandler(async (error: Error & { code: string, statusCode: number }, _request, reply) => reply.code(error.statusCode).send({ code: error.code, message }))
+  })
+  for (message of ['Too many', 'At most 99', 'At most 0']) {
+    const page = new LoggedPage(t, url)
+    const seen = range(1, 7).map((n) => page.open(`${n}`))
+    for (const each of seen) await each.ready()
+    t.same(page.requests.map(({ chats }) => chats.length || 1).sort((one, other) => other - one), [7, 3, 3, 1], message)
+    page.client.close()
+  }
 })
 
 t.test('a chat that was refused is asked for again where it is opened anew', async (t) => {
@@ -661,4 +820,57 @@ t.test('garbage between events does no harm', async (t) => {
   const seen = page.open('a')
   await seen.has(1)
   t.same([seen.numbers, seen.chat.lastEventId], [[1], 'e-2-2'])
+})
+
+/** A server whose stream of the chats a and b, or of a alone, begins with `ready` and goes on with these frames. */
+const startFrames = (t: Test, ...frames: string[]): Promise<string> => startServer(t, (app) => {
+  const answer = (ready: string[]) => async (_request: unknown, reply: FastifyReply): Promise<void> => {
+    reply.hijack()
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`${[...ready, ...frames].join('\n\n')}\n\n`)
+    await once(reply.raw, 'close')
+  }
+  app.get('/api/chats/a/events', answer(['id: e-0-0\nevent: ready\ndata: {}']))
+  app.get('/api/chats/events', answer(['id: e-0-0.\nevent: ready\ndata: {"chatId":"a"}', 'id: e-0-0.f-0-0\nevent: ready\ndata: {"chatId":"b"}']))
+})
+
+const values = ['null', '5', '"a"', '[]', '{no json', '{}', '{"chatId":5,"code":{},"reason":{},"certain":"yes"}', '{"chatId":"other"}']
+
+t.test('events of the stream with unexpected data throw nothing and take nothing away', async (t) => {
+  const odd = ['ready', 'refused'].flatMap((event) => values.map((value) => `event: ${event}\ndata: ${value}`))
+  const url = await startFrames(t, ...odd, 'id: e-0-0.f-1-1\nevent: message\ndata: {"chatId":"b","message":{"n":1}}', 'id: e-1-1.f-1-1\nevent: message\ndata: {"chatId":"a","message":{"n":1}}')
+  const page = new Page(t, url)
+  const seen = ['a', 'b'].map((id) => page.open(id))
+  for (const each of seen) await each.has(1)
+  t.same([page.refusals, page.states], [[], ['connecting', 'open']])
+})
+
+t.test('a reset with unexpected data still is a reset', async (t) => {
+  const url = await startFrames(t, ...values.map((value, index) => `id: e-${index}-${index}\nevent: reset\ndata: ${value}`))
+  const seen = new Page(t, url).open('a')
+  await until(async () => seen.resets.length, (length) => length === values.length)
+  t.same(seen.resets, values.map(() => ({ reason: 'unknown', certain: false })))
+  const ofSeveral = await startFrames(t, 'id: e-0-0.f-1-1\nevent: reset\ndata: {no json', 'id: e-1-1.f-1-1\nevent: reset\ndata: {"chatId":"a","reason":"epoch","certain":true}')
+  const page = new Page(t, ofSeveral)
+  const [a, b] = [page.open('a'), page.open('b')]
+  await until(async () => a.resets.length, (length) => length === 1)
+  t.same([a.resets, b.resets], [[{ reason: 'epoch', certain: true }], [{ reason: 'unknown', certain: false }]])
+})
+
+t.test('what is no event of a chat reaches no handler, and those after it do', async (t) => {
+  const frames = ['null', '5', '"a"', '[]', '{no json'].map((value, index) => `id: e-${index + 1}-1\nevent: message\ndata: ${value}`)
+  const url = await startFrames(t, ...frames, 'id: e-9-1\nevent: message\ndata: {"message":{"n":9}}')
+  const seen = new Page(t, url).open('a')
+  await seen.has(1)
+  t.same([seen.numbers, seen.resets, seen.chat.lastEventId], [[9], [], 'e-9-1'])
+})
+
+t.test('a stream that refuses each of its chats stops the client', async (t) => {
+  const url = await startFrames(t, 'event: refused\ndata: {"chatId":"a","code":"RT_FORBIDDEN"}', 'event: refused\ndata: {"chatId":"b"}', 'event: refused\ndata: {"chatId":"b"}')
+  const page = new Page(t, url)
+  const seen = ['a', 'b'].map((id) => page.open(id))
+  await page.is('stopped')
+  t.match(page.refusals, [{ chatId: 'a', status: 403, code: 'RT_FORBIDDEN' }, { chatId: 'b', status: 403, code: undefined }])
+  t.equal(page.refusals.length, 2)
+  seen[0]?.chat.close()
+  seen[1]?.chat.close()
 })

@@ -21,15 +21,40 @@ function becomeBrowser (t: Test): void {
 }
 
 /** Takes the place of the tab that leads. What is posted to the channel is what that tells the others. */
-function lead (t: Test, url: string): InstanceType<typeof BroadcastChannel> {
+function lead (t: Test, url: string): FakeTab {
   const name = `fastify-realtime ${url}/api ada`
-  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
   const done = new AbortController()
   t.teardown(() => done.abort())
-  locks.request(name, done, () => new Promise((resolve) => done.signal.addEventListener('abort', () => resolve())))
-  const leader = new BroadcastChannel(name)
-  t.teardown(() => leader.close())
-  return leader
+  locksHere().request(name, done, () => new Promise((resolve) => done.signal.addEventListener('abort', () => resolve()))).catch(() => {})
+  return new FakeTab(t, name, 'leader')
+}
+
+const locksHere = (): FakeLocks => (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator.locks
+
+/** A tab of which only what it writes to the others is there. */
+class FakeTab {
+  readonly heard: { type: string, from: string, wanted?: unknown }[] = []
+  readonly #channel: InstanceType<typeof BroadcastChannel>
+  readonly #name: string
+
+  constructor (t: Test, channel: string, name: string) {
+    this.#name = name
+    this.#channel = new BroadcastChannel(channel)
+    this.#channel.onmessage = (event: unknown) => { this.heard.push((event as { data: { type: string, from: string } }).data) }
+    t.teardown(() => this.#channel.close())
+  }
+
+  postMessage (message: object): void {
+    this.#channel.postMessage({ from: this.#name, ...message })
+  }
+
+  postAnything (data: unknown): void {
+    this.#channel.postMessage(data)
+  }
+
+  async hears (type: string, count = 1): Promise<void> {
+    await until(async () => this.heard.filter((message) => message.type === type).length, (times) => times >= count)
+  }
 }
 
 class Tab {
@@ -142,12 +167,10 @@ t.test('what a tab wanted that has died without a word is dropped', async (t) =>
   const { app, url } = await start(t)
   await new Tab(t, url).open('a').ready()
   const name = `fastify-realtime ${url}/api ada`
-  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  const locks = locksHere()
   const alive = new AbortController()
   locks.request(`${name} ghost`, alive, () => new Promise((resolve) => alive.signal.addEventListener('abort', () => resolve())))
-  const ghost = new BroadcastChannel(name)
-  t.teardown(() => ghost.close())
-  ghost.postMessage({ type: 'want', tab: 'ghost', wanted: { b: undefined } })
+  new FakeTab(t, name, 'ghost').postMessage({ type: 'want', wanted: { b: undefined } })
   await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 2)
   alive.abort()
   await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 1)
@@ -157,7 +180,7 @@ t.test('a tab whose browser is slow to lock is not taken for one that has died',
   becomeBrowser(t)
   const { app, url } = await start(t)
   await new Tab(t, url).open('a').ready()
-  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  const locks = locksHere()
   const request = locks.request.bind(locks)
   let unlock = (): void => {}
   const slow = new Promise<void>((resolve) => { unlock = resolve })
@@ -360,7 +383,7 @@ t.test('a tab that takes over where no chat is open says that none is', async (t
 t.test('a tab that is refused the lock has a connection of its own', async (t) => {
   becomeBrowser(t)
   const { url } = await start(t)
-  const { locks } = (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator
+  const locks = locksHere()
   locks.request = () => Promise.reject(new Error('no storage here'))
   const tab = new Tab(t, url)
   await tab.open('a').ready()

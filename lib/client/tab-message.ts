@@ -1,0 +1,50 @@
+import type { Delivery } from './delivery.ts'
+import type { FeedState } from './feed.ts'
+import type { Refusal } from './refusal.ts'
+import { isObject, isText, isTextOrAbsent } from './shape.ts'
+
+/** The chats that a tab wants, and its position in each. */
+export type Wanted = Record<string, string | undefined>
+
+/** What tabs write to each other. Only the leading tab writes of events, states and refusals; the others write what they want. */
+export type Message =
+  | { type: 'lead' }
+  | { type: 'want', wanted: Wanted, joined?: string | undefined }
+  | { type: 'event', delivery: Delivery }
+  | { type: 'state', state: FeedState }
+  | { type: 'refused', refusal: Refusal }
+  | { type: 'reconnect' }
+
+const STATES: readonly unknown[] = ['idle', 'connecting', 'open', 'offline', 'stopped'] satisfies FeedState[]
+
+type Fields = Record<string, unknown>
+
+/** What each type of message must have. */
+const SHAPES: Record<Message['type'], (fields: Fields) => boolean> = {
+  lead: () => true,
+  want: ({ wanted, joined }) => isTextOrAbsent(joined) && isObject(wanted) && Object.entries(wanted).every(([chatId, id]) => isChatId(chatId) && isTextOrAbsent(id)),
+  event: ({ delivery }) => isObject(delivery) && isText(delivery.chatId) && isText(delivery.event) &&
+    [delivery.id, delivery.previous].every(isTextOrAbsent) && (delivery.data === undefined || isObject(delivery.data)),
+  state: ({ state }) => STATES.includes(state),
+  refused: ({ refusal }) => isObject(refusal) && isText(refusal.message) && typeof refusal.status === 'number' && [refusal.code, refusal.chatId].every(isTextOrAbsent),
+  reconnect: () => true
+}
+
+/**
+ * Reads what came over the channel of the tabs: any script of this origin can write to it, and so can another version of this client. Returns
+ * `undefined` for everything but a message with its fields.
+ */
+export function readMessage (data: unknown): Message & { from: string } | undefined {
+  if (!isObject(data) || !isText(data.from) || !isText(data.type) || !Object.hasOwn(SHAPES, data.type)) return undefined
+  // The shape of each type is checked, which the compiler can't follow.
+  return SHAPES[data.type as Message['type']](data) ? data as unknown as Message & { from: string } : undefined
+}
+
+/** An ill-formed id can't be sent, and would hold up all other chats. */
+function isChatId (chatId: string): boolean {
+  try {
+    return encodeURIComponent(chatId) !== ''
+  } catch {
+    return false
+  }
+}
