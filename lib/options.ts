@@ -42,17 +42,20 @@ export interface RealtimeOptions {
    */
   authorize?: Authorize | undefined
   /**
-   * Open streams of this instance, in all. Beyond it a browser is told to come back later, and other clients get 503.
+   * Streams of this instance, in all, with those that wait for `authorize`, and those that have ended and whose client has not received
+   * the rest. Beyond it a browser is told to reconnect later, and other clients get 503.
    * @default no limit
    */
   maxConnections?: number | undefined
   /**
-   * Open streams of one client: of a user where `authorize` says who it is, else of an IP address (behind a proxy, set Fastify's `trustProxy`).
+   * Streams of one client, counted as for `maxConnections`: of a user where `authorize` names one, else of an IP address (behind a proxy,
+   * set Fastify's `trustProxy`). Clients without an address, as over a Unix socket, count as one. While a request waits for `authorize` it
+   * counts for its address, until `authorize` has named a user: from then on users may share addresses.
    * @default no limit
    */
   maxConnectionsPerClient?: number | undefined
   /**
-   * Open streams on one connection of HTTP/2.
+   * Streams on one connection of HTTP/2, counted as for `maxConnections`.
    * @default 100
    */
   maxStreamsPerSession?: number | undefined
@@ -126,7 +129,8 @@ export interface RealtimeOptions {
    */
   presence?: boolean | PresenceOptions | undefined
   /**
-   * Milliseconds that `app.close()` gives open streams to take what is still unsent.
+   * Milliseconds that a client has to receive what is unsent when its stream ends, as at `app.close()`, at `expiresAt` or by `revoke`.
+   * Then it is cut.
    * @default 1_500
    */
   drainTimeoutMs?: number | undefined

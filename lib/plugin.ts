@@ -12,6 +12,7 @@ import { Connections } from './sse/connections.ts'
 import { endStreamsOfFailedHandlers } from './sse/failed-handlers.ts'
 import { ReplySse, type SseContext } from './sse/reply-sse.ts'
 import { ServerShutdown } from './sse/server-shutdown.ts'
+import { StreamLimits } from './sse/stream-limits.ts'
 import { adoptRealtime, releaseRealtime } from './standalone.ts'
 
 declare module 'fastify' {
@@ -46,8 +47,10 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   }
   const context: SseContext = {
     connections,
+    limits: new StreamLimits(options, app.log),
     metrics,
     maxBufferedBytes,
+    drainTimeoutMs,
     onSlow: () => { metrics.slow++ },
     maxChatsPerStream,
     maxConnectionAgeMs,
@@ -78,7 +81,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const shutdown = new ServerShutdown(app.server)
   app.addHook('preClose', async () => {
     shutdown.begin()
-    await connections.drain(drainTimeoutMs)
+    await connections.drain()
     shutdown.end()
   })
 }

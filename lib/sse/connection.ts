@@ -1,5 +1,5 @@
 import { ServerResponse, type OutgoingHttpHeaders } from 'node:http'
-import type { Http2ServerResponse } from 'node:http2'
+import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import { Socket } from 'node:net'
 import { chunked } from './chunked.ts'
 import { heartbeat } from './frame.ts'
@@ -10,14 +10,23 @@ export type RawResponse = ServerResponse | Http2ServerResponse
 /** Node's timers count to here. Ending a stream sooner than that does no harm. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
+export interface ConnectionOptions {
+  /** Bytes that may wait for the client before it is cut. */
+  readonly maxBufferedBytes: number
+  /** Milliseconds that the client has to take what is unsent when its stream ends. */
+  readonly drainTimeoutMs: number
+  /** Called when the client is cut because it does not keep up. */
+  onSlow (): void
+}
+
 /** One client's open stream. Writing never throws; a client that doesn't keep up is cut. */
 export class Connection {
   readonly #raw: RawResponse
   /** Where the bytes go: the response, or straight to its socket. */
   #out: RawResponse | Socket
   #direct = false
-  readonly #maxBufferedBytes: number
-  readonly #onSlow: () => void
+  readonly #options: ConnectionOptions
+  #ended: Promise<void> | undefined
   #onClose: (() => void)[] = []
   /** Whose it is, where that is known. */
   userId: string | undefined
@@ -25,11 +34,10 @@ export class Connection {
   #written = true
   #closed = false
 
-  /** Takes over a response. `onSlow` is told if it cuts the client for not keeping up. */
-  constructor (raw: RawResponse, maxBufferedBytes: number, onSlow: () => void) {
+  /** Takes over a response. */
+  constructor (raw: RawResponse, options: ConnectionOptions) {
     this.#raw = this.#out = raw
-    this.#maxBufferedBytes = maxBufferedBytes
-    this.#onSlow = onSlow
+    this.#options = options
     raw.on('close', () => this.#close())
     // A reset by the client is no error of ours: `close` follows.
     raw.on('error', ignore)
@@ -80,8 +88,8 @@ export class Connection {
     if (this.#closed) return false
     // Framed, nothing would mean the end.
     if (chunk.length === 0) return true
-    if (this.#out.writableLength > this.#maxBufferedBytes) {
-      this.#onSlow()
+    if (this.#out.writableLength > this.#options.maxBufferedBytes) {
+      this.#options.onSlow()
       this.destroy()
       return false
     }
@@ -122,19 +130,31 @@ export class Connection {
     return () => { this.#onClose = this.#onClose.filter((other) => other !== callback) }
   }
 
-  /** Ends the stream. Resolves once the client has got everything, or is gone. */
-  async end (): Promise<void> {
-    if (isGone(this.#raw) || this.#raw.writableFinished) return this.#close()
+  /** Calls back once the response is closed. That may be later than `onClose`: a stream that has ended may have bytes unsent. */
+  onGone (callback: () => void): void {
+    this.#raw.once('close', callback)
+  }
+
+  /** Ends the stream. Resolves once the client has received everything, or was cut since it did not within `drainTimeoutMs`. */
+  end (): Promise<void> {
+    return (this.#ended ??= this.#end())
+  }
+
+  async #end (): Promise<void> {
+    const raw = this.#raw
+    if (isGone(raw) || raw.writableFinished) return this.#close()
     await new Promise<void>((resolve) => {
-      this.#raw.once('close', resolve)
-      // Without waiting for `finish`, closing the server would truncate it.
-      this.#raw.once('finish', resolve)
+      const deadline = setTimeout(() => this.destroy(), this.#options.drainTimeoutMs).unref()
+      raw.once('close', () => {
+        clearTimeout(deadline)
+        resolve()
+      })
       try {
         // Without a callback: middleware such as express-session replaces the method, and takes it for a chunk.
-        this.#raw.end()
+        raw.end()
       } catch {
         // The middleware has failed.
-        this.#raw.destroy()
+        raw.destroy()
       }
       this.#close()
     })
@@ -160,7 +180,10 @@ export class Connection {
 
   /** Cuts the client, whatever it still has to get. */
   destroy (): void {
-    this.#raw.destroy()
+    const raw = this.#raw
+    // Over HTTP/2 `destroy` would look like a regular end. Once such a response is closed, it has no stream.
+    if ('stream' in raw) (raw.stream as ServerHttp2Stream | undefined)?.close(constants.NGHTTP2_CANCEL)
+    else raw.destroy()
     this.#close()
   }
 

@@ -4,9 +4,10 @@ import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
 import type { Grant } from '../grant.ts'
 import { toJson } from '../json.ts'
 import type { Metrics } from '../metrics.ts'
-import { Connection, isGone, sessionOf } from './connection.ts'
-import type { Connections, Owner } from './connections.ts'
+import { Connection, isGone, type ConnectionOptions } from './connection.ts'
+import type { Connections } from './connections.ts'
 import { encodeFrame } from './frame.ts'
+import type { Reservation, StreamLimits } from './stream-limits.ts'
 
 /** One event of an app's own stream. */
 export interface SseEvent {
@@ -21,12 +22,10 @@ export interface SseEvent {
 }
 
 /** What `reply.sse` needs of the plugin. */
-export interface SseContext {
+export interface SseContext extends ConnectionOptions {
   connections: Connections
+  limits: StreamLimits
   metrics: Metrics
-  maxBufferedBytes: number
-  /** Is told of a client that was cut for not keeping up. */
-  onSlow (): void
   maxChatsPerStream: number
   maxConnectionAgeMs: number | undefined
   /** Asks whether a request may open each of the chats. Rejects where it may open none of them. */
@@ -91,6 +90,7 @@ export class ReplySse {
   readonly #context: SseContext
   #gone: AbortController | undefined
   #connection: Connection | undefined
+  #reservation: Reservation | undefined
   /** Whether a stream is being opened. */
   #begun = false
 
@@ -155,6 +155,9 @@ export class ReplySse {
     this.#begin()
     try {
       this.#checkCount(chatIds)
+      this.#whileServed(() => { this.#reserve() })
+      // A browser beyond the limits has its answer already.
+      if (this.#connection !== undefined) return
       const access = await this.#context.authorize(this.#request, chatIds)
       try {
         this.#whileServed((headers) => this.#enter(access, headers, enter))
@@ -165,7 +168,7 @@ export class ReplySse {
       if (error instanceof RealtimeError) this.#context.metrics.refused.add(error.code)
       throw error
     } finally {
-      this.#begun = false
+      this.#settle()
     }
   }
 
@@ -173,9 +176,9 @@ export class ReplySse {
     // It may be a while since the first was granted.
     access.confirm()
     const { all, strictest } = access
-    const owner = this.#check(strictest)
+    this.#claim(strictest.userId)
     const entrances = enter(all, { lastEventId: this.#startId, rewind: this.#query.rewind })
-    for (const { join } of entrances(this.#open(headers, owner, strictest))) join()
+    for (const { join } of entrances(this.#open(headers, strictest))) join()
     for (const { refused } of all) if (refused !== undefined) this.#context.metrics.refused.add(refused)
   }
 
@@ -242,9 +245,13 @@ export class ReplySse {
   /** Opens a stream of the app's own. */
   #openOwn (): Connection {
     try {
-      this.#whileServed((headers) => { this.#open(headers, this.#check()) })
+      this.#whileServed((headers) => {
+        this.#reserve()
+        this.#claim(undefined)
+        this.#open(headers)
+      })
     } finally {
-      this.#begun = false
+      this.#settle()
     }
     return this.#connection as unknown as Connection // That has set it.
   }
@@ -255,13 +262,19 @@ export class ReplySse {
     if (length > maxChatsPerStream) throw new RealtimeError('RT_TOO_MANY_CHATS', `${maxChatsPerStream}, not ${length},`)
   }
 
-  #check (grant?: Grant): Owner {
-    const { connections } = this.#context
-    // Node keeps an address that it was asked for as long as the connection.
-    const client = connections.perClient ? grant?.userId ?? this.#request.ip : undefined
-    const owner = { client, session: sessionOf(this.#reply.raw) }
-    connections.check(owner)
-    return owner
+  /** Counts the request before anything is awaited: many can wait at the same time. */
+  #reserve (): void {
+    this.#reservation = this.#context.limits.reserve(this.#reply.raw, () => this.#request.ip)
+  }
+
+  #claim (userId: string | undefined): void {
+    this.#context.limits.claim(this.#reservation as Reservation, userId, () => this.#request.ip) // It was made by #reserve.
+  }
+
+  /** Without a stream, the request no longer counts: its handler may go on, or try another one. */
+  #settle (): void {
+    this.#begun = false
+    if (this.#connection === undefined) this.#reservation?.release()
   }
 
   /** Opens a stream, or tells the client to come back later where that would be too much. Any status but 200 would stop an EventSource for good. */
@@ -298,7 +311,7 @@ export class ReplySse {
     return headers
   }
 
-  #open (headers: OutgoingHttpHeaders, owner: Owner, grant?: Grant): Connection {
+  #open (headers: OutgoingHttpHeaders, grant?: Grant): Connection {
     const { connections, maxConnectionAgeMs } = this.#context
     const connection = this.#start(headers)
     if (this.#request.method === 'HEAD') {
@@ -307,7 +320,7 @@ export class ReplySse {
     } else if (connections.draining) {
       connections.dismiss(connection)
     } else {
-      connections.add(connection, owner)
+      connections.add(connection)
       connection.userId = grant?.userId
       // Each at a time of its own, so that streams that opened together don't come back together.
       const age = maxConnectionAgeMs === undefined ? Infinity : maxConnectionAgeMs * (1 - Math.random() / 4)
@@ -333,10 +346,9 @@ export class ReplySse {
   /** From here on Fastify answers no error any more. */
   #takeOver (): Connection {
     this.#reply.hijack()
-    const { maxBufferedBytes, onSlow } = this.#context
     const gone = this.#gone
     // Nothing here may hold `this`, which would keep the request and the reply as long as the stream.
-    const connection = this.#connection = new Connection(this.#reply.raw, maxBufferedBytes, onSlow)
+    const connection = this.#connection = new Connection(this.#reply.raw, this.#context)
     if (gone !== undefined) connection.onClose(() => gone.abort())
     return connection
   }

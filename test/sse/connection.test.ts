@@ -17,7 +17,7 @@ async function open (t: Test, maxBufferedBytes: number): Promise<Opened> {
   })
   client.on('error', () => {})
   const [, response] = await requested as [http.IncomingMessage, http.ServerResponse]
-  return { connection: new Connection(response, maxBufferedBytes, () => {}), response, client, received: () => received }
+  return { connection: new Connection(response, { maxBufferedBytes, drainTimeoutMs: 10_000, onSlow () {} }), response, client, received: () => received }
 }
 
 t.test('a heartbeat is written only where nothing else was since the last', async (t) => {
@@ -113,7 +113,7 @@ t.test('streams take the same bytes, framed for HTTP/1.1 and plain where somethi
 
 t.test('a client of HTTP/1.0, whose stream has no chunks, gets plain bytes', async (t) => {
   const server = http.createServer((_request, response) => {
-    const connection = new Connection(response, 1_000, () => {})
+    const connection = new Connection(response, { maxBufferedBytes: 1_000, drainTimeoutMs: 10_000, onSlow () {} })
     connection.start({})
     connection.write(Buffer.from('data: 1\n\n'))
     connection.end()

@@ -1,0 +1,123 @@
+import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
+import type { Logger } from '../logger.ts'
+import { isGone, sessionOf, type RawResponse } from './connection.ts'
+
+export interface StreamLimitsOptions {
+  maxConnections: number | undefined
+  maxConnectionsPerClient: number | undefined
+  maxStreamsPerSession: number
+}
+
+/** The address of a client. Node keeps one that was asked for as long as the connection. */
+type AskAddress = () => string | undefined
+
+/** Counts streams, and requests that may become one, against the limits of this instance. */
+export class StreamLimits {
+  readonly #all: Counter
+  readonly #clients: Counter | undefined
+  readonly #sessions: Counter
+  readonly #log: Logger
+  /** Whether `authorize` has named a user so far. */
+  #usersNamed = false
+  #warned = false
+
+  constructor ({ maxConnections = Infinity, maxConnectionsPerClient, maxStreamsPerSession }: StreamLimitsOptions, log: Logger) {
+    this.#all = new Counter(maxConnections, 'RT_TOO_MANY_CONNECTIONS')
+    if (maxConnectionsPerClient !== undefined) this.#clients = new Counter(maxConnectionsPerClient, 'RT_TOO_MANY_PER_CLIENT')
+    this.#sessions = new Counter(maxStreamsPerSession, 'RT_TOO_MANY_PER_SESSION')
+    this.#log = log
+  }
+
+  /**
+   * Counts a request until its response is closed, which for a stream may be long after its end: a client that does not read keeps its
+   * socket. Throws `RT_TOO_MANY_CONNECTIONS`, `RT_TOO_MANY_PER_CLIENT` or `RT_TOO_MANY_PER_SESSION`.
+   */
+  reserve (raw: RawResponse, address: AskAddress): Reservation {
+    const reservation = new Reservation()
+    // Its `close` may have been emitted already.
+    if (isGone(raw)) return reservation
+    try {
+      reservation.add(this.#all, this)
+      // The user is not known yet. Where `authorize` names users, many of them may share an address.
+      if (!this.#usersNamed) this.#claim(reservation, undefined, address)
+      const session = sessionOf(raw)
+      if (session !== undefined) reservation.add(this.#sessions, session)
+    } catch (error) {
+      reservation.release()
+      throw error
+    }
+    raw.once('close', () => reservation.release())
+    return reservation
+  }
+
+  /** Counts a request as one of its user from here on, or of its address. Throws `RT_TOO_MANY_PER_CLIENT`. */
+  claim (reservation: Reservation, userId: string | undefined, address: AskAddress): void {
+    if (userId !== undefined) this.#usersNamed = true
+    this.#claim(reservation, userId, address)
+  }
+
+  #claim (reservation: Reservation, userId: string | undefined, address: AskAddress): void {
+    if (this.#clients === undefined) return
+    // An app may let users choose their ids: none of them is to be mistaken for an address.
+    reservation.assign(this.#clients, userId === undefined ? this.#byAddress(address()) : `user ${userId}`)
+  }
+
+  #byAddress (address: string | undefined): string {
+    if (address === undefined && !this.#warned) {
+      this.#warned = true
+      this.#log.warn('maxConnectionsPerClient counts all clients without an address as one. Behind a proxy on a Unix socket, set trustProxy to true')
+    }
+    return `address ${address}`
+  }
+}
+
+/** What one request has taken of the limits. */
+export class Reservation {
+  readonly #taken: [Counter, unknown][] = []
+  #client: [Counter, string] | undefined
+
+  add (counter: Counter, key: unknown): void {
+    counter.add(key)
+    this.#taken.push([counter, key])
+  }
+
+  /** Counts it for a client, and no longer for the one before. */
+  assign (counter: Counter, client: string): void {
+    const before = this.#client
+    if (before?.[1] === client) return
+    counter.add(client)
+    if (before !== undefined) counter.remove(before[1])
+    this.#client = [counter, client]
+  }
+
+  /** Gives back what was taken. */
+  release (): void {
+    for (const [counter, key] of this.#taken.splice(0)) counter.remove(key)
+    this.#client?.[0].remove(this.#client[1])
+    this.#client = undefined
+  }
+}
+
+/** Counts by key, up to a limit. */
+class Counter {
+  readonly #counts = new Map<unknown, number>()
+  readonly #limit: number
+  readonly #code: RealtimeErrorCode
+
+  constructor (limit: number, code: RealtimeErrorCode) {
+    this.#limit = limit
+    this.#code = code
+  }
+
+  add (key: unknown): void {
+    const count = this.#counts.get(key) ?? 0
+    if (count >= this.#limit) throw new RealtimeError(this.#code)
+    this.#counts.set(key, count + 1)
+  }
+
+  remove (key: unknown): void {
+    const left = (this.#counts.get(key) as number) - 1 // It was added.
+    if (left > 0) this.#counts.set(key, left)
+    else this.#counts.delete(key)
+  }
+}
