@@ -129,7 +129,7 @@ export class BotAnswer {
   }
 
   async #append (text: string): Promise<void> {
-    if (typeof text !== 'string') throw new RealtimeError('RT_PAYLOAD_INVALID', `\`text\` must be a string, got ${kindOf(text)}`)
+    if (typeof text !== 'string') throw new RealtimeError('RT_PAYLOAD_INVALID', `\`text\` must be a string, got ${kindOf(text)}. Append the text of what the model gives only`)
     this.#mustBeOpen()
     const bytes = this.#eventBytes + Buffer.byteLength(JSON.stringify(text)) - 2 // Without its quotes.
     if (bytes > this.#context.maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#context.maxPayloadBytes}`)

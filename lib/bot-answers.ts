@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { BotAnswer, type BotAnswerContext, type BotMessageEnd } from './bot-answer.ts'
 import { botMessage, checkAnswerId, endKeyOf, fieldOf } from './bot-message.ts'
+import { checkOptions, invalid } from './check-options.ts'
 import type { BotMessageExtra } from './chat-event-map.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import type { StateStore } from './pubsub/state-store.ts'
@@ -43,9 +44,10 @@ export class BotAnswers {
   }
 
   /** Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID`, `RT_ANSWER_EXISTS`, `RT_STATE_UNAVAILABLE`, or as `publish` does. */
-  async start (chatId: string, { id = randomUUID() }: StartBotMessageOptions): Promise<BotAnswer> {
+  async start (chatId: string, options: StartBotMessageOptions | undefined): Promise<BotAnswer> {
     const { store, leaseMs } = this.#options
     const channel = getChatChannel(chatId)
+    const { id = randomUUID() } = checkOptions(options, 'id')
     checkAnswerId(id)
     if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
     const key = keyOf(chatId, id)
@@ -63,11 +65,15 @@ export class BotAnswers {
   }
 
   /** Streams all that a source makes. Rejects as `start` does, and with what the source throws. */
-  async stream (chatId: string, source: BotMessageSource, { extra, describeError, ...options }: StreamBotMessageOptions): Promise<BotMessageEnd & { id: string }> {
-    const answer = await this.start(chatId, options)
+  async stream (chatId: string, source: BotMessageSource, options: StreamBotMessageOptions | undefined): Promise<BotMessageEnd & { id: string }> {
+    // Before anything is begun, which readers would see.
+    getChatChannel(chatId)
+    checkSource(source)
+    const { extra, describeError, id: given } = checkStreamOptions(options)
+    const answer = await this.start(chatId, { id: given })
     const { id, signal } = answer
     try {
-      for await (const text of untilAborted(source, signal)) await answer.append(text)
+      for await (const text of untilAborted(source, signal)) await answer.append(checkPiece(text))
       return { id, ...await answer.finish(typeof extra === 'function' ? await extra() : extra) }
     } catch (error) {
       // Whatever a source does that was told to stop is no failure.
@@ -137,9 +143,35 @@ function keyOf (chatId: string, id: string): string {
 }
 
 async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promise<AsyncIterable<string>> {
-  const iterable: Partial<AsyncIterable<string>> | undefined | null = typeof source === 'function' ? await source(signal) : source
-  if (typeof iterable?.[Symbol.asyncIterator] === 'function') return iterable as AsyncIterable<string>
-  throw new RealtimeError('RT_PAYLOAD_INVALID', `what is streamed must be an async iterable of strings, got ${kindOf(iterable)}`)
+  if (typeof source !== 'function') return source
+  const iterable = await source(signal)
+  if (isAsyncIterable(iterable)) return iterable
+  throw invalid('source(signal)', 'an async iterable of strings', iterable, 'Return the iterable itself, or make `source` an async generator')
+}
+
+function isAsyncIterable (value: unknown): value is AsyncIterable<string> {
+  return typeof (value as Partial<AsyncIterable<string>> | undefined | null)?.[Symbol.asyncIterator] === 'function'
+}
+
+function checkSource (source: unknown): void {
+  if (typeof source === 'function' || isAsyncIterable(source)) return
+  throw invalid('source', 'an async iterable of strings, or a function that returns one', source, 'Use startBotMessage and append for text that is there already')
+}
+
+function checkStreamOptions (options: StreamBotMessageOptions | undefined): Partial<StreamBotMessageOptions> {
+  const checked = checkOptions(options, 'id, extra or describeError')
+  const { extra, describeError } = checked
+  if (extra === null || !['undefined', 'object', 'function'].includes(typeof extra)) throw invalid('options.extra', 'an object, or a function that returns one', extra, 'Leave it out where there is none')
+  if (!['undefined', 'function'].includes(typeof describeError)) throw invalid('options.describeError', 'a function', describeError, 'Return what readers may know of an error from it')
+  return checked
+}
+
+/** Names what a source yields that is no text. */
+function checkPiece (piece: unknown): string {
+  if (typeof piece === 'string') return piece
+  const kind = ArrayBuffer.isView(piece) ? 'bytes' : kindOf(piece)
+  throw new RealtimeError('RT_PAYLOAD_INVALID', `\`source\` must yield strings, got ${kind}. ` +
+    'Yield the text of each chunk only, such as chunk.choices[0]?.delta?.content ?? "", and decode bytes with a TextDecoder')
 }
 
 /** What the source gives, or less: even while it hangs, it ends when the signal aborts. */

@@ -64,10 +64,11 @@ export interface ChatEventMap {
   message: { message: ChatMessage & object }
   /** What a bot does: `emitBotAction`. */
   bot_action: { action: BotAction & object }
+  /** A piece, or the end, of a bot message: `startBotMessage`. */
   bot_message: BotMessage
   /** Somebody types: `emitTyping`. */
   typing: Typing
-  /** Who is in a chat. Streams and handlers are told; it is not to be published. */
+  /** Who is in a chat, with the option `presence`. */
   presence: Presence
 }
 
@@ -79,8 +80,14 @@ export type ChatEvent<Type extends ChatEventType = ChatEventType> = {
   [T in Type]: { type: T, chatId: string } & ChatEventMap[T]
 }[Type]
 
-/** An event as it is published: the chat's id is put in. */
-export type ChatEventInput<Type extends ChatEventType = ChatEventType> = {
+/** Types that an app can't publish: streams, or browsers, use them themselves, or only this package publishes them. */
+export type ReservedEventType = 'ready' | 'reset' | 'refused' | 'error' | 'open' | 'bot_message' | 'presence' | 'typing'
+
+/** The name of a type of event that an app can publish. */
+export type AppEventType = Exclude<ChatEventType, ReservedEventType>
+
+/** An event as an app publishes it: the chat's id is put in. */
+export type ChatEventInput<Type extends AppEventType = AppEventType> = {
   [T in Type]: { type: T } & ChatEventMap[T]
 }[Type]
 

@@ -2,17 +2,19 @@ import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessag
 import type { BotAnswer, BotMessageEnd } from './bot-answer.ts'
 import { BotAnswers, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions } from './bot-answers.ts'
 import { checkAnswerId } from './bot-message.ts'
+import { checkOptions } from './check-options.ts'
 import { parseCursor } from './cursor.ts'
 import { parseVector } from './cursor-vector.ts'
 import { RealtimeError, kindOf } from './errors.ts'
-import { toJson } from './json.ts'
+import { notJson, toJson } from './json.ts'
 import type { Logger } from './logger.ts'
 import { Metrics } from './metrics.ts'
 import { defaults, timing, type PresenceTimes } from './options.ts'
 import { Presence, readPresence } from './presence.ts'
-import { getChatChannel } from './pubsub/channel.ts'
-import { isEventType } from './pubsub/envelope.ts'
+import { CONTROL, getChatChannel } from './pubsub/channel.ts'
+import { checkEventType, typeOf } from './pubsub/event-name.ts'
 import { liveFeedOf } from './pubsub/live-feed.ts'
+import { own } from './pubsub/own-publish.ts'
 import type { LiveFeed, PubSubProvider, PublishOptions, PublishReceipt, Replayable } from './pubsub/provider.ts'
 import type { Stateful, StateStore } from './pubsub/state-store.ts'
 import { reportFailure } from './report-failure.ts'
@@ -63,7 +65,7 @@ const REVOKED = 'revoked'
 const STOPPED = 'stopped'
 
 function controlChannelOf (name: string): string {
-  return `fastify-realtime:${name}`
+  return CONTROL + name
 }
 
 type OnRevoke = (chatId: string, userId: string) => void
@@ -123,7 +125,7 @@ export class ChatEvents {
    * is of it, as events `bot_message`. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID`, `RT_ANSWER_EXISTS`, `RT_STATE_UNAVAILABLE`, or a code of
    * `PubSubProvider.publish`.
    */
-  startBotMessage (chatId: string, options: StartBotMessageOptions = {}): Promise<BotAnswer> {
+  startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotAnswer> {
     return reportFailure(() => {
       this.#watchStops()
       return this.#answers.start(chatId, options)
@@ -134,7 +136,7 @@ export class ChatEvents {
    * Streams what an async iterable gives, such as the tokens of a model, as one answer, and finishes it. Resolves with its id and how it
    * ended. Rejects as `startBotMessage` does, and with what the iterable throws, after telling the readers that the answer failed.
    */
-  streamBotMessage (chatId: string, source: BotMessageSource, options: StreamBotMessageOptions = {}): Promise<BotMessageEnd & { id: string }> {
+  streamBotMessage (chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions): Promise<BotMessageEnd & { id: string }> {
     return reportFailure(() => {
       this.#watchStops()
       return this.#answers.stream(chatId, source, options)
@@ -153,7 +155,7 @@ export class ChatEvents {
     getChatChannel(chatId)
     checkAnswerId(id)
     if (this.#answers.has(chatId, id)) await this.#answers.stop(chatId, id)
-    else await this.#pubsub.publish(controlChannelOf(STOPPED), { type: 'stop', chatId, id })
+    else await this.#pubsub.publish(controlChannelOf(STOPPED), { type: 'stop', chatId, id }, own())
   }
 
   /** From before the first answer begins: nobody can want to stop it sooner. */
@@ -173,7 +175,7 @@ export class ChatEvents {
    * gets a line in the log when it rejects, never an `unhandledRejection`.
    */
   publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.#publish(chatId, event?.type, () => payload(chatId, event), options)
+    return this.#publish(chatId, typeOf(event), () => payload(chatId, event), options)
   }
 
   /** A wrong chat is told before a wrong event. */
@@ -186,17 +188,18 @@ export class ChatEvents {
    * new goes out once in two seconds. Clients show it for `expiresInMs`, so that a user who is cut off does not type for ever. Resolves with
    * whether it went out. Rejects with `RT_CHAT_ID_INVALID`, `RT_USER_ID_INVALID`, or as `publish` does.
    */
-  emitTyping (chatId: string, user: string, options: TypingOptions = {}): Promise<boolean> {
+  emitTyping (chatId: string, user: string, options?: TypingOptions): Promise<boolean> {
     return reportFailure(() => this.#emitTyping(chatId, user, options), this.#log, { chatId, type: 'typing' })
   }
 
-  async #emitTyping (chatId: string, user: string, { typing = true }: TypingOptions): Promise<boolean> {
+  async #emitTyping (chatId: string, user: string, options: TypingOptions | undefined): Promise<boolean> {
     const channel = getChatChannel(chatId)
     checkUserId(user)
+    const { typing = true } = checkOptions(options, 'typing')
     // It may come as it is from a client, to whom each object would be news.
     const types = Boolean(typing)
     if (!this.#typing.admits(chatId, user, types)) return false
-    await this.#pubsub.publish(channel, { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0, chatId }, { ephemeral: true })
+    await this.#pubsub.publish(channel, { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0, chatId }, own({ ephemeral: true }))
     return true
   }
 
@@ -264,7 +267,7 @@ export class ChatEvents {
     getChatChannel(chatId)
     checkUserId(userId)
     this.#revoke(chatId, userId)
-    await this.#pubsub.publish(controlChannelOf(REVOKED), { type: 'revoke', chatId, userId })
+    await this.#pubsub.publish(controlChannelOf(REVOKED), { type: 'revoke', chatId, userId }, own())
   }
 
   #revoke (chatId: string, userId: string): void {
@@ -335,16 +338,26 @@ function countOf (rewind: unknown): number {
 
 /** What an event is as handlers and browsers get it. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
 function payload (chatId: string, event: ChatEventInput): ChatEvent {
-  const type: unknown = event?.type
-  if (!isEventType(type)) throw new RealtimeError('RT_EVENT_TYPE_INVALID', typeof type === 'string' ? `"${type.slice(0, 64)}"` : kindOf(type))
-  // The two events of our own have a field that JSON would leave out unnoticed.
-  if (type === 'message') mustBeObject('message', (event as { message?: unknown }).message)
-  if (type === 'bot_action') mustBeObject('action', (event as { action?: unknown }).action)
-  // A spread takes many times as long, but only that leaves `__proto__` a field like any other.
-  return Object.hasOwn(event, '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })
+  const made = copyOf(chatId, event)
+  // Of the copy: a getter may give something else the next time.
+  const { type, message, action } = made as { type: unknown, message?: unknown, action?: unknown }
+  checkEventType(type)
+  // These two have a field that JSON would leave out unnoticed.
+  if (type === 'message') mustBeObject('message', message)
+  if (type === 'bot_action') mustBeObject('action', action)
+  return made
+}
+
+function copyOf (chatId: string, event: ChatEventInput): ChatEvent {
+  try {
+    // A spread takes many times as long, but only that leaves `__proto__` a field like any other.
+    return Object.hasOwn(Object(event), '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })
+  } catch {
+    throw notJson('one whose getter or Proxy throws')
+  }
 }
 
 function mustBeObject<T> (field: string, value: T): T {
   if (typeof value === 'object' && value !== null) return value
-  throw new RealtimeError('RT_PAYLOAD_INVALID', `\`${field}\` must be an object, got ${kindOf(value)}`)
+  throw new RealtimeError('RT_PAYLOAD_INVALID', `\`${field}\` must be an object, got ${kindOf(value)}. Publish one that JSON can carry`)
 }

@@ -18,10 +18,10 @@ const table = {
   RT_PATTERN_SHARDED: [500, () => 'The shard channels of a Redis Cluster have no patterns. Use subscribeExact or onChatEvent, or leave the option sharded off.'],
   RT_REWIND_INVALID: [400, (what: string) => `The query's rewind must be a number of events from 0 to 999999, once or for each chat, got ${what}.`],
   RT_EVENT_TYPE_INVALID: [400, (what: string) =>
-    `An event's type must match ^[\\w.-]{1,64}$ and be neither "ready" nor "reset", which streams use themselves, got ${what}.`],
+    'An event\'s type must match ^[\\w.-]{1,64}$ and be none of ready, reset, refused, error, open, bot_message, presence and typing, ' +
+    `which are reserved, got ${what}. Publish it under a type of your own, or use emitTyping, startBotMessage or the option presence.`],
   RT_HANDLER_INVALID: [500, (what: string) => `A handler must be a function, got ${what}.`],
-  RT_PAYLOAD_INVALID: [400, (what: string) =>
-    `This is no payload: ${what}. Publish what JSON can carry: plain objects, arrays, strings, numbers, booleans or null.`],
+  RT_PAYLOAD_INVALID: [400, (what: string) => `${what}.`],
   RT_PAYLOAD_TOO_LARGE: [413, (what: string) => `The payload takes ${what} bytes. Publish a reference to the content instead, or raise maxPayloadBytes.`],
   RT_PUBLISH_REJECTED: [503, (what: string) => `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
   RT_PUBLISH_UNKNOWN: [503, (what: string) => `Whether it was published is unknown: ${what}. Publish it again with the same idempotencyKey: then it is applied once.`],

@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { ChatEvents, closePubSub, LocalPubSub, RealtimeError, RedisPubSub, startBotMessage, stopBotMessage, streamBotMessage, type BotAnswer, type ChatEvent, type PubSubProvider, type RealtimeOptions, type StateStore } from '../lib/index.ts'
 import { silentLogger } from '../lib/logger.ts'
+import { own } from '../lib/pubsub/own-publish.ts'
 import { AnswerReader } from './support/answer-reader.ts'
 import { startApp } from './support/app.ts'
 import { EventStream } from './support/event-stream.ts'
@@ -212,7 +213,23 @@ for (const [name, setup] of Object.entries(setups)) {
       t.match(await reader.end(stream), { status: 'failed', error: 'Sorry: 6' })
       await t.rejects(one.app.chatEvents.streamBotMessage('c', () => { throw new Error('at once') }), { message: 'at once' })
       t.match(await reader.end(stream), { status: 'failed', text: '' })
-      for (const wrong of [undefined, null, 'text', () => 5]) await t.rejects(one.app.chatEvents.streamBotMessage('c', wrong as never), { code: 'RT_PAYLOAD_INVALID' })
+      await t.rejects(one.app.chatEvents.streamBotMessage('c', (() => 5) as never), { code: 'RT_OPTION_INVALID', message: /`source\(signal\)`.*got number\. Return/ })
+    })
+
+    t.test('a source that can\'t be one is refused before anything is begun, and one that yields no text fails with what it yielded', async (t) => {
+      const { one } = await setup(t)
+      const { stream, reader } = await open(t, one)
+      const { chatEvents } = one.app
+      for (const [wrong, kind] of [[undefined, 'undefined'], [null, 'null'], ['text', 'string'], [['text'], 'an array'], [Buffer.from('text'), 'object'], [{}, 'object']]) {
+        await t.rejects(chatEvents.streamBotMessage('c', wrong as never), { code: 'RT_OPTION_INVALID', message: `Expected \`source\` to be an async iterable of strings, or a function that returns one, got ${kind}. Use startBotMessage and append for text that is there already.` })
+      }
+      for (const [piece, kind] of [[{ choices: [] }, 'object'], [undefined, 'undefined'], [Buffer.from('text'), 'bytes'], [['text'], 'an array']]) {
+        const id = `${kind}`
+        const source = async function * (): AsyncGenerator<unknown> { yield piece }
+        await t.rejects(chatEvents.streamBotMessage('c', source as never, { id }), { code: 'RT_PAYLOAD_INVALID', message: new RegExp(`^\`source\` must yield strings, got ${kind}\\. Yield the text`) })
+        t.match(await reader.end(stream), { id, status: 'failed', text: '' })
+      }
+      t.equal(reader.ends.size, 4, 'and of the others there is no trace')
     })
 
     t.test('any instance stops an answer: its signal aborts, and readers are told; a reader who leaves stops nothing', async (t) => {
@@ -516,7 +533,7 @@ t.test('outside Fastify', async (t) => {
 t.test('who publishes anything under the name of an answer harms nobody', async (t) => {
   const { one } = await setups['in one process']?.(t) as { one: Side }
   const { stream, reader } = await open(t, one)
-  for (const data of [{ type: 'bot_message' }, { type: 'bot_message', id: 5 }, { type: 'bot_message', id: 'x' }]) await one.app.pubsub.publish('chat:c', data)
+  for (const data of [{ type: 'bot_message' }, { type: 'bot_message', id: 5 }, { type: 'bot_message', id: 'x' }]) await one.app.pubsub.publish('chat:c', data, own())
   await stream.take(3)
   // A state is for more than answers.
   await (one.app.pubsub as LocalPubSub).state?.change('chat:c', { operation: 'set', field: 'other', value: '1', leaseMs: 60_000 })

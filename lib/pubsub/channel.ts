@@ -1,6 +1,10 @@
 import { bytesOver } from '../byte-length.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 
+/** What the channels of chats start with, and those by which instances control each other. */
+export const CHAT = 'chat:'
+export const CONTROL = 'fastify-realtime:'
+
 const MAX_CHANNEL_BYTES = 4096
 const MAX_CHAT_ID_BYTES = 1024
 const MAX_KEY_LENGTH = 200
@@ -16,7 +20,7 @@ export function checkChannel (channel: unknown): string {
 export function getChatChannel (chatId: string): string {
   const wrong = whyNot(chatId, MAX_CHAT_ID_BYTES)
   if (wrong !== undefined) throw new RealtimeError('RT_CHAT_ID_INVALID', wrong)
-  return `chat:${chatId}`
+  return CHAT + chatId
 }
 
 /** Returns an idempotency key as it is. Throws `RT_IDEMPOTENCY_KEY_INVALID`. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { bytesOver } from '../byte-length.ts'
 import { parseCursor } from '../cursor.ts'
+import { eventName, isEventName } from './event-name.ts'
 import type { Envelope } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { toJson } from '../json.ts'
@@ -86,7 +87,7 @@ export function decodePayload (payload: Buffer): Envelope | undefined {
   const header = words(payload, 0, 3)
   if (header === undefined) return undefined
   const [from, timestamp, event] = header.words as [string, string, string]
-  if (!NAME.test(from) || !NUMBER.test(timestamp) || !isEventType(event)) return undefined
+  if (!NAME.test(from) || !NUMBER.test(timestamp) || !isEventName(event)) return undefined
   // No JSON starts like a traceparent.
   const traceparent = payload[header.end] === ZERO ? checkTraceparent(payload.toString('latin1', header.end, header.end + TRACEPARENT_LENGTH)) : undefined
   // As a string it is small; the bytes would keep all that was received with them.
@@ -111,26 +112,12 @@ function words (bytes: Buffer, start: number, count: number): { words: string[],
 
 const NUMBER = /^\d{1,15}$/
 
-/** Names that streams use for themselves. An app can't publish under them. */
-const RESERVED: readonly string[] = ['ready', 'reset']
-
-/** Whether an event may be called so: a name that an SSE frame can carry and that no stream uses itself. */
-export function isEventType (type: unknown): type is string {
-  return typeof type === 'string' && NAME.test(type) && !RESERVED.includes(type)
-}
-
 /** Wraps a value for its way. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
 export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number, traceparent?: string): Envelope {
   const json = toJson(data)
   const bytes = bytesOver(json, maxPayloadBytes)
   if (bytes !== undefined) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
   return { from, timestamp: Date.now(), event: eventName(data), json, traceparent }
-}
-
-/** The SSE name of a published value: its `type` where it has a fit one. */
-export function eventName (data: unknown): string {
-  const type = typeof data === 'object' && data !== null && 'type' in data ? data.type : undefined
-  return isEventType(type) ? type : 'message'
 }
 
 /** A name for this instance. The random part tells containers apart, which all run as process 1 and may start together. */

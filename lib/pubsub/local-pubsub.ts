@@ -3,11 +3,11 @@ import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import { Metrics } from '../metrics.ts'
 import { resolveProviderOptions, type ProviderOptions } from '../options.ts'
-import { checkChannel, checkIdempotencyKey } from './channel.ts'
 import { makeEnvelope, makeInstanceId } from './envelope.ts'
 import { LocalLog, type LogKey } from './local-log.ts'
 import { LocalState } from './local-state.ts'
 import { observePublish } from './observe-publish.ts'
+import { checkPublish } from './own-publish.ts'
 import type { Stateful } from './state-store.ts'
 import { Subscriptions } from './subscriptions.ts'
 
@@ -49,14 +49,13 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     })
   }
 
-  publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
+  publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
     return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message in this process' }, (traceparent) => this.#publish(channel, data, options, traceparent))
   }
 
-  #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
+  #publish (channel: string, data: unknown, options: PublishOptions | undefined, traceparent: string | undefined): Promise<PublishReceipt> {
     this.#mustBeOpen()
-    checkChannel(channel)
-    const key = checkIdempotencyKey(idempotencyKey)
+    const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
     return this.log === undefined || ephemeral ? this.#broadcast(channel, envelope) : this.#append(this.log, channel, envelope, key === undefined ? undefined : `app ${key}`)
   }

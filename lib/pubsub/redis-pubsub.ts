@@ -4,7 +4,7 @@ import { silentLogger, type Logger } from '../logger.ts'
 import { Metrics } from '../metrics.ts'
 import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
 import { within } from '../within.ts'
-import { checkChannel, checkIdempotencyKey } from './channel.ts'
+import { checkChannel } from './channel.ts'
 import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
 import { RedisAppender } from './redis-appender.ts'
 import type { ClusterClient, RedisClient } from './redis-client.ts'
@@ -19,6 +19,7 @@ import { RedisState } from './redis-state.ts'
 import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.ts'
 import { checkRedisUrl } from './redis-url.ts'
 import { observePublish } from './observe-publish.ts'
+import { checkPublish } from './own-publish.ts'
 import type { Stateful } from './state-store.ts'
 import { Subscriptions, type Audience } from './subscriptions.ts'
 
@@ -89,14 +90,13 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#subscriber = sharded ? new RedisShards(client as ClusterClient, events, log) : new RedisSubscriber(openSubscriber(source), events, log)
   }
 
-  publish<T> (channel: string, data: T, options: PublishOptions = {}): Promise<PublishReceipt> {
+  publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
     return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message to Redis' }, (traceparent) => this.#publish(channel, data, options, traceparent))
   }
 
-  #publish (channel: string, data: unknown, { ephemeral = false, idempotencyKey }: PublishOptions, traceparent: string | undefined): Promise<PublishReceipt> {
+  #publish (channel: string, data: unknown, options: PublishOptions | undefined, traceparent: string | undefined): Promise<PublishReceipt> {
     this.#mustBeOpen()
-    checkChannel(channel)
-    const key = checkIdempotencyKey(idempotencyKey)
+    const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
     return this.#appender === undefined || ephemeral ? this.#broadcast(channel, envelope, ephemeral) : this.#appender.append(channel, envelope, key)
   }

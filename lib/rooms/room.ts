@@ -5,6 +5,7 @@ import { parseJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
 import { timing } from '../options.ts'
+import { isReserved } from '../pubsub/event-name.ts'
 import type { Envelope, EventLog, Follower, LogGap, Logged, LogTop } from '../pubsub/provider.ts'
 import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { encodeFrame } from '../sse/frame.ts'
@@ -286,12 +287,15 @@ export class Room implements Follower, Destination, ViewedRoom {
     this.#handle(envelope)
   }
 
-  #handle ({ timestamp, from, json, position, traceparent }: Envelope): void {
+  #handle ({ timestamp, from, event, json, position, traceparent }: Envelope): void {
     if (this.#handlers.size === 0) return
     const id = position && formatCursor(position)
     try {
       // JSON can't prove its type: publishers on a chat's channel answer for it.
-      this.#handlers.run(parseJson(json) as ChatEvent, { timestamp, from, id, traceparent })
+      const parsed = parseJson(json) as ChatEvent
+      // It calls itself what it was not published as: only this package publishes such events.
+      if (isReserved(parsed?.type) && parsed.type !== event) return
+      this.#handlers.run(parsed, { timestamp, from, id, traceparent })
     } catch (err) {
       this.#context.log.error({ chatId: this.chatId, err }, 'What was received for a chat is not JSON')
     }

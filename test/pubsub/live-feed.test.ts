@@ -41,6 +41,7 @@ t.test('a provider without one is followed through its subscriptions, live from 
   await Promise.resolve()
   await pubsub.publish('c', { type: 'typing', n: 1 })
   await pubsub.publish('c', ['no type'])
+  await pubsub.publish('c', { type: 'presence' })
   undo()
   await pubsub.publish('c', 'not followed any more')
   feed.follow('c', follower)()
@@ -48,6 +49,7 @@ t.test('a provider without one is followed through its subscriptions, live from 
   t.same(told, [
     'live',
     ['somewhere', 7, 'typing', '{"type":"typing","n":1}', undefined, false],
-    ['somewhere', 7, 'message', '["no type"]', undefined, false]
+    ['somewhere', 7, 'message', '["no type"]', undefined, false],
+    ['somewhere', 7, 'message', '{"type":"presence"}', undefined, false]
   ], 'and who left at once is told of nothing')
 })

@@ -60,6 +60,12 @@ emitChatMessage('c', 'hi')
 app.chatEvents.emitBotAction('c', { actionType: 'dancing' })
 // @ts-expect-error No such type.
 app.chatEvents.publish('c', { type: 'typo', user: 'ann' })
+// @ts-expect-error How a bot message ends is for this package to say.
+app.chatEvents.publish('c', { type: 'bot_message', id: 'a', status: 'finished', at: 0, text: '' })
+// @ts-expect-error So is who is present.
+app.chatEvents.emit('c', { type: 'presence', users: ['ann'] })
+// @ts-expect-error So is who types: emitTyping.
+app.chatEvents.publish('c', { type: 'typing', user: 'ann', expiresInMs: 5_000 })
 // @ts-expect-error The field is of another type.
 app.chatEvents.publish('c', { type: 'reaction', user: 5 })
 // @ts-expect-error The field is missing.
