@@ -1,7 +1,5 @@
 import t, { type Test } from 'tap'
-import { fileURLToPath } from 'node:url'
 import type { FastifyInstance } from 'fastify'
-import { build } from 'esbuild'
 import type { BrowserContext, Page } from 'playwright-core'
 import type { RealtimeOptions } from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
@@ -9,16 +7,13 @@ import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
 import { LoadBalancer } from '../support/load-balancer.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
+import { clientScript } from './client-script.ts'
 
 // Browsers that start take their time on a busy machine.
 t.setTimeout(180_000)
 
-const { outputFiles: [client] } = await build({
-  entryPoints: [fileURLToPath(new URL('../../dist/client/index.js', import.meta.url))], bundle: true, minify: true, format: 'iife', globalName: 'realtime', write: false
-})
-
 /** What a test asks in the page. `open` makes a client and keeps what it is told. */
-const PAGE = `<!doctype html><title>client</title><script>${client?.text.replaceAll('</script', '<\\/script')}
+const PAGE = `<!doctype html><title>client</title><script>${clientScript}
   const chats = {}, states = [], resets = [], refusals = []
   let client
   function open (options, ids, chatOptions) {

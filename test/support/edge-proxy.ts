@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { copyFile, chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { join } from 'node:path'
 import type { Test } from 'tap'
+import { findProgram } from './find-program.ts'
 import { freePort } from './free-port.ts'
 import { replaceAll } from './replace-all.ts'
 import { until } from './until.ts'
@@ -21,7 +21,7 @@ export interface EdgeProxyOptions {
 }
 
 const REASON = 'nginx or haproxy is not installed: apt-get install nginx haproxy'
-const programs = new Map((['nginx', 'haproxy'] as const).map((kind) => [kind, find(kind)]))
+const programs = new Map((['nginx', 'haproxy'] as const).map((kind) => [kind, findProgram(kind)]))
 
 /** For the `skip` of tests that need both. With `REQUIRE_PROXIES=1` they fail where there are none. */
 export const skipWithoutProxies = [...programs.values()].includes(undefined) && process.env.REQUIRE_PROXIES !== '1' ? REASON : false
@@ -126,10 +126,4 @@ async function accepts (port: number): Promise<boolean> {
   const up = await once(socket, 'connect').then(() => true, () => false)
   socket.destroy()
   return up
-}
-
-function find (program: string): string | undefined {
-  // Debian keeps them where only root looks.
-  const paths = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin']
-  return paths.map((path) => join(path, program)).find((path) => existsSync(path))
 }
