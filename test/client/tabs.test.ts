@@ -432,3 +432,211 @@ t.test('who joins a chat that is open already gets what its server tells to a co
   await seen.has(1)
   t.same(first.resets, [])
 })
+
+t.test('messages of any shape from other tabs throw nothing and change nothing', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  const seen = [first.open('a'), second.open('a')]
+  await Promise.all(seen.map((each) => each.ready()))
+  await until(async () => second.client.state, (state) => state === 'open')
+  const name = `fastify-realtime ${url}/api ada`
+  const stranger = new FakeTab(t, name, 'stranger')
+  // As long as it lives, what it wants counts.
+  const alive = new AbortController()
+  t.teardown(() => alive.abort())
+  locksHere().request(`${name} stranger`, alive, () => new Promise((resolve) => alive.signal.addEventListener('abort', () => resolve())))
+  const odd: unknown[] = [null, undefined, 5, 'a', [], {}, new Date(), new Map()]
+  for (const data of [...odd, { type: 'lead' }, { from: 'x' }, { from: 5, type: 'lead' }]) stranger.postAnything(data)
+  for (const type of ['lead2', 'toString', '__proto__', null, {}]) stranger.postMessage({ type })
+  for (const value of odd) {
+    stranger.postMessage({ type: 'want', wanted: value })
+    stranger.postMessage({ type: 'want', wanted: { a: undefined }, joined: value ?? 1 })
+    stranger.postMessage({ type: 'want', wanted: { a: value ?? null } })
+    stranger.postMessage({ type: 'event', delivery: value })
+    stranger.postMessage({ type: 'state', state: value })
+    stranger.postMessage({ type: 'refused', refusal: value })
+    const fields = { chatId: 'a', event: 'message', id: 'e-1-1', previous: 'e-0-0', data: { message: { n: 0 } } }
+    for (const field of Object.keys(fields)) {
+      stranger.postMessage({ type: 'event', delivery: { ...fields, [field]: value === 'a' ? 7 : value ?? null } })
+    }
+    const refusal = { message: 'No', status: 403, code: 'RT_FORBIDDEN', chatId: 'a' }
+    for (const field of Object.keys(refusal)) {
+      stranger.postMessage({ type: 'refused', refusal: { ...refusal, [field]: value === 5 || value === 'a' ? [] : value ?? null } })
+    }
+  }
+  stranger.postMessage({ type: 'want', wanted: { '\ud800': undefined } })
+  stranger.postMessage({ type: 'want', wanted: { '': undefined } })
+  stranger.postMessage({ type: 'state', state: 'closed' })
+  // Answered by the leading tab, after all of these.
+  stranger.postMessage({ type: 'want', wanted: { b: undefined } })
+  await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 2)
+  await publish(app, 'a', 1)
+  await Promise.all(seen.map((each) => each.has(1)))
+  t.same(seen.map(({ numbers }) => numbers), [[1], [1]])
+  t.same([...first.refusals, ...second.refusals, ...first.resets, ...second.resets], [])
+})
+
+t.test('a tab takes over from one that holds the connection and does not answer, and gets what was missed', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const leader = lead(t, url)
+  const tab = new Tab(t, url, { silenceMs: 200 })
+  const seen = tab.open('a')
+  const ids: string[] = []
+  for (const n of [0, 1]) ids.push((await app.chatEvents.emitChatMessage('a', { n })).id as string)
+  leader.postMessage({ type: 'state', state: 'open' })
+  leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'ready', id: ids[0], previous: ids[0] } })
+  await seen.ready()
+  t.equal(tab.client.state, 'open')
+  const asked = leader.heard.filter(({ type }) => type === 'want').length
+  await seen.has(1)
+  t.ok(leader.heard.filter(({ type }) => type === 'want').length >= asked + 2, 'it was asked twice before')
+  await publish(app, 'a', 2, 3)
+  await seen.has(3)
+  t.same([seen.numbers, tab.resets], [[1, 2, 3], []])
+  await streams(app, 1)
+})
+
+t.test('a tab that leads and answers keeps the connection, however little there is to say', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  let requests = 0
+  const counted = { fetch: (async (...args) => { requests++; return await fetch(...args) }) satisfies typeof fetch }
+  const [first, second] = [new Tab(t, url, counted), new Tab(t, url, { silenceMs: 40, ...counted })]
+  const idle = new Tab(t, url, { silenceMs: 40, ...counted })
+  await first.open('a').ready()
+  const seen = second.open('a')
+  await seen.ready()
+  const before = requests
+  const stranger = new FakeTab(t, `fastify-realtime ${url}/api ada`, 'stranger')
+  await stranger.hears('want', 20)
+  t.equal(requests, before)
+  t.same(stranger.heard.filter(({ type }) => type === 'lead'), [])
+  t.equal(idle.client.state, 'open')
+  await publish(app, 'a', 1)
+  await seen.has(1)
+})
+
+t.test('what a tab writes late, after another one has taken over, reaches nobody twice', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const leader = lead(t, url)
+  const tabs = [new Tab(t, url, { silenceMs: 200 }), new Tab(t, url, { silenceMs: 100_000 })] as const
+  const seen = tabs.map((tab) => tab.open('a'))
+  const texts: string[] = []
+  tabs[1].client.chat('a').on('bot_message', ({ text }) => { texts.push(text) })
+  leader.postMessage({ type: 'state', state: 'open' })
+  await Promise.all(seen.map((each) => each.ready()))
+  await publish(app, 'a', 1)
+  await Promise.all(seen.map((each) => each.has(1)))
+  leader.postMessage({ type: 'state', state: 'offline' })
+  leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'bot_message', data: { text: 'late' } } })
+  leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'ready' } })
+  leader.postMessage({ type: 'reconnect' })
+  await publish(app, 'a', 2)
+  await Promise.all(seen.map((each) => each.has(2)))
+  t.same([texts, tabs.map(({ client }) => client.state)], [[], ['open', 'open']])
+})
+
+t.test('a tab that has hung follows the one that took over, and leads again after it', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const first = new Tab(t, url)
+  const seen = [first.open('a')]
+  await seen[0]?.ready()
+  const second = new Tab(t, url)
+  seen.push(second.open('a'))
+  await seen[1]?.ready()
+  const name = `fastify-realtime ${url}/api ada`
+  const leader = new FakeTab(t, name, 'third')
+  let release = (): void => {}
+  const stolen = locksHere().request(name, { steal: true }, () => new Promise((resolve) => { release = resolve }))
+  leader.postMessage({ type: 'lead' })
+  await leader.hears('want', 2)
+  await streams(app, 0)
+  leader.postMessage({ type: 'state', state: 'connecting' })
+  await until(async () => [first.client.state, second.client.state], (states) => states.every((state) => state === 'connecting'))
+  await publish(app, 'a', 1)
+  release()
+  await stolen
+  await Promise.all(seen.map((each) => each.has(1)))
+  second.client.close()
+  await publish(app, 'a', 2)
+  await seen[0]?.has(2)
+  t.same(seen.map(({ numbers }) => numbers), [[1, 2], [1]])
+  t.same([...first.resets, ...second.resets], [])
+})
+
+t.test('a tab that has hung says what it may have missed where there is no history', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t, { history: false })
+  const tab = new Tab(t, url)
+  tab.open('a')
+  await until(async () => tab.client.state, (state) => state === 'open')
+  t.same(tab.resets, [])
+  locksHere().request(`fastify-realtime ${url}/api ada`, { steal: true }, () => new Promise(() => {})).catch(() => {})
+  await until(async () => tab.resets.length, (length) => length === 1)
+  t.same(tab.resets, [{ reason: 'no-history', certain: false }])
+  await streams(app, 0)
+})
+
+t.test('two tabs take over from each other without losing an event', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const leader = lead(t, url)
+  const tabs = [new Tab(t, url, { silenceMs: 100 }), new Tab(t, url, { silenceMs: 100 }), new Tab(t, url, { silenceMs: 100 })]
+  const seen = tabs.map((tab) => tab.open('a'))
+  await Promise.all(seen.map((each) => each.ready()))
+  for (let n = 1; n <= 5; n++) await publish(app, 'a', n)
+  await Promise.all(seen.map((each) => each.has(5)))
+  t.same(seen.map(({ numbers }) => numbers), tabs.map(() => range(1, 5)))
+  t.ok(leader.heard.some(({ type }) => type === 'lead'))
+  await streams(app, 1)
+})
+
+t.test('a tab that may not take the lock has a connection of its own beside one that hangs', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  lead(t, url)
+  const locks = locksHere()
+  const { request } = locks
+  locks.request = async (name, options, granted) => {
+    if (options.steal === true) throw new Error('not here')
+    await request.call(locks, name, options, granted)
+  }
+  const tab = new Tab(t, url, { silenceMs: 100 })
+  const seen = tab.open('a')
+  await seen.ready()
+  await publish(app, 'a', 1)
+  await seen.has(1)
+  t.equal(tab.client.state, 'open')
+})
+
+t.test('a page whose browser has no channel for it has a connection of its own', async (t) => {
+  becomeBrowser(t)
+  const { url } = await start(t)
+  const { BroadcastChannel } = globalThis
+  t.teardown(() => { globalThis.BroadcastChannel = BroadcastChannel })
+  globalThis.BroadcastChannel = class { constructor () { throw new Error('no storage here') } } as unknown as typeof BroadcastChannel
+  const tab = new Tab(t, url)
+  await tab.open('a').ready()
+  t.equal(tab.client.state, 'open')
+})
+
+t.test('tabs share the connections that their chats need, and go on when the first is closed', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t, { maxChatsPerStream: 2 })
+  const tabs = [new Tab(t, url), new Tab(t, url)] as const
+  const ids = ['a', 'b', 'c']
+  const seen = [...ids.map((id) => tabs[0].open(id)), ...[...ids, 'd', 'e'].map((id) => tabs[1].open(id))]
+  await Promise.all(seen.map((each) => each.ready()))
+  await streams(app, 3)
+  for (const id of [...ids, 'd', 'e']) await publish(app, id, 1)
+  await Promise.all(seen.map((each) => each.has(1)))
+  tabs[0].client.close()
+  for (const id of [...ids, 'd', 'e']) await publish(app, id, 2)
+  await Promise.all(seen.slice(3).map((each) => each.has(2)))
+  t.same(seen.map(({ numbers }) => numbers), [[1], [1], [1], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2]])
+  t.same([...tabs[0].refusals, ...tabs[1].refusals], [])
+})
