@@ -135,8 +135,9 @@ export interface RealtimeOptions {
    */
   drainTimeoutMs?: number | undefined
   /**
-   * What the names of all keys and channels in Redis start with. Pub/sub ignores the number of a database, so apps that share a
-   * Redis need different ones.
+   * What the names of all keys and channels in Redis start with. Apps that share a Redis need different ones, here or as
+   * the `keyPrefix` of an ioredis client, or a database each: the names of channels hold the client's prefix and the number
+   * of its database, too, since pub/sub ignores both. The number is that at registration.
    * @default 'rt:'
    */
   keyPrefix?: string | undefined

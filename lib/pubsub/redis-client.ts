@@ -20,7 +20,6 @@ interface AnyClient {
   quit (): Promise<unknown>
   ping (): Promise<string>
   publish (channel: string, message: Buffer | string): Promise<unknown>
-  spublish (channel: string, message: Buffer | string): Promise<unknown>
   hmget (key: string, ...fields: string[]): Promise<(string | null)[]>
   sendCommand (command: { readonly name: string, promise: Promise<unknown> }): unknown
 }
@@ -29,6 +28,9 @@ interface AnyClient {
 export interface StandaloneClient extends AnyClient {
   /** Absent while it is not connected. */
   readonly stream: { cork (): void, uncork (): void } | undefined
+  readonly options: AnyClient['options'] & { readonly db?: number | undefined }
+  /** What its connection has been asked for; `null` before there was one. */
+  readonly condition: { readonly select?: number | undefined } | null
   duplicate (options: object): StandaloneClient
   info (section: string): Promise<string>
   subscribe (...channels: string[]): Promise<unknown>
@@ -54,4 +56,9 @@ export type RedisClient = StandaloneClient | ClusterClient
 /** By its flag, since the app's client may come from another copy of ioredis. */
 export function isCluster (client: RedisClient): client is ClusterClient {
   return client.isCluster
+}
+
+/** The number of the database that a client uses now. A Cluster has one only. */
+export function databaseOf (client: RedisClient): number {
+  return isCluster(client) ? 0 : client.condition?.select ?? client.options.db ?? 0
 }

@@ -30,11 +30,14 @@ const behaviour = {
   reconnectOnError: (error: Error): boolean => error.message.includes('READONLY')
 } satisfies RedisOptions
 
+/** Channels have the app's prefix in their names, see RedisKeys. ioredis would put it before those of shards once more. */
+const subscribing = { ...behaviour, keyPrefix: '' }
+
 /** Opens the connection that subscribes. */
 export function openSubscriber (source: RedisSource): StandaloneClient {
   if (source.url !== undefined) return openUrl(source.url)
   const { client } = source
-  if (!isCluster(client)) return client.duplicate(behaviour)
+  if (!isCluster(client)) return client.duplicate(subscribing)
   // On a connection of our own: that of a Cluster is replaced when it breaks, and nobody is told what was lost meanwhile.
   return openNode(client, async () => {
     for (;;) {
@@ -57,7 +60,7 @@ function openUrl (url: string): Redis {
 }
 
 function openNode (cluster: ClusterClient, pick: () => Promise<Address>): Redis {
-  return new Redis({ ...cluster.options.redisOptions, ...behaviour, replyMapping: 'legacy', Connector: connectorTo(pick) })
+  return new Redis({ ...cluster.options.redisOptions, ...subscribing, replyMapping: 'legacy', Connector: connectorTo(pick) })
 }
 
 /** The connection that publishes: the app's own client where one was passed in. */

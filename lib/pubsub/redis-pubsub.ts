@@ -1,3 +1,4 @@
+import { Command } from 'ioredis'
 import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
@@ -7,7 +8,7 @@ import { within } from '../within.ts'
 import { checkChannel } from './channel.ts'
 import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
 import { RedisAppender } from './redis-appender.ts'
-import type { ClusterClient, RedisClient } from './redis-client.ts'
+import { databaseOf, type ClusterClient, type RedisClient } from './redis-client.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisKeys } from './redis-keys.ts'
 import { RedisLog } from './redis-log.ts'
@@ -60,11 +61,11 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.instanceId = instanceId
     this.#log = log
     this.#metrics = metrics
-    this.#keys = new RedisKeys(keyPrefix)
     this.#maxPayloadBytes = maxPayloadBytes
     this.#sharded = sharded
     this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
     const connection = openPublisher(source)
+    this.#keys = new RedisKeys({ keyPrefix, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection) })
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     if (history !== false) {
       const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, publishTimeoutMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
@@ -105,7 +106,9 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#appender?.flush()
     const message = encodeWire(ephemeral ? 'e' : 'd', envelope)
     const redisChannel = this.#keys.channel(channel)
-    const command = (client: RedisClient): Promise<unknown> => this.#sharded ? client.spublish(redisChannel, message) : client.publish(redisChannel, message)
+    const name = this.#sharded ? 'spublish' : 'publish'
+    // As a command of its own: ioredis would put the client's prefix before the name of a shard channel, which has it already.
+    const command = (client: RedisClient): Promise<unknown> => client.sendCommand(new Command(name, [redisChannel, message])) as Promise<unknown>
     if (ephemeral) {
       // Here at once, so that it works without Redis; what comes back from Redis is then not taken again.
       queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))

@@ -376,7 +376,7 @@ t.test('an event that is refused does not let pass what is behind it, while one 
   type Send = (command: Command<unknown>) => Promise<unknown>
   let through: Send
   const appender = new RedisAppender({
-    keys: new RedisKeys('rt:'),
+    keys: new RedisKeys({ keyPrefix: 'rt:' }),
     scripts: new RedisScripts({ size: 100, ttlMs: 10_000, idempotencyTtlMs: 10_000, publishTimeoutMs: 5_000, sharded: false }),
     apart: false,
     perform: ({ command, resolve, reject }) => { through(command).then(resolve as (value: unknown) => void, ({ message }) => reject(new RealtimeError('RT_PUBLISH_REJECTED', message))) },
