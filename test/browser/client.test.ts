@@ -150,4 +150,53 @@ t.test('the client in a browser', { skip: skipWithoutChromium }, async (t) => {
     t.same(await third.evaluate('resets'), [])
     t.equal(await third.evaluate('client.state'), 'open')
   })
+
+  await t.test('a tab that hangs leaves the others their events, and follows once it goes on', async (t) => {
+    const { app, url } = await start(t, { keyPrefix: 'hanging:' })
+    const context = await newContext(t)
+    const tabs: Page[] = []
+    for (let n = 0; n < 3; n++) {
+      const page = await visit(context, url)
+      await page.evaluate('open({ share: "ada", silenceMs: 2000 }, ["a"])')
+      await ready(page)
+      tabs.push(page)
+    }
+    const [leader, second, third] = tabs as [Page, Page, Page]
+    await publish(app, 1, 'a')
+    for (const tab of tabs) await has(tab, 1, 'a')
+    // Nothing runs in a page while it shows an alert.
+    const shown = leader.waitForEvent('dialog')
+    await leader.evaluate('void setTimeout(() => alert("Still there?"))')
+    const dialog = await shown
+    await publish(app, 2, 'a')
+    for (const tab of [second, third]) await has(tab, 2, 'a')
+    await publish(app, 3, 'a')
+    for (const tab of [second, third]) await has(tab, 3, 'a')
+    await dialog.dismiss()
+    await has(leader, 3, 'a')
+    await publish(app, 4, 'a')
+    for (const tab of tabs) {
+      await has(tab, 4, 'a')
+      t.same([await numbers(tab, 'a'), await tab.evaluate('resets'), await tab.evaluate('client.state')], [range(1, 4), [], 'open'])
+    }
+  })
+
+  await t.test('a tab whose page is busy for long does the same', async (t) => {
+    const { app, url } = await start(t, { keyPrefix: 'busy:' })
+    const context = await newContext(t)
+    const [leader, second] = [await visit(context, url), await visit(context, url)]
+    for (const page of [leader, second]) {
+      await page.evaluate('open({ share: "ada", silenceMs: 1000 }, ["a"])')
+      await ready(page)
+    }
+    const busy = leader.evaluate('for (const end = Date.now() + 8000; Date.now() < end;);')
+    await publish(app, 1, 'a')
+    await has(second, 1, 'a')
+    await busy
+    await publish(app, 2, 'a')
+    for (const page of [leader, second]) {
+      await has(page, 2, 'a')
+      t.same([await numbers(page, 'a'), await page.evaluate('resets')], [[1, 2], []])
+    }
+  })
 })
