@@ -79,11 +79,10 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   }
 
   const shutdown = new ServerShutdown(app.server)
-  app.addHook('preClose', async () => {
-    shutdown.begin()
-    await connections.drain()
-    shutdown.end()
-  })
+  // Of what runs at closing, the last that was added is the first: before the `preClose` hooks of any plugin, and before Fastify begins to answer 503.
+  app.addHook('onReady', async () => { app.addHook('onClose', async () => { shutdown.begin() }) })
+  app.addHook('preClose', async () => { await connections.drain() })
+  app.addHook('onClose', async () => { shutdown.stop() })
 }
 
 /** The plugin. See `RealtimeOptions`. */

@@ -167,17 +167,6 @@ export class Connection {
     this.onClose(() => clearTimeout(timer))
   }
 
-  /**
-   * Ends the stream, and with it the connection over HTTP/1.1, on which a closing server would answer 503 to what is asked next. Any other server must
-   * leave it open: its client may be sending the next request on it.
-   */
-  async hangUp (): Promise<void> {
-    // (A request that was injected has a socket that can't.)
-    const { socket } = this.#raw
-    await this.end()
-    if (!('stream' in this.#raw)) (socket as Socket | null)?.destroySoon?.()
-  }
-
   /** Cuts the client, whatever it still has to get. */
   destroy (): void {
     const raw = this.#raw

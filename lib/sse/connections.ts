@@ -52,7 +52,7 @@ export class Connections {
   /** Ends a stream, its client to come back later. */
   async dismiss (connection: Connection): Promise<void> {
     connection.write(encodeFrame({ retry: this.comeBackMs() }))
-    await (this.#draining ? connection.hangUp() : connection.end())
+    await connection.end()
   }
 
   /** Ends all streams. Resolves once their clients have received everything, or were cut. */

@@ -1,4 +1,4 @@
-import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders, type ServerResponse } from 'node:http'
+import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
 import type { Grant } from '../grant.ts'
@@ -336,8 +336,6 @@ export class ReplySse {
     // Idle streams are no idle connections: the server's `connectionTimeout` must not end them.
     // (A request that was injected has a socket without one.)
     raw.socket?.setTimeout?.(0)
-    // The server would wait for the connection to be used again.
-    if (this.#context.connections.draining) (raw as ServerResponse).shouldKeepAlive = false
     raw.removeHeader('content-length')
     connection.start(headers)
     return connection
