@@ -6,6 +6,11 @@ import { RealtimeError, kindOf } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { timing } from './options.ts'
 import type { StateReceipt, StateRequest, StateStore } from './pubsub/state-store.ts'
+import { logRepeated, type RepeatedFailure } from './repeated-failure.ts'
+
+const WRITING: RepeatedFailure = {
+  level: 'warn', message: 'A piece of a bot answer could not be written, trying again'
+}
 
 /** What an answer needs of those around it. */
 export interface BotAnswerContext {
@@ -176,13 +181,13 @@ export class BotAnswer {
   /** Writes what there is now, or until it has ended. */
   async #writeAll (): Promise<void> {
     this.#flushedAt = performance.now()
-    for (let tries = 0; this.#isOpen; tries++) {
+    while (this.#isOpen) {
       try {
         return await this.#write()
       } catch (error) {
         const { code } = error as RealtimeError
         if (code === 'RT_CLOSED') this.#finished('interrupted')
-        else if (tries === 0) this.#context.log.warn({ chatId: this.#context.chatId, code }, 'A piece of a bot answer could not be written, trying again')
+        else logRepeated(this.#context.log, WRITING, { chatId: this.#context.chatId, code }, code)
         if (this.#isOpen) await delay(timing.redisRetryMax, undefined, { ref: false })
       }
     }

@@ -6,6 +6,9 @@ import type { BotMessageExtra } from './chat-event-map.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import type { StateStore } from './pubsub/state-store.ts'
 import { getChatChannel } from './pubsub/channel.ts'
+import { logRepeated, placeOf, type RepeatedFailure } from './repeated-failure.ts'
+
+const DESCRIBING: RepeatedFailure = { level: 'error', message: 'describeError failed' }
 
 export type BotAnswersOptions = Pick<BotAnswerContext, 'windowMs' | 'leaseMs' | 'maxPayloadBytes' | 'log'> & {
   /** `undefined` where the provider keeps none. */
@@ -88,7 +91,7 @@ export class BotAnswers {
     try {
       return await describeError?.(error)
     } catch (err) {
-      this.#options.log.error({ chatId, err }, 'describeError failed')
+      logRepeated(this.#options.log, DESCRIBING, { chatId, err }, placeOf(err))
       return undefined
     }
   }

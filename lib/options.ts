@@ -206,6 +206,8 @@ export const presenceTimes: PresenceTimes = { graceMs: 10_000, leaseMs: 15_000 }
 
 /** Times that no app has needed to change, in milliseconds. */
 export const timing = {
+  /** How often a failure that repeats is logged, with its count. */
+  repeatedLog: 30_000,
   /** How long the health check waits for Redis: a frozen one answers nothing, yet keeps its connections. */
   healthTimeout: 1_000,
   /** How often an idle subscriber asks Redis for a sign of life. */

@@ -4,7 +4,12 @@ import type { Logger } from './logger.ts'
 import { timing, type PresenceTimes } from './options.ts'
 import { getChatChannel } from './pubsub/channel.ts'
 import type { Field, StateStore } from './pubsub/state-store.ts'
+import { logRecovered, logRepeated, type RecoverableFailure } from './repeated-failure.ts'
 import type { Stream } from './rooms/stream.ts'
+
+const TELLING: RecoverableFailure = {
+  level: 'warn', message: 'Presence can\'t be written, trying again', recovered: 'Presence is written again'
+}
 
 interface PresenceContext extends PresenceTimes {
   /** `undefined` where the provider keeps none. */
@@ -37,8 +42,6 @@ export class Presence {
   readonly #chats = new Map<string, Map<string, Attendee>>()
   #timer: NodeJS.Timeout | undefined
   #renewing = false
-  /** Whether it is known that Redis can't be told. */
-  #failing = false
   #closed = false
 
   /** Throws `RT_STATE_UNAVAILABLE`. */
@@ -129,12 +132,10 @@ export class Presence {
   async #try<T> (answer: Promise<T>): Promise<T | undefined> {
     try {
       const answered = await answer
-      this.#failing = false
+      logRecovered(this.#options.log, TELLING)
       return answered
     } catch (error) {
-      // Once for all users of an outage.
-      if (!this.#failing && !this.#closed) this.#options.log.warn({ reason: (error as Error).message }, 'Others can\'t be told who is here, trying again')
-      this.#failing = true
+      if (!this.#closed) logRepeated(this.#options.log, TELLING, { reason: (error as Error).message })
       return undefined
     }
   }

@@ -4,6 +4,7 @@ import { Metrics } from './metrics.ts'
 import type { ResolvedOptions } from './options.ts'
 import { createPubSub } from './pubsub/create-pubsub.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
+import { logPending } from './repeated-failure.ts'
 
 /** A provider and the chat events over it, which live and end together. */
 export class Realtime {
@@ -11,6 +12,7 @@ export class Realtime {
   readonly pubsub: PubSubProvider
   readonly chatEvents: ChatEvents
   readonly #options: ResolvedOptions
+  readonly #log: Logger
   #holders = 0
 
   constructor (options: ResolvedOptions, log: Logger) {
@@ -20,6 +22,7 @@ export class Realtime {
       log, metrics: this.metrics, retryMs, historySize: history === false ? undefined : history.size, maxRooms, presence, maxPayloadBytes, botMessageWindowMs, botMessageLeaseMs
     })
     this.#options = options
+    this.#log = log
   }
 
   /** Whether another one with these options would be no different. */
@@ -47,6 +50,7 @@ export class Realtime {
     this.chatEvents.leavePresence()
     this.chatEvents.cleanupChatSubscriptions()
     if (this.#options.pubsub === undefined) await this.pubsub.close()
+    logPending(this.#log)
   }
 }
 

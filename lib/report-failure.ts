@@ -1,6 +1,7 @@
 import { attempt } from './attempt.ts'
-import { kindOf } from './errors.ts'
+import { RealtimeError, kindOf, type RealtimeErrorCode } from './errors.ts'
 import type { Logger } from './logger.ts'
+import { logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure } from './repeated-failure.ts'
 
 const reported = new WeakSet<object>()
 
@@ -17,17 +18,32 @@ export function reportFailure<T> (publish: () => Promise<T>, log: Logger, contex
   return published
 }
 
+const PUBLISHING: RecoverableFailure = {
+  level: 'warn', message: 'Publishing failed', recovered: 'Publishing works again'
+}
+
+/** What other publishes fail with as well. */
+const OUTAGES: ReadonlySet<string | number> = new Set<RealtimeErrorCode>(['RT_PUBLISH_REJECTED', 'RT_PUBLISH_UNKNOWN'])
+
+/** That one event is wrong says nothing of the next one, and the other way round. */
+const WRONG_EVENT: RepeatedFailure = { level: 'warn', message: 'Publishing failed' }
+
 /** Logs the failure of a publish, unless it was logged before. Never throws. */
 export function logFailure (error: unknown, log: Logger, context: object): void {
   if (error instanceof Object) {
     if (reported.has(error)) return
     reported.add(error)
   }
-  try {
-    log.warn({ ...namesOf(context), code: codeOf(error) }, 'Publishing failed')
-  } catch {
-    // The app's logger throws: there is nobody left to tell.
-  }
+  const code = codeOf(error)
+  // Its message holds the fix, and no payload.
+  const reason = error instanceof RealtimeError ? { reason: error.message } : {}
+  const failure = OUTAGES.has(code) ? PUBLISHING : WRONG_EVENT
+  logRepeated(log, failure, { ...namesOf(context), code, ...reason }, code)
+}
+
+/** Logs that publishing works again, if it has failed. Never throws. */
+export function logPublished (log: Logger): void {
+  logRecovered(log, PUBLISHING)
 }
 
 /** Without what is no name: who has forgotten the chat's id has put the payload in its place. */

@@ -244,7 +244,7 @@ t.test('while Redis is away nothing fails, one line says so, and what happened m
   const watcher = await open(t, two)
   const ann = await open(t, one, 'ann')
   await watcher.until('ann')
-  const msg = 'Others can\'t be told who is here, trying again'
+  const msg = 'Presence can\'t be written, trying again'
   await redis.kill()
   ann.close()
   const bobs = Array.from({ length: 5 }, (_, n) => EventStream.open(t, `${one.url}/api/chats/c/events?user=bob${n}`))

@@ -1,7 +1,7 @@
 import { attempt } from '../attempt.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
-import { logFailure } from '../report-failure.ts'
+import { logFailure, logPublished } from '../report-failure.ts'
 import { tracePublish } from '../tracing.ts'
 import { eventName } from './event-name.ts'
 import type { PublishOptions, PublishReceipt } from './provider.ts'
@@ -21,6 +21,7 @@ export function observePublish ({ channel, data, options, log, metrics, message 
   // Beside it: whoever awaits it waits for nothing more, and finds it counted.
   published.then((receipt) => {
     metrics.publish(receipt, begun)
+    logPublished(log)
     log.debug({ channel }, message)
   }, (error: unknown) => {
     metrics.fail(error)

@@ -1,6 +1,7 @@
 import { Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
+import { logRecovered, logRepeated, type RecoverableFailure } from '../repeated-failure.ts'
 import { within } from '../within.ts'
 import { isCluster, type ClusterClient, type RedisClient, type StandaloneClient } from './redis-client.ts'
 import { connectorTo, type Address } from './redis-connector.ts'
@@ -79,13 +80,16 @@ const CLOSED = 'Connection is closed.'
  * Returns its undo.
  */
 export function watchConnection (client: RedisClient, role: string, log: Logger): () => void {
-  let lost: string | undefined
+  const failure: RecoverableFailure = {
+    level: 'warn', message: 'Redis is out of reach, trying again', recovered: 'Redis is back'
+  }
+  let lost = false
   let connected = client.status === 'ready'
   let abandoned = false
   let revival: NodeJS.Timeout | undefined
   const lose = (reason: string): void => {
-    if (reason !== lost) log.warn({ connection: role, reason }, 'Redis is out of reach, trying again')
-    lost = reason
+    lost = true
+    logRepeated(log, failure, { connection: role, reason }, reason)
   }
   const onError = (error: Error): void => {
     abandoned = error.message === CLOSED
@@ -93,12 +97,12 @@ export function watchConnection (client: RedisClient, role: string, log: Logger)
   }
   const onClose = (): void => {
     abandoned = false
-    if (connected && lost === undefined) lose('the connection was closed')
+    if (connected && !lost) lose('the connection was closed')
     connected = false
   }
   const onReady = (): void => {
-    if (lost !== undefined) log.info({ connection: role }, 'Redis is back')
-    lost = undefined
+    lost = false
+    logRecovered(log, failure, { connection: role })
     connected = true
   }
   const onEnd = (): void => {

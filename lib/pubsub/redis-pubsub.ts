@@ -4,6 +4,7 @@ import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import { Metrics } from '../metrics.ts'
 import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
+import { logPending, logRepeated, type RepeatedFailure } from '../repeated-failure.ts'
 import { within } from '../within.ts'
 import { checkChannel } from './channel.ts'
 import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
@@ -33,6 +34,12 @@ export type RedisPubSubOptions = RedisSource & ProviderOptions & {
   log?: Logger | undefined
   /** What it counts in. @default counts for nobody */
   metrics?: Metrics | undefined
+}
+
+const UNHEARD: RepeatedFailure = { level: 'error', message: 'Redis refuses to broadcast, events come late' }
+
+const FOREIGN_MESSAGE: RepeatedFailure = {
+  level: 'warn', message: 'Ignored what is no message of ours; does something else use this keyPrefix?'
 }
 
 /** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
@@ -70,7 +77,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     if (history !== false) {
       const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, publishTimeoutMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
       // They are in the log, where the others find them when they compare.
-      const onUnheard = (error: Error): void => log.error({ reason: describeRedisError(error) }, 'Redis refuses to broadcast, events come late')
+      const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
       const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, perform: (task) => this.#publisher.perform(task), onUnheard })
       this.log = new RedisLog({ ...common, instanceId })
       this.state = new RedisState({
@@ -169,6 +176,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#subscriptions.clear()
     this.#appender?.flush()
     await Promise.all([this.#publisher.close(), this.#subscriber.close()])
+    logPending(this.#log)
   }
 
   #receive (redisChannel: string, message: Buffer, audience: Audience): void {
@@ -182,7 +190,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     const received = decodeWire(message)
     if (channel === undefined || received === undefined) {
       this.#metrics.ignored++
-      this.#log.warn({ redisChannel, bytes: message.length }, 'Ignored what is no message of ours; does something else use this keyPrefix?')
+      logRepeated(this.#log, FOREIGN_MESSAGE, { redisChannel, bytes: message.length })
       return
     }
     const { kind, envelope } = received

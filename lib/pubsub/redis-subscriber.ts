@@ -1,5 +1,6 @@
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
+import { logRepeated, type RepeatedFailure } from '../repeated-failure.ts'
 import type { StandaloneClient } from './redis-client.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 
@@ -12,6 +13,8 @@ export interface SubscriberEvents {
   /** The subscriptions to these channels broke. */
   lost (redisChannels: string[]): void
 }
+
+const SUBSCRIBING: RepeatedFailure = { level: 'error', message: 'Redis refuses to subscribe, trying again' }
 
 /** How many names go into one SUBSCRIBE: enough to be quick, few enough not to hold Redis up. */
 const BATCH = 500
@@ -210,9 +213,7 @@ export class RedisSubscriber {
   #refuse (names: Names, name: string, error: Error): void {
     // A slot on its way from one node to another is nobody's fault.
     const passes = /^(MOVED|TRYAGAIN|CLUSTERDOWN) /.test(error.message)
-    if (!passes && this.#patterns.refused.size + this.#channels.refused.size === 0) {
-      this.#log.error({ reason: describeRedisError(error) }, 'Redis refuses to subscribe, trying again')
-    }
+    if (!passes) logRepeated(this.#log, SUBSCRIBING, { reason: describeRedisError(error) })
     names.refused.add(name)
     this.#later ??= setTimeout(() => {
       this.#later = undefined

@@ -4,8 +4,11 @@ import { RealtimeError, kindOf } from '../errors.ts'
 import { formatCursor } from '../cursor.ts'
 import { Handlers } from '../handlers.ts'
 import { parseJson } from '../json.ts'
+import { logRepeated, placeOf, type RepeatedFailure } from '../repeated-failure.ts'
 import { checkChannel } from './channel.ts'
 import { compileGlob } from './glob.ts'
+
+const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of a published message failed' }
 
 /** A message on its way to the subscribers of this process. */
 export interface Delivery {
@@ -119,7 +122,7 @@ export class Subscriptions {
   }
 
   #listeners (subscription: string): Listeners {
-    return new Handlers((error) => this.#log.error({ subscription, err: error }, 'A handler of a published message failed'))
+    return new Handlers((error) => logRepeated(this.#log, HANDLER, { subscription, err: error }, placeOf(error)))
   }
 }
 

@@ -8,6 +8,7 @@ import { timing } from '../options.ts'
 import { isReserved } from '../pubsub/event-name.ts'
 import type { Envelope, EventLog, Follower, LogGap, Logged, LogTop } from '../pubsub/provider.ts'
 import type { Field, StateStore } from '../pubsub/state-store.ts'
+import { logRecovered, logRepeated, placeOf, type RecoverableFailure, type RepeatedFailure } from '../repeated-failure.ts'
 import { encodeFrame } from '../sse/frame.ts'
 import { traceDeliver } from '../tracing.ts'
 import { arrive, type Arrival, type Destination } from './arrival.ts'
@@ -32,6 +33,16 @@ export interface RoomContext {
   /** Milliseconds after which a client that was dropped comes back. */
   retryMs: number
 }
+
+const READING_LOG: RecoverableFailure = {
+  level: 'warn', message: 'The log of a chat can\'t be read, trying again', recovered: 'The logs of chats can be read again'
+}
+
+const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a chat can\'t be read, trying again' }
+
+const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of chat events failed' }
+
+const NOT_JSON: RepeatedFailure = { level: 'error', message: 'What was received for a chat is not JSON' }
 
 /** How many frames are kept for clients that come back soon. */
 const RECENT = 256
@@ -64,7 +75,7 @@ export class Room implements Follower, Destination, ViewedRoom {
     this.#recent = new Backlog(chatId, { epoch: '', offset: 0, tag: 0 }, RECENT)
     this.#context = context
     this.#onEmpty = onEmpty
-    this.#handlers = new Handlers((err) => context.log.error({ chatId, err }, 'A handler of chat events failed'))
+    this.#handlers = new Handlers((err) => logRepeated(context.log, HANDLER, { chatId, err }, placeOf(err)))
     if (context.events === undefined) return
     this.history = new History(chatId, channel, context.events, context.historySize)
     this.#sequence = new Sequence(channel, context.events, {
@@ -74,13 +85,13 @@ export class Room implements Follower, Destination, ViewedRoom {
       read: ({ state }) => this.#mirror?.look(state),
       level: () => this.#levelled(),
       knows: (cursor) => this.#knows(cursor),
-      failed: ({ message }) => context.log.warn({ chatId, reason: message }, 'The log of a chat can\'t be read, trying again')
+      failed: ({ message }) => logRepeated(context.log, READING_LOG, { chatId, reason: message })
     })
     const { state, views = [] } = context
     if (state === undefined || views.length === 0) return
     this.#mirror = new Mirror(channel, state, {
       field: (name, after, before) => { for (const view of this.#views) view.field(name, after, before) },
-      failed: ({ message }) => context.log.warn({ chatId, reason: message }, 'The state of a chat can\'t be read, trying again')
+      failed: ({ message }) => logRepeated(context.log, READING_STATE, { chatId, reason: message })
     })
     this.#views = views.map((make) => make(this))
   }
@@ -242,6 +253,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   }
 
   #levelled (): void {
+    logRecovered(this.#context.log, READING_LOG)
     const { position } = this
     if (position !== undefined && !sameCursor(this.#recent.top, position)) this.#recent = new Backlog(this.chatId, position, RECENT)
     for (const done of this.#waiting) done()
@@ -297,7 +309,7 @@ export class Room implements Follower, Destination, ViewedRoom {
       if (isReserved(parsed?.type) && parsed.type !== event) return
       this.#handlers.run(parsed, { timestamp, from, id, traceparent })
     } catch (err) {
-      this.#context.log.error({ chatId: this.chatId, err }, 'What was received for a chat is not JSON')
+      logRepeated(this.#context.log, NOT_JSON, { chatId: this.chatId, err })
     }
   }
 

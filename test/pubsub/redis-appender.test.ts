@@ -177,7 +177,10 @@ t.test('what is behind one that was refused, was published before or has no text
   const other = open(t, { url: redis.url, log })
   const refused = upTo(500).map((n) => t.rejects(other.publish('c', n), { code: 'RT_PUBLISH_REJECTED', message: /OOM/ }))
   await Promise.all(refused)
-  t.equal(lines.filter(({ msg }) => msg === 'Publishing failed').length, 500)
+  await other.close()
+  const failures = lines.filter(({ msg }) => msg === 'Publishing failed')
+  t.match(failures, [{ code: 'RT_PUBLISH_REJECTED', reason: /OOM/ }, { count: 500 }], 'logged when it begins, and with its count')
+  t.equal(failures.length, 2)
   t.match(await admin.info('commandstats'), /cmdstat_eval:calls=1,/, 'and Redis is not sent the whole script again and again')
 })
 

@@ -10,6 +10,7 @@ import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
 import { client, open, startRedis } from '../support/redis.ts'
 import { RedisServer } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 
 /** What a Redis user needs for the log, and for the rest. The docs list the same. */
@@ -340,6 +341,38 @@ t.test('a frozen Redis that nobody asks anything of is noticed, and its thaw', a
   t.equal(await pubsub.isHealthy(), true)
 })
 
+t.test('200 publishes that fail while Redis is away write two lines, and each rejects', async (t) => {
+  const redis = await startRedis(t)
+  const { log, lines, line } = keepLog('info')
+  const pubsub = open(t, { url: redis.url, log, publishTimeoutMs: 200 })
+  await live(pubsub)
+  await redis.kill()
+  await line('Redis is out of reach, trying again')
+  const outcomes = await Promise.allSettled(Array.from({ length: 200 }, (_, n) => pubsub.publish(`c${n}`, n)))
+  t.ok(outcomes.every((outcome) => outcome.status === 'rejected' && outcome.reason.code.startsWith('RT_PUBLISH_')))
+  await redis.restart()
+  await line('Redis is back')
+  await pubsub.publish('c', 1)
+  t.match(await line('Publishing works again'), { level: 30, count: 200 })
+  const failures = lines.filter(({ msg }) => msg === 'Publishing failed')
+  t.match(failures[0], { level: 40, channel: /^c\d+$/, code: /^RT_PUBLISH_/, reason: /Publish (it )?again/ })
+  t.ok(failures.length <= 2, 'one for each code')
+})
+
+t.test('a Redis that closes idle connections again and again does not fill the log', async (t) => {
+  const redis = await startRedis(t)
+  const { log, lines, line } = keepLog('info')
+  const pubsub = open(t, { url: redis.url, log })
+  await live(pubsub)
+  const admin = client(t, redis.url)
+  for (let round = 0; round < 20; round++) {
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await until(() => pubsub.isHealthy(), Boolean)
+  }
+  await line('Redis is back')
+  t.equal(lines.filter(({ connection }) => connection === 'publisher').length, 2, 'lost and back, once each')
+})
+
 t.test('what is no message of ours is ignored and logged', async (t) => {
   const redis = await startRedis(t)
   const { log, lines } = keepLog()
@@ -362,7 +395,8 @@ t.test('what is no message of ours is ignored and logged', async (t) => {
   await admin.publish('rt:{c}', `${head}{"fine":1}`)
   await live(pubsub)
   t.same(got, [{ fine: 1 }, { fine: 1 }])
-  t.equal(lines.filter(({ msg }) => msg.startsWith('Ignored')).length, garbage.length * 2 + 1)
+  await pubsub.close()
+  t.equal(lines.findLast(({ msg }) => msg.startsWith('Ignored'))?.count, garbage.length * 2 + 1)
   t.notMatch(JSON.stringify(lines), 'not json')
 })
 
