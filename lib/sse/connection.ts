@@ -33,6 +33,8 @@ export class Connection {
   /** Whether anything was written since the heartbeat last looked. */
   #written = true
   #closed = false
+  /** One for all who wait: each listener of its own would look like a leak. */
+  #drained: Promise<void> | undefined
 
   /** Takes over a response. */
   constructor (raw: RawResponse, options: ConnectionOptions) {
@@ -107,15 +109,18 @@ export class Connection {
   /** Writes as `write` does. Resolves once the client has taken it, with false if it is gone. */
   async writeAndDrain (chunk: Buffer): Promise<boolean> {
     if (this.write(chunk) || this.#closed) return !this.#closed
-    return await new Promise<boolean>((resolve) => {
+    this.#drained ??= new Promise<void>((resolve) => {
       const done = (): void => {
+        this.#drained = undefined
         this.#out.off('drain', done)
         off()
-        resolve(!this.#closed)
+        resolve()
       }
       const off = this.onClose(done)
       this.#out.once('drain', done)
     })
+    await this.#drained
+    return !this.#closed
   }
 
   /** Writes a heartbeat if nothing was written since the last call. What is still unsent keeps the connection alive by itself. */

@@ -83,6 +83,11 @@ const UNREADABLE_ID = '!'
 /** A stream has no length. How it is framed is for Node to say. */
 const UNFIT_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 
+/** They concern one connection of HTTP/1.1. Over HTTP/2, Node refuses to send any of them. */
+const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
+  'connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'upgrade'
+])
+
 /** `reply.sse`: turns a reply into an event stream. */
 export class ReplySse {
   readonly #request: FastifyRequest
@@ -301,9 +306,10 @@ export class ReplySse {
   /** What the stream starts with. Throws what Node says of headers that can't be sent: later it could not be answered any more. */
   #headers (): OutgoingHttpHeaders {
     const headers: OutgoingHttpHeaders = {}
+    const overHttp2 = this.#request.raw.httpVersionMajor === 2
     // What hooks have set so far, such as the headers of CORS, would be lost by hijacking.
     for (const [name, value] of Object.entries({ ...this.#reply.getHeaders(), ...STREAM_HEADERS })) {
-      if (value === undefined || UNFIT_HEADERS.has(name)) continue
+      if (value === undefined || UNFIT_HEADERS.has(name) || (overHttp2 && CONNECTION_HEADERS.has(name))) continue
       validateHeaderName(name)
       validateHeaderValue(name, value as string) // Or several, or a number: it checks what they are as text.
       headers[name] = value

@@ -397,3 +397,34 @@ t.test('a signal that is first looked at when the stream was closed has aborted'
   await (await EventStream.open(t, `${url}/own`)).end()
   t.equal(aborted, true)
 })
+
+t.test('over HTTP/2, headers of a connection that hooks have set are left out', async (t) => {
+  const app = Fastify({ http2: true }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  const unfit = ['connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade']
+  app.addHook('onRequest', async (_request, reply) => {
+    for (const name of unfit) reply.header(name, 'x')
+    reply.header('x-app', 'kept')
+  })
+  await app.register(realtimePlugin)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = http2.connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
+  t.teardown(() => session.destroy())
+  const [headers] = await once(session.request({ ':path': '/api/chats/c/events' }), 'response')
+  t.match(headers, { ':status': 200, 'x-app': 'kept' })
+  for (const name of unfit) t.notOk(Object.hasOwn(headers, name), name)
+})
+
+t.test('many events that nobody waits for make no warning of a leak', async (t) => {
+  const warnings: Error[] = []
+  const onWarning = (warning: Error): void => { warnings.push(warning) }
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
+    await Promise.all(Array.from({ length: 40 }, (_, n) => reply.sse.send({ data: `${n}${'x'.repeat(20_000)}` })))
+    await reply.sse.close()
+  }), { maxBufferedBytes: 10_000_000 })
+  t.equal((await (await EventStream.open(t, `${url}/own`)).end()).length, 40)
+  await new Promise(setImmediate)
+  t.same(warnings, [])
+})
