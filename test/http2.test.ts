@@ -148,3 +148,17 @@ t.test('a server of HTTP/2 that allows HTTP/1.1 streams over it too, and closes'
   await closed
   t.ok(performance.now() - started < 4_000, 'at once')
 })
+
+t.test('a session is closed for being idle as before, once its last stream is closed', async (t) => {
+  const app = Fastify({ http2: true, http2SessionTimeout: 200 }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  await app.register(realtimePlugin)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const session = http2.connect(`http://127.0.0.1:${(app.server.address() as { port: number }).port}`)
+  t.teardown(() => session.destroy())
+  const away = once(session, 'close')
+  const streams = [await EventStream.overHttp2(t, session, PATH), await EventStream.overHttp2(t, session, PATH)]
+  for (const stream of streams) t.match(await stream.next(), { event: 'ready' })
+  for (const stream of streams) stream.close()
+  await away
+})

@@ -1,7 +1,10 @@
 import t, { type Test } from 'tap'
+import http from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import realtimePlugin, { type AccessGrant, type RealtimeOptions, type RealtimeErrorCode } from '../lib/index.ts'
 import { startApp } from './support/app.ts'
@@ -310,3 +313,25 @@ t.test('a user whose id is an address is not mistaken for that client', async (t
   t.match(await (await EventStream.open(t, chat, { headers: { authorization: '127.0.0.1' } })).next(), { event: 'ready' })
   t.match(await (await EventStream.open(t, chat)).next(), { event: 'ready' })
 })
+
+for (const trustProxy of [false, true]) {
+  t.test(`over a Unix socket, clients count ${trustProxy ? 'by the address that a trusted proxy names' : 'as one, and a warning says so once'}`, async (t) => {
+    const lines: string[] = []
+    const app = Fastify({ trustProxy, logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } })
+    t.teardown(() => app.close())
+    await app.register(realtimePlugin, { maxConnectionsPerClient: 1 })
+    const dir = await mkdtemp(`${tmpdir()}/rt-`)
+    t.teardown(() => rm(dir, { recursive: true }))
+    await app.listen({ path: `${dir}/app.sock` })
+    const status = async (address: string): Promise<number | undefined> => {
+      const request = http.get({ socketPath: `${dir}/app.sock`, path: '/api/chats/c/events', headers: { 'x-forwarded-for': address } })
+      t.teardown(() => request.destroy())
+      request.on('error', () => {})
+      const [response] = await once(request, 'response') as [http.IncomingMessage]
+      response.on('error', () => {}).resume()
+      return response.statusCode
+    }
+    t.same([await status('10.0.0.1'), await status('10.0.0.2'), await status('10.0.0.1')], [200, trustProxy ? 200 : 503, 503])
+    t.equal(lines.filter((line) => line.includes('trustProxy')).length, trustProxy ? 0 : 1)
+  })
+}

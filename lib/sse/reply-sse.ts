@@ -7,6 +7,7 @@ import type { Metrics } from '../metrics.ts'
 import { Connection, isGone, type ConnectionOptions } from './connection.ts'
 import type { Connections } from './connections.ts'
 import { encodeFrame } from './frame.ts'
+import { suspendIdleTimeout } from './idle-timeout.ts'
 import type { Reservation, StreamLimits } from './stream-limits.ts'
 
 /** One event of an app's own stream. */
@@ -339,9 +340,8 @@ export class ReplySse {
   #start (headers: OutgoingHttpHeaders): Connection {
     const { raw } = this.#reply
     const connection = this.#takeOver()
-    // Idle streams are no idle connections: the server's `connectionTimeout` must not end them.
-    // (A request that was injected has a socket without one.)
-    raw.socket?.setTimeout?.(0)
+    // The server's timeouts of idle connections must not end a silent stream.
+    suspendIdleTimeout(raw)
     raw.removeHeader('content-length')
     connection.start(headers)
     return connection
