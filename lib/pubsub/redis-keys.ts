@@ -1,4 +1,8 @@
+import { createHash } from 'node:crypto'
 import { broaden } from './glob.ts'
+
+/** Encoded names that are longer are hashed in keys. */
+const LONG = 64
 
 /** The names of one channel's log, and of its state. */
 export interface ChannelKeys {
@@ -28,6 +32,8 @@ export interface Namespace {
   clientPrefix?: string | undefined
   /** The number of the database. Pub/sub ignores it. */
   database?: number | undefined
+  /** Whether channels are those of shards: each belongs to a slot, which has to be that of its keys. */
+  sharded?: boolean | undefined
 }
 
 /**
@@ -37,24 +43,32 @@ export interface Namespace {
  *
  * Names of keys begin with `keyPrefix`, since the client puts its own prefix before them. Names of channels are sent and
  * received as they are, so they hold the client's prefix, and the number of a database other than 0: `app:rt:@2{chat:123}`.
+ *
+ * A long name would stand in each of several keys for each event. They have its hash instead: `rt:{#hash}:m`, with a mark
+ * that no encoded name has. A channel costs no memory by itself, and a pattern has to find its name: only that of a shard,
+ * which no pattern finds, has the hash as well, before the name: `rt:{#hash}chat:123`.
  */
 export class RedisKeys {
   readonly #prefix: string
   readonly #channelPrefix: string
+  readonly #sharded: boolean
 
-  constructor ({ keyPrefix, clientPrefix = '', database = 0 }: Namespace) {
+  constructor ({ keyPrefix, clientPrefix = '', database = 0, sharded = false }: Namespace) {
     this.#prefix = keyPrefix
+    this.#sharded = sharded
     // No `keyPrefix` has an @.
     this.#channelPrefix = `${clientPrefix}${keyPrefix}${database === 0 ? '' : `@${database}`}`
   }
 
   channel (channel: string): string {
-    return `${this.#channelPrefix}{${encode(channel)}}`
+    const name = encode(channel)
+    if (this.#sharded && name.length > LONG) return `${this.#channelPrefix}{${shorten(name)}}${name}`
+    return `${this.#channelPrefix}{${name}}`
   }
 
   /** All that belongs to a channel. */
   of (channel: string): ChannelKeys {
-    const name = `${this.#prefix}{${encode(channel)}}`
+    const name = `${this.#prefix}{${shorten(encode(channel))}}`
     return {
       channel: this.channel(channel),
       meta: `${name}:m`,
@@ -74,8 +88,10 @@ export class RedisKeys {
 
   /** The channel of a Redis channel that was subscribed to; `undefined` where a pattern caught one that is not of ours. */
   parse (redisChannel: string): string | undefined {
+    const start = this.#channelPrefix.length + 1
+    const name = redisChannel[start] === '#' ? redisChannel.slice(redisChannel.indexOf('}', start) + 1) : redisChannel.slice(start, -1)
     try {
-      return decodeURIComponent(redisChannel.slice(this.#channelPrefix.length + 1, -1))
+      return decodeURIComponent(name)
     } catch {
       return undefined
     }
@@ -87,4 +103,9 @@ function encode (text: string): string {
   // Most are so, and cost less.
   if (/^[\w:.-]*$/.test(text)) return text
   return encodeURIComponent(text).replaceAll('%3A', ':').replaceAll('*', '%2A')
+}
+
+/** An encoded name as it stands in keys. */
+function shorten (name: string): string {
+  return name.length > LONG ? `#${createHash('sha256').update(name).digest('base64url')}` : name
 }

@@ -72,7 +72,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#sharded = sharded
     this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
     const connection = openPublisher(source)
-    this.#keys = new RedisKeys({ keyPrefix, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection) })
+    this.#keys = new RedisKeys({ keyPrefix, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection), sharded })
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     if (history !== false) {
       const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, publishTimeoutMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }

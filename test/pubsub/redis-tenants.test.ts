@@ -117,3 +117,27 @@ t.test('tenants behind Sentinels that have their own prefix, or database, never 
   }
   await areApart(t, [of({ keyPrefix: 'a:' }), of({ keyPrefix: 'b:' }), of({ db: 1 }), of({ db: 2 })])
 })
+
+t.test('a chat with a long id is heard by its name and by a pattern, sharded by its name', async (t) => {
+  const cluster = await RedisCluster.start()
+  t.teardown(() => cluster.stop())
+  const channel = `chat:${'😀'.repeat(250)}`
+  for (const sharded of [false, true]) {
+    const [one, two] = [1, 2].map(() => {
+      const app = new ioredis.Cluster(cluster.addresses, { keyPrefix: `${sharded}:` })
+      t.teardown(() => { app.disconnect() })
+      return open(t, { client: app, sharded })
+    }) as [RedisPubSub, RedisPubSub]
+    const got: unknown[] = []
+    await new Promise<void>((resolve) => { two.follow(channel, { live: resolve, lost () {}, receive () {} }) })
+    two.subscribeExact(channel, ({ channel, data }) => { got.push([channel, data]) })
+    if (!sharded) two.subscribe('chat:*', ({ channel, data }) => { got.push([channel, data]) })
+    await live(two)
+    for (const ephemeral of [false, true]) {
+      got.length = 0
+      await one.publish(channel, 1, { ephemeral })
+      await until(async () => got.length, (length) => length >= (sharded ? 1 : 2))
+      t.same(got, Array(sharded ? 1 : 2).fill([channel, 1]))
+    }
+  }
+})
