@@ -178,12 +178,12 @@ export class Presence {
 export async function readPresence (store: StateStore | undefined, chatId: string): Promise<string[]> {
   const channel = getChatChannel(chatId)
   if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
-  const { fields } = await store.read(channel)
+  const { fields, doubtful } = await store.read(channel)
   const users = new Set<string>()
   // Nothing was known before, so all is read.
   for (const field of (fields as Map<string, Field>).keys()) {
     const userId = attendeeOf(field)
-    if (userId !== undefined) users.add(userId)
+    if (userId !== undefined && doubtful?.has(field) !== true) users.add(userId)
   }
   return [...users].sort()
 }

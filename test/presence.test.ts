@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
-import realtimePlugin, { ChatEvents, LocalPubSub, type ChatEvent, type PubSubProvider, type RealtimeOptions, type StateStore } from '../lib/index.ts'
+import realtimePlugin, { ChatEvents, LocalPubSub, type ChatEvent, type PubSubProvider, type RealtimeOptions, type StatePage, type StateStore } from '../lib/index.ts'
 import { silentLogger } from '../lib/logger.ts'
 import { defaults, presenceTimes, resolveOptions, timing } from '../lib/options.ts'
 import { attendanceField } from '../lib/attendance.ts'
@@ -376,4 +376,10 @@ t.test('the option has defaults', async (t) => {
   t.same(resolveOptions({ presence: true, authorize }).presence, presenceTimes)
   t.same(resolveOptions({ presence: { leaseMs: 100 }, authorize }).presence, { graceMs: 10_000, leaseMs: 100 })
   t.same(resolveOptions({ presence: { graceMs: 0 }, authorize }).presence, { graceMs: 0, leaseMs: 15_000 })
+})
+
+t.test('users whose instance may be gone are not listed, though no one has looked for long enough to be sure', async (t) => {
+  const fields = new Map(['ann', 'bob'].map((user) => [attendanceField('one', user), { value: '', text: false, expired: false }]))
+  const read = async (): Promise<StatePage> => ({ stamp: { epoch: 'e', version: 2 }, fields, doubtful: new Set([attendanceField('one', 'bob')]) })
+  t.same(await readPresence({ read } as unknown as StateStore, 'c'), ['ann'])
 })

@@ -6,7 +6,7 @@ import { Watchers } from './watchers.ts'
 
 interface Kept extends Field {
   owner: string
-  /** When the lease runs out. */
+  /** When the lease runs out, by a clock that never steps. */
   until: number
 }
 
@@ -50,7 +50,7 @@ export class LocalState implements StateStore {
     const gone = fields.filter((field) => {
       const kept = state.fields.get(field)
       if (kept === undefined || kept.expired) return true
-      kept.until = Date.now() + leaseMs
+      kept.until = performance.now() + leaseMs
       return false
     })
     this.#sweep(channel, state)
@@ -93,7 +93,7 @@ export class LocalState implements StateStore {
       return 'done'
     }
     const { value, leaseMs } = request
-    const until = Date.now() + leaseMs
+    const until = performance.now() + leaseMs
     if (operation === 'append') {
       if (kept?.text !== true || kept.expired || kept.owner !== request.owner) return 'gone'
       const length = Buffer.byteLength(kept.value)
@@ -114,7 +114,7 @@ export class LocalState implements StateStore {
 
   #sweep (channel: string, state: ChannelState): void {
     for (const [field, kept] of state.fields) {
-      if (kept.until > Date.now()) continue
+      if (kept.until > performance.now()) continue
       // Nobody shall lose a text: it stays until it is concluded.
       this.#change(channel, state, 'expire', field, '', kept.text ? { ...kept, expired: true, until: Infinity } : undefined)
     }

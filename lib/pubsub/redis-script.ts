@@ -64,7 +64,8 @@ export class RedisScripts {
       // Longer than any of it is sent again.
       BATCH_TTL: idempotencyTtlMs + publishTimeoutMs,
       STATE_TTL: ttlMs + timing.stateExtra,
-      FAILOVER_LEASE: timing.stateLease
+      FAILOVER_LEASE: timing.stateLease,
+      LEASE_STEP: timing.idleCheck
     }
     const script = (...names: string[]): RedisScript => new RedisScript(['history', ...names], constants)
     this.append = script('log', 'batch', 'append')

@@ -45,8 +45,8 @@ export class RedisState implements StateStore {
   async read (channel: string, known?: Stamp): Promise<StatePage> {
     const { keys, reader, scripts } = this.#options
     const values = [keys.channel(channel), newEpoch(), known === undefined ? '' : formatStamp(known)]
-    const [stamp, hash] = await reader.run(scripts.readState, this.#names(channel), values) as [Buffer, Buffer[]?]
-    return { stamp: parseStamp(stamp.toString()), fields: hash && fieldsOf(hash) }
+    const [stamp, hash, doubtful = []] = await reader.run(scripts.readState, this.#names(channel), values) as [Buffer, Buffer[]?, Buffer[]?]
+    return { stamp: parseStamp(stamp.toString()), fields: hash && fieldsOf(hash), ...doubtful.length > 0 && { doubtful: new Set(doubtful.map((field) => decodeField(field.toString()) as string)) } } // As they were sent.
   }
 
   watch (channel: string, watcher: (change: StateChange) => void): () => void {

@@ -52,6 +52,8 @@ export interface StatePage {
   stamp: Stamp | undefined
   /** `undefined` where the state is still the one that the reader knows. */
   fields: Map<string, Field> | undefined
+  /** Fields whose lease seems to have run out, though the store is not sure: nobody has looked for a while, or its clock has stepped. */
+  doubtful?: ReadonlySet<string> | undefined
 }
 
 /** How a text is concluded. */
@@ -71,7 +73,8 @@ export interface Conclusion {
  *
  * - Each operation is one atomic step. Doing it twice is the same as doing it once.
  * - Each change is broadcast with its stamp to those who watch the channel. Who missed one reads the state again.
- * - A lease that has run out is found by whoever touches or reads the channel next, by the clock of the store. It is told as `expire`.
+ * - A lease that has run out is found by whoever touches or reads the channel next, and broadcast as `expire`. Time is that of the store, of which at most
+ *   two seconds count between one look and the next, so that a clock that steps ends nothing that is renewed.
  * - After a restart or a failover of Redis all leases begin anew, if the fields are still there.
  */
 export interface StateStore {

@@ -1,21 +1,35 @@
 -- What the scripts share that touch the state of a channel. It begins with history.lua.
 --
--- In meta: se epoch and sv version of the state, sr what the data's history is called where it was changed last.
+-- In meta: se epoch and sv version of the state, sr what the data's history is called where it was changed last, sc the clock of its leases in
+-- milliseconds, st when that was, by the wall clock.
 -- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <owner>, and its value in chunks: 0=<field>, 1=<field>, …
 -- so that appending costs no more for a long text. Kinds: v a value, t a text, x a text whose lease has run out.
--- The leases are a sorted set: when each runs out, by the clock of Redis.
+-- The leases are a sorted set: when each runs out, by the clock of the leases.
 --
 -- Constants: see redis-script.ts.
 
 local state = {}
 
+-- The wall clock of Redis can step. So what passes between two looks at the state counts as LEASE_STEP ms at most, and as nothing where it is negative.
+-- Whoever follows a chat looks more often than that.
+function state.tick (clock, at)
+  local time = redis.call('TIME')
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local elapsed = now - (tonumber(at) or now)
+  state.now = (tonumber(clock) or now) + math.max(0, math.min(elapsed, LEASE_STEP))
+  -- By the wall clock alone.
+  state.unclamped = state.now + math.max(0, elapsed - LEASE_STEP)
+  state.ticked = { sc = string.format('%.0f', state.now), st = string.format('%.0f', now) }
+  -- It may fail without memory: then leases last longer.
+  if clock and (elapsed < 0 or elapsed >= 500) then redis.pcall('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st) end
+end
+
 -- `new` is the epoch of a new state, which is begun where there is none if `create` says so. Returns whether there is one.
 function state.open (meta, fields, leases, channel, new, create)
   state.meta, state.fields, state.leases, state.channel = meta, fields, leases, channel
-  local time = redis.call('TIME')
-  state.now = time[1] * 1000 + math.floor(time[2] / 1000)
-  local known = redis.call('HMGET', meta, 'se', 'sv', 'sr')
+  local known = redis.call('HMGET', meta, 'se', 'sv', 'sr', 'sc', 'st')
   if not known[1] and not create then return false end
+  state.tick(known[4], known[5])
   state.epoch, state.version = known[1], tonumber(known[2])
   state.history = history()
   if not known[1] then
@@ -35,6 +49,8 @@ function state.stamp () return state.epoch .. '-' .. string.format('%.0f', state
 
 function state.keep ()
   redis.call('HSET', state.meta, 'se', state.epoch, 'sv', string.format('%.0f', state.version), 'sr', state.history)
+  if not state.clocked then redis.call('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st) end
+  state.clocked = true
   redis.call('PEXPIRE', state.meta, META_TTL)
   redis.call('PEXPIRE', state.fields, STATE_TTL)
   redis.call('PEXPIRE', state.leases, STATE_TTL)
