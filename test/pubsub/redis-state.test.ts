@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import { Cluster, Redis } from 'ioredis'
 import { RedisPubSub, type RedisPubSubOptions, type StateChange, type StateStore } from '../../lib/index.ts'
+import { timing } from '../../lib/options.ts'
 import { live } from '../support/live.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { RedisCluster } from '../support/redis-cluster.ts'
@@ -107,6 +108,24 @@ t.test('a text of which Redis has lost the end is brought to what it was', async
   t.match(await append(state, 6, 'ghi'), { outcome: 'behind' })
   t.match(await begin(state, 'abcdefghi'), { outcome: 'done' })
   t.equal((await state.read('c')).fields?.get('t')?.value, 'abcdefghi')
+})
+
+t.test('where the leases alone were evicted, what is renewed stays and what is not runs out', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  for (const id of ['dead', 'live']) await state.change('c', { operation: 'open', field: id, value: 'abc', leaseMs: LEASE, owner: id, key: id })
+  await set(state, 'v', '1')
+  await admin.del('rt:{c}:l')
+  t.match(await state.renew('c', ['live'], 1_000_000), { gone: [] })
+  const looks = Math.ceil(timing.stateLease / timing.idleCheck)
+  for (let look = 0; look < looks; look++) {
+    await admin.hincrby('rt:{c}:m', 'st', -timing.idleCheck)
+    await state.read('c')
+  }
+  const { fields } = await state.read('c')
+  t.same([...fields ?? []].map(([name, { expired }]) => [name, expired]).sort(), [['dead', true], ['live', false]])
+  await admin.del('rt:{c}:l')
+  t.match(await state.conclude('c', { field: 'dead', event: 'end', key: 'dead' }), { duplicate: false }, 'and can be ended')
 })
 
 t.test('a state whose meta was deleted begins anew; what somebody else wrote there does no harm', async (t) => {

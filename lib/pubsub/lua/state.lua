@@ -24,6 +24,19 @@ function state.tick (clock, at)
   if clock and (elapsed < 0 or elapsed >= 500) then redis.pcall('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st) end
 end
 
+-- Their key can be evicted or deleted by itself: without a lease nothing would ever run out.
+local function restore_leases ()
+  if redis.call('EXISTS', state.leases) == 1 or redis.call('EXISTS', state.fields) == 0 then return end
+  local all = redis.call('HGETALL', state.fields)
+  for n = 1, #all, 2 do
+    local field = string.match(all[n], '^=(.*)$')
+    local kind = field and state.find(field)
+    -- Without memory it fails, and is done with the next look.
+    if kind == 'v' or kind == 't' then redis.pcall('ZADD', state.leases, state.now + FAILOVER_LEASE, field) end
+  end
+  redis.pcall('PEXPIRE', state.leases, STATE_TTL)
+end
+
 -- `new` is the epoch of a new state, which is begun where there is none if `create` says so. Returns whether there is one.
 function state.open (meta, fields, leases, channel, new, create)
   state.meta, state.fields, state.leases, state.channel = meta, fields, leases, channel
@@ -41,6 +54,8 @@ function state.open (meta, fields, leases, channel, new, create)
     state.epoch, state.version = new, 1
     for _, field in ipairs(redis.call('ZRANGE', leases, 0, -1)) do redis.call('ZADD', leases, state.now + FAILOVER_LEASE, field) end
     state.keep()
+  else
+    restore_leases()
   end
   return true
 end
