@@ -343,6 +343,16 @@ class LoggedPage extends Page {
   }
 }
 
+t.test('a chat that is closed when another one is refused is not reported any more', async (t) => {
+  const { url } = await startApp(t, { authorize: () => false })
+  const page = new Page(t, url)
+  const [, second] = [page.open('a'), page.open('b')]
+  page.client.onRefused(() => { second.chat.close() })
+  await until(async () => page.refusals.length, (length) => length > 0)
+  await until(async () => page.client.state, (state) => state !== 'connecting')
+  t.match(page.refusals, [{ chatId: 'a' }])
+})
+
 t.test('a chat whose access is revoked is left out, and the others of its stream go on', async (t) => {
   const allowed = new Set(['a', 'b', 'c'])
   const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => allowed.has(chatId) && { userId: 'ada' } })

@@ -640,3 +640,22 @@ t.test('tabs share the connections that their chats need, and go on when the fir
   t.same(seen.map(({ numbers }) => numbers), [[1], [1], [1], [1, 2], [1, 2], [1, 2], [1, 2], [1, 2]])
   t.same([...tabs[0].refusals, ...tabs[1].refusals], [])
 })
+
+t.test('a tab that is closed while it takes over does not keep the lock from the next one', async (t) => {
+  becomeBrowser(t)
+  const { url } = await start(t)
+  lead(t, url)
+  const locks = locksHere()
+  const { request } = locks
+  let taken = Promise.resolve()
+  const closing = new Tab(t, url, { silenceMs: 100 })
+  locks.request = (name, options, granted) => {
+    if (options.steal === true) closing.client.close()
+    taken = request.call(locks, name, options, granted)
+    return taken
+  }
+  closing.open('a')
+  await until(async () => closing.client.state, (state) => state === 'closed')
+  await taken
+  await new Tab(t, url).open('a').ready()
+})
