@@ -60,8 +60,8 @@ export interface RealtimeOptions {
    */
   maxStreamsPerSession?: number | undefined
   /**
-   * Chats that one stream may carry, at most 100: with more, the ids of a reconnecting browser would not fit into a request. The client of this
-   * package opens further streams by itself.
+   * Chats that one stream may carry, at most 100: with more, the ids of a reconnecting browser would not fit into a
+   * request. The client of this package opens further streams by itself.
    * @default 50
    */
   maxChatsPerStream?: number | undefined
@@ -265,10 +265,11 @@ export const budgets = {
 const INT32 = 2 ** 31 - 1
 
 /**
- * Each chat takes about 40 bytes of the URL and 36 of `Last-Event-ID`, where its id is a UUID. Proxies commonly take 8 kB for a line, and servers 16 kB
- * for all headers.
+ * Each chat takes about 40 bytes of the URL and 36 of `Last-Event-ID`, where its id is a UUID. Proxies commonly take 8 kB for
+ * a line, and servers 16 kB for all headers.
  */
 const MOST_CHATS = 100
+const TOO_LONG = ', since the ids of more chats do not fit into a request'
 
 /** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_REDIS_URL_INVALID`. */
 export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
@@ -289,7 +290,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     maxConnections: optional(given.maxConnections, (value) => whole('maxConnections', value, 1)),
     maxConnectionsPerClient: optional(given.maxConnectionsPerClient, (value) => whole('maxConnectionsPerClient', value, 1)),
     maxStreamsPerSession: whole('maxStreamsPerSession', or(given.maxStreamsPerSession, defaults.maxStreamsPerSession), 1),
-    maxChatsPerStream: whole('maxChatsPerStream', or(given.maxChatsPerStream, defaults.maxChatsPerStream), 1, MOST_CHATS, ', since the ids of more chats do not fit into a request'),
+    maxChatsPerStream: whole('maxChatsPerStream', or(given.maxChatsPerStream, defaults.maxChatsPerStream), 1, MOST_CHATS, TOO_LONG),
     maxConnectionAgeMs: optional(given.maxConnectionAgeMs, (value) => whole('maxConnectionAgeMs', value, 1)),
     metrics: hasMethods('metrics', given.metrics, ['registerMetric', 'removeSingleMetric'], 'a Registry of prom-client'),
     maxRooms: optional(given.maxRooms, (value) => whole('maxRooms', value, 1)),
@@ -368,7 +369,8 @@ function callable<T> (name: string, value: T): T {
 
 function whole (name: string, value: unknown, least: number, most = INT32, reason = ''): number {
   if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return value as number
-  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a whole number from ${least} to ${most}${reason}, got ${typeof value === 'number' ? value : kindOf(value)}`)
+  const got = typeof value === 'number' ? value : kindOf(value)
+  throw new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be a whole number from ${least} to ${most}${reason}, got ${got}`)
 }
 
 /** Shard channels are those of a Cluster. Throws `RT_OPTION_INVALID`. */

@@ -14,7 +14,10 @@ export interface EventInfo {
 
 /** Says that events may be missing. */
 export interface Reset {
-  /** `epoch`, `ahead`, `diverged`, `expired`, `trimmed`, `invalid`, `failover`, `no-history` where the server keeps none, or `unknown`. */
+  /**
+   * `epoch`, `ahead`, `diverged`, `expired`, `trimmed`, `invalid`, `failover`, `no-history` where the server keeps none, or
+   * `unknown` where it could not be read.
+   */
   reason: string
   /** Whether events are missing for certain. */
   certain: boolean

@@ -125,7 +125,8 @@ class Client implements RealtimeClient {
     })
     this.#chats.add(chat)
     // In a turn of its own, so that handlers can be added before.
-    if (this.#connections.get(id)?.greeted === true) queueMicrotask(() => { chat.receive(marker(id, this.#connections.get(id)?.id)) })
+    const connections = this.#connections
+    if (connections.get(id)?.greeted === true) queueMicrotask(() => { chat.receive(marker(id, connections.get(id)?.id)) })
     this.#match(id)
     whenAborted(signal, () => chat.close())
     return chat
@@ -169,7 +170,8 @@ class Client implements RealtimeClient {
     const connections = this.#connections
     if (joined !== undefined) {
       this.#refused.delete(joined)
-      // Presence and answers that are being made are told to a connection that opens, so who joins an open one has it opened anew, if that misses nothing.
+      // The server writes presence and bot messages in progress to a connection that opens. So a chat that joins an open one
+      // has it opened anew, if that misses nothing.
       if (connections.get(joined)?.id !== undefined) connections.renew(joined)
     }
     const wanted = new Map<string, () => Place>()
@@ -177,12 +179,16 @@ class Client implements RealtimeClient {
     // Backwards: the place is that of the one that was opened first.
     for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.place())
     for (const [chatId] of connections.chats()) if (!wanted.has(chatId)) connections.delete(chatId)
-    for (const [chatId, place] of wanted) if (connections.get(chatId) === undefined && !this.#refused.has(chatId)) connections.add(chatId, place())
+    for (const [chatId, place] of wanted) {
+      if (connections.get(chatId) === undefined && !this.#refused.has(chatId)) connections.add(chatId, place())
+    }
   }
 
   /** Tells the other tabs where each chat is. */
   #mark (): void {
-    for (const [chatId, { greeted, id }] of this.#connections.chats()) if (greeted) this.#tabs?.tell({ type: 'event', delivery: marker(chatId, id) })
+    for (const [chatId, { greeted, id }] of this.#connections.chats()) {
+      if (greeted) this.#tabs?.tell({ type: 'event', delivery: marker(chatId, id) })
+    }
     this.#tabs?.tell({ type: 'state', state: this.#state as FeedState })
   }
 

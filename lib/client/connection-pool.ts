@@ -2,8 +2,8 @@ import type { Place } from './delivery.ts'
 import { Feed, type FeedEvents, type FeedOptions, type FeedState, type Seat } from './feed.ts'
 
 /**
- * How long the chats of one request may make its URL and its `Last-Event-ID` together. Servers and proxies commonly take 8 kB for a line and 16 kB
- * for all headers, cookies included.
+ * How long the chats of one request may make its URL and its `Last-Event-ID` together. Servers and proxies take
+ * 8 kB for a line and 16 kB for all headers, cookies included.
  */
 const MOST_CHARACTERS = 6_144
 /** What a chat takes beside its id: the names `chat` and `rewind`, six digits, and the longest position. */
@@ -12,7 +12,10 @@ const PER_CHAT = 85
 /** The state of all connections is the first of these that one of them has. */
 const PRECEDENCE: readonly FeedState[] = ['offline', 'connecting', 'open', 'stopped']
 
-/** The events of any number of chats, over as few connections as their requests fit into. A chat stays on its connection for as long as it is open. */
+/**
+ * The events of any number of chats, over as many connections as their requests need. A chat stays on its connection, so that
+ * opening or closing one interrupts no other connection. An emptied connection ends; half-empty ones are not merged.
+ */
 export class ConnectionPool {
   readonly #feeds = new Set<Feed>()
   readonly #options: FeedOptions

@@ -208,7 +208,7 @@ export class Feed {
     const read = frameReader(({ event = 'message', id, data: json }) => {
       const data = parse(json)
       const told = id?.split('.') ?? []
-      // Whatever the event itself says: the chat whose part has changed is the one it belongs to. Where none has, it is named.
+      // Whatever the event itself says: it belongs to the chat whose part has changed. Where none has, it names its chat.
       const moved = told.findIndex((part, index) => part !== parts[index])
       const named = seats.findIndex(([chatId]) => chatId === data?.chatId)
       const index = seats.length === 1 ? 0 : moved === -1 || (CONTROL.has(event) && named !== -1) ? named : moved

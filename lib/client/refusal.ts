@@ -21,13 +21,17 @@ export async function refusalOf (response: Response): Promise<Refusal> {
   // A proxy may answer, too, with anything.
   const body: unknown = await response.json().catch(() => undefined)
   const { message, code } = isObject(body) ? body : {}
-  return { message: isText(message) ? message : `The server answered ${status}`, status, code: isText(code) ? code : undefined }
+  return { message: isText(message) ? message : `The server answered ${status}`, status, code: textOf(code) }
 }
 
 /** Reads why the server left one of several chats out: the data of an event `refused`. */
 export function refusalIn (data: Delivery['data']): Refusal {
   const code = data?.code
-  return { message: 'The server refused this chat', status: code === 'RT_CHAT_ID_INVALID' ? 400 : 403, code: isText(code) ? code : undefined }
+  return { message: 'The server refused this chat', status: code === 'RT_CHAT_ID_INVALID' ? 400 : 403, code: textOf(code) }
+}
+
+function textOf (value: unknown): string | undefined {
+  return isText(value) ? value : undefined
 }
 
 /** Whether the server refused because there were too many chats in one request. Fewer may be allowed. */
@@ -35,7 +39,7 @@ export function isTooMany ({ status, code }: Refusal): boolean {
   return status === 414 || status === 431 || code === 'RT_TOO_MANY_CHATS'
 }
 
-/** How many chats of `count`, which were too many, to ask for. The server's message says it; what a proxy says is unknown. */
+/** How many chats to ask for, where `count` were too many. The server's message says it; where it does not, half of them. */
 export function mostOf ({ code, message }: Refusal, count: number): number {
   const said = code === 'RT_TOO_MANY_CHATS' ? Number(/\d+/.exec(message)) : 0
   return said > 0 && said < count ? said : Math.floor(count / 2)

@@ -6,7 +6,7 @@ import { isObject, isText, isTextOrAbsent } from './shape.ts'
 /** The chats that a tab wants, and its position in each. */
 export type Wanted = Record<string, string | undefined>
 
-/** What tabs write to each other. Only the leading tab writes of events, states and refusals; the others write what they want. */
+/** What tabs write to each other. The leading tab writes events, states and refusals; the others write what they want. */
 export type Message =
   | { type: 'lead' }
   | { type: 'want', wanted: Wanted, joined?: string | undefined }
@@ -22,17 +22,19 @@ type Fields = Record<string, unknown>
 /** What each type of message must have. */
 const SHAPES: Record<Message['type'], (fields: Fields) => boolean> = {
   lead: () => true,
-  want: ({ wanted, joined }) => isTextOrAbsent(joined) && isObject(wanted) && Object.entries(wanted).every(([chatId, id]) => isChatId(chatId) && isTextOrAbsent(id)),
+  want: ({ wanted, joined }) => isTextOrAbsent(joined) && isObject(wanted) &&
+    Object.entries(wanted).every(([chatId, id]) => isChatId(chatId) && isTextOrAbsent(id)),
   event: ({ delivery }) => isObject(delivery) && isText(delivery.chatId) && isText(delivery.event) &&
     [delivery.id, delivery.previous].every(isTextOrAbsent) && (delivery.data === undefined || isObject(delivery.data)),
   state: ({ state }) => STATES.includes(state),
-  refused: ({ refusal }) => isObject(refusal) && isText(refusal.message) && typeof refusal.status === 'number' && [refusal.code, refusal.chatId].every(isTextOrAbsent),
+  refused: ({ refusal }) => isObject(refusal) && isText(refusal.message) && typeof refusal.status === 'number' &&
+    [refusal.code, refusal.chatId].every(isTextOrAbsent),
   reconnect: () => true
 }
 
 /**
- * Reads what came over the channel of the tabs: any script of this origin can write to it, and so can another version of this client. Returns
- * `undefined` for everything but a message with its fields.
+ * Reads what came over the channel of the tabs: any script of this origin can write to it, and so can another version of this
+ * client. Returns `undefined` for everything but a message with its fields.
  */
 export function readMessage (data: unknown): Message & { from: string } | undefined {
   if (!isObject(data) || !isText(data.from) || !isText(data.type) || !Object.hasOwn(SHAPES, data.type)) return undefined

@@ -1,10 +1,13 @@
 import { LONGEST_TIMER } from './feed.ts'
 import { readMessage, type Message, type Wanted } from './tab-message.ts'
 
-/** The part of the Web Locks of browsers that is used here. A lock that is stolen rejects the promise of the tab that had it. */
+/** The part of the Web Locks of browsers that is used here. Stealing a lock rejects the promise of the tab that had it. */
 export interface Locks {
-  request (name: string, options: { signal?: AbortSignal, steal?: boolean }, granted: () => Promise<void>): Promise<unknown>
+  request (name: string, options: LockOptions, granted: () => Promise<void>): Promise<unknown>
 }
+
+/** One of the two. */
+export interface LockOptions { signal?: AbortSignal, steal?: boolean }
 
 export interface TabsEvents {
   /** From now on this tab has the connections. */
@@ -22,7 +25,7 @@ export interface TabsEvents {
 /** In how many steps the silence of a leading tab is measured. In the second half of them it is asked for an answer. */
 const STEPS = 4
 
-/** Joins the tabs of this name. Returns `undefined` where a browser has no Web Locks, or the page may not use its storage. */
+/** Joins the tabs of this name. Returns `undefined` without Web Locks, or where the page may not use its storage. */
 export function joinTabs (name: string, silenceMs: number, events: TabsEvents): Tabs | undefined {
   const { navigator } = globalThis as { navigator?: { locks?: Locks } }
   if (navigator?.locks === undefined) return undefined
@@ -34,8 +37,9 @@ export function joinTabs (name: string, silenceMs: number, events: TabsEvents): 
 }
 
 /**
- * The tabs of a browser that share connections: one leads, the others follow. The leading tab holds a lock, so that the next one leads when it has
- * ended. It may also hang, with the lock in its hands. So a tab that hears nothing from it asks, and takes the lock if there is no answer.
+ * The tabs of a browser that share connections: one leads, the others follow. The leading tab holds a lock, so that the next
+ * one leads when it has ended. It may also hang while it holds the lock. So a tab that hears nothing from it asks, and takes the
+ * lock if there is no answer.
  */
 export class Tabs {
   /** What each of the other tabs wants, kept by the leading one. */
@@ -66,7 +70,8 @@ export class Tabs {
     this.#alive = new Promise((resolve) => this.#hold(`${name} ${this.#tab}`, resolve, resolve))
     this.#contend()
     // Not all tabs at once.
-    this.#watchdog = setInterval(() => this.#watch(), Math.min(silenceMs / STEPS * (1 + Math.random() / STEPS), LONGEST_TIMER))
+    const stepMs = silenceMs / STEPS * (1 + Math.random() / STEPS)
+    this.#watchdog = setInterval(() => this.#watch(), Math.min(stepMs, LONGEST_TIMER))
   }
 
   get leads (): boolean {
@@ -88,7 +93,7 @@ export class Tabs {
     clearInterval(this.#watchdog)
   }
 
-  /** Waits for its turn to lead, or takes the lead. What steals the lock keeps its turn, for the time after another tab has done the same. */
+  /** Waits for its turn to lead, or takes the lead. A tab that steals the lock keeps its turn, in case another one does so. */
   #contend (steal = false): void {
     this.#hold(this.#name, () => this.#lead(), () => {
       // A page that may not use its storage has no locks: it has connections of its own.
@@ -116,7 +121,7 @@ export class Tabs {
       this.#silent = 0
       this.#contend(true)
     } else if (this.#silent > STEPS / 2) {
-      // The leading tab is asked, rather than writing by itself now and then: a message reaches a hidden tab at once, where a timer may take a minute.
+      // Asked, rather than writing by itself now and then: a message reaches a hidden tab at once, a timer may take long.
       this.#events.asked()
     }
   }
@@ -149,7 +154,7 @@ export class Tabs {
     })
   }
 
-  /** Takes a lock when it is free, or at once, and keeps it until it is closed. `lost` is called where it can't have it, or no longer. */
+  /** Takes a lock when it is free, or at once, and keeps it until `close`. `lost` is called where it can't have or keep it. */
   #hold (name: string, granted: () => void, lost: () => void, steal = false): void {
     const { signal } = this.#closed
     this.#request(name, async () => {
