@@ -1,30 +1,69 @@
 import type { FastifyRequest } from 'fastify'
-import { RealtimeError, type RealtimeErrorCode } from './errors.ts'
+import { RealtimeError } from './errors.ts'
 import { ANYONE, readGrant, type AccessGrant, type Grant } from './grant.ts'
+import { LimitedQueue } from './limited-queue.ts'
 import type { Logger } from './logger.ts'
+import { timing } from './options.ts'
+import { Permit, Permits, type PermitHolder } from './permits.ts'
 import { getChatChannel } from './pubsub/channel.ts'
+import type { Entrance } from './sse/reply-sse.ts'
+import { within } from './within.ts'
 
 /** Returns whether a request may open a chat. Anything but `true` or a grant refuses; what it throws is answered as any error of a route. */
 export type Authorize = (request: FastifyRequest, chatId: string) => Answer | Promise<Answer>
 
 type Answer = boolean | AccessGrant | null | undefined
 
+/** Hears of revocations. */
+export interface RevocationListener {
+  /** The access of a user to a chat is revoked. It can be called twice. */
+  revoked (chatId: string, userId: string): void
+  /** Every revocation until now has come, or `continuity` has changed. */
+  synced (): void
+}
+
+/** The revocations of all instances, while they are followed. */
+export interface RevocationWatch {
+  /** Whether every revocation until now has come. */
+  readonly inSync: boolean
+  /** Changes when a revocation may have been missed. */
+  readonly continuity: number
+  stop (): void
+}
+
 export interface AccessOptions {
   /** `undefined` lets everyone in. */
   authorize: Authorize | undefined
   log: Logger
+  watchRevocations (listener: RevocationListener): RevocationWatch
 }
 
-/** Asks the app who may open a chat. */
-export class Access {
+/** How many streams are authorized again at the same time. */
+const MOST_AT_ONCE = 32
+
+/**
+ * Asks the app who may open a chat, and holds what it granted for as long as the streams are open. A grant is worth something only while no revocation
+ * can have been missed since `authorize` was called. Where one can, it is asked for again; a stream that has not joined its chat waits for that.
+ */
+export class Access implements PermitHolder {
   readonly #options: AccessOptions
-  /** The requests that are being asked about, by chat. */
-  readonly #asking = new Map<string, Set<Permit>>()
+  readonly #revocations: RevocationWatch | undefined
+  /** By chat: what is asked about, and what open streams hold. */
+  readonly #permits = new Map<string, Set<Permit>>()
+  readonly #again = new LimitedQueue<Permit>(MOST_AT_ONCE, (permit) => this.#askAgain(permit))
+  /** The continuity for which streams were last looked at. */
+  #seen = 0
+  readonly #timers = new Set<NodeJS.Timeout>()
   /** Mistakes that were logged. Each is logged once, since one mistake refuses every request. */
   readonly #logged = new Set<string>()
 
   constructor (options: AccessOptions) {
     this.#options = options
+    if (options.authorize === undefined) return
+    this.#revocations = options.watchRevocations({
+      revoked: (chatId, userId) => { for (const permit of this.#permits.get(chatId) ?? []) permit.revoke(userId) },
+      synced: () => this.#synced()
+    })
   }
 
   /**
@@ -32,9 +71,9 @@ export class Access {
    * where `authorize` throws an error that is not a refusal. `release` the permits, whatever becomes of them.
    */
   async check (request: FastifyRequest, chatIds: readonly string[]): Promise<Permits> {
-    const permits = new Permits(chatIds.map((chatId) => new Permit(chatId)), (permit) => this.#forget(permit))
+    const permits = new Permits(chatIds.map((chatId) => new Permit(chatId, request)), this)
     try {
-      await Promise.all(permits.all.map((permit) => this.#ask(permit, request)))
+      await Promise.all(permits.all.map((permit) => this.#ask(permit)))
       permits.confirm()
       return permits
     } catch (error) {
@@ -43,33 +82,109 @@ export class Access {
     }
   }
 
-  /** Takes back what is being granted at this moment: the app may have looked before it changed its mind. */
-  revoke (chatId: string, userId: string): void {
-    for (const permit of this.#asking.get(chatId) ?? []) permit.revoke(userId)
+  admit (permit: Permit, entrance: Entrance): void {
+    const { stream } = entrance
+    permit.admit(entrance)
+    const leave = (): void => {
+      this.drop(permit)
+      permit.join()
+    }
+    // One that answers HEAD has ended already.
+    if (this.#revocations === undefined || stream.closed) return leave()
+    stream.onClose(leave)
+    this.#settle(permit)
   }
 
-  async #ask (permit: Permit, request: FastifyRequest): Promise<void> {
+  drop (permit: Permit): void {
+    this.#again.delete(permit)
+    const permits = this.#permits.get(permit.chatId)
+    if (permits?.delete(permit) === true && permits.size === 0) this.#permits.delete(permit.chatId)
+  }
+
+  close (): void {
+    this.#revocations?.stop()
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers.clear()
+  }
+
+  async #ask (permit: Permit): Promise<void> {
     const { chatId } = permit
     try {
-      // An id that cannot be a chat's is no question for the app.
+      // An id that cannot be a chat's is not a question for the app.
       getChatChannel(chatId)
-      permit.grant = await this.#grant(permit, request)
+      permit.grant = await this.#grant(permit)
     } catch (error) {
       if (typeof chatId !== 'string' || !isRefusal(error)) throw error
       permit.refuse(error)
     }
   }
 
-  async #grant (permit: Permit, request: FastifyRequest): Promise<Grant> {
+  async #grant (permit: Permit): Promise<Grant> {
     const { authorize } = this.#options
     if (authorize === undefined) return ANYONE
-    const { chatId } = permit
-    const asking = this.#asking.get(chatId) ?? new Set()
-    this.#asking.set(chatId, asking.add(permit))
+    const { chatId, request } = permit
+    const permits = this.#permits.get(chatId) ?? new Set()
+    this.#permits.set(chatId, permits.add(permit))
+    const since = this.#continuity
     const grant = readGrant(await authorize(request, chatId))
-    if (typeof grant === 'object') return grant
-    if (grant !== undefined) this.#logMistake(grant)
-    throw new RealtimeError('RT_FORBIDDEN')
+    if (typeof grant === 'string') this.#logMistake(grant)
+    if (typeof grant !== 'object') throw new RealtimeError('RT_FORBIDDEN')
+    permit.since = since
+    return grant
+  }
+
+  get #continuity (): number {
+    return (this.#revocations as RevocationWatch).continuity // Permits are held where there is one.
+  }
+
+  /** Lets a stream join its chat if its grant is proven to hold. Else it is asked about again, once that can be of use. */
+  #settle (permit: Permit): void {
+    if (this.#revocations?.inSync !== true) return
+    if (permit.since !== this.#continuity) return this.#again.add(permit)
+    // A timer can be late.
+    if ((permit.grant.expiresAt ?? Infinity) <= Date.now()) permit.end()
+    else permit.join()
+  }
+
+  #synced (): void {
+    const continuity = this.#continuity
+    const held = [...this.#permits.values()].flatMap((permits) => [...permits]).filter(({ admitted }) => admitted)
+    for (const permit of held) if (!permit.joined) this.#settle(permit)
+    if (this.#seen === continuity) return
+    this.#seen = continuity
+    const stale = held.filter(({ joined, since }) => joined && since !== continuity)
+    if (stale.length === 0) return
+    this.#options.log.warn({ streams: stale.length }, 'Revocations may have been missed: open streams are authorized again')
+    for (const permit of stale) this.#later(Math.random() * timing.accessSpread, () => { if (this.#isStale(permit, continuity)) this.#again.add(permit) })
+    this.#later(timing.accessDeadline, () => { for (const permit of stale) if (this.#isStale(permit, continuity)) permit.end() })
+  }
+
+  #isStale ({ since, closed }: Permit, continuity: number): boolean {
+    return since < continuity && !closed
+  }
+
+  #later (ms: number, call: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      call()
+    }, ms).unref()
+    this.#timers.add(timer)
+  }
+
+  /** Asks about an open stream again. Never rejects. Whatever keeps its client out ends it: the client reconnects, and gets the answer. */
+  async #askAgain (permit: Permit): Promise<void> {
+    const { userId, expiresAt = Infinity } = permit.grant
+    try {
+      await within(this.#ask(permit), timing.accessDeadline)
+      permit.confirm(Date.now())
+    } catch (error) {
+      permit.refuse(error)
+    }
+    if (permit.closed) return this.drop(permit)
+    if (permit.refused !== undefined || permit.userId !== userId) return permit.end()
+    const until = permit.grant.expiresAt ?? Infinity
+    if (until < expiresAt) permit.endAfter(until - Date.now())
+    this.#settle(permit)
   }
 
   #logMistake (mistake: string): void {
@@ -79,84 +194,6 @@ export class Access {
     if (this.#logged.has(kind)) return
     this.#logged.add(kind)
     this.#options.log.error({ code }, message)
-  }
-
-  #forget (permit: Permit): void {
-    const asking = this.#asking.get(permit.chatId)
-    if (asking?.delete(permit) === true && asking.size === 0) this.#asking.delete(permit.chatId)
-  }
-}
-
-/** The access of one request to one chat. */
-export class Permit {
-  readonly chatId: string
-  grant: Grant = ANYONE
-  #refusal: unknown
-  #revoked: Set<string> | undefined
-
-  constructor (chatId: string) {
-    this.chatId = chatId
-  }
-
-  get userId (): string | undefined {
-    return this.grant.userId
-  }
-
-  /** Why it is refused, if it is: an error of ours or of the app's. */
-  get refusal (): unknown {
-    return this.#refusal
-  }
-
-  /** What the client is given as the reason, where it is refused. */
-  get refused (): RealtimeErrorCode | undefined {
-    if (this.#refusal === undefined) return undefined
-    return this.#refusal instanceof RealtimeError ? this.#refusal.code : 'RT_FORBIDDEN'
-  }
-
-  refuse (error: unknown): void {
-    this.#refusal = error
-  }
-
-  /** The access of a user was revoked while it is not known yet whose this is. */
-  revoke (userId: string): void {
-    this.#revoked ??= new Set()
-    this.#revoked.add(userId)
-  }
-
-  /** A grant can expire, or be revoked, while others are asked about. */
-  confirm (now: number): void {
-    const { userId = '', expiresAt = Infinity } = this.grant
-    if (this.#refusal === undefined && (expiresAt <= now || this.#revoked?.has(userId) === true)) this.refuse(new RealtimeError('RT_FORBIDDEN'))
-  }
-}
-
-/** The access of one request to each of its chats. */
-export class Permits {
-  readonly all: readonly Permit[]
-  readonly #onRelease: (permit: Permit) => void
-
-  constructor (all: readonly Permit[], onRelease: (permit: Permit) => void) {
-    this.all = all
-    this.#onRelease = onRelease
-  }
-
-  /** Refuses what does not hold any more. Throws why the first is refused where all are. */
-  confirm (): void {
-    const now = Date.now()
-    for (const permit of this.all) permit.confirm(now)
-    if (this.all.every(({ refused }) => refused !== undefined)) throw this.all[0]?.refusal
-  }
-
-  /** What holds for a stream of all that are granted: it is the client's for as long as each of them is. */
-  get strictest (): Grant {
-    const grants = this.all.filter(({ refused }) => refused === undefined).map(({ grant }) => grant)
-    const expiresAt = Math.min(...grants.map(({ expiresAt = Infinity }) => expiresAt))
-    return { userId: grants.find(({ userId }) => userId !== undefined)?.userId, expiresAt }
-  }
-
-  /** Lets go of them. */
-  release (): void {
-    for (const permit of this.all) this.#onRelease(permit)
   }
 }
 

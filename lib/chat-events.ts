@@ -1,7 +1,9 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from './chat-event-map.ts'
 import type { BotAnswer, BotMessageEnd } from './bot-answer.ts'
 import { BotAnswers, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions } from './bot-answers.ts'
+import type { RevocationListener, RevocationWatch } from './access.ts'
 import { checkAnswerId } from './bot-message.ts'
+import { ControlChannel, type ControlListener } from './chat/control-channel.ts'
 import { checkOptions } from './check-options.ts'
 import { parseCursor } from './cursor.ts'
 import { parseVector } from './cursor-vector.ts'
@@ -11,7 +13,8 @@ import type { Logger } from './logger.ts'
 import { Metrics } from './metrics.ts'
 import { defaults, timing, type PresenceTimes } from './options.ts'
 import { Presence, readPresence } from './presence.ts'
-import { CONTROL, getChatChannel } from './pubsub/channel.ts'
+import { getChatChannel } from './pubsub/channel.ts'
+import { controlFeedOf, type Controllable } from './pubsub/control-feed.ts'
 import { checkEventType, typeOf } from './pubsub/event-name.ts'
 import { liveFeedOf } from './pubsub/live-feed.ts'
 import { own } from './pubsub/own-publish.ts'
@@ -31,6 +34,7 @@ import type { Connection } from './sse/connection.ts'
 import type { ChatAccess, Entrance, StreamRequest } from './sse/reply-sse.ts'
 import { TypingThrottle } from './typing.ts'
 import { checkUserId } from './user-id.ts'
+import { within } from './within.ts'
 
 /** What `ChatEvents` are made with outside the plugin. */
 export interface ChatEventsOptions {
@@ -60,15 +64,11 @@ export interface TypingOptions {
   typing?: boolean | undefined
 }
 
-/** Where instances tell each other whose access has ended, and which answers shall end. */
-const REVOKED = 'revoked'
-const STOPPED = 'stopped'
+/** A user whose access to a chat has ended. */
+interface Revocation { type: 'revoke', chatId: string, userId: string }
 
-function controlChannelOf (name: string): string {
-  return CONTROL + name
-}
-
-type OnRevoke = (chatId: string, userId: string) => void
+/** A bot message that shall end. */
+interface StopRequest { type: 'stop', chatId: string, id: string }
 
 /** Publishes and receives the events of chats. */
 export class ChatEvents {
@@ -76,25 +76,18 @@ export class ChatEvents {
   readonly #feed: LiveFeed
   readonly #log: Logger
   readonly #rooms: Rooms
-  /** What instances tell each other goes through logs like those of chats, so that nothing is missed while Redis is away. */
-  readonly #control: Rooms
-  readonly #onRevoke = new Set<OnRevoke>()
-  readonly #onRevoked = (message: unknown): void => {
-    const { chatId, userId } = message as { chatId: string, userId: string }
-    this.#revoke(chatId, userId)
-  }
-
+  readonly #revocations: ControlChannel<Revocation>
+  readonly #stops: ControlChannel<StopRequest>
   readonly #state: StateStore | undefined
   readonly #presence: Presence | undefined
   readonly #typing = new TypingThrottle()
   readonly #answers: BotAnswers
-  readonly #onStopped = async (message: unknown): Promise<void> => {
-    const { chatId, id } = message as { chatId: string, id: string }
-    await this.#answers.stop(chatId, id)
+  readonly #onStop: ControlListener<StopRequest> = {
+    message: ({ chatId, id }) => this.#answers.stop(chatId, id)
   }
 
   /** Throws `RT_STATE_UNAVAILABLE` where `presence` is asked of a provider that keeps no state. */
-  constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful>, { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, presence = false, metrics = new Metrics(), ...options }: ChatEventsOptions) {
+  constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful & Controllable>, { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, presence = false, metrics = new Metrics(), ...options }: ChatEventsOptions) {
     this.#pubsub = pubsub
     this.#feed = liveFeedOf(pubsub)
     this.#log = log
@@ -107,7 +100,9 @@ export class ChatEvents {
     const views: MakeView[] = [(room) => new AnswersView(room, (...args) => answers.interrupt(...args))]
     if (here !== undefined) views.push((room) => new PresenceView(room, { instanceId, onGone: (chatId, userId) => here.restore(chatId, userId) }))
     this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms, state: pubsub.state, views })
-    this.#control = new Rooms({ ...context, channelOf: controlChannelOf, maxRooms: Infinity })
+    const control = { feed: controlFeedOf(pubsub, this.#feed), log }
+    this.#revocations = new ControlChannel({ ...control, channel: 'revoked' })
+    this.#stops = new ControlChannel({ ...control, channel: 'stopped' })
   }
 
   /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
@@ -126,10 +121,7 @@ export class ChatEvents {
    * `PubSubProvider.publish`.
    */
   startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotAnswer> {
-    return reportFailure(() => {
-      this.#watchStops()
-      return this.#answers.start(chatId, options)
-    }, this.#log, { chatId, type: 'bot_message' })
+    return reportFailure(() => this.#whileStoppable(() => this.#answers.start(chatId, options)), this.#log, { chatId, type: 'bot_message' })
   }
 
   /**
@@ -137,15 +129,13 @@ export class ChatEvents {
    * ended. Rejects as `startBotMessage` does, and with what the iterable throws, after telling the readers that the answer failed.
    */
   streamBotMessage (chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions): Promise<BotMessageEnd & { id: string }> {
-    return reportFailure(() => {
-      this.#watchStops()
-      return this.#answers.stream(chatId, source, options)
-    }, this.#log, { chatId, type: 'bot_message' })
+    return reportFailure(() => this.#whileStoppable(() => this.#answers.stream(chatId, source, options)), this.#log, { chatId, type: 'bot_message' })
   }
 
   /**
    * Ends an answer with what there is of it and aborts the signal of its producer, whichever instance that is on. One that has ended, or that there never was, is
-   * no error. Resolves once the producer's instance is told. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID` or as `publish` does.
+   * no error. Resolves once the request is published, which the producer's instance follows like a log: it ends the answer as soon as it has read that.
+   * Where Redis loses the request afterwards, the answer goes on: its end is an event. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID` or as `publish` does.
    */
   stopBotMessage (chatId: string, id: string): Promise<void> {
     return reportFailure(() => this.#stopBotMessage(chatId, id), this.#log, { chatId })
@@ -155,12 +145,17 @@ export class ChatEvents {
     getChatChannel(chatId)
     checkAnswerId(id)
     if (this.#answers.has(chatId, id)) await this.#answers.stop(chatId, id)
-    else await this.#pubsub.publish(controlChannelOf(STOPPED), { type: 'stop', chatId, id }, own())
+    else await this.#stops.publish({ type: 'stop', chatId, id })
   }
 
-  /** From before the first answer begins: nobody can want to stop it sooner. */
-  #watchStops (): void {
-    this.#control.enter(STOPPED).addHandler(this.#onStopped)
+  /**
+   * Begins a bot message once this instance cannot miss a request to stop it. Only the first one waits for that, and not for long: where Redis does
+   * not answer, beginning fails by itself.
+   */
+  #whileStoppable<T> (begin: () => Promise<T>): Promise<T> {
+    this.#stops.watch(this.#onStop)
+    const started = this.#stops.whenStarted()
+    return started === undefined ? begin() : within(started, timing.healthTimeout).catch(() => {}).then(begin)
   }
 
   /** Ends the answers that this instance produces, as interrupted. `app.close()` does it. */
@@ -266,27 +261,27 @@ export class ChatEvents {
   async #tellRevoked (chatId: string, userId: string): Promise<void> {
     getChatChannel(chatId)
     checkUserId(userId)
-    this.#revoke(chatId, userId)
-    await this.#pubsub.publish(controlChannelOf(REVOKED), { type: 'revoke', chatId, userId }, own())
-  }
-
-  #revoke (chatId: string, userId: string): void {
-    for (const tell of this.#onRevoke) tell(chatId, userId)
-    this.#rooms.find(chatId)?.revoke(userId)
     this.#presence?.remove(chatId, userId)
+    await this.#revocations.publish({ type: 'revoke', chatId, userId })
   }
 
-  /** Hears from now on what other instances revoke, and ends the streams. Returns its undo. @internal */
-  watchRevocations (onRevoke: OnRevoke): () => void {
-    this.#control.enter(REVOKED).addHandler(this.#onRevoked)
-    this.#onRevoke.add(onRevoke)
-    return () => { this.#onRevoke.delete(onRevoke) }
+  /** Follows the revocations of all instances from now on. @internal */
+  watchRevocations ({ revoked, synced }: RevocationListener): RevocationWatch {
+    const stop = this.#revocations.watch({
+      message: ({ chatId, userId }) => {
+        revoked(chatId, userId)
+        this.#presence?.remove(chatId, userId)
+      },
+      synced
+    })
+    const revocations = this.#revocations
+    return { get inSync () { return revocations.inSync }, get continuity () { return revocations.continuity }, stop }
   }
 
   /** Forgets all handlers and ends all chat streams of this instance. `app.close()` does it. */
   cleanupChatSubscriptions (): void {
     this.#rooms.close()
-    if (this.#onRevoke.size + this.#answers.size === 0) this.#control.close()
+    if (this.#answers.size === 0) this.#stops.close()
   }
 
   /** How many chats are listened to on this instance, and for how many of them events of other instances arrive now. */
@@ -299,7 +294,7 @@ export class ChatEvents {
   enter (chatId: string, { lastEventId, rewind }: StreamRequest = {}): (stream: Connection) => Entrance[] {
     const arrival = { after: lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const, rewind: countOf(rewind) }
     const room = this.#rooms.enter(chatId)
-    return (stream) => [{ stream, join: () => this.#join(room, stream, arrival) }]
+    return (stream) => [{ stream, join: () => this.#join(room, stream, arrival), endAfter: (ms) => stream.endAfter(ms) }]
   }
 
   /**
@@ -317,12 +312,18 @@ export class ChatEvents {
       const seats = new Seats(stream, chats.map(({ userId }, index) => ({ after: places[index], userId })))
       return granted.map(([index], n) => {
         const seat = seats.all[index] as Stream
-        return { stream: seat, join: () => this.#join(rooms[n] as Room, seat, { after: places[index], rewind: counts[index] }) }
+        const arrival = { after: places[index], rewind: counts[index] }
+        return { stream: seat, join: () => this.#join(rooms[n] as Room, seat, arrival), endAfter: (ms: number) => stream.endAfter(ms) }
       })
     }
   }
 
   #join (room: Room, stream: Stream, arrival: Arrival): void {
+    // It may have waited at the door for longer than the room was kept.
+    if (this.#rooms.find(room.chatId) !== room) {
+      stream.end()
+      return
+    }
     this.#presence?.add(room.chatId, stream)
     room.join(stream, arrival)
   }

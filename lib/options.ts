@@ -251,7 +251,13 @@ export const timing = {
   /** How long somebody must be gone from Redis before that is told: what it has lost is back sooner, once all have found it again. */
   presenceSettle: 2_000,
   /** How long what was read for one client that comes back is kept for another one. */
-  sharedRead: 5_000
+  sharedRead: 5_000,
+  /** How many revocations, and requests to stop, are kept for instances that were away, and for how long after the last one. */
+  controlLogSize: 2_000,
+  controlLogTtl: 3_600_000,
+  /** Over which time streams are authorized again once it is unknown whether a revocation was missed; and what that may take before a stream is ended. */
+  accessSpread: 5_000,
+  accessDeadline: 30_000
 } as const
 
 /** How much may be kept, held or read at once, in bytes. docs/performance.md says what they come to. */

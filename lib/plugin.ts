@@ -38,11 +38,9 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
 
   const { chatEvents, metrics, pubsub } = used
   const connections = new Connections({ ...options, metrics })
-  const access = new Access({ authorize: options.authorize, log: app.log })
-  if (options.authorize !== undefined) {
-    const unwatch = chatEvents.watchRevocations((chatId, userId) => access.revoke(chatId, userId))
-    app.addHook('onClose', async () => { unwatch() })
-  } else if (process.env.NODE_ENV === 'production') {
+  const access = new Access({ authorize: options.authorize, log: app.log, watchRevocations: (listener) => chatEvents.watchRevocations(listener) })
+  app.addHook('onClose', async () => { access.close() })
+  if (options.authorize === undefined && process.env.NODE_ENV === 'production') {
     app.log.warn('Anyone can open any chat: give the option authorize, or guard the routes yourself')
   }
   const context: SseContext = {

@@ -3,7 +3,9 @@ import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import { Metrics } from '../metrics.ts'
 import { resolveProviderOptions, type ProviderOptions } from '../options.ts'
+import type { Controllable } from './control-feed.ts'
 import { makeEnvelope, makeInstanceId } from './envelope.ts'
+import { LocalControl } from './local-control.ts'
 import { LocalLog, type LogKey } from './local-log.ts'
 import { LocalState } from './local-state.ts'
 import { observePublish } from './observe-publish.ts'
@@ -20,11 +22,12 @@ export interface LocalPubSubOptions extends Pick<ProviderOptions, 'instanceId' |
 }
 
 /** The provider for one process: needs nothing, reaches nobody else. */
-export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable, Stateful {
+export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable, Stateful, Controllable {
   readonly name = 'local'
   readonly instanceId: string
   readonly log: LocalLog | undefined
   readonly state: LocalState | undefined
+  readonly control: LocalControl
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #maxPayloadBytes: number
@@ -39,6 +42,7 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     this.#metrics = metrics
     this.#maxPayloadBytes = maxPayloadBytes
     this.#subscriptions = new Subscriptions(log)
+    this.control = new LocalControl({ instanceId, log, mustBeOpen: () => this.#mustBeOpen() })
     if (history === false) return
     const events = this.log = new LocalLog({ ...history, idempotencyTtlMs })
     this.state = new LocalState({
@@ -105,6 +109,7 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   async close (): Promise<void> {
     this.#closed = true
     this.log?.close()
+    this.control.close()
     this.#subscriptions.clear()
   }
 

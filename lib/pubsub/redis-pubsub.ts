@@ -7,12 +7,14 @@ import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } fr
 import { logPending, logRepeated, type RepeatedFailure } from '../repeated-failure.ts'
 import { within } from '../within.ts'
 import { checkChannel } from './channel.ts'
+import type { Controllable } from './control-feed.ts'
 import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
 import { RedisAppender } from './redis-appender.ts'
 import { databaseOf, type ClusterClient, type RedisClient } from './redis-client.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
+import { RedisControl } from './redis-control.ts'
 import { RedisKeys } from './redis-keys.ts'
-import { RedisLog } from './redis-log.ts'
+import { RedisLog, type RedisLogOptions } from './redis-log.ts'
 import { RedisPublisher } from './redis-publisher.ts'
 import { RedisReader } from './redis-reader.ts'
 import { RedisScripts } from './redis-script.ts'
@@ -43,11 +45,12 @@ const FOREIGN_MESSAGE: RepeatedFailure = {
 }
 
 /** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
-export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable, Stateful {
+export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable, Stateful, Controllable {
   readonly name = 'redis'
   readonly instanceId: string
   readonly log: RedisLog | undefined
   readonly state: RedisState | undefined
+  readonly control: RedisControl
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #keys: RedisKeys
@@ -74,12 +77,18 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     const connection = openPublisher(source)
     this.#keys = new RedisKeys({ keyPrefix, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection), sharded })
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
+    // They are in the log, where the others find them when they compare.
+    const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
+    const reader = new RedisReader(connection, publishTimeoutMs)
+    const openLog = (keys: RedisKeys, kept: { size: number, ttlMs: number }): { common: RedisLogOptions, appender: RedisAppender, events: RedisLog } => {
+      const common = { keys, scripts: new RedisScripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded }), reader, instanceId }
+      const appender = new RedisAppender({ ...common, apart: connection.isCluster, perform: (task) => this.#publisher.perform(task), onUnheard })
+      return { common, appender, events: new RedisLog(common) }
+    }
     if (history !== false) {
-      const common = { keys: this.#keys, scripts: new RedisScripts({ ...history, idempotencyTtlMs, publishTimeoutMs, sharded }), reader: new RedisReader(connection, publishTimeoutMs) }
-      // They are in the log, where the others find them when they compare.
-      const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
-      const appender = this.#appender = new RedisAppender({ ...common, apart: connection.isCluster, perform: (task) => this.#publisher.perform(task), onUnheard })
-      this.log = new RedisLog({ ...common, instanceId })
+      const { common, appender, events } = openLog(this.#keys, history)
+      this.#appender = appender
+      this.log = events
       this.state = new RedisState({
         ...common,
         send: (command) => {
@@ -89,6 +98,19 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
         conclude: async (channel, conclusion) => await appender.conclude(channel, makeEnvelope(conclusion.event, instanceId, maxPayloadBytes), conclusion)
       })
     }
+    // No prefix of an app's ends so.
+    const controlKeys = new RedisKeys({ keyPrefix: `${keyPrefix}!`, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection) })
+    this.control = new RedisControl({
+      ...openLog(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl }),
+      keys: controlKeys,
+      instanceId,
+      log,
+      subscribe: (redisChannel) => {
+        this.#mustBeOpen()
+        return this.#subscriber.subscribe(redisChannel)
+      },
+      isLive: (redisChannel) => this.#subscriber.isLive(redisChannel)
+    })
     const events: SubscriberEvents = {
       message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
       patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
@@ -174,12 +196,14 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
 
   async #close (): Promise<void> {
     this.#subscriptions.clear()
+    this.control.close()
     this.#appender?.flush()
     await Promise.all([this.#publisher.close(), this.#subscriber.close()])
     logPending(this.#log)
   }
 
   #receive (redisChannel: string, message: Buffer, audience: Audience): void {
+    if (this.control.receive(redisChannel, message)) return
     const channel = this.#keys.parse(redisChannel)
     const change = decodeChange(message)
     if (change !== undefined && channel !== undefined) {
@@ -202,7 +226,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   #followers (redisChannel: string): Follower[] {
-    return this.#subscriptions.followers(this.#keys.parse(redisChannel) as string)
+    return [...this.control.followers(redisChannel), ...this.#subscriptions.followers(this.#keys.parse(redisChannel) as string)]
   }
 
   #mustBeOpen (): void {

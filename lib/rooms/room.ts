@@ -238,11 +238,6 @@ export class Room implements Follower, Destination, ViewedRoom {
     if (this.isEmpty) this.#onEmpty()
   }
 
-  /** Ends the streams of a user. */
-  revoke (userId: string): void {
-    for (const stream of [...this.#streams, ...this.#arriving]) if (stream.userId === userId) stream.end()
-  }
-
   /** Ends the streams and forgets the handlers. */
   close (): void {
     this.#flush()

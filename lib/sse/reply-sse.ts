@@ -52,15 +52,19 @@ export interface StreamAccess {
   readonly strictest: Grant
   /** Refuses what does not hold any more. Throws where all are refused. */
   confirm (): void
-  /** Lets go of what it holds. */
+  /** Lets the streams of those that were granted join their chats, now or once that is proven to hold. */
+  admit (entrances: readonly Entrance[]): void
+  /** Lets go of what was not admitted. */
   release (): void
 }
 
 /** A stream that is about to join a chat. */
 export interface Entrance {
-  readonly stream: { end (): Promise<void> }
+  readonly stream: { readonly closed: boolean, end (): Promise<void>, onClose (callback: () => void): () => void }
   /** Joins the chat, or leaves it where the stream has closed. */
   join (): void
+  /** Ends the stream after so many milliseconds, if it does not end before. */
+  endAfter (ms: number): void
 }
 
 /** Where a client asks a chat stream to start. */
@@ -184,7 +188,7 @@ export class ReplySse {
     const { all, strictest } = access
     this.#claim(strictest.userId)
     const entrances = enter(all, { lastEventId: this.#startId, rewind: this.#query.rewind })
-    for (const { join } of entrances(this.#open(headers, strictest))) join()
+    access.admit(entrances(this.#open(headers, strictest)))
     for (const { refused } of all) if (refused !== undefined) this.#context.metrics.refused.add(refused)
   }
 

@@ -1,0 +1,194 @@
+import { Handlers } from '../handlers.ts'
+import { parseJson } from '../json.ts'
+import type { Logger } from '../logger.ts'
+import { timing } from '../options.ts'
+import type { ControlFeed } from '../pubsub/control-feed.ts'
+import type { Envelope, EventLog, Follower, Logged } from '../pubsub/provider.ts'
+import { Sequence } from '../rooms/sequence.ts'
+
+export interface ControlChannelOptions {
+  /** What it is called among the channels of the plugin's own. */
+  channel: string
+  feed: ControlFeed
+  log: Logger
+}
+
+/** Listens to a control channel. */
+export interface ControlListener<T> {
+  /** A message of any instance, also of this one. It can come twice. */
+  message (message: T): unknown
+  /** Every message until now has come, or `continuity` has changed. Called each time that the channel is in sync again. */
+  synced? (): void
+}
+
+/**
+ * A channel on which instances say to each other what must not be lost, such as whose access is revoked. It follows the log of the channel, so that
+ * an interruption alone loses nothing. Where that cannot be proven (the channel has just been opened; its log was trimmed, has expired or was
+ * lost; Redis was replaced; the provider keeps no log), `continuity` changes: what was published before is unknown from then on.
+ */
+export class ControlChannel<T> implements Follower {
+  readonly #options: ControlChannelOptions
+  readonly #handlers: Handlers<[T]>
+  readonly #synced = new Set<() => void>()
+  readonly #starting = new Set<() => void>()
+  #close: (() => void) | undefined
+  #sequence: Sequence | undefined
+  #continuity = 0
+  #started = false
+  #live = false
+  #failing = false
+  /** Whether no message has come since the last comparison with the log. */
+  #quiet = false
+
+  constructor (options: ControlChannelOptions) {
+    this.#options = options
+    const { channel, log } = options
+    this.#handlers = new Handlers((err) => log.error({ channel, err }, 'A message of the control channel could not be handled'))
+  }
+
+  /** Whether every message that was published until now has come. */
+  get inSync (): boolean {
+    return this.#sequence === undefined ? this.#live : this.#sequence.isLevel
+  }
+
+  /**
+   * Stays the same for as long as no message is missed, apart from those that come once it is in sync again. 0 before it has a position in the log
+   * for the first time.
+   */
+  get continuity (): number {
+    return this.#continuity
+  }
+
+  /** Adds a listener. The first one opens the channel. Returns a function that removes it; the last one closes the channel. */
+  watch ({ message, synced = ignore }: ControlListener<T>): () => void {
+    this.#handlers.add(message)
+    // Within this call the listener could not ask for the state yet.
+    this.#close ??= this.#open()
+    this.#synced.add(synced)
+    return () => {
+      this.#handlers.delete(message)
+      this.#synced.delete(synced)
+      if (this.#handlers.size === 0) this.close()
+    }
+  }
+
+  /** Resolves once it has a position in the log: nothing that is published from then on is missed. `undefined` where it has. */
+  whenStarted (): Promise<void> | undefined {
+    if (this.#started) return undefined
+    return new Promise((resolve) => { this.#starting.add(resolve) })
+  }
+
+  /** Hands a message to the listeners of this instance, then publishes it to the others. Rejects as `PubSubProvider.publish` does. */
+  async publish (message: T & object): Promise<void> {
+    this.#handlers.run(message)
+    await this.#options.feed.publish(this.#options.channel, message)
+  }
+
+  close (): void {
+    this.#close?.()
+    this.#close = undefined
+    this.#handlers.clear()
+    this.#synced.clear()
+    this.#sequence = undefined
+    this.#live = this.#started = false
+  }
+
+  // What the provider reports: see Follower.
+
+  live (): void {
+    this.#live = true
+    if (this.#sequence !== undefined) {
+      this.#sequence.live()
+    } else {
+      this.#start()
+      this.#inSyncAgain()
+    }
+  }
+
+  lost (): void {
+    this.#live = false
+    // Without a log what is published from now on is missed.
+    if (this.#sequence === undefined) this.#started = false
+    else this.#sequence.lost()
+  }
+
+  receive (envelope: Envelope): void {
+    this.#quiet = false
+    if (this.#sequence === undefined || envelope.position === undefined) return this.#handle(envelope)
+    this.#sequence.receive(envelope as Logged)
+    // It waits for its turn, which may take as long as the log can't be read: it is handled at once, and again then.
+    if (!this.#sequence.isLevel) this.#handle(envelope)
+  }
+
+  #open (): () => void {
+    const { channel, feed } = this.#options
+    const { log } = feed
+    const sequence = this.#sequence = log && this.#follow(log)
+    const unfollow = feed.follow(channel, this)
+    sequence?.open()
+    const poll = log && setInterval(() => this.#compare(log), timing.idleCheck).unref()
+    return () => {
+      clearInterval(poll)
+      unfollow()
+      sequence?.close()
+    }
+  }
+
+  #follow (events: EventLog): Sequence {
+    const { channel, log } = this.#options
+    return new Sequence(channel, events, {
+      event: (logged) => {
+        if (logged.position.fence) this.#continuity++
+        else this.#handle(logged)
+      },
+      gap: () => { this.#continuity++ },
+      reading () {},
+      read: () => this.#start(),
+      level: () => this.#inSyncAgain(),
+      // One that comes twice costs a reading.
+      knows: () => false,
+      failed: ({ message }) => {
+        if (!this.#failing) log.warn({ channel, reason: message }, 'The log of the control channel can\'t be read, trying again')
+        this.#failing = true
+      }
+    })
+  }
+
+  #start (): void {
+    if (this.#started) return
+    this.#started = true
+    this.#continuity++
+    for (const resolve of this.#starting) resolve()
+    this.#starting.clear()
+  }
+
+  #inSyncAgain (): void {
+    this.#failing = false
+    for (const synced of this.#synced) synced()
+  }
+
+  /** The last message before a silence can be lost, and so can the whole log: no next message shows it. */
+  async #compare (log: EventLog): Promise<void> {
+    const quiet = this.#quiet
+    this.#quiet = true
+    if (!quiet || !this.inSync) return
+    try {
+      const [top] = await log.tops([this.#options.channel])
+      if (top === undefined) this.#sequence?.sync()
+      else this.#sequence?.compare(top)
+    } catch {
+      // Redis is away: once the subscription is back, the log is read anyway.
+    }
+  }
+
+  #handle ({ json }: Envelope): void {
+    try {
+      // JSON can't prove its type: the listeners check what they are given.
+      this.#handlers.run(parseJson(json) as T)
+    } catch (err) {
+      this.#options.log.error({ channel: this.#options.channel, err }, 'A message of the control channel is not JSON')
+    }
+  }
+}
+
+function ignore (): void {}
