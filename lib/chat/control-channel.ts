@@ -182,12 +182,15 @@ export class ControlChannel<T> implements Follower {
   }
 
   #handle ({ json }: Envelope): void {
+    let message: T
     try {
-      // JSON can't prove its type: the listeners check what they are given.
-      this.#handlers.run(parseJson(json) as T)
-    } catch (err) {
-      this.#options.log.error({ channel: this.#options.channel, err }, 'A message of the control channel is not JSON')
+      message = parseJson(json) as T // JSON can't prove its type: a listener that is given something else throws, and that is logged.
+    } catch {
+      // Not with the error, which would quote it.
+      this.#options.log.error({ channel: this.#options.channel }, 'A message of the control channel is not JSON')
+      return
     }
+    this.#handlers.run(message)
   }
 }
 

@@ -30,25 +30,38 @@ t.test('by bearer token', async (t) => {
   t.match(await (await opens(t, path, { authorization: 'Bearer a.good.token' })).next(), { event: 'ready' })
 })
 
-t.test('by ticket, once', async (t) => {
+t.test('by ticket, once, for all chats of the request', async (t) => {
   const [server, browser = ''] = access.snippets('By ticket')
   const url = await serveSnippet(t, server)
   const authorization = 'Bearer a.good.token'
   t.equal((await fetch(`${url}/api/tickets`, { method: 'POST' })).status, 401)
   const { ticket } = await (await fetch(`${url}/api/tickets`, { method: 'POST', headers: { authorization } })).json() as { ticket: string }
-  const path = `${url}/api/chats/general/events?ticket=${ticket}`
-  t.match(await (await opens(t, path)).next(), { event: 'ready' })
+  const path = `${url}/api/chats/events?chat=general&chat=random&ticket=${ticket}`
+  const stream = await opens(t, path)
+  t.match((await stream.take(2)).map(({ event, data }) => [event, (data as { chatId: string }).chatId]), [['ready', 'general'], ['ready', 'random']])
   t.equal((await fetch(path)).status, 403)
 
+  // An outage before the first ticket, two answers of a proxy, a stream that breaks and an outage after that.
+  const failures: (() => Promise<Response>)[] = [
+    () => Promise.reject(new TypeError('fetch failed')), () => Promise.reject(new TypeError('fetch failed')),
+    async () => new Response('<html>', { status: 502 }), async () => new Response('<html>')
+  ]
+  const again = [...failures]
   const urls: string[] = []
+  const waits: number[] = []
   const opened = new Promise<void>((resolve) => {
     class PageEventSource extends EventSource {
       constructor (path: string) {
         super(url + path)
         urls.push(path)
         t.teardown(() => this.close())
-        if (urls.length === 1) this.addEventListener('ready', () => this.dispatchEvent(new Event('error')))
-        else this.addEventListener('ready', () => resolve())
+        let readies = 0
+        this.addEventListener('ready', () => {
+          if (++readies < 2) return
+          if (urls.length > 1) return resolve()
+          failures.push(...again)
+          this.dispatchEvent(new Event('error'))
+        })
       }
     }
     vm.runInNewContext(`${browser}\nopen()`, {
@@ -58,11 +71,27 @@ t.test('by ticket, once', async (t) => {
       URLSearchParams,
       token: 'a.good.token',
       show () {},
-      setTimeout: (call: () => void) => setTimeout(call, 1),
-      fetch: (path: string, init: RequestInit) => fetch(url + path, init)
+      signIn: () => t.fail('the token is good'),
+      setTimeout: (call: () => void, ms: number) => { waits.push(ms); setTimeout(call, 1) },
+      fetch: (path: string, init: RequestInit) => failures.shift()?.() ?? fetch(url + path, init)
     })
   })
   await opened
   t.equal(new Set(urls.map((path) => new URLSearchParams(path.split('?')[1]).get('ticket'))).size, 2)
-  t.match(urls[1], /lastEventId=\w+-0-0/)
+  t.match(urls[1], /lastEventId=[\w~]+0\.[\w~]+0/)
+  t.equal(waits.length, 9)
+  t.ok((waits[3] as number) > (waits[0] as number), 'it waits longer each time')
+  t.ok((waits[4] as number) <= 1_000, 'and not for long after a stream that opened')
+})
+
+t.test('without a good token the ticket snippet asks to sign in, and opens nothing', async (t) => {
+  const [, browser = ''] = access.snippets('By ticket')
+  await new Promise<void>((resolve) => {
+    vm.runInNewContext(`${browser}\nopen()`, {
+      token: 'a.bad.token',
+      signIn: resolve,
+      fetch: async () => new Response('{}', { status: 401 }),
+      setTimeout: () => t.fail('there is nothing to try again')
+    })
+  })
 })
