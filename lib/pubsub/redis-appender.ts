@@ -4,7 +4,7 @@ import { encodeField, encodePayload } from './envelope.ts'
 import { newEpoch, randomTag } from './epoch.ts'
 import type { Envelope, PublishReceipt } from './provider.ts'
 import { describeRedisError } from './redis-connection.ts'
-import type { ChannelKeys, RedisKeys } from './redis-keys.ts'
+import { encodeKey, type ChannelKeys, type RedisKeys } from './redis-keys.ts'
 import type { Task } from './redis-publisher.ts'
 import type { RedisScript, RedisScripts } from './redis-script.ts'
 import type { Conclusion } from './state-store.ts'
@@ -109,7 +109,7 @@ export class RedisAppender {
       const run = this.#enqueue(channel, entry, this.#last.get(channel))
       const { channel: redisChannel, meta, stream, conclusion, fields, leases } = run.names
       this.#send([run], this.#options.scripts.conclude,
-        [this.#nextName(run), meta, stream, conclusion + key, fields, leases],
+        [this.#nextName(run), meta, stream, conclusion + encodeKey(key), fields, leases],
         [newEpoch(), '0', redisChannel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
     })
   }
@@ -139,7 +139,7 @@ export class RedisAppender {
       names.push(meta, stream)
       values.push(channel, kindsOf(entries))
       for (const { tag, payload, key } of entries) {
-        if (key !== undefined) names.push(idempotency + key)
+        if (key !== undefined) names.push(idempotency + encodeKey(key))
         values.push(tag, payload)
       }
     }

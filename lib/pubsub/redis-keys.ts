@@ -12,9 +12,12 @@ export interface ChannelKeys {
   meta: string
   /** The events. */
   stream: string
-  /** What an idempotency key of the app's was used for: the key follows. No name of ours stands there, since an app may let clients choose keys. */
+  /**
+   * What an idempotency key of the app was used for: the key follows, as `encodeKey` returns it. No name of ours stands
+   * there, since an app may let clients choose keys.
+   */
   idempotency: string
-  /** The event that has concluded a text: the key of the conclusion follows. */
+  /** The event that has concluded a text: the key of the conclusion follows, as `encodeKey` returns it. */
   conclusion: string
   /** What a batch came to: its name follows. */
   batch: string
@@ -96,6 +99,11 @@ export class RedisKeys {
       return undefined
     }
   }
+}
+
+/** An idempotency key as it stands in a key of Redis. A hash cannot be taken for a short one: `#` is encoded. */
+export function encodeKey (key: string): string {
+  return shorten(encode(key))
 }
 
 /** Colons stay readable, and a star, which `encodeURIComponent` leaves alone, does not stay a star. */

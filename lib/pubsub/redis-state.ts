@@ -1,7 +1,7 @@
 import { decodeField, encodeField, operationCodes } from './envelope.ts'
 import { newEpoch } from './epoch.ts'
 import type { PublishReceipt } from './provider.ts'
-import type { RedisKeys } from './redis-keys.ts'
+import { encodeKey, type RedisKeys } from './redis-keys.ts'
 import type { Command } from './redis-publisher.ts'
 import type { RedisReader } from './redis-reader.ts'
 import type { RedisScripts } from './redis-script.ts'
@@ -60,7 +60,7 @@ export class RedisState implements StateStore {
 
   #send (channel: string, key: string, values: (string | number)[]): Promise<[Buffer, Buffer, Buffer[]]> {
     const { keys, scripts: { changeState }, send } = this.#options
-    const names = [...this.#names(channel), keys.of(channel).conclusion + key]
+    const names = [...this.#names(channel), keys.of(channel).conclusion + encodeKey(key)]
     const all = [keys.channel(channel), newEpoch(), ...values]
     return send((client, isCold) => changeState.run(client, names, all, isCold(changeState)) as Promise<[Buffer, Buffer, Buffer[]]>)
   }

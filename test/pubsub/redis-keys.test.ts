@@ -1,5 +1,5 @@
 import t from 'tap'
-import { RedisKeys } from '../../lib/pubsub/redis-keys.ts'
+import { encodeKey, RedisKeys } from '../../lib/pubsub/redis-keys.ts'
 
 const LONG = [`chat:${'x'.repeat(60)}`, `chat:${'😀'.repeat(250)}`, `chat:${'}{#*'.repeat(50)}`]
 
@@ -22,4 +22,13 @@ t.test('the channel of a long id keeps its name, and belongs to the slot of its 
       if (sharded) t.ok(keys.of(channel).meta.startsWith(/\{.*?\}/.exec(name)?.[0] as string, 3), name)
     }
   }
+})
+
+t.test('however long an idempotency key is, it takes few bytes in Redis, and differs from every other one', async (t) => {
+  const keys = ['x'.repeat(65), 'x'.repeat(200), '😀'.repeat(100)]
+  const encoded = keys.map(encodeKey)
+  for (const key of encoded) t.match(key, /^#[\w-]{43}$/)
+  t.equal(new Set(encoded).size, keys.length)
+  t.equal(encodeKey('order:1.2_3-4'), 'order:1.2_3-4')
+  for (const hash of encoded) t.not(encodeKey(hash), hash, 'a key that an app chose to look like a hash')
 })
