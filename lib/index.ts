@@ -1,5 +1,6 @@
 export { default, realtimePlugin } from './plugin.ts'
 export type { HistoryOptions, PresenceOptions, PresenceTimes, ProviderOptions, RealtimeOptions } from './options.ts'
+export type { RealtimeRouteOptions } from './routes/route-options.ts'
 export type { Authorize } from './access.ts'
 export type { AccessGrant } from './grant.ts'
 export type { Metrics } from './metrics.ts'

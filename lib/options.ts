@@ -5,6 +5,7 @@ import { RealtimeError, kindOf } from './errors.ts'
 import { NAME } from './name.ts'
 import type { RedisClient } from './pubsub/redis-client.ts'
 import { checkRedisUrl } from './pubsub/redis-url.ts'
+import { checkRouteOptions, type RealtimeRouteOptions } from './routes/route-options.ts'
 
 /** Options of the plugin. Each has a default; a wrong or unknown one is refused at registration. */
 export interface RealtimeOptions {
@@ -35,6 +36,13 @@ export interface RealtimeOptions {
    * @default '/api'
    */
   prefix?: string
+  /**
+   * Options of Fastify, or of its plugins, for each route of this plugin: `config`, `schema`, hooks, `constraints`,
+   * `logLevel` and others, such as `{ config: { rateLimit: false } }`. A schema must let `chat`, `lastEventId` and
+   * `rewind` of the query pass. The loggers of streams never see the query, also with a `childLoggerFactory` of the app.
+   * @default none
+   */
+  routeOptions?: RealtimeRouteOptions | undefined
   /**
    * Says who may open a chat: called before anything is subscribed, each time a client comes or comes back. `true` or
    * `{ userId, expiresAt }` lets it in; `false` is answered with 403; what it throws is answered like any error of a route.
@@ -290,6 +298,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     redis: hasMethods('redis', given.redis, ['publish', 'duplicate'], 'an ioredis client'),
     pubsub: hasMethods('pubsub', given.pubsub, ['publish', 'subscribe', 'subscribeExact', 'isHealthy', 'close'], 'a PubSubProvider'),
     prefix: text('prefix', or(given.prefix, defaults.prefix), /^(\/[\w.~-]+)*$/, 'a path such as /api, or empty'),
+    routeOptions: optional(given.routeOptions, checkRouteOptions),
     heartbeatMs: whole('heartbeatMs', or(given.heartbeatMs, defaults.heartbeatMs), 0),
     retryMs: whole('retryMs', or(given.retryMs, defaults.retryMs), 0),
     authorize: optional(given.authorize, (value) => callable('authorize', value)),
@@ -325,7 +334,7 @@ export function resolveProviderOptions (given: ProviderOptions): ResolvedOptions
 /** All options there are. */
 export const optionNames: ReadonlySet<string> = new Set<keyof RealtimeOptions>([
   'redisUrl', 'redis', 'pubsub', ...Object.keys(defaults) as (keyof typeof defaults)[], 'instanceId', 'authorize', 'maxConnections',
-  'maxConnectionsPerClient', 'maxConnectionAgeMs', 'maxRooms', 'metrics'
+  'maxConnectionsPerClient', 'maxConnectionAgeMs', 'maxRooms', 'metrics', 'routeOptions'
 ])
 
 /** What `app.register` takes for itself. */

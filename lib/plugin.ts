@@ -68,8 +68,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const unwatchHandlers = endStreamsOfFailedHandlers()
   app.addHook('onClose', async () => { unwatchHandlers() })
 
-  eventsRoutes(app, prefix)
-  healthRoute(app, prefix)
+  eventsRoutes(app, prefix, options.routeOptions)
+  healthRoute(app, prefix, options.routeOptions)
 
   if (options.metrics !== undefined) {
     const undo = await exportMetrics(options.metrics, { metrics, connections, chatEvents, pubsub })

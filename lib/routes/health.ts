@@ -2,10 +2,11 @@ import type { FastifyInstance } from 'fastify'
 import { timing } from '../options.ts'
 import type { PubSubProvider, PubSubStats } from '../pubsub/provider.ts'
 import { within } from '../within.ts'
+import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
 /** `GET {prefix}/health/pubsub`: 200 while messages get through, 503 while they don't. */
-export function healthRoute (app: FastifyInstance, prefix: string): void {
-  app.get(`${prefix}/health/pubsub`, async (_request, reply) => {
+export function healthRoute (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
+  app.get(`${prefix}/health/pubsub`, copyRouteOptions(given), async (_request, reply) => {
     const pubsub: PubSubProvider & Partial<PubSubStats> = app.pubsub
     // A provider of the app's own may hang, reject or throw.
     const healthy = await within((async () => await pubsub.isHealthy())(), timing.healthTimeout).catch(() => false)

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { Document } from '../support/snippets.ts'
+import { EventStream } from '../support/event-stream.ts'
+import { Document, serveSnippet } from '../support/snippets.ts'
 
 const guide = await Document.read('docs/deployment.md')
 
@@ -14,4 +15,14 @@ t.test('the README and the guide agree about the probes', async (t) => {
   const [pod] = guide.blocks('yaml')
   t.ok(lines(probes).length > 4)
   t.same(lines(probes).filter((line) => !lines(pod).includes(line)), [])
+})
+
+t.test('with routeOptions, streams are exempt from a rate limit and carry a cookie', async (t) => {
+  const [server] = guide.snippets('Other plugins')
+  const url = await serveSnippet(t, server?.replace('max: 100', 'max: 1'))
+  for (let n = 0; n < 2; n++) {
+    const stream = await EventStream.open(t, `${url}/api/chats/general/events`)
+    t.match(await stream.next(), { event: 'ready' })
+    t.same(stream.response.headers.getSetCookie(), ['seen=yes; Path=/; HttpOnly; SameSite=Lax'])
+  }
 })

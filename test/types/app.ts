@@ -20,6 +20,11 @@ const app = Fastify({ logger: true })
 await app.register(realtimePlugin, { redisUrl: process.env.REDIS_URL, heartbeatMs: 5_000 })
 await app.register(realtimePlugin, { redis: new Redis() })
 await app.register(realtimePlugin)
+await app.register(realtimePlugin, {
+  routeOptions: { config: { rateLimit: false }, logLevel: 'warn', onRequest: async (request) => { request.log.info('x') } }
+})
+// @ts-expect-error The plugin makes its routes for GET only.
+await app.register(realtimePlugin, { routeOptions: { method: 'POST' } })
 // @ts-expect-error There is no such option.
 await app.register(realtimePlugin, { heartBeatMs: 5_000 })
 // @ts-expect-error A number of milliseconds.

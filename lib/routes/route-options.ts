@@ -1,0 +1,47 @@
+import type { RouteShorthandOptions } from 'fastify'
+import { RealtimeError, kindOf } from '../errors.ts'
+
+/** What the routes of the plugin can't take, since it would break them, and what to do instead. */
+const REFUSED = {
+  method: 'The routes answer GET. Call reply.sse.chat in a route of your own',
+  url: 'Use the option prefix, or call reply.sse.chat in a route of your own',
+  path: 'Use the option prefix, or call reply.sse.chat in a route of your own',
+  handler: 'Call reply.sse.chat in a route of your own',
+  exposeHeadRoute: 'A HEAD request has no stream. Leave it out',
+  attachValidation: 'The routes would answer what the schema refuses. Leave it out',
+  sse: 'It replaces the reply.sse of this plugin by that of @fastify/sse. Leave it out',
+  websocket: 'Add a route of your own for WebSockets',
+  wsHandler: 'Add a route of your own for WebSockets'
+} as const
+
+/** Options of Fastify, and of its plugins, that the routes of this plugin take. */
+export type RealtimeRouteOptions = Omit<RouteShorthandOptions, keyof typeof REFUSED>
+
+/** Throws `RT_OPTION_INVALID`. */
+export function checkRouteOptions (given: RealtimeRouteOptions): RealtimeRouteOptions {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw wrong(`Expected \`routeOptions\` to be an object of options of a route, got ${kindOf(given)}`)
+  }
+  const options = given as Record<string, unknown> // Plugins add options that Fastify's types do not know.
+  for (const [name, fix] of Object.entries(REFUSED)) {
+    if (options[name] !== undefined) throw wrong(`\`routeOptions.${name}\` can't be set. ${fix}`)
+  }
+  const { childLoggerFactory } = given
+  if (childLoggerFactory !== undefined && typeof childLoggerFactory !== 'function') {
+    throw wrong(`Expected \`routeOptions.childLoggerFactory\` to be a function, got ${kindOf(childLoggerFactory)}`)
+  }
+  return given
+}
+
+/**
+ * A copy for one route, with lists of hooks of its own: plugins such as @fastify/rate-limit add hooks to the lists of
+ * each route that they see.
+ */
+export function copyRouteOptions (given: RealtimeRouteOptions = {}): RealtimeRouteOptions {
+  return Object.fromEntries(Object.entries(given).map(([name, value]) =>
+    [name, Array.isArray(value) ? [...value] as unknown : value]))
+}
+
+function wrong (what: string): RealtimeError {
+  return new RealtimeError('RT_OPTION_INVALID', what)
+}
