@@ -138,7 +138,7 @@ export class ControlChannel<T> implements Follower {
     const { channel, log } = this.#options
     return new Sequence(channel, events, {
       event: (logged) => {
-        if (logged.position.fence) this.#continuity++
+        if (logged.position.fence) this.#fenced()
         else this.#handle(logged)
       },
       gap: () => { this.#continuity++ },
@@ -160,6 +160,12 @@ export class ControlChannel<T> implements Follower {
     this.#continuity++
     for (const resolve of this.#starting) resolve()
     this.#starting.clear()
+  }
+
+  /** Messages before a marker may be missing. One that is received rather than read comes while the channel is in sync. */
+  #fenced (): void {
+    this.#continuity++
+    if (this.inSync) this.#inSyncAgain()
   }
 
   #inSyncAgain (): void {

@@ -114,6 +114,20 @@ t.test('whatever breaks the log makes unknown what was published before', async 
   }
 })
 
+t.test('a failover without an interruption makes unknown what was published before', async (t) => {
+  const stage = start(t)
+  await stage.rest()
+  const { continuity } = stage.channel
+  const times = stage.synced()
+  stage.publish(1, true)
+  stage.log.fallBack(1, true)
+  stage.publish(2)
+  t.same(stage.heard, [2])
+  t.ok(stage.channel.continuity > continuity)
+  t.equal(stage.channel.inSync, true)
+  t.equal(stage.synced(), times + 1, 'listeners hear of it')
+})
+
 t.test('the loss of the last message before a silence, or of the whole log, is noticed', async (t) => {
   const stage = start(t)
   await stage.rest()
