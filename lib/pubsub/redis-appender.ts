@@ -42,11 +42,18 @@ interface Run {
   before: Run | undefined
 }
 
+/**
+ * A batch is underway until its reply comes, or none will. Where its outcome is unknown it is given up: it may still reach
+ * Redis, until the next batch on one of its channels has taken its name.
+ */
+type BatchState = 'underway' | 'settled' | 'given up'
+
 /** What is appended in one step, or not at all. */
 interface Batch {
   /** By which Redis remembers it. */
   name: string
-  underway: boolean
+  state: BatchState
+  runs: Run[]
 }
 
 /** Why something could not be broadcast, what came of each event, and why some were refused: see lua/log.lua. */
@@ -61,6 +68,9 @@ const MOST_CHARACTERS = 262_144
 
 /** So few channels may have ended before any is forgotten. */
 const FEW = 64
+
+/** Of how many batches that were given up the names are kept. Each is sent with every batch on its channels until one is done. */
+const MOST_GIVEN_UP = 128
 
 /**
  * Appends events to the logs in Redis, each once, and those of a channel in the order they came. One that comes alone is sent at once. While others are under way,
@@ -80,6 +90,8 @@ export class RedisAppender {
   /** The last of each channel, and some that have ended: a Map costs much where each comes and goes by itself. */
   readonly #last = new Map<string, Run>()
   #sweepAt = FEW
+  /** The oldest first. */
+  readonly #givenUp: Batch[] = []
 
   constructor (options: RedisAppenderOptions) {
     this.#options = options
@@ -110,7 +122,7 @@ export class RedisAppender {
       const { channel: redisChannel, meta, stream, conclusion, fields, leases } = run.names
       this.#send([run], this.#options.scripts.conclude,
         [this.#nextName(run), meta, stream, conclusion + encodeKey(key), fields, leases],
-        [newEpoch(), '0', redisChannel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
+        [newEpoch(), '0', '0', redisChannel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
     })
   }
 
@@ -134,7 +146,7 @@ export class RedisAppender {
 
   #append (runs: Run[]): void {
     const names = [this.#nextName(runs[0] as Run)]
-    const values = [newEpoch(), '0']
+    const values = [newEpoch(), '0', '0']
     for (const { names: { channel, meta, stream, idempotency }, entries } of runs) {
       names.push(meta, stream)
       values.push(channel, kindsOf(entries))
@@ -154,26 +166,22 @@ export class RedisAppender {
     return `${batch}${this.#base}-${++this.#batches}`
   }
 
-  /** Sends a batch. Its name, an epoch and the count of those before it stand first: see lua/log.lua. */
+  /** Sends a batch. Its name stands first, and an epoch and the counts of those before it: see lua/batch.lua. */
   #send (runs: Run[], script: RedisScript, names: string[], values: string[]): void {
-    const batch = { name: names[0] as string, underway: true }
+    const batch: Batch = { name: names[0] as string, state: 'underway', runs }
     for (const run of runs) run.batch = batch
     this.#underway++
-    let before: string[] = []
+    let before: Batch[] = []
+    let givenUp: Batch[] = []
     this.#options.perform<Reply | typeof APART>({
       repeatable: true,
       command: (client, isCold) => {
-        before = namesBefore(runs)
+        ({ before, givenUp } = batchesBefore(runs))
         values[1] = String(before.length)
-        return script.run(client, before.length === 0 ? names : names.concat(before), values, isCold(script)) as Promise<Reply>
+        values[2] = String(givenUp.length)
+        return script.run(client, withNames(names, before, givenUp), values, isCold(script)) as Promise<Reply>
       },
-      instead: ({ message }) => {
-        // A server with slots, behind a client that knows of none.
-        if (message.startsWith('CROSSSLOT ') && runs.length + before.length > 1) this.#apart = true
-        // It need not be for all that the user has no rights.
-        else if (!message.startsWith('NOPERM ') || runs.length === 1) return undefined
-        return APART
-      },
+      instead: ({ message }) => this.#mayPass(message, runs, before, givenUp) ? APART : undefined,
       resolve: (reply) => {
         this.#underway--
         if (reply !== APART) this.#settle(runs, reply)
@@ -183,9 +191,25 @@ export class RedisAppender {
       reject: (error) => {
         this.#underway--
         for (const { entries } of runs) for (const { reject } of entries) reject(error.again())
-        this.#end(runs, false)
+        this.#end(runs, error.code === 'RT_PUBLISH_UNKNOWN' ? 'given up' : 'refused')
       }
     })
+  }
+
+  /** Whether what was refused may pass in parts, or without the names of others. */
+  #mayPass (message: string, runs: Run[], before: Batch[], givenUp: Batch[]): boolean {
+    if (message.startsWith('CROSSSLOT ') && runs.length + before.length > 1) {
+      // A server with slots, behind a client that knows of none.
+      this.#apart = true
+      return true
+    }
+    if (!/^(CROSSSLOT|NOPERM) /.test(message)) return false
+    // It need not be for all that the user has no rights.
+    if (runs.length > 1) return true
+    // Where the name of a batch of several channels is out of reach from one of them, Redis refuses that batch as well.
+    const unreachable = givenUp.filter((batch) => batch.runs.length > 1)
+    for (const batch of unreachable) batch.state = 'settled'
+    return unreachable.length > 0
   }
 
   #settle (runs: Run[], [trouble, outcomes, ...refusals]: Reply): void {
@@ -201,23 +225,34 @@ export class RedisAppender {
         else resolve({ id: outcome, duplicate: !outcome.endsWith(`-${tag}`) })
       }
     }
-    this.#end(runs, true)
+    this.#end(runs, 'done')
     if (trouble.length > 0) this.#options.onUnheard(new Error(trouble.toString()))
   }
 
-  /** Takes note that the batch of these is not under way any more. If it was done, so were those before it. */
-  #end (runs: Run[], done: boolean): void {
+  /** Takes note that the batch of these is not under way any more. If it was done, so were those before it, or never will be. */
+  #end (runs: Run[], outcome: 'done' | 'refused' | 'given up'): void {
+    const { batch } = runs[0] as Run
+    batch.state = outcome === 'given up' ? 'given up' : 'settled'
     for (const run of runs) {
-      run.batch.underway = false
       run.entries = NONE
-      run.before = done ? undefined : underwayBefore(run)
+      run.before = outcome === 'done' ? undefined : unsettledBefore(run)
     }
+    if (outcome === 'given up') this.#keep(batch)
     if (this.#last.size >= (this.#underway === 0 ? FEW : this.#sweepAt)) this.#sweep()
+  }
+
+  #keep (batch: Batch): void {
+    this.#givenUp.push(batch)
+    if (this.#givenUp.length <= MOST_GIVEN_UP) return
+    const oldest = this.#givenUp.shift() as Batch
+    oldest.state = 'settled'
+    // Else each would keep all those before it in memory.
+    for (const run of oldest.runs) run.before = unsettledBefore(run)
   }
 
   #sweep (): void {
     for (const [channel, run] of this.#last) {
-      if (!run.batch.underway && underwayBefore(run) === undefined) this.#last.delete(channel)
+      if (run.batch.state === 'settled' && unsettledBefore(run) === undefined) this.#last.delete(channel)
     }
     this.#sweepAt = 2 * this.#last.size + FEW
   }
@@ -227,7 +262,7 @@ export class RedisAppender {
 const NONE: Entry[] = []
 
 /** The batch of what was not sent yet. */
-const GATHERED: Batch = { name: '', underway: true }
+const GATHERED: Batch = { name: '', state: 'underway', runs: [] }
 
 /** What lua/append.lua is told of each: whether it has a key. */
 function kindsOf (entries: Entry[]): string {
@@ -236,19 +271,32 @@ function kindsOf (entries: Entry[]): string {
   return kinds
 }
 
-function underwayBefore ({ before }: Run): Run | undefined {
-  while (before?.batch.underway === false) before = before.before
+function unsettledBefore ({ before }: Run): Run | undefined {
+  while (before?.batch.state === 'settled') before = before.before
   return before
 }
 
-/** The names of the batches that have to be done before these. */
-function namesBefore (runs: Run[]): string[] {
-  const names: string[] = []
+/**
+ * The batches that have to be done before these, and those that were given up since: nothing before the ones that have to be
+ * done needs to be named.
+ */
+function batchesBefore (runs: Run[]): { before: Batch[], givenUp: Batch[] } {
+  const before: Batch[] = []
+  const givenUp: Batch[] = []
   for (const run of runs) {
-    const before = underwayBefore(run)
-    if (before !== undefined && !names.includes(before.batch.name)) names.push(before.batch.name)
+    let earlier = unsettledBefore(run)
+    while (earlier?.batch.state === 'given up') {
+      if (!givenUp.includes(earlier.batch)) givenUp.push(earlier.batch)
+      earlier = unsettledBefore(earlier)
+    }
+    if (earlier !== undefined && !before.includes(earlier.batch)) before.push(earlier.batch)
   }
-  return names
+  return { before, givenUp }
+}
+
+function withNames (names: string[], before: Batch[], givenUp: Batch[]): string[] {
+  if (before.length === 0 && givenUp.length === 0) return names
+  return [...names, ...before.map(({ name }) => name), ...givenUp.map(({ name }) => name)]
 }
 
 /** Where the reply was lost, so were the words. */

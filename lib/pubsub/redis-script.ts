@@ -63,6 +63,8 @@ export class RedisScripts {
       KEY_TTL: idempotencyTtlMs,
       // Longer than any of it is sent again.
       BATCH_TTL: idempotencyTtlMs + publishTimeoutMs,
+      // No outcome looks like it.
+      GIVEN_UP: 'given up',
       STATE_TTL: ttlMs + timing.stateExtra,
       FAILOVER_LEASE: timing.stateLease,
       LEASE_STEP: timing.idleCheck

@@ -27,10 +27,10 @@ export function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { log
 }
 
 /** A provider behind a proxy that can lose its replies, of the user `app`, whose rights may be taken away: so far it has all. */
-export async function startLossy (t: Test): Promise<{ admin: Redis, proxy: LossyProxy, pubsub: RedisPubSub & { log: EventLog } }> {
+export async function startLossy (t: Test, options: { publishTimeoutMs?: number } = {}): Promise<{ admin: Redis, proxy: LossyProxy, pubsub: RedisPubSub & { log: EventLog } }> {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
   const proxy = await LossyProxy.start(t, redis.port)
-  return { admin, proxy, pubsub: open(t, { url: `redis://app:hunter2@127.0.0.1:${proxy.port}` }) }
+  return { admin, proxy, pubsub: open(t, { ...options, url: `redis://app:hunter2@127.0.0.1:${proxy.port}` }) }
 }

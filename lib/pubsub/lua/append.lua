@@ -6,7 +6,7 @@
 -- Returns why something could not be broadcast, or '', the outcomes, and why each - among them was refused.
 
 local ids, refusals, keyed = {}, {}, {}
-local key, arg = 1, 2
+local key, arg = 1, 3
 
 while arg < #ARGV do
   local refusal = log.open(KEYS[key + 1], KEYS[key + 2], ARGV[arg + 1])
