@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import { bindContext } from './async-context.ts'
 import { RealtimeError } from './errors.ts'
 import { ANYONE, readGrant, type AccessGrant, type Grant } from './grant.ts'
 import { LimitedQueue } from './limited-queue.ts'
@@ -126,7 +127,8 @@ export class Access implements PermitHolder {
     const permits = this.#permits.get(chatId) ?? new Set()
     this.#permits.set(chatId, permits.add(permit))
     const since = this.#continuity
-    const grant = readGrant(await authorize(request, chatId))
+    permit.ask ??= bindContext(() => authorize(request, chatId))
+    const grant = readGrant(await permit.ask())
     if (typeof grant === 'string') this.#logMistake(grant)
     if (typeof grant !== 'object') throw new RealtimeError('RT_FORBIDDEN')
     permit.since = since

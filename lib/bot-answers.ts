@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { outsideRequests } from './async-context.ts'
 import { BotAnswer, type BotAnswerContext, type BotMessageEnd } from './bot-answer.ts'
 import { botMessage, checkAnswerId, endKeyOf, fieldOf } from './bot-message.ts'
 import { checkOptions, invalid } from './check-options.ts'
@@ -57,7 +58,7 @@ export class BotAnswers {
     if (this.#answers.has(key)) throw new RealtimeError('RT_ANSWER_EXISTS')
     const answer = new BotAnswer(id, { ...this.#options, store, chatId, channel, onEnd: () => this.#delete(key) })
     this.#answers.set(key, answer)
-    this.#timer ??= setInterval(() => this.#renew(store), Math.ceil(leaseMs / 3)).unref()
+    this.#timer ??= outsideRequests(() => setInterval(() => this.#renew(store), Math.ceil(leaseMs / 3)).unref())
     try {
       await answer.open()
     } catch (error) {

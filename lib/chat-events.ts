@@ -214,6 +214,7 @@ export class ChatEvents {
   /**
    * Calls `handler` with each event of a chat, whichever instance published it, until the returned undo or `offChatEvent`.
    * A handler counts once per chat, however often it is added. One that throws or rejects is logged.
+   * It runs in the AsyncLocalStorage context in which it was added first.
    * Throws `RT_CHAT_ID_INVALID`, `RT_HANDLER_INVALID` or `RT_CLOSED`.
    */
   onChatEvent (chatId: string, handler: ChatEventHandler): () => void {

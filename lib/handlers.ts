@@ -3,7 +3,8 @@
  * stops no other.
  */
 export class Handlers<Args extends readonly unknown[]> {
-  readonly #handlers = new Set<(...args: Args) => unknown>()
+  /** By handler, what calls it. */
+  readonly #handlers = new Map<(...args: Args) => unknown, (...args: Args) => unknown>()
   readonly #report: (error: unknown) => void
 
   constructor (report: (error: unknown) => void) {
@@ -14,8 +15,9 @@ export class Handlers<Args extends readonly unknown[]> {
     return this.#handlers.size
   }
 
-  add (handler: (...args: Args) => unknown): void {
-    this.#handlers.add(handler)
+  /** Adds a handler, unless it was added before. It is called by `call`, such as in a context of its own. */
+  add (handler: (...args: Args) => unknown, call = handler): void {
+    if (!this.#handlers.has(handler)) this.#handlers.set(handler, call)
   }
 
   delete (handler: (...args: Args) => unknown): void {
@@ -28,8 +30,8 @@ export class Handlers<Args extends readonly unknown[]> {
 
   run (...args: Args): void {
     // Over a copy, since one that removes itself and adds itself again would otherwise be called for ever.
-    for (const handler of [...this.#handlers]) {
-      if (this.#handlers.has(handler)) this.#call(handler, args)
+    for (const [handler, call] of [...this.#handlers]) {
+      if (this.#handlers.has(handler)) this.#call(call, args)
     }
   }
 

@@ -7,6 +7,8 @@ import type { Entrance } from './sse/reply-sse.ts'
 export class Permit {
   readonly chatId: string
   readonly request: FastifyRequest
+  /** Calls `authorize` in the AsyncLocalStorage context of the request: another one may be that of another user. */
+  ask: (() => unknown) | undefined
   grant: Grant = ANYONE
   /** The continuity of the revocations when `authorize` was called: what was revoked after that is known for as long as it stays the same. */
   since = 0

@@ -1,3 +1,4 @@
+import { outsideRequests } from './async-context.ts'
 import { attendanceField, attendeeOf } from './attendance.ts'
 import { RealtimeError } from './errors.ts'
 import type { Logger } from './logger.ts'
@@ -94,7 +95,7 @@ export class Presence {
     this.#chats.set(channel, attendees)
     const attendee = attendees.get(userId) ?? { userId, field: attendanceField(instanceId, userId), streams: 0, here: true, told: false, telling: false }
     attendees.set(userId, attendee)
-    this.#timer ??= setInterval(() => this.#renewAll(), Math.ceil(leaseMs / 3)).unref()
+    this.#timer ??= outsideRequests(() => setInterval(() => this.#renewAll(), Math.ceil(leaseMs / 3)).unref())
     return attendee
   }
 

@@ -1,3 +1,4 @@
+import { outsideRequests } from './async-context.ts'
 import type { Logger } from './logger.ts'
 import { timing } from './options.ts'
 
@@ -96,7 +97,7 @@ class Episode {
   }
 
   #checkLater (): void {
-    this.#timer = setTimeout(() => this.#check(), timing.repeatedLog).unref()
+    this.#timer = outsideRequests(() => setTimeout(() => this.#check(), timing.repeatedLog).unref())
   }
 
   #check (): void {

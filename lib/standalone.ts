@@ -1,4 +1,5 @@
 import { pino } from 'pino'
+import { outsideRequests } from './async-context.ts'
 import type { BotAnswer, BotMessageEnd } from './bot-answer.ts'
 import type { BotMessageSource, StartBotMessageOptions, StreamBotMessageOptions } from './bot-answers.ts'
 import type { BotAction, ChatMessage } from './chat-event-map.ts'
@@ -26,9 +27,14 @@ function logLevel (): string {
   return level in pino.levels.values || level === 'silent' ? level : 'info'
 }
 
+/** Its connections and timers serve all later callers, too. */
+function open (options: ResolvedOptions, logger: Logger): Realtime {
+  return outsideRequests(() => new Realtime(options, logger).hold())
+}
+
 function realtime (): Realtime {
   if (current === undefined) {
-    current = new Realtime(resolveOptions({}), log()).hold()
+    current = open(resolveOptions({}), log())
     held = true
   }
   return current
@@ -45,7 +51,7 @@ export function adoptRealtime (options: ResolvedOptions, appLog: Logger): Realti
     else current.hold()
     return current
   }
-  const made = new Realtime(options, appLog).hold()
+  const made = open(options, appLog)
   if (current === undefined) current = made
   else appLog.warn('emitChatMessage and the other helpers of this process use another app or REDIS_URL: they don\'t reach this app in this process')
   return made

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import { Access, type Authorize, type RevocationListener } from '../lib/access.ts'
@@ -130,6 +131,22 @@ t.test('a grant that ran out while its stream waited opens nothing', async (t) =
   t.intercept(Date, 'now', { value: () => expiresAt })
   stage.sync(true)
   t.equal(one.closed, true)
+})
+
+t.test('a client is asked about again in the async context of its own request', async (t) => {
+  const user = new AsyncLocalStorage<string>()
+  const seen: unknown[] = []
+  const stage = start(t, () => {
+    seen.push(user.getStore())
+    return { userId: user.getStore() ?? '' }
+  })
+  const ann = await user.run('ann', () => stage.open())
+  const ben = await user.run('ben', () => stage.open())
+  user.run('cid', () => stage.lose())
+  await user.run('dan', () => stage.timers.pass(timing.accessSpread))
+  t.same(seen, ['ann', 'ben', 'ann', 'ben'])
+  stage.revoke('c', 'ann')
+  t.same([ann.closed, ben.closed], [true, false])
 })
 
 t.test('a revocation that may have been missed while the app was asked makes it be asked again', async (t) => {

@@ -1,3 +1,4 @@
+import { outsideRequests } from '../async-context.ts'
 import { Handlers } from '../handlers.ts'
 import { parseJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
@@ -63,7 +64,7 @@ export class ControlChannel<T> implements Follower {
   watch ({ message, synced = ignore }: ControlListener<T>): () => void {
     this.#handlers.add(message)
     // Within this call the listener could not ask for the state yet.
-    this.#close ??= this.#open()
+    this.#close ??= outsideRequests(() => this.#open())
     this.#synced.add(synced)
     return () => {
       this.#handlers.delete(message)

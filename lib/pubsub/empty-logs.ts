@@ -1,3 +1,4 @@
+import { outsideRequests } from '../async-context.ts'
 import { timing } from '../options.ts'
 import { newEpoch } from './epoch.ts'
 
@@ -15,7 +16,7 @@ export class EmptyLogs {
   keep (channel: string): string {
     const epoch = this.take(channel)
     this.#logs.set(channel, { epoch, until: Date.now() + timing.emptyLog })
-    this.#sweep ??= setInterval(() => this.#forget(), timing.emptyLog).unref()
+    this.#sweep ??= outsideRequests(() => setInterval(() => this.#forget(), timing.emptyLog).unref())
     return epoch
   }
 

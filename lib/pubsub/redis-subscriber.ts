@@ -1,3 +1,4 @@
+import { outsideRequests } from '../async-context.ts'
 import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
 import { logRepeated, type RepeatedFailure } from '../repeated-failure.ts'
@@ -127,7 +128,11 @@ export class RedisSubscriber {
 
   /** At the end of this turn of the event loop, so that what one turn asks for goes out together. */
   #syncSoon (): void {
-    if (!this.#closed) this.#soon ??= setImmediate(() => { this.#soon = undefined; this.#sync() })
+    if (this.#closed || this.#soon !== undefined) return
+    this.#soon = outsideRequests(() => setImmediate(() => {
+      this.#soon = undefined
+      this.#sync()
+    }))
   }
 
   #connect (): void {

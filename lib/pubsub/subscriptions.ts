@@ -1,3 +1,4 @@
+import { bindContext } from '../async-context.ts'
 import type { Logger } from '../logger.ts'
 import type { Envelope, Follower, PubSubHandler, PubSubMessage } from './provider.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
@@ -129,7 +130,8 @@ export class Subscriptions {
 function listenerOf (handler: PubSubHandler<never>): Listener {
   if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
   // What `data` is, the subscriber says: JSON can't prove it.
-  return ({ envelope }, message) => envelope.position?.fence === true ? undefined : (handler as PubSubHandler)(message())
+  const call = bindContext(handler as PubSubHandler)
+  return ({ envelope }, message) => envelope.position?.fence === true ? undefined : call(message())
 }
 
 function parse ({ channel, envelope: { json, timestamp, from, position } }: Delivery): PubSubMessage {

@@ -1,3 +1,4 @@
+import { bindContext } from '../async-context.ts'
 import type { ChatEvent, ChatEventHandler } from '../chat-event-map.ts'
 import { formatCursor, placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { Handlers } from '../handlers.ts'
@@ -106,7 +107,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   }
 
   addHandler (handler: ChatEventHandler): void {
-    this.#handlers.add(handler)
+    this.#handlers.add(handler, bindContext(handler))
   }
 
   deleteHandler (handler: ChatEventHandler): void {

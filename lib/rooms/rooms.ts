@@ -1,3 +1,4 @@
+import { outsideRequests } from '../async-context.ts'
 import { RealtimeError } from '../errors.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LiveFeed } from '../pubsub/provider.ts'
@@ -35,7 +36,7 @@ export class Rooms {
 
   /** The room of a chat, which from now on is followed until nobody is in it. Throws `RT_CHAT_ID_INVALID`, `RT_TOO_MANY_ROOMS` or `RT_CLOSED`. */
   enter (chatId: string): Room {
-    const entry = this.#rooms.get(chatId) ?? this.#open(chatId)
+    const entry = this.#rooms.get(chatId) ?? outsideRequests(() => this.#open(chatId))
     clearTimeout(entry.grace)
     return entry.room
   }

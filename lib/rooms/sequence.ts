@@ -1,3 +1,4 @@
+import { outsideRequests } from '../async-context.ts'
 import { copyCursor, placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LogGap, Logged, LogPage, LogTop } from '../pubsub/provider.ts'
@@ -98,7 +99,7 @@ export class Sequence {
   sync (): Promise<void> {
     if (this.#closed) return Promise.resolve()
     this.#again = true
-    this.#syncing ??= this.#run()
+    this.#syncing ??= outsideRequests(() => this.#run())
     return this.#syncing
   }
 

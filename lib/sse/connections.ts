@@ -1,4 +1,5 @@
 import { setImmediate as immediate } from 'node:timers/promises'
+import { outsideRequests } from '../async-context.ts'
 import type { Metrics } from '../metrics.ts'
 import type { Connection } from './connection.ts'
 import { encodeFrame } from './frame.ts'
@@ -41,7 +42,8 @@ export class Connections {
     this.#open.add(connection)
     metrics.opened++
     connection.onGone(() => this.#remove(connection))
-    if (heartbeatMs > 0) this.#timer ??= setInterval(() => this.#beat(), this.#tickMs()).unref()
+    if (heartbeatMs === 0) return
+    this.#timer ??= outsideRequests(() => setInterval(() => this.#beat(), this.#tickMs()).unref())
   }
 
   /** Milliseconds after which a client shall come back that can't be served now: 1 to 3 times `retryMs`, since all at once they would storm the instances. */

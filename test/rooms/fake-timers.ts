@@ -1,4 +1,6 @@
-/** Timers that fire when they are told to, whatever their time. */
+import { AsyncResource } from 'node:async_hooks'
+
+/** Timers that fire when they are told to, whatever their time, in the async context in which they were set. */
 export class FakeTimers {
   readonly #due = new Set<() => void>()
   readonly #real = { setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout }
@@ -10,7 +12,7 @@ export class FakeTimers {
   install (): void {
     const fake = {
       setTimeout: (callback: () => void) => {
-        const timer = (): void => callback()
+        const timer = AsyncResource.bind((): void => callback())
         this.#due.add(timer)
         return Object.assign(timer, { unref: () => timer, refresh: () => timer })
       },
