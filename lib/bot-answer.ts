@@ -129,7 +129,8 @@ export class BotAnswer {
     if (this.#end !== undefined || this.#concluding !== undefined) return
     // It could not be ended when that was asked for, as far as is known here.
     if (this.#ending !== undefined) await this.#endAs(this.#ending).catch(() => {})
-    else if (isGone) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
+    // In a new epoch its text may be lost.
+    else if (isGone || epoch !== this.#epoch) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
     else this.#sure(epoch, at)
   }
 

@@ -126,7 +126,7 @@ export interface RealtimeOptions {
    */
   botMessageWindowMs?: number | undefined
   /**
-   * Milliseconds after which an answer counts as interrupted whose producer gives no sign of life, or can't reach Redis.
+   * Milliseconds after which an answer counts as interrupted whose producer gives no sign of life, or can't reach Redis. From 100 to 60_000.
    * @default 5_000
    */
   botMessageLeaseMs?: number | undefined
@@ -283,6 +283,7 @@ const INT32 = 2 ** 31 - 1
  * a line, and servers 16 kB for all headers.
  */
 const MOST_CHATS = 100
+const LEASE_TOO_LONG = ', since Redis keeps what was not renewed no longer than that'
 const TOO_LONG = ', since the ids of more chats do not fit into a request'
 
 /** Fills in the defaults and checks every option. Throws `RT_OPTION_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_REDIS_URL_INVALID`. */
@@ -311,7 +312,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     maxRooms: optional(given.maxRooms, (value) => whole('maxRooms', value, 1)),
     maxBufferedBytes: whole('maxBufferedBytes', or(given.maxBufferedBytes, defaults.maxBufferedBytes), 1),
     botMessageWindowMs: whole('botMessageWindowMs', or(given.botMessageWindowMs, defaults.botMessageWindowMs), 0),
-    botMessageLeaseMs: whole('botMessageLeaseMs', or(given.botMessageLeaseMs, defaults.botMessageLeaseMs), 100),
+    botMessageLeaseMs: whole('botMessageLeaseMs', or(given.botMessageLeaseMs, defaults.botMessageLeaseMs), 100, timing.stateExtra, LEASE_TOO_LONG),
     presence: resolvePresence(given),
     drainTimeoutMs: whole('drainTimeoutMs', or(given.drainTimeoutMs, defaults.drainTimeoutMs), 0),
     ...resolveProviderOptions(given)
@@ -364,7 +365,7 @@ function resolvePresence ({ presence, history, pubsub, authorize }: RealtimeOpti
   if (presence === true) return presenceTimes
   return {
     graceMs: whole('presence.graceMs', or(presence.graceMs, presenceTimes.graceMs), 0),
-    leaseMs: whole('presence.leaseMs', or(presence.leaseMs, presenceTimes.leaseMs), 100, timing.stateExtra)
+    leaseMs: whole('presence.leaseMs', or(presence.leaseMs, presenceTimes.leaseMs), 100, timing.stateExtra, LEASE_TOO_LONG)
   }
 }
 

@@ -48,7 +48,7 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
     ['heartbeatMs', -1], ['heartbeatMs', 1.5], ['heartbeatMs', '15'], ['heartbeatMs', NaN], ['heartbeatMs', 2 ** 31],
     ['history', null], ['history', true], ['history', 5], ['history.size', { history: { size: 0 } }], ['history.ttlMs', { history: { ttlMs: '1h' } }],
     ['idempotencyTtlMs', 0], ['retryMs', -1], ['authorize', 'yes'], ['authorize', null], ['sharded', 'yes'], ['sharded', null], ['maxConnections', 0], ['maxConnectionsPerClient', 1.5],
-    ['maxStreamsPerSession', 0], ['maxChatsPerStream', 0], ['maxChatsPerStream', 101], ['maxConnectionAgeMs', '1'], ['maxRooms', -1], ['metrics', {}], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1], ['botMessageWindowMs', -1], ['botMessageLeaseMs', 99],
+    ['maxStreamsPerSession', 0], ['maxChatsPerStream', 0], ['maxChatsPerStream', 101], ['maxConnectionAgeMs', '1'], ['maxRooms', -1], ['metrics', {}], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1], ['botMessageWindowMs', -1], ['botMessageLeaseMs', 99], ['botMessageLeaseMs', 60_001],
     ['presence', null], ['presence', 'yes'], ['presence.graceMs', { authorize: () => true, presence: { graceMs: -1 } }], ['presence.leaseMs', { authorize: () => true, presence: { leaseMs: 99 } }], ['presence.leaseMs', { authorize: () => true, presence: { leaseMs: 60_001 } }],
     ['keyPrefix', 'a{b}'], ['keyPrefix', 'a*'], ['keyPrefix', null], ['keyPrefix', 'x'.repeat(65)],
     ['instanceId', 'a b'], ['instanceId', ''], ['instanceId', 5],
@@ -59,6 +59,7 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
     t.throws(() => resolveOptions(given as RealtimeOptions), { code: 'RT_OPTION_INVALID', message: new RegExp(`\`${name}\``) }, `${name}: ${String(value)}`)
   }
   t.throws(() => resolveOptions({ maxChatsPerStream: 400 }), { message: /from 1 to 100, since the ids of more chats do not fit into a request, got 400/ })
+  t.throws(() => resolveOptions({ botMessageLeaseMs: 90_000 }), { message: /from 100 to 60000, since Redis keeps what was not renewed no longer than that, got 90000/ })
   for (const presence of [true, { graceMs: 1 }]) t.throws(() => resolveOptions({ presence }), { code: 'RT_OPTION_INVALID', message: /`presence` needs `authorize`.*Give both/ })
   t.throws(() => resolveOptions({ redisUrl: 'redis://host', pubsub: new LocalPubSub() }), { code: 'RT_OPTION_INVALID', message: /one of redisUrl, redis and pubsub, got redisUrl and pubsub/ })
   t.throws(() => new LocalPubSub({ instanceId: 'a b' }), { code: 'RT_OPTION_INVALID' })
@@ -71,5 +72,5 @@ t.test('the least and the most of each option are accepted', async (t) => {
   }
   t.match(resolveOptions(given), given)
   t.match(resolveOptions({ logLevel: 'warn' } as RealtimeOptions), defaults, 'what Fastify takes for itself is not ours to refuse')
-  t.match(resolveOptions({ prefix: '/v1/real-time', heartbeatMs: 2 ** 31 - 1, maxChatsPerStream: 100 }), { prefix: '/v1/real-time', heartbeatMs: 2 ** 31 - 1, maxChatsPerStream: 100 })
+  t.match(resolveOptions({ prefix: '/v1/real-time', heartbeatMs: 2 ** 31 - 1, maxChatsPerStream: 100, botMessageLeaseMs: 60_000 }), { prefix: '/v1/real-time', heartbeatMs: 2 ** 31 - 1, maxChatsPerStream: 100, botMessageLeaseMs: 60_000 })
 })

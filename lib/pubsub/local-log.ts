@@ -25,7 +25,7 @@ interface ChannelLog {
   run: EventRun
   /** Where the channel's state is, if it ever had one. */
   state?: Stamp
-  /** What was published with a key, if anything was, oldest first, and when it is forgotten. */
+  /** What was published with a key, if anything was, and when it is forgotten. */
   keys?: Map<string, { id: string, until: number }>
   /** When the entries expire. */
   until: number
@@ -58,9 +58,8 @@ export class LocalLog implements EventLog {
     const id = formatCursor(entry.position)
     if (key !== undefined) {
       const keys = log.keys ??= new Map()
-      // So that it stands behind the older ones.
-      keys.delete(key)
-      keys.set(key, { id, until: now + this.#options.idempotencyTtlMs })
+      const { ttlMs, idempotencyTtlMs } = this.#options
+      keys.set(key, { id, until: now + (key.startsWith('app ') ? idempotencyTtlMs : Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra)) })
     }
     return { id, entry }
   }
@@ -137,8 +136,7 @@ export class LocalLog implements EventLog {
       const { until, keys } = log
       if (until <= now) this.#expire(log)
       for (const [key, known] of keys ?? []) {
-        if (known.until > now) break
-        keys?.delete(key)
+        if (known.until <= now) keys?.delete(key)
       }
       if (until + timing.metaExtra <= now && (keys?.size ?? 0) === 0) this.#channels.delete(channel)
     }

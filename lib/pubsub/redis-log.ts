@@ -39,8 +39,8 @@ export class RedisLog implements EventLog {
     const { keys, reader, scripts } = this.#options
     const bytes = Math.min(maxBytes, budgets.page)
     const values = [limit, newEpoch(), bytes, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
-    const { meta, stream } = keys.of(channel)
-    const reply = await reader.run(scripts.read, [meta, stream], values)
+    const { meta, stream, fields } = keys.of(channel)
+    const reply = await reader.run(scripts.read, [meta, stream, fields], values)
     const [epoch, last, gap, rows, state, start, severed] = reply as Reply
     const top = topOf(parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor, state.toString(), severed === 1)
     const decoded = rows.map(([id, fields]) => entryOf(top.epoch, id, fields))

@@ -66,6 +66,8 @@ export class RedisScripts {
       // No outcome looks like it.
       GIVEN_UP: 'given up',
       STATE_TTL: ttlMs + timing.stateExtra,
+      // As long as its owner may put back a text.
+      CONCLUSION_TTL: Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra),
       FAILOVER_LEASE: timing.stateLease,
       LEASE_STEP: timing.idleCheck
     }

@@ -16,6 +16,8 @@ export class AnswersView implements StateView {
   readonly #interrupt: (chatId: string, id: string, text: string) => Promise<void>
   /** Those of which the log has told the end: what the state still says of them may be older. */
   readonly #ended = new Set<string>()
+  /** What was told of those whose text Redis has lost: it stands until their producer puts it back, or they are ended. */
+  readonly #lost = new Map<string, string>()
 
   /** `interrupt` ends an answer whose producer is gone, unless somebody else does. */
   constructor (room: ViewedRoom, interrupt: (chatId: string, id: string, text: string) => Promise<void>) {
@@ -25,11 +27,15 @@ export class AnswersView implements StateView {
 
   field (name: string, after: Field | undefined, before: Field | undefined): void {
     const id = answerOf(name)
-    // One that is gone has an end in the log, or its producer puts it back.
-    if (id === undefined || after === undefined || this.#ended.has(id)) return
-    if (after.value !== before?.value || before === undefined) {
+    if (id === undefined) return
+    const isLost = after?.value === '' && before !== undefined && before.value !== ''
+    if (isLost) this.#lost.set(id, before.value)
+    else if (after?.value !== '') this.#lost.delete(id)
+    // One that is gone has an end in the log, or all of the log was lost.
+    if (after === undefined || this.#ended.has(id)) return
+    if (!isLost && after.value !== before?.value) {
       const at = before !== undefined && after.value.startsWith(before.value) ? before.value.length : 0
-      this.#room.tell(this.#piece(id, at, after.value.slice(at)))
+      this.#room.tell(this.#piece(id, at, this.#textOf(id, after).slice(at)))
     }
     if (after.expired) this.#conclude(id)
   }
@@ -43,10 +49,14 @@ export class AnswersView implements StateView {
   }
 
   snapshot (): Buffer[] {
-    return [...this.#room.fields].flatMap(([name, { value }]) => {
+    return [...this.#room.fields].flatMap(([name, field]) => {
       const id = answerOf(name)
-      return id === undefined || this.#ended.has(id) ? [] : [this.#piece(id, 0, value)]
+      return id === undefined || this.#ended.has(id) ? [] : [this.#piece(id, 0, this.#textOf(id, field))]
     })
+  }
+
+  #textOf (id: string, { value }: Field): string {
+    return value === '' ? this.#lost.get(id) ?? '' : value
   }
 
   #piece (id: string, at: number, text: string): Buffer {
@@ -59,7 +69,7 @@ export class AnswersView implements StateView {
     const field = fields.get(fieldOf(id))
     if (field?.expired !== true || this.#ended.has(id)) return
     try {
-      await this.#interrupt(chatId, id, field.value)
+      await this.#interrupt(chatId, id, this.#textOf(id, field))
     } catch (error) {
       if ((error as RealtimeError).code === 'RT_CLOSED') return
       // Redis is away.

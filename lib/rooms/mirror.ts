@@ -5,6 +5,8 @@ import type { Field, Stamp, StateChange, StatePage, StateStore } from '../pubsub
 export interface MirrorEvents {
   /** A field differs from what was told of it before. `before` or `after` is `undefined` where there is none: both, where one that was forgotten is gone by now. */
   field (name: string, after: Field | undefined, before: Field | undefined): void
+  /** There is no state any more. */
+  vanished (): void
   /** The state could not be read; it is tried again. */
   failed (error: Error): void
 }
@@ -116,12 +118,14 @@ export class Mirror {
   }
 
   #replace ({ stamp, fields }: StatePage): void {
+    const isVanished = stamp === undefined && this.#stamp !== undefined
     this.#stamp = stamp
     if (fields === undefined) return
     for (const name of this.#fields.keys()) if (!fields.has(name)) this.#tell(name, undefined)
     for (const [name, field] of fields) this.#tell(name, field)
     for (const name of this.#forgotten) if (!fields.has(name)) this.#events.field(name, undefined, undefined)
     this.#forgotten.clear()
+    if (isVanished) this.#events.vanished()
   }
 
   #applyHeld (): void {

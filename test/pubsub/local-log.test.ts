@@ -63,6 +63,20 @@ t.test('a log with a key that still counts is kept', async (t) => {
   t.same(await log.tops(['c']), [undefined])
 })
 
+t.test('what has concluded a text is remembered as long as the state is kept in Redis, other keys as long as asked for', async (t) => {
+  const ttlMs = 10_000
+  const log = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: 1_000 })
+  const long = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: DAY })
+  t.teardown(() => { for (const each of [log, long]) each.close() })
+  for (const each of [log, long]) for (const key of ['conclusion key', 'app key'] as const) each.append('c', envelope, key)
+  const known = (each: LocalLog): boolean[] => [each.knows('c', 'conclusion key'), each.knows('c', 'app key')]
+  t.same([known(log), known(long)], [[true, true], [true, true]])
+  mock.timers.tick(ttlMs + timing.stateExtra - 1)
+  t.same([known(log), known(long)], [[true, false], [true, true]])
+  mock.timers.tick(1)
+  t.same([known(log), known(long)], [[false, false], [true, true]])
+})
+
 t.test('after close nothing is left', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   log.append('c', envelope, 'app key')

@@ -128,19 +128,102 @@ t.test('where the leases alone were evicted, what is renewed stays and what is n
   t.match(await state.conclude('c', { field: 'dead', event: 'end', key: 'dead' }), { duplicate: false }, 'and can be ended')
 })
 
-t.test('a state whose meta was deleted begins anew; what somebody else wrote there does no harm', async (t) => {
+t.test('a state whose meta was deleted goes on in a new epoch, and leases begin anew', async (t) => {
+  const { redis, admin } = await start(t)
+  const { log, state } = open(t, { url: redis.url })
+  const { epoch } = await set(state, 'old', '1')
+  await begin(state, 'abc')
+  await admin.del('rt:{c}:m')
+  const top = (await log?.read('c', undefined, 1))?.top
+  t.ok(top?.state, 'the log tells that there is one')
+  const { stamp, fields } = await state.read('c')
+  t.not(stamp?.epoch, epoch)
+  t.same([...fields ?? []].map(([field, { value }]) => [field, value]).sort(), [['old', '1'], ['t', 'abc']])
+  t.match(await append(state, 3, 'def'), { outcome: 'done', epoch: stamp?.epoch })
+  t.match(await admin.hgetall('rt:{c}:m'), { 't=t': 'me' })
+  await admin.del('rt:{c}:m', 'rt:{c}:f')
+  t.match(await state.read('c'), { stamp: undefined }, 'without its fields, too, there is none')
+  t.not((await set(state, 'new', '1')).epoch, stamp?.epoch)
+  t.same([...(await state.read('c')).fields?.keys() ?? []], ['new'])
+  t.same(await admin.zrange('rt:{c}:l', '0', '-1'), ['new'])
+})
+
+t.test('what somebody else wrote into a state does no harm', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
-  const { epoch } = await set(state, 'old', '1')
-  await admin.del('rt:{c}:m')
-  t.match(await state.read('c'), { stamp: undefined })
-  t.not((await set(state, 'new', '1')).epoch, epoch)
-  t.same([...(await state.read('c')).fields?.keys() ?? []], ['new'])
+  await set(state, 'v', '1')
   await admin.hset('rt:{c}:f', '=garbage', 'x', '=t', 't 2 6 me', '0=t', 'abc', 'other', 'x', '=%', 'v 1 1 me')
   await admin.zadd('rt:{c}:l', 1, 'nothing')
   const { fields } = await state.read('c')
   t.match(fields?.get('t'), { value: 'abc' })
   t.notOk(fields?.has('%') || fields?.has('other'))
+})
+
+t.test('a text is put back that Redis has lost, with what is left of it, until its owner brings the rest', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  const { epoch } = await begin(state, 'abc')
+  await append(state, 3, 'é')
+  const lost: Record<string, () => Promise<unknown>> = {
+    'the record': () => admin.hdel('rt:{c}:f', '=t'),
+    'all fields': () => admin.del('rt:{c}:f'),
+    'fields and leases': () => admin.del('rt:{c}:f', 'rt:{c}:l')
+  }
+  await lost['the record']?.()
+  t.match(await append(state, 5, 'f'), { outcome: 'done', epoch }, 'with only its record lost nothing else is')
+  for (const name of ['all fields', 'fields and leases']) {
+    const before = (await state.read('c')).stamp?.epoch
+    await lost[name]?.()
+    const { stamp, fields } = await state.read('c')
+    t.not(stamp?.epoch, before, name)
+    t.same([...fields ?? []], [['t', { value: '', text: true, expired: false }]])
+    t.equal(await admin.zcard('rt:{c}:l'), 1, 'with a lease')
+    t.match(await state.renew('c', ['t'], LEASE), { gone: [], epoch: stamp?.epoch })
+    t.match(await append(state, 6, 'g'), { outcome: 'behind' })
+    t.match(await state.change('c', { operation: 'open', field: 't', value: 'x', leaseMs: LEASE, owner: 'another', key: 'key' }), { outcome: 'taken' })
+    t.match(await begin(state, 'abcéf'), { outcome: 'done', epoch: stamp?.epoch })
+  }
+  await lost['all fields']?.()
+  t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
+  t.same([...(await state.read('c')).fields?.keys() ?? []], [])
+  t.notOk(await admin.hexists('rt:{c}:m', 't=t'), 'after its end nothing is put back')
+})
+
+t.test('a text whose record alone is lost runs out as any other', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  await begin(state, 'abc')
+  await admin.hdel('rt:{c}:f', '=t')
+  await admin.zadd('rt:{c}:l', 1, 't')
+  t.same((await state.read('c')).fields?.get('t'), { value: 'abc', text: true, expired: true })
+  t.match(await state.conclude('c', { field: 't', event: 'end', key: 'key' }), { duplicate: false })
+})
+
+t.test('what a full Redis has lost is put back when it takes it again, and until then nothing is given up', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  const { epoch } = await begin(state, 'abc')
+  const { stamp } = await state.read('c')
+  await admin.del('rt:{c}:f')
+  await admin.config('SET', 'maxmemory', '1')
+  t.same(await state.read('c', stamp), { stamp, fields: undefined }, 'a reader goes on with what it knows')
+  await t.rejects(append(state, 3, 'd'), { code: 'RT_PUBLISH_REJECTED' })
+  await admin.config('SET', 'maxmemory', '0')
+  const behind = await append(state, 3, 'd')
+  t.equal(behind.outcome, 'behind')
+  t.not(behind.epoch, epoch)
+})
+
+t.test('what has concluded a text is remembered as long as its owner may put it back', async (t) => {
+  const { redis, admin } = await start(t)
+  const keyPrefix = 'p:'
+  for (const [idempotencyTtlMs, seconds] of [[1_000, 70], [100_000, 100]] as const) {
+    const { state } = open(t, { url: redis.url, keyPrefix, history: { ttlMs: 10_000 }, idempotencyTtlMs })
+    const key = `key-${seconds}`
+    await state.change('c', { operation: 'open', field: 't', value: '', leaseMs: LEASE, owner: 'me', key })
+    await state.conclude('c', { field: 't', owner: 'me', event: 'end', key })
+    t.equal(Math.ceil(await admin.pttl(`p:{c}:c:${key}`) / 1_000), seconds)
+  }
 })
 
 t.test('scripts that Redis forgets are sent again', async (t) => {

@@ -43,6 +43,35 @@ t.test('a piece begins where the text that was told ends, or replaces it', async
   t.same(told, [[0, 'ab😀'], [4, 'c'], [0, 'other']])
 })
 
+t.test('where Redis has lost a text, what was told of it stands until it is put back', async (t) => {
+  const { view, fields, told, snapshot } = start()
+  const change = (after: Field | undefined, before: Field | undefined): void => {
+    after === undefined ? fields.delete('answer:a') : fields.set('answer:a', after)
+    view.field('answer:a', after, before)
+  }
+  change(text(''), undefined)
+  change(text('ab'), text(''))
+  change(text(''), text('ab'))
+  t.same([told, snapshot()], [[[0, ''], [0, 'ab']], [[0, 'ab']]])
+  change(text(''), undefined)
+  t.same(told.at(-1), [0, 'ab'], 'who reloads is told it')
+  change(text('abc'), text(''))
+  t.same([told.at(-1), snapshot()], [[0, 'abc'], [[0, 'abc']]])
+  change(text(''), text('abc'))
+  change(undefined, text(''))
+  change(text(''), undefined)
+  t.same([told.at(-1), snapshot()], [[0, ''], [[0, '']]], 'after its end none of it is left')
+})
+
+t.test('a text that Redis has lost is ended with what was told of it', async (t) => {
+  const fields = new Map([['answer:a', text('', true)]])
+  const interrupted: string[] = []
+  const view = new AnswersView({ chatId: 'c', fields, tell () {}, receive () {} }, async (_chatId, _id, text) => { interrupted.push(text) })
+  view.field('answer:a', text('ab'), undefined)
+  view.field('answer:a', text('', true), text('ab'))
+  t.same(interrupted, ['ab'])
+})
+
 t.test('what is no end of an answer ends none', async (t) => {
   const { view, fields, snapshot, end } = start()
   fields.set('answer:a', text('a'))

@@ -71,6 +71,7 @@ function start (t: Test): { state: LossyState, mirror: Mirror, told: string[], s
   const shown = new Map<string, Field>()
   const mirror = new Mirror(CHANNEL, state.asStore, {
     field: (name, after, before) => { after === undefined ? shown.delete(name) : shown.set(name, after); told.push(`${name}: ${before?.value} -> ${after?.value}${after?.expired === true ? ' expired' : ''}`) },
+    vanished: () => { told.push('vanished') },
     failed: ({ message }) => { told.push(message) }
   })
   t.teardown(async () => {
@@ -266,6 +267,18 @@ t.test('what was forgotten and is gone by the time that it is read, is told as g
   await rest()
   t.same(told.filter((text) => text !== 'away'), ['v: undefined -> 1', 'w: undefined -> 1', 'w: undefined -> 1', 'v: undefined -> undefined'])
   t.same(shown, mirror.fields)
+})
+
+t.test('a state that is there no more is told once', async (t) => {
+  const { state, mirror, told, rest } = start(t)
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  state.store.read = async () => ({ stamp: undefined, fields: new Map() })
+  for (let n = 0; n < 2; n++) {
+    mirror.check()
+    mirror.look({ epoch: 'another', version: 1 })
+    await rest()
+  }
+  t.same(told, ['v: undefined -> 1', 'v: 1 -> undefined', 'vanished'])
 })
 
 t.test('whatever is lost, late or fails, in the end the mirror shows the state', async (t) => {

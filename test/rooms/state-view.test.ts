@@ -25,7 +25,12 @@ const showAll: MakeView = (room) => ({
 /** An instance with one view of the state. `faults` loses changes and counts readings. */
 function start (t: Test, views = [showAll]): { provider: LocalPubSub, log: EventLog, faults: { loses: boolean, reads: number, fails: boolean }, warnings: unknown[], join: (after?: string) => Stream, set: (field: string, value: string, leaseMs?: number) => Promise<unknown>, rest: () => Promise<void> } {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] })
-  t.teardown(() => mock.timers.reset())
+  // Leases follow this clock.
+  const clock = mock.method(performance, 'now', () => Date.now())
+  t.teardown(() => {
+    clock.mock.restore()
+    mock.timers.reset()
+  })
   const provider = new LocalPubSub()
   const log = provider.log as EventLog
   const store = provider.state as StateStore

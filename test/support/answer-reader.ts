@@ -15,6 +15,7 @@ export class AnswerReader {
   /** Takes what is new of an event. Returns it if it is about an answer. */
   take ({ event, id, data }: StreamEvent): BotMessage | undefined {
     this.lastId = id ?? this.lastId
+    if (event === 'reset') this.texts.clear()
     if (event !== 'bot_message') return undefined
     const message = data as BotMessage
     const before = this.texts.get(message.id) ?? ''

@@ -26,6 +26,6 @@ log.open(meta, stream, ARGV[4])
 local id, refusal = log.append(ARGV[5], ARGV[6])
 if not id then return refusal end
 log.close()
-log.remember(key, id, KEY_TTL)
+log.remember(key, id, CONCLUSION_TTL)
 log.remember(KEYS[1], id, BATCH_TTL)
 return { log.trouble, id }

@@ -1,7 +1,7 @@
 -- Reads a page of the log of a channel: what comes after a cursor, or the last events. It begins with history.lua and
 -- page.lua.
 --
--- KEYS  1 meta, 2 the events: see log.lua
+-- KEYS  1 meta, 2 the events: see log.lua, 3 the fields of the state
 -- ARGV  1 events to read at most, 2 epoch of a new log, 3 bytes of a page that has more than one event, or 0 for no
 --       events, 4 epoch, 5 offset and 6 tag of the cursor, or nothing
 -- Returns the epoch, the last event's id, or 0-0, why the cursor can't be followed, or '', the events, the stamp of the
@@ -14,7 +14,9 @@ local top = epoch and string.match(last or '', '^(%d+)-%d+$')
 local severed = meta[3] ~= history()
 
 local function answer (reason, events, start)
-  local stamp = meta[4] and meta[4] .. '-' .. meta[5] or ''
+  -- A state whose meta was lost is there all the same: whoever reads it begins a new epoch.
+  local stamp = redis.call('EXISTS', KEYS[3]) == 1 and 'lost-0' or ''
+  if meta[4] then stamp = meta[4] .. '-' .. meta[5] end
   return { epoch, last, reason, events, stamp, start or '', severed and 1 or 0 }
 end
 

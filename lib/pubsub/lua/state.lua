@@ -1,7 +1,9 @@
 -- What the scripts share that touch the state of a channel. It begins with history.lua.
 --
 -- In meta: se epoch and sv version of the state, sr what the data's history is called where it was changed last, sc the clock of its leases in
--- milliseconds, st when that was, by the wall clock.
+-- milliseconds, st when that was, by the wall clock, and t=<field> for each text its owner: a text that the fields
+-- don't hold was lost, and is put back, since without it nothing would ever end it. A state whose meta was lost is
+-- found by its fields.
 -- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <owner>, and its value in chunks: 0=<field>, 1=<field>, …
 -- so that appending costs no more for a long text. Kinds: v a value, t a text, x a text whose lease has run out.
 -- The leases are a sorted set: when each runs out, by the clock of the leases.
@@ -24,37 +26,51 @@ function state.tick (clock, at)
   if clock and (elapsed < 0 or elapsed >= 500) then redis.pcall('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st) end
 end
 
--- Their key can be evicted or deleted by itself: without a lease nothing would ever run out.
+-- All leases begin anew, and meta names all texts.
 local function restore_leases ()
-  if redis.call('EXISTS', state.leases) == 1 or redis.call('EXISTS', state.fields) == 0 then return end
-  local all = redis.call('HGETALL', state.fields)
-  for n = 1, #all, 2 do
-    local field = string.match(all[n], '^=(.*)$')
-    local kind = field and state.find(field)
+  for _, name in ipairs(redis.call('HKEYS', state.fields)) do
+    local field = string.match(name, '^=(.*)$')
+    local kind, _, _, owner = nil
+    if field then kind, _, _, owner = state.find(field) end
     -- Without memory it fails, and is done with the next look.
     if kind == 'v' or kind == 't' then redis.pcall('ZADD', state.leases, state.now + FAILOVER_LEASE, field) end
+    if kind == 't' or kind == 'x' then state.name(field, owner) end
   end
   redis.pcall('PEXPIRE', state.leases, STATE_TTL)
+end
+
+-- Changes may be missing that others know of, and nobody could renew a lease meanwhile.
+local function begin_anew (new)
+  -- Without memory a reader finds nothing new, and looks again later.
+  for field in pairs(state.texts) do if not state.find(field) then return end end
+  state.epoch, state.version = new, 1
+  restore_leases()
+  state.keep()
 end
 
 -- `new` is the epoch of a new state, which is begun where there is none if `create` says so. Returns whether there is one.
 function state.open (meta, fields, leases, channel, new, create)
   state.meta, state.fields, state.leases, state.channel = meta, fields, leases, channel
-  local known = redis.call('HMGET', meta, 'se', 'sv', 'sr', 'sc', 'st')
-  if not known[1] and not create then return false end
-  state.tick(known[4], known[5])
-  state.epoch, state.version = known[1], tonumber(known[2])
-  state.history = history()
-  if not known[1] then
-    state.epoch, state.version = new, 0
+  -- Reading goes on where Redis refuses to write.
+  state.write = create and redis.call or redis.pcall
+  state.texts = {}
+  local known, all = {}, redis.call('HGETALL', meta)
+  for n = 1, #all, 2 do
+    local field = string.match(all[n], '^t=(.*)$')
+    if field then state.texts[field] = all[n + 1] else known[all[n]] = all[n + 1] end
+  end
+  local found = redis.call('EXISTS', fields) == 1
+  local lost = not found and next(state.texts) ~= nil
+  if not known.se and not found and not create then return false end
+  state.tick(known.sc, known.st)
+  state.epoch, state.version, state.history = known.se or new, tonumber(known.sv) or 0, history()
+  if lost or found and not known.se or known.se and known.sr ~= state.history then
+    begin_anew(new)
+  elseif not known.se then
     -- A script that has written may go on without memory, so that nothing is deleted that is not there.
-    if redis.call('EXISTS', fields, leases) > 0 then redis.call('DEL', fields, leases) end
-  elseif known[3] ~= state.history then
-    -- Changes may be missing that others know of, and nobody could renew a lease meanwhile.
-    state.epoch, state.version = new, 1
-    for _, field in ipairs(redis.call('ZRANGE', leases, 0, -1)) do redis.call('ZADD', leases, state.now + FAILOVER_LEASE, field) end
-    state.keep()
-  else
+    if redis.call('EXISTS', leases) == 1 then redis.call('DEL', leases) end
+  elseif found and redis.call('EXISTS', leases) == 0 then
+    -- Their key can be evicted or deleted by itself: without a lease nothing would ever run out.
     restore_leases()
   end
   return true
@@ -78,14 +94,34 @@ function state.tell (operation, field, value)
   redis.pcall(PUBLISH, state.channel, table.concat({ '1', state.epoch, string.format('%.0f', state.version), '-', '-', 's', operation, field, value }, ' '))
 end
 
+-- Puts a text back with what is left of it. Returns its record.
+local function put_back (field)
+  local chunks, bytes = 0, 0
+  while redis.call('HEXISTS', state.fields, chunks .. '=' .. field) == 1 do
+    bytes = bytes + redis.call('HSTRLEN', state.fields, chunks .. '=' .. field)
+    chunks = chunks + 1
+  end
+  local record = table.concat({ 't', chunks, bytes, state.texts[field] }, ' ')
+  return type(state.write('HSET', state.fields, '=' .. field, record)) == 'number' and record
+end
+
 -- Kind, chunks, bytes and owner of a field, if there is one.
 function state.find (field)
-  local kind, chunks, bytes, owner = string.match(redis.call('HGET', state.fields, '=' .. field) or '', '^(%a) (%d+) (%d+) (.*)$')
+  local record = redis.call('HGET', state.fields, '=' .. field) or state.texts[field] and put_back(field)
+  local kind, chunks, bytes, owner = string.match(record or '', '^(%a) (%d+) (%d+) (.*)$')
   return kind, tonumber(chunks), tonumber(bytes), owner
 end
 
 function state.put (field, kind, chunks, bytes, owner)
   redis.call('HSET', state.fields, '=' .. field, table.concat({ kind, chunks, bytes, owner }, ' '))
+  if kind ~= 'v' then state.name(field, owner) end
+end
+
+-- Names a text in meta.
+function state.name (field, owner)
+  if state.texts[field] == owner then return end
+  state.write('HSET', state.meta, 't=' .. field, owner)
+  state.texts[field] = owner
 end
 
 function state.lease (field, ms)
@@ -98,6 +134,8 @@ function state.drop (field, chunks)
   for n = 0, chunks - 1 do redis.call('HDEL', state.fields, n .. '=' .. field) end
   redis.call('HDEL', state.fields, '=' .. field)
   redis.call('ZREM', state.leases, field)
+  if state.texts[field] then redis.call('HDEL', state.meta, 't=' .. field) end
+  state.texts[field] = nil
 end
 
 function state.sweep ()
