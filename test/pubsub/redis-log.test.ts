@@ -63,14 +63,14 @@ t.test('what is kept of a chat has one hash tag, an encoded name, and an end', a
   const pubsub = open(t, { url: redis.url, history: { ttlMs: 10_000 }, idempotencyTtlMs: 5_000 })
   await pubsub.publish('chat:a{b}*c', 1, { idempotencyKey: 'my}key' })
   const name = 'rt:{chat:a%7Bb%7D%2Ac}'
-  const keys = [`${name}:i:my}key`, `${name}:m`, `${name}:s`]
+  const keys = [`${name}:i:my%7Dkey`, `${name}:m`, `${name}:s`]
   const [batch, ...others] = (await admin.keys('*')).filter((key) => !keys.includes(key))
   t.match(batch, `${name}:b:`)
   t.same(others, [])
   await pubsub.log.read('chat:empty', undefined, 1)
   t.same(await admin.keys('*empty*'), ['rt:{chat:empty}:m'])
   const ttl = async (key: string): Promise<number> => Math.ceil(await admin.pttl(key) / 1_000)
-  t.same([await ttl(`${name}:s`), await ttl(`${name}:i:my}key`), await ttl(String(batch))], [10, 5, 10])
+  t.same([await ttl(`${name}:s`), await ttl(`${name}:i:my%7Dkey`), await ttl(String(batch))], [10, 5, 10])
   const week = 7 * 24 * 3_600
   t.same([await ttl(`${name}:m`), await ttl('rt:{chat:empty}:m')], [week + 10, timing.emptyLog / 1_000])
 })
