@@ -28,8 +28,9 @@ end
 
 -- All leases begin anew, and meta names all texts.
 local function restore_leases ()
-  for _, name in ipairs(redis.call('HKEYS', state.fields)) do
-    local field = string.match(name, '^=(.*)$')
+  local all = redis.call('HGETALL', state.fields)
+  for n = 1, #all, 2 do
+    local field = string.match(all[n], '^=(.*)$')
     local kind, _, _, owner = nil
     if field then kind, _, _, owner = state.find(field) end
     -- Without memory it fails, and is done with the next look.
@@ -97,9 +98,10 @@ end
 -- Puts a text back with what is left of it. Returns its record.
 local function put_back (field)
   local chunks, bytes = 0, 0
-  while redis.call('HEXISTS', state.fields, chunks .. '=' .. field) == 1 do
-    bytes = bytes + redis.call('HSTRLEN', state.fields, chunks .. '=' .. field)
-    chunks = chunks + 1
+  while true do
+    local chunk = redis.call('HGET', state.fields, chunks .. '=' .. field)
+    if not chunk then break end
+    chunks, bytes = chunks + 1, bytes + #chunk
   end
   local record = table.concat({ 't', chunks, bytes, state.texts[field] }, ' ')
   return type(state.write('HSET', state.fields, '=' .. field, record)) == 'number' and record
