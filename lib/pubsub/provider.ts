@@ -117,8 +117,9 @@ export interface Position extends Cursor {
 }
 
 /**
- * Why a cursor can't be followed. `failover`: acknowledged events may be missing behind it, and the log can't be marked so for now; without a
- * cursor, the same is said of its end.
+ * Why a cursor can't be followed. `failover`: acknowledged events may be missing behind it, and either the log has
+ * only discontinuity markers from there on, or it can't be marked for now (`top.unproven`); without a cursor, the same is said of its end.
+ * `diverged`, `expired` and `trimmed` prove that an event is missing.
  */
 export type LogGap = 'epoch' | 'ahead' | 'diverged' | 'expired' | 'trimmed' | 'failover'
 

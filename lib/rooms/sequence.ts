@@ -162,7 +162,7 @@ export class Sequence {
     if (this.#closed) return false
     this.#events.read(top)
     const known = this.#unproven
-    this.#unproven = gap === 'failover'
+    this.#unproven = gap === 'failover' && top.unproven === true
     // It is reported once, however often the log is read until it can be marked.
     if (known && this.#unproven) return false
     if (this.#position === undefined) {

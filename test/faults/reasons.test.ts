@@ -99,7 +99,7 @@ t.test('after a failover offsets are used again: whoever followed the lost branc
     t.same(again.slice(0, 2).map(offset), again.length === 0 ? [] : lost[index]?.slice(1).map(offset))
     // Where nothing was published, the first who reads writes the marker, in the place of the first that was lost.
     for (const [n, id] of (lost[index] as string[]).entries()) {
-      const reason = again.length === 0 && n > 0 ? 'ahead' : 'diverged'
+      const reason = again.length > 0 ? 'diverged' : n > 0 ? 'ahead' : 'failover'
       const at = again.at(-1) ?? /^\w+-4-\d+$/
       t.match(await (await comeBack(t, fresh, chatId, id)).take(2), [ready(id, false), { event: 'reset', id: at, data: { reason, certain: reason === 'diverged' } }], `${chatId}: had seen ${id}`)
     }

@@ -180,6 +180,29 @@ t.test('a stream that was deleted, has expired or was trimmed is told with its r
   t.same(await gaps(), ['expired', 'expired', 'expired'])
 })
 
+t.test('what is missing for certain is an event: where the log has lost markers only, it says so', async (t) => {
+  const redis = await startRedis(t, ['--enable-debug-command', 'yes'])
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  const [one, two] = await publish(pubsub, 1, 2) as [Cursor, Cursor]
+  const markers: Cursor[] = []
+  while (markers.length < 2) {
+    // As of a replica that was promoted.
+    await admin.call('DEBUG', 'CHANGE-REPL-ID')
+    markers.push((await pubsub.log.read('c', two, 10)).top)
+  }
+  const [first, second] = markers as [Cursor, Cursor]
+  const lost = { ...first, tag: 7 }
+  const gaps = async (...places: Cursor[]): Promise<unknown[]> => Promise.all(places.map(async (place) => (await pubsub.log.read('c', place, 10)).gap))
+  t.same(await gaps({ ...two, tag: 7 }, lost, { ...second, tag: 7 }), ['diverged', 'failover', 'failover'])
+  await admin.xtrim('rt:{c}:s', 'MAXLEN', '=', '1')
+  t.same(await gaps(one, two, first), ['trimmed', 'failover', undefined])
+  await admin.del('rt:{c}:s')
+  t.same(await gaps(one, two, first, second), ['expired', 'failover', 'failover', undefined])
+  await publish(pubsub, 3)
+  t.same(await gaps(lost, two), ['trimmed', 'trimmed'])
+})
+
 t.test('an entry that somebody else wrote is left out', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)

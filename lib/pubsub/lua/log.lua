@@ -1,7 +1,8 @@
 -- What the scripts share that append to the log of a channel. It begins with history.lua.
 --
 -- The events are a stream, whose ids are <offset>-<tag>.
--- In meta: e epoch, l id of the last event, or 0-0, r the replication id under which it was written.
+-- In meta: e epoch, l id of the last event, or 0-0, r the replication id under which it was written; after a failover
+-- also f offset of the last discontinuity marker, b offset of the last event before it.
 --
 -- ARGV  1 epoch of a new log
 --
@@ -41,9 +42,14 @@ end
 -- Adds the discontinuity marker: events may be missing before it that were acknowledged. `origin` is the first two words of its payload.
 -- Returns nothing, or the error.
 function log.mark (tag, origin)
+  local last = string.format('%.0f', log.offset)
   local _, refusal = add('f', tag, origin .. 'fence {}')
   log.severed = refusal ~= nil
-  return refusal
+  if refusal then return refusal end
+  -- Markers may follow each other: the last event before them stays the same.
+  local marked = redis.call('HMGET', log.meta, 'f', 'b')
+  local event = marked[1] == last and marked[2] or last
+  redis.call('HSET', log.meta, 'f', string.format('%.0f', log.offset), 'b', event)
 end
 
 -- Returns the event's id, or nothing and the error.

@@ -8,7 +8,7 @@
 -- state, or '', without a cursor the position before the last ARGV[1] events, or '' if the page begins there, and 1 if
 -- the log was written under another replication id, or 0.
 
-local meta = redis.call('HMGET', KEYS[1], 'e', 'l', 'r', 'se', 'sv')
+local meta = redis.call('HMGET', KEYS[1], 'e', 'l', 'r', 'se', 'sv', 'f', 'b')
 local epoch, last = meta[1], meta[2]
 local top = epoch and string.match(last or '', '^(%d+)-%d+$')
 local severed = meta[3] ~= history()
@@ -52,13 +52,23 @@ if not ARGV[4] then
 end
 
 local offset = tonumber(ARGV[5])
+
+-- An event at `first` or after it is missing: the reason says so. Markers alone prove no loss.
+local function missing (reason, first)
+  local event = tonumber(meta[6]) == top and tonumber(meta[7]) or top
+  return answer(event >= first and reason or 'failover', {})
+end
+
 if ARGV[4] ~= epoch then return answer('epoch', {}) end
 if offset > top then return answer('ahead', {}) end
-if offset == top then return answer(ARGV[5] .. '-' .. ARGV[6] == last and '' or 'diverged', {}) end
+if offset == top then
+  if ARGV[5] .. '-' .. ARGV[6] == last then return answer('', {}) end
+  return missing('diverged', offset)
+end
 
 local events = page.read(KEYS[2], offset + 1, false, limit, most)
-if #events == 0 then return answer('expired', {}) end
+if #events == 0 then return missing('expired', offset + 1) end
 local first = page.before(events[1])
-if tonumber(string.match(first, '^%d+')) ~= offset then return answer('trimmed', {}) end
-if first ~= ARGV[5] .. '-' .. ARGV[6] then return answer('diverged', {}) end
+if tonumber(string.match(first, '^%d+')) ~= offset then return missing('trimmed', offset + 1) end
+if first ~= ARGV[5] .. '-' .. ARGV[6] then return missing('diverged', offset) end
 return answer('', events)
