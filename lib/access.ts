@@ -7,6 +7,7 @@ import type { Logger } from './logger.ts'
 import { timing } from './options.ts'
 import { Permit, Permits, type PermitHolder } from './permits.ts'
 import { getChatChannel } from './pubsub/channel.ts'
+import { logRepeated, type RepeatedFailure } from './repeated-failure.ts'
 import type { Entrance } from './sse/reply-sse.ts'
 import { within } from './within.ts'
 
@@ -37,6 +38,11 @@ export interface AccessOptions {
   authorize: Authorize | undefined
   log: Logger
   watchRevocations (listener: RevocationListener): RevocationWatch
+}
+
+const MISSED: RepeatedFailure = {
+  level: 'warn',
+  message: 'Revocations may have been missed: open streams are authorized again'
 }
 
 /** How many streams are authorized again at the same time. */
@@ -156,7 +162,7 @@ export class Access implements PermitHolder {
     this.#seen = continuity
     const stale = held.filter(({ joined, since }) => joined && since !== continuity)
     if (stale.length === 0) return
-    this.#options.log.warn({ streams: stale.length }, 'Revocations may have been missed: open streams are authorized again')
+    logRepeated(this.#options.log, MISSED, { streams: stale.length })
     for (const permit of stale) this.#later(Math.random() * timing.accessSpread, () => { if (this.#isStale(permit, continuity)) this.#again.add(permit) })
     this.#later(timing.accessDeadline, () => { for (const permit of stale) if (this.#isStale(permit, continuity)) permit.end() })
   }

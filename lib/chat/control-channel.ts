@@ -5,7 +5,16 @@ import type { Logger } from '../logger.ts'
 import { timing } from '../options.ts'
 import type { ControlFeed } from '../pubsub/control-feed.ts'
 import type { Envelope, EventLog, Follower, Logged } from '../pubsub/provider.ts'
+import { logRecovered, logRepeated, placeOf, type RecoverableFailure, type RepeatedFailure } from '../repeated-failure.ts'
 import { Sequence } from '../rooms/sequence.ts'
+
+const HANDLING: RepeatedFailure = { level: 'error', message: 'A message of the control channel could not be handled' }
+const NOT_JSON: RepeatedFailure = { level: 'error', message: 'A message of the control channel is not JSON' }
+const READING: RecoverableFailure = {
+  level: 'warn',
+  message: 'The log of the control channel can\'t be read, trying again',
+  recovered: 'The log of the control channel can be read again'
+}
 
 export interface ControlChannelOptions {
   /** What it is called among the channels of the plugin's own. */
@@ -37,14 +46,13 @@ export class ControlChannel<T> implements Follower {
   #continuity = 0
   #started = false
   #live = false
-  #failing = false
   /** Whether no message has come since the last comparison with the log. */
   #quiet = false
 
   constructor (options: ControlChannelOptions) {
     this.#options = options
     const { channel, log } = options
-    this.#handlers = new Handlers((err) => log.error({ channel, err }, 'A message of the control channel could not be handled'))
+    this.#handlers = new Handlers((err) => logRepeated(log, HANDLING, { channel, err }, placeOf(err)))
   }
 
   /** Whether every message that was published until now has come. */
@@ -148,10 +156,7 @@ export class ControlChannel<T> implements Follower {
       level: () => this.#inSyncAgain(),
       // One that comes twice costs a reading.
       knows: () => false,
-      failed: ({ message }) => {
-        if (!this.#failing) log.warn({ channel, reason: message }, 'The log of the control channel can\'t be read, trying again')
-        this.#failing = true
-      }
+      failed: ({ message }) => logRepeated(log, READING, { channel, reason: message })
     })
   }
 
@@ -170,7 +175,7 @@ export class ControlChannel<T> implements Follower {
   }
 
   #inSyncAgain (): void {
-    this.#failing = false
+    logRecovered(this.#options.log, READING)
     for (const synced of this.#synced) synced()
   }
 
@@ -194,7 +199,7 @@ export class ControlChannel<T> implements Follower {
       message = parseJson(json) as T // JSON can't prove its type: a listener that is given something else throws, and that is logged.
     } catch {
       // Not with the error, which would quote it.
-      this.#options.log.error({ channel: this.#options.channel }, 'A message of the control channel is not JSON')
+      logRepeated(this.#options.log, NOT_JSON, { channel: this.#options.channel })
       return
     }
     this.#handlers.run(message)

@@ -1,4 +1,5 @@
 import type { Logger } from '../logger.ts'
+import { logRepeated, type RepeatedFailure } from '../repeated-failure.ts'
 import type { ControlFeed } from './control-feed.ts'
 import { decodeWire, makeEnvelope } from './envelope.ts'
 import type { Follower } from './provider.ts'
@@ -6,6 +7,8 @@ import type { RedisAppender } from './redis-appender.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import type { RedisLog } from './redis-log.ts'
 import { Subscriptions } from './subscriptions.ts'
+
+const FOREIGN: RepeatedFailure = { level: 'warn', message: 'Ignored what is not a message of the control channel' }
 
 export interface RedisControlOptions {
   /** Names that no channel of an app has. */
@@ -59,7 +62,7 @@ export class RedisControl implements ControlFeed {
     const channel = this.#channels.get(redisChannel)
     if (channel === undefined) return false
     const envelope = decodeWire(message)?.envelope
-    if (envelope === undefined) this.#options.log.warn({ redisChannel, bytes: message.length }, 'Ignored what is not a message of the control channel')
+    if (envelope === undefined) logRepeated(this.#options.log, FOREIGN, { redisChannel, bytes: message.length })
     else this.#subscriptions.deliver({ channel, envelope, remote: envelope.from !== this.#options.instanceId })
     return true
   }

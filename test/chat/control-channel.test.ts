@@ -168,7 +168,7 @@ t.test('a message that comes while the log can not be read is handled at once', 
   failing = false
   while (!stage.channel.inSync) await stage.rest()
   await started
-  t.equal(lines.length, 1, 'an outage is one line')
+  t.match(lines, [{ channel: 'revoked', reason: 'away' }, { count: Number }], 'an outage is two lines: its begin and its end')
   t.equal(stage.channel.whenStarted(), undefined)
   t.same(stage.heard, [1, 1], 'it comes again with its turn')
   await stage.poll()
