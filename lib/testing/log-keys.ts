@@ -36,15 +36,14 @@ export const keys: Cases<OpenLog> = {
   },
 
   async 'a key is forgotten after its time' (open) {
-    const provider = await open({ idempotencyTtlMs: 40 })
+    const provider = await open({ idempotencyTtlMs: 200 })
     const c = freshLog()
-    const repeats = async (idempotencyKey: string): Promise<boolean> => (await provider.publish(c, 1, { idempotencyKey })).duplicate
-    assert.equal(await repeats('key'), false)
-    assert.equal(await repeats('other'), false)
-    let tries = 0
-    while (await repeats('key')) tries++
-    assert.ok(tries > 0)
-    assert.equal(await repeats('key'), true, 'and remembered again')
+    // At once: the time may pass between two that wait for each other.
+    const twice = (idempotencyKey: string): Promise<boolean[]> => Promise.all([1, 2].map(async () => (await provider.publish(c, 1, { idempotencyKey })).duplicate))
+    for (const key of ['key', 'other']) assert.deepEqual(await twice(key), [false, true])
+    let repeats = [true, true]
+    while (repeats[0]) repeats = await twice('key')
+    assert.deepEqual(repeats, [false, true], 'and remembered again')
   },
 
   async 'what is no key is refused, and nothing is published' (open) {

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { silentLogger } from '../../lib/logger.ts'
+import { controlFeedOf } from '../../lib/pubsub/control-feed.ts'
 import { liveFeedOf } from '../../lib/pubsub/live-feed.ts'
 import { LocalPubSub } from '../../lib/pubsub/local-pubsub.ts'
 import type { Envelope, PubSubProvider } from '../../lib/pubsub/provider.ts'
@@ -52,4 +53,37 @@ t.test('a provider without one is followed through its subscriptions, live from 
     ['somewhere', 7, 'message', '["no type"]', undefined, false],
     ['somewhere', 7, 'message', '{"type":"presence"}', undefined, false]
   ], 'and who left at once is told of nothing')
+})
+
+t.test('what instances say to each other goes over a channel of its own, followed through the log where one is kept', async (t) => {
+  const plain = new PlainPubSub()
+  const kept = new LocalPubSub()
+  t.teardown(() => kept.close())
+  // A provider of an app's own has no feed for that.
+  const logged = {
+    name: 'logged',
+    log: kept.log,
+    publish: kept.publish.bind(kept),
+    subscribe: kept.subscribe.bind(kept),
+    subscribeExact: kept.subscribeExact.bind(kept),
+    isHealthy: kept.isHealthy.bind(kept),
+    close: kept.close.bind(kept)
+  }
+  for (const [provider, feed] of [[plain, liveFeedOf(plain)], [logged, kept]] as const) {
+    const control = controlFeedOf(provider, feed)
+    const heard: string[] = []
+    const undo = control.follow('revoked', { live () {}, lost () {}, receive: ({ json }) => { heard.push(json) } })
+    await control.publish('revoked', { n: 1 })
+    await provider.publish('revoked', { n: 2 })
+    undo()
+    await control.publish('revoked', { n: 3 })
+    t.same(heard, ['{"n":1}'], provider.name)
+    if (control.log === undefined) {
+      t.equal(provider, plain)
+      continue
+    }
+    const { top, entries } = await control.log.read('revoked', undefined, 10)
+    t.same(entries.map(({ json }) => json), ['{"n":1}', '{"n":3}'])
+    t.match(await control.log.tops(['revoked', 'other']), [top, undefined])
+  }
 })
