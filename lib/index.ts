@@ -18,7 +18,8 @@ export { type ReplySse, type SseEvent, type StreamRequest } from './sse/reply-ss
 
 export type { Cursor } from './cursor.ts'
 export type {
-  Envelope, EventLog, Follower, LiveFeed, LogGap, Logged, LogPage, LogTop, Position, PublishOptions, PublishReceipt, PubSubHandler, PubSubMessage, PubSubProvider, PubSubStats, Replayable
+  Envelope, EventLog, Follower, HealthReport, HealthReporting, LiveFeed, LogGap, Logged, LogPage, LogTop, Position,
+  PublishOptions, PublishReceipt, PubSubHandler, PubSubMessage, PubSubProvider, PubSubStats, Replayable
 } from './pubsub/provider.ts'
 export type { Conclusion, Field, Stamp, StateChange, Stateful, StateOperation, StateOutcome, StatePage, StateReceipt, StateRequest, StateStore } from './pubsub/state-store.ts'
 export { LocalPubSub, type LocalPubSubOptions } from './pubsub/local-pubsub.ts'

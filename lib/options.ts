@@ -218,6 +218,9 @@ export const timing = {
   repeatedLog: 30_000,
   /** How long the health check waits for Redis: a frozen one answers nothing, yet keeps its connections. */
   healthTimeout: 1_000,
+  /** How long a probe that got through proves that events can be published, and how long its keys stay in Redis. */
+  healthProbe: 5_000,
+  healthProbeKeys: 10_000,
   /** How often an idle subscriber asks Redis for a sign of life. */
   redisPing: 2_000,
   /** Without an answer for this long a connection to Redis counts as dead. */

@@ -84,6 +84,19 @@ export interface PubSubProvider {
   close(): Promise<void>
 }
 
+/** What a health check found. */
+export interface HealthReport {
+  healthy: boolean
+  /** What is wrong, if that is known: a code for programs, and a sentence without keys, payloads or URLs. */
+  error?: { code: string, message: string }
+}
+
+/** A capability of a provider: it says why it is unhealthy. */
+export interface HealthReporting {
+  /** Like `isHealthy`. */
+  health (): Promise<HealthReport>
+}
+
 /** A capability of a provider: it can count its subscriptions. */
 export interface PubSubStats {
   /** How many distinct channels and patterns are subscribed to. */

@@ -1,11 +1,13 @@
 import { Command } from 'ioredis'
-import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
+import type {
+  Envelope, Follower, HealthReport, HealthReporting, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions,
+  PublishReceipt, Replayable
+} from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
 import { Metrics } from '../metrics.ts'
 import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } from '../options.ts'
 import { logPending, logRepeated, type RepeatedFailure } from '../repeated-failure.ts'
-import { within } from '../within.ts'
 import { checkChannel } from './channel.ts'
 import type { Controllable } from './control-feed.ts'
 import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
@@ -13,6 +15,7 @@ import { RedisAppender } from './redis-appender.ts'
 import { databaseOf, type ClusterClient, type RedisClient } from './redis-client.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
 import { RedisControl } from './redis-control.ts'
+import { RedisHealth } from './redis-health.ts'
 import { RedisKeys } from './redis-keys.ts'
 import { RedisLog, type RedisLogOptions } from './redis-log.ts'
 import { RedisPublisher } from './redis-publisher.ts'
@@ -45,7 +48,8 @@ const FOREIGN_MESSAGE: RepeatedFailure = {
 }
 
 /** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
-export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Replayable, Stateful, Controllable {
+export class RedisPubSub
+implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, Stateful, Controllable {
   readonly name = 'redis'
   readonly instanceId: string
   readonly log: RedisLog | undefined
@@ -60,7 +64,7 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   readonly #appender: RedisAppender | undefined
   readonly #subscriber: RedisSubscriber | RedisShards
   readonly #subscriptions: Subscriptions
-  #health: Promise<boolean> | undefined
+  readonly #health: RedisHealth
   #closed: Promise<void> | undefined
 
   /** Throws `RT_REDIS_URL_INVALID` or `RT_OPTION_INVALID`. */
@@ -100,8 +104,9 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     }
     // No prefix of an app's ends so.
     const controlKeys = new RedisKeys({ keyPrefix: `${keyPrefix}!`, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection) })
+    const controlLog = openLog(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl })
     this.control = new RedisControl({
-      ...openLog(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl }),
+      ...controlLog,
       keys: controlKeys,
       instanceId,
       log,
@@ -118,6 +123,14 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
       lost: (redisChannels) => { for (const follower of redisChannels.flatMap((name) => this.#followers(name))) follower.lost() }
     }
     this.#subscriber = sharded ? new RedisShards(client as ClusterClient, events, log) : new RedisSubscriber(openSubscriber(source), events, log)
+    this.#health = new RedisHealth({
+      keys: controlKeys,
+      publisher: this.#publisher,
+      subscriber: this.#subscriber,
+      script: history === false ? undefined : controlLog.common.scripts.probe,
+      sharded,
+      instanceId
+    })
   }
 
   publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
@@ -177,16 +190,14 @@ export class RedisPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
     return { publisher: this.#publisher.isConnected, subscriber: this.#subscriber.isConnected }
   }
 
-  /** Asks once for all who want to know at the same time, so that checks don't pile up on a frozen Redis. */
-  isHealthy (): Promise<boolean> {
-    this.#health ??= this.#checkHealth().finally(() => { this.#health = undefined })
-    return this.#health
+  async isHealthy (): Promise<boolean> {
+    return (await this.health()).healthy
   }
 
-  async #checkHealth (): Promise<boolean> {
-    if (this.#closed !== undefined) return false
-    const checks = Promise.all([this.#publisher.isHealthy(), this.#subscriber.isHealthy()])
-    return within(checks, timing.healthTimeout).then((healthy) => healthy.every(Boolean), () => false)
+  /** Whether messages get through, and else why not. Every few seconds it publishes a probe, which no one receives. */
+  async health (): Promise<HealthReport> {
+    if (this.#closed === undefined) return await this.#health.check()
+    return { healthy: false, error: { code: 'CLOSED', message: 'RedisPubSub was closed.' } }
   }
 
   close (): Promise<void> {

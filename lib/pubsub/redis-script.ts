@@ -46,6 +46,8 @@ export interface RedisScriptsOptions {
 /** All that is done to what Redis keeps of a channel. What is the same for each event is no argument, of which each costs, but a constant. */
 export class RedisScripts {
   readonly append: RedisScript
+  /** Appends as well, names the command that is refused, and what it leaves behind expires soon. */
+  readonly probe: RedisScript
   readonly conclude: RedisScript
   readonly read: RedisScript
   readonly mark: RedisScript
@@ -73,6 +75,9 @@ export class RedisScripts {
     }
     const script = (...names: string[]): RedisScript => new RedisScript(['history', ...names], constants)
     this.append = script('log', 'batch', 'append')
+    const ttl = timing.healthProbeKeys
+    const soon = { ...constants, LOG_TTL: ttl, META_TTL: ttl, BATCH_TTL: ttl }
+    this.probe = new RedisScript(['probe', 'history', 'log', 'batch', 'append'], soon)
     this.conclude = script('state', 'log', 'batch', 'conclude')
     this.read = script('page', 'read')
     this.mark = script('log', 'mark')

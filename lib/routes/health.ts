@@ -1,21 +1,23 @@
 import type { FastifyInstance } from 'fastify'
 import { timing } from '../options.ts'
-import type { PubSubProvider, PubSubStats } from '../pubsub/provider.ts'
+import type { HealthReport, HealthReporting, PubSubProvider, PubSubStats } from '../pubsub/provider.ts'
 import { within } from '../within.ts'
 import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
 /** `GET {prefix}/health/pubsub`: 200 while messages get through, 503 while they don't. */
 export function healthRoute (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
   app.get(`${prefix}/health/pubsub`, copyRouteOptions(given), async (_request, reply) => {
-    const pubsub: PubSubProvider & Partial<PubSubStats> = app.pubsub
+    const pubsub: PubSubProvider & Partial<PubSubStats & HealthReporting> = app.pubsub
+    const ask = async (): Promise<HealthReport> => await pubsub.health?.() ?? { healthy: await pubsub.isHealthy() }
     // A provider of the app's own may hang, reject or throw.
-    const healthy = await within((async () => await pubsub.isHealthy())(), timing.healthTimeout).catch(() => false)
+    const { healthy, error } = await within(ask(), timing.healthTimeout).catch((): HealthReport => ({ healthy: false }))
     // A cached answer would hide an outage, or its end.
     reply.code(healthy ? 200 : 503).header('cache-control', 'no-store')
     return {
       status: healthy ? 'ok' : 'error',
       provider: pubsub.name,
       healthy,
+      ...error && { error },
       // A provider of the app's own may not count.
       stats: pubsub.stats?.() ?? { channels: null, patterns: null },
       chatSubscriptions: app.chatEvents.stats(),

@@ -138,7 +138,9 @@ t.test('the shard channels of a Cluster work, but have no patterns', async (t) =
   await other.publish('c', 5)
   await live(pubsub)
   t.same(got, [1, 2, 3, 4])
-  await Promise.all([pubsub.close(), other.close(), classic.close()])
+  const brief = new RedisPubSub({ client: cluster, sharded: true, history: false })
+  t.equal(await brief.isHealthy(), true)
+  await Promise.all([pubsub.close(), other.close(), classic.close(), brief.close()])
 })
 
 t.test('a Cluster that is asked for shard channels is needed', async (t) => {

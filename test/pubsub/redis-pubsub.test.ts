@@ -365,6 +365,8 @@ t.test('a Redis that closes idle connections again and again does not fill the l
   const pubsub = open(t, { url: redis.url, log })
   await live(pubsub)
   const admin = client(t, redis.url)
+  // The probe of the health check is through, so that the connection is idle.
+  await until(() => pubsub.isHealthy(), Boolean)
   for (let round = 0; round < 20; round++) {
     await admin.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
     await until(() => pubsub.isHealthy(), Boolean)

@@ -20,7 +20,10 @@ export class InstanceProcess {
     const killWithParent = (): void => { child.kill('SIGKILL') }
     process.once('exit', killWithParent)
     child.once('exit', () => process.off('exit', killWithParent))
-    const [port] = await once(child, 'message') as [number]
+    const exited = once(child, 'exit').then(([code]) => {
+      throw new Error(`The instance exited with ${code} before it listened. Does dist/ hold the plugin as it is now? npm run build`)
+    })
+    const [port] = await Promise.race([once(child, 'message'), exited]) as [number]
     const instance = new InstanceProcess(child, port)
     t.teardown(() => instance.kill())
     return instance

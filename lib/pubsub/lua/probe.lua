@@ -1,0 +1,20 @@
+-- Stands before the scripts that publish, and names the command that the Redis user may not run. Before 7.2, Redis itself names it only
+-- outside of scripts.
+
+local server = redis
+local redis = { error_reply = server.error_reply }
+
+function redis.pcall (command, ...)
+  local answer = server.pcall(command, ...)
+  if type(answer) == 'table' and answer.err and string.find(answer.err, "can't run this command", 1, true) then
+    answer.err = "NOPERM this user has no permissions to run the '" .. string.lower(command) .. "' command"
+  end
+  return answer
+end
+
+function redis.call (...)
+  local answer = redis.pcall(...)
+  -- As text: before Redis 7 an error must not be a table.
+  if type(answer) == 'table' and answer.err then error(answer.err) end
+  return answer
+end
