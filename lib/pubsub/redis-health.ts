@@ -79,7 +79,8 @@ export class RedisHealth {
     const { keys, publisher, instanceId } = this.#options
     const { channel, meta, stream, batch } = keys.of(name)
     const payload = encodePayload(makeEnvelope(0, instanceId, Infinity))
-    const values = [newEpoch(), '0', channel, '-', String(randomTag()), payload]
+    // No batch before it, and none that was given up.
+    const values = [newEpoch(), '0', '0', channel, '-', String(randomTag()), payload]
     const names = [`${batch}${randomTag()}`, meta, stream]
     let cold = false
     const [trouble] = await publisher.send((client, isCold) => {
