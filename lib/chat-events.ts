@@ -11,8 +11,9 @@ import { RealtimeError, kindOf } from './errors.ts'
 import { notJson, toJson } from './json.ts'
 import type { Logger } from './logger.ts'
 import { Metrics } from './metrics.ts'
-import { defaults, timing, type PresenceTimes } from './options.ts'
+import { budgets, defaults, timing, type PresenceTimes } from './options.ts'
 import { Presence, readPresence } from './presence.ts'
+import { ByteBudget } from './pubsub/byte-budget.ts'
 import { getChatChannel } from './pubsub/channel.ts'
 import { controlFeedOf, type Controllable } from './pubsub/control-feed.ts'
 import { checkEventType, typeOf } from './pubsub/event-name.ts'
@@ -26,6 +27,7 @@ import type { Arrival } from './rooms/arrival.ts'
 import { refused } from './rooms/control-frames.ts'
 import { PresenceView } from './rooms/presence-view.ts'
 import type { Room } from './rooms/room.ts'
+import { ReadGate } from './rooms/read-gate.ts'
 import { Rooms } from './rooms/rooms.ts'
 import { Seats } from './rooms/seats.ts'
 import type { MakeView } from './rooms/state-view.ts'
@@ -91,7 +93,8 @@ export class ChatEvents {
     this.#pubsub = pubsub
     this.#feed = liveFeedOf(pubsub)
     this.#log = log
-    const context = { feed: this.#feed, events: pubsub.log, historySize, log, metrics, retryMs }
+    const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
+    const context = { feed: this.#feed, events: pubsub.log, historySize, log, metrics, retryMs, ...shared }
     const { maxPayloadBytes = defaults.maxPayloadBytes, botMessageWindowMs: windowMs = defaults.botMessageWindowMs, botMessageLeaseMs: leaseMs = defaults.botMessageLeaseMs } = options
     const answers = this.#answers = new BotAnswers({ store: pubsub.state, windowMs, leaseMs, maxPayloadBytes, log })
     this.#state = pubsub.state

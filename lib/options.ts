@@ -16,7 +16,8 @@ export interface RealtimeOptions {
   redisUrl?: string | undefined
   /**
    * A client of the app's, of ioredis 5.4 or later or of 6, such as `fastify.redis` of @fastify/redis, instead of `redisUrl`.
-   * The plugin publishes on it and duplicates it to subscribe. The app keeps owning it and closes it.
+   * The plugin publishes on it and duplicates it to subscribe and to read. The app keeps owning it and
+   * closes it.
    * @default none
    */
   redis?: RedisClient | undefined
@@ -254,6 +255,8 @@ export const timing = {
   resyncSpread: 250,
   /** How long after a failed read the log is tried again. */
   resyncRetry: 500,
+  /** The longest wait before that, where it fails again and again. */
+  resyncRetryMax: 15_000,
   /** How long a chat is followed after its last listener has left: clients that drop come back soon. */
   roomGrace: 5_000,
   /** How often at most others are told that somebody types on, and how long they shall show it. */
@@ -275,6 +278,19 @@ export const timing = {
 export const budgets = {
   /** The events of one page that is read of a log. */
   page: 262_144,
+  /** The first page after a position: mostly there is little behind it, and all chats may ask at the same time. */
+  firstPage: 16_384,
+  /** A page for clients that reconnect. The chats of one stream take turns by it. */
+  clientPage: 65_536,
+  /** The pages that an instance asks for at the same time. Redis keeps as much ready for it. */
+  reads: 1_048_576,
+  /** What a chat holds while its log or its state is read; of more, it is read again. */
+  held: 262_144,
+  /** The last events and frames of a chat, for clients that come back soon, and those of all chats of an instance. */
+  replay: 1_048_576,
+  replays: 67_108_864,
+  /** What a chat, or a stream of several, gathers in one turn before it writes. */
+  turn: 1_048_576,
   /** The events that `LocalPubSub` keeps of all chats. Beyond it, each chat loses its oldest ones. */
   localLogs: 268_435_456
 } as const

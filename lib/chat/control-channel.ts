@@ -2,10 +2,12 @@ import { outsideRequests } from '../async-context.ts'
 import { Handlers } from '../handlers.ts'
 import { parseJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
-import { timing } from '../options.ts'
+import { budgets, timing } from '../options.ts'
 import type { ControlFeed } from '../pubsub/control-feed.ts'
 import type { Envelope, EventLog, Follower, Logged } from '../pubsub/provider.ts'
 import { logRecovered, logRepeated, placeOf, type RecoverableFailure, type RepeatedFailure } from '../repeated-failure.ts'
+import { LogPages } from '../rooms/log-pages.ts'
+import { ReadGate } from '../rooms/read-gate.ts'
 import { Sequence } from '../rooms/sequence.ts'
 
 const HANDLING: RepeatedFailure = { level: 'error', message: 'A message of the control channel could not be handled' }
@@ -145,7 +147,9 @@ export class ControlChannel<T> implements Follower {
 
   #follow (events: EventLog): Sequence {
     const { channel, log } = this.#options
-    return new Sequence(channel, events, {
+    // Its reads wait for no chat's, and are tried again soon: admission may depend on them.
+    const pages = new LogPages(channel, events, new ReadGate(budgets.page), { longestRetry: timing.resyncRetry })
+    return new Sequence(pages, {
       event: (logged) => {
         if (logged.position.fence) this.#fenced()
         else this.#handle(logged)

@@ -48,6 +48,8 @@ export interface ClusterClient extends AnyClient {
   readonly slots: readonly (readonly string[])[]
   nodes (role?: 'master'): (StandaloneClient & { readonly options: { readonly host?: string | undefined, readonly port?: number | undefined } })[]
   refreshSlotsCache (): void
+  /** Without startup nodes, those of this one. */
+  duplicate (startupNodes: never[], options: object): ClusterClient
 }
 
 /** A client of ioredis 5 or 6: a `Redis` or a `Cluster`. */

@@ -72,6 +72,20 @@ export function openPublisher (source: RedisSource): RedisClient {
   return source.client
 }
 
+/** Opens the connection for large replies. */
+export function openReader (source: RedisSource): RedisClient {
+  if (source.url !== undefined) return openUrl(source.url)
+  const { client } = source
+  if (!isCluster(client)) return client.duplicate(behaviour)
+  return client.duplicate([], {
+    enableOfflineQueue: false,
+    lazyConnect: false,
+    // A replica may lag behind what was broadcast.
+    scaleReads: 'master',
+    redisOptions: { ...client.options.redisOptions, ...behaviour, replyMapping: 'legacy' }
+  })
+}
+
 /** What ioredis says where it was told to end a connection that it is making. */
 const CLOSED = 'Connection is closed.'
 

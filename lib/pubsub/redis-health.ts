@@ -13,6 +13,8 @@ export interface RedisHealthOptions {
   keys: RedisKeys
   publisher: RedisPublisher
   subscriber: { isHealthy (): Promise<boolean> }
+  /** The connection for large replies. `undefined` where history is off. */
+  reading: { isHealthy (): Promise<boolean> } | undefined
   /** The script that publishes a probe. `undefined` where history is off, and events are only broadcast. */
   script: RedisScript | undefined
   /** Whether to broadcast to the shard's own channel. */
@@ -21,7 +23,7 @@ export interface RedisHealthOptions {
 }
 
 /**
- * Finds out whether messages get through. It asks both connections each time. Every few seconds it also publishes a
+ * Finds out whether messages get through. It asks each connection every time. Every few seconds it also publishes a
  * probe: that needs the same commands, rights, memory and replicas as an event of the app. Nothing subscribes to its
  * channel. In a Cluster a probe proves one node, and each probe picks another at random.
  */
@@ -45,9 +47,9 @@ export class RedisHealth {
   }
 
   async #check (): Promise<HealthReport> {
-    const { publisher, subscriber } = this.#options
+    const { publisher, subscriber, reading } = this.#options
     if (!publisher.isConnected) return unhealthy('UNREACHABLE')
-    const [subscribed] = await Promise.all([subscriber.isHealthy(), publisher.isHealthy(), this.#prove()])
+    const [subscribed] = await Promise.all([subscriber.isHealthy(), publisher.isHealthy(), reading?.isHealthy(), this.#prove()])
     return subscribed ? { healthy: true } : unhealthy('UNSUBSCRIBED')
   }
 

@@ -13,7 +13,10 @@ import { parseStamp } from './state-store.ts'
 export interface RedisLogOptions {
   keys: RedisKeys
   scripts: RedisScripts
+  /** Reads events, whose replies may be large. */
   reader: RedisReader
+  /** Asks where logs end on the connection that publishes: what this process publishes next comes after. */
+  near: RedisReader
   /** Who writes a discontinuity marker. */
   instanceId: string
 }
@@ -36,11 +39,11 @@ export class RedisLog implements EventLog {
   }
 
   async #read (channel: string, after: Cursor | undefined, limit: number, maxBytes: number): Promise<LogPage> {
-    const { keys, reader, scripts } = this.#options
+    const { keys, reader, near, scripts } = this.#options
     const bytes = Math.min(maxBytes, budgets.page)
     const values = [limit, newEpoch(), bytes, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
     const { meta, stream, fields } = keys.of(channel)
-    const reply = await reader.run(scripts.read, [meta, stream, fields], values)
+    const reply = await (bytes === 0 ? near : reader).run(scripts.read, [meta, stream, fields], values)
     const [epoch, last, gap, rows, state, start, severed] = reply as Reply
     const top = topOf(parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor, state.toString(), severed === 1)
     const decoded = rows.map(([id, fields]) => entryOf(top.epoch, id, fields))

@@ -20,6 +20,7 @@ import { RedisKeys } from './redis-keys.ts'
 import { RedisLog, type RedisLogOptions } from './redis-log.ts'
 import { RedisPublisher } from './redis-publisher.ts'
 import { RedisReader } from './redis-reader.ts'
+import { RedisReading } from './redis-reading.ts'
 import { RedisScripts } from './redis-script.ts'
 import { RedisShards } from './redis-shards.ts'
 import { RedisState } from './redis-state.ts'
@@ -47,6 +48,9 @@ const FOREIGN_MESSAGE: RepeatedFailure = {
   level: 'warn', message: 'Ignored what is no message of ours; does something else use this keyPrefix?'
 }
 
+/** A log in Redis: what reads it, and what writes it. */
+interface OpenedLog { common: RedisLogOptions, appender: RedisAppender, events: RedisLog }
+
 /** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
 export class RedisPubSub
 implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, Stateful, Controllable {
@@ -62,6 +66,7 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
   readonly #sharded: boolean
   readonly #publisher: RedisPublisher
   readonly #appender: RedisAppender | undefined
+  readonly #reading: RedisReading | undefined
   readonly #subscriber: RedisSubscriber | RedisShards
   readonly #subscriptions: Subscriptions
   readonly #health: RedisHealth
@@ -83,14 +88,17 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
     this.#publisher = new RedisPublisher(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
     // They are in the log, where the others find them when they compare.
     const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
-    const reader = new RedisReader(connection, publishTimeoutMs)
-    const openLog = (keys: RedisKeys, kept: { size: number, ttlMs: number }): { common: RedisLogOptions, appender: RedisAppender, events: RedisLog } => {
-      const common = { keys, scripts: new RedisScripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded }), reader, instanceId }
+    const near = new RedisReader(() => connection, publishTimeoutMs)
+    const openLog = (keys: RedisKeys, kept: { size: number, ttlMs: number }, reader: RedisReader): OpenedLog => {
+      const scripts = new RedisScripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded })
+      const common = { keys, scripts, reader, near, instanceId }
       const appender = new RedisAppender({ ...common, apart: connection.isCluster, perform: (task) => this.#publisher.perform(task), onUnheard })
       return { common, appender, events: new RedisLog(common) }
     }
     if (history !== false) {
-      const { common, appender, events } = openLog(this.#keys, history)
+      const reading = this.#reading = new RedisReading(source, log)
+      const reader = new RedisReader(() => reading.client, publishTimeoutMs)
+      const { common, appender, events } = openLog(this.#keys, history, reader)
       this.#appender = appender
       this.log = events
       this.state = new RedisState({
@@ -104,7 +112,8 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
     }
     // No prefix of an app's ends so.
     const controlKeys = new RedisKeys({ keyPrefix: `${keyPrefix}!`, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection) })
-    const controlLog = openLog(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl })
+    // Its replies are small: they wait for no page of a chat.
+    const controlLog = openLog(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl }, near)
     this.control = new RedisControl({
       ...controlLog,
       keys: controlKeys,
@@ -127,6 +136,7 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
       keys: controlKeys,
       publisher: this.#publisher,
       subscriber: this.#subscriber,
+      reading: this.#reading,
       script: history === false ? undefined : controlLog.common.scripts.probe,
       sharded,
       instanceId
@@ -187,7 +197,12 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
   }
 
   connected (): Record<string, boolean> {
-    return { publisher: this.#publisher.isConnected, subscriber: this.#subscriber.isConnected }
+    const reader = this.#reading?.isConnected
+    return {
+      publisher: this.#publisher.isConnected,
+      subscriber: this.#subscriber.isConnected,
+      ...reader !== undefined && { reader }
+    }
   }
 
   async isHealthy (): Promise<boolean> {
@@ -209,7 +224,7 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
     this.#subscriptions.clear()
     this.control.close()
     this.#appender?.flush()
-    await Promise.all([this.#publisher.close(), this.#subscriber.close()])
+    await Promise.all([this.#publisher, this.#subscriber, this.#reading].map((part) => part?.close()))
     logPending(this.#log)
   }
 

@@ -6,14 +6,14 @@ import type { RedisScript } from './redis-script.ts'
 
 /** Asks Redis for what it keeps. */
 export class RedisReader {
-  readonly #client: RedisClient
+  readonly #client: () => RedisClient
   readonly #timeoutMs: number
   /** The scripts that Redis knew when it was last asked. */
   readonly #warm = new Set<RedisScript>()
   #connected: Promise<void> | undefined
 
-  /** `timeoutMs`: milliseconds until a question without an answer rejects. */
-  constructor (client: RedisClient, timeoutMs: number) {
+  /** `client` may throw. `timeoutMs`: milliseconds until a question without an answer rejects. */
+  constructor (client: () => RedisClient, timeoutMs: number) {
     this.#client = client
     this.#timeoutMs = timeoutMs
   }
@@ -21,9 +21,16 @@ export class RedisReader {
   /** Rejects with `RT_LOG_UNAVAILABLE`. */
   async ask<T> (question: (client: RedisClient) => Promise<T>): Promise<T> {
     try {
+      const client = this.#client()
       // Where there is a connection, it is asked in this very turn: what is published in the next comes after.
-      if (this.#client.status !== 'ready') await within(this.#connect(), this.#timeoutMs)
-      return await within(question(this.#client), this.#timeoutMs)
+      if (client.status !== 'ready') await within(this.#connect(client), this.#timeoutMs)
+      const answer = question(client).catch(async (error: Error) => {
+        // It never left: the connection broke, and ioredis has not noticed yet.
+        if (!error.message.startsWith('Stream isn\'t writeable')) throw error
+        await this.#connect(client)
+        return await question(client)
+      })
+      return await within(answer, this.#timeoutMs)
     } catch (error) {
       // Whatever ioredis rejects with is an Error.
       throw new RealtimeError('RT_LOG_UNAVAILABLE', describeRedisError(error as Error))
@@ -56,8 +63,9 @@ export class RedisReader {
   }
 
   /** Resolves once there is a connection: the one that subscribes may be back first, and then everyone reads. */
-  async #connect (): Promise<void> {
-    this.#connected ??= new Promise<void>((resolve) => { this.#client.once('ready', resolve) }).finally(() => { this.#connected = undefined })
+  async #connect (client: RedisClient): Promise<void> {
+    this.#connected ??= new Promise<void>((resolve) => { client.once('ready', resolve) })
+      .finally(() => { this.#connected = undefined })
     await this.#connected
   }
 }

@@ -1,4 +1,5 @@
-import type { Cursor } from '../cursor.ts'
+import { sameCursor, type Cursor } from '../cursor.ts'
+import { budgets } from '../options.ts'
 import type { LogGap } from '../pubsub/provider.ts'
 import type { Backlog, Reached } from './backlog.ts'
 import { ready, reset, type ResetReason } from './control-frames.ts'
@@ -35,7 +36,7 @@ export interface Destination {
   attach (stream: Stream, frames: Buffer[], reason?: ResetReason): void
 }
 
-/** How many bytes a client that comes back is written at once. */
+/** How many bytes a client that reconnects is written at once. */
 const CHUNK_BYTES = 65_536
 
 /**
@@ -45,93 +46,147 @@ const CHUNK_BYTES = 65_536
 export async function arrive (room: Destination, stream: Stream, { after, rewind = 0 }: Arrival): Promise<void> {
   if (!room.isLevel) await room.whenLevel(stream)
   const { chatId, retryMs, position, history } = room
-  const greeting = ready(chatId, position, false, retryMs)
-  if (after === 'invalid' && history !== undefined) room.attach(stream, [greeting, reset(chatId, 'invalid', position)], 'invalid')
-  else if (history === undefined || after === 'invalid' || (after === undefined && rewind === 0)) room.attach(stream, [greeting])
-  else await catchUp(room, history, stream, after, rewind)
+  const hello = ready(chatId, position, false, retryMs)
+  if (history === undefined || (after === undefined && rewind === 0)) room.attach(stream, [hello])
+  else if (after === 'invalid') room.attach(stream, [hello, reset(chatId, after, position)], after)
+  else await catchUp(room, history, { stream, place: after, resumes: after !== undefined, rewind, greeted: false })
 }
 
-async function catchUp (room: Destination, history: History, stream: Stream, after: Cursor | undefined, rewind: number): Promise<void> {
-  let place = after
-  let greeted = false
-  const greeting = (at: Cursor, resumed: boolean): Buffer[] => greeted ? [] : [ready(room.chatId, at, resumed, room.retryMs)]
+/** A client that catches up. */
+interface Client {
+  readonly stream: Stream
+  /** The last event that it has; `undefined` where it is still to be found out where it begins. */
+  place: Cursor | undefined
+  readonly resumes: boolean
+  readonly rewind: number
+  greeted: boolean
+}
+
+/** Reads and writes what the client missed until it is attached, or gone. */
+async function catchUp (room: Destination, history: History, client: Client): Promise<void> {
+  const { stream } = client
   while (!stream.closed) {
-    const isDoubtful = room.isUnproven && after !== undefined
-    const missed = place && !isDoubtful ? room.recent.after(place) : undefined
-    if (!room.isLevel) {
-      await room.whenLevel(stream)
-    } else if (place === undefined) {
-      place = await rewound(room, history, rewind)
-    } else if (missed !== undefined && (missed.length === 0 || (bytesOf(missed) <= CHUNK_BYTES && !stream.crowded))) {
-      return room.attach(stream, [...greeting(place, after !== undefined), ...missed.map(({ frame }) => frame)])
-    } else {
-      const found = isDoubtful ? 'failover' : missed ?? await find(room, history, place)
-      if (typeof found === 'string' && after === undefined && !greeted) {
-        // Where it wanted to begin is gone by now. It was nowhere, so it has missed nothing.
-        history.forget()
-        place = undefined
-      } else if (typeof found === 'string') {
-        // Only the reset moves its place: if the connection breaks before that has come, it has to be told again.
-        return room.attach(stream, [...greeting(place, false), reset(room.chatId, found, room.position)], found)
-      } else {
-        for (const chunk of chunks(found)) {
-          await stream.writeAndDrain(Buffer.concat([...greeting(place, after !== undefined), ...chunk.map(({ frame }) => frame)]))
-          greeted = true
-          place = (chunk.at(-1) as Reached).cursor
-        }
-      }
-    }
+    if (!room.isLevel) await room.whenLevel(stream)
+    if (attachIfNear(room, client)) return
+    // The chats of one stream take turns, so that it holds one page at a time, and asks for one.
+    const outcome = await stream.inTurn(() => step(room, history, client))
+    if (outcome === 'attached') return
+    if (outcome === 'failed') await pause(history.retryMs, stream)
   }
 }
 
-/** What comes after a place that the room's last frames don't reach back to, or why it can't be told; nothing if the room has to be asked again. */
-async function find (room: Destination, history: History, place: Cursor): Promise<readonly Reached[] | LogGap> {
+/** Attaches the client if the room still has all that it missed, and that can be written at once. */
+function attachIfNear (room: Destination, client: Client): boolean {
+  const { place, stream } = client
+  if (!room.isLevel || isDoubtful(room, client)) return false
+  const missed = place && room.recent.after(place, CHUNK_BYTES)
+  if (place === undefined || missed === undefined) return false
+  const isAll = missed.length === 0 || sameCursor((missed.at(-1) as Reached).cursor, room.recent.top)
+  if (!isAll || (missed.length > 0 && (bytesOf(missed) > CHUNK_BYTES || stream.crowded))) return false
+  room.attach(stream, [...greeting(room, client, place), ...missed.map(({ frame }) => frame)])
+  return true
+}
+
+/** Whether events may be missing behind a position that the client comes with. */
+function isDoubtful (room: Destination, client: Client): boolean {
+  return room.isUnproven && client.resumes
+}
+
+/** What a step came to: `failed` says that the log could not be read. */
+type Outcome = 'attached' | 'again' | 'failed'
+
+/** Brings the client a page further. */
+async function step (room: Destination, history: History, client: Client): Promise<Outcome> {
+  // Meanwhile it was the turn of others.
+  if (!room.isLevel || client.stream.closed) return 'again'
+  try {
+    if (client.place === undefined) client.place = await rewound(room, history, client.rewind)
+    else if (isDoubtful(room, client) || !room.recent.has(client.place)) {
+      return await stepFrom(room, history, client, client.place)
+    } else await write(room, client, room.recent, CHUNK_BYTES)
+    return 'again'
+  } catch {
+    // Where the room can't read the log either, it is not level until it can.
+    await room.sync()
+    return 'failed'
+  }
+}
+
+/** The same from where the room's last frames don't reach back to. */
+async function stepFrom (room: Destination, history: History, client: Client, place: Cursor): Promise<Outcome> {
+  const found = isDoubtful(room, client) ? 'failover' : await find(room, history, place)
+  if (typeof found !== 'string') {
+    await write(room, client, found, budgets.clientPage)
+  } else if (!client.resumes && !client.greeted) {
+    // The start was trimmed meanwhile. A new client has missed nothing, so it gets a new start.
+    history.forget()
+    client.place = undefined
+  } else if (room.isLevel) {
+    // Only the reset moves its place: if the connection breaks before that has come, it has to be told again.
+    const frames = [...greeting(room, client, place, false), reset(room.chatId, found, room.position)]
+    room.attach(client.stream, frames, found)
+    return 'attached'
+  }
+  return 'again'
+}
+
+/** Writes what comes after the client's place in a run, up to so many bytes, as fast as the client takes it. */
+async function write (room: Destination, client: Client, run: Backlog, most: number): Promise<void> {
+  for (let written = 0; written < most && !client.stream.closed;) {
+    const place = client.place as Cursor // Only a client that has one gets here.
+    const chunk = run.after(place, CHUNK_BYTES)
+    // While the client took the last one, the run may have dropped the next.
+    if (chunk === undefined || chunk.length === 0) return
+    const frames = [...greeting(room, client, place), ...chunk.map(({ frame }) => frame)]
+    client.place = (chunk.at(-1) as Reached).cursor
+    written += bytesOf(chunk)
+    await client.stream.writeAndDrain(Buffer.concat(frames))
+  }
+}
+
+/** What comes before the first frame that the client gets, from a place on. */
+function greeting (room: Destination, client: Client, at: Cursor, resumed = client.resumes): Buffer[] {
+  if (client.greeted) return []
+  client.greeted = true
+  return [ready(room.chatId, at, resumed, room.retryMs)]
+}
+
+/** Reads past the last frames of the room. Returns events, why there are none, or none where the room has them now. */
+async function find (room: Destination, history: History, place: Cursor): Promise<Backlog | LogGap> {
   const position = room.position as Cursor // It is level.
-  // Who is ahead of the room was on an instance that had heard of more.
+  // The client was last on an instance that had received more events than this one.
   const isAhead = place.epoch === position.epoch && place.offset > position.offset
-  try {
-    const shared = isAhead ? undefined : (await history.shared(room.recent.base)).after(place)
-    if (shared !== undefined && shared.length > 0) return shared
-    // What is shared may be old, and the room behind: only the log itself knows whether there is a gap.
-    const found = await history.after(place)
-    if (typeof found !== 'string' && found.length > 0) return found
-    await room.sync()
-    return room.isLevel ? found : []
-  } catch {
-    // Where it can't be read either, the room is not level until it can.
-    await room.sync()
-    return []
-  }
+  const shared = isAhead ? undefined : (await history.shared(room.recent.base)).run
+  if (shared?.has(place) === true && !sameCursor(shared.top, place)) return shared
+  // What is shared may be old, and the room behind: only the log itself knows whether there is a gap.
+  const found = await history.after(place)
+  if (typeof found !== 'string' && found.size > 0) return found
+  await room.sync()
+  return found
 }
 
-/** The place before the last `count` events that are left; `undefined` if the room has to be asked again. */
-async function rewound (room: Destination, history: History, count: number): Promise<Cursor | undefined> {
+/** The place before the last `count` events that are left. */
+async function rewound (room: Destination, history: History, count: number): Promise<Cursor> {
   if (room.recent.size >= count) return room.recent.before(count)
-  try {
-    const shared = await history.shared(room.recent.base)
-    // Since it was read, some of them may have been published.
-    return shared.before(Math.max(0, count - (room.position as Cursor).offset + shared.top.offset))
-  } catch {
-    await room.sync()
-    return undefined
-  }
+  const { run, whole } = await history.shared(room.recent.base)
+  // Since it was read, some of them may have been published.
+  const missing = Math.max(0, count - (room.position as Cursor).offset + run.top.offset)
+  return missing <= run.size || whole ? run.before(missing) : await history.start(count)
+}
+
+/** Resolves after so many milliseconds, or when the stream closes. */
+function pause (ms: number, stream: Stream): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      off()
+      clearTimeout(timer)
+      resolve()
+    }
+    const off = stream.onClose(done)
+    const timer = setTimeout(done, ms).unref()
+  })
 }
 
 function bytesOf (run: readonly Reached[]): number {
   return run.reduce((bytes, { frame }) => bytes + frame.length, 0)
-}
-
-/** Cuts a run into pieces of about `CHUNK_BYTES`. */
-function * chunks (run: readonly Reached[]): Generator<Reached[]> {
-  let chunk: Reached[] = []
-  let bytes = 0
-  for (const reached of run) {
-    chunk.push(reached)
-    bytes += reached.frame.length
-    if (bytes < CHUNK_BYTES) continue
-    yield chunk
-    chunk = []
-    bytes = 0
-  }
-  if (chunk.length > 0) yield chunk
 }

@@ -1,5 +1,5 @@
 import { placeBefore, sameCursor, type Cursor } from '../cursor.ts'
-import { EventRun } from '../pubsub/event-run.ts'
+import { EventRun, type EventRunOptions } from '../pubsub/event-run.ts'
 import type { Logged, Position } from '../pubsub/provider.ts'
 import { frameOf } from './control-frames.ts'
 
@@ -11,14 +11,13 @@ export interface Reached {
 
 /** A run of a chat's events without a hole, the newest last, for clients that missed them. */
 export class Backlog {
-  readonly #chatId: string
   readonly #run: EventRun
-  /** By offset. Encoded for the first client that needs it: few events are ever needed again. */
-  #frames: Map<number, Buffer> | undefined
+  /** Encodes a frame for the first client that needs it: few events are ever needed again. */
+  readonly #encode: (logged: Logged) => Buffer
 
-  constructor (chatId: string, base: Cursor, capacity?: number) {
-    this.#chatId = chatId
-    this.#run = new EventRun(base, { capacity })
+  constructor (chatId: string, base: Cursor, limits?: EventRunOptions) {
+    this.#run = new EventRun(base, limits)
+    this.#encode = (logged) => frameOf(chatId, logged)
   }
 
   /** The place behind the last. */
@@ -42,14 +41,26 @@ export class Backlog {
 
   push (logged: Logged): void {
     this.#run.push(logged)
-    this.#frames?.delete(this.#run.base.offset)
   }
 
-  /** What comes after a cursor; `undefined` if the cursor is not a place in this run. */
-  after (cursor: Cursor): readonly Reached[] | undefined {
+  /** Lets go of all. */
+  clear (): void {
+    this.#run.clear()
+  }
+
+  /** What comes after a cursor, until it has so many bytes; `undefined` if the cursor is not a place in this run. */
+  after (cursor: Cursor, bytes = Infinity): readonly Reached[] | undefined {
+    // Frames that were made before may be too much by now.
+    this.#run.trim()
     const start = this.#run.indexAfter(cursor)
     if (start === undefined) return undefined
-    return Array.from({ length: this.size - start }, (_, n) => ({ cursor: this.#run.placeBefore(start + n + 1), frame: this.#frame(start + n) }))
+    const reached: Reached[] = []
+    for (let index = start, left = bytes; index < this.size && left > 0; index++) {
+      const frame = this.#run.frame(index, this.#encode)
+      reached.push({ cursor: this.#run.placeBefore(index + 1), frame })
+      left -= frame.length
+    }
+    return reached
   }
 
   /** Whether a cursor is a place in this run. */
@@ -60,13 +71,5 @@ export class Backlog {
   /** The place before the last `count` events, or before all of them. */
   before (count: number): Cursor {
     return this.#run.placeBefore(Math.max(0, this.size - count))
-  }
-
-  #frame (index: number): Buffer {
-    const offset = this.#run.base.offset + index + 1
-    const frames = this.#frames ??= new Map()
-    const frame = frames.get(offset) ?? frameOf(this.#chatId, this.#run.at(index))
-    frames.set(offset, frame)
-    return frame
   }
 }

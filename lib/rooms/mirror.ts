@@ -1,4 +1,4 @@
-import { timing } from '../options.ts'
+import { budgets, timing } from '../options.ts'
 import type { Field, Stamp, StateChange, StatePage, StateStore } from '../pubsub/state-store.ts'
 
 /** What a mirror tells its owner. */
@@ -29,6 +29,7 @@ export class Mirror {
   readonly #forgotten = new Set<string>()
   #stamp: Stamp | undefined
   #held: StateChange[] = []
+  #heldBytes = 0
   #again = false
   /** What must be known after the reading that goes on. */
   #wanted: Stamp | undefined
@@ -81,8 +82,10 @@ export class Mirror {
   #receive (change: StateChange): void {
     if (!this.#reading && this.#apply(change)) return
     this.#held.push(change)
-    if (this.#held.length > MOST_HELD) {
+    this.#heldBytes += change.value.length
+    if (this.#held.length > MOST_HELD || this.#heldBytes > budgets.held) {
       this.#held = []
+      this.#heldBytes = 0
       this.#again = true
     }
     this.#read()
@@ -131,6 +134,7 @@ export class Mirror {
   #applyHeld (): void {
     const held = this.#held
     this.#held = []
+    this.#heldBytes = 0
     for (const change of held) if (!this.#apply(change)) this.#again = true
   }
 

@@ -5,7 +5,8 @@ import { Handlers } from '../handlers.ts'
 import { parseJson } from '../json.ts'
 import type { Logger } from '../logger.ts'
 import type { Metrics } from '../metrics.ts'
-import { timing } from '../options.ts'
+import { budgets, timing } from '../options.ts'
+import type { ByteBudget } from '../pubsub/byte-budget.ts'
 import { isReserved } from '../pubsub/event-name.ts'
 import type { Envelope, EventLog, Follower, LogGap, Logged, LogTop } from '../pubsub/provider.ts'
 import type { Field, StateStore } from '../pubsub/state-store.ts'
@@ -16,7 +17,9 @@ import { arrive, type Arrival, type Destination } from './arrival.ts'
 import { Backlog } from './backlog.ts'
 import { frameOf, reset, type ResetReason } from './control-frames.ts'
 import { History } from './history.ts'
+import { LogPages } from './log-pages.ts'
 import { Mirror } from './mirror.ts'
+import type { ReadGate } from './read-gate.ts'
 import { Sequence } from './sequence.ts'
 import type { MakeView, StateView, ViewedRoom } from './state-view.ts'
 import type { Stream } from './stream.ts'
@@ -28,6 +31,9 @@ export interface RoomContext {
   /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
   events: EventLog | undefined
   historySize: number
+  /** What all rooms of an instance share: how much they read at the same time, and keep for clients that come back. */
+  reads: ReadGate
+  replays: ByteBudget
   /** The state that the provider keeps beside the log, if so, and what streams are told of it. */
   state?: StateStore | undefined
   views?: MakeView[] | undefined
@@ -37,6 +43,12 @@ export interface RoomContext {
 
 const READING_LOG: RecoverableFailure = {
   level: 'warn', message: 'The log of a chat can\'t be read, trying again', recovered: 'The logs of chats can be read again'
+}
+
+const STUCK: RepeatedFailure = {
+  level: 'warn',
+  message: 'The log of a chat can\'t be read, not even one event at a time, trying again. ' +
+    'Where Redis closes the connection, the event may be larger than its client-output-buffer-limit'
 }
 
 const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a chat can\'t be read, trying again' }
@@ -65,6 +77,7 @@ export class Room implements Follower, Destination, ViewedRoom {
   #recent: Backlog
   /** Frames of this turn of the event loop. They go out as one write: its cost is the system call. */
   readonly #pending: Buffer[] = []
+  #pendingBytes = 0
   #live = false
   #interrupted = false
   /** Whether no event of the log arrived since the last look. */
@@ -73,13 +86,18 @@ export class Room implements Follower, Destination, ViewedRoom {
   /** `onEmpty` is called when nobody is left who listens. */
   constructor (chatId: string, channel: string, context: RoomContext, onEmpty: () => void) {
     this.chatId = chatId
-    this.#recent = new Backlog(chatId, { epoch: '', offset: 0, tag: 0 }, RECENT)
     this.#context = context
+    this.#recent = this.#backlog({ epoch: '', offset: 0, tag: 0 })
     this.#onEmpty = onEmpty
     this.#handlers = new Handlers((err) => logRepeated(context.log, HANDLER, { chatId, err }, placeOf(err)))
     if (context.events === undefined) return
-    this.history = new History(chatId, channel, context.events, context.historySize)
-    this.#sequence = new Sequence(channel, context.events, {
+    const pages = new LogPages(channel, context.events, context.reads, {
+      onStuck: ({ message }) => {
+        logRepeated(context.log, STUCK, { chatId, reason: message, after: this.#formatPosition() })
+      }
+    })
+    this.history = new History(chatId, pages, context.historySize, context.replays)
+    this.#sequence = new Sequence(pages, {
       event: (logged) => this.#tell(logged),
       gap: (reason, at) => this.#jump(reason, at),
       reading: () => { context.metrics.resyncs++ },
@@ -247,20 +265,22 @@ export class Room implements Follower, Destination, ViewedRoom {
     this.#sequence?.close()
     this.#mirror?.close()
     this.#handlers.clear()
+    this.#recent.clear()
+    this.history?.forget()
     for (const stream of [...this.#streams, ...this.#arriving]) stream.end()
   }
 
   #levelled (): void {
     logRecovered(this.#context.log, READING_LOG)
     const { position } = this
-    if (position !== undefined && !sameCursor(this.#recent.top, position)) this.#recent = new Backlog(this.chatId, position, RECENT)
+    if (position !== undefined && !sameCursor(this.#recent.top, position)) this.#restart(position)
     for (const done of this.#waiting) done()
   }
 
   /** The next event of the log, for everyone here. */
   #tell (logged: Logged): void {
     const { position } = logged
-    if (this.#recent.top.epoch === '') this.#recent = new Backlog(this.chatId, placeBefore(position), RECENT)
+    if (this.#recent.top.epoch === '') this.#restart(placeBefore(position))
     this.#recent.push(logged)
     for (const view of this.#views) view.event(logged)
     this.#send(() => frameOf(this.chatId, logged), logged.timestamp)
@@ -271,9 +291,24 @@ export class Room implements Follower, Destination, ViewedRoom {
   }
 
   #jump (reason: LogGap, at: Cursor): void {
-    this.#recent = new Backlog(this.chatId, at, RECENT)
+    this.#restart(at)
     this.history?.forget()
     this.#reset(reason, at)
+  }
+
+  /** Keeps what comes after a place. */
+  #restart (at: Cursor): void {
+    this.#recent.clear()
+    this.#recent = this.#backlog(at)
+  }
+
+  #backlog (base: Cursor): Backlog {
+    return new Backlog(this.chatId, base, { capacity: RECENT, bytes: budgets.replay, budget: this.#context.replays })
+  }
+
+  #formatPosition (): string | undefined {
+    const { position } = this
+    return position && formatCursor(position)
   }
 
   #reset (reason: ResetReason, at?: Cursor): void {
@@ -317,6 +352,8 @@ export class Room implements Follower, Destination, ViewedRoom {
     const frame = encode()
     if (this.#pending.length === 0) setImmediate(() => this.#flush())
     this.#pending.push(frame)
+    this.#pendingBytes += frame.length
+    if (this.#pendingBytes > budgets.turn) this.#flush()
     if (published !== undefined) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - published) / 1_000)
   }
 
@@ -325,7 +362,7 @@ export class Room implements Follower, Destination, ViewedRoom {
     if (pending.length === 0) return
     const chunk = pending.length === 1 ? pending[0] as Buffer : Buffer.concat(pending)
     this.#count(this.#streams.size, pending.length, chunk.length)
-    pending.length = 0
+    pending.length = this.#pendingBytes = 0
     for (const stream of this.#streams) stream.write(chunk)
   }
 

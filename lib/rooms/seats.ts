@@ -1,5 +1,6 @@
 import { parseCursor, type Cursor } from '../cursor.ts'
 import { formatPart } from '../cursor-vector.ts'
+import { budgets } from '../options.ts'
 import type { Connection } from '../sse/connection.ts'
 import type { Stream } from './stream.ts'
 
@@ -24,8 +25,8 @@ export class Seats {
   /** What was written in this turn of the event loop. It goes out as one write, as what one room has of one turn does. */
   #pending: Buffer[] = []
   #pendingBytes = 0
-  /** Those who come back are written a piece each in turn: all at once they would look like a client that doesn't keep up. */
-  #draining: Promise<unknown> = Promise.resolve()
+  /** Those who come back take turns: all at once they would look like a client that doesn't keep up. */
+  #turn: Promise<unknown> = Promise.resolve()
 
   constructor (connection: Connection, seatings: readonly Seating[]) {
     this.#connection = connection
@@ -50,14 +51,17 @@ export class Seats {
     }
   }
 
-  writeAndDrain (index: number, chunk: Buffer): Promise<void> {
-    const written = this.#draining.then(async () => {
-      // Only here, since the places of the others move while it waits.
-      this.write(index, chunk)
-      await this.#connection.writeAndDrain(this.#take())
-    })
-    this.#draining = written
-    return written
+  /** Only in the chat's turn. */
+  writeAndDrain (index: number, chunk: Buffer): Promise<unknown> {
+    this.write(index, chunk)
+    return this.#connection.writeAndDrain(this.#take())
+  }
+
+  /** Does what one chat wants to do, after what others wanted before. It must not reject. */
+  inTurn<T> (work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work)
+    this.#turn = done
+    return done
   }
 
   flush (): void {
@@ -67,6 +71,7 @@ export class Seats {
   #push (bytes: Buffer): void {
     this.#pending.push(bytes)
     this.#pendingBytes += bytes.length
+    if (this.#pendingBytes > budgets.turn) this.flush()
   }
 
   #take (): Buffer {
@@ -103,8 +108,12 @@ class Seat implements Stream {
     this.#seats.write(this.#index, chunk)
   }
 
-  writeAndDrain (chunk: Buffer): Promise<void> {
+  writeAndDrain (chunk: Buffer): Promise<unknown> {
     return this.#seats.writeAndDrain(this.#index, chunk)
+  }
+
+  inTurn<T> (work: () => Promise<T>): Promise<T> {
+    return this.#seats.inTurn(work)
   }
 
   onClose (callback: () => void): () => void {

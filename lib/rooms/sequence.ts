@@ -1,7 +1,8 @@
 import { outsideRequests } from '../async-context.ts'
 import { copyCursor, placeBefore, sameCursor, type Cursor } from '../cursor.ts'
-import { timing } from '../options.ts'
-import type { EventLog, LogGap, Logged, LogPage, LogTop } from '../pubsub/provider.ts'
+import { budgets } from '../options.ts'
+import type { LogGap, Logged, LogPage, LogTop } from '../pubsub/provider.ts'
+import type { LogPages } from './log-pages.ts'
 
 /** What a sequence tells its owner, in an order that no two instances see differently. */
 export interface SequenceEvents {
@@ -17,12 +18,9 @@ export interface SequenceEvents {
   level (): void
   /** Whether an event was told already. */
   knows (cursor: Cursor): boolean
-  /** The log could not be read; it is tried again. */
+  /** The log could not be read, and that is tried again later. */
   failed (error: Error): void
 }
-
-/** How many events are read at once. */
-const PAGE = 500
 
 /** How many events are held while the log is read. Beyond it they are read, too. */
 const MOST_HELD = 1_000
@@ -32,22 +30,21 @@ const MOST_HELD = 1_000
  * back. An event is told only if it follows the one before by offset and by tag; whatever is missing is read from the log.
  */
 export class Sequence {
-  readonly #channel: string
-  readonly #log: EventLog
+  readonly #pages: LogPages
   readonly #events: SequenceEvents
   #position: Cursor | undefined
   #live = false
   #level = false
   #unproven = false
   #held: Logged[] = []
+  #heldBytes = 0
   #again = false
   #syncing: Promise<void> | undefined
   #retry: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor (channel: string, log: EventLog, events: SequenceEvents) {
-    this.#channel = channel
-    this.#log = log
+  constructor (pages: LogPages, events: SequenceEvents) {
+    this.#pages = pages
     this.#events = events
   }
 
@@ -117,14 +114,19 @@ export class Sequence {
       while (this.#again && !this.#closed) {
         this.#again = false
         this.#events.reading()
-        // One await for each: in one process, who listens is level before what is published in the same turn resolves.
-        let more = true
-        while (more) more = this.#take(await this.#log.read(this.#channel, this.position, this.#position === undefined ? 1 : PAGE))
+        // Nothing else is awaited: in one process, who listens is level before what is published in that turn resolves.
+        let more = this.#take(await this.#read(budgets.firstPage))
+        while (more) {
+          more = this.#take(await this.#read(budgets.page))
+          // Rooms write what they were told in this turn: of all pages at once that could be very much.
+          if (more) await new Promise(setImmediate)
+        }
         // In the turn in which it becomes level: what comes before that turn is held, and after it nobody looks there.
         this.#applyHeld()
       }
       this.#level = this.#live
     } catch (error) {
+      // Whatever a log rejects with is an Error.
       if (!this.#closed) this.#tryLater(error as Error)
     }
     // In this very turn: who asks for a reading from now on must not be given this one, which is over.
@@ -132,15 +134,21 @@ export class Sequence {
     if (this.#level) this.#events.level()
   }
 
+  /** Where the log ends, as long as there is no position to go on from; else what comes after that. */
+  #read (bytes: number): Promise<LogPage> {
+    return this.#position === undefined ? this.#pages.ends(1) : this.#pages.read(this.position, bytes)
+  }
+
   #tryLater (error: Error): void {
     if (!this.#live) return
     this.#events.failed(error)
-    this.#retry = setTimeout(() => this.sync(), timing.resyncRetry).unref()
+    this.#retry = setTimeout(() => this.sync(), this.#pages.retryMs).unref()
   }
 
   #applyHeld (): void {
     const held = this.#held
     this.#held = []
+    this.#heldBytes = 0
     for (const logged of held) {
       if (!this.#apply(logged) && !this.#isPast(logged.position)) this.#again = true
     }
@@ -199,8 +207,10 @@ export class Sequence {
 
   #hold (logged: Logged): void {
     this.#held.push(logged)
-    if (this.#held.length <= MOST_HELD) return
+    this.#heldBytes += logged.json.length
+    if (this.#held.length <= MOST_HELD && this.#heldBytes <= budgets.held) return
     this.#held = []
+    this.#heldBytes = 0
     this.#again = true
   }
 

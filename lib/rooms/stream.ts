@@ -10,6 +10,8 @@ export interface Stream {
   write (chunk: Buffer): unknown
   /** Writes as `write` does. Resolves once the client has taken it, or is gone. Never rejects. */
   writeAndDrain (chunk: Buffer): Promise<unknown>
+  /** Does something while no other chat of the same connection does. */
+  inTurn<T> (work: () => Promise<T>): Promise<T>
   /** Calls back once it is closed, by whoever. Returns its undo. */
   onClose (callback: () => void): () => void
   /** Ends it: its client comes back, and is asked for its access again. */

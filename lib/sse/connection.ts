@@ -123,6 +123,11 @@ export class Connection {
     return !this.#closed
   }
 
+  /** It has no others to wait for. */
+  inTurn<T> (work: () => Promise<T>): Promise<T> {
+    return work()
+  }
+
   /** Writes a heartbeat if nothing was written since the last call. What is still unsent keeps the connection alive by itself. */
   beat (): void {
     if (!this.#written && this.#out.writableLength === 0) this.write(heartbeat)

@@ -6,7 +6,7 @@ import type { RedisScript } from '../../lib/pubsub/redis-script.ts'
 
 t.test('where Redis refuses a write, reading goes on; where its answer is lost, the read rejects', async (t) => {
   // No more is asked of a client that is connected.
-  const reader = new RedisReader({ status: 'ready' } as RedisClient, 1_000)
+  const reader = new RedisReader(() => ({ status: 'ready' } as RedisClient), 1_000)
   const failing = (error: Error): RedisScript => ({ run: () => Promise.reject(error) }) as unknown as RedisScript // As above.
   t.equal(await reader.tries(failing(Object.assign(new Error('OOM'), { name: 'ReplyError' })), [], []), false)
   await t.rejects(reader.tries(failing(new Error('Connection is closed.')), [], []), { code: 'RT_LOG_UNAVAILABLE' })

@@ -10,7 +10,7 @@ t.test('who rewinds to what is gone by then has missed nothing, and begins with 
   const top = { epoch: 'e', offset: 2, tag: 2 }
   let shared = new Backlog('chat', start)
   const history = {
-    shared: async () => shared,
+    shared: async () => ({ run: shared, whole: true }),
     after: async (): Promise<LogGap> => 'trimmed',
     forget () { shared = new Backlog('chat', top) }
   }

@@ -5,7 +5,7 @@ import { Backlog } from '../../lib/rooms/backlog.ts'
 const at = (offset: number, tag = offset * 10): Cursor => ({ epoch: 'e', offset, tag })
 
 function filled (from: number, to: number, capacity?: number): Backlog {
-  const backlog = new Backlog('chat', at(from), capacity)
+  const backlog = new Backlog('chat', at(from), { capacity })
   for (let offset = from + 1; offset <= to; offset++) {
     backlog.push({ from: 'x', timestamp: 0, event: 'message', json: `${offset}`, position: { ...at(offset), previousTag: at(offset - 1).tag, fence: false } })
   }

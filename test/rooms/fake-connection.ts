@@ -41,6 +41,10 @@ export class FakeConnection {
     if (this.slow && !this.closed) await new Promise<void>((resolve) => { this.#draining.add(resolve) })
   }
 
+  inTurn<T> (work: () => Promise<T>): Promise<T> {
+    return work()
+  }
+
   drain (): void {
     for (const resolve of this.#draining) resolve()
     this.#draining.clear()

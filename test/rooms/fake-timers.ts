@@ -2,6 +2,8 @@ import { AsyncResource } from 'node:async_hooks'
 
 /** Timers that fire when they are told to, whatever their time, in the async context in which they were set. */
 export class FakeTimers {
+  /** Of all timers that were set, in milliseconds. */
+  readonly delays: number[] = []
   readonly #due = new Set<() => void>()
   readonly #real = { setTimeout: globalThis.setTimeout, clearTimeout: globalThis.clearTimeout }
 
@@ -11,7 +13,8 @@ export class FakeTimers {
 
   install (): void {
     const fake = {
-      setTimeout: (callback: () => void) => {
+      setTimeout: (callback: () => void, ms: number) => {
+        this.delays.push(ms)
         const timer = AsyncResource.bind((): void => callback())
         this.#due.add(timer)
         return Object.assign(timer, { unref: () => timer, refresh: () => timer })

@@ -3,7 +3,10 @@ import type { Test } from 'tap'
 import type { Cursor } from '../../lib/cursor.ts'
 import { silentLogger, type Logger } from '../../lib/logger.ts'
 import { Metrics } from '../../lib/metrics.ts'
+import { budgets } from '../../lib/options.ts'
+import { ByteBudget } from '../../lib/pubsub/byte-budget.ts'
 import type { Arrival } from '../../lib/rooms/arrival.ts'
+import { ReadGate } from '../../lib/rooms/read-gate.ts'
 import { Room } from '../../lib/rooms/room.ts'
 import { FakeConnection, type Frame } from './fake-connection.ts'
 import { FakeTimers } from './fake-timers.ts'
@@ -14,13 +17,17 @@ export class Fixture {
   readonly log = new ModelLog()
   readonly timers = new FakeTimers()
   readonly metrics = new Metrics()
+  /** As instances make them. */
+  readonly shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
   readonly room: Room
   empty = 0
 
   constructor (t: Test, { logger = silentLogger, historySize = 1_000, withLog = true }: { logger?: Logger, historySize?: number, withLog?: boolean } = {}) {
     this.timers.install()
     t.teardown(() => this.timers.uninstall())
-    this.room = new Room('chat', 'chat:chat', { log: logger, metrics: this.metrics, events: withLog ? this.log : undefined, historySize, retryMs: 2000 }, () => { this.empty++ })
+    const events = withLog ? this.log : undefined
+    const context = { log: logger, metrics: this.metrics, events, historySize, retryMs: 2000, ...this.shared }
+    this.room = new Room('chat', 'chat:chat', context, () => { this.empty++ })
   }
 
   /** Publishes, and delivers to the room unless the message is lost. */

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { copyCursor, formatCursor, type Cursor } from '../../lib/cursor.ts'
+import { budgets, timing } from '../../lib/options.ts'
 import { keepLog } from '../support/log.ts'
 import { Fixture, forged } from './fixture.ts'
 
@@ -69,7 +70,10 @@ t.test('a log that may have lost events and can\'t be marked: streams get one re
   const { log } = f
   const top = copyCursor(log.top as Cursor)
   const read = log.read.bind(log)
-  log.read = async (channel, after, limit) => ({ ...await read(channel, after, limit), gap: 'failover', entries: [] })
+  log.read = async (channel, after, limit) => {
+    const page = await read(channel, after, limit)
+    return { ...page, top: { ...page.top, unproven: true }, gap: 'failover', entries: [] }
+  }
   for (let n = 0; n < 3; n++) {
     f.room.compare({ ...top, unproven: true })
     await f.rest()
@@ -103,21 +107,43 @@ t.test('many messages that come while the log is read are read instead of held',
   f.publish(1, { lost: true })
   f.publish(2_500)
   f.log.heal()
-  await f.rest()
+  for (let n = 0; n < 2; n++) await f.rest()
   t.equal(stream.frames.length, 2_502)
   t.same(stream.ids.at(-1), formatCursor(f.log.top as Cursor))
 })
 
-t.test('a log that can\'t be read is tried again, and said to be so', async (t) => {
-  const { log, line } = keepLog()
+t.test('what is held while the log is read is bounded by bytes', async (t) => {
+  const f = new Fixture(t)
+  const stream = f.join()
+  f.room.live()
+  await f.rest()
+  f.log.prompt = false
+  f.publish(1, { lost: true })
+  const payload = { pad: 'x'.repeat(budgets.held / 4) }
+  f.publish(30, { payload })
+  f.log.trim(0)
+  f.log.heal()
+  await f.rest()
+  t.same(stream.names, ['ready', 'reset'], 'they were let go of: the log has to have them')
+})
+
+t.test('a log that can\'t be read is tried again ever later, and logged once, with its chat and why', async (t) => {
+  const { log, lines } = keepLog()
   const f = new Fixture(t, { logger: log })
   f.log.prompt = false
   const stream = f.join()
   f.room.live()
-  f.log.step(0, true)
-  t.match(await line('The log of a chat can\'t be read, trying again'), { reason: 'The log can\'t be read now', chatId: 'chat' })
+  for (let n = 0; n < 10; n++) {
+    f.log.step(0, true)
+    await f.rest()
+    t.equal(f.log.pending, 0, 'not at once')
+    f.timers.fire()
+  }
+  const stuck = lines.filter(({ msg }) => /client-output-buffer-limit/.test(String(msg)))
+  t.match(stuck, [{ reason: 'The log can\'t be read now', chatId: 'chat' }])
+  t.equal(stuck.length, 1)
+  t.same(f.timers.delays.filter((ms) => ms < timing.repeatedLog), [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000, 15_000, 15_000])
   t.same(stream.names, [])
-  f.timers.fire()
   f.log.heal()
   await f.rest()
   t.same(stream.names, ['ready'])
@@ -410,6 +436,9 @@ t.test('a rewind or a return while the log can\'t be read waits until it can', a
   f.log.step(0, true)
   await f.rest()
   f.log.heal()
+  await f.rest()
+  t.same(streams.map(({ names }) => names), [[], []], 'not at once')
+  f.timers.fire()
   await f.rest()
   t.same(streams.map(({ names }) => names), [['ready', 'message', 'message'], ['ready', 'reset']])
   t.same(streams[1]?.data('reset'), [{ chatId: 'chat', reason: 'diverged', certain: true }])

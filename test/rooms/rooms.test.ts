@@ -5,9 +5,11 @@ import { setFlagsFromString } from 'node:v8'
 import vm from 'node:vm'
 import { silentLogger } from '../../lib/logger.ts'
 import { Metrics } from '../../lib/metrics.ts'
-import { timing } from '../../lib/options.ts'
+import { budgets, timing } from '../../lib/options.ts'
+import { ByteBudget } from '../../lib/pubsub/byte-budget.ts'
 import { getChatChannel } from '../../lib/pubsub/channel.ts'
 import type { Follower, LiveFeed } from '../../lib/pubsub/provider.ts'
+import { ReadGate } from '../../lib/rooms/read-gate.ts'
 import { Rooms } from '../../lib/rooms/rooms.ts'
 import { Stream } from './fixture.ts'
 import { ModelLog } from './model-log.ts'
@@ -26,7 +28,18 @@ function start (t: Test, withLog = true): { rooms: Rooms, log: ModelLog, followe
       return () => { if (followers.get(channel) === follower) followers.delete(channel) }
     }
   }
-  const rooms = new Rooms({ channelOf: getChatChannel, maxRooms: Infinity, feed, events: withLog ? log : undefined, historySize: 1_000, log: silentLogger, metrics: new Metrics(), retryMs: 2_000 })
+  const rooms = new Rooms({
+    channelOf: getChatChannel,
+    maxRooms: Infinity,
+    feed,
+    events: withLog ? log : undefined,
+    historySize: 1_000,
+    log: silentLogger,
+    metrics: new Metrics(),
+    retryMs: 2_000,
+    reads: new ReadGate(budgets.reads),
+    replays: new ByteBudget(budgets.replays)
+  })
   t.teardown(() => rooms.close())
   return { rooms, log, followers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
 }

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import type { Connection } from '../../lib/sse/connection.ts'
+import { budgets } from '../../lib/options.ts'
 import { Seats } from '../../lib/rooms/seats.ts'
 import type { Stream as Seat } from '../../lib/rooms/stream.ts'
 import { encodeFrame } from '../../lib/sse/frame.ts'
@@ -42,8 +43,8 @@ t.test('a seat is crowded by what others have written, sent or not', async (t) =
 t.test('those who wait for their turn write the places as they are by then', async (t) => {
   const { seats, written, drain } = start(t)
   const [one, two] = seats.all as [Seat, Seat]
-  one.writeAndDrain(frame('e-1-1'))
-  one.writeAndDrain(frame('e-2-2'))
+  one.inTurn(() => one.writeAndDrain(frame('e-1-1')))
+  one.inTurn(() => one.writeAndDrain(frame('e-2-2')))
   await turn()
   two.write(frame('f-1-1'))
   await turn()
@@ -51,6 +52,15 @@ t.test('those who wait for their turn write the places as they are by then', asy
   drain()
   await turn()
   t.same(written().match(/id: .*/g)?.slice(2), ['id: e-2-2.f-1-1'])
+})
+
+t.test('what many chats write in one turn is passed on before it is too much', async (t) => {
+  const { seats, written } = start(t)
+  const [one, two] = seats.all as [Seat, Seat]
+  for (let n = 1; n <= 10; n++) for (const seat of [one, two]) seat.write(frame(`e-${n}-${n}`, '1'.repeat(60_000)))
+  t.ok(written().length > 1_000_000 && written().length < budgets.turn + 70_000)
+  await turn()
+  t.equal(written().match(/^id/gm)?.length, 20)
 })
 
 t.test('who comes back to a crowded stream waits until there is room', async (t) => {

@@ -3,11 +3,13 @@ import { mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { silentLogger } from '../../lib/logger.ts'
 import { Metrics } from '../../lib/metrics.ts'
-import { timing } from '../../lib/options.ts'
+import { budgets, timing } from '../../lib/options.ts'
+import { ByteBudget } from '../../lib/pubsub/byte-budget.ts'
 import { getChatChannel } from '../../lib/pubsub/channel.ts'
 import { LocalPubSub } from '../../lib/pubsub/local-pubsub.ts'
 import type { EventLog } from '../../lib/pubsub/provider.ts'
 import type { StateChange, StateStore } from '../../lib/pubsub/state-store.ts'
+import { ReadGate } from '../../lib/rooms/read-gate.ts'
 import { Rooms } from '../../lib/rooms/rooms.ts'
 import type { MakeView } from '../../lib/rooms/state-view.ts'
 import { encodeFrame } from '../../lib/sse/frame.ts'
@@ -54,7 +56,9 @@ function start (t: Test, views = [showAll]): { provider: LocalPubSub, log: Event
     views,
     log: { ...silentLogger, warn: (context: unknown) => { warnings.push(context) } },
     metrics: new Metrics(),
-    retryMs: 2_000
+    retryMs: 2_000,
+    reads: new ReadGate(budgets.reads),
+    replays: new ByteBudget(budgets.replays)
   })
   t.teardown(async () => {
     rooms.close()
