@@ -1,6 +1,6 @@
 import type { Cursor } from '../../lib/cursor.ts'
 import { formatCursor } from '../../lib/cursor.ts'
-import type { Envelope, EventLog, LogGap, LogPage, Logged } from '../../lib/pubsub/provider.ts'
+import type { Envelope, EventLog, LogGap, LogPage, Logged, LogTop } from '../../lib/pubsub/provider.ts'
 
 /** The log as it was at one time. */
 interface Version {
@@ -80,8 +80,8 @@ export class ModelLog implements EventLog {
     return new Promise((resolve, reject) => { this.#pending.push({ serve, served: undefined, resolve, reject }) })
   }
 
-  async tops (channels: string[]): Promise<(Cursor | undefined)[]> {
-    return channels.map(() => this.top)
+  async tops (channels: string[]): Promise<(LogTop | undefined)[]> {
+    return channels.map(() => this.top && { ...this.top, ...this.#fenceIsDue && { unproven: true } })
   }
 
   /** Serves or answers one of the reads that are on their way, or makes it fail. */
