@@ -42,7 +42,7 @@ export class LocalLog implements EventLog {
 
   constructor (options: LocalLogOptions) {
     this.#options = options
-    this.#sweep = setInterval(() => this.#forget(), options.ttlMs).unref()
+    this.#sweep = setInterval(() => this.#forget(), Math.min(options.ttlMs, timing.emptyLog)).unref()
   }
 
   /** Appends an event, unless its key was used before. Returns its id, and the entry if it is new. */
@@ -71,7 +71,9 @@ export class LocalLog implements EventLog {
 
   /** Keeps where the channel's state is. */
   mark (channel: string, state: Stamp): void {
-    this.#open(channel).state = state
+    const log = this.#open(channel)
+    log.state = state
+    keepEmpty(log)
   }
 
   /** Where the channel's state is, if it ever had one. */
@@ -92,7 +94,10 @@ export class LocalLog implements EventLog {
   async tops (channels: string[]): Promise<(LogTop | undefined)[]> {
     return channels.map((channel) => {
       const log = this.#channels.get(channel)
-      if (log !== undefined) return topOf(log)
+      if (log !== undefined) {
+        keepEmpty(log)
+        return topOf(log)
+      }
       return this.#empty.has(channel) ? startOf(this.#empty.keep(channel)) : undefined
     })
   }
@@ -115,7 +120,9 @@ export class LocalLog implements EventLog {
 
   #find (channel: string): ChannelLog | undefined {
     const log = this.#channels.get(channel)
-    if (log !== undefined && log.until <= Date.now()) this.#expire(log)
+    if (log === undefined) return undefined
+    if (log.until <= Date.now()) this.#expire(log)
+    keepEmpty(log)
     return log
   }
 
@@ -133,14 +140,20 @@ export class LocalLog implements EventLog {
   #forget (): void {
     const now = Date.now()
     for (const [channel, log] of this.#channels) {
-      const { until, keys } = log
+      const { until, keys, run } = log
       if (until <= now) this.#expire(log)
       for (const [key, known] of keys ?? []) {
         if (known.until <= now) keys?.delete(key)
       }
-      if (until + timing.metaExtra <= now && (keys?.size ?? 0) === 0) this.#channels.delete(channel)
+      const extra = run.top.offset === 0 ? 0 : timing.metaExtra
+      if (until + extra <= now && (keys?.size ?? 0) === 0) this.#channels.delete(channel)
     }
   }
+}
+
+/** A log without an event is kept for as long as its state changes, or it is read or compared, now and then. */
+function keepEmpty (log: ChannelLog): void {
+  if (log.run.top.offset === 0) log.until = Date.now() + timing.emptyLog
 }
 
 /** The position at the start of a log. */

@@ -54,6 +54,8 @@ export class LocalState implements StateStore {
       return false
     })
     this.#sweep(channel, state)
+    // Else the log of a chat without an event could be forgotten before its state.
+    if (state.fields.size > 0) this.#options.log.mark(channel, state.stamp)
     return { gone, epoch: state.stamp.epoch }
   }
 

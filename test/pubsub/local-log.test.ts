@@ -1,6 +1,6 @@
 import t from 'tap'
 import { mock } from 'node:test'
-import { parseCursor } from '../../lib/cursor.ts'
+import { parseCursor, type Cursor } from '../../lib/cursor.ts'
 import { timing } from '../../lib/options.ts'
 import { LocalLog } from '../../lib/pubsub/local-log.ts'
 
@@ -42,6 +42,21 @@ t.test('the position in a chat without an event is kept for those who listen, an
   await log.read('d', undefined, 10)
   mock.timers.tick(2 * timing.emptyLog)
   t.same(await log.tops(['d']), [undefined])
+})
+
+t.test('what a chat without an event keeps for its state is kept for those who listen, and no longer', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  const state = { epoch: 'e', version: 1 }
+  log.mark('c', state)
+  const [top] = await log.tops(['c']) as [Cursor]
+  for (const again of [() => log.tops(['c']), () => log.read('c', top, 10), () => log.mark('c', state)]) {
+    mock.timers.tick(timing.emptyLog - 1)
+    await again()
+  }
+  t.same(log.stamp('c'), state)
+  mock.timers.tick(2 * timing.emptyLog)
+  t.equal(log.stamp('c'), undefined)
 })
 
 t.test('what an event was published with is read with it', async (t) => {

@@ -44,13 +44,17 @@ const append = (state: StateStore, at: number, value: string): Promise<{ outcome
 
 t.test('what is kept of a state has the hash tag of its chat, and an end', async (t) => {
   const { redis, admin } = await start(t)
-  const { state } = open(t, { url: redis.url, history: { ttlMs: 10_000 } })
+  const pubsub = open(t, { url: redis.url, history: { ttlMs: 10_000 } })
+  const { state } = pubsub
   await set(state, 'v', '1')
   t.same((await admin.keys('*')).sort(), ['rt:{c}:f', 'rt:{c}:l', 'rt:{c}:m'])
   const ttl = async (key: string): Promise<number> => Math.ceil(await admin.pttl(key) / 1_000)
-  t.same([await ttl('rt:{c}:f'), await ttl('rt:{c}:l'), await ttl('rt:{c}:m')], [70, 70, 7 * 24 * 3_600 + 10])
+  t.same([await ttl('rt:{c}:f'), await ttl('rt:{c}:l'), await ttl('rt:{c}:m')], [70, 70, 70])
   await state.change('c', { operation: 'delete', field: 'v' })
   t.same(await admin.keys('*'), ['rt:{c}:m'], 'nothing of a field is left')
+  t.equal(await ttl('rt:{c}:m'), 60, 'and its version soon ends')
+  await pubsub.publish('c', 1)
+  t.equal(await ttl('rt:{c}:m'), 7 * 24 * 3_600 + 10, 'beside an event it lives as long as that')
 })
 
 t.test('who joins a chat without a state asks Redis for nothing more', async (t) => {

@@ -37,8 +37,17 @@ if not top or (top == '0' and severed) then
     return kept
   end
 end
--- It lives for as long as it is read or compared now and then; beside a state, as long as that.
-if top == '0' and not meta[4] then redis.pcall('PEXPIRE', KEYS[1], EMPTY_TTL) end
+
+-- Whether the state has a field, or a text that was lost and is to be put back: see state.lua.
+local function has_state ()
+  if not meta[4] then return false end
+  if redis.call('EXISTS', KEYS[3]) == 1 then return true end
+  for _, name in ipairs(redis.call('HGETALL', KEYS[1])) do if string.find(name, '^t=') then return true end end
+  return false
+end
+
+-- It lives for as long as it is read or compared now and then; beside a state with fields, as long as that.
+if top == '0' then redis.pcall('PEXPIRE', KEYS[1], has_state() and STATE_TTL or EMPTY_TTL) end
 
 local limit, most = tonumber(ARGV[1]), tonumber(ARGV[3])
 top = tonumber(top)

@@ -60,6 +60,7 @@ function state.open (meta, fields, leases, channel, new, create)
     local field = string.match(all[n], '^t=(.*)$')
     if field then state.texts[field] = all[n + 1] else known[all[n]] = all[n + 1] end
   end
+  state.alone = not known.l or known.l == '0-0'
   local found = redis.call('EXISTS', fields) == 1
   local lost = not found and next(state.texts) ~= nil
   if not known.se and not found and not create then return false end
@@ -83,9 +84,19 @@ function state.keep ()
   redis.call('HSET', state.meta, 'se', state.epoch, 'sv', string.format('%.0f', state.version), 'sr', state.history)
   if not state.clocked then redis.call('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st) end
   state.clocked = true
-  redis.call('PEXPIRE', state.meta, META_TTL)
+  state.keep_meta()
   redis.call('PEXPIRE', state.fields, STATE_TTL)
   redis.call('PEXPIRE', state.leases, STATE_TTL)
+end
+
+-- Beside a log with events, meta lives as long as that. Else it lives as long as the fields, and soon ends without them.
+function state.keep_meta ()
+  local ttl = META_TTL
+  if state.alone then
+    local open = next(state.texts) or redis.call('EXISTS', state.fields) == 1
+    ttl = open and STATE_TTL or EMPTY_TTL
+  end
+  redis.call('PEXPIRE', state.meta, ttl)
 end
 
 function state.tell (operation, field, value)
@@ -128,6 +139,7 @@ end
 
 function state.lease (field, ms)
   redis.call('ZADD', state.leases, state.now + ms, field)
+  if state.alone then state.keep_meta() end
   redis.call('PEXPIRE', state.fields, STATE_TTL)
   redis.call('PEXPIRE', state.leases, STATE_TTL)
 end
