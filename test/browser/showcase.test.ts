@@ -112,7 +112,7 @@ t.test('what the chat shows of fastify-realtime', { skip: skipWithoutChromium },
 
     await t.test('one that has lost its place is told that something may be missing', async (t) => {
       await ada.cause('Forget the place')
-      await ada.page.getByText(/^Messages sent (around|between) .* are missing here$/).waitFor()
+      await ada.page.getByText(/^Messages sent (around|between) .* may be missing here$/).waitFor()
       await ada.page.getByText('This page could not say where it was.').waitFor()
       await ada.keep('reset-light')
       await lin.say('echo after')

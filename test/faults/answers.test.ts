@@ -8,8 +8,8 @@ import { EventStream } from '../support/event-stream.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
+import { wholeLog } from '../support/whole-log.ts'
 import { Random } from './random.ts'
-import { WHOLE_LOG } from './verdict.ts'
 
 const CHATS = ['a', 'b', 'c']
 const CLIENTS = 18
@@ -134,7 +134,7 @@ t.test('whatever breaks, every answer has one end, and every client shows the sa
   t.teardown(() => reader.close())
   const log = reader.log as EventLog
   const ends = async (): Promise<{ message: BotMessage, at: number }[]> => {
-    const logs = await Promise.all(CHATS.map((chatId) => log.read(`chat:${chatId}`, undefined, 1_000, WHOLE_LOG)))
+    const logs = await Promise.all(CHATS.map((chatId) => wholeLog(log, `chat:${chatId}`, 1_000)))
     return logs.flatMap(({ entries }) => entries.map(({ json, timestamp }) => ({ message: JSON.parse(json.toString()) as BotMessage, at: timestamp })))
   }
   await until(ends, (ends) => [...producers.keys()].every((id) => ends.some(({ message }) => message.id === id)))
