@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import { ChatEvents, LocalPubSub, RedisPubSub, type ChatEvent, type ChatEventInput, type PubSubProvider } from '../lib/index.ts'
 import { silentLogger } from '../lib/logger.ts'
+import type { Connection } from '../lib/sse/connection.ts'
 import { live } from './support/live.ts'
 import { keepLog } from './support/log.ts'
 import { RedisServer } from './support/redis-server.ts'
@@ -314,4 +315,14 @@ t.test('events cross instances over Redis, are logged there, and a direct emit s
   t.same(two.lines.filter(({ msg }) => msg === 'Forwarded remote chat event').map(({ level, chatId, from }) => ({ level, chatId, from })),
     Array(3).fill({ level: 20, chatId: '123', from: one.pubsub.instanceId }))
   t.equal(one.lines.filter(({ msg }) => msg === 'Forwarded remote chat event').length, 0)
+})
+
+t.test('a stream that has waited for longer than its chat was followed is ended', async (t) => {
+  const { chatEvents } = local(t)
+  let ended = 0
+  const stream = { closed: false, end: async () => { ended++ } } as unknown as Connection // All that is asked of it.
+  const [entrance] = chatEvents.enter('c')(stream)
+  chatEvents.cleanupChatSubscriptions()
+  entrance?.join()
+  t.equal(ended, 1)
 })

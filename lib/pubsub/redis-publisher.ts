@@ -118,7 +118,6 @@ export class RedisPublisher {
 
   /** Rejects where Redis doesn't answer. */
   async isHealthy (): Promise<boolean> {
-    if (!this.#isReady()) return false
     await this.#client.ping()
     return true
   }

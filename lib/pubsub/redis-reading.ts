@@ -9,8 +9,7 @@ import { closeConnection, openReader, watchConnection, type RedisSource } from '
 export class RedisReading {
   readonly #source: RedisSource
   readonly #log: Logger
-  #client: RedisClient | undefined
-  #unwatch: () => void = () => {}
+  #opened: { client: RedisClient, unwatch: () => void } | undefined
   #closed = false
 
   constructor (source: RedisSource, log: Logger) {
@@ -21,25 +20,28 @@ export class RedisReading {
   /** Throws once it is closed. */
   get client (): RedisClient {
     if (this.#closed) throw new Error('Connection is closed.')
-    if (this.#client !== undefined) return this.#client
-    const client = this.#client = openReader(this.#source)
-    this.#unwatch = watchConnection(client, 'reader', this.#log)
-    return client
+    this.#opened ??= this.#open()
+    return this.#opened.client
   }
 
   /** `undefined` as long as there was no need of it. */
   get isConnected (): boolean | undefined {
-    return this.#client && this.#client.status === 'ready'
+    return this.#opened && this.#opened.client.status === 'ready'
   }
 
   /** Rejects where Redis doesn't answer. */
   async isHealthy (): Promise<boolean> {
-    await this.#client?.ping()
+    await this.#opened?.client.ping()
     return true
   }
 
   async close (): Promise<void> {
     this.#closed = true
-    if (this.#client !== undefined) await closeConnection(this.#client, this.#unwatch)
+    if (this.#opened !== undefined) await closeConnection(this.#opened.client, this.#opened.unwatch)
+  }
+
+  #open (): { client: RedisClient, unwatch: () => void } {
+    const client = openReader(this.#source)
+    return { client, unwatch: watchConnection(client, 'reader', this.#log) }
   }
 }

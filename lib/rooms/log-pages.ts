@@ -67,15 +67,16 @@ export class LogPages {
     const entered = this.#gate.enter(weight)
     // Without an `await` where there is nothing to wait for: who listens in one process is in sync all the sooner.
     if (entered !== undefined) await entered
+    let page: LogPage
     try {
-      const page = await this.#log.read(this.#channel, after, Math.ceil(limit / smaller), asked)
-      if (this.#failures > 0) this.#succeeded(page)
-      return page
+      page = await this.#log.read(this.#channel, after, Math.ceil(limit / smaller), asked)
     } catch (error) {
-      throw this.#failed(error as Error)
-    } finally {
       this.#gate.leave(weight)
+      throw this.#failed(error as Error)
     }
+    this.#gate.leave(weight)
+    if (this.#failures > 0) this.#succeeded(page)
+    return page
   }
 
   #succeeded (page: LogPage): void {

@@ -7,7 +7,7 @@ import { encodeFrame } from '../../lib/sse/frame.ts'
 import { Fixture, Stream } from './fixture.ts'
 
 /** The seats of a connection whose client takes nothing until it is told to. */
-function start (t: Test): { seats: Seats, written: () => string, fill: (bytes: number) => void, drain: () => void } {
+function start (t: Test): { seats: Seats, written: () => string, fill: (bytes: number) => void, drain: () => void, close: () => void } {
   let written = ''
   let drain = (): void => {}
   const connection = {
@@ -22,7 +22,13 @@ function start (t: Test): { seats: Seats, written: () => string, fill: (bytes: n
   t.teardown(() => { connection.closed = true; drain() })
   // All that seats use of one is here.
   const seats = new Seats(connection as unknown as Connection, [{ after: undefined, userId: undefined }, { after: 'invalid', userId: undefined }])
-  return { seats, written: () => written, fill: (bytes) => { connection.bufferedBytes = bytes }, drain: () => drain() }
+  return {
+    seats,
+    written: () => written,
+    fill: (bytes) => { connection.bufferedBytes = bytes },
+    drain: () => drain(),
+    close: () => { connection.closed = true }
+  }
 }
 
 const turn = (): Promise<void> => new Promise(setImmediate)
@@ -84,4 +90,14 @@ t.test('who comes back to a crowded stream waits until there is room', async (t)
     await fixture.rest()
     t.equal(stream.frames.length - missed, 1)
   }
+})
+
+t.test('nothing waits for a client that has disconnected', async (t) => {
+  const { seats, written, close } = start(t)
+  const [seat] = seats.all as [Seat]
+  close()
+  seat.write(frame('e-1-1', '1'.repeat(70_000)))
+  t.equal(seat.crowded, false)
+  await turn()
+  t.equal(written(), '')
 })
