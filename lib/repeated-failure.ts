@@ -14,7 +14,7 @@ export interface RepeatedFailure {
 /** One of which it shows when it works again. */
 export type RecoverableFailure = RepeatedFailure & { recovered: string }
 
-/** How many causes of one failure are told apart. */
+/** How many causes of one failure are counted by themselves. */
 const MOST_CAUSES = 32
 
 /** By logger: the parts of an app that share one share its lines, too. */

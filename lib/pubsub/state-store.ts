@@ -52,7 +52,7 @@ export interface StatePage {
   stamp: Stamp | undefined
   /** `undefined` where the state is still the one that the reader knows. */
   fields: Map<string, Field> | undefined
-  /** Fields whose lease seems to have run out, though the store is not sure: nobody has looked for a while, or its clock has stepped. */
+  /** Fields whose lease seems to have run out, though the store is not sure: no instance has looked for a while, or its clock has stepped. */
   doubtful?: ReadonlySet<string> | undefined
 }
 

@@ -16,7 +16,7 @@ export class AnswersView implements StateView {
   readonly #interrupt: (chatId: string, id: string, text: string) => Promise<void>
   /** Those of which the log has told the end: what the state still says of them may be older. */
   readonly #ended = new Set<string>()
-  /** What was told of those whose text Redis has lost: it stands until their producer puts it back, or they are ended. */
+  /** What was sent of the messages whose text Redis has lost: it stands until their producer puts it back, or they are ended. */
   readonly #lost = new Map<string, string>()
 
   /** `interrupt` ends an answer whose producer is gone, unless somebody else does. */

@@ -110,7 +110,7 @@ export class Room implements Follower, Destination, ViewedRoom {
     if (state === undefined || views.length === 0) return
     this.#mirror = new Mirror(channel, state, {
       field: (name, after, before) => { for (const view of this.#views) view.field(name, after, before) },
-      // So may the log be: then who reads is told to reload.
+      // The log may be lost as well: then its readers get a reset.
       vanished: () => { this.#sequence?.sync() },
       failed: ({ message }) => logRepeated(context.log, READING_STATE, { chatId, reason: message })
     })

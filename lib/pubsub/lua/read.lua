@@ -14,13 +14,13 @@ local top = epoch and string.match(last or '', '^(%d+)-%d+$')
 local severed = meta[3] ~= history()
 
 local function answer (reason, events, start)
-  -- A state whose meta was lost is there all the same: whoever reads it begins a new epoch.
+  -- A state whose meta was lost is there all the same: the next reader begins a new epoch.
   local stamp = redis.call('EXISTS', KEYS[3]) == 1 and 'lost-0' or ''
   if meta[4] then stamp = meta[4] .. '-' .. meta[5] end
   return { epoch, last, reason, events, stamp, start or '', severed and 1 or 0 }
 end
 
--- A reader of an empty log gets a position in it, so that the first event can be told from the second. An empty log of
+-- A reader of an empty log gets a position in it, so that the first event differs from the second. An empty log of
 -- another replication id may have had events that were lost: a new one takes its place.
 if not top or (top == '0' and severed) then
   local kept = redis.pcall('HSET', KEYS[1], 'e', ARGV[2], 'l', '0-0', 'r', history())

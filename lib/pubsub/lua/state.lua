@@ -13,7 +13,7 @@
 local state = {}
 
 -- The wall clock of Redis can step. So what passes between two looks at the state counts as LEASE_STEP ms at most, and as nothing where it is negative.
--- Whoever follows a chat looks more often than that.
+-- An instance that follows the chat looks more often than that.
 function state.tick (clock, at)
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -40,7 +40,7 @@ local function restore_leases ()
   redis.pcall('PEXPIRE', state.leases, STATE_TTL)
 end
 
--- Changes may be missing that others know of, and nobody could renew a lease meanwhile.
+-- Changes that other instances have seen may be missing, and no lease could be renewed meanwhile.
 local function begin_anew (new)
   -- Without memory a reader finds nothing new, and looks again later.
   for field in pairs(state.texts) do if not state.find(field) then return end end
