@@ -65,12 +65,12 @@ export class LocalState implements StateStore {
     const envelope = wrap(event)
     const state = this.#open(channel)
     const kept = state.fields.get(field)
-    if (!log.knows(channel, `conclusion ${key}`)) {
-      if (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner)) return { epoch: state.stamp.epoch }
-      // Told before the event, so that whoever knows of the event knows that there is no such text any more.
-      this.#change(channel, state, 'delete', field)
-    }
-    return await append(channel, envelope, `conclusion ${key}`)
+    const isOver = log.knows(channel, `conclusion ${key}`)
+    if (!isOver && (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner))) return { epoch: state.stamp.epoch }
+    const receipt = append(channel, envelope, `conclusion ${key}`)
+    // In the same turn, and after the event, as lua/conclude.lua does it.
+    if (!isOver) this.#change(channel, state, 'delete', field)
+    return await receipt
   }
 
   async read (channel: string, known?: Stamp): Promise<StatePage> {

@@ -82,7 +82,10 @@ export interface StateStore {
   change(channel: string, request: StateRequest): Promise<StateReceipt>
   /** Makes leases last for so many milliseconds from now. Resolves with the fields that are gone or have expired. Rejects as `publish` does. */
   renew(channel: string, fields: string[], leaseMs: number): Promise<{ gone: string[], epoch: string }>
-  /** Deletes a text and publishes an event instead, both or neither: where the text is not there any more, it resolves with the epoch. Rejects as `publish` does. */
+  /**
+   * Publishes an event in the place of a text, then deletes the text, in one step. Where the text is not there any more, it
+   * resolves with the epoch. Rejects as `publish` does: then the text is still there, unless an event has its key.
+   */
   conclude(channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }>
   /** Reads all fields, unless the state is still the one that is known. Rejects with `RT_LOG_UNAVAILABLE`. */
   read(channel: string, known?: Stamp): Promise<StatePage>

@@ -218,6 +218,56 @@ t.test('what a full Redis has lost is put back when it takes it again, and until
   t.not(behind.epoch, epoch)
 })
 
+t.test('where the end of a text is refused, the text stays, and ends once its event is taken', async (t) => {
+  const { redis, admin } = await start(t)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', 'allchannels', 'allkeys', '+@all')
+  const pubsub = open(t, { url: redis.url.replace('//', '//app:secret@') })
+  const { state } = pubsub
+  const changes = await watch(pubsub)
+  await pubsub.publish('c', 'event')
+  for (const [code, refuse, allow] of [
+    ['WRONGTYPE', () => admin.set('rt:{c}:s', 'of something else'), () => admin.del('rt:{c}:s')],
+    ['NOPERM', () => admin.call('ACL', 'SETUSER', 'app', '-xadd'), () => admin.call('ACL', 'SETUSER', 'app', '+xadd')]
+  ] as const) {
+    await state.change('c', { operation: 'open', field: 't', value: 'abc', leaseMs: LEASE, owner: 'me', key: code })
+    await refuse()
+    const conclude = (): Promise<unknown> => state.conclude('c', { field: 't', owner: 'me', event: 'end', key: code })
+    await t.rejects(conclude(), { code: 'RT_PUBLISH_REJECTED' }, code)
+    t.equal((await state.read('c')).fields?.get('t')?.value, 'abc')
+    await allow()
+    t.match(await conclude(), { duplicate: false })
+    t.notOk((await state.read('c')).fields?.has('t'))
+  }
+  await live(pubsub)
+  t.same(changes.map(({ operation }) => operation), ['open', 'delete', 'open', 'delete'], 'none is told twice')
+})
+
+t.test('a text that could not be deleted when its event was appended is deleted with the next attempt, and ends once', async (t) => {
+  const { redis, admin } = await start(t)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', 'allchannels', 'allkeys', '+@all')
+  const { log, state } = open(t, { url: redis.url.replace('//', '//app:secret@') })
+  await begin(state, 'abc')
+  await admin.call('ACL', 'SETUSER', 'app', '-hdel')
+  const conclude = (): Promise<unknown> => state.conclude('c', { field: 't', owner: 'me', event: 'end', key: 'key' })
+  await t.rejects(conclude(), { code: 'RT_PUBLISH_REJECTED' })
+  await admin.call('ACL', 'SETUSER', 'app', '+hdel')
+  t.match(await conclude(), { duplicate: true })
+  t.same([...(await state.read('c')).fields?.keys() ?? []], [])
+  t.match(await log?.read('c', undefined, 10), { top: { offset: 1 }, entries: { length: 1 } })
+})
+
+t.test('a full Redis takes the end of a text', async (t) => {
+  const { redis, admin } = await start(t)
+  const { log, state } = open(t, { url: redis.url })
+  await begin(state, 'abc')
+  await state.conclude('c', { field: 'none', event: 'end', key: 'none' })
+  await admin.config('SET', 'maxmemory', '1')
+  t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
+  await admin.config('SET', 'maxmemory', '0')
+  t.match(await log?.read('c', undefined, 10), { entries: { length: 1 } })
+  t.equal(Math.ceil(await admin.pttl('rt:{c}:m') / 1_000), 7 * 24 * 3_600 + 600, 'and it is kept as long as any event')
+})
+
 t.test('what has concluded a text is remembered as long as its owner may put it back', async (t) => {
   const { redis, admin } = await start(t)
   const keyPrefix = 'p:'

@@ -1,31 +1,37 @@
--- Deletes a text and appends an event instead. It begins with state.lua, log.lua and batch.lua.
+-- Appends an event in the place of a text, then deletes the text. It begins with state.lua, log.lua and batch.lua.
 --
--- KEYS  those of batch.lua and log.lua, between them 2 meta, 3 the events, 4 what the idempotency key was used for, 5 fields and 6 leases of the state
--- ARGV  those of batch.lua and log.lua, then 4 Redis channel, 5 tag, 6 payload, 7 field, 8 its owner, or '' where its lease must
---       have run out, 9 epoch of a new state
+-- KEYS  those of batch.lua and log.lua, between them 2 meta, 3 the events, 4 what the idempotency key was used for,
+--       5 fields and 6 leases of the state
+-- ARGV  those of batch.lua and log.lua, then 4 Redis channel, 5 tag, 6 payload, 7 field, 8 its owner, or '' where its
+--       lease must have run out, 9 epoch of a new state
 -- Returns what append.lua does.
 
 local meta, stream, key, fields, leases = unpack(KEYS, 2, 6)
-local known = redis.call('GET', key)
-if known then
-  log.remember(KEYS[1], known, BATCH_TTL)
-  return { '', known }
-end
-
 state.open(meta, fields, leases, ARGV[4], ARGV[9], true)
 local kind, chunks, _, owner = state.find(ARGV[7])
-if not (kind == 'x' and ARGV[8] == '') and not ((kind == 't' or kind == 'x') and owner == ARGV[8]) then
-  log.remember(KEYS[1], '!' .. state.epoch, BATCH_TTL)
-  return { '', '!' .. state.epoch }
-end
-state.drop(ARGV[7], chunks)
--- Told before the event, so that whoever knows of the event knows that there is no such text any more.
-state.tell('-', ARGV[7], '')
+local id = redis.call('GET', key)
 
-log.open(meta, stream, ARGV[4])
-local id, refusal = log.append(ARGV[5], ARGV[6])
-if not id then return refusal end
-log.close()
-log.remember(key, id, CONCLUSION_TTL)
+if not id then
+  if not (kind == 'x' and ARGV[8] == '') and not ((kind == 't' or kind == 'x') and owner == ARGV[8]) then
+    log.remember(KEYS[1], '!' .. state.epoch, BATCH_TTL)
+    return { '', '!' .. state.epoch }
+  end
+  -- A script that has written may go on without memory: the end needs less than the text, and a full Redis takes it.
+  redis.call('PEXPIRE', fields, STATE_TTL)
+  log.open(meta, stream, ARGV[4])
+  local refusal
+  id, refusal = log.append(ARGV[5], ARGV[6])
+  if not id then return refusal end
+  log.close()
+  log.remember(key, id, CONCLUSION_TTL)
+  state.alone = false
+end
 log.remember(KEYS[1], id, BATCH_TTL)
+
+-- At the end, since a script that fails is not rolled back: the text is there until its event is. Where it could not be
+-- deleted, the next attempt finds it here.
+if kind then
+  state.drop(ARGV[7], chunks)
+  state.tell('-', ARGV[7], '')
+end
 return { log.trouble, id }
