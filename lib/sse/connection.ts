@@ -52,12 +52,13 @@ export class Connection {
   start (headers: OutgoingHttpHeaders): void {
     const raw = this.#raw
     try {
+      raw.removeHeader('content-length')
       // All at once: those that were set one by one would stay in memory as long as the stream.
       raw.writeHead(200, headers)
       // Both have the method, but @types/node knows of one.
       ;(raw as ServerResponse).flushHeaders()
     } catch (error) {
-      // Middleware that replaced the method has failed, and no error can be answered any more.
+      // Middleware that replaced a method has failed, and no error can be answered any more.
       this.destroy()
       throw error
     }

@@ -188,7 +188,13 @@ export class ReplySse {
     const { all, strictest } = access
     this.#claim(strictest.userId)
     const entrances = enter(all, { lastEventId: this.#startId, rewind: this.#query.rewind })
-    access.admit(entrances(this.#open(headers, strictest)))
+    const connection = this.#takeOver()
+    try {
+      this.#open(connection, headers, strictest)
+    } finally {
+      // A stream that could not be started is closed, and leaves the chats again.
+      access.admit(entrances(connection))
+    }
     for (const { refused } of all) if (refused !== undefined) this.#context.metrics.refused.add(refused)
   }
 
@@ -236,6 +242,11 @@ export class ReplySse {
     return this.#request.query as Record<string, unknown>
   }
 
+  /** Whether the reply was sent, or the app has begun to answer through `reply.raw`. */
+  get #isAnswered (): boolean {
+    return this.#reply.sent || this.#reply.raw.headersSent
+  }
+
   async #send (event: SseEvent): Promise<void> {
     const frame = encode(event)
     if (this.#connection === undefined) this.#begin()
@@ -245,7 +256,7 @@ export class ReplySse {
 
   /** Throws where there can be no stream. */
   #begin (): void {
-    if (this.#begun || this.#connection !== undefined || this.#reply.sent) throw new RealtimeError('RT_STREAM_STARTED')
+    if (this.#begun || this.#connection !== undefined || this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
     const { raw } = this.#reply
     // A pipelined request gets its socket when the ones before it are answered, and a stream never is.
     if (raw.socket === null && !isGone(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
@@ -258,7 +269,7 @@ export class ReplySse {
       this.#whileServed((headers) => {
         this.#reserve()
         this.#claim(undefined)
-        this.#open(headers)
+        this.#open(this.#takeOver(), headers)
       })
     } finally {
       this.#settle()
@@ -289,7 +300,7 @@ export class ReplySse {
 
   /** Opens a stream, or tells the client to come back later where that would be too much. Any status but 200 would stop an EventSource for good. */
   #whileServed (open: (headers: OutgoingHttpHeaders) => void): void {
-    if (this.#reply.sent) throw new RealtimeError('RT_STREAM_STARTED')
+    if (this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
     const headers = this.#headers()
     // It may have left while the app thought about it.
     if (isGone(this.#reply.raw)) return this.#takeOver().destroy()
@@ -300,7 +311,7 @@ export class ReplySse {
       const overload = isOverload(error)
       if (overload && this.#request.headers.accept?.includes('text/event-stream') === true) {
         metrics.refused.add((error as RealtimeError).code)
-        connections.dismiss(this.#start(headers))
+        connections.dismiss(this.#start(this.#takeOver(), headers))
         return
       }
       if (overload) this.#reply.header('retry-after', Math.ceil(connections.comeBackMs() / 1_000))
@@ -322,9 +333,9 @@ export class ReplySse {
     return headers
   }
 
-  #open (headers: OutgoingHttpHeaders, grant?: Grant): Connection {
+  #open (connection: Connection, headers: OutgoingHttpHeaders, grant?: Grant): void {
     const { connections, maxConnectionAgeMs } = this.#context
-    const connection = this.#start(headers)
+    this.#start(connection, headers)
     if (this.#request.method === 'HEAD') {
       // Fastify answers HEAD by the handler of GET. There is nothing to stream.
       connection.end()
@@ -337,16 +348,12 @@ export class ReplySse {
       const age = maxConnectionAgeMs === undefined ? Infinity : maxConnectionAgeMs * (1 - Math.random() / 4)
       connection.endAfter(Math.min(age, (grant?.expiresAt ?? Infinity) - Date.now()))
     }
-    return connection
   }
 
   /** Sends the headers. */
-  #start (headers: OutgoingHttpHeaders): Connection {
-    const { raw } = this.#reply
-    const connection = this.#takeOver()
+  #start (connection: Connection, headers: OutgoingHttpHeaders): Connection {
     // The server's timeouts of idle connections must not end a silent stream.
-    suspendIdleTimeout(raw)
-    raw.removeHeader('content-length')
+    suspendIdleTimeout(this.#reply.raw)
     connection.start(headers)
     return connection
   }

@@ -7,6 +7,7 @@ import type { RealtimeOptions } from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
 import { EventStream } from '../support/event-stream.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
+import { until } from '../support/until.ts'
 
 type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void
 
@@ -50,4 +51,25 @@ t.test('with express-session, a stream beyond a limit is answered', async (t) =>
   const shed = await EventStream.open(t, `${url}/api/chats/c/events`, { headers: { accept: 'text/event-stream' } })
   t.same(await shed.end(), [])
   t.equal(shed.retries.length, 1)
+})
+
+t.test('middleware whose replaced methods throw cuts the client, and nothing is kept of its stream', async (t) => {
+  nothingUnhandled(t)
+  const { app, url } = await startApp(t, { maxRooms: 6, maxConnections: 1, presence: true, authorize: () => ({ userId: 'ada' }) }, {
+    setup: (app) => app.addHook('onRequest', async ({ headers, raw }, { raw: response }) => {
+      if (headers.broken !== undefined) Object.assign(response, { [headers.broken as string]: () => { throw new Error(raw.url) } })
+    })
+  })
+  for (const broken of ['writeHead', 'flushHeaders', 'removeHeader']) {
+    for (const path of [`chats/${broken}/events`, `chats/events?chat=${broken}2`]) {
+      await t.rejects(fetch(`${url}/api/${path}`, { headers: { broken } }), { message: 'fetch failed' }, path)
+    }
+    t.same(await app.chatEvents.presence(broken), [])
+  }
+  // Other chats can have all rooms once the grace of the first ones is over.
+  await until(async () => {
+    const { status, body } = await fetch(`${url}/api/chats/events?chat=${[1, 2, 3, 4, 5, 6].join('&chat=')}`)
+    if (status !== 200) await body?.cancel()
+    return status
+  }, (status) => status === 200)
 })

@@ -75,6 +75,26 @@ t.test('an error before the stream opens is an ordinary answer', async (t) => {
   for (const path of ['/array', '/nothing']) t.match(await (await fetch(url + path)).json(), { statusCode: 500, code: 'RT_SSE_FIELD_INVALID' })
 })
 
+t.test('a reply that the app has begun through reply.raw becomes no stream, and stays the app\'s', async (t) => {
+  const { url } = await start(t, (app) => {
+    app.get('/begun', async (_request, reply) => {
+      reply.raw.writeHead(200)
+      await t.rejects(reply.sse.chat('c'), { code: 'RT_STREAM_STARTED' })
+      await t.rejects(reply.sse.send({ data: 1 }), { code: 'RT_STREAM_STARTED' })
+      reply.hijack()
+      reply.raw.end('its own')
+    })
+    app.get('/meanwhile', async (_request, reply) => {
+      const chat = reply.sse.chat('c')
+      reply.raw.writeHead(200)
+      await t.rejects(chat, { code: 'RT_STREAM_STARTED' })
+      reply.hijack()
+      reply.raw.end('its own')
+    })
+  })
+  for (const path of ['/begun', '/meanwhile']) t.equal(await (await fetch(url + path)).text(), 'its own')
+})
+
 t.test('a reply streams one thing only', async (t) => {
   const codes: unknown[] = []
   const { url } = await start(t, (app) => app.get('/twice', async (_request, reply) => {
