@@ -244,7 +244,7 @@ export const timing = {
   emptyLog: 60_000,
   /** What is so in a chat is kept this much longer than its events: longer than any lease. */
   stateExtra: 60_000,
-  /** How long leases last anew after a restart or failover of Redis. */
+  /** How long leases last at least when they begin anew, after a restart or failover of Redis. */
   stateLease: 5_000,
   /** How often quiet chats are compared with their logs, and chats with a state with that: the last event before a silence can be lost, too. */
   idleCheck: 2_000,

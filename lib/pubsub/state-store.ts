@@ -75,7 +75,8 @@ export interface Conclusion {
  * - Each change is broadcast with its stamp to those who watch the channel. Who missed one reads the state again.
  * - A lease that has run out is found by whoever touches or reads the channel next, and broadcast as `expire`. Time is that of the store, of which at most
  *   two seconds count between one look and the next, so that a clock that steps ends nothing that is renewed.
- * - After a restart or a failover of Redis all leases begin anew, if the fields are still there.
+ * - After a restart or a failover of Redis all leases begin anew, each as long as it was or five seconds, whichever is
+ *   longer, if the fields are still there.
  */
 export interface StateStore {
   /** Changes a field. Rejects as `publish` does. */

@@ -12,7 +12,7 @@ local function write (kind, chunks)
   -- A script that has written may go on without memory, so that nothing is deleted that is not there.
   if chunks then state.drop(field, chunks) end
   redis.call('HSET', state.fields, '0=' .. field, value)
-  state.put(field, kind, 1, #value, owner)
+  state.put(field, kind, 1, #value, lease, owner)
   state.lease(field, lease)
   state.tell(operation, field, value)
   return 'done'
@@ -29,7 +29,7 @@ end
 
 act['o'] = function ()
   if redis.call('EXISTS', KEYS[4]) == 1 then return 'over' end
-  local kind, chunks, bytes, other = state.find(field)
+  local kind, chunks, bytes, _, other = state.find(field)
   if kind and other ~= owner then return 'taken' end
   if kind == 'x' then return 'gone' end
   -- Opened by an earlier sending, whose reply was lost.
@@ -38,12 +38,12 @@ act['o'] = function ()
 end
 
 act['+'] = function ()
-  local kind, chunks, bytes, other = state.find(field)
+  local kind, chunks, bytes, _, other = state.find(field)
   if kind ~= 't' or other ~= owner then return 'gone' end
   local at = tonumber(ARGV[8])
   if bytes == at then
     redis.call('HSET', state.fields, chunks .. '=' .. field, value)
-    state.put(field, 't', chunks + 1, bytes + #value, owner)
+    state.put(field, 't', chunks + 1, bytes + #value, lease, owner)
     state.lease(field, lease)
     state.tell('+', field, value)
   elseif bytes ~= at + #value then

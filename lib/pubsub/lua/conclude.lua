@@ -8,7 +8,7 @@
 
 local meta, stream, key, fields, leases = unpack(KEYS, 2, 6)
 state.open(meta, fields, leases, ARGV[4], ARGV[9], true)
-local kind, chunks, _, owner = state.find(ARGV[7])
+local kind, chunks, _, _, owner = state.find(ARGV[7])
 local id = redis.call('GET', key)
 
 if not id then

@@ -1,11 +1,12 @@
 -- What the scripts share that touch the state of a channel. It begins with history.lua.
 --
 -- In meta: se epoch and sv version of the state, sr what the data's history is called where it was changed last, sc the clock of its leases in
--- milliseconds, st when that was, by the wall clock, and t=<field> for each text its owner: a text that the fields
--- don't hold was lost, and is put back, since without it nothing would ever end it. A state whose meta was lost is
--- found by its fields.
--- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <owner>, and its value in chunks: 0=<field>, 1=<field>, …
--- so that appending costs no more for a long text. Kinds: v a value, t a text, x a text whose lease has run out.
+-- milliseconds, st when that was, by the wall clock, and t=<field> for each text its <lease> <owner>: a text that the
+-- fields don't hold was lost, and is put back, since without it nothing would ever end it. A state whose meta was lost
+-- is found by its fields.
+-- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <lease> <owner>, and its value in
+-- chunks: 0=<field>, 1=<field>, … so that appending costs no more for a long text. Kinds: v a value, t a text, x a text
+-- whose lease has run out. The lease is its length in milliseconds: where leases begin anew, each lasts as long again.
 -- The leases are a sorted set: when each runs out, by the clock of the leases.
 --
 -- Constants: see redis-script.ts.
@@ -31,11 +32,13 @@ local function restore_leases ()
   local all = redis.call('HGETALL', state.fields)
   for n = 1, #all, 2 do
     local field = string.match(all[n], '^=(.*)$')
-    local kind, _, _, owner = nil
-    if field then kind, _, _, owner = state.find(field) end
-    -- Without memory it fails, and is done with the next look.
-    if kind == 'v' or kind == 't' then redis.pcall('ZADD', state.leases, state.now + FAILOVER_LEASE, field) end
-    if kind == 't' or kind == 'x' then state.name(field, owner) end
+    local kind, _, _, lease, owner = nil
+    if field then kind, _, _, lease, owner = state.find(field) end
+    if kind == 'v' or kind == 't' then
+      -- Without memory it fails, and is done with the next look.
+      redis.pcall('ZADD', state.leases, state.now + math.max(lease, FAILOVER_LEASE), field)
+    end
+    if kind == 't' or kind == 'x' then state.name(field, lease, owner) end
   end
   redis.pcall('PEXPIRE', state.leases, STATE_TTL)
 end
@@ -118,23 +121,24 @@ local function put_back (field)
   return type(state.write('HSET', state.fields, '=' .. field, record)) == 'number' and record
 end
 
--- Kind, chunks, bytes and owner of a field, if there is one.
+-- Kind, chunks, bytes, lease and owner of a field, if there is one.
 function state.find (field)
   local record = redis.call('HGET', state.fields, '=' .. field) or state.texts[field] and put_back(field)
-  local kind, chunks, bytes, owner = string.match(record or '', '^(%a) (%d+) (%d+) (.*)$')
-  return kind, tonumber(chunks), tonumber(bytes), owner
+  local kind, chunks, bytes, lease, owner = string.match(record or '', '^(%a) (%d+) (%d+) (%d+) (.*)$')
+  return kind, tonumber(chunks), tonumber(bytes), lease, owner
 end
 
-function state.put (field, kind, chunks, bytes, owner)
-  redis.call('HSET', state.fields, '=' .. field, table.concat({ kind, chunks, bytes, owner }, ' '))
-  if kind ~= 'v' then state.name(field, owner) end
+function state.put (field, kind, chunks, bytes, lease, owner)
+  redis.call('HSET', state.fields, '=' .. field, table.concat({ kind, chunks, bytes, lease, owner }, ' '))
+  if kind ~= 'v' then state.name(field, lease, owner) end
 end
 
 -- Names a text in meta.
-function state.name (field, owner)
-  if state.texts[field] == owner then return end
-  state.write('HSET', state.meta, 't=' .. field, owner)
-  state.texts[field] = owner
+function state.name (field, lease, owner)
+  local text = lease .. ' ' .. owner
+  if state.texts[field] == text then return end
+  state.write('HSET', state.meta, 't=' .. field, text)
+  state.texts[field] = text
 end
 
 function state.lease (field, ms)
@@ -154,10 +158,10 @@ end
 
 function state.sweep ()
   for _, field in ipairs(redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.now)) do
-    local kind, chunks, bytes, owner = state.find(field)
+    local kind, chunks, bytes, lease, owner = state.find(field)
     if kind == 't' then
-      -- Nobody shall lose it: it stays until it is concluded.
-      state.put(field, 'x', chunks, bytes, owner)
+      -- Its readers shall not lose it: it stays until it is concluded.
+      state.put(field, 'x', chunks, bytes, lease, owner)
       redis.call('ZREM', state.leases, field)
     else
       state.drop(field, chunks or 0)
