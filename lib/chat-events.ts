@@ -294,9 +294,13 @@ export class ChatEvents {
     return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
   }
 
-  /** Enters a chat. Returns what makes an entrance for a stream. Throws `RT_CHAT_ID_INVALID`, `RT_REWIND_INVALID` or `RT_CLOSED`. @internal */
-  enter (chatId: string, { lastEventId, rewind }: StreamRequest = {}): (stream: Connection) => Entrance[] {
-    const arrival = { after: lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const, rewind: countOf(rewind) }
+  /**
+   * Enters a chat. Returns what makes an entrance for a stream. Throws `RT_CHAT_ID_INVALID` or `RT_CLOSED`.
+   * @internal
+   */
+  enter (chatId: string, { lastEventId, rewinds = [] }: StreamRequest = {}): (stream: Connection) => Entrance[] {
+    const after = lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const
+    const arrival = { after, rewind: rewinds[0] }
     const room = this.#rooms.enter(chatId)
     return (stream) => [{ stream, join: () => this.#join(room, stream, arrival), endAfter: (ms) => stream.endAfter(ms) }]
   }
@@ -305,9 +309,9 @@ export class ChatEvents {
    * Enters those of several chats that were granted, or none of them where one throws. Returns what makes an entrance to each for a stream, and
    * writes which chats are left out. @internal
    */
-  enterAll (chats: readonly ChatAccess[], { lastEventId = '', rewind }: StreamRequest = {}): (stream: Connection) => Entrance[] {
+  enterAll (chats: readonly ChatAccess[], request: StreamRequest = {}): (stream: Connection) => Entrance[] {
+    const { lastEventId = '', rewinds = [] } = request
     const places = lastEventId === '' ? [] : parseVector(lastEventId, chats.length)
-    const counts = Array.isArray(rewind) && rewind.length === chats.length ? rewind.map(countOf) : chats.map(() => countOf(rewind))
     const granted = [...chats.entries()].filter(([, { refused }]) => refused === undefined)
     const rooms = this.#rooms.enterAll(granted.map(([, { chatId }]) => chatId))
     return (stream) => {
@@ -316,7 +320,7 @@ export class ChatEvents {
       const seats = new Seats(stream, chats.map(({ userId }, index) => ({ after: places[index], userId })))
       return granted.map(([index], n) => {
         const seat = seats.all[index] as Stream
-        const arrival = { after: places[index], rewind: counts[index] }
+        const arrival = { after: places[index], rewind: rewinds[index] }
         return { stream: seat, join: () => this.#join(rooms[n] as Room, seat, arrival), endAfter: (ms: number) => stream.endAfter(ms) }
       })
     }
@@ -334,12 +338,6 @@ export class ChatEvents {
 }
 
 const NOTHING = Buffer.alloc(0)
-
-function countOf (rewind: unknown): number {
-  if (rewind === undefined) return 0
-  if (typeof rewind === 'string' && /^\d{1,6}$/.test(rewind)) return Number(rewind)
-  throw new RealtimeError('RT_REWIND_INVALID', typeof rewind === 'string' ? 'something else' : kindOf(rewind))
-}
 
 /** What an event is as handlers and browsers get it. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
 function payload (chatId: string, event: ChatEventInput): ChatEvent {

@@ -16,7 +16,9 @@ const table = {
   RT_TOO_MANY_CHATS: [400, (what: string) => `One stream may carry ${what} chats. Open another one for more, or raise maxChatsPerStream.`],
   RT_CHANNEL_INVALID: [400, (what: string) => `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
   RT_PATTERN_SHARDED: [500, () => 'The shard channels of a Redis Cluster have no patterns. Use subscribeExact or onChatEvent, or leave the option sharded off.'],
-  RT_REWIND_INVALID: [400, (what: string) => `The query's rewind must be a number of events from 0 to 999999, once or for each chat, got ${what}.`],
+  RT_REWIND_INVALID: [400, (what: string) =>
+    'The query\'s rewind must be a number of events, once or for each chat, ' +
+    `from 0 to ${what}. Ask for fewer, or raise maxRewind.`],
   RT_EVENT_TYPE_INVALID: [400, (what: string) =>
     'An event\'s type must match ^[\\w.-]{1,64}$ and be none of ready, reset, refused, error, open, bot_message, presence and typing, ' +
     `which are reserved, got ${what}. Publish it under a type of your own, or use emitTyping, startBotMessage or the option presence.`],

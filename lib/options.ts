@@ -75,6 +75,12 @@ export interface RealtimeOptions {
    */
   maxChatsPerStream?: number | undefined
   /**
+   * Events that a client may ask for of each chat with `rewind`, at most 999_999. By default these are all events that
+   * `history` keeps by default. Memory at any time is bounded by bytes whatever it is; time and traffic grow with it.
+   * @default 1_000
+   */
+  maxRewind?: number | undefined
+  /**
    * Milliseconds after which a stream ends, so that the client comes back and is asked for its access again; each a little earlier
    * by chance, so that they don't come all at once.
    * @default no limit
@@ -197,6 +203,7 @@ export const defaults = {
   retryMs: 2_000,
   maxStreamsPerSession: 100,
   maxChatsPerStream: 50,
+  maxRewind: 1_000,
   maxBufferedBytes: 262_144,
   history: { size: 1_000, ttlMs: 600_000 },
   idempotencyTtlMs: 120_000,
@@ -302,6 +309,8 @@ const INT32 = 2 ** 31 - 1
  * a line, and servers 16 kB for all headers.
  */
 const MOST_CHATS = 100
+/** The client of this package asks for no more. */
+const MOST_REWIND = 999_999
 const LEASE_TOO_LONG = ', since Redis keeps what was not renewed no longer than that'
 const TOO_LONG = ', since the ids of more chats do not fit into a request'
 
@@ -326,6 +335,7 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     maxConnectionsPerClient: optional(given.maxConnectionsPerClient, (value) => whole('maxConnectionsPerClient', value, 1)),
     maxStreamsPerSession: whole('maxStreamsPerSession', or(given.maxStreamsPerSession, defaults.maxStreamsPerSession), 1),
     maxChatsPerStream: whole('maxChatsPerStream', or(given.maxChatsPerStream, defaults.maxChatsPerStream), 1, MOST_CHATS, TOO_LONG),
+    maxRewind: whole('maxRewind', or(given.maxRewind, defaults.maxRewind), 0, MOST_REWIND),
     maxConnectionAgeMs: optional(given.maxConnectionAgeMs, (value) => whole('maxConnectionAgeMs', value, 1)),
     metrics: hasMethods('metrics', given.metrics, ['registerMetric', 'removeSingleMetric'], 'a Registry of prom-client'),
     maxRooms: optional(given.maxRooms, (value) => whole('maxRooms', value, 1)),

@@ -50,8 +50,9 @@ export class Permit {
     return this.#entrance?.stream.closed === true
   }
 
+  /** Refuses it, unless it was refused before. */
   refuse (error: unknown): void {
-    this.#refusal = error
+    this.#refusal ??= error
   }
 
   /** Takes back the access of a user. */

@@ -30,7 +30,7 @@ declare module 'fastify' {
 
 const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const options = resolveOptions(given)
-  const { prefix, drainTimeoutMs, maxBufferedBytes, maxChatsPerStream, maxConnectionAgeMs } = options
+  const { prefix, drainTimeoutMs, maxBufferedBytes, maxChatsPerStream, maxRewind, maxConnectionAgeMs } = options
   // Before anything is opened: to decorate twice would fail, and leave it open.
   if (app.hasDecorator('chatEvents')) throw new RealtimeError('RT_REGISTERED_TWICE')
   const used = adoptRealtime(options, app.log)
@@ -51,6 +51,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     drainTimeoutMs,
     onSlow: () => { metrics.slow++ },
     maxChatsPerStream,
+    maxRewind,
     maxConnectionAgeMs,
     authorize: (request, chatIds) => access.check(request, chatIds),
     enter: (chatId, request) => chatEvents.enter(chatId, request),

@@ -56,5 +56,6 @@ export class Realtime {
 
 /** Options that concern the streams of an app only. */
 const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>([
-  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient', 'maxStreamsPerSession', 'maxChatsPerStream', 'maxConnectionAgeMs', 'metrics', 'routeOptions'
+  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient',
+  'maxStreamsPerSession', 'maxChatsPerStream', 'maxRewind', 'maxConnectionAgeMs', 'metrics', 'routeOptions'
 ])

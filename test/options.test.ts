@@ -48,7 +48,8 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
     ['heartbeatMs', -1], ['heartbeatMs', 1.5], ['heartbeatMs', '15'], ['heartbeatMs', NaN], ['heartbeatMs', 2 ** 31],
     ['history', null], ['history', true], ['history', 5], ['history.size', { history: { size: 0 } }], ['history.ttlMs', { history: { ttlMs: '1h' } }],
     ['idempotencyTtlMs', 0], ['retryMs', -1], ['authorize', 'yes'], ['authorize', null], ['sharded', 'yes'], ['sharded', null], ['maxConnections', 0], ['maxConnectionsPerClient', 1.5],
-    ['maxStreamsPerSession', 0], ['maxChatsPerStream', 0], ['maxChatsPerStream', 101], ['maxConnectionAgeMs', '1'], ['maxRooms', -1], ['metrics', {}], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1], ['botMessageWindowMs', -1], ['botMessageLeaseMs', 99], ['botMessageLeaseMs', 60_001],
+    ['maxStreamsPerSession', 0], ['maxChatsPerStream', 0], ['maxChatsPerStream', 101], ['maxRewind', -1], ['maxRewind', 1_000_000],
+    ['maxConnectionAgeMs', '1'], ['maxRooms', -1], ['metrics', {}], ['maxBufferedBytes', 0], ['maxPayloadBytes', 0], ['publishTimeoutMs', 0], ['drainTimeoutMs', -1], ['botMessageWindowMs', -1], ['botMessageLeaseMs', 99], ['botMessageLeaseMs', 60_001],
     ['presence', null], ['presence', 'yes'], ['presence.graceMs', { authorize: () => true, presence: { graceMs: -1 } }], ['presence.leaseMs', { authorize: () => true, presence: { leaseMs: 99 } }], ['presence.leaseMs', { authorize: () => true, presence: { leaseMs: 60_001 } }],
     ['keyPrefix', 'a{b}'], ['keyPrefix', 'a*'], ['keyPrefix', null], ['keyPrefix', 'x'.repeat(65)],
     ['instanceId', 'a b'], ['instanceId', ''], ['instanceId', 5],
@@ -68,7 +69,18 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
 
 t.test('the least and the most of each option are accepted', async (t) => {
   const given = {
-    prefix: '', heartbeatMs: 0, retryMs: 0, maxBufferedBytes: 1, maxPayloadBytes: 1, publishTimeoutMs: 1, drainTimeoutMs: 0, botMessageWindowMs: 0, botMessageLeaseMs: 100, keyPrefix: '', instanceId: 'a.b-c_1'
+    prefix: '',
+    maxRewind: 0,
+    heartbeatMs: 0,
+    retryMs: 0,
+    maxBufferedBytes: 1,
+    maxPayloadBytes: 1,
+    publishTimeoutMs: 1,
+    drainTimeoutMs: 0,
+    botMessageWindowMs: 0,
+    botMessageLeaseMs: 100,
+    keyPrefix: '',
+    instanceId: 'a.b-c_1'
   }
   t.match(resolveOptions(given), given)
   t.match(resolveOptions({ logLevel: 'warn' } as RealtimeOptions), defaults, 'what Fastify takes for itself is not ours to refuse')

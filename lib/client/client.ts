@@ -63,6 +63,7 @@ export function createRealtimeClient (options: RealtimeClientOptions = {}): Real
   return new Client(options)
 }
 
+/** The server's option `maxRewind` is this at most. A chat that asks for more than the option allows is refused. */
 const MOST_REWIND = 999_999
 
 class Client implements RealtimeClient {
@@ -221,7 +222,7 @@ class Client implements RealtimeClient {
   }
 }
 
-/** A number that the server takes: one that it refuses would keep the other chats of the request out, too. */
+/** A number that the server can read: any other would keep the other chats of the request out, too. */
 function rewindOf (rewind = 0): number {
   return Math.min(Math.max(Math.trunc(rewind) || 0, 0), MOST_REWIND)
 }

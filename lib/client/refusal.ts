@@ -26,8 +26,8 @@ export async function refusalOf (response: Response): Promise<Refusal> {
 
 /** Reads why the server left one of several chats out: the data of an event `refused`. */
 export function refusalIn (data: Delivery['data']): Refusal {
-  const code = data?.code
-  return { message: 'The server refused this chat', status: code === 'RT_CHAT_ID_INVALID' ? 400 : 403, code: textOf(code) }
+  const code = textOf(data?.code)
+  return { message: 'The server refused this chat', status: /^RT_(CHAT_ID|REWIND)_/.test(code ?? '') ? 400 : 403, code }
 }
 
 function textOf (value: unknown): string | undefined {

@@ -28,6 +28,7 @@ export interface SseContext extends ConnectionOptions {
   limits: StreamLimits
   metrics: Metrics
   maxChatsPerStream: number
+  maxRewind: number
   maxConnectionAgeMs: number | undefined
   /** Asks whether a request may open each of the chats. Rejects where it may open none of them. */
   authorize (request: FastifyRequest, chatIds: readonly string[]): Promise<StreamAccess>
@@ -43,6 +44,8 @@ export interface ChatAccess {
   readonly userId: string | undefined
   /** Why it may not, if so. */
   readonly refused: RealtimeErrorCode | undefined
+  /** Refuses it, unless it was refused before. */
+  refuse (error: RealtimeError): void
 }
 
 /** The access of one request to all of its chats. */
@@ -71,8 +74,8 @@ export interface Entrance {
 export interface StreamRequest {
   /** The last event that it has. */
   lastEventId?: string | undefined
-  /** How many of the last events it wants, as it stands in the query. */
-  rewind?: unknown
+  /** How many of the last events it wants of each chat. */
+  rewinds?: readonly number[] | undefined
 }
 
 const STREAM_HEADERS = {
@@ -183,11 +186,13 @@ export class ReplySse {
   }
 
   #enter (access: StreamAccess, headers: OutgoingHttpHeaders, enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]): void {
+    const { all } = access
+    const rewinds = this.#rewinds(all)
     // It may be a while since the first was granted.
     access.confirm()
-    const { all, strictest } = access
+    const { strictest } = access
     this.#claim(strictest.userId)
-    const entrances = enter(all, { lastEventId: this.#startId, rewind: this.#query.rewind })
+    const entrances = enter(all, { lastEventId: this.#startId, rewinds })
     const connection = this.#takeOver()
     try {
       this.#open(connection, headers, strictest)
@@ -281,6 +286,18 @@ export class ReplySse {
     const { maxChatsPerStream } = this.#context
     if (length === 0) throw new RealtimeError('RT_CHAT_ID_INVALID', 'none')
     if (length > maxChatsPerStream) throw new RealtimeError('RT_TOO_MANY_CHATS', `${maxChatsPerStream}, not ${length},`)
+  }
+
+  /** How many of the last events the client wants of each chat. A chat of which it wants too many is refused. */
+  #rewinds (all: readonly ChatAccess[]): number[] {
+    const { maxRewind } = this.#context
+    const { rewind: given } = this.#query
+    const isEach = Array.isArray(given) && given.length === all.length
+    return all.map((chat, index) => {
+      const rewind = rewindOf(isEach ? given[index] : given, maxRewind)
+      if (rewind > maxRewind) chat.refuse(rewindInvalid(maxRewind, String(rewind)))
+      return rewind
+    })
   }
 
   /** Counts the request before anything is awaited: many can wait at the same time. */
@@ -392,4 +409,15 @@ function nextOrClosed<T> (iterator: AsyncIterator<T>, connection: Connection): P
     const off = connection.onClose(() => resolve({ done: true, value: undefined }))
     iterator.next().then(resolve, reject).finally(off)
   })
+}
+
+/** Reads how many of the last events are wanted, as it stands in the query. Throws `RT_REWIND_INVALID`. */
+function rewindOf (given: unknown, maxRewind: number): number {
+  if (given === undefined) return 0
+  if (typeof given === 'string' && /^\d{1,6}$/.test(given)) return Number(given)
+  throw rewindInvalid(maxRewind, typeof given === 'string' ? 'something else' : kindOf(given))
+}
+
+function rewindInvalid (maxRewind: number, got: string): RealtimeError {
+  return new RealtimeError('RT_REWIND_INVALID', `${maxRewind}, got ${got}`)
 }

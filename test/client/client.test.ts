@@ -376,7 +376,7 @@ t.test('a chat whose access is revoked is left out, and the others of its stream
 })
 
 t.test('an id that is no chat\'s, and a rewind that is no number of events, keep no other chat out', async (t) => {
-  const { app, url } = await startApp(t)
+  const { app, url } = await startApp(t, { maxRewind: 999_999 })
   await publish(app, 'a', 1, 2, 3)
   const page = new Page(t, url)
   page.open('x'.repeat(1_025))
@@ -384,6 +384,22 @@ t.test('an id that is no chat\'s, and a rewind that is no number of events, keep
   for (const each of seen) await each.ready()
   await seen[2]?.has(3)
   t.match(page.refusals, [{ status: 400, code: 'RT_CHAT_ID_INVALID', chatId: 'x'.repeat(1_025) }])
+})
+
+t.test('a chat that asks for more events than the server allows is refused, and keeps no other chat out', async (t) => {
+  const { app, url } = await startApp(t, { maxRewind: 2 })
+  await publish(app, 'a', 1, 2, 3)
+  const page = new LoggedPage(t, url)
+  page.open('b', { rewind: 3 })
+  const seen = page.open('a', { rewind: 2 })
+  await seen.has(2)
+  t.same(seen.numbers, [2, 3])
+  t.match(page.refusals, [{ status: 400, code: 'RT_REWIND_INVALID', chatId: 'b' }])
+  t.equal(page.requests.length, 1)
+  const alone = new Page(t, url)
+  alone.open('b', { rewind: 3 })
+  await until(async () => alone.refusals.length, (length) => length === 1)
+  t.match(alone.refusals, [{ status: 400, code: 'RT_REWIND_INVALID', chatId: 'b', message: /from 0 to 2, got 3/ }])
 })
 
 t.test('a number of last events is asked for once where all new chats want the same, and not at all where they want none', async (t) => {

@@ -289,6 +289,21 @@ t.test('a chat that is refused is left out, and the client hears which one and w
   t.match(await stream.next(), { data: { message: { n: 2 } } })
 })
 
+t.test('a chat of which too many of the last events are wanted is left out, and others go on', async (t) => {
+  const { app, url } = await startApp(t, { maxRewind: 5, authorize: (_request, chatId) => chatId !== 'secret' })
+  await publish(app, 'a', 1, 2)
+  const stream = await open(t, url, ['a', 'b', 'secret'], { more: '&rewind=5&rewind=6&rewind=6' })
+  t.match(await stream.take(5), [
+    { event: 'refused', id: undefined, data: { chatId: 'b', code: 'RT_REWIND_INVALID' } },
+    { event: 'refused', id: undefined, data: { chatId: 'secret', code: 'RT_FORBIDDEN' } },
+    { event: 'ready', data: { chatId: 'a' } }, { event: 'message' }, { event: 'message' }
+  ])
+  t.equal(app.chatEvents.stats().localChats, 1)
+  const response = await fetch(`${url}/api/chats/events?${query(['a', 'b'], '&rewind=6')}`)
+  t.equal(response.status, 400)
+  t.match(await response.json(), { code: 'RT_REWIND_INVALID', message: /from 0 to 5, got 6/ })
+})
+
 t.test('a chat that is refused keeps its part of the id, so that nothing is missed where it is granted again', async (t) => {
   const refused = new Set<string>()
   const { app, url } = await startApp(t, { authorize: (_request, chatId) => !refused.has(chatId) })

@@ -3,9 +3,10 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { EventSource } from 'eventsource'
-import type { LocalPubSub, RealtimeOptions } from '../../lib/index.ts'
+import type { LocalPubSub, PublishReceipt, RealtimeOptions } from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
 import { EventStream, type StreamEvent } from '../support/event-stream.ts'
+import { RedisServer } from '../support/redis-server.ts'
 
 const ID = /^[A-Za-z0-9]{1,32}-\d{1,15}-\d{1,15}$/
 
@@ -32,8 +33,9 @@ class Chat {
   }
 
   /** Publishes messages that are numbered through. Returns their ids. */
-  async publish (count: number): Promise<string[]> {
-    const receipts = await Promise.all(Array.from({ length: count }, () => this.app.chatEvents.emitChatMessage('c', { n: ++this.#count })))
+  async publish (count: number, text = ''): Promise<string[]> {
+    const publish = (): Promise<PublishReceipt> => this.app.chatEvents.emitChatMessage('c', { n: ++this.#count, text })
+    const receipts = await Promise.all(Array.from({ length: count }, publish))
     return receipts.map(({ id }) => id as string)
   }
 
@@ -95,7 +97,7 @@ t.test('the cursor may be in the query, and the header wins', async (t) => {
 })
 
 t.test('a new client may ask for the last events', async (t) => {
-  const chat = await Chat.start(t)
+  const chat = await Chat.start(t, { maxRewind: 999_999 })
   const ids = await chat.publish(4)
   const some = await chat.open('?rewind=3')
   t.match(await some.next(), { event: 'ready', id: ids[0], data: { resumed: false } })
@@ -117,6 +119,33 @@ t.test('what is no number of events is refused', async (t) => {
     t.match(await response.json(), { code: 'RT_REWIND_INVALID' })
   }
   t.equal(chat.app.chatEvents.stats().localChats, 0)
+})
+
+t.test('a client that asks for more of the last events than maxRewind gets the limit and the fix', async (t) => {
+  for (const [options, most] of [[{}, 1_000], [{ maxRewind: 2 }, 2], [{ maxRewind: 0 }, 0]] as const) {
+    const chat = await Chat.start(t, options)
+    const response = await fetch(`${chat.url}?rewind=${most + 1}`)
+    t.equal(response.status, 400)
+    const message = 'The query\'s rewind must be a number of events, once or for each chat, ' +
+      `from 0 to ${most}, got ${most + 1}. Ask for fewer, or raise maxRewind.`
+    t.match(await response.json(), { message })
+    t.match(await (await chat.open(`?rewind=${most}`)).next(), { event: 'ready' })
+  }
+})
+
+t.test('a rewind over many pages brings every event once and in order, also what is published meanwhile', async (t) => {
+  const server = await RedisServer.start()
+  t.teardown(() => server.stop())
+  for (const options of [{ redisUrl: server.url }, {}]) {
+    const chat = await Chat.start(t, options)
+    await chat.publish(400, 'x'.repeat(4_000))
+    const streams = [await chat.open('?rewind=390'), await chat.open('?rewind=1000')]
+    for (const stream of streams) t.match(await stream.next(), { event: 'ready', data: { resumed: false } })
+    const later = chat.publish(50, 'x'.repeat(4_000))
+    t.same(numbers(await (streams[0] as EventStream).take(440)), range(11, 450))
+    t.same(numbers(await (streams[1] as EventStream).take(450)), range(1, 450))
+    await later
+  }
 })
 
 t.test('a client whose cursor is none is told, and goes on from now', async (t) => {
