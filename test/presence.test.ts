@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
-import realtimePlugin, { ChatEvents, LocalPubSub, type ChatEvent, type PubSubProvider, type RealtimeOptions, type StatePage, type StateStore } from '../lib/index.ts'
+import realtimePlugin, { ChatEvents, LocalPubSub, type ChatEvent, type PubSubProvider, type RealtimeOptions, type RedisPubSub, type StatePage, type StateStore } from '../lib/index.ts'
 import { silentLogger } from '../lib/logger.ts'
 import { defaults, presenceTimes, resolveOptions, timing } from '../lib/options.ts'
 import { attendanceField } from '../lib/attendance.ts'
@@ -256,6 +256,28 @@ t.test('while Redis is away nothing fails, one line says so, and what happened m
   await watcher.until(...users)
   await asked([one, two], users)
   t.equal(lines.filter((line) => line.msg === msg).length, 1)
+})
+
+t.test('what was given up and reaches Redis late shows a user for a lease at most, and hides none', async (t) => {
+  const redis = await startRedis(t)
+  const leaseMs = 1_500
+  const options = { redisUrl: redis.url, presence: { graceMs: 0, leaseMs }, authorize }
+  const [one, two] = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { ...options, instanceId }))) as [Side, Side]
+  const watcher = await open(t, two)
+  const ann = await open(t, one, 'ann')
+  await open(t, one, 'bob')
+  await watcher.until('ann', 'bob')
+  ann.close()
+  await watcher.until('bob')
+  const { state } = two.app.pubsub as RedisPubSub & { state: StateStore } // Redis has one.
+  // As it was sent by the instance, when ann came and before bob did.
+  await state.change('chat:c', { operation: 'set', field: attendanceField('one', 'ann'), value: '', leaseMs })
+  await state.change('chat:c', { operation: 'delete', field: attendanceField('one', 'bob') })
+  await watcher.until('ann', 'bob')
+  await asked([one, two], ['ann', 'bob'])
+  await watcher.until('bob')
+  await asked([one, two], ['bob'])
+  t.same(watcher.reader.told.filter(({ left = [] }) => left.includes('bob')), [])
 })
 
 /** A stream that closes when told to. */

@@ -106,7 +106,9 @@ export class LocalState implements StateStore {
       if (this.#options.log.knows(channel, `conclusion ${request.key}`)) return 'over'
       if (kept !== undefined && kept.owner !== request.owner) return 'taken'
       if (kept?.expired === true) return 'gone'
-      if (kept?.value !== value) this.#change(channel, state, operation, field, value, { value, text: true, expired: false, owner: request.owner, until })
+      // Texts only grow: see lua/change-state.lua.
+      const isLonger = kept === undefined || Buffer.byteLength(kept.value) < Buffer.byteLength(value)
+      if (isLonger) this.#change(channel, state, operation, field, value, { value, text: true, expired: false, owner: request.owner, until })
       return 'done'
     }
     if (kept?.text === false && kept.value === value) kept.until = until

@@ -31,7 +31,10 @@ export interface StateChange {
 /** What an owner asks for. Leases are milliseconds from now. `owner` is a name that nobody else has: a text takes appends of its owner only. */
 export type StateRequest =
   | { operation: 'set', field: string, value: string, leaseMs: number }
-  /** Opens a text, unless one was concluded with this key, or brings the owner's own one to this text. */
+  /**
+   * Opens a text, unless one was concluded with this key, or brings the owner's own one to this text, unless it is longer:
+   * texts only grow, so such a request has come late.
+   */
   | { operation: 'open', field: string, value: string, leaseMs: number, owner: string, key: string }
   /** Appends to a text that has so many bytes of UTF-8. A piece must not begin or end inside a character. */
   | { operation: 'append', field: string, value: string, leaseMs: number, owner: string, at: number }

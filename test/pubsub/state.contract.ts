@@ -156,6 +156,23 @@ function texts (t: Test, make: Make): void {
     t.equal(await s.append('t', 10, 'x'), 'gone')
   })
 
+  t.test('what comes late, after later pieces or after the end, changes nothing', async (t) => {
+    const s = await subject(t, make)
+    await s.open('t', 'abc')
+    await s.append('t', 3, 'def')
+    for (const [at, piece, outcome] of [[0, 'abc', 'behind'], [3, 'd', 'behind'], [3, 'def', 'done']] as const) {
+      t.equal(await s.append('t', at, piece), outcome)
+    }
+    t.equal(await s.open('t', ''), 'done')
+    t.equal(await s.open('t', 'abc'), 'done')
+    t.same(await s.values(), { t: 'abcdef' })
+    await s.conclude('t', 'end', 'me')
+    t.equal(await s.append('t', 6, 'ghi'), 'gone')
+    t.equal(await s.open('t', 'abcdefghi'), 'over')
+    t.match(await s.conclude('t', 'end', 'me'), { duplicate: true })
+    t.same(await s.values(), {})
+  })
+
   t.test('a text of thousands of pieces is read as one, and nothing is left of it', async (t) => {
     const s = await subject(t, make)
     await s.open('t')
@@ -167,8 +184,9 @@ function texts (t: Test, make: Make): void {
       return done
     }))
     t.same(await s.values(), { t: pieces.join('') })
-    await s.open('t', 'anew')
-    t.same(await s.values(), { t: 'anew' })
+    const whole = `${pieces.join('')}anew`
+    await s.open('t', whole)
+    t.same(await s.values(), { t: whole })
   })
 
   t.test('a value and a text of one name replace each other only as they may', async (t) => {
