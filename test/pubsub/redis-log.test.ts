@@ -133,6 +133,47 @@ t.test('a user without the right to write gets an error rather than a position t
   await t.rejects(pubsub.log.read('none', undefined, 1), { code: 'RT_LOG_UNAVAILABLE' })
 })
 
+t.test('what a user may only half write is refused as a whole, and published once the user has the rights', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const grant = (...rules: string[]): Promise<unknown> => admin.call('ACL', 'SETUSER', 'app', ...rules)
+  await grant('on', '>hunter2', 'allchannels', 'allkeys', '+@all')
+  const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@') })
+  const got = await follow(open(t, { url: redis.url }))
+  const kept = async (channel: string): Promise<unknown> => [await admin.hgetall(`rt:{${channel}}:m`), await admin.xlen(`rt:{${channel}}:s`)]
+  await publish(pubsub, 1)
+  for (const command of ['hset', 'xadd']) {
+    const before = [await kept('c'), await kept('new')]
+    await grant(`-${command}`)
+    const refused = upTo(20).map((n) => t.rejects(pubsub.publish(n % 2 === 0 ? 'c' : 'new', 'refused'), { code: 'RT_PUBLISH_REJECTED' }))
+    await Promise.all(refused)
+    t.same([await kept('c'), await kept('new')], before, `${command}: nothing is left of it`)
+    await grant(`+${command}`)
+  }
+  const after = await publish(pubsub, 2, 3)
+  t.same(after.map(({ offset }) => offset), [2, 3])
+  await live(pubsub)
+  t.same(got, [1, 2, 3], 'and nothing of it is broadcast')
+  t.match(await pubsub.publish('new', 1), { duplicate: false })
+})
+
+t.test('a log that may have lost events is marked, also where the first attempt is refused', async (t) => {
+  const redis = await startRedis(t, DURABLE)
+  const admin = client(t, redis.url)
+  const pubsub = open(t, { url: redis.url })
+  await publish(pubsub, 1)
+  await redis.restart()
+  await once(admin, 'ready')
+  await admin.rename('rt:{c}:s', 'rt:{c}:kept')
+  await admin.set('rt:{c}:s', 'of something else')
+  const before = await admin.hgetall('rt:{c}:m')
+  await t.rejects(pubsub.publish('c', 2), { code: 'RT_PUBLISH_REJECTED', message: /WRONGTYPE/ })
+  t.same(await admin.hgetall('rt:{c}:m'), before)
+  await admin.rename('rt:{c}:kept', 'rt:{c}:s')
+  await publish(pubsub, 2)
+  t.same(saysOf(await pubsub.log.read('c', undefined, 10)), [1, 'fence', 2])
+})
+
 t.test('a client of the app\'s with a key prefix keeps its prefix', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url, { keyPrefix: 'app:' })

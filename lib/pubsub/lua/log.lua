@@ -16,7 +16,7 @@ function log.open (meta, stream, channel)
   if known.err then return known end
   local offset, tag = string.match(known[2] or '', '^(%d+)-(%d+)$')
   local found = known[1] and offset
-  log.meta, log.stream, log.channel, log.grown = meta, stream, channel, false
+  log.meta, log.stream, log.channel, log.known, log.grown, log.head = meta, stream, channel, known, false, nil
   log.epoch, log.offset, log.tag = found and known[1] or ARGV[1], found and tonumber(offset) or 0, found and tag or '0'
   log.moved = not found or known[3] ~= history()
   -- It was written elsewhere or before, and more may have been than is known here: who follows has to be told.
@@ -25,13 +25,34 @@ function log.open (meta, stream, channel)
   if not found and redis.call('EXISTS', stream) == 1 then redis.call('DEL', stream) end
 end
 
--- XADD comes before meta is written: a script that fails is not rolled back.
+-- Writes the id of the last event into meta. Returns the error if Redis refuses.
+local function set_head (id)
+  local set
+  if log.moved then set = redis.pcall('HSET', log.meta, 'e', log.epoch, 'l', id, 'r', history())
+  else set = redis.pcall('HSET', log.meta, 'l', id) end
+  if type(set) == 'table' then return set end
+  log.head = id
+end
+
+local function restore_head ()
+  for n, name in ipairs({ 'e', 'l', 'r' }) do
+    if log.known[n] then redis.call('HSET', log.meta, name, log.known[n])
+    else redis.call('HDEL', log.meta, name) end
+  end
+end
+
+-- A script that fails is not rolled back. So meta comes before the first event: where it may not be written, nothing is.
 local function add (kind, tag, payload)
   local offset = log.offset + 1
   local at = string.format('%.0f', offset)
   local id = at .. '-' .. tag
+  local refusal = not log.grown and set_head(id)
+  if refusal then return nil, refusal end
   local added = redis.pcall('XADD', log.stream, 'MAXLEN', '~', SIZE, id, 'k', kind, 'p', log.tag, 'd', payload)
-  if type(added) == 'table' then return nil, added end
+  if type(added) == 'table' then
+    if not log.grown then restore_head() end
+    return nil, added
+  end
   -- It is in the log by now: who does not hear of it will find it there.
   local told = redis.pcall(PUBLISH, log.channel, '1 ' .. log.epoch .. ' ' .. at .. ' ' .. tag .. ' ' .. log.tag .. ' ' .. kind .. ' ' .. payload)
   if type(told) == 'table' and told.err then log.trouble = told.err end
@@ -63,8 +84,7 @@ end
 function log.close ()
   if not log.grown then return end
   local last = string.format('%.0f-%s', log.offset, log.tag)
-  if log.moved then redis.call('HSET', log.meta, 'e', log.epoch, 'l', last, 'r', history())
-  else redis.call('HSET', log.meta, 'l', last) end
+  if last ~= log.head then redis.call('HSET', log.meta, 'l', last) end
   redis.call('PEXPIRE', log.stream, LOG_TTL)
   redis.call('PEXPIRE', log.meta, META_TTL)
 end
