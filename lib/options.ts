@@ -298,6 +298,8 @@ export const budgets = {
   replays: 67_108_864,
   /** What a chat, or a stream of several, gathers in one turn before it writes. */
   turn: 1_048_576,
+  /** What is published and not answered by Redis yet. Beyond it, a publish is rejected at once. */
+  unanswered: 67_108_864,
   /** The events that `LocalPubSub` keeps of all chats. Beyond it, each chat loses its oldest ones. */
   localLogs: 268_435_456
 } as const

@@ -5,7 +5,7 @@ import { newEpoch, randomTag } from './epoch.ts'
 import type { Envelope, PublishReceipt } from './provider.ts'
 import { describeRedisError } from './redis-connection.ts'
 import { encodeKey, type ChannelKeys, type RedisKeys } from './redis-keys.ts'
-import type { Task } from './redis-publisher.ts'
+import { BYTES_EACH, type Task } from './redis-publisher.ts'
 import type { RedisScript, RedisScripts } from './redis-script.ts'
 import type { Conclusion } from './state-store.ts'
 
@@ -175,6 +175,7 @@ export class RedisAppender {
     let givenUp: Batch[] = []
     this.#options.perform<Reply | typeof APART>({
       repeatable: true,
+      bytes: bytesOf(runs),
       command: (client, isCold) => {
         ({ before, givenUp } = batchesBefore(runs))
         values[1] = String(before.length)
@@ -269,6 +270,15 @@ function kindsOf (entries: Entry[]): string {
   let kinds = ''
   for (const { key } of entries) kinds += key === undefined ? '-' : 'k'
   return kinds
+}
+
+/** What events take in memory until they have settled, about. */
+function bytesOf (runs: Run[]): number {
+  let bytes = 0
+  for (const { entries } of runs) {
+    for (const { payload } of entries) bytes += Buffer.byteLength(payload) + BYTES_EACH
+  }
+  return bytes
 }
 
 function unsettledBefore ({ before }: Run): Run | undefined {

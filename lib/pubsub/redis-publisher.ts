@@ -1,12 +1,15 @@
 import { attempt } from '../attempt.ts'
 import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
-import { timing } from '../options.ts'
+import { budgets, timing } from '../options.ts'
 import { LinkedList, type Linked } from './linked-list.ts'
 import type { RedisClient } from './redis-client.ts'
 import { closeConnection, describeRedisError, watchConnection } from './redis-connection.ts'
 import { cork } from './redis-cork.ts'
 import type { RedisScript } from './redis-script.ts'
+
+/** What an event, or another command, takes in memory beside its payload until it settles, about. */
+export const BYTES_EACH = 1_280
 
 export interface RedisPublisherOptions {
   /** Whether the connection is ours to close. */
@@ -14,6 +17,8 @@ export interface RedisPublisherOptions {
   /** Milliseconds until a command without an answer rejects. */
   timeoutMs: number
   log: Logger
+  /** Bytes of tasks that may be unsettled. @default 64 MiB */
+  mostBytes?: number
 }
 
 /** Sends a command. `isCold` tells of a script that Redis may not know. */
@@ -22,6 +27,8 @@ export type Command<T> = (client: RedisClient, isCold: (script: RedisScript) => 
 /** What Redis is to do, and who is told what came of it. */
 export interface Task<T> {
   command: Command<T>
+  /** What it takes in memory until it settles, about. */
+  bytes: number
   /** Whether doing it twice is the same as doing it once, so that it can be sent again when a reply was lost. */
   repeatable: boolean
   /** Where Redis refuses it and can't have done it, it resolves with what this returns, if anything. */
@@ -46,12 +53,14 @@ interface Pending extends Linked<Pending> {
 
 /**
  * Sends commands in the order they came, again after a reconnect, and tells apart what was not done from what may have been. Nothing
- * is sent after its promise was rejected.
+ * is sent after its promise was rejected. What is unsettled is bounded in bytes, whatever it is: an event, a change of a state, a probe
+ * of the health check, which is to fail where publishing does. Beyond that, a command is rejected before it is queued.
  */
 export class RedisPublisher {
   readonly #client: RedisClient
   readonly #owned: boolean
   readonly #timeoutMs: number
+  readonly #mostBytes: number
   /** In the order they came, which is that of their deadlines. */
   readonly #pending = new LinkedList<Pending>()
   readonly #onReady = (): void => {
@@ -68,6 +77,7 @@ export class RedisPublisher {
 
   readonly #unwatch: () => void
   #waiting = 0
+  #bytes = 0
   /** The scripts that Redis was sent since it was connected. Told with the first command that needs it, the others can follow at once. */
   readonly #warm = new Set<RedisScript>()
   #later: NodeJS.Timeout | undefined
@@ -77,10 +87,11 @@ export class RedisPublisher {
   #corked = false
   #closed = false
 
-  constructor (client: RedisClient, { owned, timeoutMs, log }: RedisPublisherOptions) {
+  constructor (client: RedisClient, { owned, timeoutMs, log, mostBytes = budgets.unanswered }: RedisPublisherOptions) {
     this.#client = client
     this.#owned = owned
     this.#timeoutMs = timeoutMs
+    this.#mostBytes = mostBytes
     this.#unwatch = watchConnection(client, 'publisher', log)
     client.on('ready', this.#onReady)
   }
@@ -89,13 +100,18 @@ export class RedisPublisher {
    * Sends a command, waiting for a connection if need be. Rejects as a task does. One that is repeatable is sent again until its reply comes; of
    * another, a lost reply is unknown.
    */
-  send<T> (command: Command<T>, { repeatable }: { repeatable: boolean }): Promise<T> {
-    return new Promise((resolve, reject) => this.perform({ command, repeatable, resolve, reject }))
+  send<T> (command: Command<T>, { repeatable, bytes = 0 }: { repeatable: boolean, bytes?: number }): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.perform({ command, bytes: bytes + BYTES_EACH, repeatable, resolve, reject })
+    })
   }
 
   /** The same, for less than a promise costs. */
   perform<T> (task: Task<T>): void {
     if (this.#closed) return task.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
+    // One alone is taken, however large it is.
+    if (this.#bytes > 0 && this.#bytes + task.bytes > this.#mostBytes) return task.reject(this.#full())
+    this.#bytes += task.bytes
     const pending: Pending = { task: task as Task<unknown>, unsure: 0, underway: false, sending: 0, deadline: performance.now() + this.#timeoutMs }
     this.#expiry ??= setTimeout(() => this.#expire(), this.#timeoutMs).unref()
     this.#pending.add(pending)
@@ -107,9 +123,9 @@ export class RedisPublisher {
   }
 
   /** Sends a command if there is a connection now, else rejects with `RT_PUBLISH_REJECTED` at once. */
-  async sendNow<T> (command: Command<T>): Promise<T> {
+  async sendNow<T> (command: Command<T>, bytes: number): Promise<T> {
     if (!this.#isReady()) throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis is not connected')
-    return await this.send(command, { repeatable: false })
+    return await this.send(command, { repeatable: false, bytes })
   }
 
   get isConnected (): boolean {
@@ -137,6 +153,12 @@ export class RedisPublisher {
 
   #isReady (): boolean {
     return this.#client.status === 'ready'
+  }
+
+  #full (): RealtimeError {
+    const state = this.#isReady() ? 'has not answered' : 'is not connected'
+    return new RealtimeError('RT_PUBLISH_REJECTED', `Redis ${state}, and what was published before takes ${this.#bytes} of ` +
+      `${this.#mostBytes} bytes that may wait for it, so await earlier publishes before later ones`)
   }
 
   #late ({ unsure }: Pending): RealtimeError {
@@ -233,6 +255,7 @@ export class RedisPublisher {
   /** Returns whether it had not settled. */
   #remove (pending: Pending): boolean {
     if (!this.#pending.delete(pending)) return false
+    this.#bytes -= pending.task.bytes
     if (!pending.underway) this.#waiting--
     if (this.#pending.size === 0) this.#expiry?.unref()
     return true

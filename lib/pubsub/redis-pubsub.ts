@@ -103,9 +103,9 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
       this.log = events
       this.state = new RedisState({
         ...common,
-        send: (command) => {
+        send: (command, bytes) => {
           appender.flush()
-          return this.#publisher.send(command, { repeatable: true })
+          return this.#publisher.send(command, { repeatable: true, bytes })
         },
         conclude: async (channel, conclusion) => await appender.conclude(channel, makeEnvelope(conclusion.event, instanceId, maxPayloadBytes), conclusion)
       })
@@ -157,6 +157,7 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
     this.#appender?.flush()
     const message = encodeWire(ephemeral ? 'e' : 'd', envelope)
+    const bytes = Buffer.byteLength(message)
     const redisChannel = this.#keys.channel(channel)
     const name = this.#sharded ? 'spublish' : 'publish'
     // As a command of its own: ioredis would put the client's prefix before the name of a shard channel, which has it already.
@@ -164,9 +165,9 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
     if (ephemeral) {
       // Here at once, so that it works without Redis; what comes back from Redis is then not taken again.
       queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))
-      await this.#publisher.sendNow(command)
+      await this.#publisher.sendNow(command, bytes)
     } else {
-      await this.#publisher.send(command, { repeatable: false })
+      await this.#publisher.send(command, { repeatable: false, bytes })
     }
     return { duplicate: false }
   }

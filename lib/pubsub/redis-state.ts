@@ -12,8 +12,8 @@ export interface RedisStateOptions {
   keys: RedisKeys
   scripts: RedisScripts
   reader: RedisReader
-  /** Sends a command that may be done twice. */
-  send<T> (command: Command<T>): Promise<T>
+  /** Sends a command that may be done twice, with so many bytes. */
+  send<T> (command: Command<T>, bytes: number): Promise<T>
   /** Publishes an event in the place of a text. */
   conclude (channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }>
 }
@@ -62,7 +62,9 @@ export class RedisState implements StateStore {
     const { keys, scripts: { changeState }, send } = this.#options
     const names = [...this.#names(channel), keys.of(channel).conclusion + encodeKey(key)]
     const all = [keys.channel(channel), newEpoch(), ...values]
-    return send((client, isCold) => changeState.run(client, names, all, isCold(changeState)) as Promise<[Buffer, Buffer, Buffer[]]>)
+    const bytes = all.reduce<number>((sum, value) => sum + Buffer.byteLength(String(value)), 0)
+    const run: Command<unknown> = (client, isCold) => changeState.run(client, names, all, isCold(changeState))
+    return send(run, bytes) as Promise<[Buffer, Buffer, Buffer[]]> // What lua/change-state.lua returns.
   }
 
   #names (channel: string): string[] {
