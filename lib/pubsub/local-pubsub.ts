@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Envelope, Follower, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt, Replayable } from './provider.ts'
 import { RealtimeError } from '../errors.ts'
 import { silentLogger, type Logger } from '../logger.ts'
@@ -103,6 +104,8 @@ export class LocalPubSub implements PubSubProvider, LiveFeed, PubSubStats, Repla
   }
 
   async isHealthy (): Promise<boolean> {
+    // Once it is closed, `while (!await isHealthy())` would freeze the process otherwise.
+    await turn()
     return !this.#closed
   }
 

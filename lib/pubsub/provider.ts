@@ -77,7 +77,10 @@ export interface PubSubProvider {
   /** Subscribes to one channel by its exact name, in which `*` is just a star. Returns its undo. */
   subscribeExact<T = unknown>(channel: string, handler: PubSubHandler<T>): () => void
 
-  /** Whether messages get through now. Answers within a second; never rejects. */
+  /**
+   * Whether messages get through now. Answers within a second, and never in the same turn of the event loop, so that a
+   * loop that asks again and again does not freeze the process. Never rejects.
+   */
   isHealthy(): Promise<boolean>
 
   /** Ends all subscriptions and connections of its own. Safe to call twice; bounded while Redis is away. */

@@ -6,6 +6,7 @@ import { newEpoch, randomTag } from './epoch.ts'
 import type { HealthReport } from './provider.ts'
 import type { RedisKeys } from './redis-keys.ts'
 import type { RedisPublisher } from './redis-publisher.ts'
+import type { RedisReading } from './redis-reading.ts'
 import type { RedisScript } from './redis-script.ts'
 
 export interface RedisHealthOptions {
@@ -14,7 +15,7 @@ export interface RedisHealthOptions {
   publisher: RedisPublisher
   subscriber: { isHealthy (): Promise<boolean> }
   /** The connection for large replies. `undefined` where history is off. */
-  reading: { isHealthy (): Promise<boolean> } | undefined
+  reading: RedisReading | undefined
   /** The script that publishes a probe. `undefined` where history is off, and events are only broadcast. */
   script: RedisScript | undefined
   /** Whether to broadcast to the shard's own channel. */
@@ -49,7 +50,7 @@ export class RedisHealth {
   async #check (): Promise<HealthReport> {
     const { publisher, subscriber, reading } = this.#options
     if (!publisher.isConnected) return unhealthy('UNREACHABLE')
-    const [subscribed] = await Promise.all([subscriber.isHealthy(), publisher.isHealthy(), reading?.isHealthy(), this.#prove()])
+    const [subscribed] = await Promise.all([subscriber.isHealthy(), publisher.ping(), reading?.ping(), this.#prove()])
     return subscribed ? { healthy: true } : unhealthy('UNSUBSCRIBED')
   }
 

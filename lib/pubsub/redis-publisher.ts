@@ -132,10 +132,9 @@ export class RedisPublisher {
     return this.#isReady()
   }
 
-  /** Rejects where Redis doesn't answer. */
-  async isHealthy (): Promise<boolean> {
+  /** Rejects if Redis doesn't answer. */
+  async ping (): Promise<void> {
     await this.#client.ping()
-    return true
   }
 
   /** Rejects what was not sent, gives what was a moment for its reply, then closes the connection if it is ours. */

@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises'
 import { Command } from 'ioredis'
 import type {
   Envelope, Follower, HealthReport, HealthReporting, LiveFeed, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions,
@@ -47,6 +48,8 @@ const UNHEARD: RepeatedFailure = { level: 'error', message: 'Redis refuses to br
 const FOREIGN_MESSAGE: RepeatedFailure = {
   level: 'warn', message: 'Ignored what is no message of ours; does something else use this keyPrefix?'
 }
+
+const CLOSED: HealthReport = { healthy: false, error: { code: 'CLOSED', message: 'RedisPubSub was closed.' } }
 
 /** A log in Redis: what reads it, and what writes it. */
 interface OpenedLog { common: RedisLogOptions, appender: RedisAppender, events: RedisLog }
@@ -212,8 +215,10 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
 
   /** Whether messages get through, and else why not. Every few seconds it publishes a probe, which no one receives. */
   async health (): Promise<HealthReport> {
-    if (this.#closed === undefined) return await this.#health.check()
-    return { healthy: false, error: { code: 'CLOSED', message: 'RedisPubSub was closed.' } }
+    const answer = this.#closed === undefined ? this.#health.check() : CLOSED
+    // An answer may need no I/O: then `while (!await isHealthy())` would keep Redis from reconnecting.
+    const [report] = await Promise.all([answer, turn()])
+    return report
   }
 
   close (): Promise<void> {

@@ -29,10 +29,9 @@ export class RedisReading {
     return this.#opened && this.#opened.client.status === 'ready'
   }
 
-  /** Rejects where Redis doesn't answer. */
-  async isHealthy (): Promise<boolean> {
+  /** Rejects if Redis doesn't answer. Needs no answer if the connection was never opened. */
+  async ping (): Promise<void> {
     await this.#opened?.client.ping()
-    return true
   }
 
   async close (): Promise<void> {

@@ -1,8 +1,9 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import type { Redis } from 'ioredis'
-import type { RealtimeOptions, RedisPubSub } from '../../lib/index.ts'
+import { LocalPubSub, type RealtimeOptions, type RedisPubSub } from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
+import { freePort } from '../support/free-port.ts'
 import { live } from '../support/live.ts'
 import { keepLines } from '../support/log.ts'
 import { client, open, startRedis } from '../support/redis.ts'
@@ -187,4 +188,17 @@ t.test('a refused subscription and a closed provider have codes of their own', a
   stop()
   await pubsub.close()
   t.match(await pubsub.health(), { healthy: false, error: { code: 'CLOSED' } })
+})
+
+t.test('a loop that asks without a pause whether messages get through does not freeze the process', async (t) => {
+  const url = `redis://127.0.0.1:${await freePort()}`
+  const away = open(t, { url })
+  const [closed, local] = [open(t, { url }), new LocalPubSub()]
+  await Promise.all([closed.close(), local.close()])
+  for (const pubsub of [away, closed, local]) {
+    let asked = 0
+    const turn = new Promise<number>((resolve) => { setImmediate(() => resolve(asked)) })
+    for (; asked < 1_000; asked++) t.equal(await pubsub.isHealthy(), false)
+    t.ok(await turn < 1_000, 'timers and replies have their turn meanwhile')
+  }
 })
