@@ -8,6 +8,7 @@ import realtimePlugin, { type AccessGrant, type RealtimeOptions } from '../lib/i
 import { EventStream, type StreamEvent } from './support/event-stream.ts'
 import { RedisServer } from './support/redis-server.ts'
 import { nothingUnhandled } from './support/unhandled.ts'
+import { until } from './support/until.ts'
 
 const key = await readFile(new URL('support/tls/key.pem', import.meta.url))
 const cert = await readFile(new URL('support/tls/cert.pem', import.meta.url))
@@ -73,7 +74,7 @@ for (const kind of ['h2c', 'TLS'] as const) {
       t.ok((shed.retries[0] as number) >= 1_000 && (shed.retries[0] as number) <= 3_000)
       ada.close()
       // It is free as soon as the server has noticed.
-      while ((await refused(t, one, { authorization: 'ada' }) as { status: number }).status !== 200) { /* asked again */ }
+      await until(() => refused(t, one, { authorization: 'ada' }), (answer) => (answer as { status: number }).status === 200)
     })
 
     t.test('an instance is drained while events come, and its clients go on at another one', async (t) => {

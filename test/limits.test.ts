@@ -9,6 +9,7 @@ import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import realtimePlugin, { type AccessGrant, type RealtimeOptions, type RealtimeErrorCode } from '../lib/index.ts'
 import { startApp } from './support/app.ts'
 import { EventStream } from './support/event-stream.ts'
+import { until } from './support/until.ts'
 
 const EVENT_STREAM = { accept: 'text/event-stream' }
 
@@ -108,7 +109,8 @@ t.test('RT_TOO_MANY_PER_SESSION', async (t) => {
   t.equal((await open(session)).status, 503)
   t.equal((await open(connect())).status, 200)
   first.stream.close()
-  while ((await open(session)).status !== 200) { /* until the server has noticed */ }
+  // The server notices that it was closed.
+  await until(() => open(session), ({ status }) => status === 200)
 })
 
 t.test('a stream ends at about maxConnectionAgeMs, each at its own time', async (t) => {

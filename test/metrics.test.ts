@@ -8,6 +8,7 @@ import { metricNames } from '../lib/prometheus.ts'
 import { startApp } from './support/app.ts'
 import { EventStream } from './support/event-stream.ts'
 import { client, startRedis } from './support/redis.ts'
+import { until } from './support/until.ts'
 import type { RealtimeOptions } from '../lib/index.ts'
 
 type Values = Record<string, number>
@@ -73,7 +74,7 @@ t.test('what Redis does is counted', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const { app, url, values } = await start(t, { redisUrl: redis.url, publishTimeoutMs: 200 })
-  while (!await app.pubsub.isHealthy()) await turn()
+  await until(() => app.pubsub.isHealthy(), Boolean)
   const stream = await EventStream.open(t, `${url}/api/chats/c/events`)
   await stream.next()
   const { id } = await app.chatEvents.emitChatMessage('c', { n: 1 })

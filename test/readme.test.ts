@@ -15,6 +15,7 @@ import { EventStream } from './support/event-stream.ts'
 import { live } from './support/live.ts'
 import { RedisServer } from './support/redis-server.ts'
 import { Document, serveSnippet, writeSnippet } from './support/snippets.ts'
+import { until } from './support/until.ts'
 
 const readme = await Document.read('README.md')
 
@@ -115,7 +116,7 @@ t.test('the rules for an ACL user suffice', async (t) => {
   for (const operation of ['set', 'open'] as const) {
     await state.change('c', { operation, field: operation, value: '1', leaseMs: 1, owner: 'me', key: 'key' })
   }
-  while ((await state.read('c')).fields?.get('open')?.expired !== true) { /* until the leases have run out */ }
+  await until(() => state.read('c'), ({ fields }) => fields?.get('open')?.expired === true)
   t.match(await state.conclude('c', { field: 'open', event: 1, key: 'key' }), { duplicate: false })
   // A failover, by what is remembered of the one before.
   await admin.hset('rt:{c}:m', 'sr', 'another')
@@ -129,7 +130,7 @@ t.test('the rules for an ACL user suffice', async (t) => {
   await live(pubsub)
   t.same(got, [1, 2], 'and channels work on')
   await admin.call('ACL', 'SETUSER', 'app', ...forPatterns.split(' '))
-  while (!await pubsub.isHealthy()) { /* until it is asked for again */ }
+  await until(() => pubsub.isHealthy(), Boolean)
   await pubsub.publish('c', 3)
   await live(pubsub)
   t.same(got, [1, 2, 3, 3])

@@ -4,6 +4,7 @@ import { EventStream, type StreamEvent } from '../support/event-stream.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { client, startRedis } from '../support/redis.ts'
 import type { RedisServer } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
 
 t.setTimeout(300_000)
 
@@ -44,7 +45,7 @@ function says (events: StreamEvent[]): unknown[] {
 t.test('what was done to a log is told with its exact reason by an instance that knows nothing of it', async (t) => {
   const { admin, instance } = await start(t)
   const [old, small, short] = await Promise.all([instance(), instance({ history: { size: 10 } }), instance({ history: { ttlMs: 100 } })])
-  const gone = async (key: string): Promise<void> => { while (await admin.exists(key) > 0) { /* until it has expired */ } }
+  const gone = (key: string): Promise<void> => until(() => admin.exists(key), (count) => count === 0)
   const rows: { name: string, by: InstanceProcess, count: number, harm: (key: string) => unknown, reason: string, level: 'epoch' | undefined }[] = [
     { name: 'meta deleted', by: old, count: 5, harm: (key) => admin.del(`${key}:m`), reason: 'epoch', level: 'epoch' },
     { name: 'all deleted', by: old, count: 5, harm: (key) => admin.del(`${key}:m`, `${key}:s`), reason: 'epoch', level: 'epoch' },

@@ -10,6 +10,7 @@ import { LossyProxy, type HeldConnection } from '../support/lossy-proxy.ts'
 import { client, open, startLossy, startRedis } from '../support/redis.ts'
 import type { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
+import { until } from '../support/until.ts'
 
 /** What the log of a channel has. */
 async function logged (pubsub: RedisPubSub, channel: string): Promise<unknown[]> {
@@ -197,7 +198,7 @@ async function startNode (t: Test): Promise<{ redis: RedisServer, admin: Redis }
   const redis = await startRedis(t, ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
   const admin = client(t, redis.url)
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
-  while (!(await admin.call('CLUSTER', 'INFO') as string).includes('cluster_state:ok')) { /* until it agrees with itself */ }
+  await until(() => admin.call('CLUSTER', 'INFO'), (info) => String(info).includes('cluster_state:ok'))
   return { redis, admin }
 }
 
@@ -281,7 +282,7 @@ t.test('what a Cluster client holds back is waited for, and not asked after agai
   }
   const published = [pubsub.publish('c', 1), pubsub.publish('c', 2)]
   const early = async (): Promise<number> => Number(/errorstat_EARLY:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
-  while (await early() < 2) { /* until it was told twice */ }
+  await until(early, (count) => count >= 2)
   for (let n = 0; n < 100; n++) await admin.ping()
   t.ok(await early() < 50)
   release()

@@ -12,6 +12,7 @@ import { keepLog } from '../support/log.ts'
 import { client, open, startRedis } from '../support/redis.ts'
 import type { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
+import { until } from '../support/until.ts'
 
 async function start (t: Test, args: string[] = []): Promise<{ redis: RedisServer, admin: Redis }> {
   const redis = await startRedis(t, args)
@@ -60,7 +61,8 @@ t.test('BUSY: a publish during somebody\'s endless script is rejected', async (t
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 1)
   const endless = t.rejects(client(t, redis.url, { maxRetriesPerRequest: 0 }).eval('while true do end', 0))
-  while (await admin.get('x').then(() => true, () => false)) { /* until it runs too long */ }
+  // It runs for longer than the limit.
+  await until(() => admin.get('x').then(() => false, () => true), Boolean)
   await refuses(t, pubsub, /BUSY/, async () => {
     await admin.script('KILL')
     await endless
@@ -74,7 +76,7 @@ t.test('MISCONF: a publish to a Redis that can\'t save is rejected', async (t) =
   const [, dir] = await admin.config('GET', 'dir') as [string, string]
   const save = async (status: string): Promise<void> => {
     await admin.bgsave()
-    while (!(await admin.info('persistence')).includes(`rdb_last_bgsave_status:${status}`)) { /* until it is done */ }
+    await until(() => admin.info('persistence'), (info) => info.includes(`rdb_last_bgsave_status:${status}`))
   }
   // Where the file would go there is something that it can't replace.
   await mkdir(join(dir, 'dump.rdb', 'full'), { recursive: true })
@@ -94,7 +96,8 @@ t.test('LOADING: a publish to a Redis that loads its data is rejected on a conne
   await admin.config('SET', 'key-load-delay', '5000')
   const reload = admin.call('DEBUG', 'RELOAD')
   const watch = client(t, redis.url, { enableReadyCheck: false })
-  while (await watch.get('x').then(() => true, ({ message }: Error) => !message.startsWith('LOADING'))) { /* until it loads */ }
+  const asked = (): Promise<string> => watch.get('x').then(String, ({ message }: Error) => message)
+  await until(asked, (answer) => answer.startsWith('LOADING'))
   await refuses(t, pubsub, /LOADING/, () => reload)
 })
 
@@ -139,7 +142,7 @@ t.test('a log that may not be read says so', async (t) => {
 t.test('a Redis Cluster keeps a log, each channel in one slot', async (t) => {
   const { redis, admin } = await start(t, ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1'])
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
-  while (!(await admin.call('CLUSTER', 'INFO') as string).includes('cluster_state:ok')) { /* until it agrees with itself */ }
+  await until(() => admin.call('CLUSTER', 'INFO'), (info) => String(info).includes('cluster_state:ok'))
   const cluster = new Cluster([{ host: '127.0.0.1', port: redis.port }])
   t.teardown(() => cluster.disconnect())
   await once(cluster, 'ready')

@@ -200,7 +200,7 @@ async function unanswered (t: Test, history: false | undefined): Promise<void> {
   await t.rejects(pubsub.publish('c', 'hunter2'), { code: 'RT_PUBLISH_UNKNOWN', statusCode: 503, message: /100 ms/ })
   pubsub.publish('c', 'ignored')
   await redis.kill()
-  while (await pubsub.isHealthy()) { /* until the loss is noticed */ }
+  await until(async () => pubsub.connected().publisher, (connected) => connected === false)
   await t.rejects(pubsub.publish('c', 'hunter2'), { code: 'RT_PUBLISH_REJECTED', message: /not connected for 100 ms/ })
   t.match(text(), 'Publishing failed')
   t.notMatch(text(), 'hunter2')
@@ -292,7 +292,8 @@ t.test('a refused subscription is unhealthy, is told once, and heals by itself',
   // Not wanted any more when it is allowed.
   undo()
   await admin.call('ACL', 'SETUSER', 'writer', 'allchannels')
-  while (!await pubsub.isHealthy()) { /* until it is asked for again */ }
+  // The subscription is asked for again.
+  await until(() => pubsub.isHealthy(), Boolean)
   await pubsub.publish('c', 1)
   await message
   t.equal(lines.filter(({ msg }) => msg.startsWith('Redis refuses')).length, 1)
@@ -323,7 +324,8 @@ t.test('a connection that is lost without an error is logged, and its return', a
   t.match(await line('Redis is out of reach, trying again'), { reason: 'the connection was closed' })
   await line('Redis is back')
   await live(pubsub)
-  while (!await pubsub.isHealthy()) { /* until both are back */ }
+  // Both are back.
+  await until(() => pubsub.isHealthy(), Boolean)
   const before = lines.length
   await pubsub.close()
   t.equal(lines.length, before, 'closing it oneself is no loss')

@@ -6,6 +6,7 @@ import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { client, open, startRedis } from '../support/redis.ts'
+import { until } from '../support/until.ts'
 
 /** How many connections Redis has. */
 async function connections (admin: Redis): Promise<number> {
@@ -47,7 +48,7 @@ t.test('the connection for reading is made when it is needed, shown, and closed'
   t.equal(await pubsub.isHealthy(), true)
   t.equal(await connections(admin), before + 3)
   await pubsub.close()
-  while (await connections(admin) > before) { /* until they are gone */ }
+  await until(() => connections(admin), (count) => count <= before)
   await t.rejects(pubsub.log.read('c', undefined, 10), { code: 'RT_LOG_UNAVAILABLE' })
 })
 
@@ -83,7 +84,7 @@ t.test('with a Cluster, pages are read by a client of our own, which is closed',
   t.teardown(() => redis.stop())
   const admin = client(t, redis.url)
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
-  while (!(await admin.call('CLUSTER', 'INFO') as string).includes('cluster_state:ok')) { /* until it agrees with itself */ }
+  await until(() => admin.call('CLUSTER', 'INFO'), (info) => String(info).includes('cluster_state:ok'))
   const cluster = new Cluster([{ host: '127.0.0.1', port: redis.port }])
   t.teardown(() => { cluster.disconnect() })
   await once(cluster, 'ready')
@@ -95,6 +96,6 @@ t.test('with a Cluster, pages are read by a client of our own, which is closed',
   t.ok(await connections(admin) > before)
   t.same(pubsub.connected(), { publisher: true, subscriber: true, reader: true })
   await pubsub.close()
-  while (await connections(admin) > before) { /* until they are gone */ }
+  await until(() => connections(admin), (count) => count <= before)
   t.equal(await cluster.ping(), 'PONG')
 })

@@ -4,6 +4,7 @@ import { startApp } from '../support/app.ts'
 import { EventStream } from '../support/event-stream.ts'
 import { freePort } from '../support/free-port.ts'
 import { RedisServer } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
 
 t.test('the health of a local app', async (t) => {
   const { app, url } = await startApp(t)
@@ -43,8 +44,7 @@ t.test('a frozen Redis shows within two seconds, a dead one too, and its return'
   await redis.restart()
   t.match(await stream.next(), { event: 'reset' }, 'the stream is told of what it may have missed')
   // The connection that publishes may be back a moment later.
-  while ((await fetch(`${url}/api/health/pubsub`)).status !== 200) { /* until it is */ }
-  t.same(await health(), [200, 'ok'])
+  await until(health, (answer) => String(answer) === '200,ok')
 })
 
 t.test('chats that get nothing of other instances are counted apart', async (t) => {
