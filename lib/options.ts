@@ -58,8 +58,9 @@ export interface RealtimeOptions {
   maxConnections?: number | undefined
   /**
    * Streams of one client, counted as for `maxConnections`: of a user where `authorize` names one, else of an IP address (behind a proxy,
-   * set Fastify's `trustProxy`). Clients without an address, as over a Unix socket, count as one. While a request waits for `authorize` it
-   * counts for its address, until `authorize` has named a user: from then on users may share addresses.
+   * set Fastify's `trustProxy`), which for IPv6 is a network of 64 bits. Clients without an address, as over a Unix socket, count as one. A
+   * request that waits for `authorize` counts for its address. Once `authorize` has named a user, many may share an address: then 100 times
+   * as many requests of one address may wait, but not more than half of `maxConnections`.
    * @default no limit
    */
   maxConnectionsPerClient?: number | undefined

@@ -5,7 +5,7 @@ import net from 'node:net'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest, type FastifyServerOptions } from 'fastify'
 import realtimePlugin, { type AccessGrant, type RealtimeOptions, type RealtimeErrorCode } from '../lib/index.ts'
 import { startApp } from './support/app.ts'
 import { EventStream } from './support/event-stream.ts'
@@ -212,7 +212,9 @@ t.test('over HTTP/2, a stream that has ended is cut where its client does not re
 })
 
 /** An app in which `authorize` waits until it is opened for all that wait, with what it shall say. */
-async function gated (t: Test, options: RealtimeOptions): Promise<{ app: FastifyInstance, url: string, waiting: () => number, answer: (access: boolean | AccessGrant) => void }> {
+async function gated (t: Test, options: RealtimeOptions, server: FastifyServerOptions = {}): Promise<{
+  app: FastifyInstance, url: string, waiting: () => number, answer: (access: boolean | AccessGrant) => void
+}> {
   let questions: ((access: boolean | AccessGrant) => void)[] = []
   const authorize = async (): Promise<boolean | AccessGrant> => await new Promise((resolve) => { questions.push(resolve) })
   const answer = (access: boolean | AccessGrant): void => {
@@ -220,7 +222,7 @@ async function gated (t: Test, options: RealtimeOptions): Promise<{ app: Fastify
     questions = []
   }
   t.teardown(() => answer(false))
-  return { ...await startApp(t, { ...options, authorize }), waiting: () => questions.length, answer }
+  return { ...await startApp(t, { ...options, authorize }, { server }), waiting: () => questions.length, answer }
 }
 
 for (const options of [{ maxConnections: 2 }, { maxConnectionsPerClient: 2 }]) {
@@ -307,6 +309,35 @@ t.test('users behind one address do not count as one client while they wait for 
   answer({ userId: 'bob' })
   const statuses = (await Promise.all(others)).map(({ response }) => response.status)
   t.same(statuses.sort(), [200, 503], 'each counts as its user from then on')
+})
+
+t.test('requests of one address that wait for authorize take half of maxConnections at most, also where users are named', async (t) => {
+  const { url, waiting, answer } = await gated(t, { maxConnections: 5, maxConnectionsPerClient: 1 }, { trustProxy: true })
+  const open = (address: string): Promise<EventStream> =>
+    EventStream.open(t, `${url}/api/chats/c/events`, { headers: { 'x-forwarded-for': address } })
+  const first = open('192.0.2.9')
+  while (waiting() === 0) await turn()
+  answer({ userId: 'ada' })
+  t.match(await (await first).next(), { event: 'ready' })
+
+  const crowd = ['2001:db8::1', '2001:db8::2', '2001:db8::3', '2001:db8::4'].map(open)
+  t.equal((await Promise.race(crowd)).response.status, 503)
+  const other = open('192.0.2.1')
+  while (waiting() < 4) await turn()
+  answer(true)
+  t.equal((await other).response.status, 200)
+  t.same((await Promise.all(crowd)).map(({ response: { status } }) => status).sort(), [200, 503, 503, 503], 'as its streams it may have one')
+})
+
+t.test('a client of IPv6 counts as one, whichever address of its network it uses', async (t) => {
+  const { url } = await startApp(t, { maxConnectionsPerClient: 1 }, { server: { trustProxy: true } })
+  const open = (address: string): Promise<EventStream> =>
+    EventStream.open(t, `${url}/api/chats/c/events`, { headers: { 'x-forwarded-for': address } })
+  const statuses = []
+  for (const address of ['2001:db8:0:1::1', '2001:db8:0:1:ffff::1', '2001:db8:0:2::1', '192.0.2.1', '::ffff:192.0.2.1']) {
+    statuses.push((await open(address)).response.status)
+  }
+  t.same(statuses, [200, 503, 200, 200, 503])
 })
 
 t.test('a user whose id is an address is not mistaken for that client', async (t) => {

@@ -1,5 +1,6 @@
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import type { Logger } from '../logger.ts'
+import { clientAddress } from './client-address.ts'
 import { isGone, sessionOf, type RawResponse } from './connection.ts'
 
 export interface StreamLimitsOptions {
@@ -11,19 +12,33 @@ export interface StreamLimitsOptions {
 /** The address of a client. Node keeps one that was asked for as long as the connection. */
 type AskAddress = () => string | undefined
 
+/**
+ * How many times `maxConnectionsPerClient` the requests of one address may wait for `authorize` once it names users: they may share the address.
+ * They never take more than half of `maxConnections`, so that a slow `authorize` does not let one address keep all others out.
+ */
+const USERS_PER_ADDRESS = 100
+
 /** Counts streams, and requests that may become one, against the limits of this instance. */
 export class StreamLimits {
   readonly #all: Counter
+  /** Users, and addresses where no user is known. */
   readonly #clients: Counter | undefined
+  /** Addresses of requests that wait until it is known whose they are. */
+  readonly #waiting: Counter | undefined
   readonly #sessions: Counter
   readonly #log: Logger
   /** Whether `authorize` has named a user so far. */
   #usersNamed = false
   #warned = false
 
-  constructor ({ maxConnections = Infinity, maxConnectionsPerClient, maxStreamsPerSession }: StreamLimitsOptions, log: Logger) {
+  constructor (options: StreamLimitsOptions, log: Logger) {
+    const { maxConnections = Infinity, maxConnectionsPerClient: perClient, maxStreamsPerSession } = options
     this.#all = new Counter(maxConnections, 'RT_TOO_MANY_CONNECTIONS')
-    if (maxConnectionsPerClient !== undefined) this.#clients = new Counter(maxConnectionsPerClient, 'RT_TOO_MANY_PER_CLIENT')
+    if (perClient !== undefined) {
+      this.#clients = new Counter(perClient, 'RT_TOO_MANY_PER_CLIENT')
+      const waiting = Math.max(perClient, Math.min(perClient * USERS_PER_ADDRESS, maxConnections / 2))
+      this.#waiting = new Counter(waiting, 'RT_TOO_MANY_PER_CLIENT')
+    }
     this.#sessions = new Counter(maxStreamsPerSession, 'RT_TOO_MANY_PER_SESSION')
     this.#log = log
   }
@@ -38,8 +53,9 @@ export class StreamLimits {
     if (isGone(raw)) return reservation
     try {
       reservation.add(this.#all, this)
-      // The user is not known yet. Where `authorize` names users, many of them may share an address.
-      if (!this.#usersNamed) this.#claim(reservation, undefined, address)
+      // Whose it is, is not known yet.
+      const counter = this.#usersNamed ? this.#waiting : this.#clients
+      if (counter !== undefined) reservation.assign(counter, this.#byAddress(address()))
       const session = sessionOf(raw)
       if (session !== undefined) reservation.add(this.#sessions, session)
     } catch (error) {
@@ -53,10 +69,6 @@ export class StreamLimits {
   /** Counts a request as one of its user from here on, or of its address. Throws `RT_TOO_MANY_PER_CLIENT`. */
   claim (reservation: Reservation, userId: string | undefined, address: AskAddress): void {
     if (userId !== undefined) this.#usersNamed = true
-    this.#claim(reservation, userId, address)
-  }
-
-  #claim (reservation: Reservation, userId: string | undefined, address: AskAddress): void {
     if (this.#clients === undefined) return
     // An app may let users choose their ids: none of them is to be mistaken for an address.
     reservation.assign(this.#clients, userId === undefined ? this.#byAddress(address()) : `user ${userId}`)
@@ -67,7 +79,7 @@ export class StreamLimits {
       this.#warned = true
       this.#log.warn('maxConnectionsPerClient counts all clients without an address as one. Behind a proxy on a Unix socket, set trustProxy to true')
     }
-    return `address ${address}`
+    return `address ${address && clientAddress(address)}`
   }
 }
 
@@ -83,10 +95,10 @@ export class Reservation {
 
   /** Counts it for a client, and no longer for the one before. */
   assign (counter: Counter, client: string): void {
-    const before = this.#client
-    if (before?.[1] === client) return
+    const [before, name] = this.#client ?? []
+    if (before === counter && name === client) return
     counter.add(client)
-    if (before !== undefined) counter.remove(before[1])
+    before?.remove(name)
     this.#client = [counter, client]
   }
 
