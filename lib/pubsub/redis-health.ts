@@ -25,8 +25,9 @@ export interface RedisHealthOptions {
 
 /**
  * Finds out whether messages get through. It asks each connection every time. Every few seconds it also publishes a
- * probe: that needs the same commands, rights, memory and replicas as an event of the app. Nothing subscribes to its
- * channel. In a Cluster a probe proves one node, and each probe picks another at random.
+ * probe: that needs the same commands, rights, memory and replicas as an event of the app, and the commands of reading,
+ * bot messages and presence. Nothing subscribes to its channel. In a Cluster a probe proves one node, and each probe
+ * picks another at random.
  */
 export class RedisHealth {
   readonly #options: RedisHealthOptions
@@ -80,21 +81,23 @@ export class RedisHealth {
   /** Returns whether all of the script was sent. */
   async #append (name: string, script: RedisScript): Promise<boolean> {
     const { keys, publisher, instanceId } = this.#options
-    const { channel, meta, stream, batch } = keys.of(name)
+    const { channel, meta, stream, batch, fields, leases } = keys.of(name)
     const payload = encodePayload(makeEnvelope(0, instanceId, Infinity))
     // No batch before it, and none that was given up.
     const values = [newEpoch(), '0', '0', channel, '-', String(randomTag()), payload]
-    const names = [`${batch}${randomTag()}`, meta, stream]
+    const names = [`${batch}${randomTag()}`, meta, stream, fields, leases]
     let cold = false
-    const [trouble] = await publisher.send((client, isCold) => {
+    const appended = publisher.send((client, isCold) => {
       cold = isCold(script)
       return script.run(client, names, values, cold)
-    }, { repeatable: true }) as [Buffer]
-    // An append may need this as well. Not in the script: one that has written is not refused for want of memory.
-    await publisher.send((client) => {
+    }, { repeatable: true }) as Promise<[Buffer]>
+    // An append may need this as well. Not in the script: one that has written is not refused for want of memory. And
+    // not only once it has resolved: a script that fails in its midst leaves keys as well.
+    const cleared = publisher.send((client) => {
       const clear = new Command('del', names, { keyPrefix: client.options.keyPrefix ?? '' })
       return client.sendCommand(clear) as Promise<unknown>
     }, { repeatable: true })
+    const [[trouble]] = await Promise.all([appended, cleared])
     // It is in the log, but could not be broadcast.
     if (trouble.length > 0) throw new Error(trouble.toString())
     return cold

@@ -46,7 +46,7 @@ export interface RedisScriptsOptions {
 /** All that is done to what Redis keeps of a channel. What is the same for each event is no argument, of which each costs, but a constant. */
 export class RedisScripts {
   readonly append: RedisScript
-  /** Appends as well, names the command that is refused, and what it leaves behind expires soon. */
+  /** Appends as well, runs what all the others need, names the command that is refused, and its keys expire soon. */
   readonly probe: RedisScript
   readonly conclude: RedisScript
   readonly read: RedisScript
@@ -77,7 +77,7 @@ export class RedisScripts {
     this.append = script('log', 'batch', 'append')
     const ttl = timing.healthProbeKeys
     const soon = { ...constants, LOG_TTL: ttl, META_TTL: ttl, BATCH_TTL: ttl }
-    this.probe = new RedisScript(['probe', 'history', 'log', 'batch', 'append'], soon)
+    this.probe = new RedisScript(['probe', 'history', 'log', 'batch', 'rights', 'append'], soon)
     this.conclude = script('state', 'log', 'batch', 'conclude')
     this.read = script('page', 'read')
     this.mark = script('log', 'mark')

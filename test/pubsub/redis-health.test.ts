@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
+import { readdir, readFile } from 'node:fs/promises'
 import type { Redis } from 'ioredis'
 import { LocalPubSub, type RealtimeOptions, type RedisPubSub } from '../../lib/index.ts'
 import { startApp } from '../support/app.ts'
@@ -55,13 +56,33 @@ function unhealthy (t: Test, [status, body]: Answer, error: { code: string, mess
   t.notMatch(JSON.stringify(body.error), /hunter2|rt:|probe:|redis:\/\/|127\.0\.0\.1/)
 }
 
-const commands = ['eval', 'evalsha', 'info', 'exists', 'del', 'get', 'hmget', 'xadd', 'hset', 'pexpire', 'set', 'publish', 'ping']
+/** What the plugin runs on the connection that publishes. */
+const commands = [
+  'eval', 'evalsha', 'info', 'exists', 'del', 'get', 'hmget', 'xadd', 'hset', 'pexpire', 'set', 'publish', 'ping',
+  'time', 'xrange', 'xrevrange', 'hget', 'hgetall', 'hdel', 'zadd', 'zrangebyscore', 'zrem'
+]
+
+t.test('a probe needs every command that the scripts run, and the README lists them all', async (t) => {
+  const lua = new URL('../../lib/pubsub/lua/', import.meta.url)
+  const sources = await Promise.all((await readdir(lua)).map((name) => readFile(new URL(name, lua), 'utf8')))
+  const run = [...sources.join('\n').matchAll(/\.p?call\('?(\w+)'?[,)]/g)].map(([, name = '']) => name.toLowerCase())
+  // `command` is what probe.lua hands on.
+  const scripts = [...new Set(run.filter((name) => name !== 'command'))].sort()
+  const besides = ['eval', 'evalsha', 'ping']
+  t.same([...scripts, ...besides].sort(), [...commands].sort())
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
+  const [, rules = ''] = /\*\*Redis ACL\*\*: `(.+?)`/.exec(readme) ?? []
+  const granted = rules.split(' ').filter((rule) => rule.startsWith('+')).map((rule) => rule.slice(1))
+  const connecting = ['subscribe', 'unsubscribe', 'hello', 'client', 'quit']
+  t.same(granted.sort(), [...commands, ...connecting].sort())
+})
 
 for (const command of commands) {
   t.test(`a Redis user who may not run ${command} is unhealthy, and the reason names it`, async (t) => {
     const { admin, url } = await start(t, `-${command}`)
     const { health, text } = await startHealth(t, url)
     unhealthy(t, await health(), { code: 'NOPERM', message: `The Redis user may not run '${command}'. Give it the rights that the README lists.` })
+    if (command !== 'del') t.same(await admin.keys('*'), [], 'and nothing is left of the probe')
     await admin.call('ACL', 'SETUSER', 'app', `+${command}`)
     const [status, body] = await health()
     t.equal(status, 200, 'at once after the rights are given')
