@@ -91,13 +91,15 @@ export class Room implements Follower, Destination, ViewedRoom {
     this.#onEmpty = onEmpty
     this.#handlers = new Handlers((err) => logRepeated(context.log, HANDLER, { chatId, err }, placeOf(err)))
     if (context.events === undefined) return
-    const pages = new LogPages(channel, context.events, context.reads, {
+    const { events, reads } = context
+    const makePages = (): LogPages => new LogPages(channel, events, reads, {
       onStuck: ({ message }) => {
         logRepeated(context.log, STUCK, { chatId, reason: message, after: this.#formatPosition() })
       }
     })
-    this.history = new History(chatId, pages, context.historySize, context.replays)
-    this.#sequence = new Sequence(pages, {
+    // Each counts its own failures: that the end of the log can be read does not prove that a client's page can.
+    this.history = new History(chatId, makePages(), context.historySize, context.replays)
+    this.#sequence = new Sequence(makePages(), {
       event: (logged) => this.#tell(logged),
       gap: (reason, at) => this.#jump(reason, at),
       reading: () => { context.metrics.resyncs++ },
