@@ -1,6 +1,7 @@
 // @ts-check
 import Fastify from 'fastify'
 import realtimePlugin from '../../dist/index.js'
+import { fill, publishBeside } from '../beside.js'
 import { flood } from '../flood.js'
 import { oneByOne } from '../one-by-one.js'
 import { listen } from './listen.js'
@@ -28,6 +29,10 @@ export default async function start (options) {
         flood(publish, count, (index) => `chat${index % chats}`, inFlight),
 
       oneByOne: (/** @type {number} */ count) => oneByOne(publish, count),
+
+      fill: (/** @type {[number, number, number]} */ ...shape) => fill(publish, ...shape),
+
+      beside: (/** @type {number} */ seconds) => publishBeside(() => publish('beside', { message: {} }), seconds),
 
       /** Listens to so many chats, and publishes once to each of them. */
       async activate (/** @type {number} */ chats) {

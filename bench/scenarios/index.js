@@ -3,9 +3,11 @@ import { nchanIsMissing } from '../nchan.js'
 import { across } from './across.js'
 import { activeChats } from './active-chats.js'
 import { fanout } from './fanout.js'
+import { largeEvents } from './large-events.js'
 import { latency } from './latency.js'
 import { memory } from './memory.js'
 import { publishing } from './publishing.js'
+import { rewind } from './rewind.js'
 import { stalled } from './stalled.js'
 import { storm } from './storm.js'
 
@@ -123,6 +125,36 @@ export const scenarios = {
     perChat: 100,
     behind: 100,
     reads: 3
+  }),
+  'rewind-1': rewind({
+    title: 'Publishing beside a client that rewinds 1000 events of 16 kB in each of 50 chats',
+    chats: 50,
+    events: 1_000,
+    bytes: 16_000,
+    clients: 1,
+    seconds: 10
+  }),
+  'rewind-5': rewind({
+    title: 'Publishing beside 5 clients that rewind 1000 events of 16 kB in each of 50 chats',
+    chats: 50,
+    events: 1_000,
+    bytes: 16_000,
+    clients: 5,
+    seconds: 10
+  }),
+  'rewind-small': rewind({
+    title: 'Publishing beside 5 clients that rewind 1000 events of 500 bytes in each of 50 chats',
+    chats: 50,
+    events: 1_000,
+    bytes: 500,
+    clients: 5,
+    seconds: 5
+  }),
+  'large-events': largeEvents({
+    title: 'One client of 50 chats, after 300 events of 60 kB in each',
+    chats: 50,
+    events: 300,
+    bytes: 60_000
   }),
   'active-chats': activeChats({
     title: 'Publishing while many chats are listened to, through Redis',
