@@ -1,5 +1,6 @@
 import { budgets, timing } from '../options.ts'
 import type { Field, Stamp, StateChange, StatePage, StateStore } from '../pubsub/state-store.ts'
+import type { ReadGate } from './read-gate.ts'
 
 /** What a mirror tells its owner. */
 export interface MirrorEvents {
@@ -22,6 +23,7 @@ const MOST_HELD = 1_000
 export class Mirror {
   readonly #channel: string
   readonly #store: StateStore
+  readonly #gate: ReadGate
   readonly #events: MirrorEvents
   readonly #unwatch: () => void
   readonly #fields = new Map<string, Field>()
@@ -37,9 +39,10 @@ export class Mirror {
   #retry: NodeJS.Timeout | undefined
   #closed = false
 
-  constructor (channel: string, store: StateStore, events: MirrorEvents) {
+  constructor (channel: string, store: StateStore, gate: ReadGate, events: MirrorEvents) {
     this.#channel = channel
     this.#store = store
+    this.#gate = gate
     this.#events = events
     this.#unwatch = store.watch(channel, (change) => this.#receive(change))
   }
@@ -101,7 +104,7 @@ export class Mirror {
         this.#again = false
         this.#wanted = undefined
         const known = this.#stamp
-        const page = await this.#store.read(this.#channel, known)
+        const page = await this.#readPage(known)
         if (this.#closed) return
         // Forgotten meanwhile: it may say no more than that nothing has changed.
         if (known === this.#stamp) this.#replace(page)
@@ -113,6 +116,17 @@ export class Mirror {
       if (!this.#closed) this.#tryLater(error as Error)
     }
     this.#reading = false
+  }
+
+  /** Few states are read at the same time, since each comes as one reply. Its size counts as that of a page: it is not known before. */
+  async #readPage (known: Stamp | undefined): Promise<StatePage> {
+    const entered = this.#gate.enter(budgets.clientPage)
+    if (entered !== undefined) await entered
+    try {
+      return await this.#store.read(this.#channel, known)
+    } finally {
+      this.#gate.leave(budgets.clientPage)
+    }
   }
 
   #tryLater (error: Error): void {

@@ -110,7 +110,7 @@ export class Room implements Follower, Destination, ViewedRoom {
     })
     const { state, views = [] } = context
     if (state === undefined || views.length === 0) return
-    this.#mirror = new Mirror(channel, state, {
+    this.#mirror = new Mirror(channel, state, context.reads, {
       field: (name, after, before) => { for (const view of this.#views) view.field(name, after, before) },
       // The log may be lost as well: then its readers get a reset.
       vanished: () => { this.#sequence?.sync() },

@@ -1,9 +1,11 @@
 import t, { type Test } from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
+import { budgets } from '../../lib/options.ts'
 import { LocalPubSub } from '../../lib/pubsub/local-pubsub.ts'
 import type { Field, Stamp, StateChange, StatePage, StateRequest, StateStore } from '../../lib/pubsub/state-store.ts'
 import { Mirror } from '../../lib/rooms/mirror.ts'
+import { ReadGate } from '../../lib/rooms/read-gate.ts'
 import { FakeTimers } from './fake-timers.ts'
 
 const CHANNEL = 'c'
@@ -63,13 +65,15 @@ class LossyState {
   }
 }
 
-function start (t: Test): { state: LossyState, mirror: Mirror, told: string[], shown: Map<string, Field>, timers: FakeTimers, rest: () => Promise<void> } {
+function start (t: Test): { state: LossyState, mirror: Mirror, gate: ReadGate, told: string[], shown: Map<string, Field>, timers: FakeTimers, rest: () => Promise<void> } {
   const timers = new FakeTimers()
   timers.install()
   const state = new LossyState()
   const told: string[] = []
   const shown = new Map<string, Field>()
-  const mirror = new Mirror(CHANNEL, state.asStore, {
+  // One reading at a time.
+  const gate = new ReadGate(budgets.clientPage)
+  const mirror = new Mirror(CHANNEL, state.asStore, gate, {
     field: (name, after, before) => { after === undefined ? shown.delete(name) : shown.set(name, after); told.push(`${name}: ${before?.value} -> ${after?.value}${after?.expired === true ? ' expired' : ''}`) },
     vanished: () => { told.push('vanished') },
     failed: ({ message }) => { told.push(message) }
@@ -79,7 +83,7 @@ function start (t: Test): { state: LossyState, mirror: Mirror, told: string[], s
     timers.uninstall()
     await state.provider.close()
   })
-  return { state, mirror, told, shown, timers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
+  return { state, mirror, gate, told, shown, timers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
 }
 
 t.test('a channel without a state is never read, and its first changes need no reading', async (t) => {
@@ -310,4 +314,19 @@ t.test('whatever is lost, late or fails, in the end the mirror shows the state',
       if (JSON.stringify([...fields].sort()) !== JSON.stringify([...await state.fields()].sort())) throw new Error('it shows something else')
     }
   }), { numRuns: 200 })
+})
+
+t.test('the states of many chats are read after each other, whether readings succeed or fail', async (t) => {
+  const { state, mirror, gate, told, rest } = start(t)
+  state.loses = true
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  gate.enter(budgets.clientPage)
+  mirror.look(await state.stamp())
+  await rest()
+  t.equal(state.reads, 0, 'another chat reads')
+  state.fails = true
+  gate.leave(budgets.clientPage)
+  await rest()
+  t.same([state.reads, told], [1, ['away']])
+  t.equal(gate.enter(budgets.clientPage), undefined, 'the next one may read')
 })
