@@ -52,7 +52,7 @@ export class Permit {
 
   /** Refuses it, unless it was refused before. */
   refuse (error: unknown): void {
-    this.#refusal ??= error
+    this.#refusal ??= error ?? new RealtimeError('RT_FORBIDDEN') // An app can throw undefined.
   }
 
   /** Takes back the access of a user. */
