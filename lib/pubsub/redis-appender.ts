@@ -26,7 +26,10 @@ export interface Missing { epoch: string }
 /** An event that is to be appended. */
 interface Entry {
   payload: string
+  /** Under which it is sent. Each sending has its own, so that an id never names events of two branches of the log. */
   tag: string
+  /** The tags of the sendings before: their replies were lost, and any of them may have been applied. */
+  earlier: string[] | undefined
   /** The idempotency key, if the app gave one. */
   key: string | undefined
   resolve (receipt: PublishReceipt | Missing): void
@@ -101,7 +104,7 @@ export class RedisAppender {
   /** Appends an event and broadcasts it. */
   append (channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
     return new Promise<PublishReceipt | Missing>((resolve, reject) => {
-      const entry = { payload: encodePayload(envelope), tag: String(randomTag()), key, resolve, reject }
+      const entry = { payload: encodePayload(envelope), tag: '', earlier: undefined, key, resolve, reject }
       const last = this.#last.get(channel)
       if (this.#underway === 0 && this.#entries === 0) return this.#append([this.#enqueue(channel, entry, last)])
       if (last?.batch === GATHERED) last.entries.push(entry)
@@ -117,12 +120,13 @@ export class RedisAppender {
   conclude (channel: string, envelope: Envelope, { field, owner = '', key }: Conclusion): Promise<PublishReceipt | Missing> {
     this.flush()
     return new Promise((resolve, reject) => {
-      const entry = { payload: encodePayload(envelope), tag: String(randomTag()), key, resolve, reject }
+      const entry = { payload: encodePayload(envelope), tag: '', earlier: undefined, key, resolve, reject }
       const run = this.#enqueue(channel, entry, this.#last.get(channel))
       const { channel: redisChannel, meta, stream, conclusion, fields, leases } = run.names
       this.#send([run], this.#options.scripts.conclude,
         [this.#nextName(run), meta, stream, conclusion + encodeKey(key), fields, leases],
-        [newEpoch(), '0', '0', redisChannel, entry.tag, entry.payload, encodeField(field), owner, newEpoch()])
+        () => [newEpoch(), '0', '0', redisChannel, nextTag(entry), entry.payload, encodeField(field), owner,
+          newEpoch()])
     })
   }
 
@@ -146,16 +150,11 @@ export class RedisAppender {
 
   #append (runs: Run[]): void {
     const names = [this.#nextName(runs[0] as Run)]
-    const values = [newEpoch(), '0', '0']
-    for (const { names: { channel, meta, stream, idempotency }, entries } of runs) {
+    for (const { names: { meta, stream, idempotency }, entries } of runs) {
       names.push(meta, stream)
-      values.push(channel, kindsOf(entries))
-      for (const { tag, payload, key } of entries) {
-        if (key !== undefined) names.push(idempotency + encodeKey(key))
-        values.push(tag, payload)
-      }
+      for (const { key } of entries) if (key !== undefined) names.push(idempotency + encodeKey(key))
     }
-    this.#send(runs, this.#options.scripts.append, names, values)
+    this.#send(runs, this.#options.scripts.append, names, () => valuesOf(runs))
   }
 
   #appendApart (runs: Run[]): void {
@@ -166,8 +165,12 @@ export class RedisAppender {
     return `${batch}${this.#base}-${++this.#batches}`
   }
 
-  /** Sends a batch. Its name stands first, and an epoch and the counts of those before it: see lua/batch.lua. */
-  #send (runs: Run[], script: RedisScript, names: string[], values: string[]): void {
+  /**
+   * Sends a batch. Its name stands first, and an epoch and the counts of those before it: see lua/batch.lua. Epochs and
+   * tags are new each time it is sent: a failover may have taken back what an earlier sending wrote, and readers that
+   * have seen that must find that it is gone.
+   */
+  #send (runs: Run[], script: RedisScript, names: string[], build: () => string[]): void {
     const batch: Batch = { name: names[0] as string, state: 'underway', runs }
     for (const run of runs) run.batch = batch
     this.#underway++
@@ -178,6 +181,7 @@ export class RedisAppender {
       bytes: bytesOf(runs),
       command: (client, isCold) => {
         ({ before, givenUp } = batchesBefore(runs))
+        const values = build()
         values[1] = String(before.length)
         values[2] = String(givenUp.length)
         return script.run(client, withNames(names, before, givenUp), values, isCold(script)) as Promise<Reply>
@@ -187,7 +191,7 @@ export class RedisAppender {
         this.#underway--
         if (reply !== APART) this.#settle(runs, reply)
         else if (runs.length > 1) this.#appendApart(runs)
-        else this.#send(runs, script, names, values)
+        else this.#send(runs, script, names, build)
       },
       reject: (error) => {
         this.#underway--
@@ -218,12 +222,11 @@ export class RedisAppender {
     const each = all.includes(' ') ? all.split(' ') : [all]
     let n = 0
     for (const { entries } of runs) {
-      for (const { tag, resolve, reject } of entries) {
+      for (const entry of entries) {
         const outcome = each[n++] as string
-        if (outcome === '-') reject(refused(refusals.shift()))
-        else if (outcome.startsWith('!')) resolve({ epoch: outcome.slice(1) })
-        // With this very tag it was appended by an earlier sending, whose reply was lost.
-        else resolve({ id: outcome, duplicate: !outcome.endsWith(`-${tag}`) })
+        if (outcome === '-') entry.reject(refused(refusals.shift()))
+        else if (outcome.startsWith('!')) entry.resolve({ epoch: outcome.slice(1) })
+        else entry.resolve({ id: outcome, duplicate: !isOf(entry, outcome) })
       }
     }
     this.#end(runs, 'done')
@@ -270,6 +273,28 @@ function kindsOf (entries: Entry[]): string {
   let kinds = ''
   for (const { key } of entries) kinds += key === undefined ? '-' : 'k'
   return kinds
+}
+
+function valuesOf (runs: Run[]): string[] {
+  const values = [newEpoch(), '0', '0']
+  for (const { names: { channel }, entries } of runs) {
+    values.push(channel, kindsOf(entries))
+    for (const entry of entries) values.push(nextTag(entry), entry.payload)
+  }
+  return values
+}
+
+/** A new tag for the next sending of an event. */
+function nextTag (entry: Entry): string {
+  if (entry.tag !== '') (entry.earlier ??= []).push(entry.tag)
+  entry.tag = String(randomTag())
+  return entry.tag
+}
+
+/** Whether an id is that of an event, as one of its sendings appended it. */
+function isOf ({ tag, earlier }: Entry, id: string): boolean {
+  const found = id.slice(id.lastIndexOf('-') + 1)
+  return found === tag || (earlier?.includes(found) ?? false)
 }
 
 /** What events take in memory until they have settled, about. */

@@ -61,9 +61,10 @@ export class RedisState implements StateStore {
   #send (channel: string, key: string, values: (string | number)[]): Promise<[Buffer, Buffer, Buffer[]]> {
     const { keys, scripts: { changeState }, send } = this.#options
     const names = [...this.#names(channel), keys.of(channel).conclusion + encodeKey(key)]
-    const all = [keys.channel(channel), newEpoch(), ...values]
-    const bytes = all.reduce<number>((sum, value) => sum + Buffer.byteLength(String(value)), 0)
-    const run: Command<unknown> = (client, isCold) => changeState.run(client, names, all, isCold(changeState))
+    const bytes = values.reduce<number>((sum, value) => sum + Buffer.byteLength(String(value)), 0)
+    // With a new epoch each time it is sent: a failover may have taken back the one that an earlier sending began.
+    const run: Command<unknown> = (client, isCold) =>
+      changeState.run(client, names, [keys.channel(channel), newEpoch(), ...values], isCold(changeState))
     return send(run, bytes) as Promise<[Buffer, Buffer, Buffer[]]> // What lua/change-state.lua returns.
   }
 
