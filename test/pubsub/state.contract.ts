@@ -222,28 +222,31 @@ function leases (t: Test, make: Make): void {
 
   t.test('a lease that is renewed, or that something is written under, goes on', async (t) => {
     const s = await subject(t, make)
-    await s.set('renewed', '1', 500)
-    await s.set('set', '1', 500)
-    await s.open('text', '', 'me', 500)
-    await s.set('left', '1', 500)
-    let at = 0
-    while ('left' in await s.read()) {
-      t.match(await s.store.renew(s.channel, ['renewed'], 500), { gone: [] })
-      await s.set('set', '1', 500)
-      t.equal(await s.append('text', at++, 'x', 'me', 500), 'done')
-    }
-    t.match(Object.keys(await s.read()).sort(), ['renewed', 'set', 'text'])
+    const short = 500
+    await s.set('renewed', '1', short)
+    t.match(await s.store.renew(s.channel, ['renewed'], LEASE), { gone: [] })
+    await s.set('set', '1', short)
+    await s.set('set', '1')
+    await s.open('text', '', 'me', short)
+    t.equal(await s.append('text', 0, 'x'), 'done')
+    // Its lease begins last: once it has run out, so have all short ones.
+    await s.set('left', '1', short)
+    await expired(s, 'left')
+    t.match(await s.read(), { renewed: value('1'), set: value('1'), text: text('x') })
   })
 
-  t.test('who touches a channel finds what has run out there', async (t) => {
+  t.test('a change and a renewal in a channel find what has run out there', async (t) => {
     const s = await subject(t, make)
     const { changes, settled } = await s.watch()
+    const expiries = (): number => changes.filter(({ operation }) => operation === 'expire').length
+    await s.set('other', '1')
     await s.set('v', '1', 20)
-    while (!changes.some(({ operation }) => operation === 'expire')) await s.set('other', '1')
+    await until(() => s.set('other', '1'), () => expiries() === 1)
     await settled()
-    t.same(changes.map(({ operation, field }) => [operation, field]), [['set', 'v'], ['set', 'other'], ['expire', 'v']])
+    const seen = changes.map(({ operation, field }) => [operation, field])
+    t.same(seen, [['set', 'other'], ['set', 'v'], ['expire', 'v']])
     await s.set('v', '1', 20)
-    while (changes.filter(({ operation }) => operation === 'expire').length < 2) await s.store.renew(s.channel, ['other'], LEASE)
+    await until(() => s.store.renew(s.channel, ['other'], LEASE), () => expiries() === 2)
   })
 }
 
