@@ -141,6 +141,8 @@ async function write (room: Destination, client: Client, run: Backlog, most: num
     client.place = (chunk.at(-1) as Reached).cursor
     written += bytesOf(chunk)
     await client.stream.writeAndDrain(Buffer.concat(frames))
+    // A client that takes all at once would else keep the process busy to the end of the log.
+    await new Promise(setImmediate)
   }
 }
 

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { setImmediate as turn } from 'node:timers/promises'
 import { copyCursor, formatCursor, type Cursor } from '../../lib/cursor.ts'
 import { budgets, timing } from '../../lib/options.ts'
 import { keepLog } from '../support/log.ts'
@@ -442,4 +443,22 @@ t.test('a rewind or a return while the log can\'t be read waits until it can', a
   await f.rest()
   t.same(streams.map(({ names }) => names), [['ready', 'message', 'message'], ['ready', 'reset']])
   t.same(streams[1]?.data('reset'), [{ chatId: 'chat', reason: 'diverged', certain: true }])
+})
+
+t.test('a client that takes all at once is written a page in each turn of the event loop', async (t) => {
+  const f = new Fixture(t)
+  f.room.open()
+  f.room.live()
+  await f.rest()
+  const before = f.room.position
+  f.publish(200, { payload: { text: 'x'.repeat(2_000) } })
+  await f.rest()
+  const stream = f.join({ after: before })
+  const written = [0]
+  while (stream.frames.length < 201) {
+    await turn()
+    written.push(stream.frames.length)
+  }
+  const steps = written.slice(1).map((count, at) => count - (written[at] as number))
+  t.ok(Math.max(...steps) < 40, `at most ${Math.max(...steps)} frames of 2 kB in a turn`)
 })
