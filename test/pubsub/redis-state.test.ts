@@ -4,6 +4,7 @@ import { Cluster, Redis } from 'ioredis'
 import { RedisPubSub, type RedisPubSubOptions, type StateChange, type StateStore } from '../../lib/index.ts'
 import { timing } from '../../lib/options.ts'
 import { live } from '../support/live.ts'
+import { keepLog } from '../support/log.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { RedisCluster } from '../support/redis-cluster.ts'
 import { RedisServer } from '../support/redis-server.ts'
@@ -150,6 +151,54 @@ t.test('a state whose meta was deleted goes on in a new epoch, and leases begin 
   t.not((await set(state, 'new', '1')).epoch, stamp?.epoch)
   t.same([...(await state.read('c')).fields?.keys() ?? []], ['new'])
   t.same(await admin.zrange('rt:{c}:l', '0', '-1'), ['new'])
+})
+
+t.test('texts are put back where Redis loses the fields of a state after its meta', async (t) => {
+  const { redis, admin } = await start(t)
+  const { state } = open(t, { url: redis.url })
+  await begin(state, 'abc')
+  // Its lease has run out.
+  await admin.hset('rt:{c}:f', '=over', 'x 1 3 60000 other', '0=over', 'abc')
+  await admin.del('rt:{c}:m')
+  await state.read('c')
+  t.same(await admin.zrange('rt:{c}:l', '0', '-1'), ['t'], 'a text whose lease has run out gets none')
+  await admin.del('rt:{c}:f')
+  t.same([...(await state.read('c')).fields?.keys() ?? []].sort(), ['over', 't'])
+})
+
+t.test('all of a state is kept for as long as something in it changes or is renewed', async (t) => {
+  const { redis, admin } = await start(t)
+  const { log, state } = open(t, { url: redis.url, history: { ttlMs: 10_000 } })
+  const names = ['rt:{c}:f', 'rt:{c}:l', 'rt:{c}:m']
+  const endSoon = (): Promise<unknown> => Promise.all(names.map((name) => admin.pexpire(name, 9_000)))
+  const seconds = (): Promise<number[]> =>
+    Promise.all(names.map(async (name) => Math.ceil(await admin.pttl(name) / 1_000)))
+  await log?.read('c', undefined, 1)
+  for (const field of ['one', 'two']) await set(state, field, '1')
+  t.same(await seconds(), [70, 70, 70], 'also beside a log that is still empty')
+  await endSoon()
+  await state.renew('c', ['one'], LEASE)
+  t.same(await seconds(), [70, 70, 70])
+  await endSoon()
+  await state.change('c', { operation: 'delete', field: 'two' })
+  t.same(await seconds(), [70, 70, 70])
+  await admin.del('rt:{c}:l')
+  await state.read('c')
+  t.equal((await seconds())[1], 70, 'and so are leases that had to begin anew')
+})
+
+t.test('where Redis may not broadcast, changes and the end of a text are kept, and the log says why', async (t) => {
+  const { redis, admin } = await start(t)
+  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
+  const { log, lines } = keepLog()
+  const { state } = open(t, { url: `redis://app:hunter2@127.0.0.1:${redis.port}`, log })
+  await begin(state, 'abc')
+  await admin.call('ACL', 'SETUSER', 'app', 'resetchannels')
+  t.match(await append(state, 3, 'def'), { outcome: 'done' })
+  const before = lines.length
+  t.match(await state.conclude('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
+  t.same((await state.read('c')).fields?.size ?? 0, 0)
+  t.match(JSON.stringify(lines.slice(before)), /channels|broadcast|NOPERM|ACL/i)
 })
 
 t.test('what somebody else wrote into a state does no harm', async (t) => {
