@@ -20,8 +20,8 @@ function state.tick (clock, at)
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local elapsed = now - (tonumber(at) or now)
   state.now = (tonumber(clock) or now) + math.max(0, math.min(elapsed, LEASE_STEP))
-  -- By the wall clock alone.
-  state.unclamped = state.now + math.max(0, elapsed - LEASE_STEP)
+  -- By the wall clock alone, where that is later.
+  state.unclamped = state.now + elapsed - LEASE_STEP
   state.ticked = { sc = string.format('%.0f', state.now), st = string.format('%.0f', now) }
   -- It may fail without memory: then leases last longer.
   if clock and (elapsed < 0 or elapsed >= 500) then redis.pcall('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st) end
