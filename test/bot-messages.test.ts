@@ -8,6 +8,7 @@ import { own } from '../lib/pubsub/own-publish.ts'
 import { AnswerReader } from './support/answer-reader.ts'
 import { startApp } from './support/app.ts'
 import { EventStream } from './support/event-stream.ts'
+import { freePort } from './support/free-port.ts'
 import { keepLog } from './support/log.ts'
 import { LossyProxy } from './support/lossy-proxy.ts'
 import { RedisServer } from './support/redis-server.ts'
@@ -742,4 +743,12 @@ t.test('an answer that can\'t be interrupted now is interrupted later', async (t
   await expire(admin, answer, 0)
   t.match(await reader.end(stream), { status: 'interrupted' })
   t.equal(fails, 2)
+})
+
+t.test('where Redis can not be reached from the start, a bot message is refused like any publish', async (t) => {
+  const pubsub = new RedisPubSub({ url: `redis://127.0.0.1:${await freePort()}`, publishTimeoutMs: 100 })
+  t.teardown(() => pubsub.close())
+  const chatEvents = new ChatEvents(pubsub, { log: silentLogger, retryMs: 0 })
+  t.teardown(() => chatEvents.cleanupChatSubscriptions())
+  await t.rejects(chatEvents.startBotMessage('c'), { code: 'RT_PUBLISH_REJECTED' })
 })

@@ -15,6 +15,7 @@ import { nothingUnhandled } from '../support/unhandled.ts'
 
 /** What a Redis user needs for the log, and for the rest. The docs list the same. */
 const LOG_RIGHTS = ['+eval', '+evalsha', '~rt:*', '+get', '+set', '+exists', '+del', '+hmget', '+hset', '+xadd', '+xrange', '+xrevrange', '+pexpire']
+const STATE_RIGHTS = ['+time', '+hget', '+hgetall', '+hdel', '+zadd', '+zrangebyscore', '+zrem']
 const PUBSUB_RIGHTS = ['+ping', '+info', '+publish', '+subscribe', '+unsubscribe', '+psubscribe', '+punsubscribe']
 
 /** A way to Redis that a test can break. */
@@ -239,7 +240,7 @@ t.test('the rights that are documented are enough, and none of them is too many'
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   // A pattern has to be allowed letter by letter: Redis doesn't take one that is within another for allowed.
-  const rules = ['resetchannels', '&rt:*', '&rt:{*}', ...LOG_RIGHTS, ...PUBSUB_RIGHTS]
+  const rules = ['resetchannels', '&rt:*', '&rt:{*}', ...LOG_RIGHTS, ...STATE_RIGHTS, ...PUBSUB_RIGHTS]
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', ...rules)
   const { log, lines } = keepLog('info')
   const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@'), log })
@@ -264,7 +265,7 @@ t.test('the rights that are documented are enough, and none of them is too many'
   t.same(lines, [])
   t.same(await admin.call('ACL', 'LOG'), [], 'nothing was refused')
   const calls = await admin.info('commandstats')
-  for (const rule of [...LOG_RIGHTS, ...PUBSUB_RIGHTS].filter((rule) => rule.startsWith('+'))) t.match(calls, new RegExp(`cmdstat_${rule.slice(1)}:`), `${rule} is used`)
+  for (const rule of [...LOG_RIGHTS, ...STATE_RIGHTS, ...PUBSUB_RIGHTS].filter((rule) => rule.startsWith('+'))) t.match(calls, new RegExp(`cmdstat_${rule.slice(1)}:`), `${rule} is used`)
 })
 
 t.test('a command that is unknown to Redis is named without its arguments', async (t) => {
