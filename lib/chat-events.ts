@@ -1,76 +1,55 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from './chat-event-map.ts'
-import type { BotAnswer, BotMessageEnd } from './bot-answer.ts'
-import { BotAnswers, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions } from './bot-answers.ts'
 import type { RevocationListener, RevocationWatch } from './access.ts'
-import { checkAnswerId } from './bot-message.ts'
-import { ControlChannel, type ControlListener } from './chat/control-channel.ts'
-import { checkOptions } from './check-options.ts'
+import { ControlChannel } from './chat/control-channel.ts'
+import { features, type FeatureMethods, type FeatureOptions } from './chat/features.ts'
 import { parseCursor } from './cursor.ts'
 import { parseVector } from './cursor-vector.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import { notJson, toJson } from './json.ts'
 import type { Logger } from './logger.ts'
 import { Metrics } from './metrics.ts'
-import { budgets, defaults, timing, type PresenceTimes } from './options.ts'
-import { Presence, readPresence } from './presence.ts'
+import { budgets, defaults } from './options.ts'
 import { ByteBudget } from './pubsub/byte-budget.ts'
 import { getChatChannel } from './pubsub/channel.ts'
 import { controlFeedOf, type Controllable } from './pubsub/control-feed.ts'
 import { checkEventType, typeOf } from './pubsub/event-name.ts'
 import { liveFeedOf } from './pubsub/live-feed.ts'
-import { own } from './pubsub/own-publish.ts'
 import type { LiveFeed, PubSubProvider, PublishOptions, PublishReceipt, Replayable } from './pubsub/provider.ts'
-import type { Stateful, StateStore } from './pubsub/state-store.ts'
+import type { Stateful } from './pubsub/state-store.ts'
 import { reportFailure } from './report-failure.ts'
-import { AnswersView } from './rooms/answers-view.ts'
 import type { Arrival } from './rooms/arrival.ts'
+import type { ChatFeature, MakeFeature } from './rooms/chat-feature.ts'
 import { refused } from './rooms/control-frames.ts'
-import { PresenceView } from './rooms/presence-view.ts'
 import type { Room } from './rooms/room.ts'
 import { ReadGate } from './rooms/read-gate.ts'
 import { Rooms } from './rooms/rooms.ts'
 import { Seats } from './rooms/seats.ts'
-import type { MakeView } from './rooms/state-view.ts'
 import type { Stream } from './rooms/stream.ts'
 import type { Connection } from './sse/connection.ts'
 import type { ChatAccess, Entrance, StreamRequest } from './sse/reply-sse.ts'
-import { TypingThrottle } from './typing.ts'
 import { checkUserId } from './user-id.ts'
-import { within } from './within.ts'
 
 /** What `ChatEvents` are made with outside the plugin. */
-export interface ChatEventsOptions {
+export interface ChatEventsOptions extends FeatureOptions {
   /** Where failures go. */
   log: Logger
-  /** Milliseconds after which a client that was dropped comes back. */
+  /** Milliseconds after which a client that was disconnected reconnects. */
   retryMs: number
   /** How many events the provider keeps of a chat. @default 1000 */
   historySize?: number | undefined
   /** How many chats this instance follows at the same time. @default no limit */
   maxRooms?: number | undefined
-  /** Bytes of JSON that one event may take. @default 65_536 */
-  maxPayloadBytes?: number | undefined
-  /** Milliseconds over which what is appended to a bot's answer becomes one piece. @default 50 */
-  botMessageWindowMs?: number | undefined
-  /** Milliseconds after which an answer counts as interrupted whose producer gives no sign of life. @default 5_000 */
-  botMessageLeaseMs?: number | undefined
-  /** When a user counts as gone; `false` tells nobody who is in a chat. @default false */
-  presence?: PresenceTimes | false | undefined
-  /** What it counts in. @default counts for nobody */
+  /** Where events are counted. @default metrics that are not exported */
   metrics?: Metrics | undefined
-}
-
-/** Options of `emitTyping`. */
-export interface TypingOptions {
-  /** `false` says that the user has stopped. @default true */
-  typing?: boolean | undefined
+  /** What can be done in a chat beside events. @default bot messages and presence @internal */
+  features?: readonly MakeFeature<object, never>[] | undefined
 }
 
 /** A user whose access to a chat has ended. */
 interface Revocation { type: 'revoke', chatId: string, userId: string }
 
-/** A bot message that shall end. */
-interface StopRequest { type: 'stop', chatId: string, id: string }
+// With the methods that the features add.
+export interface ChatEvents extends FeatureMethods {}
 
 /** Publishes and receives the events of chats. */
 export class ChatEvents {
@@ -79,33 +58,26 @@ export class ChatEvents {
   readonly #log: Logger
   readonly #rooms: Rooms
   readonly #revocations: ControlChannel<Revocation>
-  readonly #stops: ControlChannel<StopRequest>
-  readonly #state: StateStore | undefined
-  readonly #presence: Presence | undefined
-  readonly #typing = new TypingThrottle()
-  readonly #answers: BotAnswers
-  readonly #onStop: ControlListener<StopRequest> = {
-    message: ({ chatId, id }) => this.#answers.stop(chatId, id)
-  }
+  readonly #features: ChatFeature[]
 
-  /** Throws `RT_STATE_UNAVAILABLE` where `presence` is asked of a provider that keeps no state. */
-  constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful & Controllable>, { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, presence = false, metrics = new Metrics(), ...options }: ChatEventsOptions) {
+  /** Throws what a feature throws that can't work with this provider, such as `RT_STATE_UNAVAILABLE`. */
+  constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful & Controllable>, options: ChatEventsOptions) {
+    const { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, metrics = new Metrics() } = options
     this.#pubsub = pubsub
     this.#feed = liveFeedOf(pubsub)
     this.#log = log
-    const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
-    const context = { feed: this.#feed, events: pubsub.log, historySize, log, metrics, retryMs, ...shared }
-    const { maxPayloadBytes = defaults.maxPayloadBytes, botMessageWindowMs: windowMs = defaults.botMessageWindowMs, botMessageLeaseMs: leaseMs = defaults.botMessageLeaseMs } = options
-    const answers = this.#answers = new BotAnswers({ store: pubsub.state, windowMs, leaseMs, maxPayloadBytes, log })
-    this.#state = pubsub.state
+    const { log: events, state } = pubsub
     const { instanceId } = this.#feed
-    const here = this.#presence = presence === false ? undefined : new Presence({ ...presence, store: pubsub.state, instanceId, log })
-    const views: MakeView[] = [(room) => new AnswersView(room, (...args) => answers.interrupt(...args))]
-    if (here !== undefined) views.push((room) => new PresenceView(room, { instanceId, onGone: (chatId, userId) => here.restore(chatId, userId) }))
-    this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms, state: pubsub.state, views })
-    const control = { feed: controlFeedOf(pubsub, this.#feed), log }
-    this.#revocations = new ControlChannel({ ...control, channel: 'revoked' })
-    this.#stops = new ControlChannel({ ...control, channel: 'stopped' })
+    const controlFeed = controlFeedOf(pubsub, this.#feed)
+    const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
+    this.#revocations = control('revoked')
+    const makers = (options.features ?? features) as readonly MakeFeature[] // Each finds its own options among these.
+    this.#features = makers.map((make) => make({ pubsub, state, instanceId, log, options, control }))
+    for (const { methods } of this.#features) Object.assign(this, methods)
+    const views = this.#features.flatMap(({ projection }) => projection ?? [])
+    const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
+    const context = { feed: this.#feed, events, historySize, log, metrics, retryMs, state, views, ...shared }
+    this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms })
   }
 
   /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
@@ -116,54 +88,6 @@ export class ChatEvents {
   /** Publishes what a bot does, such as `{ actionType: 'thinking' }`. Settles as `publish` does. */
   emitBotAction (chatId: string, action: BotAction & object, options?: PublishOptions): Promise<PublishReceipt> {
     return this.#publish(chatId, 'bot_action', () => ({ type: 'bot_action', action: mustBeObject('action', action), chatId }), options)
-  }
-
-  /**
-   * Begins an answer of a bot that is streamed piece by piece. Everyone who has the chat open, or opens it, on any instance, sees what there
-   * is of it, as events `bot_message`. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID`, `RT_ANSWER_EXISTS`, `RT_STATE_UNAVAILABLE`, or a code of
-   * `PubSubProvider.publish`.
-   */
-  startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotAnswer> {
-    return reportFailure(() => this.#whileStoppable(() => this.#answers.start(chatId, options)), this.#log, { chatId, type: 'bot_message' })
-  }
-
-  /**
-   * Streams what an async iterable gives, such as the tokens of a model, as one answer, and finishes it. Resolves with its id and how it
-   * ended. Rejects as `startBotMessage` does, and with what the iterable throws, after telling the readers that the answer failed.
-   */
-  streamBotMessage (chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions): Promise<BotMessageEnd & { id: string }> {
-    return reportFailure(() => this.#whileStoppable(() => this.#answers.stream(chatId, source, options)), this.#log, { chatId, type: 'bot_message' })
-  }
-
-  /**
-   * Ends an answer with what there is of it and aborts the signal of its producer, whichever instance that is on. One that has ended, or that there never was, is
-   * no error. Resolves once the request is published, which the producer's instance follows like a log: it ends the answer as soon as it has read that.
-   * Where Redis loses the request afterwards, the answer goes on: its end is an event. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID` or as `publish` does.
-   */
-  stopBotMessage (chatId: string, id: string): Promise<void> {
-    return reportFailure(() => this.#stopBotMessage(chatId, id), this.#log, { chatId })
-  }
-
-  async #stopBotMessage (chatId: string, id: string): Promise<void> {
-    getChatChannel(chatId)
-    checkAnswerId(id)
-    if (this.#answers.has(chatId, id)) await this.#answers.stop(chatId, id)
-    else await this.#stops.publish({ type: 'stop', chatId, id })
-  }
-
-  /**
-   * Begins a bot message once this instance cannot miss a request to stop it. Only the first one waits for that, and not for long: where Redis does
-   * not answer, beginning fails by itself.
-   */
-  #whileStoppable<T> (begin: () => Promise<T>): Promise<T> {
-    this.#stops.watch(this.#onStop)
-    const started = this.#stops.whenStarted()
-    return started === undefined ? begin() : within(started, timing.healthTimeout).catch(() => {}).then(begin)
-  }
-
-  /** Ends the answers that this instance produces, as interrupted. `app.close()` does it. */
-  interruptBotMessages (): void {
-    this.#answers.close()
   }
 
   /**
@@ -179,39 +103,6 @@ export class ChatEvents {
   /** A wrong chat is told before a wrong event. */
   #publish (chatId: string, type: unknown, event: () => ChatEvent, options: PublishOptions | undefined): Promise<PublishReceipt> {
     return reportFailure(() => this.#pubsub.publish(getChatChannel(chatId), event(), options), this.#log, { chatId, type })
-  }
-
-  /**
-   * Tells everyone who has the chat open, on every instance, that a user types, or has stopped. Call it as often as you like: what says nothing
-   * new goes out once in two seconds. Clients show it for `expiresInMs`, so that a user who is cut off does not type for ever. Resolves with
-   * whether it went out. Rejects with `RT_CHAT_ID_INVALID`, `RT_USER_ID_INVALID`, or as `publish` does.
-   */
-  emitTyping (chatId: string, user: string, options?: TypingOptions): Promise<boolean> {
-    return reportFailure(() => this.#emitTyping(chatId, user, options), this.#log, { chatId, type: 'typing' })
-  }
-
-  async #emitTyping (chatId: string, user: string, options: TypingOptions | undefined): Promise<boolean> {
-    const channel = getChatChannel(chatId)
-    checkUserId(user)
-    const { typing = true } = checkOptions(options, 'typing')
-    // It may come as it is from a client, to whom each object would be news.
-    const types = Boolean(typing)
-    if (!this.#typing.admits(chatId, user, types)) return false
-    await this.#pubsub.publish(channel, { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0, chatId }, own({ ephemeral: true }))
-    return true
-  }
-
-  /**
-   * Who is in a chat at this moment, over all instances that have the option `presence`: ids of users, sorted. Rejects with `RT_CHAT_ID_INVALID`,
-   * `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`.
-   */
-  presence (chatId: string): Promise<string[]> {
-    return readPresence(this.#state, chatId)
-  }
-
-  /** Tells nothing more of who is here, and leaves it to the leases. `app.close()` does it. @internal */
-  leavePresence (): void {
-    this.#presence?.close()
   }
 
   /**
@@ -265,8 +156,12 @@ export class ChatEvents {
   async #tellRevoked (chatId: string, userId: string): Promise<void> {
     getChatChannel(chatId)
     checkUserId(userId)
-    this.#presence?.remove(chatId, userId)
+    this.#revoked(chatId, userId)
     await this.#revocations.publish({ type: 'revoke', chatId, userId })
+  }
+
+  #revoked (chatId: string, userId: string): void {
+    for (const feature of this.#features) feature.onRevoke?.(chatId, userId)
   }
 
   /** Follows the revocations of all instances from now on. @internal */
@@ -274,7 +169,7 @@ export class ChatEvents {
     const stop = this.#revocations.watch({
       message: ({ chatId, userId }) => {
         revoked(chatId, userId)
-        this.#presence?.remove(chatId, userId)
+        this.#revoked(chatId, userId)
       },
       synced
     })
@@ -285,7 +180,13 @@ export class ChatEvents {
   /** Forgets all handlers and ends all chat streams of this instance. `app.close()` does it. */
   cleanupChatSubscriptions (): void {
     this.#rooms.close()
-    if (this.#answers.size === 0) this.#stops.close()
+    for (const feature of this.#features) feature.onCleanup?.()
+  }
+
+  /** Ends what the features do here, then all handlers and streams. `app.close()` does it. @internal */
+  close (): void {
+    for (const feature of this.#features) feature.close?.()
+    this.cleanupChatSubscriptions()
   }
 
   /** How many chats are listened to on this instance, and for how many of them events of other instances arrive now. */
@@ -332,7 +233,7 @@ export class ChatEvents {
       stream.end()
       return
     }
-    this.#presence?.add(room.chatId, stream)
+    for (const feature of this.#features) feature.onJoin?.(room.chatId, stream)
     room.join(stream, arrival)
   }
 }

@@ -17,10 +17,9 @@ export class Realtime {
 
   constructor (options: ResolvedOptions, log: Logger) {
     this.pubsub = options.pubsub ?? createPubSub(options, log, this.metrics)
-    const { retryMs, history, maxRooms, presence, maxPayloadBytes, botMessageWindowMs, botMessageLeaseMs } = options
-    this.chatEvents = new ChatEvents(this.pubsub, {
-      log, metrics: this.metrics, retryMs, historySize: history === false ? undefined : history.size, maxRooms, presence, maxPayloadBytes, botMessageWindowMs, botMessageLeaseMs
-    })
+    const { history } = options
+    const historySize = history === false ? undefined : history.size
+    this.chatEvents = new ChatEvents(this.pubsub, { ...options, log, metrics: this.metrics, historySize })
     this.#options = options
     this.#log = log
   }
@@ -45,10 +44,7 @@ export class Realtime {
   /** Counts one less. The last one ends all subscriptions and the provider, unless the app owns it. */
   async release (): Promise<void> {
     if (--this.#holders > 0) return
-    this.chatEvents.interruptBotMessages()
-    // Before the streams end: that they do says nothing about their users, who come back elsewhere.
-    this.chatEvents.leavePresence()
-    this.chatEvents.cleanupChatSubscriptions()
+    this.chatEvents.close()
     if (this.#options.pubsub === undefined) await this.pubsub.close()
     logPending(this.#log)
   }

@@ -1,0 +1,40 @@
+import { getChatChannel } from '../../../lib/index.ts'
+import type { StateStore } from '../../../lib/index.ts'
+import type { FeatureContext, MakeFeature } from '../../../lib/rooms/chat-feature.ts'
+import { encodeFrame } from '../../../lib/sse/frame.ts'
+
+const PREFIX = 'read:'
+
+/** What read markers add to `ChatEvents`. */
+export interface ReadMarkerMethods {
+  /** Says which event of a chat a user has read last. */
+  markRead (chatId: string, userId: string, eventId: string): Promise<void>
+}
+
+/** A feature as an app might want it: each stream sees how far every user has read. `calls` notes how it is called. */
+export function readMarkers (calls: string[]): MakeFeature<ReadMarkerMethods, { readLeaseMs?: number }> {
+  return (context: FeatureContext<{ readLeaseMs?: number }>) => {
+    const { options: { readLeaseMs: leaseMs = 60_000 } } = context
+    const state = context.state as StateStore // Its test has one.
+    return {
+      methods: {
+        async markRead (chatId, userId, eventId) {
+          await state.change(getChatChannel(chatId), { operation: 'set', field: PREFIX + userId, value: eventId, leaseMs })
+        }
+      },
+      projection: (room) => ({
+        field: (name, after) => { if (name.startsWith(PREFIX) && after !== undefined) room.tell(frame(name, after.value)) },
+        event () {},
+        snapshot: () => [...room.fields].flatMap(([name, { value }]) => name.startsWith(PREFIX) ? [frame(name, value)] : [])
+      }),
+      onJoin: (chatId, { userId }) => { calls.push(`join ${chatId} ${userId}`) },
+      onRevoke: (chatId, userId) => { calls.push(`revoke ${chatId} ${userId}`) },
+      onCleanup: () => { calls.push('cleanup') },
+      close: () => { calls.push('close') }
+    }
+  }
+}
+
+function frame (name: string, eventId: string): Buffer {
+  return encodeFrame({ event: 'read', json: JSON.stringify({ userId: name.slice(PREFIX.length), eventId }) })
+}
