@@ -141,7 +141,7 @@ export class ChatEvents {
     getChatChannel(chatId)
     const json = toJson(payload(chatId, event))
     const room = this.#rooms.find(chatId)
-    room?.receive({ from: this.#feed.instanceId, timestamp: Date.now(), event: event.type, json }, false)
+    room?.emit({ from: this.#feed.instanceId, timestamp: Date.now(), event: event.type, json })
     return room?.isEmpty === false
   }
 

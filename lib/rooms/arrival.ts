@@ -2,6 +2,7 @@ import { sameCursor, type Cursor } from '../cursor.ts'
 import { budgets } from '../options.ts'
 import type { LogGap } from '../pubsub/provider.ts'
 import type { Backlog, Reached } from './backlog.ts'
+import type { ChatLog } from './chat-log.ts'
 import { ready, reset, type ResetReason } from './control-frames.ts'
 import type { History } from './history.ts'
 import type { Stream } from './stream.ts'
@@ -18,20 +19,7 @@ export interface Arrival {
 export interface Destination {
   readonly chatId: string
   readonly retryMs: number
-  /** Whether nothing that comes is missed. */
-  readonly isLevel: boolean
-  /** Whether acknowledged events may be missing behind any position, which the log itself does not say for now. */
-  readonly isUnproven: boolean
-  /** The place behind the last event; `undefined` where there is no log. */
-  readonly position: Cursor | undefined
-  /** The last frames, up to the position. */
-  readonly recent: Backlog
-  /** What the log has left; `undefined` where there is no log. */
-  readonly history: History | undefined
-  /** Resolves once the room is level, or the stream closed. */
-  whenLevel (stream: Stream): Promise<void>
-  /** Reads the log to its end. */
-  sync (): Promise<void>
+  readonly chatLog: Pick<ChatLog, 'inSync' | 'isUnproven' | 'position' | 'recent' | 'history' | 'whenInSync' | 'sync'>
   /** Writes the frames, and makes the stream get what comes from now on. `reason` says that a reset is among them. */
   attach (stream: Stream, frames: Buffer[], reason?: ResetReason): void
 }
@@ -44,8 +32,8 @@ const CHUNK_BYTES = 65_536
  * left to write. Never rejects.
  */
 export async function arrive (room: Destination, stream: Stream, { after, rewind = 0 }: Arrival): Promise<void> {
-  if (!room.isLevel) await room.whenLevel(stream)
-  const { chatId, retryMs, position, history } = room
+  if (!room.chatLog.inSync) await room.chatLog.whenInSync(stream)
+  const { chatId, retryMs, chatLog: { position, history } } = room
   const hello = ready(chatId, position, false, retryMs)
   if (history === undefined || (after === undefined && rewind === 0)) room.attach(stream, [hello])
   else if (after === 'invalid') room.attach(stream, [hello, reset(chatId, after, position)], after)
@@ -66,7 +54,7 @@ interface Client {
 async function catchUp (room: Destination, history: History, client: Client): Promise<void> {
   const { stream } = client
   while (!stream.closed) {
-    if (!room.isLevel) await room.whenLevel(stream)
+    if (!room.chatLog.inSync) await room.chatLog.whenInSync(stream)
     if (attachIfNear(room, client)) return
     // The chats of one stream take turns, so that it holds one page at a time, and asks for one.
     const outcome = await stream.inTurn(() => step(room, history, client))
@@ -78,10 +66,10 @@ async function catchUp (room: Destination, history: History, client: Client): Pr
 /** Attaches the client if the room still has all that it missed, and that can be written at once. */
 function attachIfNear (room: Destination, client: Client): boolean {
   const { place, stream } = client
-  if (!room.isLevel || isDoubtful(room, client)) return false
-  const missed = place && room.recent.after(place, CHUNK_BYTES)
+  if (!room.chatLog.inSync || isDoubtful(room, client)) return false
+  const missed = place && room.chatLog.recent.after(place, CHUNK_BYTES)
   if (place === undefined || missed === undefined) return false
-  const isAll = missed.length === 0 || sameCursor((missed.at(-1) as Reached).cursor, room.recent.top)
+  const isAll = missed.length === 0 || sameCursor((missed.at(-1) as Reached).cursor, room.chatLog.recent.top)
   if (!isAll || (missed.length > 0 && (bytesOf(missed) > CHUNK_BYTES || stream.crowded))) return false
   room.attach(stream, [...greeting(room, client, place), ...missed.map(({ frame }) => frame)])
   return true
@@ -89,7 +77,7 @@ function attachIfNear (room: Destination, client: Client): boolean {
 
 /** Whether events may be missing behind a position that the client comes with. */
 function isDoubtful (room: Destination, client: Client): boolean {
-  return room.isUnproven && client.resumes
+  return room.chatLog.isUnproven && client.resumes
 }
 
 /** What a step came to: `failed` says that the log could not be read. */
@@ -98,16 +86,16 @@ type Outcome = 'attached' | 'again' | 'failed'
 /** Brings the client a page further. */
 async function step (room: Destination, history: History, client: Client): Promise<Outcome> {
   // Meanwhile it was the turn of others.
-  if (!room.isLevel || client.stream.closed) return 'again'
+  if (!room.chatLog.inSync || client.stream.closed) return 'again'
   try {
     if (client.place === undefined) client.place = await rewound(room, history, client.rewind)
-    else if (isDoubtful(room, client) || !room.recent.has(client.place)) {
+    else if (isDoubtful(room, client) || !room.chatLog.recent.has(client.place)) {
       return await stepFrom(room, history, client, client.place)
-    } else await write(room, client, room.recent, CHUNK_BYTES)
+    } else await write(room, client, room.chatLog.recent, CHUNK_BYTES)
     return 'again'
   } catch {
     // Where the room can't read the log either, it is not level until it can.
-    await room.sync()
+    await room.chatLog.sync()
     return 'failed'
   }
 }
@@ -121,9 +109,9 @@ async function stepFrom (room: Destination, history: History, client: Client, pl
     // The start was trimmed meanwhile. A new client has missed nothing, so it gets a new start.
     history.forget()
     client.place = undefined
-  } else if (room.isLevel) {
+  } else if (room.chatLog.inSync) {
     // Only the reset moves its place: if the connection breaks before that has come, it has to be told again.
-    const frames = [...greeting(room, client, place, false), reset(room.chatId, found, room.position)]
+    const frames = [...greeting(room, client, place, false), reset(room.chatId, found, room.chatLog.position)]
     room.attach(client.stream, frames, found)
     return 'attached'
   }
@@ -155,24 +143,24 @@ function greeting (room: Destination, client: Client, at: Cursor, resumed = clie
 
 /** Reads past the last frames of the room. Returns events, why there are none, or none where the room has them now. */
 async function find (room: Destination, history: History, place: Cursor): Promise<Backlog | LogGap> {
-  const position = room.position as Cursor // It is level.
+  const position = room.chatLog.position as Cursor // It is level.
   // The client was last on an instance that had received more events than this one.
   const isAhead = place.epoch === position.epoch && place.offset > position.offset
-  const shared = isAhead ? undefined : (await history.shared(room.recent.base)).run
+  const shared = isAhead ? undefined : (await history.shared(room.chatLog.recent.base)).run
   if (shared?.has(place) === true && !sameCursor(shared.top, place)) return shared
   // What is shared may be old, and the room behind: only the log itself knows whether there is a gap.
   const found = await history.after(place)
   if (typeof found !== 'string' && found.size > 0) return found
-  await room.sync()
+  await room.chatLog.sync()
   return found
 }
 
 /** The place before the last `count` events that are left. */
 async function rewound (room: Destination, history: History, count: number): Promise<Cursor> {
-  if (room.recent.size >= count) return room.recent.before(count)
-  const { run, whole } = await history.shared(room.recent.base)
+  if (room.chatLog.recent.size >= count) return room.chatLog.recent.before(count)
+  const { run, whole } = await history.shared(room.chatLog.recent.base)
   // Since it was read, some of them may have been published.
-  const missing = Math.max(0, count - (room.position as Cursor).offset + run.top.offset)
+  const missing = Math.max(0, count - (room.chatLog.position as Cursor).offset + run.top.offset)
   return missing <= run.size || whole ? run.before(missing) : await history.start(count)
 }
 

@@ -67,7 +67,7 @@ export class PresenceView implements StateView {
     for (const userId of joined) this.#told.add(userId)
     for (const userId of left) this.#told.delete(userId)
     this.#all = undefined
-    this.#room.receive({ from: this.#context.instanceId, timestamp: Date.now(), event: 'presence', json: this.#json({ joined, left }) }, false)
+    this.#room.emit({ from: this.#context.instanceId, timestamp: Date.now(), event: 'presence', json: this.#json({ joined, left }) })
   }
 
   #json (who: object): string {

@@ -56,7 +56,7 @@ export class Rooms {
   /** How many chats are listened to here, and for how many of them events of other instances arrive now. */
   stats (): { rooms: number, live: number } {
     const rooms = [...this.#rooms.values()].filter(({ room }) => !room.isEmpty)
-    return { rooms: rooms.length, live: rooms.filter(({ room }) => room.isLevel).length }
+    return { rooms: rooms.length, live: rooms.filter(({ room }) => room.chatLog.inSync).length }
   }
 
   /** Ends all streams and forgets all handlers. */
@@ -71,9 +71,9 @@ export class Rooms {
     const channel = channelOf(chatId)
     if (this.#rooms.size >= maxRooms) throw new RealtimeError('RT_TOO_MANY_ROOMS')
     const room = new Room(chatId, channel, this.#options, () => this.#dropLater(entry))
-    const entry: Entry = { room, unfollow: feed.follow(channel, room) }
+    const entry: Entry = { room, unfollow: feed.follow(channel, room.chatLog) }
     this.#rooms.set(chatId, entry)
-    room.open()
+    room.chatLog.open()
     if (events !== undefined) this.#idleCheck ??= setInterval(() => this.#compare(), timing.idleCheck).unref()
     return entry
   }
@@ -116,11 +116,11 @@ export class Rooms {
   async #compare (): Promise<void> {
     const rooms = this.#nextToCheck()
     for (const room of rooms) room.checkState()
-    const quiet = rooms.filter((room) => room.lookQuiet())
+    const quiet = rooms.filter((room) => room.chatLog.lookQuiet())
     if (quiet.length === 0) return
     try {
       const tops = await (this.#options.events as EventLog).tops(quiet.map(({ chatId }) => this.#options.channelOf(chatId)))
-      for (const [index, room] of quiet.entries()) room.compare(tops[index])
+      for (const [index, room] of quiet.entries()) room.chatLog.compare(tops[index])
     } catch {
       // Redis is away: when it is back, all rooms read their logs anyway.
     }

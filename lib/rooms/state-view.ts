@@ -8,8 +8,8 @@ export interface ViewedRoom {
   readonly fields: ReadonlyMap<string, Field>
   /** Sends a frame without an id to every stream that is here. */
   tell (frame: Buffer): void
-  /** Gives an event without a place in the log to every stream and handler that is here. */
-  receive (envelope: Envelope, remote: boolean): void
+  /** Gives an event without a position to every stream and handler. */
+  emit (envelope: Envelope): void
 }
 
 /** What streams are told of some fields of a chat's state. Fields are for everyone: a view knows its own by their names. */

@@ -17,7 +17,7 @@ function start (): { view: AnswersView, fields: Map<string, Field>, told: unknow
     new FakeConnection((frame) => { got.push(frame) }).write(Buffer.concat(frames))
     return got.map(({ data }) => { const { at, text } = JSON.parse(data.toString()); return [at, text] })
   }
-  const view = new AnswersView({ chatId: 'c', fields, tell: (frame) => { told.push(...dataOf([frame])) }, receive () {} }, async (_chatId, id) => { interrupted.push(id) })
+  const view = new AnswersView({ chatId: 'c', fields, tell: (frame) => { told.push(...dataOf([frame])) }, emit () {} }, async (_chatId, id) => { interrupted.push(id) })
   const end = (json: string): void => view.event({ from: 'x', timestamp: 1, event: 'bot_message', json })
   return { view, fields, told, interrupted, snapshot: () => dataOf(view.snapshot()), end }
 }
@@ -66,7 +66,7 @@ t.test('where Redis has lost a text, what was told of it stands until it is put 
 t.test('a text that Redis has lost is ended with what was told of it', async (t) => {
   const fields = new Map([['answer:a', text('', true)]])
   const interrupted: string[] = []
-  const view = new AnswersView({ chatId: 'c', fields, tell () {}, receive () {} }, async (_chatId, _id, text) => { interrupted.push(text) })
+  const view = new AnswersView({ chatId: 'c', fields, tell () {}, emit () {} }, async (_chatId, _id, text) => { interrupted.push(text) })
   view.field('answer:a', text('ab'), undefined)
   view.field('answer:a', text('', true), text('ab'))
   t.same(interrupted, ['ab'])
@@ -87,7 +87,7 @@ t.test('an answer that can\'t be ended now is tried later, unless all is over he
   const codes = ['RT_PUBLISH_REJECTED', 'RT_CLOSED'] as const
   const fields = new Map([['answer:a', text('a', true)]])
   let tries = 0
-  const view = new AnswersView({ chatId: 'c', fields, tell () {}, receive () {} }, async () => { throw new RealtimeError(codes[tries++] ?? 'RT_CLOSED') })
+  const view = new AnswersView({ chatId: 'c', fields, tell () {}, emit () {} }, async () => { throw new RealtimeError(codes[tries++] ?? 'RT_CLOSED') })
   view.field('answer:a', text('a', true), undefined)
   await new Promise(setImmediate)
   t.equal(timers.size, 1)

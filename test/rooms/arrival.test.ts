@@ -18,13 +18,15 @@ t.test('who rewinds to what is gone by then has missed nothing, and begins with 
   const room: Destination = {
     chatId: 'chat',
     retryMs: 2_000,
-    isLevel: true,
-    isUnproven: false,
-    position: top,
-    recent: new Backlog('chat', top),
-    history: history as unknown as History,
-    async whenLevel () {},
-    async sync () {},
+    chatLog: {
+      inSync: true,
+      isUnproven: false,
+      position: top,
+      recent: new Backlog('chat', top),
+      history: history as unknown as History, // All that is asked of it.
+      async whenInSync () {},
+      async sync () {}
+    },
     attach (connection, frames) { for (const frame of frames) connection.write(frame) }
   }
   await arrive(room, stream.connection.asConnection, { rewind: 1 })

@@ -33,7 +33,7 @@ export class Fixture {
   /** Publishes, and delivers to the room unless the message is lost. */
   publish (count = 1, { lost = false, payload = {} }: { lost?: boolean, payload?: object } = {}): void {
     for (let n = 0; n < count; n++) {
-      for (const logged of this.log.append(payload)) if (!lost) this.room.receive(logged, true)
+      for (const logged of this.log.append(payload)) if (!lost) this.room.chatLog.receive(logged, true)
     }
   }
 

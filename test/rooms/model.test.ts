@@ -58,20 +58,20 @@ class Process {
   live (): void {
     this.subscribed = true
     this.clean = true
-    this.room.live()
+    this.room.chatLog.live()
   }
 
   lose (): void {
     this.subscribed = false
     this.inbox = []
-    this.room.lost()
+    this.room.chatLog.lost()
   }
 
   /** What happens to a message that is broadcast. */
   meet (envelope: Envelope, fate: Fate): void {
     if (!this.subscribed) return
     if (fate === 'lost') this.clean = false
-    if (fate === 'comes' || fate === 'twice') this.room.receive(envelope, true)
+    if (fate === 'comes' || fate === 'twice') this.room.chatLog.receive(envelope, true)
     if (fate === 'late' || fate === 'twice') this.inbox.push(envelope)
   }
 
@@ -81,7 +81,7 @@ class Process {
     const envelope = this.inbox[at] as Envelope
     if (fate !== 'twice') this.inbox.splice(at, 1)
     if (fate === 'lost' || this.log.hasLost(envelope)) this.clean = false
-    if (fate !== 'lost') this.room.receive(envelope, true)
+    if (fate !== 'lost') this.room.chatLog.receive(envelope, true)
   }
 
   /** Handlers see what streams see; those that were there first may have seen more before. */
@@ -141,7 +141,7 @@ class World {
     for (let n = 0; quiet < 64; n++) {
       assert.ok(n < 1_000, 'it comes to rest')
       this.log.heal()
-      const busy = timers.size + this.processes.filter(({ room, subscribed }) => subscribed && !room.isLevel).length
+      const busy = timers.size + this.processes.filter(({ room, subscribed }) => subscribed && !room.chatLog.inSync).length
       timers.fire()
       for (const { connection } of this.everyone) connection?.drain()
       await turn()
@@ -161,12 +161,12 @@ class World {
     // Twice, as the first comparison can make a room write to the log.
     for (let round = 0; round < 2; round++) {
       const [top] = await this.log.tops(['chat'])
-      for (const process of this.processes) if (!process.clean) process.room.compare(top)
+      for (const process of this.processes) if (!process.clean) process.room.chatLog.compare(top)
       await this.settle()
     }
     this.judge()
     for (const process of this.processes) {
-      assert.ok(process.room.isLevel)
+      assert.ok(process.room.chatLog.inSync)
       process.judge()
     }
     for (const client of this.everyone) this.#mustBeAtTop(client)
@@ -220,7 +220,7 @@ const steps = fc.oneof(
   { weight: 1, arbitrary: step('publish many', [fates], (world, how) => { for (let n = 0; n < 280; n++) world.publish({}, how) }) },
   { weight: 2, arbitrary: step('ephemeral', [fates], (world, how) => world.ephemeral(how)) },
   { weight: 4, arbitrary: step('take', [index, index, fc.constantFrom('comes', 'comes', 'twice', 'lost')], (world, at, which, fate) => world.process(at).take(which, fate)) },
-  { weight: 1, arbitrary: step('garbage', [index, index], (world, at, kind) => { if (world.process(at).subscribed) world.process(at).room.receive(garbage(world.log, kind), true) }) },
+  { weight: 1, arbitrary: step('garbage', [index, index], (world, at, kind) => { if (world.process(at).subscribed) world.process(at).room.chatLog.receive(garbage(world.log, kind), true) }) },
   { weight: 1, arbitrary: step('trim', [index], (world, keep) => world.log.trim(keep)) },
   { weight: 1, arbitrary: step('expire', [], (world) => world.log.trim(0)) },
   { weight: 1, arbitrary: step('lose meta', [], (world) => { world.dirty(); world.log.loseMeta() }) },
@@ -234,7 +234,7 @@ const steps = fc.oneof(
   {
     weight: 2,
     arbitrary: step('idle check', [index, fc.boolean()], (world, at, stale) => {
-      world.process(at).room.compare(stale ? world.staleTop : world.log.top)
+      world.process(at).room.chatLog.compare(stale ? world.staleTop : world.log.top)
       world.staleTop = world.log.top
     })
   },

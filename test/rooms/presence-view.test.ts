@@ -6,7 +6,7 @@ import { PresenceView } from '../../lib/rooms/presence-view.ts'
 const here: Field = { value: '', text: false, expired: false }
 
 t.test('all who come at a time are told by one frame', async (t) => {
-  const view = new PresenceView({ chatId: 'c', fields: new Map(), tell () {}, receive () {} }, { instanceId: 'one', onGone () {} })
+  const view = new PresenceView({ chatId: 'c', fields: new Map(), tell () {}, emit () {} }, { instanceId: 'one', onGone () {} })
   const join = async (userId: string): Promise<void> => {
     view.field(attendanceField('two', userId), here)
     await new Promise(setImmediate)

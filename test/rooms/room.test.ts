@@ -10,50 +10,50 @@ t.test('a stream gets ready once the subscription holds, then every event', asyn
   const stream = f.join()
   await f.rest()
   t.same(stream.names, [])
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.publish(2)
   await f.rest()
   t.same(stream.names, ['ready', 'message', 'message'])
   t.same(stream.ids[2], formatCursor(f.log.top as Cursor))
-  t.ok(f.room.isLevel)
+  t.ok(f.room.chatLog.inSync)
 })
 
 t.test('a stream that came while the subscription was interrupted waits for it, the others go on', async (t) => {
   const f = new Fixture(t)
   const early = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
-  f.room.lost()
-  t.notOk(f.room.isLevel)
+  f.room.chatLog.lost()
+  t.notOk(f.room.chatLog.inSync)
   const late = f.join()
   const gone = f.join()
   gone.connection.destroy()
   f.publish(1, { lost: true })
   await f.rest()
   t.same([early.names, late.names], [['ready'], []])
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   t.same(early.names, ['ready'], 'not all chats read at once')
   f.timers.fire()
   await f.rest()
   t.same([early.names, late.names, gone.names], [['ready', 'message'], ['ready'], []])
-  f.room.lost()
-  f.room.live()
-  f.room.lost()
+  f.room.chatLog.lost()
+  f.room.chatLog.live()
+  f.room.chatLog.lost()
   f.timers.fire()
   await f.rest()
-  t.notOk(f.room.isLevel, 'what broke meanwhile is not read')
+  t.notOk(f.room.chatLog.inSync, 'what broke meanwhile is not read')
 })
 
 t.test('a message that comes twice costs no reading', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   const [logged] = f.log.append({})
   f.log.prompt = false
-  for (let n = 0; n < 3; n++) f.room.receive(logged as NonNullable<typeof logged>, true)
+  for (let n = 0; n < 3; n++) f.room.chatLog.receive(logged as NonNullable<typeof logged>, true)
   await f.rest()
   t.equal(f.log.pending, 0)
   t.same(stream.names, ['ready', 'message'])
@@ -62,7 +62,7 @@ t.test('a message that comes twice costs no reading', async (t) => {
 t.test('a log that may have lost events and can\'t be marked: streams get one reset, and clients that reconnect one each, until it can be', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.publish(2)
   const second = copyCursor(f.log.top as Cursor)
@@ -76,7 +76,7 @@ t.test('a log that may have lost events and can\'t be marked: streams get one re
     return { ...page, top: { ...page.top, unproven: true }, gap: 'failover', entries: [] }
   }
   for (let n = 0; n < 3; n++) {
-    f.room.compare({ ...top, unproven: true })
+    f.room.chatLog.compare({ ...top, unproven: true })
     await f.rest()
   }
   t.same(stream.names, ['ready', 'message', 'message', 'message', 'reset'])
@@ -91,7 +91,7 @@ t.test('a log that may have lost events and can\'t be marked: streams get one re
   await f.rest()
   t.same(fresh.names, ['ready'], 'a new client has missed nothing')
   log.read = read
-  f.room.compare({ ...top, unproven: true })
+  f.room.chatLog.compare({ ...top, unproven: true })
   await f.rest()
   const late = f.join({ after: top })
   await f.rest()
@@ -102,7 +102,7 @@ t.test('a log that may have lost events and can\'t be marked: streams get one re
 t.test('many messages that come while the log is read are read instead of held', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.log.prompt = false
   f.publish(1, { lost: true })
@@ -116,7 +116,7 @@ t.test('many messages that come while the log is read are read instead of held',
 t.test('what is held while the log is read is bounded by bytes', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.log.prompt = false
   f.publish(1, { lost: true })
@@ -133,7 +133,7 @@ t.test('a log that can\'t be read is tried again ever later, and logged once, wi
   const f = new Fixture(t, { logger: log })
   f.log.prompt = false
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   for (let n = 0; n < 10; n++) {
     f.log.step(0, true)
     await f.rest()
@@ -154,10 +154,10 @@ t.test('what comes while a reading ends is told at once, in whichever moment it 
   const f = new Fixture(t)
   f.log.prompt = true
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   for (let moment = 0; moment < 30; moment++) {
-    f.room.sync()
+    f.room.chatLog.sync()
     for (let n = 0; n < moment; n++) await Promise.resolve()
     f.publish()
     await f.rest()
@@ -173,7 +173,7 @@ t.test('the places of a log of the app\'s may be objects of any kind', async (t)
     return { ...page, top: Object.create(page.top) }
   }
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.publish(2)
   await f.rest()
@@ -185,7 +185,7 @@ t.test('closing while the log is read, or after it failed, ends it', async (t) =
   f.log.prompt = false
   for (const fails of [false, true]) {
     const stream = f.join({ rewind: 3 })
-    f.room.live()
+    f.room.chatLog.live()
     f.room.close()
     f.log.step(0, fails)
     f.log.step(0, fails)
@@ -193,8 +193,8 @@ t.test('closing while the log is read, or after it failed, ends it', async (t) =
     t.ok(stream.connection.closed)
     t.same(stream.names, [])
   }
-  t.notOk(f.room.isLevel)
-  await f.room.sync()
+  t.notOk(f.room.chatLog.inSync)
+  await f.room.chatLog.sync()
   t.equal(f.log.pending, 0, 'a closed room reads nothing')
   t.equal(f.timers.size, 0)
 })
@@ -202,12 +202,12 @@ t.test('closing while the log is read, or after it failed, ends it', async (t) =
 t.test('closing while missed events are read tells none of them', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.log.prompt = false
   // More than one reading brings.
   f.publish(600, { lost: true })
-  f.room.compare(f.log.top)
+  f.room.chatLog.compare(f.log.top)
   f.room.close()
   f.log.step(0, false)
   f.log.step(0, false)
@@ -219,14 +219,14 @@ t.test('closing while missed events are read tells none of them', async (t) => {
 t.test('without a log there are no ids, and who was there is told of an interruption', async (t) => {
   const f = new Fixture(t, { withLog: false })
   const streams = [f.join(), f.join({ after: 'invalid' }), f.join({ rewind: 3 }), f.join({ after: { epoch: 'e', offset: 1, tag: 1 } })]
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
-  f.room.receive({ from: 'x', timestamp: 1, event: 'message', json: '{}' }, false)
-  await f.room.sync()
-  f.room.compare(undefined)
-  t.notOk(f.room.lookQuiet())
-  f.room.lost()
-  f.room.live()
+  f.room.chatLog.receive({ from: 'x', timestamp: 1, event: 'message', json: '{}' }, false)
+  await f.room.chatLog.sync()
+  f.room.chatLog.compare(undefined)
+  t.notOk(f.room.chatLog.lookQuiet())
+  f.room.chatLog.lost()
+  f.room.chatLog.live()
   await f.rest()
   for (const stream of streams) {
     t.same(stream.names, ['ready', 'message', 'reset'])
@@ -239,7 +239,7 @@ t.test('without a log there are no ids, and who was there is told of an interrup
 t.test('a fence of a log that is kept by others only is told, too', async (t) => {
   const f = new Fixture(t, { withLog: false })
   const stream = f.join()
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.publish()
   f.log.fallBack(1, true)
@@ -252,30 +252,30 @@ t.test('a fence of a log that is kept by others only is told, too', async (t) =>
 
 t.test('only a chat without events of the log for a while is quiet, whatever else goes on', async (t) => {
   const f = new Fixture(t)
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   const ephemeral = { from: 'x', timestamp: 1, event: 'typing', json: '{}' }
-  t.notOk(f.room.lookQuiet())
-  t.ok(f.room.lookQuiet())
-  f.room.receive(ephemeral, true)
-  t.ok(f.room.lookQuiet())
+  t.notOk(f.room.chatLog.lookQuiet())
+  t.ok(f.room.chatLog.lookQuiet())
+  f.room.chatLog.receive(ephemeral, true)
+  t.ok(f.room.chatLog.lookQuiet())
   f.publish()
-  t.notOk(f.room.lookQuiet())
-  f.room.lost()
-  t.notOk(f.room.lookQuiet(), 'nor one that is not followed')
+  t.notOk(f.room.chatLog.lookQuiet())
+  f.room.chatLog.lost()
+  t.notOk(f.room.chatLog.lookQuiet(), 'nor one that is not followed')
 })
 
 t.test('handlers get what is JSON, and one that removes itself empties the room', async (t) => {
   const { log, line } = keepLog()
   const f = new Fixture(t, { logger: log })
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.publish()
   const seen: unknown[] = []
   const handler = (event: unknown): void => { seen.push(event); f.room.deleteHandler(handler) }
   f.room.addHandler(() => { throw new Error('mine') })
   f.room.addHandler(handler)
-  f.room.receive({ from: 'x', timestamp: 1, event: 'message', json: '{' }, false)
+  f.room.chatLog.receive({ from: 'x', timestamp: 1, event: 'message', json: '{' }, false)
   t.match(await line('What was received for a chat is not JSON'), { chatId: 'chat' })
   f.publish(2)
   t.equal(seen.length, 1)
@@ -297,7 +297,7 @@ t.test('a stream that was closed before it came is not let in', async (t) => {
 
 t.test('many events that were missed are written as fast as the client takes them', async (t) => {
   const f = new Fixture(t)
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   const start = f.log.top as Cursor
   const pad = 'x'.repeat(30_000)
@@ -320,7 +320,7 @@ t.test('many events that were missed are written as fast as the client takes the
 t.test('clients that come back at the same time share one reading; who it says nothing to asks the log', async (t) => {
   const f = new Fixture(t, { historySize: 100 })
   f.publish(700, { lost: true })
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   const places = [...f.log.records.values()].map(({ position }) => copyCursor(position))
   const reads: (number | undefined)[] = []
@@ -344,7 +344,7 @@ t.test('clients that come back at the same time share one reading; who it says n
 t.test('what was read serves who comes later, too, for as long as the room\'s own frames follow on it', async (t) => {
   const f = new Fixture(t)
   f.publish(50, { lost: true })
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   const place = { ...f.log.records.values().next().value?.position } as Cursor
   let reads = 0
@@ -369,7 +369,7 @@ t.test('an entry that can\'t be read is a hole, never skipped', async (t) => {
     const page = await read(channel, after, limit)
     return { ...page, entries: page.entries.filter(({ position }) => position.offset !== 5) }
   }
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   const places = [...f.log.records.values()].map(({ position }) => copyCursor(position))
   const streams = [2, 4, 5].map((offset) => f.join({ after: places[offset - 1] }))
@@ -382,7 +382,7 @@ t.test('an entry that can\'t be read is a hole, never skipped', async (t) => {
 
 t.test('a follower that misses an entry which can\'t be read is told', async (t) => {
   const f = new Fixture(t)
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   const stream = f.join()
   const read = f.log.read.bind(f.log)
@@ -404,7 +404,7 @@ t.test('handlers get what is published while the log is read for the first time'
   f.room.addHandler((_event, { id }) => { seen.push(id) })
   f.publish(3, { lost: true })
   f.log.prompt = false
-  f.room.live()
+  f.room.chatLog.live()
   f.publish(2)
   f.log.heal()
   await f.rest()
@@ -414,7 +414,7 @@ t.test('handlers get what is published while the log is read for the first time'
 t.test('a rewind comes from the last frames, or from the log', async (t) => {
   const f = new Fixture(t)
   f.publish(10, { lost: true })
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   const streams = [f.join({ rewind: 3 }), f.join({ rewind: 99 })]
   await f.rest()
@@ -430,7 +430,7 @@ t.test('a rewind comes from the last frames, or from the log', async (t) => {
 t.test('a rewind or a return while the log can\'t be read waits until it can', async (t) => {
   const f = new Fixture(t)
   f.publish(5, { lost: true })
-  f.room.live()
+  f.room.chatLog.live()
   await f.rest()
   f.log.prompt = false
   const streams = [f.join({ rewind: 2 }), f.join({ after: forged(f.log.top as Cursor, { offset: 3 }) })]

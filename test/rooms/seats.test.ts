@@ -71,10 +71,10 @@ t.test('what many chats write in one turn is passed on before it is too much', a
 
 t.test('who comes back to a crowded stream waits until there is room', async (t) => {
   const fixture = new Fixture(t)
-  fixture.room.open()
-  fixture.room.live()
+  fixture.room.chatLog.open()
+  fixture.room.chatLog.live()
   await fixture.rest()
-  const before = fixture.room.position
+  const before = fixture.room.chatLog.position
   fixture.publish(3)
   await fixture.rest()
   for (const crowded of [false, true]) {

@@ -1,0 +1,228 @@
+import { formatCursor, placeBefore, sameCursor, type Cursor } from '../cursor.ts'
+import type { Logger } from '../logger.ts'
+import type { Metrics } from '../metrics.ts'
+import { budgets, timing } from '../options.ts'
+import type { ByteBudget } from '../pubsub/byte-budget.ts'
+import type { Envelope, EventLog, Follower, LogGap, Logged, LogTop } from '../pubsub/provider.ts'
+import { logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure } from '../repeated-failure.ts'
+import { Backlog } from './backlog.ts'
+import type { ResetReason } from './control-frames.ts'
+import { History } from './history.ts'
+import { LogPages } from './log-pages.ts'
+import type { ReadGate } from './read-gate.ts'
+import { Sequence } from './sequence.ts'
+import type { Stream } from './stream.ts'
+
+/** What the logs of all chats on an instance have in common. */
+export interface ChatLogContext {
+  log: Logger
+  metrics: Metrics
+  /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
+  events: EventLog | undefined
+  historySize: number
+  /** What all chats of an instance share: how much they read at the same time, and keep for clients that reconnect. */
+  reads: ReadGate
+  replays: ByteBudget
+}
+
+/** What a log reports to its room. */
+export interface ChatLogEvents {
+  /** An event that comes next, or one without a position. */
+  event (envelope: Envelope): void
+  /** Events may be missing, or are, before `at`. */
+  reset (reason: ResetReason, at?: Cursor): void
+  /** The log was read, or compared with its end. */
+  read (head: LogTop | undefined): void
+}
+
+const READING_LOG: RecoverableFailure = {
+  level: 'warn', message: 'The log of a chat can\'t be read, trying again', recovered: 'The logs of chats can be read again'
+}
+
+const STUCK: RepeatedFailure = {
+  level: 'warn',
+  message: 'The log of a chat can\'t be read, not even one event at a time, trying again. ' +
+    'Where Redis closes the connection, the event may be larger than its client-output-buffer-limit'
+}
+
+/** How many frames are kept for clients that reconnect soon. */
+const RECENT = 256
+
+/** The log of one chat as this instance follows it. Where the provider keeps no log, it passes on what is received. */
+export class ChatLog implements Follower {
+  readonly #chatId: string
+  readonly #context: ChatLogContext
+  readonly #events: ChatLogEvents
+  readonly #sequence: Sequence | undefined
+  readonly #history: History | undefined
+  readonly #waiting = new Set<() => void>()
+  #recent: Backlog
+  #live = false
+  #interrupted = false
+  /** Whether no event of the log has arrived since the last call of `lookQuiet`. */
+  #quiet = false
+
+  constructor (chatId: string, channel: string, context: ChatLogContext, events: ChatLogEvents) {
+    this.#chatId = chatId
+    this.#context = context
+    this.#events = events
+    this.#recent = this.#backlog({ epoch: '', offset: 0, tag: 0 })
+    if (context.events === undefined) return
+    const { log, metrics, events: eventLog, reads } = context
+    const makePages = (): LogPages => new LogPages(channel, eventLog, reads, {
+      onStuck: ({ message }) => logRepeated(log, STUCK, { chatId, reason: message, after: this.#formatPosition() })
+    })
+    // Each counts its own failures: that the end of the log can be read does not prove that a client's page can.
+    this.#history = new History(chatId, makePages(), context.historySize, context.replays)
+    this.#sequence = new Sequence(makePages(), {
+      event: (logged) => this.#next(logged),
+      gap: (reason, at) => this.#jump(reason, at),
+      reading: () => { metrics.resyncs++ },
+      read: (head) => events.read(head),
+      level: () => this.#inSyncAgain(),
+      knows: (cursor) => this.#knows(cursor),
+      failed: ({ message }) => logRepeated(log, READING_LOG, { chatId, reason: message })
+    })
+  }
+
+  /** Whether nothing that is published is missed. */
+  get inSync (): boolean {
+    return this.#sequence === undefined ? this.#live : this.#sequence.isLevel
+  }
+
+  /** Whether acknowledged events may be missing behind any position, and the log can't be marked for now. */
+  get isUnproven (): boolean {
+    return this.#sequence?.isUnproven === true
+  }
+
+  /** The position of the last event; `undefined` where there is no log. */
+  get position (): Cursor | undefined {
+    return this.#sequence?.position
+  }
+
+  /** The last frames, up to the position. */
+  get recent (): Backlog {
+    return this.#recent
+  }
+
+  /** What the log has left; `undefined` where there is no log. */
+  get history (): History | undefined {
+    return this.#history
+  }
+
+  /** Resolves once the log is in sync, or the stream closed. */
+  whenInSync (stream: Stream): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        off()
+        this.#waiting.delete(done)
+        resolve()
+      }
+      const off = stream.onClose(done)
+      this.#waiting.add(done)
+    })
+  }
+
+  /** Reads the log to its end. */
+  async sync (): Promise<void> {
+    await this.#sequence?.sync()
+  }
+
+  /** Begins to follow the log. */
+  open (): void {
+    this.#sequence?.open()
+  }
+
+  live (): void {
+    const again = this.#interrupted
+    this.#live = true
+    this.#interrupted = false
+    if (this.#sequence === undefined) {
+      // Without a log, missed events can't be read.
+      if (again) this.#events.reset('failover')
+      this.#inSyncAgain()
+    } else if (again) {
+      // After a reconnect all chats are live at once: they don't read all at once.
+      setTimeout(() => { if (this.#live) this.#sequence?.live() }, Math.random() * timing.resyncSpread).unref()
+    } else {
+      this.#sequence.live()
+    }
+  }
+
+  lost (): void {
+    if (this.#live) this.#interrupted = true
+    this.#live = false
+    this.#sequence?.lost()
+  }
+
+  receive (envelope: Envelope, remote: boolean): void {
+    if (remote) this.#context.log.debug({ chatId: this.#chatId, from: envelope.from }, 'Forwarded remote chat event')
+    if (envelope.position !== undefined && this.#sequence !== undefined) {
+      this.#quiet = false
+      this.#sequence.receive(envelope as Logged)
+    } else if (envelope.position?.fence === true) {
+      this.#events.reset('failover')
+    } else {
+      this.#events.event(envelope)
+    }
+  }
+
+  /** Whether no event of the log has arrived since the last call. Other events prove nothing: they leave no hole. */
+  lookQuiet (): boolean {
+    const quiet = this.#quiet
+    this.#quiet = true
+    return quiet && this.#sequence?.isLevel === true
+  }
+
+  /** Compares with the end of the log. */
+  compare (head: LogTop | undefined): void {
+    this.#sequence?.compare(head)
+    this.#events.read(head)
+  }
+
+  close (): void {
+    this.#sequence?.close()
+    this.#recent.clear()
+    this.#history?.forget()
+  }
+
+  #inSyncAgain (): void {
+    logRecovered(this.#context.log, READING_LOG)
+    const { position } = this
+    if (position !== undefined && !sameCursor(this.#recent.top, position)) this.#restart(position)
+    for (const done of this.#waiting) done()
+  }
+
+  #next (logged: Logged): void {
+    if (this.#recent.top.epoch === '') this.#restart(placeBefore(logged.position))
+    this.#recent.push(logged)
+    this.#events.event(logged)
+  }
+
+  #jump (reason: LogGap, at: Cursor): void {
+    this.#restart(at)
+    this.#history?.forget()
+    this.#events.reset(reason, at)
+  }
+
+  #knows (cursor: Cursor): boolean {
+    const known = this.#recent.has(cursor)
+    if (known) this.#context.metrics.duplicates.add('received')
+    return known
+  }
+
+  /** Keeps what comes after a position. */
+  #restart (at: Cursor): void {
+    this.#recent.clear()
+    this.#recent = this.#backlog(at)
+  }
+
+  #backlog (base: Cursor): Backlog {
+    return new Backlog(this.#chatId, base, { capacity: RECENT, bytes: budgets.replay, budget: this.#context.replays })
+  }
+
+  #formatPosition (): string | undefined {
+    const { position } = this
+    return position && formatCursor(position)
+  }
+}
