@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { outsideRequests } from './async-context.ts'
 import { BotAnswer, type BotAnswerContext, type BotMessageEnd } from './bot-answer.ts'
 import { botMessage, checkAnswerId, endKeyOf, fieldOf } from './bot-message.ts'
 import { checkOptions, invalid } from './check-options.ts'
@@ -7,6 +6,7 @@ import type { BotMessageExtra } from './chat-event-map.ts'
 import { RealtimeError, kindOf } from './errors.ts'
 import type { StateStore } from './pubsub/state-store.ts'
 import { getChatChannel } from './pubsub/channel.ts'
+import { RepeatingTimer } from './repeating-timer.ts'
 import { logRepeated, placeOf, type RepeatedFailure } from './repeated-failure.ts'
 
 const DESCRIBING: RepeatedFailure = { level: 'error', message: 'describeError failed' }
@@ -37,10 +37,11 @@ export type BotMessageSource = AsyncIterable<string> | ((signal: AbortSignal) =>
 export class BotAnswers {
   readonly #options: BotAnswersOptions
   readonly #answers = new Map<string, BotAnswer>()
-  #timer: NodeJS.Timeout | undefined
+  readonly #renewal: RepeatingTimer
 
   constructor (options: BotAnswersOptions) {
     this.#options = options
+    this.#renewal = new RepeatingTimer(Math.ceil(options.leaseMs / 3), () => this.#renew())
   }
 
   get size (): number {
@@ -49,7 +50,7 @@ export class BotAnswers {
 
   /** Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID`, `RT_ANSWER_EXISTS`, `RT_STATE_UNAVAILABLE`, or as `publish` does. */
   async start (chatId: string, options: StartBotMessageOptions | undefined): Promise<BotAnswer> {
-    const { store, leaseMs } = this.#options
+    const { store } = this.#options
     const channel = getChatChannel(chatId)
     const { id = randomUUID() } = checkOptions(options, 'id')
     checkAnswerId(id)
@@ -58,7 +59,7 @@ export class BotAnswers {
     if (this.#answers.has(key)) throw new RealtimeError('RT_ANSWER_EXISTS')
     const answer = new BotAnswer(id, { ...this.#options, store, chatId, channel, onEnd: () => this.#delete(key) })
     this.#answers.set(key, answer)
-    this.#timer ??= outsideRequests(() => setInterval(() => this.#renew(store), Math.ceil(leaseMs / 3)).unref())
+    this.#renewal.start()
     try {
       await answer.open()
     } catch (error) {
@@ -117,12 +118,12 @@ export class BotAnswers {
   close (): void {
     const answers = [...this.#answers.values()]
     this.#answers.clear()
-    clearInterval(this.#timer)
-    this.#timer = undefined
+    this.#renewal.stop()
     for (const answer of answers) answer.stop('interrupted').catch(() => {})
   }
 
-  async #renew (store: StateStore): Promise<void> {
+  async #renew (): Promise<void> {
+    const store = this.#options.store as StateStore // No message is open without one.
     const channels = new Map<string, BotAnswer[]>()
     for (const answer of this.#answers.values()) channels.set(answer.channel, [...channels.get(answer.channel) ?? [], answer])
     const at = performance.now()
@@ -136,9 +137,7 @@ export class BotAnswers {
 
   #delete (key: string): void {
     this.#answers.delete(key)
-    if (this.#answers.size > 0) return
-    clearInterval(this.#timer)
-    this.#timer = undefined
+    if (this.#answers.size === 0) this.#renewal.stop()
   }
 }
 

@@ -1,10 +1,10 @@
-import { outsideRequests } from './async-context.ts'
 import { attendanceField, attendeeOf } from './attendance.ts'
 import { RealtimeError } from './errors.ts'
 import type { Logger } from './logger.ts'
 import { timing, type PresenceTimes } from './options.ts'
 import { getChatChannel } from './pubsub/channel.ts'
 import type { Field, StateStore } from './pubsub/state-store.ts'
+import { RepeatingTimer } from './repeating-timer.ts'
 import { logRecovered, logRepeated, type RecoverableFailure } from './repeated-failure.ts'
 import type { Stream } from './rooms/stream.ts'
 
@@ -41,7 +41,7 @@ export class Presence {
   readonly #options: PresenceContext & { store: StateStore }
   /** By channel and user. */
   readonly #chats = new Map<string, Map<string, Attendee>>()
-  #timer: NodeJS.Timeout | undefined
+  readonly #renewal: RepeatingTimer
   #renewing = false
   #closed = false
 
@@ -49,6 +49,7 @@ export class Presence {
   constructor ({ store, ...options }: PresenceContext) {
     if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
     this.#options = { ...options, store }
+    this.#renewal = new RepeatingTimer(Math.ceil(options.leaseMs / 3), () => this.#renewAll())
   }
 
   /** Counts a stream in until it closes, if it is known whose it is. */
@@ -84,18 +85,18 @@ export class Presence {
   /** Leaves all fields to their leases: whoever comes back elsewhere before they run out was never away. */
   close (): void {
     this.#closed = true
-    clearInterval(this.#timer)
+    this.#renewal.stop()
     for (const attendees of this.#chats.values()) for (const { grace } of attendees.values()) clearTimeout(grace)
     this.#chats.clear()
   }
 
   #attendee (channel: string, userId: string): Attendee {
-    const { instanceId, leaseMs } = this.#options
+    const { instanceId } = this.#options
     const attendees = this.#chats.get(channel) ?? new Map<string, Attendee>()
     this.#chats.set(channel, attendees)
     const attendee = attendees.get(userId) ?? { userId, field: attendanceField(instanceId, userId), streams: 0, here: true, told: false, telling: false }
     attendees.set(userId, attendee)
-    this.#timer ??= outsideRequests(() => setInterval(() => this.#renewAll(), Math.ceil(leaseMs / 3)).unref())
+    this.#renewal.start()
     return attendee
   }
 
@@ -169,9 +170,7 @@ export class Presence {
     attendees.delete(attendee.userId)
     if (attendees.size > 0) return
     this.#chats.delete(channel)
-    if (this.#chats.size > 0) return
-    clearInterval(this.#timer)
-    this.#timer = undefined
+    if (this.#chats.size === 0) this.#renewal.stop()
   }
 }
 

@@ -5,6 +5,7 @@ import type { Logger } from '../logger.ts'
 import { budgets, timing } from '../options.ts'
 import type { ControlFeed } from '../pubsub/control-feed.ts'
 import type { Envelope, EventLog, Follower, Logged } from '../pubsub/provider.ts'
+import { RepeatingTimer } from '../repeating-timer.ts'
 import { logRecovered, logRepeated, placeOf, type RecoverableFailure, type RepeatedFailure } from '../repeated-failure.ts'
 import { LogPages } from '../rooms/log-pages.ts'
 import { ReadGate } from '../rooms/read-gate.ts'
@@ -137,9 +138,10 @@ export class ControlChannel<T> implements Follower {
     const sequence = this.#sequence = log && this.#follow(log)
     const unfollow = feed.follow(channel, this)
     sequence?.open()
-    const poll = log && setInterval(() => this.#compare(log), timing.idleCheck).unref()
+    const poll = log && new RepeatingTimer(timing.idleCheck, () => this.#compare(log))
+    poll?.start()
     return () => {
-      clearInterval(poll)
+      poll?.stop()
       unfollow()
       sequence?.close()
     }

@@ -1,12 +1,12 @@
-import { outsideRequests } from '../async-context.ts'
 import { timing } from '../options.ts'
+import { RepeatingTimer } from '../repeating-timer.ts'
 import { newEpoch } from './epoch.ts'
 
 /** The epochs of logs without an event: those who listen have a position in them. One that is not asked for any more is forgotten after a while. */
 export class EmptyLogs {
   /** Those that were kept longest ago come first. */
   readonly #logs = new Map<string, { epoch: string, until: number }>()
-  #sweep: NodeJS.Timeout | undefined
+  readonly #sweep = new RepeatingTimer(timing.emptyLog, () => this.#forget())
 
   has (channel: string): boolean {
     return this.#logs.has(channel)
@@ -16,7 +16,7 @@ export class EmptyLogs {
   keep (channel: string): string {
     const epoch = this.take(channel)
     this.#logs.set(channel, { epoch, until: Date.now() + timing.emptyLog })
-    this.#sweep ??= outsideRequests(() => setInterval(() => this.#forget(), timing.emptyLog).unref())
+    this.#sweep.start()
     return epoch
   }
 
@@ -28,8 +28,7 @@ export class EmptyLogs {
   }
 
   clear (): void {
-    clearInterval(this.#sweep)
-    this.#sweep = undefined
+    this.#sweep.stop()
     this.#logs.clear()
   }
 

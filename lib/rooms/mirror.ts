@@ -1,5 +1,6 @@
 import { budgets, timing } from '../options.ts'
 import type { Field, Stamp, StateChange, StatePage, StateStore } from '../pubsub/state-store.ts'
+import { HeldBuffer } from './held-buffer.ts'
 import type { ReadGate } from './read-gate.ts'
 
 /** What a mirror tells its owner. */
@@ -11,9 +12,6 @@ export interface MirrorEvents {
   /** The state could not be read; it is tried again. */
   failed (error: Error): void
 }
-
-/** How many changes are held while the state is read. Beyond it they are read, too. */
-const MOST_HELD = 1_000
 
 /**
  * The state of a channel as this instance knows it: read once for all who are here, then kept by the changes that are broadcast. A change
@@ -30,8 +28,7 @@ export class Mirror {
   /** What was told, then forgotten, and not told anew yet. */
   readonly #forgotten = new Set<string>()
   #stamp: Stamp | undefined
-  #held: StateChange[] = []
-  #heldBytes = 0
+  readonly #held = new HeldBuffer<StateChange>()
   #again = false
   /** What must be known after the reading that goes on. */
   #wanted: Stamp | undefined
@@ -84,13 +81,7 @@ export class Mirror {
 
   #receive (change: StateChange): void {
     if (!this.#reading && this.#apply(change)) return
-    this.#held.push(change)
-    this.#heldBytes += change.value.length
-    if (this.#held.length > MOST_HELD || this.#heldBytes > budgets.held) {
-      this.#held = []
-      this.#heldBytes = 0
-      this.#again = true
-    }
+    if (!this.#held.add(change, change.value.length)) this.#again = true
     this.#read()
   }
 
@@ -146,10 +137,7 @@ export class Mirror {
   }
 
   #applyHeld (): void {
-    const held = this.#held
-    this.#held = []
-    this.#heldBytes = 0
-    for (const change of held) if (!this.#apply(change)) this.#again = true
+    for (const change of this.#held.take()) if (!this.#apply(change)) this.#again = true
   }
 
   /** Applies a change if it comes next. Returns whether it is known, now or before. */

@@ -2,6 +2,7 @@ import { outsideRequests } from '../async-context.ts'
 import { RealtimeError } from '../errors.ts'
 import { timing } from '../options.ts'
 import type { EventLog, LiveFeed } from '../pubsub/provider.ts'
+import { RepeatingTimer } from '../repeating-timer.ts'
 import { Room, type RoomContext } from './room.ts'
 
 export interface RoomsOptions extends RoomContext {
@@ -24,7 +25,7 @@ export class Rooms {
   /** By chat. The one whose idle check is due next comes first. */
   readonly #rooms = new Map<string, Entry>()
   readonly #options: RoomsOptions
-  #idleCheck: NodeJS.Timeout | undefined
+  readonly #idleCheck = new RepeatingTimer(timing.idleCheck, () => this.#compare())
 
   constructor (options: RoomsOptions) {
     this.#options = options
@@ -61,8 +62,7 @@ export class Rooms {
 
   /** Ends all streams and forgets all handlers. */
   close (): void {
-    clearInterval(this.#idleCheck)
-    this.#idleCheck = undefined
+    this.#idleCheck.stop()
     for (const entry of this.#rooms.values()) this.#drop(entry)
   }
 
@@ -74,7 +74,7 @@ export class Rooms {
     const entry: Entry = { room, unfollow: feed.follow(channel, room.chatLog) }
     this.#rooms.set(chatId, entry)
     room.chatLog.open()
-    if (events !== undefined) this.#idleCheck ??= setInterval(() => this.#compare(), timing.idleCheck).unref()
+    if (events !== undefined) this.#idleCheck.start()
     return entry
   }
 

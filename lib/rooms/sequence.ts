@@ -2,6 +2,7 @@ import { outsideRequests } from '../async-context.ts'
 import { copyCursor, placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { budgets } from '../options.ts'
 import type { LogGap, Logged, LogPage, LogTop } from '../pubsub/provider.ts'
+import { HeldBuffer } from './held-buffer.ts'
 import type { LogPages } from './log-pages.ts'
 
 /** What a sequence tells its owner, in an order that no two instances see differently. */
@@ -22,9 +23,6 @@ export interface SequenceEvents {
   failed (error: Error): void
 }
 
-/** How many events are held while the log is read. Beyond it they are read, too. */
-const MOST_HELD = 1_000
-
 /**
  * Puts the events of a channel into the order of its log. What is broadcast can be lost, doubled or late; the log can be trimmed or fall
  * back. An event is told only if it follows the one before by offset and by tag; whatever is missing is read from the log.
@@ -36,8 +34,7 @@ export class Sequence {
   #live = false
   #level = false
   #unproven = false
-  #held: Logged[] = []
-  #heldBytes = 0
+  readonly #held = new HeldBuffer<Logged>()
   #again = false
   #syncing: Promise<void> | undefined
   #retry: NodeJS.Timeout | undefined
@@ -146,17 +143,14 @@ export class Sequence {
   }
 
   #applyHeld (): void {
-    const held = this.#held
-    this.#held = []
-    this.#heldBytes = 0
-    for (const logged of held) {
+    for (const logged of this.#held.take()) {
       if (!this.#apply(logged) && !this.#isPast(logged.position)) this.#again = true
     }
   }
 
   /** Starts at the end of the log, or before what was received already: it was published after somebody began to listen. */
   #start (top: Cursor): void {
-    const first = this.#held[0]?.position
+    const first = this.#held.first?.position
     if (first === undefined || first.epoch !== top.epoch || first.offset > top.offset) {
       this.#position = copyCursor(top)
     } else {
@@ -206,12 +200,7 @@ export class Sequence {
   }
 
   #hold (logged: Logged): void {
-    this.#held.push(logged)
-    this.#heldBytes += logged.json.length
-    if (this.#held.length <= MOST_HELD && this.#heldBytes <= budgets.held) return
-    this.#held = []
-    this.#heldBytes = 0
-    this.#again = true
+    if (!this.#held.add(logged, logged.json.length)) this.#again = true
   }
 
   /** Whether the log, which was just read to its end, is beyond this place. */

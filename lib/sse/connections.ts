@@ -1,6 +1,6 @@
 import { setImmediate as immediate } from 'node:timers/promises'
-import { outsideRequests } from '../async-context.ts'
 import type { Metrics } from '../metrics.ts'
+import { RepeatingTimer } from '../repeating-timer.ts'
 import type { Connection } from './connection.ts'
 import { encodeFrame } from './frame.ts'
 
@@ -16,11 +16,13 @@ export interface ConnectionsOptions {
 export class Connections {
   readonly #open = new Set<Connection>()
   readonly #options: ConnectionsOptions
-  #timer: NodeJS.Timeout | undefined
+  readonly #heartbeat: RepeatingTimer
   #draining = false
 
   constructor (options: ConnectionsOptions) {
     this.#options = options
+    // A stream that was silent for a whole tick gets a heartbeat at its end: after 0.5 to 1 times `heartbeatMs`.
+    this.#heartbeat = new RepeatingTimer(Math.ceil(options.heartbeatMs / 2), () => this.#beat())
   }
 
   /** Whether the app closes, so that a stream that opens now has to end at once. */
@@ -42,8 +44,7 @@ export class Connections {
     this.#open.add(connection)
     metrics.opened++
     connection.onGone(() => this.#remove(connection))
-    if (heartbeatMs === 0) return
-    this.#timer ??= outsideRequests(() => setInterval(() => this.#beat(), this.#tickMs()).unref())
+    if (heartbeatMs > 0) this.#heartbeat.start()
   }
 
   /** Milliseconds after which a client shall come back that can't be served now: 1 to 3 times `retryMs`, since all at once they would storm the instances. */
@@ -65,19 +66,12 @@ export class Connections {
     await Promise.all([...this.#open].map((connection) => this.dismiss(connection)))
   }
 
-  /** A stream that was silent for a whole tick gets a heartbeat at its end: after 0.5 to 1 times `heartbeatMs`. */
-  #tickMs (): number {
-    return Math.ceil(this.#options.heartbeatMs / 2)
-  }
-
   #beat (): void {
     for (const connection of this.#open) connection.beat()
   }
 
   #remove (connection: Connection): void {
     this.#open.delete(connection)
-    if (this.#open.size > 0) return
-    clearInterval(this.#timer)
-    this.#timer = undefined
+    if (this.#open.size === 0) this.#heartbeat.stop()
   }
 }
