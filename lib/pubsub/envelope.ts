@@ -9,14 +9,11 @@ import { NAME } from '../name.ts'
 import { checkTraceparent } from '../tracing.ts'
 import { parseStamp, type StateChange, type StateOperation } from './state-store.ts'
 
-/** Kinds of messages on the wire: `d` durable, `e` ephemeral, `f` a fence. */
-export type WireKind = 'd' | 'e' | 'f'
+/** Kinds of events on the wire: `d` durable, `e` ephemeral, `f` a discontinuity marker. */
+export type EventKind = 'd' | 'e' | 'f'
 
-/** A message as it was received: its kind, and what it carries. */
-export interface WireMessage {
-  kind: WireKind
-  envelope: Envelope
-}
+/** A message as it was received: an event, or with the kind `s` a change of the state. */
+export type WireMessage = { kind: EventKind, envelope: Envelope } | { kind: 's', change: StateChange }
 
 const SPACE = 0x20
 const ZERO = 0x30
@@ -31,22 +28,25 @@ export function encodePayload ({ from, timestamp, event, json, traceparent }: En
 }
 
 /** Writes a message that has no place in a log: `1 - - - - <kind> <payload>`. One that has is written by log.lua. */
-export function encodeWire (kind: WireKind, envelope: Envelope): string {
+export function encodeWire (kind: EventKind, envelope: Envelope): string {
   return `1 - - - - ${kind} ${encodePayload(envelope)}`
 }
 
 /**
- * Reads `1 <epoch> <offset> <tag> <previous tag> <kind> <payload>`; `undefined` for garbage and for versions unknown here. Never throws.
+ * Reads `1 <epoch> <offset> <tag> <previous tag> <kind> <payload>`, or `1 <epoch> <version> - - s <change>`; `undefined` for
+ * garbage and for versions unknown here. Never throws.
  */
 export function decodeWire (message: Buffer): WireMessage | undefined {
   const header = words(message, 0, 6)
   if (header === undefined) return undefined
-  const [version, epoch, offset, tag, previousTag, kind] = header.words as [string, string, string, string, string, string]
-  if (version !== '1' || (kind !== 'd' && kind !== 'e' && kind !== 'f')) return undefined
+  const [version, epoch, count, tag, previousTag, kind] = header.words as [string, string, string, string, string, string]
+  if (version !== '1') return undefined
+  if (kind === 's') return decodeChange(message, header.end, `${epoch}-${count}`)
+  if (kind !== 'd' && kind !== 'e' && kind !== 'f') return undefined
   const envelope = decodePayload(message.subarray(header.end))
   if (envelope === undefined) return undefined
   if (epoch === '-') return kind === 'f' ? undefined : { kind, envelope }
-  const cursor = parseCursor(`${epoch}-${offset}-${tag}`)
+  const cursor = parseCursor(`${epoch}-${count}-${tag}`)
   if (cursor === undefined || kind === 'e' || !NUMBER.test(previousTag)) return undefined
   return { kind, envelope: { ...envelope, position: { ...cursor, previousTag: Number(previousTag), fence: kind === 'f' } } }
 }
@@ -56,16 +56,16 @@ export const operationCodes: Record<StateOperation, string> = { set: '=', open: 
 
 const operations = new Map(Object.entries(operationCodes).map(([operation, code]) => [code, operation as StateOperation]))
 
-/** Reads `1 <epoch> <version> - - s <operation> <field> <value>`, written by state.lua; `undefined` for anything else. Never throws. */
-export function decodeChange (message: Buffer): StateChange | undefined {
-  const header = words(message, 0, 8)
-  if (header === undefined) return undefined
-  const [version, epoch, count, , , kind, code, field] = header.words as [string, string, string, string, string, string, string, string]
-  const stamp = parseStamp(`${epoch}-${count}`)
+/** Reads `<operation> <field> <value>`, written by state.lua. */
+function decodeChange (message: Buffer, start: number, version: string): WireMessage | undefined {
+  const header = words(message, start, 2)
+  const stamp = parseStamp(version)
+  if (header === undefined || stamp === undefined) return undefined
+  const [code, name] = header.words as [string, string]
   const operation = operations.get(code)
-  if (version !== '1' || kind !== 's' || stamp === undefined || operation === undefined) return undefined
-  const name = decodeField(field)
-  return name === undefined ? undefined : { stamp, operation, field: name, value: message.toString('utf8', header.end) }
+  const field = decodeField(name)
+  if (operation === undefined || field === undefined) return undefined
+  return { kind: 's', change: { stamp, operation, field, value: message.toString('utf8', header.end) } }
 }
 
 /** A field's name as one word. */

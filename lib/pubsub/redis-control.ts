@@ -61,9 +61,13 @@ export class RedisControl implements ControlFeed {
   receive (redisChannel: string, message: Buffer): boolean {
     const channel = this.#channels.get(redisChannel)
     if (channel === undefined) return false
-    const envelope = decodeWire(message)?.envelope
-    if (envelope === undefined) logRepeated(this.#options.log, FOREIGN, { redisChannel, bytes: message.length })
-    else this.#subscriptions.deliver({ channel, envelope, remote: envelope.from !== this.#options.instanceId })
+    const received = decodeWire(message)
+    if (received === undefined || received.kind === 's') {
+      logRepeated(this.#options.log, FOREIGN, { redisChannel, bytes: message.length })
+    } else {
+      const { envelope } = received
+      this.#subscriptions.deliver({ channel, envelope, remote: envelope.from !== this.#options.instanceId })
+    }
     return true
   }
 

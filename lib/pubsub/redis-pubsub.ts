@@ -11,7 +11,7 @@ import { checkSharded, resolveProviderOptions, timing, type ProviderOptions } fr
 import { logPending, logRepeated, type RepeatedFailure } from '../repeated-failure.ts'
 import { checkChannel } from './channel.ts'
 import type { Controllable } from './control-feed.ts'
-import { decodeChange, decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
+import { decodeWire, encodeWire, makeEnvelope, makeInstanceId } from './envelope.ts'
 import { RedisAppender } from './redis-appender.ts'
 import { databaseOf, type ClusterClient, type RedisClient } from './redis-client.ts'
 import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './redis-connection.ts'
@@ -237,16 +237,15 @@ implements PubSubProvider, LiveFeed, PubSubStats, HealthReporting, Replayable, S
   #receive (redisChannel: string, message: Buffer, audience: Audience): void {
     if (this.control.receive(redisChannel, message)) return
     const channel = this.#keys.parse(redisChannel)
-    const change = decodeChange(message)
-    if (change !== undefined && channel !== undefined) {
-      // A pattern that matches brings it once more.
-      if (audience === 'channel') this.state?.receive(channel, change)
-      return
-    }
     const received = decodeWire(message)
     if (channel === undefined || received === undefined) {
       this.#metrics.ignored++
       logRepeated(this.#log, FOREIGN_MESSAGE, { redisChannel, bytes: message.length })
+      return
+    }
+    if (received.kind === 's') {
+      // A pattern that matches brings it once more.
+      if (audience === 'channel') this.state?.receive(channel, received.change)
       return
     }
     const { kind, envelope } = received
