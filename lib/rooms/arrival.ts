@@ -1,9 +1,9 @@
 import { sameCursor, type Cursor } from '../cursor.ts'
 import { budgets } from '../options.ts'
 import type { LogGap } from '../pubsub/provider.ts'
-import type { Backlog, Reached } from './backlog.ts'
+import type { Backlog } from './backlog.ts'
 import type { ChatLog } from './chat-log.ts'
-import { ready, reset, type ResetReason } from './control-frames.ts'
+import { concat, ready, reset, type ChatFrame, type ResetReason } from './control-frames.ts'
 import type { History } from './history.ts'
 import type { Stream } from './stream.ts'
 
@@ -21,7 +21,7 @@ export interface Destination {
   readonly retryMs: number
   readonly chatLog: Pick<ChatLog, 'inSync' | 'isUnproven' | 'position' | 'recent' | 'history' | 'whenInSync' | 'sync'>
   /** Writes the frames, and makes the stream get what comes from now on. `reason` says that a reset is among them. */
-  attach (stream: Stream, frames: Buffer[], reason?: ResetReason): void
+  attach (stream: Stream, frames: ChatFrame[], reason?: ResetReason): void
 }
 
 /** How many bytes a client that reconnects is written at once. */
@@ -69,9 +69,9 @@ function attachIfNear (room: Destination, client: Client): boolean {
   if (!room.chatLog.inSync || isDoubtful(room, client)) return false
   const missed = place && room.chatLog.recent.after(place, CHUNK_BYTES)
   if (place === undefined || missed === undefined) return false
-  const isAll = missed.length === 0 || sameCursor((missed.at(-1) as Reached).cursor, room.chatLog.recent.top)
+  const isAll = missed.length === 0 || sameCursor((missed.at(-1) as ChatFrame).cursor as Cursor, room.chatLog.recent.top)
   if (!isAll || (missed.length > 0 && (bytesOf(missed) > CHUNK_BYTES || stream.crowded))) return false
-  room.attach(stream, [...greeting(room, client, place), ...missed.map(({ frame }) => frame)])
+  room.attach(stream, [...greeting(room, client, place), ...missed])
   return true
 }
 
@@ -125,17 +125,17 @@ async function write (room: Destination, client: Client, run: Backlog, most: num
     const chunk = run.after(place, CHUNK_BYTES)
     // While the client took the last one, the run may have dropped the next.
     if (chunk === undefined || chunk.length === 0) return
-    const frames = [...greeting(room, client, place), ...chunk.map(({ frame }) => frame)]
-    client.place = (chunk.at(-1) as Reached).cursor
+    const frames = [...greeting(room, client, place), ...chunk]
+    client.place = (chunk.at(-1) as ChatFrame).cursor
     written += bytesOf(chunk)
-    await client.stream.writeAndDrain(Buffer.concat(frames))
+    await client.stream.writeAndDrain(concat(frames), frames)
     // A client that takes all at once would else keep the process busy to the end of the log.
     await new Promise(setImmediate)
   }
 }
 
 /** What comes before the first frame that the client gets, from a place on. */
-function greeting (room: Destination, client: Client, at: Cursor, resumed = client.resumes): Buffer[] {
+function greeting (room: Destination, client: Client, at: Cursor, resumed = client.resumes): ChatFrame[] {
   if (client.greeted) return []
   client.greeted = true
   return [ready(room.chatId, at, resumed, room.retryMs)]
@@ -177,6 +177,6 @@ function pause (ms: number, stream: Stream): Promise<void> {
   })
 }
 
-function bytesOf (run: readonly Reached[]): number {
-  return run.reduce((bytes, { frame }) => bytes + frame.length, 0)
+function bytesOf (frames: readonly ChatFrame[]): number {
+  return frames.reduce((sum, { bytes }) => sum + bytes.length, 0)
 }

@@ -1,13 +1,7 @@
 import { placeBefore, sameCursor, type Cursor } from '../cursor.ts'
 import { EventRun, type EventRunOptions } from '../pubsub/event-run.ts'
 import type { Logged, Position } from '../pubsub/provider.ts'
-import { frameOf } from './control-frames.ts'
-
-/** A frame, and the place in the log that a client has reached with it. */
-export interface Reached {
-  cursor: Cursor
-  frame: Buffer
-}
+import { ChatFrame, frameOf } from './control-frames.ts'
 
 /** A run of a chat's events without a hole, the newest last, for clients that missed them. */
 export class Backlog {
@@ -17,7 +11,7 @@ export class Backlog {
 
   constructor (chatId: string, base: Cursor, limits?: EventRunOptions) {
     this.#run = new EventRun(base, limits)
-    this.#encode = (logged) => frameOf(chatId, logged)
+    this.#encode = (logged) => frameOf(chatId, logged).bytes
   }
 
   /** The place behind the last. */
@@ -49,18 +43,18 @@ export class Backlog {
   }
 
   /** What comes after a cursor, until it has so many bytes; `undefined` if the cursor is not a place in this run. */
-  after (cursor: Cursor, bytes = Infinity): readonly Reached[] | undefined {
+  after (cursor: Cursor, bytes = Infinity): readonly ChatFrame[] | undefined {
     // Frames that were made before may be too much by now.
     this.#run.trim()
     const start = this.#run.indexAfter(cursor)
     if (start === undefined) return undefined
-    const reached: Reached[] = []
+    const frames: ChatFrame[] = []
     for (let index = start, left = bytes; index < this.size && left > 0; index++) {
       const frame = this.#run.frame(index, this.#encode)
-      reached.push({ cursor: this.#run.placeBefore(index + 1), frame })
+      frames.push(new ChatFrame(this.#run.placeBefore(index + 1), frame))
       left -= frame.length
     }
-    return reached
+    return frames
   }
 
   /** Whether a cursor is a place in this run. */

@@ -12,7 +12,7 @@ import { encodeFrame } from '../sse/frame.ts'
 import { traceDeliver } from '../tracing.ts'
 import { arrive, type Arrival, type Destination } from './arrival.ts'
 import { ChatLog, type ChatLogContext } from './chat-log.ts'
-import { frameOf, reset, type ResetReason } from './control-frames.ts'
+import { ChatFrame, concat, frameOf, reset, type ResetReason } from './control-frames.ts'
 import { Projections } from './projections.ts'
 import type { MakeView } from './state-view.ts'
 import type { Stream } from './stream.ts'
@@ -43,7 +43,7 @@ export class Room implements Destination {
   readonly #arriving = new Set<Stream>()
   readonly #projections: Projections | undefined
   /** Frames of this turn of the event loop. They go out as one write: its cost is the system call. */
-  readonly #pending: Buffer[] = []
+  #pending: ChatFrame[] = []
   #pendingBytes = 0
 
   /** `onEmpty` is called when the last stream or handler has left. */
@@ -92,13 +92,13 @@ export class Room implements Destination {
     arrive(this, stream, arrival)
   }
 
-  attach (stream: Stream, frames: Buffer[], reason?: ResetReason): void {
+  attach (stream: Stream, frames: ChatFrame[], reason?: ResetReason): void {
     // Flush first: pending frames are already part of what this stream is written now, or came before its start.
     this.#flush()
     // In this very turn: the stream is written later changes as all others are.
-    const all = [...frames, ...this.#projections?.snapshot() ?? []]
-    const chunk = Buffer.concat(all)
-    stream.write(chunk)
+    const all = [...frames, ...(this.#projections?.snapshot() ?? []).map(withoutId)]
+    const chunk = concat(all)
+    stream.write(chunk, all)
     this.#count(1, all.length, chunk.length)
     if (reason !== undefined) this.#context.metrics.resets.add(reason)
     if (this.#arriving.delete(stream)) this.#streams.add(stream)
@@ -106,14 +106,14 @@ export class Room implements Destination {
 
   /** Gives an event without a position to every stream and handler. */
   emit (envelope: Envelope): void {
-    this.#write(() => encodeFrame({ event: envelope.event, json: envelope.json }), envelope.timestamp)
+    this.#write(() => withoutId(encodeFrame({ event: envelope.event, json: envelope.json })), envelope.timestamp)
     this.#trace(envelope)
     this.#handle(envelope)
   }
 
   /** Writes a frame without an id to every stream. */
   tell (frame: Buffer): void {
-    this.#write(() => frame)
+    this.#write(() => withoutId(frame))
   }
 
   /** Compares what is known of the state with the store. */
@@ -175,12 +175,12 @@ export class Room implements Destination {
   }
 
   /** Writes a frame to every stream. If there is none, the frame is not even encoded. */
-  #write (encode: () => Buffer, published?: number): void {
+  #write (encode: () => ChatFrame, published?: number): void {
     if (this.#streams.size === 0) return
     const frame = encode()
     if (this.#pending.length === 0) setImmediate(() => this.#flush())
     this.#pending.push(frame)
-    this.#pendingBytes += frame.length
+    this.#pendingBytes += frame.bytes.length
     if (this.#pendingBytes > budgets.turn) this.#flush()
     if (published !== undefined) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - published) / 1_000)
   }
@@ -188,10 +188,11 @@ export class Room implements Destination {
   #flush (): void {
     const pending = this.#pending
     if (pending.length === 0) return
-    const chunk = pending.length === 1 ? pending[0] as Buffer : Buffer.concat(pending)
+    const chunk = concat(pending)
     this.#count(this.#streams.size, pending.length, chunk.length)
-    pending.length = this.#pendingBytes = 0
-    for (const stream of this.#streams) stream.write(chunk)
+    this.#pending = []
+    this.#pendingBytes = 0
+    for (const stream of this.#streams) stream.write(chunk, pending)
   }
 
   #trace ({ event, position, traceparent }: Envelope): void {
@@ -205,4 +206,8 @@ export class Room implements Destination {
     metrics.deliveries += streams * frames
     metrics.bytes += streams * bytes
   }
+}
+
+function withoutId (frame: Buffer): ChatFrame {
+  return new ChatFrame(undefined, frame)
 }

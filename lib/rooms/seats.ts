@@ -1,7 +1,8 @@
-import { parseCursor, type Cursor } from '../cursor.ts'
+import type { Cursor } from '../cursor.ts'
 import { formatPart } from '../cursor-vector.ts'
 import { budgets } from '../options.ts'
 import type { Connection } from '../sse/connection.ts'
+import type { ChatFrame } from './control-frames.ts'
 import type { Stream } from './stream.ts'
 
 /** A chat that a connection for several carries. */
@@ -39,21 +40,21 @@ export class Seats {
     return this.#pendingBytes + this.#connection.bufferedBytes > CROWDED_BYTES
   }
 
-  write (index: number, chunk: Buffer): void {
+  write (index: number, frames: readonly ChatFrame[]): void {
     if (this.#connection.closed) return
     if (this.#pending.length === 0) setImmediate(() => this.flush())
-    for (const { part, rest } of framesOf(chunk)) {
-      if (part !== undefined) {
-        this.#parts[index] = part
+    for (const frame of frames) {
+      if (frame.cursor !== undefined) {
+        this.#parts[index] = frame.part
         this.#push(Buffer.from(`id: ${this.#parts.join('.')}\n`))
       }
-      this.#push(rest)
+      this.#push(frame.body)
     }
   }
 
   /** Only in the chat's turn. */
-  writeAndDrain (index: number, chunk: Buffer): Promise<unknown> {
-    this.write(index, chunk)
+  writeAndDrain (index: number, frames: readonly ChatFrame[]): Promise<unknown> {
+    this.write(index, frames)
     return this.#connection.writeAndDrain(this.#take())
   }
 
@@ -104,12 +105,12 @@ class Seat implements Stream {
     return this.#seats.crowded
   }
 
-  write (chunk: Buffer): void {
-    this.#seats.write(this.#index, chunk)
+  write (_chunk: Buffer, frames: readonly ChatFrame[]): void {
+    this.#seats.write(this.#index, frames)
   }
 
-  writeAndDrain (chunk: Buffer): Promise<unknown> {
-    return this.#seats.writeAndDrain(this.#index, chunk)
+  writeAndDrain (_chunk: Buffer, frames: readonly ChatFrame[]): Promise<unknown> {
+    return this.#seats.writeAndDrain(this.#index, frames)
   }
 
   inTurn<T> (work: () => Promise<T>): Promise<T> {
@@ -124,37 +125,4 @@ class Seat implements Stream {
     this.#seats.flush()
     return this.#connection.end()
   }
-}
-
-interface Frame {
-  /** The place that it sets, as a part of a vector. */
-  part: string | undefined
-  /** All but its id. */
-  rest: Buffer
-}
-
-const ID = Buffer.from('id: ')
-const END = Buffer.from('\n\n')
-
-let last: Buffer | undefined
-let frames: Frame[]
-
-/** The frames of a chunk. A room writes the same one to each of its streams: it is taken apart once. */
-function framesOf (chunk: Buffer): Frame[] {
-  if (chunk === last) return frames
-  frames = []
-  for (let at = 0; at < chunk.length;) {
-    // No line of a frame is empty, so this is where it ends.
-    const end = chunk.indexOf(END, at) + END.length
-    frames.push(frameOf(chunk.subarray(at, end)))
-    at = end
-  }
-  last = chunk
-  return frames
-}
-
-function frameOf (frame: Buffer): Frame {
-  if (!frame.subarray(0, ID.length).equals(ID)) return { part: undefined, rest: frame }
-  const end = frame.indexOf('\n')
-  return { part: formatPart(parseCursor(frame.toString('latin1', ID.length, end))), rest: frame.subarray(end + 1) }
 }

@@ -1,3 +1,5 @@
+import type { ChatFrame } from './control-frames.ts'
+
 /** What a room writes to: a connection, or the seat of its chat on a connection for several. */
 export interface Stream {
   /** Whether nothing can be written any more. */
@@ -6,10 +8,10 @@ export interface Stream {
   readonly userId: string | undefined
   /** Whether others have filled it, so that what can wait shall be written with `writeAndDrain`. */
   readonly crowded: boolean
-  /** Writes whole frames, unless it is closed. Never throws; a client that doesn't keep up is cut. */
-  write (chunk: Buffer): unknown
+  /** Writes frames, whose bytes are `chunk`, unless it is closed. Never throws; a client that doesn't keep up is cut. */
+  write (chunk: Buffer, frames: readonly ChatFrame[]): unknown
   /** Writes as `write` does. Resolves once the client has taken it, or is gone. Never rejects. */
-  writeAndDrain (chunk: Buffer): Promise<unknown>
+  writeAndDrain (chunk: Buffer, frames: readonly ChatFrame[]): Promise<unknown>
   /** Does something while no other chat of the same connection does. */
   inTurn<T> (work: () => Promise<T>): Promise<T>
   /** Calls back once it is closed, by whoever. Returns its undo. */

@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { LogGap } from '../../lib/pubsub/provider.ts'
 import { arrive, type Destination } from '../../lib/rooms/arrival.ts'
+import { concat } from '../../lib/rooms/control-frames.ts'
 import { Backlog } from '../../lib/rooms/backlog.ts'
 import type { History } from '../../lib/rooms/history.ts'
 import { Stream } from './fixture.ts'
@@ -27,7 +28,7 @@ t.test('who rewinds to what is gone by then has missed nothing, and begins with 
       async whenInSync () {},
       async sync () {}
     },
-    attach (connection, frames) { for (const frame of frames) connection.write(frame) }
+    attach (connection, frames) { connection.write(concat(frames), frames) }
   }
   await arrive(room, stream.connection.asConnection, { rewind: 1 })
   t.same(stream.names, ['ready'])

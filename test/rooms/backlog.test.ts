@@ -12,7 +12,7 @@ function filled (from: number, to: number, capacity?: number): Backlog {
   return backlog
 }
 
-const told = (backlog: Backlog, cursor: Cursor): string[] | undefined => backlog.after(cursor)?.map(({ frame }) => /^data: (.*)$/m.exec(frame.toString())?.[1] as string)
+const told = (backlog: Backlog, cursor: Cursor): string[] | undefined => backlog.after(cursor)?.map(({ bytes }) => /^data: (.*)$/m.exec(bytes.toString())?.[1] as string)
 
 t.test('tells what comes after each of its places, and of no other', async (t) => {
   const backlog = filled(5, 8)

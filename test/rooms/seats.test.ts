@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap'
 import type { Connection } from '../../lib/sse/connection.ts'
+import { parseCursor } from '../../lib/cursor.ts'
 import { budgets } from '../../lib/options.ts'
+import { ChatFrame } from '../../lib/rooms/control-frames.ts'
 import { Seats } from '../../lib/rooms/seats.ts'
 import type { Stream as Seat } from '../../lib/rooms/stream.ts'
 import { encodeFrame } from '../../lib/sse/frame.ts'
@@ -32,13 +34,16 @@ function start (t: Test): { seats: Seats, written: () => string, fill: (bytes: n
 }
 
 const turn = (): Promise<void> => new Promise(setImmediate)
-const frame = (id: string, json = '1'): Buffer => encodeFrame({ id, event: 'message', json })
+const frame = (id: string, json = '1'): [Buffer, ChatFrame[]] => {
+  const bytes = encodeFrame({ id, event: 'message', json })
+  return [bytes, [new ChatFrame(parseCursor(id), bytes)]]
+}
 
 t.test('a seat is crowded by what others have written, sent or not', async (t) => {
   const { seats, fill } = start(t)
   const [one, two] = seats.all as [Seat, Seat]
   t.equal(one.crowded, false)
-  two.write(frame('e-1-1', '1'.repeat(70_000)))
+  two.write(...frame('e-1-1', '1'.repeat(70_000)))
   t.equal(one.crowded, true)
   await turn()
   t.equal(one.crowded, false)
@@ -49,10 +54,10 @@ t.test('a seat is crowded by what others have written, sent or not', async (t) =
 t.test('those who wait for their turn write the places as they are by then', async (t) => {
   const { seats, written, drain } = start(t)
   const [one, two] = seats.all as [Seat, Seat]
-  one.inTurn(() => one.writeAndDrain(frame('e-1-1')))
-  one.inTurn(() => one.writeAndDrain(frame('e-2-2')))
+  one.inTurn(() => one.writeAndDrain(...frame('e-1-1')))
+  one.inTurn(() => one.writeAndDrain(...frame('e-2-2')))
   await turn()
-  two.write(frame('f-1-1'))
+  two.write(...frame('f-1-1'))
   await turn()
   t.same(written().match(/id: .*/g), ['id: e-1-1.!', 'id: e-1-1.f-1-1'])
   drain()
@@ -63,7 +68,7 @@ t.test('those who wait for their turn write the places as they are by then', asy
 t.test('what many chats write in one turn is passed on before it is too much', async (t) => {
   const { seats, written } = start(t)
   const [one, two] = seats.all as [Seat, Seat]
-  for (let n = 1; n <= 10; n++) for (const seat of [one, two]) seat.write(frame(`e-${n}-${n}`, '1'.repeat(60_000)))
+  for (let n = 1; n <= 10; n++) for (const seat of [one, two]) seat.write(...frame(`e-${n}-${n}`, '1'.repeat(60_000)))
   t.ok(written().length > 1_000_000 && written().length < budgets.turn + 70_000)
   await turn()
   t.equal(written().match(/^id/gm)?.length, 20)
@@ -96,7 +101,7 @@ t.test('nothing waits for a client that has disconnected', async (t) => {
   const { seats, written, close } = start(t)
   const [seat] = seats.all as [Seat]
   close()
-  seat.write(frame('e-1-1', '1'.repeat(70_000)))
+  seat.write(...frame('e-1-1', '1'.repeat(70_000)))
   t.equal(seat.crowded, false)
   await turn()
   t.equal(written(), '')
