@@ -7,7 +7,7 @@ import { freePort } from './free-port.ts'
 
 export interface ExampleAppOptions {
   /** @default 'server.js' */
-  script?: 'server.js' | 'cluster.js'
+  script?: 'server.js' | 'cluster.js' | 'minimal/server.js'
   /** @default a free one */
   port?: number
   /** Its environment. Nothing of the test's own but `PATH` is passed on. */
