@@ -15,14 +15,26 @@ const prose = (path: string): string => readFileSync(join(root, path), 'utf8').r
 const anchors = (path: string): string[] =>
   [...prose(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => heading.toLowerCase().replace(/[^\p{L}\p{N}\- ]/gu, '').replace(/ /g, '-'))
 
+interface Link { from: string, to: string, anchor: string | undefined }
+
+/** The links from documents to files of the project. */
+const linksOf = (paths: string[]): Link[] => paths.flatMap((from) =>
+  [...prose(from).matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)/g)].map(([, path = '', anchor]) =>
+    ({ from, to: path === '' ? from : join(dirname(from), path), anchor })))
+
 t.test('each link of the documents leads somewhere', async (t) => {
-  const links = documents.flatMap((from) => [...prose(from).matchAll(/\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)/g)].map(([, path = '', anchor]) => ({ from, path, anchor })))
-  const broken = links.filter(({ from, path, anchor }) => {
-    const to = path === '' ? from : join(dirname(from), path)
-    return !existsSync(join(root, to)) || (anchor !== undefined && !anchors(to).includes(anchor))
-  })
+  const links = linksOf(documents)
+  const broken = links.filter(({ to, anchor }) => !existsSync(join(root, to)) || (anchor !== undefined && !anchors(to).includes(anchor)))
   t.same(broken, [])
   t.ok(links.length > 20, `${links.length} links`)
+})
+
+t.test('links work in the npm package, too', async (t) => {
+  const packed = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+  const files = new Set((Object.values(packed)[0] as { files: { path: string }[] }).files.map(({ path }) => path))
+  t.ok(files.has('docs/reference.md'))
+  const missing = linksOf(documents.filter((path) => files.has(path))).filter(({ to }) => !files.has(to))
+  t.same(missing, [])
 })
 
 t.test('each guide is in the index', async (t) => {

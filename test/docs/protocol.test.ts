@@ -12,7 +12,10 @@ const [block = ''] = guide.blocks('redis')
 /** The words of a command, in which placeholders are replaced. Quotes hold words together. */
 function wordsOf (line: string, values: Record<string, string>): string[] {
   const words = line.match(/"[^"]*"|(?:<[^>]+>|\S)+/g) as string[]
-  return words.map((word) => word.replace(/^"|"$/g, '').replace(/<([^>]+)>/g, (_, name: string) => values[name] ?? t.fail(`unknown <${name}>`)))
+  return words.map((word) => word.replace(/^"|"$/g, '').replace(/<([^>]+)>/g, (_, name: string) => {
+    if (!(name in values)) throw new Error(`There is no value for <${name}>`)
+    return values[name] as string
+  }))
 }
 
 interface Log { epoch: string, offset: number, tag: string, replicationId: string | null }
