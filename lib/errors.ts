@@ -43,7 +43,7 @@ const table = {
 /** All codes with their HTTP status. */
 export const errorStatus = Object.fromEntries(Object.entries(table).map(([code, [status]]) => [code, status]))
 
-/** What an error says to a program; README lists all of them. */
+/** What an error says to a program; docs/reference.md lists all of them. */
 export type RealtimeErrorCode = keyof typeof table
 
 /** An error of this package, or of a provider that keeps to its contract. */

@@ -104,7 +104,7 @@ export class RedisHealth {
   }
 }
 
-const RIGHTS = 'Give it the rights that the README lists.'
+const RIGHTS = 'Give it the rights that docs/reference.md lists.'
 
 /** What may be said in public, by the code: neither keys nor payloads, which the words of Redis may hold. */
 const sentences = {

@@ -9,14 +9,6 @@ t.test('the configurations that are shown are those that the tests run', async (
   t.same(guide.blocks('haproxy'), [(await Document.read('docs/haproxy.cfg')).text])
 })
 
-t.test('the README and the guide agree about the probes', async (t) => {
-  const lines = (yaml: string | undefined): string[] => (yaml ?? '').split('\n').map((line) => line.trim()).filter((line) => line !== '')
-  const [probes] = (await Document.read('README.md')).blocks('yaml')
-  const [pod] = guide.blocks('yaml')
-  t.ok(lines(probes).length > 4)
-  t.same(lines(probes).filter((line) => !lines(pod).includes(line)), [])
-})
-
 t.test('with routeOptions, streams are exempt from a rate limit and carry a cookie', async (t) => {
   const [server] = guide.snippets('Other plugins')
   const url = await serveSnippet(t, server?.replace('max: 100', 'max: 1'))

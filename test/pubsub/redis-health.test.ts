@@ -62,7 +62,7 @@ const commands = [
   'time', 'xrange', 'xrevrange', 'hget', 'hgetall', 'hdel', 'zadd', 'zrangebyscore', 'zrem'
 ]
 
-t.test('a probe needs every command that the scripts run, and the README lists them all', async (t) => {
+t.test('a probe needs every command that the scripts run, and the reference lists them all', async (t) => {
   const lua = new URL('../../lib/pubsub/lua/', import.meta.url)
   const sources = await Promise.all((await readdir(lua)).map((name) => readFile(new URL(name, lua), 'utf8')))
   const run = [...sources.join('\n').matchAll(/\.p?call\('?(\w+)'?[,)]/g)].map(([, name = '']) => name.toLowerCase())
@@ -70,8 +70,8 @@ t.test('a probe needs every command that the scripts run, and the README lists t
   const scripts = [...new Set(run.filter((name) => name !== 'command'))].sort()
   const besides = ['eval', 'evalsha', 'ping']
   t.same([...scripts, ...besides].sort(), [...commands].sort())
-  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8')
-  const [, rules = ''] = /\*\*Redis ACL\*\*: `(.+?)`/.exec(readme) ?? []
+  const reference = await readFile(new URL('../../docs/reference.md', import.meta.url), 'utf8')
+  const [, rules = ''] = /\*\*Redis ACL\*\*: `(.+?)`/.exec(reference) ?? []
   const granted = rules.split(' ').filter((rule) => rule.startsWith('+')).map((rule) => rule.slice(1))
   const connecting = ['subscribe', 'unsubscribe', 'hello', 'client', 'quit']
   t.same(granted.sort(), [...commands, ...connecting].sort())
@@ -81,7 +81,7 @@ for (const command of commands) {
   t.test(`a Redis user who may not run ${command} is unhealthy, and the reason names it`, async (t) => {
     const { admin, url } = await start(t, `-${command}`)
     const { health, text } = await startHealth(t, url)
-    unhealthy(t, await health(), { code: 'NOPERM', message: `The Redis user may not run '${command}'. Give it the rights that the README lists.` })
+    unhealthy(t, await health(), { code: 'NOPERM', message: `The Redis user may not run '${command}'. Give it the rights that docs/reference.md lists.` })
     if (command !== 'del') t.same(await admin.keys('*'), [], 'and nothing is left of the probe')
     await admin.call('ACL', 'SETUSER', 'app', `+${command}`)
     const [status, body] = await health()
@@ -190,7 +190,7 @@ t.test('without history, a user who may not publish is unhealthy', async (t) => 
   t.same(await pubsub.health(), { healthy: true })
 })
 
-t.test('the app\'s own client with a keyPrefix is healthy with the rights that the README lists for it', async (t) => {
+t.test('the app\'s own client with a keyPrefix is healthy with the rights that the reference lists for it', async (t) => {
   const { redis } = await start(t, 'resetkeys', '~app:rt:*', 'resetchannels', '&app:rt:*')
   for (const history of [undefined, false] as const) {
     const options = { keyPrefix: 'app:', username: 'app', password: 'hunter2' }
