@@ -447,10 +447,10 @@ t.test('a rewind or a return while the log can\'t be read waits until it can', a
 
 t.test('a client that takes all at once is written a page in each turn of the event loop', async (t) => {
   const f = new Fixture(t)
-  f.room.open()
-  f.room.live()
+  f.room.chatLog.open()
+  f.room.chatLog.live()
   await f.rest()
-  const before = f.room.position
+  const before = f.room.chatLog.position
   f.publish(200, { payload: { text: 'x'.repeat(2_000) } })
   await f.rest()
   const stream = f.join({ after: before })
