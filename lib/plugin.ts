@@ -1,17 +1,17 @@
 import type { FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { Access } from './access.ts'
-import type { ChatEvents } from './chat-events.ts'
+import { Access } from './http/access.ts'
+import type { ChatEvents } from './chat/chat-events.ts'
 import { RealtimeError } from './errors.ts'
 import { resolveOptions, type RealtimeOptions } from './options.ts'
-import { exportMetrics } from './prometheus.ts'
+import { exportMetrics } from './observability/prometheus.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
-import { eventsRoutes } from './routes/events.ts'
-import { healthRoute } from './routes/health.ts'
-import { Connections } from './sse/connections.ts'
-import { endStreamsOfFailedHandlers } from './sse/failed-handlers.ts'
-import { ReplySse, type SseContext } from './sse/reply-sse.ts'
-import { ServerShutdown } from './sse/server-shutdown.ts'
+import { eventsRoutes } from './http/stream-routes.ts'
+import { healthRoute } from './http/health-route.ts'
+import { ConnectionRegistry } from './sse/connection-registry.ts'
+import { endStreamsOfFailedHandlers } from './http/failed-handlers.ts'
+import { ReplySse, type SseContext } from './http/reply-sse.ts'
+import { GracefulShutdown } from './http/graceful-shutdown.ts'
 import { StreamLimits } from './sse/stream-limits.ts'
 import { adoptRealtime, releaseRealtime } from './standalone.ts'
 
@@ -37,7 +37,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   app.addHook('onClose', async () => { await releaseRealtime(used) })
 
   const { chatEvents, metrics, pubsub } = used
-  const connections = new Connections({ ...options, metrics })
+  const connections = new ConnectionRegistry({ ...options, metrics })
   const access = new Access({ authorize: options.authorize, log: app.log, watchRevocations: (listener) => chatEvents.watchRevocations(listener) })
   app.addHook('onClose', async () => { access.close() })
   if (options.authorize === undefined && process.env.NODE_ENV === 'production') {
@@ -73,11 +73,11 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   healthRoute(app, prefix, options.routeOptions)
 
   if (options.metrics !== undefined) {
-    const undo = await exportMetrics(options.metrics, { metrics, connections, chatEvents, pubsub })
-    app.addHook('onClose', async () => { undo() })
+    const unsubscribe = await exportMetrics(options.metrics, { metrics, connections, chatEvents, pubsub })
+    app.addHook('onClose', async () => { unsubscribe() })
   }
 
-  const shutdown = new ServerShutdown(app.server)
+  const shutdown = new GracefulShutdown(app.server)
   // Of what runs at closing, the last that was added is the first: before the `preClose` hooks of any plugin, and before Fastify begins to answer 503.
   app.addHook('onReady', async () => { app.addHook('onClose', async () => { shutdown.begin() }) })
   app.addHook('preClose', async () => { await connections.drain() })

@@ -1,21 +1,21 @@
 import { pino } from 'pino'
-import { outsideRequests } from './async-context.ts'
-import type { BotAnswer, BotMessageEnd } from './bot-answer.ts'
-import type { BotMessageSource, StartBotMessageOptions, StreamBotMessageOptions } from './bot-answers.ts'
-import type { BotAction, ChatMessage } from './chat-event-map.ts'
-import type { ChatEvents } from './chat-events.ts'
-import type { Logger } from './logger.ts'
+import { outsideRequests } from './core/async-context.ts'
+import type { BotMessageWriter, BotMessageEnd } from './bot-messages/writer.ts'
+import type { BotMessageSource, StartBotMessageOptions, StreamBotMessageOptions } from './bot-messages/writers.ts'
+import type { BotAction, ChatMessage } from './event-types.ts'
+import type { ChatEvents } from './chat/chat-events.ts'
+import type { Logger } from './core/logger.ts'
 import { resolveOptions, type ResolvedOptions } from './options.ts'
 import type { TypingOptions } from './presence/feature.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from './pubsub/provider.ts'
-import { Realtime } from './realtime.ts'
-import { reportFailure } from './report-failure.ts'
+import { RealtimeRuntime } from './runtime.ts'
+import { reportFailure } from './observability/log-failure.ts'
 
 /**
  * What the helpers of this process use: that of the first app that registered the plugin, else one of their own, made when it is
  * first needed and found by `REDIS_URL`.
  */
-let current: Realtime | undefined
+let current: RealtimeRuntime | undefined
 /** Whether the helpers made `current`, and no app has taken it over. */
 let held = false
 let logger: Logger | undefined
@@ -29,11 +29,11 @@ function logLevel (): string {
 }
 
 /** Its connections and timers serve all later callers, too. */
-function open (options: ResolvedOptions, logger: Logger): Realtime {
-  return outsideRequests(() => new Realtime(options, logger).hold())
+function open (options: ResolvedOptions, logger: Logger): RealtimeRuntime {
+  return outsideRequests(() => new RealtimeRuntime(options, logger).acquire())
 }
 
-function realtime (): Realtime {
+function realtime (): RealtimeRuntime {
   if (current === undefined) {
     current = open(resolveOptions({}), log())
     held = true
@@ -45,11 +45,11 @@ function realtime (): Realtime {
  * What an app with these options shall use: what the helpers use already, so that handlers that were added before the app came
  * hear it; or else a new one, which the helpers use from then on.
  */
-export function adoptRealtime (options: ResolvedOptions, appLog: Logger): Realtime {
-  if (current?.suits(options)) {
+export function adoptRealtime (options: ResolvedOptions, appLog: Logger): RealtimeRuntime {
+  if (current?.isCompatible(options)) {
     // What the helpers made becomes the app's, and ends with it: else it would keep the process alive.
     if (held) held = false
-    else current.hold()
+    else current.acquire()
     return current
   }
   const made = open(options, appLog)
@@ -59,8 +59,8 @@ export function adoptRealtime (options: ResolvedOptions, appLog: Logger): Realti
 }
 
 /** Gives up what an app used. What nobody uses any more is closed, and helpers that are called later start anew. */
-export async function releaseRealtime (used: Realtime): Promise<void> {
-  const last = used.holders === 1
+export async function releaseRealtime (used: RealtimeRuntime): Promise<void> {
+  const last = used.refCount === 1
   if (last && current === used) current = undefined
   await used.release()
 }
@@ -110,7 +110,7 @@ export function emitBotAction (chatId: string, action: BotAction & object, optio
 }
 
 /** `ChatEvents.startBotMessage` of this process. */
-export function startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotAnswer> {
+export function startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotMessageWriter> {
   return reporting(() => getChatEvents().startBotMessage(chatId, options), { chatId })
 }
 

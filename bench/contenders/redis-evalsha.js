@@ -1,6 +1,6 @@
 // @ts-check
 import { Redis } from 'ioredis'
-import { RedisScripts } from '../../dist/pubsub/redis-script.js'
+import { Scripts } from '../../dist/pubsub/redis/scripts.js'
 import { oneByOne } from '../one-by-one.js'
 import startOurs from './ours.js'
 
@@ -12,7 +12,7 @@ import startOurs from './ours.js'
 export default async function start ({ redisUrl }) {
   await startOurs({ redisUrl })
   const redis = new Redis(redisUrl)
-  const { append } = new RedisScripts({ size: 1000, ttlMs: 600_000, idempotencyTtlMs: 120_000, publishTimeoutMs: 5_000, sharded: false })
+  const { append } = new Scripts({ size: 1000, ttlMs: 600_000, idempotencyTtlMs: 120_000, publishTimeoutMs: 5_000, sharded: false })
   const sha = String(await redis.script('LOAD', append.lua))
   const from = `redis-${process.pid}-${Date.now()}-0a1b2c`
   let number = 0

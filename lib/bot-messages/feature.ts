@@ -1,12 +1,13 @@
-import type { BotAnswer, BotMessageEnd } from '../bot-answer.ts'
-import { BotAnswers, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions } from '../bot-answers.ts'
-import { checkAnswerId } from '../bot-message.ts'
-import { defaults, timing } from '../options.ts'
-import { getChatChannel } from '../pubsub/channel.ts'
-import { reportFailure } from '../report-failure.ts'
-import { AnswersView } from '../rooms/answers-view.ts'
+import type { BotMessageWriter, BotMessageEnd } from './writer.ts'
+import { BotMessageWriters, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions } from './writers.ts'
+import { checkBotMessageId } from './fields.ts'
+import { getChatChannel } from '../pubsub/channel-name.ts'
+import { reportFailure } from '../observability/log-failure.ts'
+import { BotMessageProjection } from './projection.ts'
 import type { ChatFeature, FeatureContext } from '../rooms/chat-feature.ts'
-import { within } from '../within.ts'
+import { withTimeout } from '../core/with-timeout.ts'
+import { defaults } from '../core/defaults.ts'
+import { timing } from '../core/timing.ts'
 
 /** Options of bot messages. */
 export interface BotMessageOptions {
@@ -22,10 +23,10 @@ export interface BotMessageOptions {
 export interface BotMessageMethods {
   /**
    * Begins a bot message that is streamed piece by piece. Everyone who has the chat open, or opens it, on any instance,
-   * sees what there is of it, as events `bot_message`. Rejects with `RT_CHAT_ID_INVALID`, `RT_ANSWER_ID_INVALID`,
-   * `RT_ANSWER_EXISTS`, `RT_STATE_UNAVAILABLE`, or a code of `PubSubProvider.publish`.
+   * sees what there is of it, as events `bot_message`. Rejects with `RT_CHAT_ID_INVALID`, `RT_BOT_MESSAGE_ID_INVALID`,
+   * `RT_BOT_MESSAGE_EXISTS`, `RT_STATE_UNAVAILABLE`, or a code of `PubSubProvider.publish`.
    */
-  startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotAnswer>
+  startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotMessageWriter>
   /**
    * Streams what an async iterable yields, such as the tokens of a model, as one bot message, and finishes it. Resolves
    * with its id and how it ended. Rejects as `startBotMessage` does, and with what the iterable throws; then the
@@ -39,7 +40,7 @@ export interface BotMessageMethods {
    * is. A message that has ended, or never existed, is not an error. Resolves once the request is published; the
    * producer's instance follows the requests like a log, and ends the message as soon as it has read this one. If
    * Redis loses the request afterwards, the message goes on. Rejects with `RT_CHAT_ID_INVALID`,
-   * `RT_ANSWER_ID_INVALID` or as `publish` does.
+   * `RT_BOT_MESSAGE_ID_INVALID` or as `publish` does.
    */
   stopBotMessage (chatId: string, id: string): Promise<void>
   /** Ends the bot messages that this instance produces, as interrupted. `app.close()` does it. */
@@ -57,21 +58,21 @@ export function botMessages (context: FeatureContext<BotMessageOptions>): ChatFe
     botMessageWindowMs: windowMs = defaults.botMessageWindowMs,
     botMessageLeaseMs: leaseMs = defaults.botMessageLeaseMs
   } = options
-  const answers = new BotAnswers({ store: state, windowMs, leaseMs, maxPayloadBytes, log })
+  const writers = new BotMessageWriters({ store: state, windowMs, leaseMs, maxPayloadBytes, log })
   const stops = context.control<StopRequest>('stopped')
-  const onStop = { message: ({ chatId, id }: StopRequest): Promise<void> => answers.stop(chatId, id) }
+  const onStop = { message: ({ chatId, id }: StopRequest): Promise<void> => writers.stop(chatId, id) }
 
   /** Waits until no request to stop can be missed: for the first message only, and not for long while Redis is away. */
   function whileStoppable<T> (begin: () => Promise<T>): Promise<T> {
     stops.watch(onStop)
     const started = stops.whenStarted()
-    return started === undefined ? begin() : within(started, timing.healthTimeout).catch(() => {}).then(begin)
+    return started === undefined ? begin() : withTimeout(started, timing.healthTimeout).catch(() => {}).then(begin)
   }
 
   async function stop (chatId: string, id: string): Promise<void> {
     getChatChannel(chatId)
-    checkAnswerId(id)
-    if (answers.has(chatId, id)) await answers.stop(chatId, id)
+    checkBotMessageId(id)
+    if (writers.has(chatId, id)) await writers.stop(chatId, id)
     else await stops.publish({ type: 'stop', chatId, id })
   }
 
@@ -80,13 +81,13 @@ export function botMessages (context: FeatureContext<BotMessageOptions>): ChatFe
 
   return {
     methods: {
-      startBotMessage: (chatId, given) => begin(chatId, () => answers.start(chatId, given)),
-      streamBotMessage: (chatId, source, given) => begin(chatId, () => answers.stream(chatId, source, given)),
+      startBotMessage: (chatId, given) => begin(chatId, () => writers.start(chatId, given)),
+      streamBotMessage: (chatId, source, given) => begin(chatId, () => writers.stream(chatId, source, given)),
       stopBotMessage: (chatId, id) => reportFailure(() => stop(chatId, id), log, { chatId }),
-      interruptBotMessages: () => answers.close()
+      interruptBotMessages: () => writers.close()
     },
-    projection: (room) => new AnswersView(room, (...args) => answers.interrupt(...args)),
-    onCleanup: () => { if (answers.size === 0) stops.close() },
-    close: () => answers.close()
+    projection: (room) => new BotMessageProjection(room, (...args) => writers.interrupt(...args)),
+    onCleanup: () => { if (writers.size === 0) stops.close() },
+    close: () => writers.close()
   }
 }

@@ -1,15 +1,17 @@
-import { outsideRequests } from '../async-context.ts'
-import { Handlers } from '../handlers.ts'
-import { parseJson } from '../json.ts'
-import type { Logger } from '../logger.ts'
-import { budgets, timing } from '../options.ts'
+import { outsideRequests } from '../core/async-context.ts'
+import { ListenerSet } from '../core/listener-set.ts'
+import { parseJson } from '../core/json.ts'
+import type { Logger } from '../core/logger.ts'
 import type { ControlFeed } from '../pubsub/control-feed.ts'
-import type { Envelope, EventLog, Follower, Logged } from '../pubsub/provider.ts'
-import { RepeatingTimer } from '../repeating-timer.ts'
-import { logRecovered, logRepeated, placeOf, type RecoverableFailure, type RepeatedFailure } from '../repeated-failure.ts'
+import { RepeatingTimer } from '../core/repeating-timer.ts'
+import { logRecovered, logRepeated, originOf, type RecoverableFailure, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import { LogPages } from '../rooms/log-pages.ts'
 import { ReadGate } from '../rooms/read-gate.ts'
-import { Sequence } from '../rooms/sequence.ts'
+import { LogFollower } from '../rooms/log-follower.ts'
+import { budgets } from '../core/budgets.ts'
+import { timing } from '../core/timing.ts'
+import type { FeedListener } from '../pubsub/channel-feed.ts'
+import type { Envelope, EventLog, LogEntry } from '../pubsub/event-log.ts'
 
 const HANDLING: RepeatedFailure = { level: 'error', message: 'A message of the control channel could not be handled' }
 const NOT_JSON: RepeatedFailure = { level: 'error', message: 'A message of the control channel is not JSON' }
@@ -39,13 +41,13 @@ export interface ControlListener<T> {
  * an interruption alone loses nothing. Where that cannot be proven (the channel has just been opened; its log was trimmed, has expired or was
  * lost; Redis was replaced; the provider keeps no log), `continuity` changes: what was published before is unknown from then on.
  */
-export class ControlChannel<T> implements Follower {
+export class ControlChannel<T> implements FeedListener {
   readonly #options: ControlChannelOptions
-  readonly #handlers: Handlers<[T]>
+  readonly #handlers: ListenerSet<[T]>
   readonly #synced = new Set<() => void>()
   readonly #starting = new Set<() => void>()
   #close: (() => void) | undefined
-  #sequence: Sequence | undefined
+  #logFollower: LogFollower | undefined
   #continuity = 0
   #started = false
   #live = false
@@ -55,12 +57,12 @@ export class ControlChannel<T> implements Follower {
   constructor (options: ControlChannelOptions) {
     this.#options = options
     const { channel, log } = options
-    this.#handlers = new Handlers((err) => logRepeated(log, HANDLING, { channel, err }, placeOf(err)))
+    this.#handlers = new ListenerSet((err) => logRepeated(log, HANDLING, { channel, err }, originOf(err)))
   }
 
   /** Whether every message that was published until now has come. */
   get inSync (): boolean {
-    return this.#sequence === undefined ? this.#live : this.#sequence.isLevel
+    return this.#logFollower === undefined ? this.#live : this.#logFollower.inSync
   }
 
   /**
@@ -101,16 +103,16 @@ export class ControlChannel<T> implements Follower {
     this.#close = undefined
     this.#handlers.clear()
     this.#synced.clear()
-    this.#sequence = undefined
+    this.#logFollower = undefined
     this.#live = this.#started = false
   }
 
-  // What the provider reports: see Follower.
+  // What the provider reports: see FeedListener.
 
   live (): void {
     this.#live = true
-    if (this.#sequence !== undefined) {
-      this.#sequence.live()
+    if (this.#logFollower !== undefined) {
+      this.#logFollower.live()
     } else {
       this.#start()
       this.#inSyncAgain()
@@ -120,48 +122,48 @@ export class ControlChannel<T> implements Follower {
   lost (): void {
     this.#live = false
     // Without a log what is published from now on is missed.
-    if (this.#sequence === undefined) this.#started = false
-    else this.#sequence.lost()
+    if (this.#logFollower === undefined) this.#started = false
+    else this.#logFollower.lost()
   }
 
   receive (envelope: Envelope): void {
     this.#quiet = false
-    if (this.#sequence === undefined || envelope.position === undefined) return this.#handle(envelope)
-    this.#sequence.receive(envelope as Logged)
+    if (this.#logFollower === undefined || envelope.position === undefined) return this.#handle(envelope)
+    this.#logFollower.receive(envelope as LogEntry)
     // It waits for its turn, which may take as long as the log can't be read: it is handled at once, and again then.
-    if (!this.#sequence.isLevel) this.#handle(envelope)
+    if (!this.#logFollower.inSync) this.#handle(envelope)
   }
 
   #open (): () => void {
     const { channel, feed } = this.#options
-    const { log } = feed
-    const sequence = this.#sequence = log && this.#follow(log)
+    const { eventLog: log } = feed
+    const logFollower = this.#logFollower = log && this.#follow(log)
     const unfollow = feed.follow(channel, this)
-    sequence?.open()
-    const poll = log && new RepeatingTimer(timing.idleCheck, () => this.#compare(log))
+    logFollower?.open()
+    const poll = log && new RepeatingTimer(timing.idleCheck, () => this.#reconcile(log))
     poll?.start()
     return () => {
       poll?.stop()
       unfollow()
-      sequence?.close()
+      logFollower?.close()
     }
   }
 
-  #follow (events: EventLog): Sequence {
+  #follow (events: EventLog): LogFollower {
     const { channel, log } = this.#options
     // Its reads wait for no chat's, and are tried again soon: admission may depend on them.
     const pages = new LogPages(channel, events, new ReadGate(budgets.page), { longestRetry: timing.resyncRetry })
-    return new Sequence(pages, {
-      event: (logged) => {
-        if (logged.position.fence) this.#fenced()
-        else this.#handle(logged)
+    return new LogFollower(pages, {
+      event: (entry) => {
+        if (entry.position.isMarker) this.#handleMarker()
+        else this.#handle(entry)
       },
       gap: () => { this.#continuity++ },
       reading () {},
       read: () => this.#start(),
-      level: () => this.#inSyncAgain(),
+      inSync: () => this.#inSyncAgain(),
       // One that comes twice costs a reading.
-      knows: () => false,
+      isKnown: () => false,
       failed: ({ message }) => logRepeated(log, READING, { channel, reason: message })
     })
   }
@@ -175,7 +177,7 @@ export class ControlChannel<T> implements Follower {
   }
 
   /** Messages before a marker may be missing. One that is received rather than read comes while the channel is in sync. */
-  #fenced (): void {
+  #handleMarker (): void {
     this.#continuity++
     if (this.inSync) this.#inSyncAgain()
   }
@@ -186,14 +188,14 @@ export class ControlChannel<T> implements Follower {
   }
 
   /** The last message before a silence can be lost, and so can the whole log: no next message shows it. */
-  async #compare (log: EventLog): Promise<void> {
+  async #reconcile (log: EventLog): Promise<void> {
     const quiet = this.#quiet
     this.#quiet = true
     if (!quiet || !this.inSync) return
     try {
-      const [top] = await log.tops([this.#options.channel])
-      if (top === undefined) this.#sequence?.sync()
-      else this.#sequence?.compare(top)
+      const [head] = await log.heads([this.#options.channel])
+      if (head === undefined) this.#logFollower?.sync()
+      else this.#logFollower?.reconcile(head)
     } catch {
       // Redis is away: once the subscription is back, the log is read anyway.
     }

@@ -1,9 +1,9 @@
-import type { ChatEvent, ChatEventType } from '../chat-event-map.ts'
-import type { Delivery, Place } from './delivery.ts'
+import type { ChatEvent, ChatEventType } from '../event-types.ts'
+import type { StreamEvent, StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
 import { isPast } from './event-id.ts'
-import { Feed, type FeedOptions } from './feed.ts'
-import { Listeners, type ListenOptions } from './listeners.ts'
+import { StreamConnection, type ConnectionOptions } from './connection.ts'
+import { ListenerSet, type ListenOptions } from './listener-set.ts'
 import { isText } from './shape.ts'
 
 /** What a handler is told of an event beside the event itself. */
@@ -41,7 +41,7 @@ export interface RealtimeChat {
 
 /** What a chat needs of its client. */
 export interface ChatContext {
-  feed: FeedOptions
+  connection: ConnectionOptions
   refused (refusal: Refusal): void
   closed (chat: Chat): void
 }
@@ -54,8 +54,8 @@ const ignore = (): void => {}
 export class Chat implements RealtimeChat {
   readonly id: string
   readonly #context: ChatContext
-  readonly #events = new Map<string, Listeners<[ChatEvent, EventInfo]>>()
-  readonly #resets = new Listeners<[Reset]>()
+  readonly #events = new Map<string, ListenerSet<[ChatEvent, EventInfo]>>()
+  readonly #resets = new ListenerSet<[Reset]>()
   #rewind: number
   #cursor: string | undefined
   /** Whether it has a place, or there is none to have. */
@@ -63,12 +63,12 @@ export class Chat implements RealtimeChat {
   /** Whether the feed starts where it wants to. */
   #first = false
   /** What came while something before it is missing. */
-  #held: Delivery[] = []
+  #held: StreamEvent[] = []
   /** A connection of its own, on which it catches up. */
-  #own: Feed | undefined
+  #own: StreamConnection | undefined
   #closed = false
 
-  constructor (id: string, { id: after, rewind = 0 }: Place, context: ChatContext) {
+  constructor (id: string, { id: after, rewind = 0 }: StartPosition, context: ChatContext) {
     this.id = id
     this.#cursor = after
     this.#rewind = rewind
@@ -80,7 +80,7 @@ export class Chat implements RealtimeChat {
   }
 
   on<Type extends ChatEventType | '*'> (type: Type, handler: (event: EventOf<Type>, info: EventInfo) => unknown, options?: ListenOptions): () => void {
-    const listeners = this.#events.get(type) ?? new Listeners()
+    const listeners = this.#events.get(type) ?? new ListenerSet()
     this.#events.set(type, listeners)
     // It is only told of events of its type.
     return listeners.add(handler as unknown as (event: ChatEvent, info: EventInfo) => unknown, options)
@@ -98,14 +98,14 @@ export class Chat implements RealtimeChat {
   }
 
   /** Where a feed that has not got this chat yet shall start. */
-  place (): Place {
+  startPosition (): StartPosition {
     this.#first = true
     return { id: this.#cursor, rewind: this.#rewind }
   }
 
   /** Events may have been missed. Where the server keeps a history the next position shows it. */
   lose (): void {
-    if (this.#ready && this.#cursor === undefined) this.#resets.tell(NO_HISTORY)
+    if (this.#ready && this.#cursor === undefined) this.#resets.notify(NO_HISTORY)
   }
 
   /** Asks again for what it reads by itself. It may have been refused. */
@@ -119,76 +119,76 @@ export class Chat implements RealtimeChat {
    * Takes what the feed says of this chat, here or in another tab. An event is handed on only if it follows the one before; whoever can't
    * follow reads what is between on a connection of its own, until the two meet.
    */
-  receive (delivery: Delivery): void {
+  receive (streamEvent: StreamEvent): void {
     if (this.#closed) return
     const isKnown = this.#ready || this.#cursor !== undefined
-    if (delivery.event === 'ready' && this.#cursor === undefined) this.#start(delivery)
-    else if (isKnown) this.#take(delivery, true)
-    else this.#wantsMore(delivery)
-    if (isKnown && delivery.noHistory === true) this.#resets.tell(NO_HISTORY)
+    if (streamEvent.event === 'ready' && this.#cursor === undefined) this.#start(streamEvent)
+    else if (isKnown) this.#take(streamEvent, true)
+    else this.#wantsMore(streamEvent)
+    if (isKnown && streamEvent.noHistory === true) this.#resets.notify(NO_HISTORY)
   }
 
-  #start (delivery: Delivery): void {
+  #start (streamEvent: StreamEvent): void {
     // Only who came first on the feed has it rewound.
-    if (this.#rewind > 0 && !this.#first && delivery.id !== undefined) return this.#wantsMore(delivery)
-    this.#cursor = delivery.id
+    if (this.#rewind > 0 && !this.#first && streamEvent.id !== undefined) return this.#wantsMore(streamEvent)
+    this.#cursor = streamEvent.id
     this.#ready = true
   }
 
-  #wantsMore (delivery: Delivery): void {
-    if (this.#rewind === 0 || delivery.id === undefined) return
-    this.#hold(delivery)
+  #wantsMore (streamEvent: StreamEvent): void {
+    if (this.#rewind === 0 || streamEvent.id === undefined) return
+    this.#buffer(streamEvent)
     this.#catchUp()
   }
 
   /** Of too many, those that come last are enough: the others are read until they follow. */
-  #hold (delivery: Delivery): void {
-    if (this.#held.push(delivery) > MOST_HELD) this.#held.shift()
+  #buffer (streamEvent: StreamEvent): void {
+    if (this.#held.push(streamEvent) > MOST_HELD) this.#held.shift()
   }
 
-  #take (delivery: Delivery, shared: boolean): void {
-    const { event, id, previous, data } = delivery
+  #take (streamEvent: StreamEvent, shared: boolean): void {
+    const { event, id, previous, data } = streamEvent
     this.#ready = true
     // A fence is an event of the log; any other reset starts anew, wherever that is.
     if (event === 'reset' && (id === undefined || data?.reason !== 'failover')) {
       this.#held = []
-      this.#advance(delivery)
+      this.#advance(streamEvent)
     } else if (id === undefined) {
       // Both tell what has no place.
-      if (shared) this.#advance(delivery)
+      if (shared) this.#advance(streamEvent)
     } else if (previous === this.#cursor) {
-      this.#advance(delivery)
+      this.#advance(streamEvent)
     } else if (!isPast(id, this.#cursor)) {
-      this.#hold(delivery)
+      this.#buffer(streamEvent)
     }
     this.#settle()
   }
 
   /** Goes on with what was held as far as nothing is missing before it. */
   #settle (): void {
-    this.#held = this.#held.filter((delivery) => {
-      if (delivery.previous === this.#cursor) this.#advance(delivery)
-      return !isPast(delivery.id as string, this.#cursor)
+    this.#held = this.#held.filter((streamEvent) => {
+      if (streamEvent.previous === this.#cursor) this.#advance(streamEvent)
+      return !isPast(streamEvent.id as string, this.#cursor)
     })
     if (this.#held.length > 0) this.#catchUp()
     else this.#caughtUp()
   }
 
-  #advance ({ event, id, data }: Delivery): void {
+  #advance ({ event, id, data }: StreamEvent): void {
     if (id !== undefined) this.#cursor = id
     if (this.#closed || event === 'ready') return
-    if (event === 'reset') return this.#resets.tell(resetOf(data))
+    if (event === 'reset') return this.#resets.notify(resetOf(data))
     if (data === undefined) return
     // Which fields an event has is the app's to know.
-    for (const type of [event, '*']) this.#events.get(type)?.tell(data as ChatEvent, { id })
+    for (const type of [event, '*']) this.#events.get(type)?.notify(data as ChatEvent, { id })
   }
 
   #catchUp (): void {
     if (this.#own !== undefined || this.#closed) return
-    this.#own = new Feed(this.#context.feed, {
-      deliver: (delivery) => {
-        this.#cursor ??= delivery.id
-        this.#take(delivery, false)
+    this.#own = new StreamConnection(this.#context.connection, {
+      deliver: (streamEvent) => {
+        this.#cursor ??= streamEvent.id
+        this.#take(streamEvent, false)
       },
       state: ignore,
       woke: ignore,
@@ -205,6 +205,6 @@ export class Chat implements RealtimeChat {
 }
 
 /** What a reset says. One that can't be read still is a reset. */
-function resetOf ({ reason, certain }: NonNullable<Delivery['data']> = {}): Reset {
+function resetOf ({ reason, certain }: NonNullable<StreamEvent['data']> = {}): Reset {
   return { reason: isText(reason) ? reason : 'unknown', certain: certain === true }
 }

@@ -1,15 +1,15 @@
 import { Chat, type RealtimeChat } from './chat.ts'
-import { marker, type Delivery, type Place } from './delivery.ts'
+import { marker, type StreamEvent, type StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
 import { ConnectionPool } from './connection-pool.ts'
-import type { FeedOptions, FeedState, Headers } from './feed.ts'
-import { Listeners, whenAborted, type ListenOptions } from './listeners.ts'
+import type { ConnectionOptions, ConnectionState, Headers } from './connection.ts'
+import { ListenerSet, whenAborted, type ListenOptions } from './listener-set.ts'
 import { watchNetwork } from './network.ts'
 import type { Message } from './tab-message.ts'
-import { joinTabs, type Tabs } from './tabs.ts'
+import { joinTabs, type Tabs } from './tab-leader.ts'
 
 /** How the connection is: `idle` without chats, `stopped` after the server refused all, `closed` after `client.close()`. */
-export type ClientState = FeedState | 'closed'
+export type ClientState = ConnectionState | 'closed'
 
 /** Options of the client. All can be left out. */
 export interface RealtimeClientOptions {
@@ -67,11 +67,11 @@ export function createRealtimeClient (options: RealtimeClientOptions = {}): Real
 const MOST_REWIND = 999_999
 
 class Client implements RealtimeClient {
-  readonly #options: FeedOptions
+  readonly #options: ConnectionOptions
   readonly #chats = new Set<Chat>()
   readonly #refused = new Set<string>()
-  readonly #states = new Listeners<[ClientState]>()
-  readonly #refusals = new Listeners<[Refusal]>()
+  readonly #states = new ListenerSet<[ClientState]>()
+  readonly #refusals = new ListenerSet<[Refusal]>()
   readonly #connections: ConnectionPool
   readonly #tabs: Tabs | undefined
   readonly #unwatch: () => void
@@ -81,9 +81,9 @@ class Client implements RealtimeClient {
     // Called as a method of the options, the global one would throw in browsers.
     this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs }
     this.#connections = new ConnectionPool(this.#options, {
-      deliver: (delivery) => this.#deliver(delivery),
-      state: (state) => { this.#become(state); this.#tabs?.tell({ type: 'state', state }) },
-      refused: (refusal) => { this.#refuse(refusal); this.#tabs?.tell({ type: 'refused', refusal }) }
+      deliver: (streamEvent) => this.#deliver(streamEvent),
+      state: (state) => { this.#become(state); this.#tabs?.notify({ type: 'state', state }) },
+      refused: (refusal) => { this.#refuse(refusal); this.#tabs?.notify({ type: 'refused', refusal }) }
     })
     // What came over the channel of the tabs meanwhile may be lost.
     this.#unwatch = watchNetwork({ wake: () => { if (!this.#leads) this.#match() }, offline: () => {} })
@@ -102,7 +102,7 @@ class Client implements RealtimeClient {
         },
         wanted: (joined) => { this.#match(joined); this.#mark() },
         asked: () => this.#match(),
-        told: (message) => this.#told(message)
+        message: (message) => this.#handleMessage(message)
       })
     }
     whenAborted(signal, () => this.close())
@@ -117,7 +117,7 @@ class Client implements RealtimeClient {
     // Half of a surrogate pair can't be sent, and would hold up all other chats: it throws.
     encodeURIComponent(id)
     const chat = new Chat(id, { id: after, rewind: rewindOf(rewind) }, {
-      feed: this.#options,
+      connection: this.#options,
       refused: (refusal) => this.#refuse(refusal),
       closed: (chat) => {
         this.#chats.delete(chat)
@@ -143,7 +143,7 @@ class Client implements RealtimeClient {
 
   reconnect (): void {
     for (const chat of this.#chats) chat.retry()
-    if (!this.#leads) return this.#tabs?.tell({ type: 'reconnect' })
+    if (!this.#leads) return this.#tabs?.notify({ type: 'reconnect' })
     this.#refused.clear()
     this.#match()
     this.#connections.wake()
@@ -175,34 +175,34 @@ class Client implements RealtimeClient {
       // has it opened anew, if that misses nothing.
       if (connections.get(joined)?.id !== undefined) connections.renew(joined)
     }
-    const wanted = new Map<string, () => Place>()
+    const wanted = new Map<string, () => StartPosition>()
     for (const wants of this.#tabs?.wants.values() ?? []) for (const [chatId, id] of Object.entries(wants)) wanted.set(chatId, () => ({ id }))
     // Backwards: the place is that of the one that was opened first.
-    for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.place())
+    for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.startPosition())
     for (const [chatId] of connections.chats()) if (!wanted.has(chatId)) connections.delete(chatId)
-    for (const [chatId, place] of wanted) {
-      if (connections.get(chatId) === undefined && !this.#refused.has(chatId)) connections.add(chatId, place())
+    for (const [chatId, position] of wanted) {
+      if (connections.get(chatId) === undefined && !this.#refused.has(chatId)) connections.add(chatId, position())
     }
   }
 
   /** Tells the other tabs where each chat is. */
   #mark (): void {
     for (const [chatId, { greeted, id }] of this.#connections.chats()) {
-      if (greeted) this.#tabs?.tell({ type: 'event', delivery: marker(chatId, id) })
+      if (greeted) this.#tabs?.notify({ type: 'event', delivery: marker(chatId, id) })
     }
-    this.#tabs?.tell({ type: 'state', state: this.#state as FeedState })
+    this.#tabs?.notify({ type: 'state', state: this.#state as ConnectionState })
   }
 
-  #deliver (delivery: Delivery): void {
-    this.#hand(delivery)
-    this.#tabs?.tell({ type: 'event', delivery })
+  #deliver (streamEvent: StreamEvent): void {
+    this.#hand(streamEvent)
+    this.#tabs?.notify({ type: 'event', delivery: streamEvent })
   }
 
-  #hand (delivery: Delivery): void {
-    for (const chat of [...this.#chats]) if (chat.id === delivery.chatId) chat.receive(delivery)
+  #hand (streamEvent: StreamEvent): void {
+    for (const chat of [...this.#chats]) if (chat.id === streamEvent.chatId) chat.receive(streamEvent)
   }
 
-  #told (message: Message): void {
+  #handleMessage (message: Message): void {
     if (message.type === 'reconnect' && this.#leads) this.reconnect()
     if (this.#leads) return
     if (message.type === 'event') this.#hand(message.delivery)
@@ -212,13 +212,13 @@ class Client implements RealtimeClient {
 
   #refuse (refusal: Refusal): void {
     if (refusal.chatId !== undefined) this.#refused.add(refusal.chatId)
-    this.#refusals.tell(refusal)
+    this.#refusals.notify(refusal)
   }
 
   #become (state: ClientState): void {
     if (this.#state === state || this.#state === 'closed') return
     this.#state = state
-    this.#states.tell(state)
+    this.#states.notify(state)
   }
 }
 

@@ -1,5 +1,5 @@
-import type { Place } from './delivery.ts'
-import { Feed, type FeedEvents, type FeedOptions, type FeedState, type Seat } from './feed.ts'
+import type { StartPosition } from './stream-event.ts'
+import { StreamConnection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type ChatSubscription } from './connection.ts'
 
 /**
  * How long the chats of one request may make its URL and its `Last-Event-ID` together. Servers and proxies take
@@ -10,62 +10,62 @@ const MOST_CHARACTERS = 6_144
 const PER_CHAT = 85
 
 /** The state of all connections is the first of these that one of them has. */
-const PRECEDENCE: readonly FeedState[] = ['offline', 'connecting', 'open', 'stopped']
+const PRECEDENCE: readonly ConnectionState[] = ['offline', 'connecting', 'open', 'stopped']
 
 /**
  * The events of any number of chats, over as many connections as their requests need. A chat stays on its connection, so that
  * opening or closing one interrupts no other connection. An emptied connection ends; half-empty ones are not merged.
  */
 export class ConnectionPool {
-  readonly #feeds = new Set<Feed>()
-  readonly #options: FeedOptions
-  readonly #events: Pick<FeedEvents, 'deliver' | 'state' | 'refused'>
+  readonly #connections = new Set<StreamConnection>()
+  readonly #options: ConnectionOptions
+  readonly #events: Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>
   /** How many chats a request may have, as far as the server has said so. */
   #mostChats = Infinity
 
-  constructor (options: FeedOptions, events: Pick<FeedEvents, 'deliver' | 'state' | 'refused'>) {
+  constructor (options: ConnectionOptions, events: Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>) {
     this.#options = options
     this.#events = events
   }
 
-  get (chatId: string): Seat | undefined {
-    return this.#feedOf(chatId)?.chats.get(chatId)
+  get (chatId: string): ChatSubscription | undefined {
+    return this.#connectionOf(chatId)?.chats.get(chatId)
   }
 
-  chats (): [chatId: string, seat: Seat][] {
-    return [...this.#feeds].flatMap(({ chats }) => [...chats])
+  chats (): [chatId: string, seat: ChatSubscription][] {
+    return [...this.#connections].flatMap(({ chats }) => [...chats])
   }
 
-  add (chatId: string, place: Place): void {
-    const feed = [...this.#feeds].find(({ chats }) => this.#hasRoom([...chats.keys()], chatId)) ?? this.#open()
-    feed.add(chatId, place)
+  add (chatId: string, position: StartPosition): void {
+    const connection = [...this.#connections].find(({ chats }) => this.#hasRoom([...chats.keys()], chatId)) ?? this.#open()
+    connection.add(chatId, position)
   }
 
   delete (chatId: string): void {
-    this.#feedOf(chatId)?.delete(chatId)
+    this.#connectionOf(chatId)?.delete(chatId)
   }
 
   /** Opens the connection of a chat anew. */
   renew (chatId: string): void {
-    this.#feedOf(chatId)?.renew()
+    this.#connectionOf(chatId)?.renew()
   }
 
   /** Comes back now rather than later, also where the server has refused a whole connection. */
   wake (): void {
-    for (const feed of this.#feeds) {
-      if (feed.state === 'stopped') feed.renew()
-      else feed.wake()
+    for (const connection of this.#connections) {
+      if (connection.state === 'stopped') connection.renew()
+      else connection.wake()
     }
   }
 
   /** Ends all connections, without a further state. */
   close (): void {
-    for (const feed of this.#feeds) feed.close()
-    this.#feeds.clear()
+    for (const connection of this.#connections) connection.close()
+    this.#connections.clear()
   }
 
-  #feedOf (chatId: string): Feed | undefined {
-    return [...this.#feeds].find(({ chats }) => chats.has(chatId))
+  #connectionOf (chatId: string): StreamConnection | undefined {
+    return [...this.#connections].find(({ chats }) => chats.has(chatId))
   }
 
   #hasRoom (chats: string[], chatId: string): boolean {
@@ -73,33 +73,33 @@ export class ConnectionPool {
     return chats.length === 0 || (chats.length < this.#mostChats && length <= MOST_CHARACTERS)
   }
 
-  #open (): Feed {
-    const feed = new Feed(this.#options, {
-      deliver: (delivery) => this.#events.deliver(delivery),
-      state: (state) => this.#changed(feed, state),
+  #open (): StreamConnection {
+    const connection = new StreamConnection(this.#options, {
+      deliver: (streamEvent) => this.#events.deliver(streamEvent),
+      state: (state) => this.#changed(connection, state),
       refused: (refusal) => this.#events.refused(refusal),
-      tooMany: (most) => this.#split(feed, most),
+      tooMany: (most) => this.#split(connection, most),
       woke: () => {}
     })
-    this.#feeds.add(feed)
-    return feed
+    this.#connections.add(connection)
+    return connection
   }
 
-  #changed (feed: Feed, state: FeedState): void {
+  #changed (connection: StreamConnection, state: ConnectionState): void {
     if (state === 'idle') {
-      feed.close()
-      this.#feeds.delete(feed)
+      connection.close()
+      this.#connections.delete(connection)
     }
-    const states = [...this.#feeds].map(({ state }) => state)
+    const states = [...this.#connections].map(({ state }) => state)
     this.#events.state(PRECEDENCE.find((state) => states.includes(state)) ?? 'idle')
   }
 
   /** Moves the chats that a request has no room for to other connections. */
-  #split (feed: Feed, most: number): void {
+  #split (connection: StreamConnection, most: number): void {
     this.#mostChats = Math.min(this.#mostChats, most)
-    for (const [chatId, seat] of [...feed.chats].slice(this.#mostChats)) {
-      feed.chats.delete(chatId)
-      this.add(chatId, seat)
+    for (const [chatId, subscription] of [...connection.chats].slice(this.#mostChats)) {
+      connection.chats.delete(chatId)
+      this.add(chatId, subscription)
     }
   }
 }

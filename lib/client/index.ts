@@ -1,5 +1,5 @@
 export { createRealtimeClient, type ChatOptions, type ClientState, type RealtimeClient, type RealtimeClientOptions } from './client.ts'
 export type { EventInfo, EventOf, RealtimeChat, Reset } from './chat.ts'
-export type { ListenOptions } from './listeners.ts'
+export type { ListenOptions } from './listener-set.ts'
 export type { Refusal } from './refusal.ts'
-export type { BotAction, ChatEvent, ChatEventMap, ChatEventType, ChatMessage } from '../chat-event-map.ts'
+export type { BotAction, ChatEvent, ChatEventMap, ChatEventType, ChatMessage } from '../event-types.ts'

@@ -1,4 +1,4 @@
-import type { Delivery } from './delivery.ts'
+import type { StreamEvent } from './stream-event.ts'
 import { isObject, isText } from './shape.ts'
 
 /** The server refused a chat, or all of them. It is not asked again before the chat is opened anew, or `client.reconnect()`. */
@@ -25,7 +25,7 @@ export async function refusalOf (response: Response): Promise<Refusal> {
 }
 
 /** Reads why the server left one of several chats out: the data of an event `refused`. */
-export function refusalIn (data: Delivery['data']): Refusal {
+export function refusalIn (data: StreamEvent['data']): Refusal {
   const code = textOf(data?.code)
   return { message: 'The server refused this chat', status: /^RT_(CHAT_ID|REWIND)_/.test(code ?? '') ? 400 : 403, code }
 }

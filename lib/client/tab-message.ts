@@ -1,5 +1,5 @@
-import type { Delivery } from './delivery.ts'
-import type { FeedState } from './feed.ts'
+import type { StreamEvent } from './stream-event.ts'
+import type { ConnectionState } from './connection.ts'
 import type { Refusal } from './refusal.ts'
 import { isObject, isText, isTextOrAbsent } from './shape.ts'
 
@@ -10,12 +10,12 @@ export type Wanted = Record<string, string | undefined>
 export type Message =
   | { type: 'lead' }
   | { type: 'want', wanted: Wanted, joined?: string | undefined }
-  | { type: 'event', delivery: Delivery }
-  | { type: 'state', state: FeedState }
+  | { type: 'event', delivery: StreamEvent }
+  | { type: 'state', state: ConnectionState }
   | { type: 'refused', refusal: Refusal }
   | { type: 'reconnect' }
 
-const STATES: readonly unknown[] = ['idle', 'connecting', 'open', 'offline', 'stopped'] satisfies FeedState[]
+const STATES: readonly unknown[] = ['idle', 'connecting', 'open', 'offline', 'stopped'] satisfies ConnectionState[]
 
 type Fields = Record<string, unknown>
 

@@ -1,13 +1,14 @@
-import { checkOptions } from '../check-options.ts'
-import { timing, type PresenceTimes } from '../options.ts'
-import { Presence, readPresence } from '../presence.ts'
-import { getChatChannel } from '../pubsub/channel.ts'
+import { checkOptions } from '../core/check-options.ts'
+import { PresenceTracker, readPresence } from './tracker.ts'
+import { getChatChannel } from '../pubsub/channel-name.ts'
 import { own } from '../pubsub/own-publish.ts'
-import { reportFailure } from '../report-failure.ts'
+import { reportFailure } from '../observability/log-failure.ts'
 import type { ChatFeature, FeatureContext } from '../rooms/chat-feature.ts'
-import { PresenceView } from '../rooms/presence-view.ts'
-import { TypingThrottle } from '../typing.ts'
-import { checkUserId } from '../user-id.ts'
+import { PresenceProjection } from './projection.ts'
+import { TypingThrottle } from './typing-throttle.ts'
+import { checkUserId } from '../core/user-id.ts'
+import type { PresenceTimes } from '../core/defaults.ts'
+import { timing } from '../core/timing.ts'
 
 /** Options of presence. */
 export interface PresenceFeatureOptions {
@@ -60,10 +61,10 @@ export function presence (context: FeatureContext<PresenceFeatureOptions>): Chat
     presence: (chatId) => readPresence(state, chatId)
   }
   if (times === false) return { methods }
-  const here = new Presence({ ...times, store: state, instanceId, log })
+  const here = new PresenceTracker({ ...times, store: state, instanceId, log })
   return {
     methods,
-    projection: (room) => new PresenceView(room, { instanceId, onGone: (chatId, userId) => here.restore(chatId, userId) }),
+    projection: (room) => new PresenceProjection(room, { instanceId, onGone: (chatId, userId) => here.restore(chatId, userId) }),
     onJoin: (chatId, stream) => here.add(chatId, stream),
     onRevoke: (chatId, userId) => here.remove(chatId, userId),
     // The leases run out by themselves: streams that end now say nothing about their users, who reconnect elsewhere.

@@ -1,15 +1,17 @@
-import { CONTROL } from './channel.ts'
+import { CONTROL } from './channel-name.ts'
 import { own } from './own-publish.ts'
-import type { EventLog, Follower, LiveFeed, PubSubProvider, Replayable } from './provider.ts'
+import type { PubSubProvider } from './provider.ts'
+import type { FeedListener, ChannelFeed } from './channel-feed.ts'
+import type { EventLog, Replayable } from './event-log.ts'
 
 /** How instances say to each other what only concerns the plugin. */
 export interface ControlFeed {
   /** What was published, in order; `undefined` where nothing can be read again. Its size and time to live do not depend on the option `history`. */
-  readonly log: EventLog | undefined
+  readonly eventLog: EventLog | undefined
   /** Publishes to every instance that follows the channel. Settles as `PubSubProvider.publish` does. */
   publish (channel: string, message: object): Promise<unknown>
-  /** Follows a channel, as `LiveFeed.follow` does. */
-  follow (channel: string, follower: Follower): () => void
+  /** Follows a channel, as `ChannelFeed.follow` does. */
+  follow (channel: string, listener: FeedListener): () => void
 }
 
 /** A capability of a provider: channels of the plugin's own, which no name that an app can publish or subscribe to reaches. */
@@ -18,22 +20,22 @@ export interface Controllable {
 }
 
 /** The control feed of a provider: its own, or one made of its channels, with the log that it keeps of each. */
-export function controlFeedOf (provider: PubSubProvider & Partial<Replayable & Controllable>, feed: LiveFeed): ControlFeed {
+export function controlFeedOf (provider: PubSubProvider & Partial<Replayable & Controllable>, feed: ChannelFeed): ControlFeed {
   return provider.control ?? new PlainControl(provider, feed)
 }
 
 class PlainControl implements ControlFeed {
-  readonly log: EventLog | undefined
+  readonly eventLog: EventLog | undefined
   readonly #provider: PubSubProvider
-  readonly #feed: LiveFeed
+  readonly #feed: ChannelFeed
 
-  constructor (provider: PubSubProvider & Partial<Replayable>, feed: LiveFeed) {
-    const { log } = provider
+  constructor (provider: PubSubProvider & Partial<Replayable>, feed: ChannelFeed) {
+    const { eventLog: log } = provider
     this.#provider = provider
     this.#feed = feed
-    this.log = log && {
+    this.eventLog = log && {
       read: (channel, ...rest) => log.read(nameOf(channel), ...rest),
-      tops: (channels) => log.tops(channels.map(nameOf))
+      heads: (channels) => log.heads(channels.map(nameOf))
     }
   }
 
@@ -41,8 +43,8 @@ class PlainControl implements ControlFeed {
     return this.#provider.publish(nameOf(channel), message, own())
   }
 
-  follow (channel: string, follower: Follower): () => void {
-    return this.#feed.follow(nameOf(channel), follower)
+  follow (channel: string, listener: FeedListener): () => void {
+    return this.#feed.follow(nameOf(channel), listener)
   }
 }
 

@@ -1,11 +1,13 @@
 import type { PubSubProvider } from './provider.ts'
-import type { Logger } from '../logger.ts'
-import type { Metrics } from '../metrics.ts'
-import type { ResolvedOptions } from '../options.ts'
-import { LocalPubSub } from './local-pubsub.ts'
-import { RedisPubSub } from './redis-pubsub.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import type { RedisClient } from './redis/client.ts'
+import { LocalPubSub } from './local/local-pubsub.ts'
+import { RedisPubSub } from './redis/redis-pubsub.ts'
+import type { Resolved } from '../core/defaults.ts'
+import type { ProviderOptions } from './provider-options.ts'
 
-type Choice = Pick<ResolvedOptions, 'redisUrl' | 'redis' | 'instanceId' | 'keyPrefix' | 'maxPayloadBytes' | 'publishTimeoutMs' | 'history' | 'idempotencyTtlMs' | 'sharded'>
+type Choice = Resolved<ProviderOptions> & { redisUrl: string | undefined, redis: RedisClient | undefined }
 
 /** Chooses the provider: over Redis where there is one, else in this process. */
 export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded }: Choice, log: Logger, metrics: Metrics): PubSubProvider {

@@ -1,6 +1,6 @@
-import type { ReservedEventType } from '../chat-event-map.ts'
+import type { ReservedEventType } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
-import { NAME } from '../name.ts'
+import { NAME } from '../core/names.ts'
 
 /**
  * `stream`: a stream writes it itself, or an EventSource dispatches it itself, so that `error` would call every browser's `onerror`. It is not published at all.

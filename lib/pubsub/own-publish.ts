@@ -1,6 +1,6 @@
 import { RealtimeError } from '../errors.ts'
-import { checkOptions, invalid } from '../check-options.ts'
-import { CHAT, checkChannel, checkIdempotencyKey, CONTROL } from './channel.ts'
+import { checkOptions, invalid } from '../core/check-options.ts'
+import { CHAT, checkChannel, checkIdempotencyKey, CONTROL } from './channel-name.ts'
 import { checkEventType, isReserved, typeOf } from './event-name.ts'
 import type { PublishOptions } from './provider.ts'
 

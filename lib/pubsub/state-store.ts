@@ -1,15 +1,15 @@
 import type { PublishReceipt } from './provider.ts'
 
 /** Which state of a channel it is: the first, after a Redis that lost it, has a new epoch, and each change counts one more. */
-export interface Stamp {
+export interface StateVersion {
   epoch: string
-  version: number
+  count: number
 }
 
 /** One field as it is kept. */
 export interface Field {
   value: string
-  /** Whether it is a text, which outlives its lease until it is concluded. Other values go with their lease. */
+  /** Whether it is a text, which outlives its lease until it is finalized. Other values go with their lease. */
   text: boolean
   /** Whether its lease has run out. */
   expired: boolean
@@ -21,7 +21,7 @@ export type StateOperation = 'set' | 'open' | 'append' | 'delete' | 'expire'
 /** One change, as those who watch a channel are told of it. */
 export interface StateChange {
   /** The state after it. A change that does not follow the one before shows that some were missed. */
-  stamp: Stamp
+  version: StateVersion
   operation: StateOperation
   field: string
   /** The value, the text, or the piece of it. */
@@ -32,7 +32,7 @@ export interface StateChange {
 export type StateRequest =
   | { operation: 'set', field: string, value: string, leaseMs: number }
   /**
-   * Opens a text, unless one was concluded with this key, or brings the owner's own one to this text, unless it is longer:
+   * Opens a text, unless one was finalized with this key, or brings the owner's own one to this text, unless it is longer:
    * texts only grow, so such a request has come late.
    */
   | { operation: 'open', field: string, value: string, leaseMs: number, owner: string, key: string }
@@ -52,21 +52,21 @@ export interface StateReceipt { outcome: StateOutcome, epoch: string }
 /** What was read of a state. */
 export interface StatePage {
   /** `undefined` where there never was one. */
-  stamp: Stamp | undefined
+  version: StateVersion | undefined
   /** `undefined` where the state is still the one that the reader knows. */
   fields: Map<string, Field> | undefined
   /** Fields whose lease seems to have run out, though the store is not sure: no instance has looked for a while, or its clock has stepped. */
   doubtful?: ReadonlySet<string> | undefined
 }
 
-/** How a text is concluded. */
-export interface Conclusion {
+/** How a text is finalized. */
+export interface Finalization {
   field: string
   /** Who owns it; without one, its lease must have run out. */
   owner?: string | undefined
   /** The event that takes its place in the log. */
   event: unknown
-  /** What was concluded with a key is not concluded again. An idempotency key of the app's is never the same, whatever it says. */
+  /** What was finalized with a key is not finalized again. An idempotency key of the app's is never the same, whatever it says. */
   key: string
 }
 
@@ -90,11 +90,11 @@ export interface StateStore {
    * Publishes an event in the place of a text, then deletes the text, in one step. Where the text is not there any more, it
    * resolves with the epoch. Rejects as `publish` does: then the text is still there, unless an event has its key.
    */
-  conclude(channel: string, conclusion: Conclusion): Promise<PublishReceipt | { epoch: string }>
+  finalize(channel: string, finalization: Finalization): Promise<PublishReceipt | { epoch: string }>
   /** Reads all fields, unless the state is still the one that is known. Rejects with `RT_LOG_UNAVAILABLE`. */
-  read(channel: string, known?: Stamp): Promise<StatePage>
+  read(channel: string, known?: StateVersion): Promise<StatePage>
   /** Tells of each change that arrives. Who watches a channel must follow it, too. Returns its undo. */
-  watch(channel: string, watcher: (change: StateChange) => void): () => void
+  watch(channel: string, listener: (change: StateChange) => void): () => void
 }
 
 /** A capability of a provider that keeps a log: it keeps a state beside it, and the log tells where that is. */
@@ -103,12 +103,12 @@ export interface Stateful {
   readonly state: StateStore | undefined
 }
 
-export function formatStamp ({ epoch, version }: Stamp): string {
+export function formatStateVersion ({ epoch, count: version }: StateVersion): string {
   return `${epoch}-${version}`
 }
 
-/** Reads what `formatStamp` wrote; `undefined` for anything else. */
-export function parseStamp (text: string): Stamp | undefined {
+/** Reads what `formatStateVersion` wrote; `undefined` for anything else. */
+export function parseStateVersion (text: string): StateVersion | undefined {
   const [, epoch, version] = /^([A-Za-z0-9]{1,32})-(\d{1,15})$/.exec(text) ?? []
-  return epoch === undefined ? undefined : { epoch, version: Number(version) }
+  return epoch === undefined ? undefined : { epoch, count: Number(version) }
 }

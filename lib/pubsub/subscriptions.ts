@@ -1,13 +1,15 @@
-import { bindContext } from '../async-context.ts'
-import type { Logger } from '../logger.ts'
-import type { Envelope, Follower, PubSubHandler, PubSubMessage } from './provider.ts'
+import { bindContext } from '../core/async-context.ts'
+import type { Logger } from '../core/logger.ts'
+import type { PubSubHandler, PubSubMessage } from './provider.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
-import { formatCursor } from '../cursor.ts'
-import { Handlers } from '../handlers.ts'
-import { parseJson } from '../json.ts'
-import { logRepeated, placeOf, type RepeatedFailure } from '../repeated-failure.ts'
-import { checkChannel } from './channel.ts'
+import { formatCursor } from './cursor.ts'
+import { ListenerSet } from '../core/listener-set.ts'
+import { parseJson } from '../core/json.ts'
+import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
+import { checkChannel } from './channel-name.ts'
 import { compileGlob } from './glob.ts'
+import type { FeedListener } from './channel-feed.ts'
+import type { Envelope } from './event-log.ts'
 
 const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of a published message failed' }
 
@@ -20,10 +22,10 @@ export interface Delivery {
 }
 
 /** Which of the subscribers a delivery is for. Redis sends a message once for the channel and once for each pattern of its own. */
-export type Audience = 'everyone' | 'channel' | { redisPattern: string }
+export type Recipients = 'everyone' | 'channel' | { redisPattern: string }
 
 /** Subscribers are given the message parsed only if they ask for it, and all of them the same. */
-type Listeners = Handlers<[delivery: Delivery, message: () => PubSubMessage]>
+type Listeners = ListenerSet<[delivery: Delivery, message: () => PubSubMessage]>
 type Listener = Parameters<Listeners['add']>[0]
 
 interface Pattern {
@@ -36,7 +38,7 @@ interface Pattern {
 export class Subscriptions {
   readonly #channels = new Map<string, Listeners>()
   readonly #patterns = new Map<string, Pattern>()
-  readonly #followers = new Map<string, Set<Follower>>()
+  readonly #feedListeners = new Map<string, Set<FeedListener>>()
   readonly #log: Logger
   readonly #toRedisPattern: (pattern: string) => string
 
@@ -67,21 +69,21 @@ export class Subscriptions {
    * Adds one who takes messages unparsed; if the channel is live already, it is told so in a moment. Returns its undo.
    * Throws `RT_CHANNEL_INVALID`.
    */
-  addFollower (channel: string, follower: Follower, isLive: () => boolean): () => void {
-    const unlisten = this.#listen(checkChannel(channel), ({ envelope, remote }) => follower.receive(envelope, remote))
-    const followers = getOrMake(this.#followers, channel, () => new Set())
-    followers.add(follower)
-    queueMicrotask(() => { if (followers.has(follower) && isLive()) follower.live() })
+  addFeedListener (channel: string, listener: FeedListener, isLive: () => boolean): () => void {
+    const unlisten = this.#listen(checkChannel(channel), ({ envelope, remote }) => listener.receive(envelope, remote))
+    const listeners = getOrMake(this.#feedListeners, channel, () => new Set())
+    listeners.add(listener)
+    queueMicrotask(() => { if (listeners.has(listener) && isLive()) listener.live() })
     return () => {
       unlisten()
-      followers.delete(follower)
-      if (followers.size === 0 && this.#followers.get(channel) === followers) this.#followers.delete(channel)
+      listeners.delete(listener)
+      if (listeners.size === 0 && this.#feedListeners.get(channel) === listeners) this.#feedListeners.delete(channel)
     }
   }
 
   /** Those who follow a channel now. */
-  followers (channel: string): Follower[] {
-    return [...this.#followers.get(channel) ?? []]
+  feedListeners (channel: string): FeedListener[] {
+    return [...this.#feedListeners.get(channel) ?? []]
   }
 
   stats (): { channels: number, patterns: number } {
@@ -93,22 +95,22 @@ export class Subscriptions {
     for (const listeners of [...this.#channels.values(), ...[...this.#patterns.values()].map((pattern) => pattern.listeners)]) listeners.clear()
     this.#channels.clear()
     this.#patterns.clear()
-    this.#followers.clear()
+    this.#feedListeners.clear()
   }
 
   /** Hands a message to its audience. Must not be called by a handler: what a handler publishes comes after the message at hand. */
-  deliver (delivery: Delivery, audience: Audience = 'everyone'): void {
+  deliver (delivery: Delivery, recipients: Recipients = 'everyone'): void {
     let parsed: PubSubMessage | undefined
     const message = (): PubSubMessage => (parsed ??= parse(delivery))
-    for (const listeners of this.#audience(delivery.channel, audience)) listeners.run(delivery, message)
+    for (const listeners of this.#recipients(delivery.channel, recipients)) listeners.run(delivery, message)
   }
 
-  #audience (channel: string, audience: Audience): Listeners[] {
+  #recipients (channel: string, recipients: Recipients): Listeners[] {
     const exact = this.#channels.get(channel)
-    const all = exact !== undefined && (audience === 'everyone' || audience === 'channel') ? [exact] : []
-    if (audience === 'channel') return all
+    const all = exact !== undefined && (recipients === 'everyone' || recipients === 'channel') ? [exact] : []
+    if (recipients === 'channel') return all
     for (const { matches, redisPattern, listeners } of this.#patterns.values()) {
-      if ((audience === 'everyone' || audience.redisPattern === redisPattern) && matches(channel)) all.push(listeners)
+      if ((recipients === 'everyone' || recipients.redisPattern === redisPattern) && matches(channel)) all.push(listeners)
     }
     return all
   }
@@ -123,7 +125,7 @@ export class Subscriptions {
   }
 
   #listeners (subscription: string): Listeners {
-    return new Handlers((error) => logRepeated(this.#log, HANDLER, { subscription, err: error }, placeOf(error)))
+    return new ListenerSet((error) => logRepeated(this.#log, HANDLER, { subscription, err: error }, originOf(error)))
   }
 }
 
@@ -131,7 +133,7 @@ function listenerOf (handler: PubSubHandler<never>): Listener {
   if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
   // What `data` is, the subscriber says: JSON can't prove it.
   const call = bindContext(handler as PubSubHandler)
-  return ({ envelope }, message) => envelope.position?.fence === true ? undefined : call(message())
+  return ({ envelope }, message) => envelope.position?.isMarker === true ? undefined : call(message())
 }
 
 function parse ({ channel, envelope: { json, timestamp, from, position } }: Delivery): PubSubMessage {

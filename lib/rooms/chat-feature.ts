@@ -1,8 +1,8 @@
-import type { Logger } from '../logger.ts'
+import type { Logger } from '../core/logger.ts'
 import type { PubSubProvider } from '../pubsub/provider.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
-import type { MakeView } from './state-view.ts'
-import type { Stream } from './stream.ts'
+import type { MakeProjection } from './state-projection.ts'
+import type { EventSink } from './event-sink.ts'
 
 /** A channel by which the instances control each other. Where continuity is lost, messages can be missed. */
 export interface ControlMessages<T> {
@@ -37,9 +37,9 @@ export interface ChatFeature<Methods extends object = object> {
   /** The methods that it adds to `ChatEvents`. */
   readonly methods: Methods
   /** Makes what the streams of a room see of the state of the chat. */
-  readonly projection?: MakeView | undefined
+  readonly projection?: MakeProjection | undefined
   /** Called when a stream is about to join a chat. Its `onClose` says when it leaves. */
-  onJoin? (chatId: string, stream: Stream): void
+  onJoin? (chatId: string, stream: EventSink): void
   /** Called when the access of a user to a chat has ended. */
   onRevoke? (chatId: string, userId: string): void
   /** Called when all streams and handlers of this instance have ended. */

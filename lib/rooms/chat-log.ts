@@ -1,24 +1,26 @@
-import { formatCursor, placeBefore, sameCursor, type Cursor } from '../cursor.ts'
-import type { Logger } from '../logger.ts'
-import type { Metrics } from '../metrics.ts'
-import { budgets, timing } from '../options.ts'
+import { formatCursor, positionBefore, sameCursor, type Cursor } from '../pubsub/cursor.ts'
+import type { Logger } from '../core/logger.ts'
+import type { Metrics } from '../observability/metrics.ts'
 import type { ByteBudget } from '../pubsub/byte-budget.ts'
-import type { Envelope, EventLog, Follower, LogGap, Logged, LogTop } from '../pubsub/provider.ts'
-import { logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure } from '../repeated-failure.ts'
-import { Backlog } from './backlog.ts'
-import type { ResetReason } from './control-frames.ts'
-import { History } from './history.ts'
+import { logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure } from '../observability/repeated-failure.ts'
+import { ReplayBuffer } from './replay-buffer.ts'
+import type { ResetReason } from './frames.ts'
+import { LogReplay } from './log-replay.ts'
 import { LogPages } from './log-pages.ts'
 import type { ReadGate } from './read-gate.ts'
-import { Sequence } from './sequence.ts'
-import type { Stream } from './stream.ts'
+import { LogFollower } from './log-follower.ts'
+import type { EventSink } from './event-sink.ts'
+import { budgets } from '../core/budgets.ts'
+import { timing } from '../core/timing.ts'
+import type { FeedListener } from '../pubsub/channel-feed.ts'
+import type { Envelope, EventLog, LogGap, LogEntry, LogHead } from '../pubsub/event-log.ts'
 
 /** What the logs of all chats on an instance have in common. */
 export interface ChatLogContext {
   log: Logger
   metrics: Metrics
   /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
-  events: EventLog | undefined
+  eventLog: EventLog | undefined
   historySize: number
   /** What all chats of an instance share: how much they read at the same time, and keep for clients that reconnect. */
   reads: ReadGate
@@ -32,7 +34,7 @@ export interface ChatLogEvents {
   /** Events may be missing, or are, before `at`. */
   reset (reason: ResetReason, at?: Cursor): void
   /** The log was read, or compared with its end. */
-  read (head: LogTop | undefined): void
+  read (head: LogHead | undefined): void
 }
 
 const READING_LOG: RecoverableFailure = {
@@ -49,14 +51,14 @@ const STUCK: RepeatedFailure = {
 const RECENT = 256
 
 /** The log of one chat as this instance follows it. Where the provider keeps no log, it passes on what is received. */
-export class ChatLog implements Follower {
+export class ChatLog implements FeedListener {
   readonly #chatId: string
   readonly #context: ChatLogContext
   readonly #events: ChatLogEvents
-  readonly #sequence: Sequence | undefined
-  readonly #history: History | undefined
+  readonly #logFollower: LogFollower | undefined
+  readonly #history: LogReplay | undefined
   readonly #waiting = new Set<() => void>()
-  #recent: Backlog
+  #recent: ReplayBuffer
   #live = false
   #interrupted = false
   /** Whether no event of the log has arrived since the last call of `lookQuiet`. */
@@ -66,52 +68,52 @@ export class ChatLog implements Follower {
     this.#chatId = chatId
     this.#context = context
     this.#events = events
-    this.#recent = this.#backlog({ epoch: '', offset: 0, tag: 0 })
-    if (context.events === undefined) return
-    const { log, metrics, events: eventLog, reads } = context
+    this.#recent = this.#newReplayBuffer({ epoch: '', offset: 0, tag: 0 })
+    if (context.eventLog === undefined) return
+    const { log, metrics, eventLog, reads } = context
     const makePages = (): LogPages => new LogPages(channel, eventLog, reads, {
       onStuck: ({ message }) => logRepeated(log, STUCK, { chatId, reason: message, after: this.#formatPosition() })
     })
     // Each counts its own failures: that the end of the log can be read does not prove that a client's page can.
-    this.#history = new History(chatId, makePages(), context.historySize, context.replays)
-    this.#sequence = new Sequence(makePages(), {
-      event: (logged) => this.#next(logged),
+    this.#history = new LogReplay(chatId, makePages(), context.historySize, context.replays)
+    this.#logFollower = new LogFollower(makePages(), {
+      event: (entry) => this.#next(entry),
       gap: (reason, at) => this.#jump(reason, at),
       reading: () => { metrics.resyncs++ },
       read: (head) => events.read(head),
-      level: () => this.#inSyncAgain(),
-      knows: (cursor) => this.#knows(cursor),
+      inSync: () => this.#inSyncAgain(),
+      isKnown: (cursor) => this.#isKnown(cursor),
       failed: ({ message }) => logRepeated(log, READING_LOG, { chatId, reason: message })
     })
   }
 
   /** Whether nothing that is published is missed. */
   get inSync (): boolean {
-    return this.#sequence === undefined ? this.#live : this.#sequence.isLevel
+    return this.#logFollower === undefined ? this.#live : this.#logFollower.inSync
   }
 
   /** Whether acknowledged events may be missing behind any position, and the log can't be marked for now. */
   get isUnproven (): boolean {
-    return this.#sequence?.isUnproven === true
+    return this.#logFollower?.isUnproven === true
   }
 
   /** The position of the last event; `undefined` where there is no log. */
   get position (): Cursor | undefined {
-    return this.#sequence?.position
+    return this.#logFollower?.position
   }
 
   /** The last frames, up to the position. */
-  get recent (): Backlog {
+  get recent (): ReplayBuffer {
     return this.#recent
   }
 
   /** What the log has left; `undefined` where there is no log. */
-  get history (): History | undefined {
+  get replay (): LogReplay | undefined {
     return this.#history
   }
 
   /** Resolves once the log is in sync, or the stream closed. */
-  whenInSync (stream: Stream): Promise<void> {
+  whenInSync (stream: EventSink): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
         off()
@@ -125,42 +127,42 @@ export class ChatLog implements Follower {
 
   /** Reads the log to its end. */
   async sync (): Promise<void> {
-    await this.#sequence?.sync()
+    await this.#logFollower?.sync()
   }
 
   /** Begins to follow the log. */
   open (): void {
-    this.#sequence?.open()
+    this.#logFollower?.open()
   }
 
   live (): void {
     const again = this.#interrupted
     this.#live = true
     this.#interrupted = false
-    if (this.#sequence === undefined) {
+    if (this.#logFollower === undefined) {
       // Without a log, missed events can't be read.
       if (again) this.#events.reset('failover')
       this.#inSyncAgain()
     } else if (again) {
       // After a reconnect all chats are live at once: they don't read all at once.
-      setTimeout(() => { if (this.#live) this.#sequence?.live() }, Math.random() * timing.resyncSpread).unref()
+      setTimeout(() => { if (this.#live) this.#logFollower?.live() }, Math.random() * timing.resyncSpread).unref()
     } else {
-      this.#sequence.live()
+      this.#logFollower.live()
     }
   }
 
   lost (): void {
     if (this.#live) this.#interrupted = true
     this.#live = false
-    this.#sequence?.lost()
+    this.#logFollower?.lost()
   }
 
   receive (envelope: Envelope, remote: boolean): void {
     if (remote) this.#context.log.debug({ chatId: this.#chatId, from: envelope.from }, 'Forwarded remote chat event')
-    if (envelope.position !== undefined && this.#sequence !== undefined) {
+    if (envelope.position !== undefined && this.#logFollower !== undefined) {
       this.#quiet = false
-      this.#sequence.receive(envelope as Logged)
-    } else if (envelope.position?.fence === true) {
+      this.#logFollower.receive(envelope as LogEntry)
+    } else if (envelope.position?.isMarker === true) {
       this.#events.reset('failover')
     } else {
       this.#events.event(envelope)
@@ -168,20 +170,20 @@ export class ChatLog implements Follower {
   }
 
   /** Whether no event of the log has arrived since the last call. Other events prove nothing: they leave no hole. */
-  lookQuiet (): boolean {
+  takeQuiet (): boolean {
     const quiet = this.#quiet
     this.#quiet = true
-    return quiet && this.#sequence?.isLevel === true
+    return quiet && this.#logFollower?.inSync === true
   }
 
   /** Compares with the end of the log. */
-  compare (head: LogTop | undefined): void {
-    this.#sequence?.compare(head)
+  reconcile (head: LogHead | undefined): void {
+    this.#logFollower?.reconcile(head)
     this.#events.read(head)
   }
 
   close (): void {
-    this.#sequence?.close()
+    this.#logFollower?.close()
     this.#recent.clear()
     this.#history?.forget()
   }
@@ -189,14 +191,14 @@ export class ChatLog implements Follower {
   #inSyncAgain (): void {
     logRecovered(this.#context.log, READING_LOG)
     const { position } = this
-    if (position !== undefined && !sameCursor(this.#recent.top, position)) this.#restart(position)
+    if (position !== undefined && !sameCursor(this.#recent.head, position)) this.#restart(position)
     for (const done of this.#waiting) done()
   }
 
-  #next (logged: Logged): void {
-    if (this.#recent.top.epoch === '') this.#restart(placeBefore(logged.position))
-    this.#recent.push(logged)
-    this.#events.event(logged)
+  #next (entry: LogEntry): void {
+    if (this.#recent.head.epoch === '') this.#restart(positionBefore(entry.position))
+    this.#recent.push(entry)
+    this.#events.event(entry)
   }
 
   #jump (reason: LogGap, at: Cursor): void {
@@ -205,7 +207,7 @@ export class ChatLog implements Follower {
     this.#events.reset(reason, at)
   }
 
-  #knows (cursor: Cursor): boolean {
+  #isKnown (cursor: Cursor): boolean {
     const known = this.#recent.has(cursor)
     if (known) this.#context.metrics.duplicates.add('received')
     return known
@@ -214,11 +216,11 @@ export class ChatLog implements Follower {
   /** Keeps what comes after a position. */
   #restart (at: Cursor): void {
     this.#recent.clear()
-    this.#recent = this.#backlog(at)
+    this.#recent = this.#newReplayBuffer(at)
   }
 
-  #backlog (base: Cursor): Backlog {
-    return new Backlog(this.#chatId, base, { capacity: RECENT, bytes: budgets.replay, budget: this.#context.replays })
+  #newReplayBuffer (base: Cursor): ReplayBuffer {
+    return new ReplayBuffer(this.#chatId, base, { capacity: RECENT, bytes: budgets.replay, budget: this.#context.replays })
   }
 
   #formatPosition (): string | undefined {

@@ -1,4 +1,4 @@
-import { budgets } from '../options.ts'
+import { budgets } from '../core/budgets.ts'
 
 /** How many messages are held at most. */
 const MOST = 1_000

@@ -1,7 +1,7 @@
-import type { Cursor } from '../cursor.ts'
-import { timing } from '../options.ts'
-import type { EventLog, LogPage } from '../pubsub/provider.ts'
+import type { Cursor } from '../pubsub/cursor.ts'
 import type { ReadGate } from './read-gate.ts'
+import { timing } from '../core/timing.ts'
+import type { EventLog, LogPage } from '../pubsub/event-log.ts'
 
 /** How many events a page has at most. */
 const EVENTS = 500
@@ -94,6 +94,6 @@ export class LogPages {
   }
 }
 
-function isAtEnd ({ top, entries }: LogPage): boolean {
-  return (entries.at(-1)?.position.offset ?? top.offset) === top.offset
+function isAtEnd ({ head, entries }: LogPage): boolean {
+  return (entries.at(-1)?.position.offset ?? head.offset) === head.offset
 }

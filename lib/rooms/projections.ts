@@ -1,10 +1,10 @@
-import type { Logger } from '../logger.ts'
-import type { Envelope } from '../pubsub/provider.ts'
-import type { Stamp, StateStore } from '../pubsub/state-store.ts'
-import { logRepeated, type RepeatedFailure } from '../repeated-failure.ts'
-import { Mirror } from './mirror.ts'
+import type { Logger } from '../core/logger.ts'
+import type { StateVersion, StateStore } from '../pubsub/state-store.ts'
+import { logRepeated, type RepeatedFailure } from '../observability/repeated-failure.ts'
+import { StateReplica } from './state-replica.ts'
 import type { ReadGate } from './read-gate.ts'
-import type { MakeView, StateView, ViewedRoom } from './state-view.ts'
+import type { MakeProjection, StateProjection, ProjectedRoom } from './state-projection.ts'
+import type { Envelope } from '../pubsub/event-log.ts'
 
 const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a chat can\'t be read, trying again' }
 
@@ -13,7 +13,7 @@ export interface ProjectionsContext {
   store: StateStore
   /** How much all chats read at the same time. */
   reads: ReadGate
-  views: readonly MakeView[]
+  projections: readonly MakeProjection[]
   log: Logger
   /** Called where the whole state is gone: the log may be lost as well. */
   onVanished (): void
@@ -21,51 +21,51 @@ export interface ProjectionsContext {
 
 /** What the features show of the state of one chat: the replica of the state, and a projection for each feature. */
 export class Projections {
-  readonly #mirror: Mirror
-  readonly #views: StateView[]
+  readonly #replica: StateReplica
+  readonly #projections: StateProjection[]
 
-  constructor (room: Omit<ViewedRoom, 'fields'>, { channel, store, reads, views, log, onVanished }: ProjectionsContext) {
+  constructor (room: Omit<ProjectedRoom, 'fields'>, { channel, store, reads, projections, log, onVanished }: ProjectionsContext) {
     const { chatId } = room
-    const mirror = this.#mirror = new Mirror(channel, store, reads, {
-      field: (name, after, before) => { for (const view of this.#views) view.field(name, after, before) },
+    const replica = this.#replica = new StateReplica(channel, store, reads, {
+      field: (name, after, before) => { for (const projection of this.#projections) projection.field(name, after, before) },
       vanished: onVanished,
       failed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })
     })
-    const viewed: ViewedRoom = {
+    const projected: ProjectedRoom = {
       chatId,
-      get fields () { return mirror.fields },
-      tell: (frame) => room.tell(frame),
+      get fields () { return replica.fields },
+      write: (frame) => room.write(frame),
       emit: (envelope) => room.emit(envelope)
     }
-    this.#views = views.map((make) => make(viewed))
+    this.#projections = projections.map((make) => make(projected))
   }
 
   /** Called with each event of the log, just before it is written. */
   event (envelope: Envelope): void {
-    for (const view of this.#views) view.event(envelope)
+    for (const projection of this.#projections) projection.event(envelope)
   }
 
   /** The frames that a stream needs first. */
   snapshot (): Buffer[] {
-    return this.#views.flatMap((view) => view.snapshot())
+    return this.#projections.flatMap((projection) => projection.snapshot())
   }
 
   /** Reads the state if it is not the one that is known. */
-  look (stamp: Stamp | undefined): void {
-    this.#mirror.look(stamp)
+  syncTo (version: StateVersion | undefined): void {
+    this.#replica.syncTo(version)
   }
 
   /** Compares what is known of the state with the store, if there is a state. */
-  check (): void {
-    this.#mirror.check()
+  poll (): void {
+    this.#replica.poll()
   }
 
   /** Shows everything anew: streams that got a `reset` have thrown away what they knew. */
   forget (): void {
-    this.#mirror.forget()
+    this.#replica.forget()
   }
 
   close (): void {
-    this.#mirror.close()
+    this.#replica.close()
   }
 }

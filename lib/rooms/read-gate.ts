@@ -1,4 +1,4 @@
-import { LinkedList, type Linked } from '../pubsub/linked-list.ts'
+import { LinkedList, type Linked } from '../core/linked-list.ts'
 
 interface Waiting extends Linked<Waiting> {
   bytes: number

@@ -1,27 +1,27 @@
-import { bindContext } from '../async-context.ts'
-import type { ChatEvent, ChatEventHandler } from '../chat-event-map.ts'
-import { formatCursor, type Cursor } from '../cursor.ts'
-import { Handlers } from '../handlers.ts'
-import { parseJson } from '../json.ts'
-import { budgets } from '../options.ts'
+import { bindContext } from '../core/async-context.ts'
+import type { ChatEvent, ChatEventHandler } from '../event-types.ts'
+import { formatCursor, type Cursor } from '../pubsub/cursor.ts'
+import { ListenerSet } from '../core/listener-set.ts'
+import { parseJson } from '../core/json.ts'
 import { isReserved } from '../pubsub/event-name.ts'
-import type { Envelope, Logged } from '../pubsub/provider.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
-import { logRepeated, placeOf, type RepeatedFailure } from '../repeated-failure.ts'
+import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import { encodeFrame } from '../sse/frame.ts'
-import { traceDeliver } from '../tracing.ts'
-import { arrive, type Arrival, type Destination } from './arrival.ts'
+import { traceDeliver } from '../observability/tracing.ts'
+import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
 import { ChatLog, type ChatLogContext } from './chat-log.ts'
-import { ChatFrame, concat, frameOf, reset, type ResetReason } from './control-frames.ts'
+import { ChatFrame, concat, frameOf, reset, type ResetReason } from './frames.ts'
 import { Projections } from './projections.ts'
-import type { MakeView } from './state-view.ts'
-import type { Stream } from './stream.ts'
+import type { MakeProjection } from './state-projection.ts'
+import type { EventSink } from './event-sink.ts'
+import { budgets } from '../core/budgets.ts'
+import type { Envelope, LogEntry } from '../pubsub/event-log.ts'
 
 /** What the rooms of an instance have in common. */
 export interface RoomContext extends ChatLogContext {
   /** The state that the provider keeps beside the log, if so, and what streams see of it. */
   state?: StateStore | undefined
-  views?: readonly MakeView[] | undefined
+  projections?: readonly MakeProjection[] | undefined
   /** Milliseconds after which a client that was disconnected reconnects. */
   retryMs: number
 }
@@ -31,16 +31,16 @@ const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of chat e
 const NOT_JSON: RepeatedFailure = { level: 'error', message: 'What was received for a chat is not JSON' }
 
 /** The streams and handlers of one chat on this instance: each event goes to all of them. */
-export class Room implements Destination {
+export class Room implements CatchUpTarget {
   readonly chatId: string
   readonly retryMs: number
   readonly chatLog: ChatLog
   readonly #context: RoomContext
   readonly #onEmpty: () => void
-  readonly #handlers: Handlers<Parameters<ChatEventHandler>>
-  readonly #streams = new Set<Stream>()
+  readonly #handlers: ListenerSet<Parameters<ChatEventHandler>>
+  readonly #streams = new Set<EventSink>()
   /** Streams that still catch up. */
-  readonly #arriving = new Set<Stream>()
+  readonly #joining = new Set<EventSink>()
   readonly #projections: Projections | undefined
   /** Frames of this turn of the event loop. They go out as one write: its cost is the system call. */
   #pending: ChatFrame[] = []
@@ -52,20 +52,20 @@ export class Room implements Destination {
     this.retryMs = context.retryMs
     this.#context = context
     this.#onEmpty = onEmpty
-    this.#handlers = new Handlers((err) => logRepeated(context.log, HANDLER, { chatId, err }, placeOf(err)))
+    this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER, { chatId, err }, originOf(err)))
     const chatLog = this.chatLog = new ChatLog(chatId, channel, context, {
       event: (envelope) => this.#receive(envelope),
       reset: (reason, at) => this.#reset(reason, at),
-      read: (head) => this.#projections?.look(head?.state)
+      read: (head) => this.#projections?.syncTo(head?.state)
     })
-    const { state: store, views = [], log, events, reads } = context
-    if (events === undefined || store === undefined || views.length === 0) return
+    const { state: store, projections = [], log, eventLog, reads } = context
+    if (eventLog === undefined || store === undefined || projections.length === 0) return
     const onVanished = (): void => { chatLog.sync() }
-    this.#projections = new Projections(this, { channel, store, reads, views, log, onVanished })
+    this.#projections = new Projections(this, { channel, store, reads, projections, log, onVanished })
   }
 
   get isEmpty (): boolean {
-    return this.#streams.size + this.#arriving.size + this.#handlers.size === 0
+    return this.#streams.size + this.#joining.size + this.#handlers.size === 0
   }
 
   addHandler (handler: ChatEventHandler): void {
@@ -81,18 +81,18 @@ export class Room implements Destination {
    * Adds a stream. It gets `ready` as soon as no event can be missed any more, then the events that its client missed,
    * and every event after that.
    */
-  join (stream: Stream, arrival: Arrival = {}): void {
+  join (stream: EventSink, resume: ResumeRequest = {}): void {
     if (stream.closed) return this.leave()
-    this.#arriving.add(stream)
+    this.#joining.add(stream)
     stream.onClose(() => {
-      this.#arriving.delete(stream)
+      this.#joining.delete(stream)
       this.#streams.delete(stream)
       this.leave()
     })
-    arrive(this, stream, arrival)
+    catchUp(this, stream, resume)
   }
 
-  attach (stream: Stream, frames: ChatFrame[], reason?: ResetReason): void {
+  attach (stream: EventSink, frames: ChatFrame[], reason?: ResetReason): void {
     // Flush first: pending frames are already part of what this stream is written now, or came before its start.
     this.#flush()
     // In this very turn: the stream is written later changes as all others are.
@@ -101,7 +101,7 @@ export class Room implements Destination {
     stream.write(chunk, all)
     this.#count(1, all.length, chunk.length)
     if (reason !== undefined) this.#context.metrics.resets.add(reason)
-    if (this.#arriving.delete(stream)) this.#streams.add(stream)
+    if (this.#joining.delete(stream)) this.#streams.add(stream)
   }
 
   /** Gives an event without a position to every stream and handler. */
@@ -112,13 +112,13 @@ export class Room implements Destination {
   }
 
   /** Writes a frame without an id to every stream. */
-  tell (frame: Buffer): void {
+  write (frame: Buffer): void {
     this.#write(() => withoutId(frame))
   }
 
   /** Compares what is known of the state with the store. */
-  checkState (): void {
-    this.#projections?.check()
+  pollState (): void {
+    this.#projections?.poll()
   }
 
   /** Reports when the room is empty: a stream or handler has left, or one for which it was entered has not come. */
@@ -132,7 +132,7 @@ export class Room implements Destination {
     this.chatLog.close()
     this.#projections?.close()
     this.#handlers.clear()
-    for (const stream of [...this.#streams, ...this.#arriving]) stream.end()
+    for (const stream of [...this.#streams, ...this.#joining]) stream.end()
   }
 
   /** The next event of the log, or one that has no position here. */
@@ -140,13 +140,13 @@ export class Room implements Destination {
     if (!this.#isLogged(envelope)) return this.emit(envelope)
     this.#projections?.event(envelope)
     this.#write(() => frameOf(this.chatId, envelope), envelope.timestamp)
-    if (envelope.position.fence) return this.#afterReset('failover')
+    if (envelope.position.isMarker) return this.#afterReset('failover')
     this.#trace(envelope)
     this.#handle(envelope)
   }
 
-  #isLogged (envelope: Envelope): envelope is Logged {
-    return envelope.position !== undefined && this.#context.events !== undefined
+  #isLogged (envelope: Envelope): envelope is LogEntry {
+    return envelope.position !== undefined && this.#context.eventLog !== undefined
   }
 
   #reset (reason: ResetReason, at?: Cursor): void {

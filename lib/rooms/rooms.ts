@@ -1,14 +1,15 @@
-import { outsideRequests } from '../async-context.ts'
+import { outsideRequests } from '../core/async-context.ts'
 import { RealtimeError } from '../errors.ts'
-import { timing } from '../options.ts'
-import type { EventLog, LiveFeed } from '../pubsub/provider.ts'
-import { RepeatingTimer } from '../repeating-timer.ts'
+import { RepeatingTimer } from '../core/repeating-timer.ts'
 import { Room, type RoomContext } from './room.ts'
+import { timing } from '../core/timing.ts'
+import type { ChannelFeed } from '../pubsub/channel-feed.ts'
+import type { EventLog } from '../pubsub/event-log.ts'
 
 export interface RoomsOptions extends RoomContext {
   /** The channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
   channelOf (chatId: string): string
-  feed: LiveFeed
+  feed: ChannelFeed
   /** How many chats may be followed at the same time. */
   maxRooms: number
 }
@@ -25,7 +26,7 @@ export class Rooms {
   /** By chat. The one whose idle check is due next comes first. */
   readonly #rooms = new Map<string, Entry>()
   readonly #options: RoomsOptions
-  readonly #idleCheck = new RepeatingTimer(timing.idleCheck, () => this.#compare())
+  readonly #idleCheck = new RepeatingTimer(timing.idleCheck, () => this.#reconcile())
 
   constructor (options: RoomsOptions) {
     this.#options = options
@@ -67,7 +68,7 @@ export class Rooms {
   }
 
   #open (chatId: string): Entry {
-    const { feed, maxRooms, channelOf, events } = this.#options
+    const { feed, maxRooms, channelOf, eventLog: events } = this.#options
     const channel = channelOf(chatId)
     if (this.#rooms.size >= maxRooms) throw new RealtimeError('RT_TOO_MANY_ROOMS')
     const room = new Room(chatId, channel, this.#options, () => this.#dropLater(entry))
@@ -113,14 +114,14 @@ export class Rooms {
   }
 
   /** Compares quiet rooms with their logs: the last event before a silence can be lost, and no next one shows the hole. */
-  async #compare (): Promise<void> {
+  async #reconcile (): Promise<void> {
     const rooms = this.#nextToCheck()
-    for (const room of rooms) room.checkState()
-    const quiet = rooms.filter((room) => room.chatLog.lookQuiet())
+    for (const room of rooms) room.pollState()
+    const quiet = rooms.filter((room) => room.chatLog.takeQuiet())
     if (quiet.length === 0) return
     try {
-      const tops = await (this.#options.events as EventLog).tops(quiet.map(({ chatId }) => this.#options.channelOf(chatId)))
-      for (const [index, room] of quiet.entries()) room.chatLog.compare(tops[index])
+      const heads = await (this.#options.eventLog as EventLog).heads(quiet.map(({ chatId }) => this.#options.channelOf(chatId)))
+      for (const [index, room] of quiet.entries()) room.chatLog.reconcile(heads[index])
     } catch {
       // Redis is away: when it is back, all rooms read their logs anyway.
     }

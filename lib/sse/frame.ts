@@ -1,5 +1,5 @@
 import { RealtimeError, kindOf } from '../errors.ts'
-import { NAME } from '../name.ts'
+import { NAME } from '../core/names.ts'
 
 /** One event in the form of Server-Sent Events, before it is bytes. */
 export interface Frame {

@@ -1,5 +1,5 @@
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
-import type { Logger } from '../logger.ts'
+import type { Logger } from '../core/logger.ts'
 import { clientAddress } from './client-address.ts'
 import { isGone, sessionOf, type RawResponse } from './connection.ts'
 

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import type { LiveFeed, PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
+import type { PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
 import type { Closing, Make } from './contract.ts'
+import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 
 /** Two providers that reach each other; one and the same where there is one only. `sides` has each of them once. */
 export interface Bus<P extends PubSubProvider = PubSubProvider> { provider: P, peer: P, sides: P[] }
@@ -25,30 +26,30 @@ export function fresh (kind = 'channel'): string {
 }
 
 /** Resolves when all that was subscribed to on this provider so far holds: subscriptions take hold in the order in which they are made. */
-export async function settled (side: PubSubProvider & Partial<LiveFeed>, channel = fresh('settled')): Promise<void> {
+export async function settled (side: PubSubProvider & Partial<ChannelFeed>, channel = fresh('settled')): Promise<void> {
   if (side.follow === undefined) await probed(side, channel)
-  else await live(side as LiveFeed, channel)
+  else await live(side as ChannelFeed, channel)
 }
 
 export async function allSettled (sides: PubSubProvider[]): Promise<void> {
   await Promise.all(sides.map((side) => settled(side)))
 }
 
-function live (feed: LiveFeed, channel: string): Promise<void> {
+function live (feed: ChannelFeed, channel: string): Promise<void> {
   return new Promise((resolve) => {
-    const undo = feed.follow(channel, { live () { undo(); resolve() }, lost () {}, receive () {} })
+    const unsubscribe = feed.follow(channel, { live () { unsubscribe(); resolve() }, lost () {}, receive () {} })
   })
 }
 
 /** A provider that does not tell when a subscription holds is asked by publishing until something comes. */
 async function probed (side: PubSubProvider, channel: string): Promise<void> {
   const got: unknown[] = []
-  const undo = side.subscribeExact(channel, (message) => { got.push(message) })
+  const unsubscribe = side.subscribeExact(channel, (message) => { got.push(message) })
   while (got.length === 0) {
     await side.publish(channel, 'probe')
     await delay(1)
   }
-  undo()
+  unsubscribe()
 }
 
 /** Resolves when all that any of these published so far has been delivered on each of them, so that nothing more can come. */
@@ -64,7 +65,7 @@ export async function drained (sides: PubSubProvider[]): Promise<void> {
 
 function next (side: PubSubProvider, channel: string): Promise<PubSubMessage> {
   return new Promise((resolve) => {
-    const undo = side.subscribeExact(channel, (message) => { undo(); resolve(message) })
+    const unsubscribe = side.subscribeExact(channel, (message) => { unsubscribe(); resolve(message) })
   })
 }
 

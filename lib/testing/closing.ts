@@ -21,7 +21,7 @@ export const closing: Cases<Bus> = {
   async 'after close no handler runs, and publishing and subscribing are refused' ({ provider, peer, sides }) {
     const c = fresh()
     const late: unknown[] = []
-    const undone = subscribeBoth(provider, c, (message) => { late.push(message) })
+    const unsubscribed = subscribeBoth(provider, c, (message) => { late.push(message) })
     await allSettled(sides)
     const underWay = [provider.publish(c, 1), provider.publish(c, 2, { ephemeral: true })]
     const closing = [provider.close(), provider.close()]
@@ -35,7 +35,7 @@ export const closing: Cases<Bus> = {
       await peer.publish(c, 3)
       await drained([peer])
     }
-    for (const undo of undone) undo()
+    for (const unsubscribe of unsubscribed) unsubscribe()
     assert.deepEqual(late, [], 'no handler runs after close')
   },
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import type { LiveFeed, PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
+import type { PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
 import { allSettled, drained, fresh, listen, listenTo, type Bus } from './bus.ts'
 import type { Cases } from './contract.ts'
+import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 
 /** That messages arrive, as they were and in order. */
 export const delivery: Cases<Bus> = {
@@ -46,7 +47,7 @@ export const delivery: Cases<Bus> = {
     const after = Date.now()
     await drained(sides)
     assert.equal(got.length, 2 * sides.length)
-    const { instanceId = got[0]?.from } = provider as Partial<LiveFeed>
+    const { instanceId = got[0]?.from } = provider as Partial<ChannelFeed>
     assert.ok(typeof instanceId === 'string' && instanceId !== '', 'a publisher has a name')
     for (const { channel, from, timestamp, data } of got) {
       const published = data as Record<string, unknown>
@@ -84,13 +85,13 @@ export const delivery: Cases<Bus> = {
     const c = fresh()
     const before = [listen(provider, c), listenTo(provider, `${c}*`)]
     provider.subscribeExact(c, ({ data }) => { if (data !== 'answer') provider.publish(c, 'answer') })
-    const answered = new Promise<void>((resolve) => {
+    const reply = new Promise<void>((resolve) => {
       provider.subscribeExact(c, ({ data }) => { if (data === 'answer') resolve() })
     })
     const after = [listen(provider, c), listenTo(provider, `${c}*`)]
     await allSettled(sides)
     await provider.publish(c, 'question')
-    await answered
+    await reply
     await drained(sides)
     for (const data of [...before, ...after]) assert.deepEqual(data, ['question', 'answer'])
   }

@@ -54,6 +54,6 @@ export const keys: Cases<OpenLog> = {
       await assert.rejects(provider.publish(c, 1, { idempotencyKey }), { code: 'RT_IDEMPOTENCY_KEY_INVALID', statusCode: 400 })
       await assert.rejects(provider.publish(c, 1, { idempotencyKey, ephemeral: true }), { code: 'RT_IDEMPOTENCY_KEY_INVALID' })
     }
-    assert.deepEqual(await logOf(provider).tops([c]), [undefined])
+    assert.deepEqual(await logOf(provider).heads([c]), [undefined])
   }
 }

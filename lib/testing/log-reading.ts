@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
-import { copyCursor, placeBefore, type Cursor } from '../cursor.ts'
-import type { LogGap } from '../pubsub/provider.ts'
+import { copyCursor, positionBefore, type Cursor } from '../pubsub/cursor.ts'
 import type { Cases } from './contract.ts'
-import { fill, freshLog, logOf, placeOf, readNumbers, upTo, type OpenLog } from './log.ts'
+import { fill, freshLog, logOf, positionOf, readNumbers, upTo, type OpenLog } from './log.ts'
+import type { LogGap } from '../pubsub/event-log.ts'
 
 /** What is read after a place, and why a place can't be followed. */
 export const reading: Cases<OpenLog> = {
@@ -23,7 +23,7 @@ export const reading: Cases<OpenLog> = {
     for (const limit of [1, 10, 25, 1_000]) {
       assert.deepEqual(await readNumbers(provider, c, undefined, limit), { gap: undefined, numbers: upTo(25, Math.max(1, 26 - limit)) })
     }
-    assert.deepEqual((await logOf(provider).read(c, undefined, 1)).top, cursors[25])
+    assert.deepEqual((await logOf(provider).read(c, undefined, 1)).head, cursors[25])
   },
 
   async 'a log is read whole, whatever pages may have in bytes' (open) {
@@ -48,10 +48,10 @@ export const reading: Cases<OpenLog> = {
     const c = freshLog()
     const cursors = await fill(provider, c, 25)
     for (const [limit, maxBytes] of [[10, 0], [10, 1], [10, 1_000_000], [25, 0], [1_000, 0], [1_000, 1]] as const) {
-      const { top, entries, start } = await logOf(provider).read(c, undefined, limit, maxBytes)
-      assert.deepEqual(top, cursors[25])
+      const { head, entries, start } = await logOf(provider).read(c, undefined, limit, maxBytes)
+      assert.deepEqual(head, cursors[25])
       const first = entries[0]?.position
-      const begin = start ?? (first && placeBefore(first))
+      const begin = start ?? (first && positionBefore(first))
       assert.deepEqual(begin, cursors[Math.max(0, 25 - limit)], `${limit} in ${maxBytes} bytes`)
     }
     assert.equal((await logOf(provider).read(freshLog(), undefined, 10, 0)).start, undefined, 'of an empty log')
@@ -61,42 +61,42 @@ export const reading: Cases<OpenLog> = {
     const provider = await open()
     const c = freshLog()
     const log = logOf(provider)
-    assert.deepEqual(await log.tops([c]), [undefined])
-    const { top, gap, entries } = await log.read(c, undefined, 10)
-    assert.deepEqual([gap, entries, top.offset, top.tag], [undefined, [], 0, 0])
-    const again = await log.read(c, top, 10)
-    assert.deepEqual([again.top, again.gap, again.entries], [top, undefined, []])
-    const place = placeOf(await provider.publish(c, 1))
-    assert.deepEqual([place?.epoch, place?.offset], [top.epoch, 1])
-    assert.deepEqual(await readNumbers(provider, c, top, 10), { gap: undefined, numbers: [1] })
+    assert.deepEqual(await log.heads([c]), [undefined])
+    const { head, gap, entries } = await log.read(c, undefined, 10)
+    assert.deepEqual([gap, entries, head.offset, head.tag], [undefined, [], 0, 0])
+    const again = await log.read(c, head, 10)
+    assert.deepEqual([again.head, again.gap, again.entries], [head, undefined, []])
+    const position = positionOf(await provider.publish(c, 1))
+    assert.deepEqual([position?.epoch, position?.offset], [head.epoch, 1])
+    assert.deepEqual(await readNumbers(provider, c, head, 10), { gap: undefined, numbers: [1] })
   },
 
   async 'the ends of many logs are told at once' (open) {
     const provider = await open()
     const [one, none, two] = [freshLog(), freshLog(), freshLog()]
     const expected = [(await fill(provider, one, 3))[3], undefined, (await fill(provider, two, 1))[1]]
-    assert.deepEqual(await logOf(provider).tops([one, none, two]), expected)
-    assert.deepEqual(await logOf(provider).tops([]), [])
+    assert.deepEqual(await logOf(provider).heads([one, none, two]), expected)
+    assert.deepEqual(await logOf(provider).heads([]), [])
   },
 
   async 'a place that can\'t be followed is told with its reason' (open) {
     const provider = await open()
     const c = freshLog()
     const cursors = await fill(provider, c, 5)
-    const [start, , second, , , top] = cursors as [Cursor, Cursor, Cursor, Cursor, Cursor, Cursor]
+    const [start, , second, , , head] = cursors as [Cursor, Cursor, Cursor, Cursor, Cursor, Cursor]
     const rows: [LogGap, Cursor][] = [
-      ['epoch', { ...top, epoch: 'another' }],
+      ['epoch', { ...head, epoch: 'another' }],
       ['epoch', { epoch: 'another', offset: 1_000, tag: 1 }],
-      ['ahead', { ...top, offset: 6 }],
-      ['ahead', { ...top, offset: 10 ** 15 - 1, tag: 10 ** 15 - 1 }],
-      ['diverged', { ...top, tag: top.tag + 1 }],
+      ['ahead', { ...head, offset: 6 }],
+      ['ahead', { ...head, offset: 10 ** 15 - 1, tag: 10 ** 15 - 1 }],
+      ['diverged', { ...head, tag: head.tag + 1 }],
       ['diverged', { ...second, tag: second.tag + 1 }],
       ['diverged', { ...start, tag: 1 }]
     ]
     for (const [reason, cursor] of rows) {
-      assert.deepEqual(await logOf(provider).read(c, cursor, 10), { top, gap: reason, entries: [] }, reason)
+      assert.deepEqual(await logOf(provider).read(c, cursor, 10), { head, gap: reason, entries: [] }, reason)
     }
-    const { gap, top: { offset }, entries } = await logOf(provider).read(freshLog(), top, 10)
+    const { gap, head: { offset }, entries } = await logOf(provider).read(freshLog(), head, 10)
     assert.deepEqual([gap, offset, entries], ['epoch', 0, []], 'also in an empty log')
   },
 
@@ -120,11 +120,11 @@ export const reading: Cases<OpenLog> = {
     while ((await readNumbers(provider, c, undefined, 10)).numbers.length > 0) { /* until they expire */ }
     for (const from of [0, 1, 2]) assert.deepEqual(await readNumbers(provider, c, cursors[from], 10), { gap: 'expired', numbers: [] })
     assert.deepEqual(await readNumbers(provider, c, cursors[3], 10), { gap: undefined, numbers: [] })
-    const next = placeOf(await provider.publish(c, 4))
+    const next = positionOf(await provider.publish(c, 4))
     assert.deepEqual([next?.epoch, next?.offset], [cursors[0]?.epoch, 4])
-    const { gap, top } = await logOf(provider).read(c, cursors[2], 10)
+    const { gap, head } = await logOf(provider).read(c, cursors[2], 10)
     assert.ok(gap === 'trimmed' || gap === 'expired', gap)
-    assert.equal(top.offset, 4)
+    assert.equal(head.offset, 4)
   },
 
   async 'events stay while new ones keep coming' (open) {

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { parseCursor, type Cursor } from '../cursor.ts'
-import type { ProviderOptions } from '../options.ts'
-import type { EventLog, LiveFeed, LogGap, PubSubMessage, PubSubProvider, Replayable } from '../pubsub/provider.ts'
+import { parseCursor, type Cursor } from '../pubsub/cursor.ts'
+import type { PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
 import { settled } from './bus.ts'
+import type { ChannelFeed } from '../pubsub/channel-feed.ts'
+import type { EventLog, LogGap, Replayable } from '../pubsub/event-log.ts'
+import type { ProviderOptions } from '../pubsub/provider-options.ts'
 
 /** A provider that may keep a log. */
-export type Keeper = PubSubProvider & LiveFeed & Replayable
+export type Keeper = PubSubProvider & ChannelFeed & Replayable
 
 /** What a provider is made with for a case; what is absent is up to the provider. */
 export type LogOptions = Pick<ProviderOptions, 'history' | 'idempotencyTtlMs' | 'maxPayloadBytes'>
@@ -19,19 +21,19 @@ export function freshLog (): string {
 }
 
 export function logOf (provider: Keeper): EventLog {
-  return provider.log as EventLog
+  return provider.eventLog as EventLog
 }
 
 /** The place that a publish was given. */
-export function placeOf ({ id }: { id?: string }): Cursor | undefined {
+export function positionOf ({ id }: { id?: string }): Cursor | undefined {
   return id === undefined ? undefined : parseCursor(id)
 }
 
 /** Publishes the numbers from 1 to `last`. Returns the places they were given, the place of the start before them. */
 export async function fill (provider: Keeper, channel: string, last: number): Promise<Cursor[]> {
-  const { top } = await logOf(provider).read(channel, undefined, 1)
+  const { head } = await logOf(provider).read(channel, undefined, 1)
   const receipts = await Promise.all(Array.from({ length: last }, (_, n) => provider.publish(channel, n + 1)))
-  return [top, ...receipts.map((receipt) => placeOf(receipt) as Cursor)]
+  return [head, ...receipts.map((receipt) => positionOf(receipt) as Cursor)]
 }
 
 /** What a page says, with each event as the number that was published. */

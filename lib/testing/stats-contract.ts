@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
-import type { LiveFeed, PubSubProvider, PubSubStats } from '../pubsub/provider.ts'
+import type { PubSubProvider, PubSubStats } from '../pubsub/provider.ts'
 import { allSettled, drained, fresh, listen, openBus, settled, subscribeBoth, type Bus } from './bus.ts'
 import { NO_CHANNELS, ODD_CHANNELS } from './channels.ts'
 import { contract, type Cases, type ContractCase, type Make } from './contract.ts'
+import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 
 /** A provider that counts its subscriptions. */
-export type Counting = PubSubProvider & PubSubStats & Partial<LiveFeed>
+export type Counting = PubSubProvider & PubSubStats & Partial<ChannelFeed>
 
 /** What a provider keeps to that has `PubSubStats` too, beside `providerContract`. */
 export function statsContract (make: Make<Counting>): ContractCase[] {
@@ -16,15 +17,15 @@ const counting: Cases<Bus<Counting>> = {
   async 'distinct channels and patterns are counted, however many subscribe to each' ({ provider }) {
     const counts = (channels: number, patterns: number): void => { assert.deepEqual(provider.stats(), { channels, patterns }) }
     counts(0, 0)
-    const undoChannels = ['a', 'a', 'b', 'a*'].map((channel) => provider.subscribeExact(channel, () => {}))
+    const unsubscribeChannels = ['a', 'a', 'b', 'a*'].map((channel) => provider.subscribeExact(channel, () => {}))
     counts(3, 0)
-    const undoPatterns = ['a*', 'a*', 'a?', 'a[b]'].map((pattern) => provider.subscribe(pattern, () => {}))
+    const unsubscribePatterns = ['a*', 'a*', 'a?', 'a[b]'].map((pattern) => provider.subscribe(pattern, () => {}))
     counts(3, 3)
     await settled(provider)
     counts(3, 3)
-    for (const undo of [undoChannels[0], undoChannels[0], undoPatterns[0], undoPatterns[0]]) undo?.()
+    for (const unsubscribe of [unsubscribeChannels[0], unsubscribeChannels[0], unsubscribePatterns[0], unsubscribePatterns[0]]) unsubscribe?.()
     counts(3, 3)
-    for (const undo of [...undoChannels, ...undoPatterns]) undo()
+    for (const unsubscribe of [...unsubscribeChannels, ...unsubscribePatterns]) unsubscribe()
     counts(0, 0)
   },
 
@@ -37,10 +38,10 @@ const counting: Cases<Bus<Counting>> = {
 
   async 'who follows a channel counts like any other subscription' ({ provider }) {
     const c = fresh()
-    const undo = provider.follow?.(c, { live () {}, lost () {}, receive () {} }) ?? provider.subscribeExact(c, () => {})
+    const unsubscribe = provider.follow?.(c, { live () {}, lost () {}, receive () {} }) ?? provider.subscribeExact(c, () => {})
     for (let n = 0; n < 3; n++) await settled(provider, c)
     assert.equal(provider.stats().channels, 1)
-    undo()
+    unsubscribe()
   },
 
   async 'what is refused is not counted' ({ provider }) {
@@ -56,10 +57,10 @@ const counting: Cases<Bus<Counting>> = {
   },
 
   async 'after close nothing is counted' ({ provider, sides }) {
-    const undone = subscribeBoth(provider, fresh(), () => {})
+    const unsubscribed = subscribeBoth(provider, fresh(), () => {})
     await allSettled(sides)
     await provider.close()
-    for (const undo of undone) undo()
+    for (const unsubscribe of unsubscribed) unsubscribe()
     assert.deepEqual(provider.stats(), { channels: 0, patterns: 0 })
   }
 }

@@ -9,13 +9,13 @@ export const subscribing: Cases<Bus> = {
     const c = fresh()
     const gone: unknown[] = []
     const note = ({ data }: PubSubMessage): void => { gone.push(data) }
-    const undone = [...subscribeBoth(provider, c, note), provider.subscribe(`[${c.charAt(0)}]${c.slice(1)}`, note)]
+    const unsubscribed = [...subscribeBoth(provider, c, note), provider.subscribe(`[${c.charAt(0)}]${c.slice(1)}`, note)]
     const kept = [listen(provider, c), listenTo(provider, `${c}*`), listenTo(provider, `?${c.slice(1)}`)]
     await allSettled(sides)
     await provider.publish(c, 1)
     await drained(sides)
     assert.deepEqual(gone, [1, 1, 1])
-    for (const undo of [...undone, ...undone]) assert.equal(undo(), undefined, 'also a second time')
+    for (const unsubscribe of [...unsubscribed, ...unsubscribed]) assert.equal(unsubscribe(), undefined, 'also a second time')
     await allSettled(sides)
     await provider.publish(c, 2)
     await drained(sides)
@@ -26,11 +26,11 @@ export const subscribing: Cases<Bus> = {
   async 'a subscription that is undone while a message is under way does not get it' ({ provider, sides }) {
     const c = fresh()
     const late: unknown[] = []
-    const undone = subscribeBoth(provider, c, (message) => { late.push(message) })
+    const unsubscribed = subscribeBoth(provider, c, (message) => { late.push(message) })
     const kept = listen(provider, c)
     await allSettled(sides)
     const published = provider.publish(c, 1)
-    for (const undo of undone) undo()
+    for (const unsubscribe of unsubscribed) unsubscribe()
     await published
     await drained(sides)
     assert.deepEqual(late, [], 'nothing comes after an undo')
@@ -41,12 +41,12 @@ export const subscribing: Cases<Bus> = {
     const c = fresh()
     const got: unknown[] = []
     const handler = ({ data }: PubSubMessage): void => { got.push(data) }
-    const undone = subscribeBoth(provider, c, handler)
+    const unsubscribed = subscribeBoth(provider, c, handler)
     subscribeBoth(provider, c, handler)
     await allSettled(sides)
     await provider.publish(c, 1)
     await drained(sides)
-    for (const undo of [...undone, ...undone]) undo()
+    for (const unsubscribe of [...unsubscribed, ...unsubscribed]) unsubscribe()
     await provider.publish(c, 2)
     await drained(sides)
     assert.deepEqual(got, [1, 1, 1, 1, 2, 2])
@@ -56,12 +56,12 @@ export const subscribing: Cases<Bus> = {
     const c = fresh()
     for (let round = 0; round < 3; round++) {
       const got: unknown[] = []
-      const undone = subscribeBoth(provider, c, ({ data }) => { got.push(data) })
+      const unsubscribed = subscribeBoth(provider, c, ({ data }) => { got.push(data) })
       await allSettled(sides)
       await provider.publish(c, round)
       await drained(sides)
       assert.deepEqual(got, [round, round])
-      for (const undo of undone) undo()
+      for (const unsubscribe of unsubscribed) unsubscribe()
     }
   },
 
@@ -104,8 +104,8 @@ export const subscribing: Cases<Bus> = {
     const c = fresh()
     const got: unknown[] = []
     const late: unknown[] = []
-    const undoFirst = provider.subscribeExact(c, ({ data }) => { got.push(data); undoFirst(); undoLater() })
-    const undoLater = provider.subscribeExact(c, ({ data }) => { late.push(data) })
+    const unsubscribeFirst = provider.subscribeExact(c, ({ data }) => { got.push(data); unsubscribeFirst(); unsubscribeLater() })
+    const unsubscribeLater = provider.subscribeExact(c, ({ data }) => { late.push(data) })
     const kept = listen(provider, c)
     await allSettled(sides)
     await provider.publish(c, 1)
@@ -140,11 +140,11 @@ interface Adding { provider: PubSubProvider, sides: PubSubProvider[], c: string,
 async function addsWhileHandling ({ provider, sides, c, subscribe }: Adding): Promise<void> {
   const got: unknown[] = []
   const adding = (): void => {
-    undo()
-    undo = subscribe(adding)
+    unsubscribe()
+    unsubscribe = subscribe(adding)
     subscribe(({ data }) => { got.push(data) })
   }
-  let undo = subscribe(adding)
+  let unsubscribe = subscribe(adding)
   // Holds already, so that the new one needs no confirmation.
   subscribe(() => {})
   await allSettled(sides)

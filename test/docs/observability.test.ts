@@ -3,7 +3,7 @@ import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-ho
 import { context, propagation, trace } from '@opentelemetry/api'
 import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace-base'
-import { metricNames } from '../../lib/prometheus.ts'
+import { metricNames } from '../../lib/observability/prometheus.ts'
 import { startApp } from '../support/app.ts'
 import { EventStream } from '../support/event-stream.ts'
 import { RedisServer } from '../support/redis-server.ts'

@@ -175,7 +175,7 @@ t.test('the script of the package publishes as the page says, once', async (t) =
   const folder = new URL(`../../${/`(dist\/[\w/]*lua)`/.exec(guide.text)?.[1]}/`, import.meta.url)
   const script = [
     ...Object.entries(constants).map(([name, value]) => `local ${name} = '${value}'`),
-    ...['history', 'log', 'batch', 'append'].map((name) => readFileSync(new URL(`${name}.lua`, folder), 'utf8'))
+    ...['includes/replication-id', 'includes/log', 'includes/batch', 'append'].map((name) => readFileSync(new URL(`${name}.lua`, folder), 'utf8'))
   ].join('\n')
   const foreign = client(t, redis.url)
   const payload = `php-7 ${Date.now()} message {"type":"message","message":{"text":"Hello"},"chatId":"42"}`

@@ -5,12 +5,13 @@ import vm from 'node:vm'
 import { Redis } from 'ioredis'
 import { RedisPubSub, type StateStore } from '../../lib/index.ts'
 import { errorStatus } from '../../lib/errors.ts'
-import { defaults, optionNames } from '../../lib/options.ts'
+import { optionNames } from '../../lib/options.ts'
 import { EventStream } from '../support/event-stream.ts'
 import { live } from '../support/live.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { Document, serveSnippet, writeSnippet } from '../support/snippets.ts'
+import { defaults } from '../../lib/core/defaults.ts'
 
 const reference = await Document.read('docs/reference.md')
 
@@ -55,7 +56,7 @@ t.test('the rules for an ACL user suffice', async (t) => {
   const pubsub = new RedisPubSub({ url: redis.url.replace('//', '//app:secret@') })
   t.teardown(() => pubsub.close())
   const got: unknown[] = []
-  const undo = [pubsub.subscribeExact('c', ({ data }) => { got.push(data) })]
+  const unsubscribe = [pubsub.subscribeExact('c', ({ data }) => { got.push(data) })]
   await live(pubsub)
   await pubsub.publish('c', 1)
   await live(pubsub)
@@ -66,13 +67,13 @@ t.test('the rules for an ACL user suffice', async (t) => {
     await state.change('c', { operation, field: operation, value: '1', leaseMs: 1, owner: 'me', key: 'key' })
   }
   await until(() => state.read('c'), ({ fields }) => fields?.get('open')?.expired === true)
-  t.match(await state.conclude('c', { field: 'open', event: 1, key: 'key' }), { duplicate: false })
+  t.match(await state.finalize('c', { field: 'open', event: 1, key: 'key' }), { duplicate: false })
   // A failover, by what is remembered of the one before.
   await admin.hset('rt:{c}:m', 'sr', 'another')
   await state.read('c')
   got.pop()
   t.same(await admin.call('ACL', 'LOG'), [], 'nothing was refused')
-  undo.push(pubsub.subscribe('c*', ({ data }) => { got.push(data) }))
+  unsubscribe.push(pubsub.subscribe('c*', ({ data }) => { got.push(data) }))
   await live(pubsub)
   t.equal(await pubsub.isHealthy(), false, 'a pattern is refused')
   await pubsub.publish('c', 2)
@@ -83,5 +84,5 @@ t.test('the rules for an ACL user suffice', async (t) => {
   await pubsub.publish('c', 3)
   await live(pubsub)
   t.same(got, [1, 2, 3, 3])
-  for (const stop of undo) stop()
+  for (const stop of unsubscribe) stop()
 })

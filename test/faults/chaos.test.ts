@@ -1,12 +1,12 @@
 import t from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
-import { formatCursor } from '../../lib/cursor.ts'
+import { formatCursor } from '../../lib/pubsub/cursor.ts'
 import { RedisPubSub } from '../../lib/index.ts'
-import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { wholeLog } from '../support/whole-log.ts'
 import { judge } from './hopping-client.ts'
 import { Random } from './random.ts'
 import { Stage, type Fault } from './stage.ts'
+import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
 const CHATS = ['a', 'b', 'c', 'd', 'e', 'f']
 const CLIENTS = 60
@@ -39,8 +39,8 @@ t.test('whatever breaks, every client sees every event once and in order', async
   t.teardown(() => reader.close())
   const totals = { published: 0, events: 0, losses: 0, duplicates: 0, disorders: 0, streams: 0, resumed: 0, cut: 0, resets: {} as Record<string, number> }
   for (const chatId of CHATS) {
-    const { top, entries } = await wholeLog(reader.log as EventLog, `chat:${chatId}`, SIZE)
-    const events = entries.filter(({ position }) => !position.fence)
+    const { head: top, entries } = await wholeLog(reader.eventLog as EventLog, `chat:${chatId}`, SIZE)
+    const events = entries.filter(({ position }) => !position.isMarker)
     totals.published += events.length
     const messages = events.map(({ json }) => JSON.parse(json.toString()).message as { by: string, n: number })
     for (const by of new Set(messages.map(({ by }) => by))) {

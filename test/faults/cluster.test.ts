@@ -2,12 +2,12 @@ import t, { type Test } from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Cluster } from 'ioredis'
 import { RedisPubSub } from '../../lib/index.ts'
-import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { RedisCluster, type ClusterNode } from '../support/redis-cluster.ts'
 import { Crowd } from './crowd.ts'
 import { Random } from './random.ts'
 import { judgeCrowd, type CrowdVerdict } from './verdict.ts'
+import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
 const CLIENTS = 12
 
@@ -43,7 +43,7 @@ for (const sharded of [false, true]) {
       await happen({ crowd, channel: `rt:{chat:${chat}}`, recovered: () => crowd.works(chat, watchers, inTime) })
       await delay(500)
       const last = await Promise.all(publishers.map((stop) => stop()))
-      const verdict = await judgeCrowd(crowd, reader.log as EventLog, new Map(chats.map((chatId, n) => [chatId, last[n] as number])), inTime)
+      const verdict = await judgeCrowd(crowd, reader.eventLog as EventLog, new Map(chats.map((chatId, n) => [chatId, last[n] as number])), inTime)
       t.comment(JSON.stringify({ published: last, retries: crowd.retries, ...verdict }))
       t.match(verdict, { untold: 0, astray: 0, losses: 0, duplicates: 0, disorders: 0 })
       for (const client of crowd.clients) client.close()

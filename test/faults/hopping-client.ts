@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createParser } from 'eventsource-parser'
-import { parseCursor, type Cursor } from '../../lib/cursor.ts'
+import { parseCursor, type Cursor } from '../../lib/pubsub/cursor.ts'
 import { Random } from './random.ts'
 
 /** What a client was given: where it began, an event, or that it may have missed some. */

@@ -1,12 +1,12 @@
 import t, { type Test } from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
-import { formatCursor, type Cursor } from '../../lib/cursor.ts'
+import { formatCursor, type Cursor } from '../../lib/pubsub/cursor.ts'
 import { RedisPubSub } from '../../lib/index.ts'
-import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { judge } from './hopping-client.ts'
 import { Random } from './random.ts'
 import { Stage, type Fault } from './stage.ts'
 import { judgeCrowd, type CrowdVerdict } from './verdict.ts'
+import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
 const CHATS = ['a', 'b', 'c']
 const CLIENTS = 18
@@ -32,7 +32,7 @@ async function forget (t: Test, random: Random, faults: Fault[]): Promise<CrowdV
 
   const reader = new RedisPubSub({ url: stage.redis.url })
   t.teardown(() => reader.close())
-  const verdict = await judgeCrowd(stage, reader.log as EventLog, new Map(CHATS.map((chatId) => [chatId, PER_CHAT + 1])), inTime)
+  const verdict = await judgeCrowd(stage, reader.eventLog as EventLog, new Map(CHATS.map((chatId) => [chatId, PER_CHAT + 1])), inTime)
   t.comment(JSON.stringify({ retries: stage.retries, ...verdict }))
   t.match(verdict, { untold: 0, astray: 0, losses: 0, duplicates: 0, disorders: 0, told: CLIENTS })
   t.ok(verdict.lost > 0, 'Redis has lost what it had acknowledged')
@@ -66,7 +66,7 @@ t.test('when the subscribers die right before the last event, and silence follow
     await stage.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
     published.push(random.pick(stage.instances).post('c', { by: 'last', n }))
     for (const response of await Promise.all(published)) t.equal(response.status, 202)
-    const [top] = await (reader.log as EventLog).tops(['chat:c'])
+    const [top] = await (reader.eventLog as EventLog).heads(['chat:c'])
     await Promise.all(clients.map((client) => client.reached(formatCursor(top as Cursor), inTime)))
   }
   for (const client of clients) t.match(judge(client), { events: 16, losses: 0, duplicates: 0, disorders: 0, resets: {} })

@@ -1,10 +1,10 @@
 import t, { type Test } from 'tap'
 import { RedisPubSub } from '../../lib/index.ts'
-import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { EventStream } from '../support/event-stream.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { LossyProxy } from '../support/lossy-proxy.ts'
 import { RedisServer } from '../support/redis-server.ts'
+import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
 t.setTimeout(200_000)
 
@@ -21,7 +21,7 @@ async function start (t: Test): Promise<{ proxy: LossyProxy, one: InstanceProces
   /** What the log has, and what each client was given, up to an event that is published now. */
   const seenByAll = async (): Promise<unknown[][]> => {
     const { id: last } = await (await two.post('c', { n: 'last' })).json() as { id: string }
-    const { entries } = await (reader.log as EventLog).read('chat:c', undefined, 100)
+    const { entries } = await (reader.eventLog as EventLog).read('chat:c', undefined, 100)
     const log = entries.map(({ json }) => (JSON.parse(json.toString()) as Message).message.n)
     return [log, ...await Promise.all(streams.map(async (stream) => {
       const seen: unknown[] = []

@@ -1,10 +1,10 @@
 import t from 'tap'
 import { RedisPubSub } from '../../lib/index.ts'
-import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { LoadBalancer } from '../support/load-balancer.ts'
 import { Random } from './random.ts'
 import { Stage } from './stage.ts'
 import { judgeCrowd } from './verdict.ts'
+import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
 const CHATS = ['a', 'b', 'c', 'd', 'e']
 const CLIENTS = 200
@@ -39,7 +39,7 @@ t.test('a rolling restart under load: nothing is lost, no stream is refused, and
 
   const reader = new RedisPubSub({ url: stage.redis.url })
   t.teardown(() => reader.close())
-  const verdict = await judgeCrowd(stage, reader.log as EventLog, new Map(CHATS.map((chatId, n) => [chatId, last[n] as number])), inTime)
+  const verdict = await judgeCrowd(stage, reader.eventLog as EventLog, new Map(CHATS.map((chatId, n) => [chatId, last[n] as number])), inTime)
   const refusals = clients.flatMap(({ refusals }) => refusals)
   t.comment(JSON.stringify({ published: last, retries: stage.retries, ...verdict, refusals, spreads }))
   const acknowledged = [...stage.acknowledged.values()].reduce((sum, { length }) => sum + length, 0)

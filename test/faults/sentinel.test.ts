@@ -2,13 +2,13 @@ import t from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { RedisPubSub } from '../../lib/index.ts'
-import type { EventLog } from '../../lib/pubsub/provider.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { RedisSentinel } from '../support/redis-sentinel.ts'
 import type { RedisServer } from '../support/redis-server.ts'
 import { Crowd } from './crowd.ts'
 import { Random } from './random.ts'
 import { judgeCrowd } from './verdict.ts'
+import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
 const CHATS = ['a', 'b', 'c']
 const CLIENTS = 12
@@ -60,7 +60,7 @@ for (const [name, fail] of failovers) {
     t.teardown(() => client.disconnect())
     const reader = new RedisPubSub({ client })
     t.teardown(() => reader.close())
-    const verdict = await judgeCrowd(crowd, reader.log as EventLog, new Map(CHATS.map((chatId, n) => [chatId, last[n] as number])), inTime)
+    const verdict = await judgeCrowd(crowd, reader.eventLog as EventLog, new Map(CHATS.map((chatId, n) => [chatId, last[n] as number])), inTime)
     t.comment(JSON.stringify({ published: last, retries: crowd.retries, ...verdict }))
     t.match(verdict, { untold: 0, astray: 0, losses: 0, duplicates: 0, disorders: 0, told: crowd.clients.length })
     if (name !== 'replaced by command') t.ok(verdict.lost > 0, 'Redis has lost what it had acknowledged')

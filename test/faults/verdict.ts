@@ -1,8 +1,8 @@
-import { formatCursor } from '../../lib/cursor.ts'
-import type { EventLog } from '../../lib/pubsub/provider.ts'
+import { formatCursor } from '../../lib/pubsub/cursor.ts'
 import { wholeLog } from '../support/whole-log.ts'
 import type { Crowd } from './crowd.ts'
 import { judge, untold, type Seen, type Verdict } from './hopping-client.ts'
+import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
 /** More events than any chat has. */
 const ALL = 5_000
@@ -24,7 +24,7 @@ export interface CrowdVerdict extends Verdict {
 export async function judgeCrowd (crowd: Crowd, events: EventLog, published: Map<string, number>, signal: AbortSignal): Promise<CrowdVerdict> {
   const total: CrowdVerdict = { events: 0, lost: 0, missed: 0, untold: 0, astray: 0, told: 0, losses: 0, duplicates: 0, disorders: 0, resets: {} }
   for (const [chatId, last] of published) {
-    const { top, entries } = await wholeLog(events, `chat:${chatId}`, ALL)
+    const { head: top, entries } = await wholeLog(events, `chat:${chatId}`, ALL)
     const log = new Set(entries.map(({ position }) => formatCursor(position)))
     const acknowledged = crowd.acknowledged.get(chatId) ?? []
     total.lost += acknowledged.filter((id) => !log.has(id)).length

@@ -1,10 +1,10 @@
-import type { LiveFeed } from '../../lib/index.ts'
+import type { ChannelFeed } from '../../lib/index.ts'
 
 /** Resolves once all that was subscribed to so far holds: subscriptions are confirmed in order. */
-export function live (feed: LiveFeed): Promise<void> {
+export function live (feed: ChannelFeed): Promise<void> {
   return new Promise((resolve) => {
-    const undo = feed.follow(`probe-${Math.random()}`, {
-      live () { undo(); resolve() },
+    const unsubscribe = feed.follow(`probe-${Math.random()}`, {
+      live () { unsubscribe(); resolve() },
       lost () {},
       receive () {}
     })

@@ -20,14 +20,14 @@ export function client (t: Test, url: string, options: object = {}): Redis {
 }
 
 /** A provider that ends with the test. */
-export function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { log: EventLog } {
+export function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { eventLog: EventLog } {
   const pubsub = new RedisPubSub(options)
   t.teardown(() => pubsub.close())
-  return pubsub as RedisPubSub & { log: EventLog } // Unless history is off.
+  return pubsub as RedisPubSub & { eventLog: EventLog } // Unless history is off.
 }
 
 /** A provider behind a proxy that can lose its replies, of the user `app`, whose rights may be taken away: so far it has all. */
-export async function startLossy (t: Test, options: { publishTimeoutMs?: number } = {}): Promise<{ admin: Redis, proxy: LossyProxy, pubsub: RedisPubSub & { log: EventLog } }> {
+export async function startLossy (t: Test, options: { publishTimeoutMs?: number } = {}): Promise<{ admin: Redis, proxy: LossyProxy, pubsub: RedisPubSub & { eventLog: EventLog } }> {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import realtimePlugin, {
   chatEvents, emitChatMessage, emitTyping, getPubSub, LocalPubSub, onChatEvent, pubsub, RealtimeError, RedisPubSub, streamBotMessage,
-  type BotAnswer, type ChatEvent, type ChatEventHandler, type ChatMessage, type PubSubProvider
+  type BotMessageWriter, type ChatEvent, type ChatEventHandler, type ChatMessage, type PubSubProvider
 } from 'fastify-realtime'
 
 declare module 'fastify-realtime' {
@@ -95,7 +95,7 @@ emitTyping('c', { id: 'ann', told })
 
 // An answer of a bot is text, and ends with what the app says it does.
 const tokens = async function * (signal?: AbortSignal): AsyncGenerator<string> { if (signal?.aborted !== true) yield 'text' }
-const answer: BotAnswer = await app.chatEvents.startBotMessage('c', { id: 'a' })
+const answer: BotMessageWriter = await app.chatEvents.startBotMessage('c', { id: 'a' })
 await answer.append('text')
 await answer.fail('Sorry')
 const { status } = await answer.finish({ tokens: 1 })

@@ -23,7 +23,7 @@ export function readMarkers (calls: string[]): MakeFeature<ReadMarkerMethods, { 
         }
       },
       projection: (room) => ({
-        field: (name, after) => { if (name.startsWith(PREFIX) && after !== undefined) room.tell(frame(name, after.value)) },
+        field: (name, after) => { if (name.startsWith(PREFIX) && after !== undefined) room.write(frame(name, after.value)) },
         event () {},
         snapshot: () => [...room.fields].flatMap(([name, { value }]) => name.startsWith(PREFIX) ? [frame(name, value)] : [])
       }),

@@ -1,0 +1,48 @@
+// Imports point one way. A folder may import those that stand in its line, and itself; type imports count. docs/architecture.md says why.
+const BASE = ['errors', 'event-types']
+const CORE = [...BASE, 'core']
+const OBSERVABILITY = [...CORE, 'observability']
+const ROOMS = [...OBSERVABILITY, 'sse', 'pubsub', 'rooms']
+const CHAT = [...ROOMS, 'presence', 'bot-messages', 'chat']
+const HTTP = [...CHAT, 'http']
+const layers = {
+  errors: [],
+  'event-types': [],
+  core: BASE,
+  observability: CORE,
+  sse: OBSERVABILITY,
+  pubsub: OBSERVABILITY,
+  rooms: ROOMS,
+  presence: ROOMS,
+  'bot-messages': ROOMS,
+  chat: CHAT,
+  http: HTTP,
+  options: HTTP,
+  runtime: [...HTTP, 'options'],
+  standalone: [...HTTP, 'options', 'runtime'],
+  plugin: [...HTTP, 'options', 'runtime', 'standalone'],
+  index: [...HTTP, 'options', 'runtime', 'standalone', 'plugin'],
+  client: ['event-types'],
+  testing: [...OBSERVABILITY, 'pubsub']
+}
+const path = (names) => `^lib/(${names.join('|')})(/|\\.ts$)`
+
+/** Run by `npm run lint`. */
+export default {
+  forbidden: [
+    { name: 'no-circle', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true, path: '^\\.' } },
+    { name: 'known-layer', severity: 'error', from: { path: '^lib/', pathNot: path(Object.keys(layers)) }, to: {} },
+    ...Object.entries(layers).map(([name, allowed]) => ({
+      name: `${name}-imports`,
+      comment: `${name} may import ${allowed.join(', ') || 'nothing of lib'}`,
+      severity: 'error',
+      from: { path: path([name]) },
+      to: { path: '^lib/', pathNot: path([name, ...allowed]) }
+    })),
+    // The local and the Redis provider know nothing of each other.
+    { name: 'local-apart', severity: 'error', from: { path: '^lib/pubsub/local/' }, to: { path: '^lib/pubsub/redis/' } },
+    { name: 'redis-apart', severity: 'error', from: { path: '^lib/pubsub/redis/' }, to: { path: '^lib/pubsub/local/' } }
+  ],
+  options: { tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, doNotFollow: { path: 'node_modules' } }
+}

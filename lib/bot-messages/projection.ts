@@ -1,0 +1,89 @@
+import { botMessageIdOf, botMessage, fieldOf } from './fields.ts'
+import type { RealtimeError } from '../errors.ts'
+import { parseJson } from '../core/json.ts'
+import type { Field } from '../pubsub/state-store.ts'
+import { encodeFrame } from '../sse/frame.ts'
+import type { StateProjection, ProjectedRoom } from '../rooms/state-projection.ts'
+import { timing } from '../core/timing.ts'
+import type { Envelope } from '../pubsub/event-log.ts'
+
+/** How many answers that have ended are remembered. */
+const MOST_ENDED = 256
+
+/** The answers of bots that are being streamed in a chat. */
+export class BotMessageProjection implements StateProjection {
+  readonly #room: ProjectedRoom
+  readonly #interrupt: (chatId: string, id: string, text: string) => Promise<void>
+  /** Those of which the log has told the end: what the state still says of them may be older. */
+  readonly #ended = new Set<string>()
+  /** What was sent of the messages whose text Redis has lost: it stands until their producer puts it back, or they are ended. */
+  readonly #lost = new Map<string, string>()
+
+  /** `interrupt` ends an answer whose producer is gone, unless somebody else does. */
+  constructor (room: ProjectedRoom, interrupt: (chatId: string, id: string, text: string) => Promise<void>) {
+    this.#room = room
+    this.#interrupt = interrupt
+  }
+
+  field (name: string, after: Field | undefined, before: Field | undefined): void {
+    const id = botMessageIdOf(name)
+    if (id === undefined) return
+    const isLost = after?.value === '' && before !== undefined && before.value !== ''
+    if (isLost) this.#lost.set(id, before.value)
+    else if (after?.value !== '') this.#lost.delete(id)
+    // One that is gone has an end in the log, or all of the log was lost.
+    if (after === undefined || this.#ended.has(id)) return
+    if (!isLost && after.value !== before?.value) {
+      const at = before !== undefined && after.value.startsWith(before.value) ? before.value.length : 0
+      this.#room.write(this.#piece(id, at, this.#textOf(id, after).slice(at)))
+    }
+    if (after.expired) this.#finalize(id)
+  }
+
+  event ({ event, json }: Envelope): void {
+    if (event !== 'bot_message') return
+    const id = idIn(json)
+    if (id === undefined) return
+    this.#ended.add(id)
+    if (this.#ended.size > MOST_ENDED) this.#ended.delete(this.#ended.values().next().value as string)
+  }
+
+  snapshot (): Buffer[] {
+    return [...this.#room.fields].flatMap(([name, field]) => {
+      const id = botMessageIdOf(name)
+      return id === undefined || this.#ended.has(id) ? [] : [this.#piece(id, 0, this.#textOf(id, field))]
+    })
+  }
+
+  #textOf (id: string, { value }: Field): string {
+    return value === '' ? this.#lost.get(id) ?? '' : value
+  }
+
+  #piece (id: string, at: number, text: string): Buffer {
+    return encodeFrame({ event: 'bot_message', json: JSON.stringify(botMessage(this.#room.chatId, { id, status: 'streaming', at, text })) })
+  }
+
+  /** Ends an answer that has lost its producer. Every instance tries, and one does it. */
+  async #finalize (id: string): Promise<void> {
+    const { fields, chatId } = this.#room
+    const field = fields.get(fieldOf(id))
+    if (field?.expired !== true || this.#ended.has(id)) return
+    try {
+      await this.#interrupt(chatId, id, this.#textOf(id, field))
+    } catch (error) {
+      if ((error as RealtimeError).code === 'RT_CLOSED') return
+      // Redis is away.
+      setTimeout(() => this.#finalize(id), timing.idleCheck).unref()
+    }
+  }
+}
+
+/** The id in the event that ends an answer. Anybody can publish anything under its name. */
+function idIn (json: string): string | undefined {
+  try {
+    const { id } = parseJson(json) as { id?: unknown }
+    return typeof id === 'string' ? id : undefined
+  } catch {
+    return undefined
+  }
+}

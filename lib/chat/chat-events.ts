@@ -1,0 +1,269 @@
+import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from '../event-types.ts'
+import { ControlChannel } from './control-channel.ts'
+import { features, type FeatureMethods, type FeatureOptions } from './features.ts'
+import { parseCursor } from '../pubsub/cursor.ts'
+import { parseMultiChatId } from '../rooms/multi-chat-id.ts'
+import { RealtimeError, kindOf } from '../errors.ts'
+import { notJson, toJson } from '../core/json.ts'
+import type { Logger } from '../core/logger.ts'
+import { Metrics } from '../observability/metrics.ts'
+import { ByteBudget } from '../pubsub/byte-budget.ts'
+import { getChatChannel } from '../pubsub/channel-name.ts'
+import { controlFeedOf, type Controllable } from '../pubsub/control-feed.ts'
+import { checkEventType, typeOf } from '../pubsub/event-name.ts'
+import { channelFeedOf, type ChannelFeed } from '../pubsub/channel-feed.ts'
+import type { PubSubProvider, PublishOptions, PublishReceipt } from '../pubsub/provider.ts'
+import type { Stateful } from '../pubsub/state-store.ts'
+import { reportFailure } from '../observability/log-failure.ts'
+import type { ResumeRequest } from '../rooms/catch-up.ts'
+import type { ChatFeature, MakeFeature } from '../rooms/chat-feature.ts'
+import { refused } from '../rooms/frames.ts'
+import type { Room } from '../rooms/room.ts'
+import { ReadGate } from '../rooms/read-gate.ts'
+import { Rooms } from '../rooms/rooms.ts'
+import { MultiChatStream } from '../rooms/multi-chat-stream.ts'
+import type { EventSink } from '../rooms/event-sink.ts'
+import type { Connection } from '../sse/connection.ts'
+import { checkUserId } from '../core/user-id.ts'
+import { budgets } from '../core/budgets.ts'
+import { defaults } from '../core/defaults.ts'
+import type { Replayable } from '../pubsub/event-log.ts'
+import type { ChatAccess, Entrance, StreamRequest } from '../rooms/entrance.ts'
+import type { RevocationListener, RevocationWatch } from './revocations.ts'
+
+/** What `ChatEvents` are made with outside the plugin. */
+export interface ChatEventsOptions extends FeatureOptions {
+  /** Where failures go. */
+  log: Logger
+  /** Milliseconds after which a client that was disconnected reconnects. */
+  retryMs: number
+  /** How many events the provider keeps of a chat. @default 1000 */
+  historySize?: number | undefined
+  /** How many chats this instance follows at the same time. @default no limit */
+  maxRooms?: number | undefined
+  /** Where events are counted. @default metrics that are not exported */
+  metrics?: Metrics | undefined
+  /** What can be done in a chat beside events. @default bot messages and presence @internal */
+  features?: readonly MakeFeature<object, never>[] | undefined
+}
+
+/** A user whose access to a chat has ended. */
+interface Revocation { type: 'revoke', chatId: string, userId: string }
+
+// With the methods that the features add.
+export interface ChatEvents extends FeatureMethods {}
+
+/** Publishes and receives the events of chats. */
+export class ChatEvents {
+  readonly #pubsub: PubSubProvider
+  readonly #feed: ChannelFeed
+  readonly #log: Logger
+  readonly #rooms: Rooms
+  readonly #revocations: ControlChannel<Revocation>
+  readonly #features: ChatFeature[]
+
+  /** Throws what a feature throws that can't work with this provider, such as `RT_STATE_UNAVAILABLE`. */
+  constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful & Controllable>, options: ChatEventsOptions) {
+    const { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, metrics = new Metrics() } = options
+    this.#pubsub = pubsub
+    this.#feed = channelFeedOf(pubsub)
+    this.#log = log
+    const { eventLog, state } = pubsub
+    const { instanceId } = this.#feed
+    const controlFeed = controlFeedOf(pubsub, this.#feed)
+    const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
+    this.#revocations = control('revoked')
+    const makers = (options.features ?? features) as readonly MakeFeature[] // Each finds its own options among these.
+    this.#features = makers.map((make) => make({ pubsub, state, instanceId, log, options, control }))
+    for (const { methods } of this.#features) Object.assign(this, methods)
+    const projections = this.#features.flatMap(({ projection }) => projection ?? [])
+    const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
+    const context = { feed: this.#feed, eventLog, historySize, log, metrics, retryMs, state, projections, ...shared }
+    this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms })
+  }
+
+  /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
+  emitChatMessage (chatId: string, message: ChatMessage & object, options?: PublishOptions): Promise<PublishReceipt> {
+    return this.#publish(chatId, 'message', () => ({ type: 'message', message: mustBeObject('message', message), chatId }), options)
+  }
+
+  /** Publishes what a bot does, such as `{ actionType: 'thinking' }`. Settles as `publish` does. */
+  emitBotAction (chatId: string, action: BotAction & object, options?: PublishOptions): Promise<PublishReceipt> {
+    return this.#publish(chatId, 'bot_action', () => ({ type: 'bot_action', action: mustBeObject('action', action), chatId }), options)
+  }
+
+  /**
+   * Publishes an event of any type of `ChatEventMap` to everyone who has the chat open, on every instance.
+   *
+   * Rejects with `RT_CHAT_ID_INVALID`, `RT_EVENT_TYPE_INVALID`, or a code of `PubSubProvider.publish`. Whoever ignores the promise
+   * gets a line in the log when it rejects, never an `unhandledRejection`.
+   */
+  publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
+    return this.#publish(chatId, typeOf(event), () => payload(chatId, event), options)
+  }
+
+  /** A wrong chat is told before a wrong event. */
+  #publish (chatId: string, type: unknown, event: () => ChatEvent, options: PublishOptions | undefined): Promise<PublishReceipt> {
+    return reportFailure(() => this.#pubsub.publish(getChatChannel(chatId), event(), options), this.#log, { chatId, type })
+  }
+
+  /**
+   * Calls `handler` with each event of a chat, whichever instance published it, until the returned undo or `offChatEvent`.
+   * A handler counts once per chat, however often it is added. One that throws or rejects is logged.
+   * It runs in the AsyncLocalStorage context in which it was added first.
+   * Throws `RT_CHAT_ID_INVALID`, `RT_HANDLER_INVALID` or `RT_CLOSED`.
+   */
+  onChatEvent (chatId: string, handler: ChatEventHandler): () => void {
+    if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
+    this.#rooms.enter(chatId).addHandler(handler)
+    return () => this.offChatEvent(chatId, handler)
+  }
+
+  /** Stops calling a handler that `onChatEvent` or `on` added. One that was not added is no error. */
+  offChatEvent (chatId: string, handler: ChatEventHandler): void {
+    this.#rooms.find(chatId)?.deleteHandler(handler)
+  }
+
+  /** The same as `onChatEvent`, for code that used an EventEmitter. */
+  on (chatId: string, handler: ChatEventHandler): () => void {
+    return this.onChatEvent(chatId, handler)
+  }
+
+  /** The same as `offChatEvent`, for code that used an EventEmitter. */
+  off (chatId: string, handler: ChatEventHandler): void {
+    this.offChatEvent(chatId, handler)
+  }
+
+  /**
+   * Tells the handlers and open streams of this instance only, at once, like an EventEmitter: nothing reaches other
+   * instances. To reach everyone, use `publish`. Returns whether anyone here listens. Throws `RT_CHAT_ID_INVALID`, `RT_EVENT_TYPE_INVALID` or
+   * `RT_PAYLOAD_INVALID`.
+   */
+  emit (chatId: string, event: ChatEventInput): boolean {
+    getChatChannel(chatId)
+    const json = toJson(payload(chatId, event))
+    const room = this.#rooms.find(chatId)
+    room?.emit({ from: this.#feed.instanceId, timestamp: Date.now(), event: event.type, json })
+    return room?.isEmpty === false
+  }
+
+  /**
+   * Ends the streams that a user has open in a chat, on every instance that was given `authorize`; who comes back is asked for its access
+   * again, so take that away first. Resolves once the other instances are told. Rejects as `publish` does; what is open here has ended then, too.
+   */
+  revoke (chatId: string, userId: string): Promise<void> {
+    return reportFailure(() => this.#publishRevocation(chatId, userId), this.#log, { chatId })
+  }
+
+  async #publishRevocation (chatId: string, userId: string): Promise<void> {
+    getChatChannel(chatId)
+    checkUserId(userId)
+    this.#revoked(chatId, userId)
+    await this.#revocations.publish({ type: 'revoke', chatId, userId })
+  }
+
+  #revoked (chatId: string, userId: string): void {
+    for (const feature of this.#features) feature.onRevoke?.(chatId, userId)
+  }
+
+  /** Follows the revocations of all instances from now on. @internal */
+  watchRevocations ({ revoked, synced }: RevocationListener): RevocationWatch {
+    const stop = this.#revocations.watch({
+      message: ({ chatId, userId }) => {
+        revoked(chatId, userId)
+        this.#revoked(chatId, userId)
+      },
+      synced
+    })
+    const revocations = this.#revocations
+    return { get inSync () { return revocations.inSync }, get continuity () { return revocations.continuity }, stop }
+  }
+
+  /** Forgets all handlers and ends all chat streams of this instance. `app.close()` does it. */
+  cleanupChatSubscriptions (): void {
+    this.#rooms.close()
+    for (const feature of this.#features) feature.onCleanup?.()
+  }
+
+  /** Ends what the features do here, then all handlers and streams. `app.close()` does it. @internal */
+  close (): void {
+    for (const feature of this.#features) feature.close?.()
+    this.cleanupChatSubscriptions()
+  }
+
+  /** How many chats are listened to on this instance, and for how many of them events of other instances arrive now. */
+  stats (): { localChats: number, remoteSubscriptions: number, pubsubProvider: string } {
+    const { rooms, live } = this.#rooms.stats()
+    return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
+  }
+
+  /**
+   * Enters a chat. Returns what makes an entrance for a stream. Throws `RT_CHAT_ID_INVALID` or `RT_CLOSED`.
+   * @internal
+   */
+  enter (chatId: string, { lastEventId, rewinds = [] }: StreamRequest = {}): (stream: Connection) => Entrance[] {
+    const after = lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const
+    const resume = { after, rewind: rewinds[0] }
+    const room = this.#rooms.enter(chatId)
+    return (stream) => [{ stream, join: () => this.#join(room, stream, resume), endAfter: (ms) => stream.endAfter(ms) }]
+  }
+
+  /**
+   * Enters those of several chats that were granted, or none of them where one throws. Returns what makes an entrance to each for a stream, and
+   * writes which chats are left out. @internal
+   */
+  enterAll (chats: readonly ChatAccess[], request: StreamRequest = {}): (stream: Connection) => Entrance[] {
+    const { lastEventId = '', rewinds = [] } = request
+    const positions = lastEventId === '' ? [] : parseMultiChatId(lastEventId, chats.length)
+    const granted = [...chats.entries()].filter(([, { refused }]) => refused === undefined)
+    const rooms = this.#rooms.enterAll(granted.map(([, { chatId }]) => chatId))
+    return (stream) => {
+      stream.write(Buffer.concat(chats.map(({ chatId, refused: code }) => code === undefined ? NOTHING : refused(chatId, code))))
+      // A chat that is left out has a part of the id, too: its client finds its position where it was.
+      const parent = new MultiChatStream(stream, chats.map(({ userId }, index) => ({ after: positions[index], userId })))
+      return granted.map(([index], n) => {
+        const sink = parent.all[index] as EventSink
+        const resume = { after: positions[index], rewind: rewinds[index] }
+        return { stream: sink, join: () => this.#join(rooms[n] as Room, sink, resume), endAfter: (ms: number) => stream.endAfter(ms) }
+      })
+    }
+  }
+
+  #join (room: Room, stream: EventSink, resume: ResumeRequest): void {
+    // It may have waited at the door for longer than the room was kept.
+    if (this.#rooms.find(room.chatId) !== room) {
+      stream.end()
+      return
+    }
+    for (const feature of this.#features) feature.onJoin?.(room.chatId, stream)
+    room.join(stream, resume)
+  }
+}
+
+const NOTHING = Buffer.alloc(0)
+
+/** What an event is as handlers and browsers get it. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
+function payload (chatId: string, event: ChatEventInput): ChatEvent {
+  const made = copyOf(chatId, event)
+  // Of the copy: a getter may give something else the next time.
+  const { type, message, action } = made as { type: unknown, message?: unknown, action?: unknown }
+  checkEventType(type)
+  // These two have a field that JSON would leave out unnoticed.
+  if (type === 'message') mustBeObject('message', message)
+  if (type === 'bot_action') mustBeObject('action', action)
+  return made
+}
+
+function copyOf (chatId: string, event: ChatEventInput): ChatEvent {
+  try {
+    // A spread takes many times as long, but only that leaves `__proto__` a field like any other.
+    return Object.hasOwn(Object(event), '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })
+  } catch {
+    throw notJson('one whose getter or Proxy throws')
+  }
+}
+
+function mustBeObject<T> (field: string, value: T): T {
+  if (typeof value === 'object' && value !== null) return value
+  throw new RealtimeError('RT_PAYLOAD_INVALID', `\`${field}\` must be an object, got ${kindOf(value)}. Publish one that JSON can carry`)
+}

@@ -1,0 +1,200 @@
+import type { FastifyRequest } from 'fastify'
+import { bindContext } from '../core/async-context.ts'
+import { RealtimeError } from '../errors.ts'
+import { ANYONE, readGrant, type AccessGrant, type Grant } from './grant.ts'
+import { LimitedQueue } from '../core/limited-queue.ts'
+import type { Logger } from '../core/logger.ts'
+import { Permit, Permits, type PermitHolder } from './permits.ts'
+import { getChatChannel } from '../pubsub/channel-name.ts'
+import { logRepeated, type RepeatedFailure } from '../observability/repeated-failure.ts'
+import { withTimeout } from '../core/with-timeout.ts'
+import type { RevocationListener, RevocationWatch } from '../chat/revocations.ts'
+import { timing } from '../core/timing.ts'
+import type { Entrance } from '../rooms/entrance.ts'
+
+/** Returns whether a request may open a chat. Anything but `true` or a grant refuses; what it throws is answered as any error of a route. */
+export type Authorize = (request: FastifyRequest, chatId: string) => AuthorizeResult | Promise<AuthorizeResult>
+
+type AuthorizeResult = boolean | AccessGrant | null | undefined
+
+export interface AccessOptions {
+  /** `undefined` lets everyone in. */
+  authorize: Authorize | undefined
+  log: Logger
+  watchRevocations (listener: RevocationListener): RevocationWatch
+}
+
+const MISSED: RepeatedFailure = {
+  level: 'warn',
+  message: 'Revocations may have been missed: open streams are authorized again'
+}
+
+/** How many streams are authorized again at the same time. */
+const MOST_AT_ONCE = 32
+
+/**
+ * Asks the app who may open a chat, and holds what it granted for as long as the streams are open. A grant is worth something only while no revocation
+ * can have been missed since `authorize` was called. Where one can, it is asked for again; a stream that has not joined its chat waits for that.
+ */
+export class Access implements PermitHolder {
+  readonly #options: AccessOptions
+  readonly #revocations: RevocationWatch | undefined
+  /** By chat: what is asked about, and what open streams hold. */
+  readonly #permits = new Map<string, Set<Permit>>()
+  readonly #again = new LimitedQueue<Permit>(MOST_AT_ONCE, (permit) => this.#askAgain(permit))
+  /** The continuity for which streams were last looked at. */
+  #seen = 0
+  readonly #timers = new Set<NodeJS.Timeout>()
+  /** Mistakes that were logged. Each is logged once, since one mistake refuses every request. */
+  readonly #logged = new Set<string>()
+
+  constructor (options: AccessOptions) {
+    this.#options = options
+    if (options.authorize === undefined) return
+    this.#revocations = options.watchRevocations({
+      revoked: (chatId, userId) => { for (const permit of this.#permits.get(chatId) ?? []) permit.revoke(userId) },
+      synced: () => this.#synced()
+    })
+  }
+
+  /**
+   * Asks about each chat. Rejects where all of them are refused, with `RT_CHAT_ID_INVALID`, `RT_FORBIDDEN` or what `authorize` throws; and
+   * where `authorize` throws an error that is not a refusal. `release` the permits, whatever becomes of them.
+   */
+  async check (request: FastifyRequest, chatIds: readonly string[]): Promise<Permits> {
+    const permits = new Permits(chatIds.map((chatId) => new Permit(chatId, request)), this)
+    try {
+      await Promise.all(permits.all.map((permit) => this.#ask(permit)))
+      permits.confirm()
+      return permits
+    } catch (error) {
+      permits.release()
+      throw error
+    }
+  }
+
+  admit (permit: Permit, entrance: Entrance): void {
+    const { stream } = entrance
+    permit.admit(entrance)
+    const leave = (): void => {
+      this.drop(permit)
+      permit.join()
+    }
+    // One that answers HEAD has ended already.
+    if (this.#revocations === undefined || stream.closed) return leave()
+    stream.onClose(leave)
+    this.#settle(permit)
+  }
+
+  drop (permit: Permit): void {
+    this.#again.delete(permit)
+    const permits = this.#permits.get(permit.chatId)
+    if (permits?.delete(permit) === true && permits.size === 0) this.#permits.delete(permit.chatId)
+  }
+
+  close (): void {
+    this.#revocations?.stop()
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.#timers.clear()
+  }
+
+  async #ask (permit: Permit): Promise<void> {
+    const { chatId } = permit
+    try {
+      // An id that cannot be a chat's is not a question for the app.
+      getChatChannel(chatId)
+      permit.grant = await this.#grant(permit)
+    } catch (error) {
+      if (typeof chatId !== 'string' || !isRefusal(error)) throw error
+      permit.refuse(error)
+    }
+  }
+
+  async #grant (permit: Permit): Promise<Grant> {
+    const { authorize } = this.#options
+    if (authorize === undefined) return ANYONE
+    const { chatId, request } = permit
+    const permits = this.#permits.get(chatId) ?? new Set()
+    this.#permits.set(chatId, permits.add(permit))
+    const since = this.#continuity
+    permit.ask ??= bindContext(() => authorize(request, chatId))
+    const grant = readGrant(await permit.ask())
+    if (typeof grant === 'string') this.#logMistake(grant)
+    if (typeof grant !== 'object') throw new RealtimeError('RT_FORBIDDEN')
+    permit.since = since
+    return grant
+  }
+
+  get #continuity (): number {
+    return (this.#revocations as RevocationWatch).continuity // Permits are held where there is one.
+  }
+
+  /** Lets a stream join its chat if its grant is proven to hold. Else it is asked about again, once that can be of use. */
+  #settle (permit: Permit): void {
+    if (this.#revocations?.inSync !== true) return
+    if (permit.since !== this.#continuity) return this.#again.add(permit)
+    // A timer can be late.
+    if ((permit.grant.expiresAt ?? Infinity) <= Date.now()) permit.end()
+    else permit.join()
+  }
+
+  #synced (): void {
+    const continuity = this.#continuity
+    const held = [...this.#permits.values()].flatMap((permits) => [...permits]).filter(({ admitted }) => admitted)
+    for (const permit of held) if (!permit.joined) this.#settle(permit)
+    if (this.#seen === continuity) return
+    this.#seen = continuity
+    const stale = held.filter(({ joined, since }) => joined && since !== continuity)
+    if (stale.length === 0) return
+    logRepeated(this.#options.log, MISSED, { streams: stale.length })
+    for (const permit of stale) this.#later(Math.random() * timing.accessSpread, () => { if (this.#isStale(permit, continuity)) this.#again.add(permit) })
+    this.#later(timing.accessDeadline, () => { for (const permit of stale) if (this.#isStale(permit, continuity)) permit.end() })
+  }
+
+  #isStale ({ since, closed }: Permit, continuity: number): boolean {
+    return since < continuity && !closed
+  }
+
+  #later (ms: number, call: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      call()
+    }, ms).unref()
+    this.#timers.add(timer)
+  }
+
+  /** Asks about an open stream again. Never rejects. Whatever keeps its client out ends it: the client reconnects, and gets the answer. */
+  async #askAgain (permit: Permit): Promise<void> {
+    const { userId, expiresAt = Infinity } = permit.grant
+    try {
+      await withTimeout(this.#ask(permit), timing.accessDeadline)
+      permit.confirm(Date.now())
+    } catch (error) {
+      permit.refuse(error)
+    }
+    if (permit.closed) return this.drop(permit)
+    if (permit.refused !== undefined || permit.userId !== userId) return permit.end()
+    const until = permit.grant.expiresAt ?? Infinity
+    if (until < expiresAt) permit.endAfter(until - Date.now())
+    this.#settle(permit)
+  }
+
+  #logMistake (mistake: string): void {
+    const { code, message } = new RealtimeError('RT_GRANT_INVALID', mistake)
+    // What differs in the name of a field only is the same mistake.
+    const kind = mistake.replace(/the field \w+/, 'another field')
+    if (this.#logged.has(kind)) return
+    this.#logged.add(kind)
+    this.#options.log.error({ code }, message)
+  }
+}
+
+/**
+ * Whether an error keeps this client out of this chat. Others are failures, which say nothing about access; 429 asks for patience. Fastify
+ * reads the status from the same two fields.
+ */
+function isRefusal (error: unknown): boolean {
+  const { statusCode, status = 500 } = Object(error) as { statusCode?: unknown, status?: unknown }
+  const code = statusCode ?? status
+  return typeof code === 'number' && code >= 400 && code < 500 && code !== 429
+}

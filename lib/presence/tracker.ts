@@ -1,0 +1,190 @@
+import { presenceField, userIdOf } from './fields.ts'
+import { RealtimeError } from '../errors.ts'
+import type { Logger } from '../core/logger.ts'
+import { getChatChannel } from '../pubsub/channel-name.ts'
+import type { Field, StateStore } from '../pubsub/state-store.ts'
+import { RepeatingTimer } from '../core/repeating-timer.ts'
+import { logRecovered, logRepeated, type RecoverableFailure } from '../observability/repeated-failure.ts'
+import type { EventSink } from '../rooms/event-sink.ts'
+import type { PresenceTimes } from '../core/defaults.ts'
+import { timing } from '../core/timing.ts'
+
+const WRITING: RecoverableFailure = {
+  level: 'warn', message: 'Presence can\'t be written, trying again', recovered: 'Presence is written again'
+}
+
+interface PresenceContext extends PresenceTimes {
+  /** `undefined` where the provider keeps none. */
+  store: StateStore | undefined
+  instanceId: string
+  log: Logger
+}
+
+/** A user who has, or had moments ago, a stream of a chat open on this instance. */
+interface PresentUser {
+  userId: string
+  field: string
+  streams: number
+  /** Whether others shall know of it, and whether they do, as far as Redis has answered. */
+  here: boolean
+  written: boolean
+  /** Whether they are being told. */
+  writing: boolean
+  /** Runs while no stream is open. */
+  grace?: NodeJS.Timeout | undefined
+}
+
+/** How many chats are renewed at a time. */
+const CHATS_AT_ONCE = 100
+
+/** Who has a chat open on this instance. All others know of it by a field of the chat's state for each user, with a lease. */
+export class PresenceTracker {
+  readonly #options: PresenceContext & { store: StateStore }
+  /** By channel and user. */
+  readonly #chats = new Map<string, Map<string, PresentUser>>()
+  readonly #renewal: RepeatingTimer
+  #renewing = false
+  #closed = false
+
+  /** Throws `RT_STATE_UNAVAILABLE`. */
+  constructor ({ store, ...options }: PresenceContext) {
+    if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
+    this.#options = { ...options, store }
+    this.#renewal = new RepeatingTimer(Math.ceil(options.leaseMs / 3), () => this.#renewAll())
+  }
+
+  /** Counts a stream in until it closes, if it is known whose it is. */
+  add (chatId: string, stream: EventSink): void {
+    const { userId } = stream
+    if (userId === undefined || stream.closed) return
+    const channel = getChatChannel(chatId)
+    const user = this.#presentUser(channel, userId)
+    clearTimeout(user.grace)
+    user.streams++
+    user.here = true
+    stream.onClose(() => this.#leave(channel, user))
+    this.#write(channel, user)
+  }
+
+  /** Lets a user leave at once, whatever he has open. */
+  remove (chatId: string, userId: string): void {
+    const channel = getChatChannel(chatId)
+    const user = this.#chats.get(channel)?.get(userId)
+    if (user !== undefined) this.#end(channel, user)
+  }
+
+  /** Puts back what is gone although it should be there: Redis has lost it, or took this instance for dead. */
+  restore (chatId: string, userId: string): void {
+    const channel = getChatChannel(chatId)
+    const user = this.#chats.get(channel)?.get(userId)
+    if (user?.written !== true || user.writing) return
+    user.written = false
+    // All are gone at once, and all instances notice at once.
+    setTimeout(() => this.#write(channel, user), Math.random() * timing.resyncSpread).unref()
+  }
+
+  /** Leaves all fields to their leases: whoever comes back elsewhere before they run out was never away. */
+  close (): void {
+    this.#closed = true
+    this.#renewal.stop()
+    for (const users of this.#chats.values()) for (const { grace } of users.values()) clearTimeout(grace)
+    this.#chats.clear()
+  }
+
+  #presentUser (channel: string, userId: string): PresentUser {
+    const { instanceId } = this.#options
+    const users = this.#chats.get(channel) ?? new Map<string, PresentUser>()
+    this.#chats.set(channel, users)
+    const user = users.get(userId) ?? { userId, field: presenceField(instanceId, userId), streams: 0, here: true, written: false, writing: false }
+    users.set(userId, user)
+    this.#renewal.start()
+    return user
+  }
+
+  #leave (channel: string, user: PresentUser): void {
+    user.streams--
+    if (this.#closed || user.streams > 0) return
+    user.grace = setTimeout(() => this.#end(channel, user), this.#options.graceMs).unref()
+  }
+
+  #end (channel: string, user: PresentUser): void {
+    clearTimeout(user.grace)
+    user.here = false
+    this.#write(channel, user)
+  }
+
+  /** Tells what is so, one command after another. What fails is tried again with the next renewal. */
+  async #write (channel: string, user: PresentUser): Promise<void> {
+    if (user.writing) return
+    user.writing = true
+    while (user.written !== user.here && !this.#closed && await this.#change(channel, user)) { /* it may have changed meanwhile */ }
+    user.writing = false
+    if (!user.here && !user.written) this.#forget(channel, user)
+  }
+
+  /** Resolves with whether Redis has answered. */
+  async #change (channel: string, user: PresentUser): Promise<boolean> {
+    const { store, leaseMs } = this.#options
+    const { field, here } = user
+    const reply = await this.#try(store.change(channel, here ? { operation: 'set', field, value: '', leaseMs } : { operation: 'delete', field }))
+    if (reply !== undefined) user.written = here
+    return reply !== undefined
+  }
+
+  /** Resolves with nothing where Redis has not answered. */
+  async #try<T> (result: Promise<T>): Promise<T | undefined> {
+    try {
+      const reply = await result
+      logRecovered(this.#options.log, WRITING)
+      return reply
+    } catch (error) {
+      if (!this.#closed) logRepeated(this.#options.log, WRITING, { reason: (error as Error).message })
+      return undefined
+    }
+  }
+
+  async #renewAll (): Promise<void> {
+    // While Redis is away, the renewal before still waits for it.
+    if (this.#renewing) return
+    this.#renewing = true
+    const chats = [...this.#chats]
+    while (chats.length > 0) await Promise.all(chats.splice(0, CHATS_AT_ONCE).map(([channel, users]) => this.#renew(channel, [...users.values()])))
+    this.#renewing = false
+  }
+
+  async #renew (channel: string, users: PresentUser[]): Promise<void> {
+    const { store, leaseMs } = this.#options
+    const known = users.filter(({ here, written: told }) => here && told)
+    if (known.length > 0) {
+      const renewed = await this.#try(store.renew(channel, known.map(({ field }) => field), leaseMs))
+      if (renewed === undefined) return
+      const gone = new Set(renewed.gone)
+      for (const user of known) if (gone.has(user.field)) user.written = false
+    }
+    await Promise.all(users.map((user) => this.#write(channel, user)))
+  }
+
+  #forget (channel: string, user: PresentUser): void {
+    const users = this.#chats.get(channel)
+    // By now another one may have its place.
+    if (users?.get(user.userId) !== user) return
+    users.delete(user.userId)
+    if (users.size > 0) return
+    this.#chats.delete(channel)
+    if (this.#chats.size === 0) this.#renewal.stop()
+  }
+}
+
+/** Who is in a chat, on whichever instance, sorted. Rejects with `RT_CHAT_ID_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`. */
+export async function readPresence (store: StateStore | undefined, chatId: string): Promise<string[]> {
+  const channel = getChatChannel(chatId)
+  if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
+  const { fields, doubtful } = await store.read(channel)
+  const users = new Set<string>()
+  // Nothing was known before, so all is read.
+  for (const field of (fields as Map<string, Field>).keys()) {
+    const userId = userIdOf(field)
+    if (userId !== undefined && doubtful?.has(field) !== true) users.add(userId)
+  }
+  return [...users].sort()
+}

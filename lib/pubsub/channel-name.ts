@@ -1,0 +1,39 @@
+import { bytesOver } from '../core/byte-length.ts'
+import { RealtimeError, kindOf } from '../errors.ts'
+
+/** What the channels of chats start with, and those by which instances control each other. */
+export const CHAT = 'chat:'
+export const CONTROL = 'fastify-realtime:'
+
+const MAX_CHANNEL_BYTES = 4096
+const MAX_CHAT_ID_BYTES = 1024
+const MAX_KEY_LENGTH = 200
+
+/** Returns a channel or pattern as it is. Throws `RT_CHANNEL_INVALID`. */
+export function checkChannel (channel: unknown): string {
+  const wrong = whyNot(channel, MAX_CHANNEL_BYTES)
+  if (wrong !== undefined) throw new RealtimeError('RT_CHANNEL_INVALID', wrong)
+  return channel as string
+}
+
+/** The channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
+export function getChatChannel (chatId: string): string {
+  const wrong = whyNot(chatId, MAX_CHAT_ID_BYTES)
+  if (wrong !== undefined) throw new RealtimeError('RT_CHAT_ID_INVALID', wrong)
+  return CHAT + chatId
+}
+
+/** Returns an idempotency key as it is. Throws `RT_IDEMPOTENCY_KEY_INVALID`. */
+export function checkIdempotencyKey (key: unknown): string | undefined {
+  if (key === undefined) return undefined
+  if (typeof key === 'string' && key !== '' && key.length <= MAX_KEY_LENGTH && key.isWellFormed()) return key
+  throw new RealtimeError('RT_IDEMPOTENCY_KEY_INVALID', typeof key === 'string' && key !== '' ? `${key.length} or a lone surrogate` : kindOf(key))
+}
+
+/** A lone surrogate is refused, since in UTF-8 it turns into the same bytes as every other one: chats would mix. */
+function whyNot (name: unknown, most: number): string | undefined {
+  if (typeof name !== 'string' || name === '') return kindOf(name)
+  if (!name.isWellFormed()) return 'a lone surrogate in it'
+  const bytes = bytesOver(name, most)
+  return bytes === undefined ? undefined : `${bytes} bytes`
+}

@@ -1,0 +1,194 @@
+import { sameCursor, type Cursor } from './cursor.ts'
+import type { ByteBudget, ByteHolder } from './byte-budget.ts'
+import type { LogEntry } from './event-log.ts'
+
+/** How much is kept; beyond it the oldest is dropped. */
+export interface EventRingOptions {
+  /** Events. @default no limit */
+  capacity?: number | undefined
+  /** Bytes of them and of their frames, unless it is one event. @default no limit */
+  bytes?: number | undefined
+  /** What the bytes count in. The run drops its older half where the budget says so. @default none */
+  budget?: ByteBudget | undefined
+}
+
+/** What an event takes beside its payload, about. */
+const OVERHEAD = 100
+
+/**
+ * Events of a log without a hole, the newest last; beyond its limits the oldest is dropped. They are kept in columns:
+ * millions of small objects would keep the garbage collector busy.
+ */
+export class EventRing implements ByteHolder {
+  readonly #capacity: number
+  readonly #mostBytes: number
+  readonly #budget: ByteBudget | undefined
+  #bytes = 0
+  #base: Cursor
+  #size = 0
+  /** Where the next one goes, and then on from the start. */
+  #next = 0
+  /** Below zero for a fence. */
+  readonly #tags: number[] = []
+  readonly #timestamps: number[] = []
+  readonly #from: string[] = []
+  readonly #events: string[] = []
+  readonly #json: string[] = []
+  /** Only if any event had one. */
+  #traceparents: (string | undefined)[] | undefined
+  /** Only if any was made. */
+  #frames: (Buffer | undefined)[] | undefined
+
+  constructor (base: Cursor, { capacity = Infinity, bytes = Infinity, budget }: EventRingOptions = {}) {
+    this.#base = base
+    this.#capacity = capacity
+    this.#mostBytes = bytes
+    this.#budget = budget
+  }
+
+  /** The place before the first. */
+  get base (): Cursor {
+    return this.#base
+  }
+
+  /** The place behind the last. */
+  get head (): Cursor {
+    return this.positionBefore(this.#size)
+  }
+
+  get size (): number {
+    return this.#size
+  }
+
+  /** How many bytes the events and their frames take, about: a character counts as a byte. */
+  get bytes (): number {
+    return this.#bytes
+  }
+
+  /** Adds the event that comes right after the last. */
+  push ({ from, timestamp, event, json, traceparent, position: { tag, isMarker: fence } }: LogEntry): void {
+    if (this.#size === this.#capacity) this.#shift()
+    const slot = this.#next
+    this.#tags[slot] = fence ? -tag : tag
+    this.#timestamps[slot] = timestamp
+    this.#from[slot] = from
+    this.#events[slot] = event
+    this.#json[slot] = json
+    if (traceparent !== undefined) this.#traceparents ??= []
+    if (this.#traceparents !== undefined) this.#traceparents[slot] = traceparent
+    this.#next = (slot + 1) % this.#capacity
+    this.#size++
+    if (this.#size === 1) this.#budget?.enter(this)
+    this.#count(json.length + OVERHEAD)
+    this.trim()
+  }
+
+  /** Drops what is too much. Indexes change by that. */
+  trim (): void {
+    while (this.#bytes > this.#mostBytes && this.#size > 1) this.#shift()
+    this.#budget?.trim()
+  }
+
+  /** The frame of an event, which is kept with it, until `trim`. `make` makes it the first time. */
+  frame (index: number, make: (entry: LogEntry) => Buffer): Buffer {
+    const slot = this.#slot(index)
+    const frames = this.#frames ??= []
+    let frame = frames[slot]
+    if (frame === undefined) {
+      frame = frames[slot] = make(this.at(index))
+      this.#count(frame.length)
+    }
+    return frame
+  }
+
+  /** Drops the older half. Returns whether any is left. */
+  release (): boolean {
+    for (let n = Math.ceil(this.#size / 2); n > 0; n--) this.#shift()
+    return this.#size > 0
+  }
+
+  /** Drops all. The next event comes after the last one still. */
+  clear (): void {
+    while (this.#size > 0) this.#shift()
+    this.#budget?.leave(this)
+  }
+
+  /** The place before the event of an index, from 0 to `size`. */
+  positionBefore (index: number): Cursor {
+    if (index === 0) return this.#base
+    const { epoch, offset } = this.#base
+    return { epoch, offset: offset + index, tag: Math.abs(this.#tags[this.#slot(index - 1)] as number) }
+  }
+
+  /** The index of what comes after a cursor, up to `size`; `undefined` if the cursor is no place in this run. */
+  indexAfter (cursor: Cursor): number | undefined {
+    const index = cursor.offset - this.#base.offset
+    return index >= 0 && index <= this.#size && sameCursor(this.positionBefore(index), cursor) ? index : undefined
+  }
+
+  /** The event of an index, from 0 to below `size`. */
+  at (index: number): LogEntry {
+    const slot = this.#slot(index)
+    const traceparent = this.#traceparents?.[slot]
+    return {
+      from: this.#from[slot] as string,
+      timestamp: this.#timestamps[slot] as number,
+      event: this.#events[slot] as string,
+      json: this.#json[slot] as string,
+      ...traceparent !== undefined && { traceparent },
+      position: { ...this.positionBefore(index + 1), previousTag: this.positionBefore(index).tag, isMarker: this.#tags[slot] as number < 0 }
+    }
+  }
+
+  /** How many of the `limit` events from an index on have at most `bytes` bytes: at least one, if there is one. */
+  fitAfter (index: number, limit: number, bytes: number): number {
+    const most = Math.min(limit, this.#size - index)
+    let count = 0
+    for (let left = bytes; count < most; count++) {
+      left -= this.#weight(index + count)
+      if (left < 0 && count > 0) break
+    }
+    return count
+  }
+
+  /** The same of the last ones. */
+  fitBeforeEnd (limit: number, bytes: number): number {
+    const most = Math.min(limit, this.#size)
+    let count = 0
+    for (let left = bytes; count < most; count++) {
+      left -= this.#weight(this.#size - 1 - count)
+      if (left < 0 && count > 0) break
+    }
+    return count
+  }
+
+  /** The events of the indexes from `start` to before `end`. */
+  slice (start: number, end: number): LogEntry[] {
+    return Array.from({ length: Math.max(0, Math.min(end, this.#size) - start) }, (_, n) => this.at(start + n))
+  }
+
+  #weight (index: number): number {
+    return (this.#json[this.#slot(index)] as string).length + OVERHEAD
+  }
+
+  #shift (): void {
+    const slot = this.#slot(0)
+    const bytes = this.#weight(0) + (this.#frames?.[slot]?.length ?? 0)
+    this.#base = this.positionBefore(1)
+    this.#size--
+    // Else they would stay until the slot is used again.
+    this.#json[slot] = ''
+    if (this.#frames !== undefined) this.#frames[slot] = undefined
+    this.#count(-bytes)
+  }
+
+  #count (bytes: number): void {
+    this.#bytes += bytes
+    this.#budget?.count(bytes)
+  }
+
+  #slot (index: number): number {
+    const slot = this.#next - this.#size + index
+    return slot < 0 ? slot + this.#capacity : slot
+  }
+}

@@ -1,0 +1,42 @@
+import type { Logger } from '../../core/logger.ts'
+import type { ControlFeed } from '../control-feed.ts'
+import { makeEnvelope } from '../envelope.ts'
+import { Subscriptions } from '../subscriptions.ts'
+import type { FeedListener } from '../channel-feed.ts'
+
+export interface LocalControlOptions {
+  instanceId: string
+  log: Logger
+  /** Throws once the provider is closed. */
+  mustBeOpen (): void
+}
+
+/** The control feed of `LocalPubSub`: all that follow are in this process, where nothing is lost, so it needs no log. */
+export class LocalControlFeed implements ControlFeed {
+  readonly eventLog = undefined
+  readonly #options: LocalControlOptions
+  readonly #subscriptions: Subscriptions
+
+  constructor (options: LocalControlOptions) {
+    this.#options = options
+    this.#subscriptions = new Subscriptions(options.log)
+  }
+
+  async publish (channel: string, message: object): Promise<void> {
+    this.#options.mustBeOpen()
+    const envelope = makeEnvelope(message, this.#options.instanceId, Infinity)
+    await undefined
+    this.#subscriptions.deliver({ channel, envelope, remote: false })
+  }
+
+  follow (channel: string, listener: FeedListener): () => void {
+    this.#options.mustBeOpen()
+    const unfollow = this.#subscriptions.addFeedListener(channel, listener, () => false)
+    listener.live()
+    return unfollow
+  }
+
+  close (): void {
+    this.#subscriptions.clear()
+  }
+}

@@ -1,0 +1,43 @@
+import { RepeatingTimer } from '../../core/repeating-timer.ts'
+import { newEpoch } from '../epoch.ts'
+import { timing } from '../../core/timing.ts'
+
+/** The epochs of logs without an event: those who listen have a position in them. One that is not asked for any more is forgotten after a while. */
+export class EmptyLogs {
+  /** Those that were kept longest ago come first. */
+  readonly #logs = new Map<string, { epoch: string, until: number }>()
+  readonly #sweep = new RepeatingTimer(timing.emptyLog, () => this.#forget())
+
+  has (channel: string): boolean {
+    return this.#logs.has(channel)
+  }
+
+  /** The epoch of a channel's log, a new one if need be, which is kept for a while from now on. */
+  keep (channel: string): string {
+    const epoch = this.take(channel)
+    this.#logs.set(channel, { epoch, until: Date.now() + timing.emptyLog })
+    this.#sweep.start()
+    return epoch
+  }
+
+  /** The epoch of a channel's log, a new one if need be, which is not kept any more. */
+  take (channel: string): string {
+    const epoch = this.#logs.get(channel)?.epoch ?? newEpoch()
+    this.#logs.delete(channel)
+    return epoch
+  }
+
+  clear (): void {
+    this.#sweep.stop()
+    this.#logs.clear()
+  }
+
+  #forget (): void {
+    const now = Date.now()
+    for (const [channel, { until }] of this.#logs) {
+      if (until > now) return
+      this.#logs.delete(channel)
+    }
+    this.clear()
+  }
+}

@@ -1,0 +1,124 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import type { PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt } from '../provider.ts'
+import { RealtimeError } from '../../errors.ts'
+import { silentLogger, type Logger } from '../../core/logger.ts'
+import { Metrics } from '../../observability/metrics.ts'
+import type { Controllable } from '../control-feed.ts'
+import { makeEnvelope, makeInstanceId } from '../envelope.ts'
+import { LocalControlFeed } from './control-feed.ts'
+import { LocalLog, type LogKey } from './log.ts'
+import { LocalStateStore } from './state-store.ts'
+import { observePublish } from '../instrument-publish.ts'
+import { checkPublish } from '../own-publish.ts'
+import type { Stateful } from '../state-store.ts'
+import { Subscriptions } from '../subscriptions.ts'
+import type { FeedListener, ChannelFeed } from '../channel-feed.ts'
+import type { Envelope, Replayable } from '../event-log.ts'
+import { resolveProviderOptions, type ProviderOptions } from '../provider-options.ts'
+
+/** Options of `LocalPubSub`: those of the plugin that concern it, and a logger. */
+export interface LocalPubSubOptions extends Pick<ProviderOptions, 'instanceId' | 'maxPayloadBytes' | 'history' | 'idempotencyTtlMs'> {
+  /** @default silent */
+  log?: Logger | undefined
+  /** What it counts in. @default counts for nobody */
+  metrics?: Metrics | undefined
+}
+
+/** The provider for one process: needs nothing, reaches nobody else. */
+export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Replayable, Stateful, Controllable {
+  readonly name = 'local'
+  readonly instanceId: string
+  readonly eventLog: LocalLog | undefined
+  readonly state: LocalStateStore | undefined
+  readonly control: LocalControlFeed
+  readonly #log: Logger
+  readonly #metrics: Metrics
+  readonly #maxPayloadBytes: number
+  readonly #subscriptions: Subscriptions
+  #closed = false
+
+  /** Throws `RT_OPTION_INVALID`. */
+  constructor ({ log = silentLogger, metrics = new Metrics(), ...options }: LocalPubSubOptions = {}) {
+    const { instanceId = makeInstanceId(this.name), maxPayloadBytes, history, idempotencyTtlMs } = resolveProviderOptions(options)
+    this.instanceId = instanceId
+    this.#log = log
+    this.#metrics = metrics
+    this.#maxPayloadBytes = maxPayloadBytes
+    this.#subscriptions = new Subscriptions(log)
+    this.control = new LocalControlFeed({ instanceId, log, mustBeOpen: () => this.#mustBeOpen() })
+    if (history === false) return
+    const events = this.eventLog = new LocalLog({ ...history, idempotencyTtlMs })
+    this.state = new LocalStateStore({
+      log: events,
+      wrap: (event) => makeEnvelope(event, this.instanceId, this.#maxPayloadBytes),
+      append: (channel, envelope, key) => this.#append(events, channel, envelope, key),
+      mustBeOpen: () => this.#mustBeOpen()
+    })
+  }
+
+  publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
+    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message in this process' }, (traceparent) => this.#publish(channel, data, options, traceparent))
+  }
+
+  #publish (channel: string, data: unknown, options: PublishOptions | undefined, traceparent: string | undefined): Promise<PublishReceipt> {
+    this.#mustBeOpen()
+    const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
+    const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
+    return this.eventLog === undefined || ephemeral ? this.#broadcast(channel, envelope) : this.#append(this.eventLog, channel, envelope, key === undefined ? undefined : `app ${key}`)
+  }
+
+  async #broadcast (channel: string, envelope: Envelope): Promise<PublishReceipt> {
+    await undefined
+    this.#deliver(channel, envelope)
+    return { duplicate: false }
+  }
+
+  async #append (log: LocalLog, channel: string, envelope: Envelope, key: LogKey | undefined): Promise<PublishReceipt> {
+    const { id, entry } = log.append(channel, envelope, key)
+    await undefined
+    if (entry !== undefined) this.#deliver(channel, entry)
+    return { id, duplicate: entry === undefined }
+  }
+
+  /** Not at once, but a microtask later: no handler runs inside publish, here as little as through Redis. Whoever awaits it finds that they have run. */
+  #deliver (channel: string, envelope: Envelope): void {
+    this.#metrics.received++
+    this.#subscriptions.deliver({ channel, envelope, remote: false })
+  }
+
+  subscribe<T> (pattern: string, handler: PubSubHandler<T>): () => void {
+    this.#mustBeOpen()
+    return this.#subscriptions.addPattern(pattern, handler)
+  }
+
+  subscribeExact<T> (channel: string, handler: PubSubHandler<T>): () => void {
+    this.#mustBeOpen()
+    return this.#subscriptions.addHandler(channel, handler)
+  }
+
+  follow (channel: string, listener: FeedListener): () => void {
+    this.#mustBeOpen()
+    return this.#subscriptions.addFeedListener(channel, listener, () => !this.#closed)
+  }
+
+  stats (): { channels: number, patterns: number } {
+    return this.#subscriptions.stats()
+  }
+
+  async isHealthy (): Promise<boolean> {
+    // Once it is closed, `while (!await isHealthy())` would freeze the process otherwise.
+    await turn()
+    return !this.#closed
+  }
+
+  async close (): Promise<void> {
+    this.#closed = true
+    this.eventLog?.close()
+    this.control.close()
+    this.#subscriptions.clear()
+  }
+
+  #mustBeOpen (): void {
+    if (this.#closed) throw new RealtimeError('RT_CLOSED', 'LocalPubSub')
+  }
+}

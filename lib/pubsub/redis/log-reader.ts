@@ -1,0 +1,116 @@
+import { parseCursor, type Cursor } from '../cursor.ts'
+import { newEpoch, randomTag } from '../epoch.ts'
+import { isCluster } from './client.ts'
+import { cork } from './cork.ts'
+import type { RedisKeys } from './keys.ts'
+import type { Query } from './query.ts'
+import type { Scripts } from './scripts.ts'
+import { parseStateVersion } from '../state-store.ts'
+import { budgets } from '../../core/budgets.ts'
+import type { EventLog, LogGap, LogPage, LogEntry, LogHead } from '../event-log.ts'
+import { decodePayload } from '../wire.ts'
+
+export interface LogReaderOptions {
+  keys: RedisKeys
+  scripts: Scripts
+  /** Reads events, whose replies may be large. */
+  reader: Query
+  /** Asks where logs end on the connection that publishes: what this process publishes next comes after. */
+  near: Query
+  /** Who writes a discontinuity marker. */
+  instanceId: string
+}
+
+/** What lua/read.lua returns. */
+type Reply = [epoch: Buffer, last: Buffer, gap: Buffer, rows: [Buffer, Buffer[]][], state: Buffer, start: Buffer, severed: number]
+
+/** Reads the log in Redis, which `LogWriter` writes. */
+export class LogReader implements EventLog {
+  readonly #options: LogReaderOptions
+
+  constructor (options: LogReaderOptions) {
+    this.#options = options
+  }
+
+  async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = budgets.page): Promise<LogPage> {
+    const page = await this.#read(channel, after, limit, maxBytes)
+    if (page.head.unproven !== true || !await this.#mark(channel)) return failoverOf(page, after)
+    return failoverOf(await this.#read(channel, after, limit, maxBytes), after)
+  }
+
+  async #read (channel: string, after: Cursor | undefined, limit: number, maxBytes: number): Promise<LogPage> {
+    const { keys, reader, near, scripts } = this.#options
+    const bytes = Math.min(maxBytes, budgets.page)
+    const args = [limit, newEpoch(), bytes, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
+    const { meta, stream, fields } = keys.of(channel)
+    const reply = await (bytes === 0 ? near : reader).run(scripts.read, [meta, stream, fields], args)
+    const [epoch, last, gap, rows, state, start, severed] = reply as Reply
+    const head = headOf(parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor, state.toString(), severed === 1)
+    const decoded = rows.map(([id, fields]) => entryOf(head.epoch, id, fields))
+    if (after === undefined) {
+      // Redis gives the last one first.
+      const entries = decoded.filter((entry) => entry !== undefined).reverse()
+      return { head, entries, start: parseCursor(`${head.epoch}-${start.toString()}`) }
+    }
+    const hole = decoded.indexOf(undefined)
+    // Such as one of a newer version. Who waits for it would wait for ever.
+    if (hole === 0) return { head, gap: 'diverged', entries: [] }
+    const entries = (hole === -1 ? decoded : decoded.slice(0, hole)) as LogEntry[] // All before the first hole.
+    return { head, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
+  }
+
+  /**
+   * Writes the discontinuity marker, unless another reader or a publisher did. Returns whether Redis took it: a full one, or
+   * a replica, does not.
+   */
+  async #mark (channel: string): Promise<boolean> {
+    const { keys, reader, scripts, instanceId } = this.#options
+    const { channel: redisChannel, meta, stream } = keys.of(channel)
+    return await reader.tries(scripts.mark, [meta, stream], [newEpoch(), redisChannel, randomTag(), `${instanceId} ${Date.now()} `])
+  }
+
+  async heads (channels: string[]): Promise<(LogHead | undefined)[]> {
+    const { keys, reader } = this.#options
+    const [metas, ids] = await reader.ask((client) => {
+      const uncork = cork(client)
+      const asked = channels.map((channel) => client.hmget(keys.of(channel).meta, 'e', 'l', 'se', 'sv', 'r'))
+      const infos = (isCluster(client) ? client.nodes('master') : [client]).map((node) => node.info('replication'))
+      uncork()
+      return Promise.all([Promise.all(asked), Promise.all(infos)])
+    })
+    const known = new Set(ids.map((info) => /master_replid:(\w+)/.exec(info)?.[1]))
+    const heads = metas.map(([epoch, last, stateEpoch, version, id]) => {
+      const cursor = parseCursor(`${epoch}-${last}`)
+      return cursor && headOf(cursor, `${stateEpoch}-${version}`, !known.has(id as string)) // With a cursor there is one.
+    })
+    await this.#keepEmpty(channels, heads)
+    return heads
+  }
+
+  /** Keeps the logs without an event for a while longer. */
+  async #keepEmpty (channels: string[], heads: (LogHead | undefined)[]): Promise<void> {
+    await Promise.all(heads.map(async (head, index) => {
+      if (head?.offset === 0) await this.#read(channels[index] as string, head, 1, 1)
+    }))
+  }
+}
+
+function headOf (cursor: Cursor, version: string, unproven: boolean): LogHead {
+  const state = parseStateVersion(version)
+  return { ...cursor, ...state !== undefined && { state }, ...unproven && { unproven } }
+}
+
+/** A page of a log that could not be marked: nothing that follows its cursor is proven to follow it. */
+function failoverOf (page: LogPage, after: Cursor | undefined): LogPage {
+  if (page.head.unproven !== true || page.gap !== undefined) return page
+  return { ...page, gap: 'failover', entries: after === undefined ? page.entries : [] }
+}
+
+function entryOf (epoch: string, id: Buffer, fields: Buffer[]): LogEntry | undefined {
+  const values = new Map<string, Buffer>()
+  for (let at = 0; at + 1 < fields.length; at += 2) values.set(String(fields[at]), fields[at + 1] as Buffer)
+  const cursor = parseCursor(`${epoch}-${id.toString()}`)
+  const envelope = decodePayload(values.get('d') ?? Buffer.alloc(0))
+  if (cursor === undefined || envelope === undefined) return undefined
+  return { ...envelope, position: { ...cursor, previousTag: Number(values.get('p')), isMarker: values.get('k')?.toString() === 'f' } }
+}

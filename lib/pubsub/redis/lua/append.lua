@@ -1,0 +1,42 @@
+-- Appends a batch of events to the logs of their channels and broadcasts them, in one step.
+--
+-- KEYS  those of includes/batch.lua and includes/log.lua, between them for each channel 1 meta, 2 the events, and what each idempotency key of the app's was used for
+-- ARGV  those of includes/batch.lua and includes/log.lua, then for each channel 1 its Redis channel, 2 a letter for each event: k for one with such a key, or -; and for each
+--       event its tag and its payload
+-- Returns why something could not be broadcast, or '', the outcomes, and why each - among them was refused.
+
+-- @include includes/batch
+
+local ids, refusals, keyed = {}, {}, {}
+local key, arg = 1, 3
+
+while arg < #ARGV do
+  local refusal = log.open(KEYS[key + 1], KEYS[key + 2], ARGV[arg + 1])
+  local kinds = ARGV[arg + 2]
+  key, arg = key + 2, arg + 2
+  for n = 1, #kinds do
+    local id, why = nil, refusal
+    local own = string.sub(kinds, n, n) == 'k'
+    if own then
+      key = key + 1
+      id = keyed[KEYS[key]] or redis.pcall('GET', KEYS[key])
+      if type(id) == 'table' then id, why = nil, id end
+    end
+    if not id and not why then
+      id, why = log.append(ARGV[arg + 1], ARGV[arg + 2])
+      if own and id then keyed[KEYS[key]] = id end
+    end
+    arg = arg + 2
+    ids[#ids + 1] = id or '-'
+    if not id then refusals[#refusals + 1] = why end
+  end
+  if not refusal then log.close() end
+end
+
+-- None was appended, and that is said as Redis says it, of a replica or without memory.
+if #refusals == #ids then return refusals[1] end
+for own, id in pairs(keyed) do log.remember(own, id, KEY_TTL) end
+local all = table.concat(ids, ' ')
+log.remember(KEYS[1], all, BATCH_TTL)
+for n, refusal in ipairs(refusals) do refusals[n] = refusal.err end
+return { log.trouble, all, unpack(refusals) }

@@ -1,0 +1,78 @@
+-- Changes the state of a channel and broadcasts that, in one step.
+--
+-- KEYS  1 meta, 2 fields, 3 leases, 4 what the idempotency key was used for that ends a text
+-- ARGV  1 Redis channel, 2 epoch of a new state, 3 operation: = sets a value, o opens a text, + appends to it, - deletes, ~ renews, 4 lease in ms;
+--       5 field, 6 value, 7 owner, 8 bytes that the text must have; for ~ the fields from 5 on
+-- Returns the outcome, the epoch, and the fields that could not be renewed.
+
+-- @include includes/state
+
+state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], true)
+local operation, lease, field, value, owner = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+
+local function write (kind, chunks)
+  -- A script that has written may go on without memory, so that nothing is deleted that is not there.
+  if chunks then state.drop(field, chunks) end
+  redis.call('HSET', state.fields, '0=' .. field, value)
+  state.put(field, kind, 1, #value, lease, owner)
+  state.lease(field, lease)
+  state.publish(operation, field, value)
+  return 'done'
+end
+
+local act = {}
+
+act['='] = function ()
+  local kind, chunks = state.find(field)
+  if kind ~= 'v' or redis.call('HGET', state.fields, '0=' .. field) ~= value then return write('v', chunks) end
+  state.lease(field, lease)
+  return 'done'
+end
+
+act['o'] = function ()
+  if redis.call('EXISTS', KEYS[4]) == 1 then return 'over' end
+  local kind, chunks, bytes, _, other = state.find(field)
+  if kind and other ~= owner then return 'taken' end
+  if kind == 'x' then return 'gone' end
+  -- Opened by an earlier sending, whose reply was lost. Texts only grow: what would make it shorter has come late.
+  if kind and bytes >= #value then return 'done' end
+  return write('t', chunks)
+end
+
+act['+'] = function ()
+  local kind, chunks, bytes, _, other = state.find(field)
+  if kind ~= 't' or other ~= owner then return 'gone' end
+  local at = tonumber(ARGV[8])
+  if bytes == at then
+    redis.call('HSET', state.fields, chunks .. '=' .. field, value)
+    state.put(field, 't', chunks + 1, bytes + #value, lease, owner)
+    state.lease(field, lease)
+    state.publish('+', field, value)
+  elseif bytes ~= at + #value then
+    return 'behind'
+  end
+  return 'done'
+end
+
+act['-'] = function ()
+  local kind, chunks = state.find(field)
+  if not kind then return 'gone' end
+  state.drop(field, chunks)
+  state.publish('-', field, '')
+  return 'done'
+end
+
+local gone = {}
+
+act['~'] = function ()
+  for n = 5, #ARGV do
+    local kind = state.find(ARGV[n])
+    if kind == 'v' or kind == 't' then state.lease(ARGV[n], lease) else gone[#gone + 1] = ARGV[n] end
+  end
+  return 'done'
+end
+
+local outcome = act[operation]()
+-- After it: who renews a lease a little late has not lost it while nobody was told.
+state.sweep()
+return { outcome, state.epoch, gone }

@@ -1,0 +1,92 @@
+-- What the scripts share that append to the log of a channel.
+--
+-- The events are a stream, whose ids are <offset>-<tag>.
+-- In meta: e epoch, l id of the last event, or 0-0, r the replication id under which it was written; after a failover
+-- also f offset of the last discontinuity marker, b offset of the last event before it.
+--
+-- ARGV  1 epoch of a new log
+--
+-- Constants: see scripts.ts.
+
+-- @include includes/replication-id
+
+local log = { trouble = '', written = false }
+
+-- Goes to the log of a channel, a new one if need be. Returns the error if something else stands in its place.
+function log.open (meta, stream, channel)
+  local known = redis.pcall('HMGET', meta, 'e', 'l', 'r')
+  if known.err then return known end
+  local offset, tag = string.match(known[2] or '', '^(%d+)-(%d+)$')
+  local found = known[1] and offset
+  log.meta, log.stream, log.channel, log.known, log.grown, log.head = meta, stream, channel, known, false, nil
+  log.epoch, log.offset, log.tag = found and known[1] or ARGV[1], found and tonumber(offset) or 0, found and tag or '0'
+  log.moved = not found or known[3] ~= replication_id()
+  -- It was written elsewhere or before, and more may have been than is known here: who follows has to be told.
+  log.severed = found and log.moved
+  -- A script that has written may go on without memory, so that nothing is deleted that is not there.
+  if not found and redis.call('EXISTS', stream) == 1 then redis.call('DEL', stream) end
+end
+
+-- Writes the id of the last event into meta. Returns the error if Redis refuses.
+local function set_head (id)
+  local set
+  if log.moved then set = redis.pcall('HSET', log.meta, 'e', log.epoch, 'l', id, 'r', replication_id())
+  else set = redis.pcall('HSET', log.meta, 'l', id) end
+  if type(set) == 'table' then return set end
+  log.head = id
+end
+
+local function restore_head ()
+  for n, name in ipairs({ 'e', 'l', 'r' }) do
+    if log.known[n] then redis.call('HSET', log.meta, name, log.known[n])
+    else redis.call('HDEL', log.meta, name) end
+  end
+end
+
+-- A script that fails is not rolled back. So meta comes before the first event: where it may not be written, nothing is.
+local function add (kind, tag, payload)
+  local offset = log.offset + 1
+  local at = string.format('%.0f', offset)
+  local id = at .. '-' .. tag
+  local refusal = not log.grown and set_head(id)
+  if refusal then return nil, refusal end
+  local added = redis.pcall('XADD', log.stream, 'MAXLEN', '~', SIZE, id, 'k', kind, 'p', log.tag, 'd', payload)
+  if type(added) == 'table' then
+    if not log.grown then restore_head() end
+    return nil, added
+  end
+  -- It is in the log by now: who does not hear of it will find it there.
+  local told = redis.pcall(PUBLISH, log.channel, '1 ' .. log.epoch .. ' ' .. at .. ' ' .. tag .. ' ' .. log.tag .. ' ' .. kind .. ' ' .. payload)
+  if type(told) == 'table' and told.err then log.trouble = told.err end
+  log.offset, log.tag, log.grown, log.written = offset, tag, true, true
+  return log.epoch .. '-' .. id
+end
+
+-- Adds the discontinuity marker: events may be missing before it that were acknowledged. `origin` is the first two words of its payload.
+-- Returns nothing, or the error.
+function log.mark (tag, origin)
+  local last = string.format('%.0f', log.offset)
+  local _, refusal = add('f', tag, origin .. 'fence {}')
+  log.severed = refusal ~= nil
+  if refusal then return refusal end
+  -- Markers may follow each other: the last event before them stays the same.
+  local marked = redis.call('HMGET', log.meta, 'f', 'b')
+  local event = marked[1] == last and marked[2] or last
+  redis.call('HSET', log.meta, 'f', string.format('%.0f', log.offset), 'b', event)
+end
+
+-- Returns the event's id, or nothing and the error.
+function log.append (tag, payload)
+  -- The marker's tag is as random as that of the event, of which it is the complement.
+  local refusal = log.severed and log.mark(string.format('%.0f', 2 ^ 47 - tag), string.match(payload, '^%S+ %S+ '))
+  if refusal then return nil, refusal end
+  return add('d', tag, payload)
+end
+
+function log.close ()
+  if not log.grown then return end
+  local last = string.format('%.0f-%s', log.offset, log.tag)
+  if last ~= log.head then redis.call('HSET', log.meta, 'l', last) end
+  redis.call('PEXPIRE', log.stream, LOG_TTL)
+  redis.call('PEXPIRE', log.meta, META_TTL)
+end

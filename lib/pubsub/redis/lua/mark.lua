@@ -1,0 +1,11 @@
+-- Writes the discontinuity marker into the log of a channel and broadcasts it, if the log was written under another replication id.
+--
+-- KEYS  1 meta, 2 the events
+-- ARGV  those of includes/log.lua, then 2 Redis channel, 3 tag of the marker, 4 the first two words of its payload
+-- Returns nothing, or the error.
+
+-- @include includes/log
+
+local refusal = log.open(KEYS[1], KEYS[2], ARGV[2]) or log.severed and log.mark(ARGV[3], ARGV[4])
+if refusal then return refusal end
+log.close()

@@ -1,0 +1,14 @@
+-- Reads the state of a channel.
+--
+-- KEYS  1 meta, 2 fields, 3 leases
+-- ARGV  1 Redis channel, 2 epoch of a new state, 3 the stamp that the reader knows
+-- Returns the stamp, or '' where there is no state, and, unless the stamp is known, the hash of the fields, and those whose lease has run out by the
+-- wall clock, though no instance has looked for long enough to be sure.
+
+-- @include includes/state
+
+if not state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], false) then return { '', {} } end
+state.sweep()
+local stamp = state.full_version()
+if stamp == ARGV[3] then return { stamp } end
+return { stamp, redis.call('HGETALL', state.fields), redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.unclamped) }

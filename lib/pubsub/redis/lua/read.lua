@@ -1,0 +1,85 @@
+-- Reads a page of the log of a channel: what comes after a cursor, or the last events.
+--
+-- KEYS  1 meta, 2 the events: see includes/log.lua, 3 the fields of the state
+-- ARGV  1 events to read at most, 2 epoch of a new log, 3 bytes of a page that has more than one event, or 0 for no
+--       events, 4 epoch, 5 offset and 6 tag of the cursor, or nothing
+-- Returns the epoch, the last event's id, or 0-0, why the cursor can't be followed, or '', the events, the stamp of the
+-- state, or '', without a cursor the position before the last ARGV[1] events, or '' if the page begins there, and 1 if
+-- the log was written under another replication id, or 0.
+
+-- @include includes/replication-id
+-- @include includes/page
+
+local meta = redis.call('HMGET', KEYS[1], 'e', 'l', 'r', 'se', 'sv', 'f', 'b')
+local epoch, last = meta[1], meta[2]
+local top = epoch and string.match(last or '', '^(%d+)-%d+$')
+local severed = meta[3] ~= replication_id()
+
+local function answer (reason, events, start)
+  -- A state whose meta was lost is there all the same: the next reader begins a new epoch.
+  local stamp = redis.call('EXISTS', KEYS[3]) == 1 and 'lost-0' or ''
+  if meta[4] then stamp = meta[4] .. '-' .. meta[5] end
+  return { epoch, last, reason, events, stamp, start or '', severed and 1 or 0 }
+end
+
+-- A reader of an empty log gets a position in it, so that the first event differs from the second. An empty log of
+-- another replication id may have had events that were lost: a new one takes its place.
+if not top or (top == '0' and severed) then
+  local kept = redis.pcall('HSET', KEYS[1], 'e', ARGV[2], 'l', '0-0', 'r', replication_id())
+  local refusal = type(kept) == 'table' and kept.err
+  if not (top and refusal) then epoch, last, severed = ARGV[2], '0-0', false end
+  if not refusal then
+    top = '0'
+    redis.call('DEL', KEYS[2])
+  elseif not top then
+    -- Reading goes on while Redis refuses to write. A position that is not kept is followed by a new epoch.
+    for _, passes in ipairs({ 'OOM', 'MISCONF', 'NOREPLICAS' }) do
+      if string.find(refusal, passes, 1, true) then return answer(ARGV[4] and 'epoch' or '', {}) end
+    end
+    return kept
+  end
+end
+
+-- Whether the state has a field, or a text that was lost and is to be put back: see includes/state.lua.
+local function has_state ()
+  if not meta[4] then return false end
+  if redis.call('EXISTS', KEYS[3]) == 1 then return true end
+  for _, name in ipairs(redis.call('HGETALL', KEYS[1])) do if string.find(name, '^t=') then return true end end
+  return false
+end
+
+-- It lives for as long as it is read or compared now and then; beside a state with fields, as long as that.
+if top == '0' then redis.pcall('PEXPIRE', KEYS[1], has_state() and STATE_TTL or EMPTY_TTL) end
+
+local limit, most = tonumber(ARGV[1]), tonumber(ARGV[3])
+top = tonumber(top)
+
+if not ARGV[4] then
+  local events, more = {}, true
+  if most > 0 then events, more = page.read(KEYS[2], top, true, limit, most) end
+  if not more or #events == limit then return answer('', events) end
+  local first = redis.call('XRANGE', KEYS[2], string.format('%.0f', math.max(0, top - limit + 1)), '+', 'COUNT', 1)[1]
+  return answer('', events, first and page.before(first))
+end
+
+local offset = tonumber(ARGV[5])
+
+-- An event at `first` or after it is missing: the reason says so. Markers alone prove no loss.
+local function missing (reason, first)
+  local event = tonumber(meta[6]) == top and tonumber(meta[7]) or top
+  return answer(event >= first and reason or 'failover', {})
+end
+
+if ARGV[4] ~= epoch then return answer('epoch', {}) end
+if offset > top then return answer('ahead', {}) end
+if offset == top then
+  if ARGV[5] .. '-' .. ARGV[6] == last then return answer('', {}) end
+  return missing('diverged', offset)
+end
+
+local events = page.read(KEYS[2], offset + 1, false, limit, most)
+if #events == 0 then return missing('expired', offset + 1) end
+local first = page.before(events[1])
+if tonumber(string.match(first, '^%d+')) ~= offset then return missing('trimmed', offset + 1) end
+if first ~= ARGV[5] .. '-' .. ARGV[6] then return missing('diverged', offset) end
+return answer('', events)

@@ -1,0 +1,271 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { Command } from 'ioredis'
+import type { HealthReport, HealthReporting, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt } from '../provider.ts'
+import { RealtimeError } from '../../errors.ts'
+import { silentLogger, type Logger } from '../../core/logger.ts'
+import { Metrics } from '../../observability/metrics.ts'
+import { logPending, logRepeated, type RepeatedFailure } from '../../observability/repeated-failure.ts'
+import { checkChannel } from '../channel-name.ts'
+import type { Controllable } from '../control-feed.ts'
+import { makeEnvelope, makeInstanceId } from '../envelope.ts'
+import { LogWriter } from './log-writer.ts'
+import { databaseOf, type ClusterClient, type RedisClient } from './client.ts'
+import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './connection.ts'
+import { RedisControlFeed } from './control-feed.ts'
+import { HealthCheck } from './health.ts'
+import { RedisKeys } from './keys.ts'
+import { LogReader, type LogReaderOptions } from './log-reader.ts'
+import { CommandQueue } from './command-queue.ts'
+import { Query } from './query.ts'
+import { ReadConnection } from './read-connection.ts'
+import { Scripts } from './scripts.ts'
+import { ShardedSubscriber } from './sharded-subscriber.ts'
+import { RedisStateStore } from './state-store.ts'
+import { Subscriber, type SubscriberEvents } from './subscriber.ts'
+import { checkRedisUrl } from './url.ts'
+import { observePublish } from '../instrument-publish.ts'
+import { checkPublish } from '../own-publish.ts'
+import type { Stateful } from '../state-store.ts'
+import { Subscriptions, type Recipients } from '../subscriptions.ts'
+import { timing } from '../../core/timing.ts'
+import type { FeedListener, ChannelFeed } from '../channel-feed.ts'
+import type { Envelope, Replayable } from '../event-log.ts'
+import { checkSharded, resolveProviderOptions, type ProviderOptions } from '../provider-options.ts'
+import { decodeWire, encodeWire } from '../wire.ts'
+
+/**
+ * Options of `RedisPubSub`: `url` for connections of its own, or a `client` of the app's, which it publishes on, duplicates to
+ * subscribe, and never closes; those of the plugin that concern it; and a logger.
+ */
+export type RedisPubSubOptions = RedisSource & ProviderOptions & {
+  /** @default silent */
+  log?: Logger | undefined
+  /** What it counts in. @default counts for nobody */
+  metrics?: Metrics | undefined
+}
+
+const UNHEARD: RepeatedFailure = { level: 'error', message: 'Redis refuses to broadcast, events come late' }
+
+const FOREIGN_MESSAGE: RepeatedFailure = {
+  level: 'warn', message: 'Ignored what is no message of ours; does something else use this keyPrefix?'
+}
+
+const CLOSED: HealthReport = { healthy: false, error: { code: 'CLOSED', message: 'RedisPubSub was closed.' } }
+
+/** A log in Redis: what reads it, and what writes it. */
+interface OpenedLog { common: LogReaderOptions, appender: LogWriter, events: LogReader }
+
+/** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
+export class RedisPubSub
+implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable, Stateful, Controllable {
+  readonly name = 'redis'
+  readonly instanceId: string
+  readonly eventLog: LogReader | undefined
+  readonly state: RedisStateStore | undefined
+  readonly control: RedisControlFeed
+  readonly #log: Logger
+  readonly #metrics: Metrics
+  readonly #keys: RedisKeys
+  readonly #maxPayloadBytes: number
+  readonly #sharded: boolean
+  readonly #publisher: CommandQueue
+  readonly #appender: LogWriter | undefined
+  readonly #reading: ReadConnection | undefined
+  readonly #subscriber: Subscriber | ShardedSubscriber
+  readonly #subscriptions: Subscriptions
+  readonly #health: HealthCheck
+  #closed: Promise<void> | undefined
+
+  /** Throws `RT_REDIS_URL_INVALID` or `RT_OPTION_INVALID`. */
+  constructor ({ url, client, log = silentLogger, metrics = new Metrics(), ...options }: RedisPubSubOptions) {
+    const { instanceId = makeInstanceId(this.name), keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded } = resolveProviderOptions(options)
+    checkSharded(sharded, client)
+    const source = client === undefined ? { url: checkRedisUrl(url) } : { client }
+    this.instanceId = instanceId
+    this.#log = log
+    this.#metrics = metrics
+    this.#maxPayloadBytes = maxPayloadBytes
+    this.#sharded = sharded
+    this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
+    const connection = openPublisher(source)
+    this.#keys = new RedisKeys({ keyPrefix, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection), sharded })
+    this.#publisher = new CommandQueue(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
+    // They are in the log, where the others find them when they compare.
+    const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
+    const near = new Query(() => connection, publishTimeoutMs)
+    const openLog = (keys: RedisKeys, kept: { size: number, ttlMs: number }, reader: Query): OpenedLog => {
+      const scripts = new Scripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded })
+      const common = { keys, scripts, reader, near, instanceId }
+      const appender = new LogWriter({ ...common, apart: connection.isCluster, perform: (task) => this.#publisher.perform(task), onUnheard })
+      return { common, appender, events: new LogReader(common) }
+    }
+    if (history !== false) {
+      const reading = this.#reading = new ReadConnection(source, log)
+      const reader = new Query(() => reading.client, publishTimeoutMs)
+      const { common, appender, events } = openLog(this.#keys, history, reader)
+      this.#appender = appender
+      this.eventLog = events
+      this.state = new RedisStateStore({
+        ...common,
+        send: (command, bytes) => {
+          appender.flush()
+          return this.#publisher.send(command, { repeatable: true, bytes })
+        },
+        finalize: async (channel, finalization) => await appender.finalize(channel, makeEnvelope(finalization.event, instanceId, maxPayloadBytes), finalization)
+      })
+    }
+    // No prefix of an app's ends so.
+    const controlKeys = new RedisKeys({ keyPrefix: `${keyPrefix}!`, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection) })
+    // Its replies are small: they wait for no page of a chat.
+    const controlLog = openLog(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl }, near)
+    this.control = new RedisControlFeed({
+      ...controlLog,
+      keys: controlKeys,
+      instanceId,
+      log,
+      subscribe: (redisChannel) => {
+        this.#mustBeOpen()
+        return this.#subscriber.subscribe(redisChannel)
+      },
+      isLive: (redisChannel) => this.#subscriber.isLive(redisChannel)
+    })
+    const events: SubscriberEvents = {
+      message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
+      patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
+      live: (redisChannel) => { for (const listener of this.#feedListeners(redisChannel)) listener.live() },
+      lost: (redisChannels) => { for (const listener of redisChannels.flatMap((name) => this.#feedListeners(name))) listener.lost() }
+    }
+    this.#subscriber = sharded ? new ShardedSubscriber(client as ClusterClient, events, log) : new Subscriber(openSubscriber(source), events, log)
+    this.#health = new HealthCheck({
+      keys: controlKeys,
+      publisher: this.#publisher,
+      subscriber: this.#subscriber,
+      reading: this.#reading,
+      script: history === false ? undefined : controlLog.common.scripts.probe,
+      sharded,
+      instanceId
+    })
+  }
+
+  publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
+    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message to Redis' }, (traceparent) => this.#publish(channel, data, options, traceparent))
+  }
+
+  #publish (channel: string, data: unknown, options: PublishOptions | undefined, traceparent: string | undefined): Promise<PublishReceipt> {
+    this.#mustBeOpen()
+    const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
+    const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
+    return this.#appender === undefined || ephemeral ? this.#broadcast(channel, envelope, ephemeral) : this.#appender.append(channel, envelope, key)
+  }
+
+  async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
+    this.#appender?.flush()
+    const message = encodeWire(ephemeral ? 'e' : 'd', envelope)
+    const bytes = Buffer.byteLength(message)
+    const redisChannel = this.#keys.channel(channel)
+    const name = this.#sharded ? 'spublish' : 'publish'
+    // As a command of its own: ioredis would put the client's prefix before the name of a shard channel, which has it already.
+    const command = (client: RedisClient): Promise<unknown> => client.sendCommand(new Command(name, [redisChannel, message])) as Promise<unknown>
+    if (ephemeral) {
+      // Here at once, so that it works without Redis; what comes back from Redis is then not taken again.
+      queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))
+      await this.#publisher.sendNow(command, bytes)
+    } else {
+      await this.#publisher.send(command, { repeatable: false, bytes })
+    }
+    return { duplicate: false }
+  }
+
+  subscribe<T> (pattern: string, handler: PubSubHandler<T>): () => void {
+    this.#mustBeOpen()
+    if (this.#subscriber instanceof ShardedSubscriber) throw new RealtimeError('RT_PATTERN_SHARDED')
+    const unsubscribe = this.#subscriptions.addPattern(pattern, handler)
+    return both(unsubscribe, this.#subscriber.psubscribe(this.#keys.pattern(pattern)))
+  }
+
+  subscribeExact<T> (channel: string, handler: PubSubHandler<T>): () => void {
+    this.#mustBeOpen()
+    const unsubscribe = this.#subscriptions.addHandler(channel, handler)
+    return both(unsubscribe, this.#subscriber.subscribe(this.#keys.channel(channel)))
+  }
+
+  follow (channel: string, listener: FeedListener): () => void {
+    this.#mustBeOpen()
+    const redisChannel = this.#keys.channel(checkChannel(channel))
+    // For one more follower of a channel that is live already, Redis has nothing to confirm.
+    const unsubscribe = this.#subscriptions.addFeedListener(channel, listener, () => this.#subscriber.isLive(redisChannel))
+    return both(unsubscribe, this.#subscriber.subscribe(redisChannel))
+  }
+
+  stats (): { channels: number, patterns: number } {
+    return this.#subscriptions.stats()
+  }
+
+  connected (): Record<string, boolean> {
+    const reader = this.#reading?.isConnected
+    return {
+      publisher: this.#publisher.isConnected,
+      subscriber: this.#subscriber.isConnected,
+      ...reader !== undefined && { reader }
+    }
+  }
+
+  async isHealthy (): Promise<boolean> {
+    return (await this.health()).healthy
+  }
+
+  /** Whether messages get through, and else why not. Every few seconds it publishes a probe, which no one receives. */
+  async health (): Promise<HealthReport> {
+    const result = this.#closed === undefined ? this.#health.check() : CLOSED
+    // An answer may need no I/O: then `while (!await isHealthy())` would keep Redis from reconnecting.
+    const [report] = await Promise.all([result, turn()])
+    return report
+  }
+
+  close (): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  async #close (): Promise<void> {
+    this.#subscriptions.clear()
+    this.control.close()
+    this.#appender?.flush()
+    await Promise.all([this.#publisher, this.#subscriber, this.#reading].map((part) => part?.close()))
+    logPending(this.#log)
+  }
+
+  #receive (redisChannel: string, message: Buffer, recipients: Recipients): void {
+    if (this.control.receive(redisChannel, message)) return
+    const channel = this.#keys.parse(redisChannel)
+    const received = decodeWire(message)
+    if (channel === undefined || received === undefined) {
+      this.#metrics.ignored++
+      logRepeated(this.#log, FOREIGN_MESSAGE, { redisChannel, bytes: message.length })
+      return
+    }
+    if (received.kind === 's') {
+      // A pattern that matches brings it once more.
+      if (recipients === 'channel') this.state?.receive(channel, received.change)
+      return
+    }
+    const { kind, envelope } = received
+    const remote = envelope.from !== this.instanceId
+    // Ephemeral messages of our own were delivered when they were published.
+    if (kind === 'e' && !remote) return
+    this.#metrics.received++
+    this.#subscriptions.deliver({ channel, envelope, remote }, recipients)
+  }
+
+  #feedListeners (redisChannel: string): FeedListener[] {
+    return [...this.control.feedListeners(redisChannel), ...this.#subscriptions.feedListeners(this.#keys.parse(redisChannel) as string)]
+  }
+
+  #mustBeOpen (): void {
+    if (this.#closed !== undefined) throw new RealtimeError('RT_CLOSED', 'RedisPubSub')
+  }
+}
+
+function both (one: () => void, other: () => void): () => void {
+  return () => { one(); other() }
+}

@@ -1,0 +1,22 @@
+import type { StateChange } from './state-store.ts'
+
+type StateListener = (change: StateChange) => void
+
+/** Who is told of the changes of which channel's state. */
+export class StateListeners {
+  readonly #channels = new Map<string, Set<StateListener>>()
+
+  /** Returns its undo. */
+  add (channel: string, listener: StateListener): () => void {
+    const listeners = this.#channels.get(channel) ?? new Set()
+    this.#channels.set(channel, listeners.add(listener))
+    return () => {
+      listeners.delete(listener)
+      if (listeners.size === 0 && this.#channels.get(channel) === listeners) this.#channels.delete(channel)
+    }
+  }
+
+  notify (channel: string, change: StateChange): void {
+    for (const listener of this.#channels.get(channel) ?? []) listener(change)
+  }
+}

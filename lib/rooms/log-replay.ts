@@ -1,0 +1,103 @@
+import { positionBefore, sameCursor, type Cursor } from '../pubsub/cursor.ts'
+import type { ByteBudget } from '../pubsub/byte-budget.ts'
+import { ReplayBuffer } from './replay-buffer.ts'
+import type { LogPages } from './log-pages.ts'
+import { budgets } from '../core/budgets.ts'
+import { timing } from '../core/timing.ts'
+import type { LogGap } from '../pubsub/event-log.ts'
+
+/** What was read of the end of a log. */
+export interface SharedRead {
+  buffer: ReplayBuffer
+  /** Whether the log had no events before the run. */
+  whole: boolean
+}
+
+/** What the log has left of a chat, as frames for clients that reconnect. */
+export class LogReplay {
+  readonly #chatId: string
+  readonly #pages: LogPages
+  readonly #size: number
+  readonly #budget: ByteBudget
+  #shared: Promise<SharedRead> | undefined
+  #unused: NodeJS.Timeout | undefined
+
+  constructor (chatId: string, pages: LogPages, size: number, budget: ByteBudget) {
+    this.#chatId = chatId
+    this.#pages = pages
+    this.#size = size
+    this.#budget = budget
+  }
+
+  /** Milliseconds after which what could not be read is tried again. */
+  get retryMs (): number {
+    return this.#pages.retryMs
+  }
+
+  /**
+   * The last page, read once for all who come one after another, and again when it doesn't reach up to `least`.
+   * The log can be further by now. Rejects where it can't be read.
+   */
+  async shared (least: Cursor): Promise<SharedRead> {
+    const known = this.#shared
+    if (known !== undefined && (await known).buffer.head.offset < least.offset && this.#shared === known) this.forget()
+    this.#shared ??= this.#read()
+    this.#unused?.refresh()
+    return await this.#shared
+  }
+
+  /** Makes who comes next read again. */
+  forget (): void {
+    clearTimeout(this.#unused)
+    this.#shared?.then(({ buffer: run }) => run.clear(), () => {})
+    this.#shared = undefined
+  }
+
+  /** A page of what comes after a place, or why that can't be told. Rejects where it can't be read. */
+  async after (position: Cursor): Promise<ReplayBuffer | LogGap> {
+    const { gap, entries } = await this.#pages.read(position, budgets.clientPage)
+    if (gap !== undefined) return gap
+    const run = new ReplayBuffer(this.#chatId, position)
+    for (const entry of entries) {
+      if (!run.precedes(entry.position)) break
+      run.push(entry)
+    }
+    // An entry that can't be read leaves a hole that no reading fills.
+    return run.size === 0 && entries.length > 0 ? 'diverged' : run
+  }
+
+  /** The place before the last `count` events that are left. Rejects where it can't be read. */
+  async start (count: number): Promise<Cursor> {
+    const { head, start, entries: [first] } = await this.#pages.ends(count)
+    return start ?? (first === undefined ? head : positionBefore(first.position))
+  }
+
+  async #read (): Promise<SharedRead> {
+    try {
+      const { head, entries, start } = await this.#pages.read(undefined, budgets.clientPage, this.#size)
+      clearTimeout(this.#unused)
+      this.#unused = setTimeout(() => this.forget(), timing.sharedRead).unref()
+      let run = this.#newBuffer(head)
+      for (const entry of entries) {
+        const { position } = entry
+        // The first one, or one after a hole.
+        if (!run.precedes(position)) {
+          run.clear()
+          run = this.#newBuffer(positionBefore(position))
+        }
+        run.push(entry)
+      }
+      // An entry that can't be read at the end is a hole, too: nobody could go on from before it.
+      if (sameCursor(run.head, head)) return { buffer: run, whole: start === undefined }
+      run.clear()
+      return { buffer: this.#newBuffer(head), whole: true }
+    } catch (error) {
+      this.forget()
+      throw error
+    }
+  }
+
+  #newBuffer (base: Cursor): ReplayBuffer {
+    return new ReplayBuffer(this.#chatId, base, { budget: this.#budget })
+  }
+}

@@ -1,0 +1,57 @@
+import { ChatEvents } from './chat/chat-events.ts'
+import type { Logger } from './core/logger.ts'
+import { Metrics } from './observability/metrics.ts'
+import type { ResolvedOptions } from './options.ts'
+import { createPubSub } from './pubsub/create-pubsub.ts'
+import type { PubSubProvider } from './pubsub/provider.ts'
+import { logPending } from './observability/repeated-failure.ts'
+
+/** A provider and the chat events over it, which live and end together. */
+export class RealtimeRuntime {
+  readonly metrics = new Metrics()
+  readonly pubsub: PubSubProvider
+  readonly chatEvents: ChatEvents
+  readonly #options: ResolvedOptions
+  readonly #log: Logger
+  #holders = 0
+
+  constructor (options: ResolvedOptions, log: Logger) {
+    this.pubsub = options.pubsub ?? createPubSub(options, log, this.metrics)
+    const { history } = options
+    const historySize = history === false ? undefined : history.size
+    this.chatEvents = new ChatEvents(this.pubsub, { ...options, log, metrics: this.metrics, historySize })
+    this.#options = options
+    this.#log = log
+  }
+
+  /** Whether another one with these options would be no different. */
+  isCompatible (options: ResolvedOptions): boolean {
+    const names = Object.keys(options) as (keyof ResolvedOptions)[]
+    return names.every((name) => OF_STREAMS.has(name) || options[name] === this.#options[name])
+  }
+
+  /** How many use it. */
+  get refCount (): number {
+    return this.#holders
+  }
+
+  /** Counts one more who uses it. */
+  acquire (): this {
+    this.#holders++
+    return this
+  }
+
+  /** Counts one less. The last one ends all subscriptions and the provider, unless the app owns it. */
+  async release (): Promise<void> {
+    if (--this.#holders > 0) return
+    this.chatEvents.close()
+    if (this.#options.pubsub === undefined) await this.pubsub.close()
+    logPending(this.#log)
+  }
+}
+
+/** Options that concern the streams of an app only. */
+const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>([
+  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient',
+  'maxStreamsPerSession', 'maxChatsPerStream', 'maxRewind', 'maxConnectionAgeMs', 'metrics', 'routeOptions'
+])

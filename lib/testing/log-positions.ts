@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { copyCursor, formatCursor } from '../pubsub/cursor.ts'
+import type { Cases } from './contract.ts'
+import { fill, freshLog, hear, logOf, positionOf, readNumbers, upTo, type OpenLog } from './log.ts'
+import type { Envelope } from '../pubsub/event-log.ts'
+
+const ODD_CHANNELS = ['*', '?', '[a]', '{', '}', '{a}', '}{', '%', '%2A', '\0', '\n', ' ', 'é', '😀', '__proto__', ':m', ':s', 'a:i:b', 'a', 'x'.repeat(4096)]
+
+/** The places that events are given, and what has none. */
+export const positions: Cases<OpenLog> = {
+  async 'each event has a place: one epoch, offsets without a hole, a tag that the next one names' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const { got, heard } = await hear(provider, c)
+    const followed: Envelope[] = []
+    provider.follow(c, { live () {}, lost () {}, receive (envelope) { followed.push(envelope) } })
+    const cursors = await fill(provider, c, 100)
+    assert.deepEqual([cursors[0]?.offset, cursors[0]?.tag], [0, 0])
+    assert.deepEqual(cursors.map(({ offset }) => offset), upTo(100, 0))
+    assert.equal(new Set(cursors.map(({ epoch }) => epoch)).size, 1)
+    assert.equal(new Set(cursors.map(({ tag }) => tag)).size, 101, 'no tag comes twice')
+    const { head, gap, entries } = await logOf(provider).read(c, cursors[0], 1_000)
+    assert.equal(gap, undefined)
+    assert.deepEqual(head, cursors[100])
+    assert.deepEqual(entries.map(({ position }) => copyCursor(position)), cursors.slice(1))
+    assert.deepEqual(entries.map(({ position }) => position.previousTag), cursors.slice(0, -1).map(({ tag }) => tag))
+    assert.ok(entries.every(({ position }) => !position.isMarker))
+    await heard()
+    assert.deepEqual(got.map(({ id }) => id), cursors.slice(1).map(formatCursor), 'handlers are told the same')
+    const durable = followed.filter(({ position }) => position !== undefined)
+    assert.deepEqual(durable.map(({ position }) => position), entries.map(({ position }) => position), 'and so are followers')
+  },
+
+  async 'an event is read as it was published' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const before = Date.now()
+    await provider.publish(c, { type: 'typing', text: 'é€😀\n\0\u2028' })
+    const { entries: [entry] } = await logOf(provider).read(c, undefined, 1)
+    assert.deepEqual([entry?.event, entry?.from], ['typing', provider.instanceId])
+    assert.deepEqual(JSON.parse(String(entry?.json)), { type: 'typing', text: 'é€😀\n\0\u2028' })
+    assert.ok(entry !== undefined && before <= entry.timestamp && entry.timestamp <= Date.now())
+  },
+
+  async 'channels have logs of their own' (open) {
+    const provider = await open()
+    for (const channel of ODD_CHANNELS) assert.equal(positionOf(await provider.publish(channel, channel))?.offset, 1)
+    for (const channel of ODD_CHANNELS) {
+      const { head, entries } = await logOf(provider).read(channel, undefined, 10)
+      assert.equal(head.offset, 1)
+      assert.deepEqual(entries.map(({ json }) => JSON.parse(json.toString())), [channel])
+    }
+  },
+
+  async 'an ephemeral event has no place' (open) {
+    const provider = await open()
+    const c = freshLog()
+    const { got, heard } = await hear(provider, c)
+    // An ephemeral event does not wait for a connection.
+    await provider.publish(freshLog(), 1)
+    for (let n = 0; n < 2; n++) assert.deepEqual(await provider.publish(c, 'typing', { ephemeral: true, idempotencyKey: 'key' }), { duplicate: false })
+    await heard()
+    assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 'typing'], [undefined, 'typing']])
+    assert.deepEqual(await readNumbers(provider, c, undefined, 10), { gap: undefined, numbers: [] })
+  },
+
+  async 'what is too large gets no place and uses up no key' (open) {
+    const provider = await open({ maxPayloadBytes: 10 })
+    const c = freshLog()
+    await assert.rejects(provider.publish(c, 'x'.repeat(9), { idempotencyKey: 'key' }), { code: 'RT_PAYLOAD_TOO_LARGE' })
+    const receipt = await provider.publish(c, 'x'.repeat(8), { idempotencyKey: 'key' })
+    assert.equal(receipt.duplicate, false)
+    assert.equal(positionOf(receipt)?.offset, 1)
+  },
+
+  async 'with history off there is no log, no id, and a key is without effect' (open) {
+    const provider = await open({ history: false })
+    const c = freshLog()
+    const { got, heard } = await hear(provider, c)
+    assert.equal(provider.eventLog, undefined)
+    for (let n = 0; n < 2; n++) assert.deepEqual(await provider.publish(c, n, { idempotencyKey: 'key' }), { duplicate: false })
+    await assert.rejects(provider.publish(c, 1, { idempotencyKey: '' }), { code: 'RT_IDEMPOTENCY_KEY_INVALID' })
+    await heard()
+    assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 0], [undefined, 1]])
+  }
+}

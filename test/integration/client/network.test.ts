@@ -1,0 +1,97 @@
+import t, { type Test } from 'tap'
+import type { FastifyInstance } from 'fastify'
+import type { Server } from 'node:http'
+import { createRealtimeClient } from '../../../lib/client/index.ts'
+import { startApp } from '../../support/app.ts'
+import { until } from '../../support/until.ts'
+
+// What real browsers do is tested in test/browser/client.test.ts.
+
+/** A page, as far as its events go. */
+function becomePage (t: Test): { document: EventTarget & { visibilityState: string }, window: EventTarget } {
+  const window = new EventTarget()
+  const document = Object.assign(new EventTarget(), { visibilityState: 'visible' })
+  const page = { document, addEventListener: window.addEventListener.bind(window), removeEventListener: window.removeEventListener.bind(window) }
+  Object.assign(globalThis, page)
+  t.teardown(() => { for (const name of Object.keys(page)) Reflect.deleteProperty(globalThis, name) })
+  return { document, window }
+}
+
+async function start (t: Test, { retryMs = 100_000, ...options } = {} as { retryMs?: number, silenceMs?: number }): Promise<{ app: FastifyInstance, states: string[], client: ReturnType<typeof createRealtimeClient> }> {
+  const { app, url } = await startApp(t, { retryMs, heartbeatMs: 0 })
+  const client = createRealtimeClient({ url: `${url}/api`, ...options })
+  t.teardown(() => client.close())
+  const states: string[] = []
+  client.onState((state) => { states.push(state) })
+  client.chat('a')
+  await until(async () => client.state, (state) => state === 'open')
+  return { app, states, client }
+}
+
+const is = (client: { state: string }, wanted: string): Promise<void> => until(async () => client.state, (state) => state === wanted)
+
+t.test('a device that is online again, or awake, comes back at once rather than when it was told to', async (t) => {
+  const { window, document } = becomePage(t)
+  const { app, client } = await start(t)
+  for (const wake of [() => window.dispatchEvent(new Event('online')), () => window.dispatchEvent(new Event('pageshow')), () => document.dispatchEvent(new Event('visibilitychange'))]) {
+    (app.server as Server).closeAllConnections()
+    await is(client, 'connecting')
+    document.visibilityState = 'hidden'
+    document.dispatchEvent(new Event('visibilitychange'))
+    t.equal(client.state, 'connecting')
+    document.visibilityState = 'visible'
+    wake()
+    await is(client, 'open')
+  }
+})
+
+t.test('a device that is offline says so until it is online', async (t) => {
+  const { window } = becomePage(t)
+  const { states, client } = await start(t)
+  window.dispatchEvent(new Event('offline'))
+  await is(client, 'offline')
+  window.dispatchEvent(new Event('online'))
+  await is(client, 'open')
+  t.same(states, ['connecting', 'open', 'offline', 'connecting', 'open'])
+  client.close()
+  window.dispatchEvent(new Event('offline'))
+  t.equal(client.state, 'closed')
+  const idle = createRealtimeClient()
+  window.dispatchEvent(new Event('offline'))
+  t.equal(idle.state, 'idle')
+  idle.close()
+})
+
+t.test('a device that is offline by its own account only comes back all the same', async (t) => {
+  const { window } = becomePage(t)
+  const { states, client } = await start(t, { retryMs: 30 })
+  window.dispatchEvent(new Event('offline'))
+  await is(client, 'open')
+  t.same(states, ['connecting', 'open', 'offline', 'open'])
+})
+
+t.test('a connection that has been silent for long while the device slept is left when it wakes', async (t) => {
+  const { window } = becomePage(t)
+  const { states, client } = await start(t, { silenceMs: 60_000 })
+  window.dispatchEvent(new Event('pageshow'))
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  t.same(states, ['connecting', 'open'], 'it has just been heard of')
+  Date.now = () => now() + 31_000
+  window.dispatchEvent(new Event('pageshow'))
+  await until(async () => states.length, (length) => length === 4)
+  t.same(states, ['connecting', 'open', 'connecting', 'open'])
+  t.equal(client.state, 'open')
+})
+
+t.test('a device that was looked at while its connection was well comes back no sooner than it is told', async (t) => {
+  const { document } = becomePage(t)
+  const { app, states, client } = await start(t, { retryMs: 400 })
+  document.dispatchEvent(new Event('visibilitychange'))
+  const dropped = performance.now()
+  ;(app.server as Server).closeAllConnections()
+  await is(client, 'connecting')
+  await is(client, 'open')
+  t.ok(performance.now() - dropped >= 390)
+  t.same(states, ['connecting', 'open', 'connecting', 'open'])
+})

@@ -1,0 +1,14 @@
+import t from 'tap'
+import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
+
+t.test('the client takes less than 6 kB on its way to a browser, with all that it needs', async (t) => {
+  const { outputFiles: [file], metafile } = await build({
+    entryPoints: [fileURLToPath(new URL('../../../dist/client/index.js', import.meta.url))], bundle: true, minify: true, format: 'esm', target: 'es2022', write: false, metafile: true
+  })
+  const bytes = gzipSync(file?.contents ?? '', { level: 9 }).length
+  t.ok(bytes > 1_000 && bytes < 6 * 1_024, `${bytes} bytes`)
+  const inputs = Object.keys(metafile.inputs)
+  t.same(inputs.filter((path) => !path.startsWith('dist/client/')), [], 'nothing of the server, nor of Node')
+})

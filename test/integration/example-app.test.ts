@@ -1,0 +1,380 @@
+import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
+import { connect } from 'node:net'
+import { EventStream, type StreamEvent } from '../support/event-stream.ts'
+import { ExampleApp, healthy } from '../support/example-app.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { Document } from '../support/snippets.ts'
+import { until } from '../support/until.ts'
+
+interface Answer { status: number, body: { id?: string, code?: string, message?: string } }
+interface Piece { id: string, status: string, at: number, text: string, extra?: { sentAt: string }, error?: string }
+
+// Processes and browsers that start take their time on a busy machine.
+t.setTimeout(180_000)
+
+const QUICK = { BOT_PAUSE_MS: '0' }
+
+async function post (url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
+  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) })
+  return { status: response.status, body: await response.json() as Answer['body'] }
+}
+
+function say (app: ExampleApp, chatId: string, text: string): Promise<Answer> {
+  return post(`${app.url}/api/chats/${chatId}/messages`, { text, author: 'Ada' })
+}
+
+/** The stream of a chat, after its first events. */
+async function follow (t: Test, app: { url: string }, chatId: string): Promise<EventStream> {
+  const stream = await EventStream.open(t, `${app.url}/api/chats/${chatId}/events`)
+  t.match(await stream.take(2), [{ event: 'ready', data: { chatId, resumed: false } }, { event: 'presence', data: { users: [] } }])
+  return stream
+}
+
+interface Report { instanceId: string, healthy: boolean, metrics: Record<string, number> }
+
+/** The next report of an instance. */
+async function reportOf (stream: EventStream, instanceId: string): Promise<Report> {
+  for (;;) {
+    const { data } = await stream.next() as { data: Report }
+    if (data.instanceId === instanceId) return data
+  }
+}
+
+const textOf = ({ data }: StreamEvent): string => (data as { message: { text: string } }).message.text
+
+/** Reads on until something holds of an event. Resolves with it. */
+async function find (stream: EventStream, holds: (event: StreamEvent) => boolean): Promise<StreamEvent> {
+  for (;;) {
+    const event = await stream.next()
+    if (holds(event)) return event
+  }
+}
+
+/** Reads an answer until there are so many words of it, or its end. Resolves with the last piece. */
+async function answer (stream: EventStream, words = Infinity): Promise<Piece & { whole: string }> {
+  let whole = ''
+  const { data } = await find(stream, ({ event, data }) => {
+    if (event !== 'bot_message') return false
+    const { status, at, text } = data as Piece
+    whole = whole.slice(0, at) + text
+    return status !== 'streaming' || whole.split(' ').length > words
+  })
+  return { ...data as Piece, whole }
+}
+
+t.test('the page is served, without anything inline', async (t) => {
+  const app = await ExampleApp.start(t)
+  const page = await fetch(`${app.url}/`)
+  t.match(page.headers.get('content-security-policy'), /^default-src 'self';/)
+  t.notMatch(await page.text(), /<script>|<style>| style=| on\w+=/)
+  for (const file of ['app.js', 'fastify-realtime/client.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${app.url}/${file}`)).status, 200, file)
+  const { rooms } = await (await fetch(`${app.url}/api/rooms`)).json() as { rooms: { id: string }[] }
+  t.strictSame(rooms.map(({ id }) => id), ['general', 'support', 'random', 'dev-team'])
+})
+
+t.test('what a message must not be is answered with 400', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const wrong = [
+    {}, { text: 'hi' }, { author: 'Ada' }, { text: '', author: 'Ada' }, { text: ' \n ', author: 'Ada' }, { text: 'hi', author: ' ' },
+    { id: 'short', text: 'hi', author: 'Ada' }, { text: 'x'.repeat(2001), author: 'Ada' }, { text: 'hi', author: 'x'.repeat(41) }, { text: 'hi', author: 'Ada', role: 'bot' }
+  ]
+  for (const body of wrong) t.match(await post(`${app.url}/api/chats/general/messages`, body), { status: 400, body: { code: 'FST_ERR_VALIDATION' } })
+  t.match(await post(`${app.url}/api/chats/general/bot-actions`, { type: 'thinking' }), { status: 400 })
+  t.match(await post(`${app.url}/api/chats/general/messages`, { text: 'x'.repeat(2000), author: 'x'.repeat(40) }), { status: 202, body: { id: String } })
+})
+
+t.test('who has a chat open sees a message, the bot thinking, and its answer', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const stream = await follow(t, app, 'general')
+  const { status, body: { id } } = await say(app, 'general', 'what is 12 * (3 + 4)?')
+  t.equal(status, 202)
+  t.match(await stream.take(4), [
+    { event: 'message', data: { type: 'message', chatId: 'general', message: { id, text: 'what is 12 * (3 + 4)?', author: 'Ada', role: 'user' } } },
+    { event: 'bot_action', data: { type: 'bot_action', chatId: 'general', action: { actionType: 'thinking', inReplyTo: id } } },
+    { event: 'message', data: { message: { text: '= 84', author: 'Robo', role: 'bot' } } },
+    { event: 'bot_action', data: { action: { actionType: 'idle', inReplyTo: id } } }
+  ])
+  t.equal((await post(`${app.url}/api/chats/general/bot-actions`, { actionType: 'typing', detail: 'by hand' })).status, 202)
+  t.match(await stream.next(), { event: 'bot_action', data: { action: { actionType: 'typing', detail: 'by hand' } } })
+})
+
+t.test('a message that is sent again under its id is said once, and answered once', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const stream = await follow(t, app, 'general')
+  const message = { id: '1795668918303-0.25', text: '1 + 1', author: 'Ada' }
+  for (let time = 0; time < 2; time++) t.match(await post(`${app.url}/api/chats/general/messages`, message), { status: 202, body: { id: message.id } })
+  t.match((await stream.take(4))[0], { data: { message } })
+  await say(app, 'general', 'flip')
+  t.match(await stream.next(), { data: { message: { text: 'flip' } } })
+})
+
+t.test('the bot answers from what was written', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const stream = await follow(t, app, 'lab')
+  const expected: [string, RegExp][] = [
+    ['help', /^Here is what I can do/],
+    ['Hello', /^Hello Ada!/],
+    ['2 + 3 * 4', /^= 14$/],
+    ['2 ^ 3 ^ 2', /^= 512$/],
+    ['-(1 + 2) * 3', /^= -9$/],
+    ['0.1 + 0.2', /^= 0.3$/],
+    ['1 / 0', /no result/],
+    ['roll 3d6', /^🎲 [1-6] \+ [1-6] \+ [1-6] = \d+$/],
+    ['roll 99d6', /1 to 20 dice/],
+    ['flip', /^(Heads|Tails)\.$/],
+    ['count one two  three', /^That is 3 words and 14 characters\.$/],
+    ['echo <b>twice</b>', /^<b>twice<\/b>$/],
+    ['time', / GMT\.$/],
+    ['tell me about unicorns', /^Of that I know nothing/],
+    ['process.exit(1)', /^I read 3 words/],
+    ['('.repeat(2000), /^I read 0 words and 2000 characters/]
+  ]
+  for (const [text, answer] of expected) {
+    await say(app, 'lab', text)
+    t.match(textOf((await stream.take(4))[2] as StreamEvent), answer, text.slice(0, 40))
+  }
+})
+
+t.test('markup and control characters arrive as they were written', async (t) => {
+  const app = await ExampleApp.start(t, { env: QUICK })
+  const stream = await follow(t, app, 'general')
+  const text = '</script><img src=x onerror="alert(1)">\r\n\r\nevent: reset\ndata: {}\n\n\u0000\u2028😀'
+  await say(app, 'general', text)
+  const [event] = await stream.take(1)
+  t.match(event, { event: 'message' })
+  t.equal(textOf(event as StreamEvent), text)
+})
+
+t.test('each response says which instance it comes from, also a stream of several chats', async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'chat-7' } })
+  const stream = await EventStream.open(t, `${app.url}/api/chats/events?chat=general&chat=support`)
+  t.equal(stream.response.headers.get('x-instance'), 'chat-7')
+  t.ok(Math.abs(Number(stream.response.headers.get('x-served-at')) - Date.now()) < 60_000)
+  t.strictSame(await (await fetch(`${app.url}/api/instance`)).json(), { instanceId: 'chat-7', restarts: false })
+})
+
+t.test('a long answer comes word by word, and ends once', async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0' } })
+  const stream = await follow(t, app, 'general')
+  for (const text of ['tell me a story', 'explain rooms.', 'what are Server-Sent Events?', 'Tell me about presence', 'tell me about answers', 'tell me about resuming']) {
+    await say(app, 'general', text)
+    t.match(await answer(stream), { status: 'finished', at: 0, text: /^[^]{500,}\.$/, extra: { sentAt: String } }, text)
+  }
+  await say(app, 'general', 'break')
+  t.match(await answer(stream), { status: 'failed', text: /the model behind me is$/, error: 'The source of this answer broke off. Ask again.' })
+})
+
+t.test('who comes in the midst of a long answer gets all of it so far, and who has read enough stops it', async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '20' } })
+  const first = await follow(t, app, 'general')
+  await say(app, 'general', 'tell me a story')
+  await answer(first, 5)
+  const second = await EventStream.open(t, `${app.url}/api/chats/general/events`)
+  const { id, whole } = await answer(second, 10)
+  t.match(whole, /^Once there was a message/)
+  t.match(await (await fetch(`${app.url}/api/chats/general/answers/${id}/stop`, { method: 'POST' })).json(), { id })
+  const ends = await Promise.all([first, second].map((stream) => answer(stream)))
+  t.match(ends, [{ id, status: 'stopped' }, { id, status: 'stopped' }])
+  t.ok(ends[0]?.text.startsWith(whole), 'what was read stays')
+})
+
+t.test('who is here, and who types', async (t) => {
+  const app = await ExampleApp.start(t)
+  const ada = await EventStream.open(t, `${app.url}/api/chats/general/events?user=Ada`)
+  const here = ({ event, data }: StreamEvent, name: string): boolean => event === 'presence' && JSON.stringify(data).includes(name)
+  await find(ada, (event) => here(event, 'Ada'))
+  const lin = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': encodeURIComponent('Lín 😀') } })
+  await find(ada, (event) => here(event, 'Lín 😀'))
+  t.equal((await post(`${app.url}/api/chats/general/typing`, { user: 'Ada', typing: true })).status, 202)
+  t.match(await find(lin, ({ event }) => event === 'typing'), { data: { user: 'Ada', expiresInMs: 6_000 } })
+  await post(`${app.url}/api/chats/general/typing`, { user: 'Ada', typing: false })
+  t.match(await find(lin, ({ event }) => event === 'typing'), { data: { user: 'Ada', expiresInMs: 0 } })
+  t.match(await post(`${app.url}/api/chats/general/typing`, { user: ' ', typing: true }), { status: 400 })
+  for (const name of ['%E0%A4%A', 'x'.repeat(41), '%20']) {
+    const nobody = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': name } })
+    t.match(await nobody.next(), { event: 'ready' }, 'who gives no name is nobody, and may read all the same')
+  }
+})
+
+t.test('an instance is stopped only by its own page, and only where something starts it again', async (t) => {
+  const alone = await ExampleApp.start(t, { env: { INSTANCE_ID: 'alone' } })
+  t.equal((await post(`${alone.url}/api/instance/stop`, { instanceId: 'alone' })).status, 404)
+
+  const app = await ExampleApp.start(t, { env: { INSTANCE_ID: 'chat-1', RESTARTS: '1' } })
+  const url = `${app.url}/api/instance/stop`
+  t.match(await (await fetch(`${app.url}/api/instance`)).json(), { restarts: true })
+  t.equal((await fetch(url, { method: 'POST' })).status, 415)
+  t.equal((await fetch(url, { method: 'POST', body: '{"instanceId":"chat-1"}' })).status, 415, 'what a form of another site can send')
+  t.equal((await fetch(url, { method: 'POST', body: new URLSearchParams({ instanceId: 'chat-1' }) })).status, 415)
+  for (const site of ['cross-site', 'same-site']) t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': site })).status, 403, site)
+  t.equal((await fetch(url, { method: 'OPTIONS', headers: { origin: 'http://elsewhere.example', 'access-control-request-method': 'POST' } })).headers.get('access-control-allow-origin'), null)
+  t.equal((await post(url, { instanceId: 'chat-2' })).status, 202, 'that is another one')
+  const stream = await follow(t, app, 'general')
+  t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': 'same-origin' })).status, 202)
+  await stream.end()
+  t.equal(await app.stop(), 0)
+})
+
+t.test('the stream of the health page says how every instance is, and who serves it', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const [one] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } }))) as [ExampleApp, ExampleApp]
+  const stream = await EventStream.open(t, `${one.url}/api/status`)
+  t.match(await stream.next(), { event: 'instance', data: { instanceId: 'chat-1' } })
+  t.match(await reportOf(stream, 'chat-2'), { pages: 0, provider: 'redis', healthy: true, connections: { publisher: true, subscriber: true }, metrics: { realtime_streams_open: 0 } })
+  const before = await reportOf(stream, 'chat-1')
+  t.match(before, { pages: 1, metrics: { realtime_streams_open: 1, pubsub_messages_published_total: 0 } })
+  for (let message = 0; message < 3; message++) await say(one, 'general', 'hi')
+  for (let published = 0; published < 12;) published = (await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total ?? 0
+  t.equal((await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total, 12, 'each message, its answer, and the bot thinking before it; the reports do not count')
+
+  await redis.kill()
+  let report = await reportOf(stream, 'chat-1')
+  while (report.healthy) report = await reportOf(stream, 'chat-1')
+  const { pubsub_publish_failures_total: failures } = report.metrics
+  t.match(await reportOf(stream, 'chat-1'), { healthy: false, connections: { publisher: false, subscriber: false }, metrics: { pubsub_publish_failures_total: failures } }, 'it does not try in vain')
+  t.equal(await one.stop(), 0)
+})
+
+t.test('it ends by itself on SIGTERM and SIGINT while streams are open', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    const app = await ExampleApp.start(t)
+    const streams = [await follow(t, app, 'general'), await follow(t, app, 'random')]
+    t.equal(await app.stop(signal), 0, signal)
+    await Promise.all(streams.map((stream) => stream.end()))
+  }
+})
+
+t.test('a connection that was opened ahead of time does not keep it', async (t) => {
+  const app = await ExampleApp.start(t)
+  const connection = connect(app.port, '127.0.0.1')
+  await once(connection, 'connect')
+  const closed = once(connection, 'close')
+  t.equal(await app.stop(), 0)
+  await closed
+})
+
+t.test('two instances share a Redis', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const env = { ...QUICK, REDIS_URL: redis.url }
+  const [one, two] = await Promise.all([
+    ExampleApp.start(t, { env: { ...env, BOT_PAUSE_MS: '3600000' } }), ExampleApp.start(t, { env: { ...env, INSTANCE_ID: 'chat-2' } })
+  ])
+  const [atOne, atTwo] = [await follow(t, one, 'general'), await follow(t, two, 'general')]
+
+  await t.test('both see what is said on one of them', async (t) => {
+    const { body: { id } } = await say(two, 'general', '1 + 1')
+    for (const stream of [atOne, atTwo]) {
+      const events = await stream.take(4)
+      t.match(events[0], { data: { message: { id, text: '1 + 1' } } })
+      t.equal(textOf(events[2] as StreamEvent), '= 2')
+    }
+  })
+
+  await t.test('while Redis is away a message is answered with 503, and saying it again is enough', async (t) => {
+    await redis.kill()
+    const failed = await say(two, 'general', '2 + 2')
+    t.match(failed, { status: 503, body: { code: /^RT_PUBLISH_(REJECTED|UNKNOWN)$/, message: String } })
+    t.equal((await fetch(`${two.url}/api/health/pubsub`)).status, 503)
+    await redis.restart()
+    // The streams have to hold again too, on both: only then is nothing missed.
+    for (const app of [one, two]) await app.healthy()
+    const { status, body: { id } } = await say(two, 'general', '2 + 2')
+    t.equal(status, 202)
+    for (const stream of [atOne, atTwo]) {
+      t.match(await stream.next(), { event: 'reset', data: { reason: 'epoch', certain: false } }, 'who listens is told that something may be missing')
+      const events = await stream.take(4)
+      t.match(events[0], { data: { message: { id } } }, 'no other message came before')
+      t.equal(textOf(events[2] as StreamEvent), '= 4')
+    }
+  })
+
+  await t.test('a long answer ends as interrupted when its instance ends', async (t) => {
+    const three = await ExampleApp.start(t, { env: { ...env, BOT_WORD_MS: '50' } })
+    const reader = await follow(t, two, 'lab')
+    await say(three, 'lab', 'tell me a story')
+    const { whole } = await answer(reader, 3)
+    t.equal(await three.stop(), 0)
+    const end = await answer(reader)
+    t.match(end, { status: 'interrupted' })
+    t.ok(end.text.startsWith(whole))
+  })
+
+  await t.test('an answer that is due when its instance ends is still given', async (t) => {
+    const { body: { id } } = await say(one, 'general', '3 + 3')
+    t.match(await atTwo.take(2), [{ data: { message: { id } } }, { data: { action: { actionType: 'thinking' } } }])
+    t.equal(await one.stop(), 0)
+    t.match(await atTwo.take(2), [{ data: { message: { text: '= 6' } } }, { data: { action: { actionType: 'idle' } } }])
+  })
+})
+
+t.test('the cluster', async (t) => {
+  const cluster = await ExampleApp.start(t, { script: 'cluster.js', env: QUICK })
+  const instances = [...cluster.output.matchAll(/^ +chat-\d +(http:\S+) +\(kill (\d+)/gm)].map(([, url, pid]) => ({ url: url as string, pid: Number(pid) }))
+  t.equal(instances.length, 3)
+
+  await t.test('its proxy takes turns, and every stream sees the same', async (t) => {
+    const streams = await Promise.all(instances.map(() => follow(t, cluster, 'general')))
+    t.strictSame(new Set(streams.map(({ response }) => response.headers.get('x-instance'))), new Set(['chat-1', 'chat-2', 'chat-3']))
+    const { body: { id } } = await say(cluster, 'general', 'hi')
+    for (const stream of streams) t.match(await stream.next(), { data: { message: { id } } })
+  })
+
+  await t.test('who leaves the proxy has left the instance', async (t) => {
+    const streams = await Promise.all(instances.map(() => follow(t, cluster, 'a-room-of-this-test')))
+    for (const instance of instances) await chats(instance, 1)
+    for (const stream of streams) stream.close()
+    for (const instance of instances) await chats(instance, 0)
+  })
+
+  await t.test('an instance that dies is passed over and started again', async (t) => {
+    const dead = instances[0] as { url: string, pid: number }
+    const stream = await follow(t, dead, 'general')
+    process.kill(dead.pid, 'SIGKILL')
+    await stream.end()
+    for (let request = 0; request < 6; request++) t.equal((await say(cluster, 'general', 'still there?')).status, 202)
+    await healthy(dead.url)
+    await follow(t, dead, 'general')
+  })
+
+  await t.test('an instance that was asked to stop by way of another one is started again', async (t) => {
+    const { url } = instances[1] as { url: string }
+    const stream = await follow(t, { url }, 'general')
+    // The proxy takes it to any of them.
+    t.equal((await post(`${cluster.url}/api/instance/stop`, { instanceId: 'chat-2' })).status, 202)
+    await stream.end()
+    await until(async () => await fetch(`${url}/api/health/pubsub`).catch(() => undefined), (response) => response === undefined)
+    await healthy(url)
+  })
+
+  await t.test('it ends by itself on SIGTERM and leaves nothing behind', async (t) => {
+    const stream = await follow(t, cluster, 'general')
+    const port = /Redis at port (\d+)/.exec(cluster.output)?.[1]
+    t.equal(await cluster.stop(), 0)
+    await stream.end()
+    for (const { url } of [...instances, { url: `http://127.0.0.1:${port}` }]) await t.rejects(fetch(url), { cause: { code: 'ECONNREFUSED' } })
+  })
+})
+
+t.test('what its README says to try by hand can be tried', { skip: spawnSync('curl', ['--version']).error !== undefined && 'there is no curl' }, async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, RESTARTS: '1' } })
+  const commands = (await Document.read('example-app/README.md')).blocks('sh').flatMap((block) => block.split('\n\n')).filter((command) => command.startsWith('curl'))
+  for (const command of commands) {
+    const isStream = command.startsWith('curl -N')
+    const { status, stdout } = spawnSync('sh', ['-c', command.replace('curl', isStream ? 'curl --silent --max-time 1' : 'curl --silent --fail').replace('http://127.0.0.1:3000', app.url)], { env: { ...process.env, ANSWER_ID: 'some' }, encoding: 'utf8' })
+    t.equal(status, isStream ? 28 : 0, command)
+    t.match(stdout, isStream ? 'event: ready' : /^\{/)
+  }
+  t.ok(commands.length >= 9, `${commands.length} commands`)
+})
+
+/** Resolves once an instance listens to so many chats. */
+async function chats ({ url }: { url: string }, count: number): Promise<void> {
+  for (;;) {
+    const { chatSubscriptions } = await (await fetch(`${url}/api/health/pubsub`)).json() as { chatSubscriptions: { localChats: number } }
+    if (chatSubscriptions.localChats === count) return
+  }
+}

@@ -1,0 +1,355 @@
+import t from 'tap'
+import { once } from 'node:events'
+import http2 from 'node:http2'
+import net from 'node:net'
+import { inspect } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
+import vm from 'node:vm'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import { Registry } from 'prom-client'
+import realtimePlugin, { type ChatEventInput } from '../../lib/index.ts'
+import { Random } from '../faults/random.ts'
+import { startApp } from '../support/app.ts'
+import { EventStream } from '../support/event-stream.ts'
+import { keepLines } from '../support/log.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { nothingUnhandled } from '../support/unhandled.ts'
+import { until } from '../support/until.ts'
+
+t.beforeEach((t) => nothingUnhandled(t))
+
+const GET = 'GET /api/chats/c/events HTTP/1.1\r\nHost: x\r\n\r\n'
+
+const port = (url: string): number => Number(new URL(url).port)
+
+const connect = (url: string): net.Socket => net.connect(port(url), '127.0.0.1').on('error', () => {})
+
+const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+t.test('of 500 GETs on one connection the first is a stream, and nobody is asked about the others', async (t) => {
+  const seen = { requests: 0, asked: 0 }
+  const { app, url } = await startApp(t, { authorize: () => { seen.asked++; return true } })
+  app.server.on('request', () => { seen.requests++ })
+  const socket = connect(url)
+  socket.write(GET.repeat(500))
+  await once(socket, 'data')
+  while (seen.requests < 500) await tick()
+  await (await EventStream.open(t, `${url}/api/chats/d/events`)).next()
+  t.match(app.chatEvents.stats(), { localChats: 2 })
+  t.equal(seen.asked, 2)
+  socket.destroy()
+  while (app.chatEvents.stats().localChats !== 1) await tick()
+})
+
+t.test('HEAD and OPTIONS open no stream, whatever they carry', async (t) => {
+  const { app, url } = await startApp(t)
+  for (const method of ['HEAD', 'OPTIONS']) {
+    const response = await fetch(`${url}/api/chats/c/events`, { method, headers: { accept: 'text/event-stream', 'last-event-id': 'e-1-1' } })
+    t.equal(response.status, 404, method)
+    await response.text()
+  }
+  t.equal(app.chatEvents.stats().localChats, 0)
+})
+
+t.test('a hundred clients that leave while they are asked about leave nothing behind', async (t) => {
+  let allow = (): void => {}
+  const gate = new Promise<void>((resolve) => { allow = resolve })
+  const seen = { asked: 0 }
+  const { app, url } = await startApp(t, { maxConnections: 100, authorize: async () => { seen.asked++; await gate; return { userId: 'ada' } } })
+  const sockets = Array.from({ length: 100 }, () => connect(url))
+  for (const socket of sockets) socket.write(GET)
+  while (seen.asked < 100) await tick()
+  for (const socket of sockets) socket.resetAndDestroy()
+  while (await new Promise((resolve) => app.server.getConnections((_error, count) => resolve(count))) !== 0) await tick()
+  allow()
+  await tick()
+  t.equal(app.chatEvents.stats().localChats, 0)
+  t.match(await (await EventStream.open(t, `${url}/api/chats/c/events`)).next(), { event: 'ready' }, 'there is room again')
+})
+
+t.test('streams of HTTP/2 that are reset as fast as they are opened harm nobody', async (t) => {
+  const app = Fastify({ http2: true }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  await app.register(realtimePlugin)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const url = `http://127.0.0.1:${(app.server.address() as { port: number }).port}`
+  const open = (): http2.ClientHttp2Session => {
+    const session = http2.connect(url).on('error', () => {})
+    t.teardown(() => session.destroy())
+    return session
+  }
+  const well = open().request({ ':path': '/api/chats/well/events' })
+  let body = ''
+  well.setEncoding('utf8').on('data', (chunk) => { body += chunk })
+  await once(well, 'data')
+  for (let round = 0; round < 20; round++) {
+    const session = open()
+    await once(session, 'connect')
+    for (let n = 0; n < 200 && !session.closed; n++) {
+      session.request({ ':path': '/api/chats/c/events' }).on('error', () => {}).close(http2.constants.NGHTTP2_CANCEL)
+    }
+    await new Promise((resolve) => { if (session.closed || !session.ping(resolve)) resolve(undefined) })
+    session.destroy()
+  }
+  while (app.chatEvents.stats().localChats !== 1) await tick()
+  await app.chatEvents.emitChatMessage('well', { text: 'still here' })
+  while (!body.includes('still here')) await once(well, 'data')
+  t.pass('another client still gets its events')
+})
+
+t.test('clients that read nothing and come back as soon as they are cut take no more memory with time', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const gc = vm.runInNewContext('gc') as () => void
+  const LIMIT = 100_000
+  const CLIENTS = 20
+  const text = 'x'.repeat(20_000)
+  const metrics = new Registry()
+  const { app, url } = await startApp(t, { maxBufferedBytes: LIMIT, history: { size: 10 }, metrics })
+  const fast = await EventStream.open(t, `${url}/api/chats/c/events`)
+  await fast.next()
+  let cut = 0
+  const stalled = new Set<net.Socket>()
+  const stall = (): void => {
+    const socket = connect(url).pause()
+    stalled.add(socket)
+    socket.write(GET)
+  }
+  // A client that reads nothing does not notice that it was cut. The server does.
+  app.server.on('connection', (accepted: net.Socket) => {
+    const { remotePort } = accepted
+    accepted.once('close', () => {
+      const client = [...stalled].find(({ localPort }) => localPort === remotePort)
+      if (client === undefined) return
+      stalled.delete(client)
+      client.destroy()
+      cut++
+      stall()
+    })
+  })
+  const leave = (): void => {
+    const leaving = [...stalled]
+    stalled.clear()
+    for (const socket of leaving) socket.destroy()
+  }
+  t.teardown(leave)
+  const connected = (): Promise<number> => new Promise((resolve) => {
+    app.server.getConnections((_error, count) => resolve(count))
+  })
+  const buffered = async (): Promise<number> => {
+    const gauge = metrics.getSingleMetric('realtime_buffered_bytes')
+    const { values: [value] } = await gauge?.get() as unknown as { values: [{ value: number }] } // It has no labels.
+    return value.value
+  }
+  let most = 0
+  /** Returns the bytes in use after many clients were cut and all but the fast one have left. */
+  const round = async (): Promise<number> => {
+    for (let n = 0; n < CLIENTS; n++) stall()
+    for (let n = 0; n < 1_000; n++) {
+      await app.chatEvents.emitChatMessage('c', { text })
+      await fast.next()
+      most = Math.max(most, await buffered())
+    }
+    leave()
+    while (await connected() > 1) await tick()
+    gc()
+    await tick()
+    gc()
+    return process.memoryUsage().arrayBuffers
+  }
+  const [before, cutBefore] = [await round(), cut]
+  const after = await round()
+  const cutLater = cut - cutBefore
+  t.ok(cutLater > CLIENTS, `${cutLater} were cut in the second round`)
+  t.ok(most > LIMIT, `at most ${most} bytes waited`)
+  t.ok(most <= CLIENTS * (LIMIT + 2 * text.length), 'and never more than maxBufferedBytes and an event for each')
+  const figures = `${before} bytes after the first round, ${after} after the second`
+  t.ok(after - before < CLIENTS * LIMIT, `${figures}: nothing is kept of a client that was cut`)
+})
+
+t.test('garbage on the channels of Redis is ignored, also where instances talk among themselves', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const { lines, write } = keepLines()
+  const { app, url } = await startApp(t, { redisUrl: redis.url, authorize: () => true }, { server: { logger: { level: 'warn', stream: { write } } } })
+  const admin = new Redis(redis.url)
+  t.teardown(() => admin.disconnect())
+  const stream = await EventStream.open(t, `${url}/api/chats/c/events`)
+  await stream.next()
+  const handled: unknown[] = []
+  app.chatEvents.onChatEvent('c', (event) => { handled.push(event) })
+  const random = new Random()
+  t.comment(`SEED=${random.seed}`)
+  const bytes = (length: number): Buffer => Buffer.from(Array.from({ length }, () => Math.floor(random.next() * 256)))
+  const forged = ['null', '1', '[]', '{}', '{', '{"chatId":null,"userId":{}}', '{"chatId":"c"}', '"\n\nevent: forged\ndata: 1\n\n"', '{"a":1}\r\nevent: forged']
+  for (const channel of ['rt:{chat:c}', 'rt:!{revoked}', 'rt:{%zz}', 'rt:{', 'rt:{chat:c']) {
+    for (let n = 0; n < 100; n++) await admin.publish(channel, bytes(n))
+    await admin.publish(channel, bytes(100_000).toString('latin1').repeat(20))
+    for (const head of ['', '1', '1 ', '1 - - - - d web 1 ', '1 - - - - f web 1 x ', '2 - - - - d web 1 x ', '1 a-b 1 1 1 d web 1 x ', '1 e 9999999999999999 1 1 d web 1 x ', `1 ${'e'.repeat(50_000)} `]) {
+      for (const json of forged) await admin.publish(channel, head + json)
+    }
+    for (const json of forged.slice(-2)) await admin.publish(channel, `1 - - - - d web 1 message ${json}`)
+    for (const json of ['null', '1', '{', '{"chatId":null,"userId":{}}']) if (channel.includes('revoked')) await admin.publish(channel, `1 - - - - d web 1 revoke ${json}`)
+  }
+  await app.chatEvents.emitChatMessage('c', { n: 1 })
+  t.match(await stream.next(), { event: 'message', data: { message: { n: 1 } } })
+  t.match(handled, [{ message: { n: 1 } }])
+  t.equal((await fetch(`${url}/api/health/pubsub`)).status, 200)
+  t.notMatch(lines.join(''), /forged/)
+})
+
+/** What looks like a pattern, a path, a name of JavaScript's, a hash tag, an encoding, or an end of something. */
+const IDS = [
+  '*', 'a*', 'a', 'ab', 'a?', '?', '[ab]', '[^a]', '{a}', '}{', 'a}', '{', '/', '\\', '\\*', '..', '.', '%', '%2A', '%00', '\0', 'a\0', ' ', 'a\r\nb', 'a\u2028b',
+  'чат', 'чат\u0301', '💬', '\u202egnp', '__proto__', 'constructor', 'hasOwnProperty', 'chat:a', ':m', ':s', 'x'.repeat(1024), 'ж'.repeat(512)
+]
+
+t.test('any string is the id of a chat of its own, also over Redis', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const setup = (app: FastifyInstance): unknown => app.get<{ Querystring: { id: string } }>('/stream', async (request, reply) => { await reply.sse.chat(request.query.id) })
+  const { app } = await startApp(t, { redisUrl: redis.url })
+  const { app: other, url } = await startApp(t, { redisUrl: redis.url, instanceId: 'other' }, { setup })
+  const streams = await Promise.all(IDS.map((id) => EventStream.open(t, `${url}/stream?id=${encodeURIComponent(id)}`)))
+  const handled: [string, unknown][] = []
+  for (const [n, id] of IDS.entries()) {
+    t.match(await streams[n]?.next(), { event: 'ready', data: { chatId: id } })
+    other.chatEvents.onChatEvent(id, (event) => { handled.push([id, event]) })
+  }
+  await Promise.all(IDS.map((id) => app.chatEvents.emitChatMessage(id, { to: id })))
+  await Promise.all(IDS.map((id) => app.chatEvents.emitChatMessage(id, { last: true })))
+  for (const [n, id] of IDS.entries()) {
+    const events = await streams[n]?.take(2)
+    t.same(events?.map(({ data }) => data), [{ type: 'message', chatId: id, message: { to: id } }, { type: 'message', chatId: id, message: { last: true } }])
+    t.equal(handled.filter(([to]) => to === id).length, 2)
+  }
+  for (const wrong of ['', '\ud800', 'x\udc00', 'x'.repeat(1025), 'ж'.repeat(513)]) await t.rejects(app.chatEvents.emitChatMessage(wrong, {}), { code: 'RT_CHAT_ID_INVALID' })
+})
+
+t.test('payloads that speak of prototypes change none, and arrive as they are', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  const { app, url } = await startApp(t, { redisUrl: redis.url })
+  const json = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"toString":null,"toJSON":{"polluted":1}}'
+  const stream = await EventStream.open(t, `${url}/api/chats/__proto__/events`)
+  await stream.next()
+  const handled: unknown[] = []
+  app.chatEvents.onChatEvent('__proto__', (event) => { handled.push(event) })
+  await app.chatEvents.emitChatMessage('__proto__', JSON.parse(json))
+  await app.chatEvents.publish('__proto__', JSON.parse(`{"type":"__proto__","__proto__":${json},"chatId":"forged"}`))
+  for (const type of ['constructor', 'toString']) await app.chatEvents.publish('__proto__', { type } as unknown as ChatEventInput)
+  const [message, own, ...named] = await stream.take(4)
+  t.equal(JSON.stringify(message?.data), `{"type":"message","message":${json},"chatId":"__proto__"}`)
+  t.equal(own?.event, '__proto__')
+  t.equal(JSON.stringify(own?.data), `{"type":"__proto__","__proto__":${json},"chatId":"__proto__"}`)
+  t.same(named.map(({ event }) => event), ['constructor', 'toString'])
+  t.equal(handled.length, 4)
+  t.equal(({} as Record<string, unknown>).polluted, undefined)
+})
+
+t.test('a line break comes through no door', async (t) => {
+  const LINES = ['\n', '\r', '\r\n', '\n\n', '\0'].map((end) => `x${end}event: forged${end}data: 1\n\n`)
+  const codes: unknown[] = []
+  const { app, url } = await startApp(t, {}, {
+    setup: (app) => app.get('/own', async (_request, reply) => {
+      const send = async (event: object): Promise<void> => { codes.push(await reply.sse.send({ data: 1, ...event }).then(() => 'sent', (error) => error.code)) }
+      for (const line of LINES) {
+        await send({ event: line })
+        await send({ id: line })
+        await send({ retry: line })
+        await send({ data: { [line]: line, toJSON: undefined } })
+        await send({ data: { toJSON: () => line } })
+      }
+      await reply.sse.close()
+    })
+  })
+  /** All that a stream has said, line by line. */
+  const read = async (response: Response, end: (text: string) => boolean): Promise<string[]> => {
+    let text = ''
+    for await (const chunk of response.body ?? []) {
+      text += Buffer.from(chunk).toString()
+      if (end(text)) break
+    }
+    return text.split(/\r\n|\r|\n/)
+  }
+  const forged = (lines: string[]): string[] => lines.filter((line) => /^(event: ?forged|data: ?1$)/.test(line))
+
+  const own = await read(await fetch(`${url}/own`), () => false)
+  t.same(new Set(codes), new Set(['RT_SSE_FIELD_INVALID', 'sent']))
+  t.equal(codes.filter((code) => code === 'sent').length, 2 * LINES.length)
+  t.same(forged(own), [])
+
+  for (const line of LINES) {
+    const response = await fetch(`${url}/api/chats/${encodeURIComponent(line)}/events?lastEventId=${encodeURIComponent(line)}`)
+    const reading = read(response, (text) => text.includes('"the":"end"'))
+    while (app.chatEvents.stats().localChats === 0) await tick()
+    await t.rejects(app.chatEvents.publish(line, { type: line } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' })
+    t.throws(() => app.chatEvents.emit(line, { type: line } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' })
+    await app.pubsub.publish(`chat:${line}`, { type: line, [line]: line })
+    await app.chatEvents.emitChatMessage(line, { [line]: line }, { idempotencyKey: line, traceparent: line })
+    app.chatEvents.emit(line, { type: 'message', message: { [line]: line } })
+    await app.chatEvents.emitChatMessage(line, { the: 'end' })
+    const lines = await reading
+    t.same(forged(lines), [])
+    t.same(lines.filter((line) => line !== '' && !/^(id|retry|event|data): /.test(line)), [])
+    t.equal(lines.filter((line) => line.startsWith('event: message')).length, 4)
+    while (app.chatEvents.stats().localChats !== 0) await tick()
+  }
+})
+
+t.test('whatever stands in Last-Event-ID, a stream opens', async (t) => {
+  const { app, url } = await startApp(t)
+  await app.chatEvents.emitChatMessage('c', {})
+  const random = new Random()
+  t.comment(`SEED=${random.seed}`)
+  const odd = ['-', '--', 'e-0-', 'e--1-0', 'e-1e3-0', 'e-١-0', 'é-0-0', 'e-0-0 ', 'e-0-0-0', '0-0-0'.repeat(1_000), `${'e'.repeat(33)}-0-0`, 'null', '*', '$(id)', '../../x', '%00', ...Array.from({ length: 30 }, () =>
+    String.fromCharCode(...Array.from({ length: 20 }, () => 33 + Math.floor(random.next() * 90))))]
+  for (const id of odd) {
+    // A header is trimmed, so that one is an id after all.
+    const places = id === 'e-0-0 ' ? [{ query: id }] : [{ header: id }, { query: id }]
+    for (const { header, query } of places as { header?: string, query?: string }[]) {
+      const headers: Record<string, string> = header === undefined ? {} : { 'last-event-id': Buffer.from(header).toString('latin1') }
+      const stream = await EventStream.open(t, `${url}/api/chats/c/events${query === undefined ? '' : `?lastEventId=${encodeURIComponent(query)}`}`, { headers })
+      t.equal(stream.response.status, 200)
+      t.match(await stream.take(2), [{ event: 'ready', data: { resumed: false } }, { event: 'reset', data: { reason: 'invalid' } }], id.slice(0, 40))
+      stream.close()
+    }
+  }
+  const twice = connect(url)
+  t.teardown(() => twice.destroy())
+  twice.write(GET.replace('Host', 'Last-Event-ID: e-0-0\r\nLast-Event-ID: e-0-0\r\nHost'))
+  let received = ''
+  twice.setEncoding('utf8').on('data', (chunk) => { received += chunk })
+  while (!received.includes('"reason":"invalid"')) await once(twice, 'data')
+})
+
+t.test('the password of Redis shows nowhere', async (t) => {
+  const PASSWORD = 'hunter2%40'
+  const redis = await RedisServer.start({ args: ['--requirepass', decodeURIComponent(PASSWORD)] })
+  t.teardown(() => redis.stop())
+  const said: string[] = []
+  const { lines, write } = keepLines()
+  const start = async (redisUrl: string): ReturnType<typeof startApp> => await startApp(t, { redisUrl, publishTimeoutMs: 300, instanceId: `i${said.length}` }, { server: { logger: { level: 'trace', stream: { write } } } })
+  const ask = async ({ app, url }: Awaited<ReturnType<typeof startApp>>): Promise<number> => {
+    const response = await fetch(`${url}/api/health/pubsub`)
+    said.push(await response.text(), inspect(app.pubsub, { depth: 9, showHidden: true }), JSON.stringify(app.pubsub))
+    await app.chatEvents.emitChatMessage('c', {}).catch((error) => said.push(inspect(error, { depth: 9, showHidden: true }), error.stack))
+    await app.chatEvents.emitChatMessage('c', {}, { ephemeral: true }).catch((error) => said.push(inspect(error, { depth: 9, showHidden: true })))
+    return response.status
+  }
+  const right = await start(redis.url.replace('//', `//:${PASSWORD}@`))
+  await until(() => ask(right), (status) => status === 200)
+  const wrong = await start(redis.url.replace('//', '//:hunter2-wrong@'))
+  const nobody = await start(redis.url.replace('//', '//hunter2:hunter2@'))
+  for (const app of [wrong, nobody]) {
+    const stream = await EventStream.open(t, `${app.url}/api/chats/c/events`)
+    t.equal(await ask(app), 503)
+    stream.close()
+  }
+  await redis.kill()
+  t.equal(await ask(right), 503)
+  for (const { app } of [right, wrong, nobody]) await app.close()
+  t.match(lines.join(''), /WRONGPASS/, 'what is wrong is told')
+  t.match(lines.join(''), /Redis is out of reach/)
+  t.notMatch(lines.join('') + said.join(''), /hunter2/)
+})

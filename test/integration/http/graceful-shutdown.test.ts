@@ -1,0 +1,344 @@
+import t, { type Test } from 'tap'
+import dns from 'node:dns'
+import http from 'node:http'
+import http2 from 'node:http2'
+import net from 'node:net'
+import tls from 'node:tls'
+import { once } from 'node:events'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import realtimePlugin, { type RealtimeOptions } from '../../../lib/index.ts'
+import { EventStream } from '../../support/event-stream.ts'
+
+const key = await readFile(new URL('../../support/tls/key.pem', import.meta.url))
+const cert = await readFile(new URL('../../support/tls/cert.pem', import.meta.url))
+
+const CHAT = '/api/chats/c/events'
+const get = (path: string, ...headers: string[]): string => [`GET ${path} HTTP/1.1`, 'Host: x', ...headers, '', ''].join('\r\n')
+const portOf = ({ server }: FastifyInstance): number => (server.address() as net.AddressInfo).port
+
+/** A plugin whose `preClose` waits until it is opened. */
+function slowPreClose (app: FastifyInstance): { begun: Promise<void>, open: () => void } {
+  let open = (): void => {}
+  const gate = new Promise<void>((resolve) => { open = resolve })
+  const begun = new Promise<void>((resolve) => {
+    app.addHook('preClose', async () => {
+      resolve()
+      await gate
+    })
+  })
+  return { begun, open }
+}
+
+/** A handler that answers once it is opened. */
+function slowRoute (app: FastifyInstance): { begun: Promise<void>, open: () => void } {
+  let open = (): void => {}
+  const gate = new Promise<void>((resolve) => { open = resolve })
+  const begun = new Promise<void>((resolve) => {
+    app.get('/slow', async () => {
+      resolve()
+      await gate
+      return 'slow'
+    })
+  })
+  return { begun, open }
+}
+
+async function start (t: Test, server: object = {}, setup: (app: FastifyInstance) => unknown = () => {}, options: RealtimeOptions = {}): Promise<FastifyInstance> {
+  const app = Fastify(server as FastifyServerOptions)
+  t.teardown(() => app.close())
+  await setup(app)
+  await app.register(realtimePlugin, options)
+  return app
+}
+
+/** A client of any protocol, with all that it has received. */
+function client (t: Test, socket: net.Socket): { socket: net.Socket, received: (text: string) => Promise<string>, closed: Promise<void> } {
+  let all = ''
+  socket.setEncoding('utf8').on('data', (chunk) => { all += chunk }).on('error', () => {})
+  t.teardown(() => socket.destroy())
+  const closed = new Promise<void>((resolve) => { socket.once('close', () => resolve()) })
+  const received = async (text: string): Promise<string> => {
+    while (!all.includes(text)) await once(socket, 'data')
+    return all
+  }
+  return { socket, received, closed }
+}
+
+const connect = (t: Test, app: FastifyInstance): ReturnType<typeof client> => client(t, net.connect(portOf(app), '127.0.0.1'))
+const listen = async (app: FastifyInstance): Promise<string> => await app.listen({ port: 0, host: '127.0.0.1' })
+
+/** Answers as an echo, in a protocol of its own. */
+function echo (socket: net.Socket): void {
+  socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
+  socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end())
+}
+
+type TakeOver = (server: http.Server) => unknown
+const takeOvers: [string, TakeOver, string, FastifyServerOptions][] = [
+  ['upgraded, as to a WebSocket', (server) => server.on('upgrade', (_request, socket) => echo(socket as net.Socket)), get('/', 'Connection: Upgrade', 'Upgrade: echo'), {}],
+  ['a tunnel of CONNECT', (server) => server.on('connect', (_request, socket) => echo(socket as net.Socket)), 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', {}],
+  ['of another protocol', () => {}, 'not HTTP\r\n', { clientErrorHandler: (_error, socket) => echo(socket) }]
+]
+for (const [what, takeOver, hello, server] of takeOvers) {
+  for (const when of ['before', 'after'] as const) {
+    t.test(`a connection that is ${what} is left alone, where its listener was added ${when} the plugin`, async (t) => {
+      const app = await start(t, server, (app) => { if (when === 'before') takeOver(app.server) })
+      if (when === 'after') takeOver(app.server)
+      const draining = new Promise<void>((resolve) => { app.addHook('preClose', async () => { resolve() }) })
+      await listen(app)
+      const { socket, received, closed } = connect(t, app)
+      socket.write(hello)
+      await received('101')
+      const closing = app.close()
+      await draining
+      socket.write('still here')
+      await received('still here')
+      socket.end()
+      await Promise.all([closed, closing])
+    })
+  }
+}
+
+t.test('a TLS connection of a protocol that HTTP/2 does not know is left alone', async (t) => {
+  const app = await start(t, { http2: true, https: { key, cert } })
+  app.server.on('unknownProtocol', echo)
+  const draining = new Promise<void>((resolve) => { app.addHook('preClose', async () => { resolve() }) })
+  await listen(app)
+  const { socket, received, closed } = client(t, tls.connect({ port: portOf(app), host: '127.0.0.1', ca: cert }))
+  await received('101')
+  const closing = app.close()
+  await draining
+  socket.write('still here')
+  await received('still here')
+  socket.end()
+  await Promise.all([closed, closing])
+})
+
+t.test('a request that asks for an upgrade which no one offers, or no longer does, is answered as any other', async (t) => {
+  const app = await start(t)
+  app.get('/', async () => 'plain')
+  const onUpgrade = (): void => {}
+  app.server.on('upgrade', onUpgrade)
+  app.server.off('upgrade', onUpgrade)
+  await listen(app)
+  const { socket, received } = connect(t, app)
+  socket.write(get('/', 'Connection: Upgrade', 'Upgrade: h2c'))
+  t.match(await received('plain'), /^HTTP\/1\.1 200/)
+})
+
+t.test('a request that waited for leave to send its body is answered while the app closes', async (t) => {
+  const app = await start(t)
+  let answer = (): void => {}
+  const asked = new Promise<void>((resolve) => {
+    app.server.on('checkContinue', (_request: http.IncomingMessage, response: http.ServerResponse) => {
+      answer = () => response.end('answered')
+      resolve()
+    })
+  })
+  const draining = new Promise<void>((resolve) => { app.addHook('preClose', async () => { resolve() }) })
+  await listen(app)
+  const { socket, received, closed } = connect(t, app)
+  socket.write('POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n')
+  await asked
+  const closing = app.close()
+  await draining
+  answer()
+  t.match(await received('answered'), /connection: close/i)
+  await Promise.all([closed, closing])
+})
+
+t.test('a request that another server hands over is answered, and its connection stays', async (t) => {
+  const app = await start(t)
+  const { begun, open } = slowRoute(app)
+  await listen(app)
+  const other = http.createServer((request, response) => app.server.emit('request', request, response)).listen(0, '127.0.0.1')
+  t.teardown(() => other.close())
+  await once(other, 'listening')
+  const { socket, received } = client(t, net.connect((other.address() as net.AddressInfo).port, '127.0.0.1'))
+  socket.write(get('/slow'))
+  await begun
+  await app.close()
+  open()
+  t.match(await received('slow'), /connection: keep-alive/i)
+})
+
+t.test('no stream request gets a 503 while the preClose of another plugin takes its time', async (t) => {
+  let slow = { begun: Promise.resolve(), open: (): void => {} }
+  const app = await start(t, {}, (app) => { slow = slowPreClose(app) })
+  const { begun, open } = slowRoute(app)
+  await listen(app)
+  const [streaming, answered, sent, asking, partial] = Array.from({ length: 5 }, () => connect(t, app)) as [ReturnType<typeof connect>, ReturnType<typeof connect>, ReturnType<typeof connect>, ReturnType<typeof connect>, ReturnType<typeof connect>]
+  streaming.socket.write(get(CHAT))
+  answered.socket.write(get('/api/health/pubsub'))
+  asking.socket.write(get('/slow'))
+  await Promise.all([streaming.received('event: ready'), answered.received('ok'), begun])
+  // Its second request is on the way.
+  partial.socket.write(get('/api/health/pubsub'))
+  await partial.received('ok')
+  partial.socket.write(`GET ${CHAT} HTTP/1.1\r\n`)
+  sent.socket.write(get(CHAT))
+  await sent.received('event: ready')
+  const port = portOf(app)
+
+  const closing = app.close()
+  await slow.begun
+  await Promise.all([answered.closed, partial.closed])
+  const late = client(t, net.connect(port, '127.0.0.1'))
+  late.socket.write(get(CHAT))
+  await late.closed
+  t.equal(late.socket.bytesRead, 0, 'a new connection is dropped')
+  await app.chatEvents.emitChatMessage('c', { text: 'streams go on' })
+  await streaming.received('streams go on')
+  open()
+  t.match(await asking.received('slow'), /connection: close/i, 'what was asked before is answered')
+  await asking.closed
+  slow.open()
+  await Promise.all([streaming.closed, sent.closed, closing])
+  t.match(await streaming.received('retry'), /\r\n0\r\n\r\n$/, 'streams end in full')
+})
+
+t.test('over HTTP/2, a stream request while the preClose of another plugin takes its time is refused as one to repeat', async (t) => {
+  let slow = { begun: Promise.resolve(), open: (): void => {} }
+  const app = await start(t, { http2: true }, (app) => { slow = slowPreClose(app) })
+  await listen(app)
+  const session = http2.connect(`http://127.0.0.1:${portOf(app)}`)
+  t.teardown(() => session.destroy())
+  const stream = await EventStream.overHttp2(t, session, CHAT)
+  await stream.next()
+  const away = once(session, 'goaway')
+  const closing = app.close()
+  await Promise.all([slow.begun, away])
+  t.throws(() => session.request({ ':path': CHAT }), { code: 'ERR_HTTP2_GOAWAY_SESSION' })
+  await app.chatEvents.emitChatMessage('c', { n: 1 })
+  t.match(await stream.next(), { data: { message: { n: 1 } } })
+  slow.open()
+  await stream.end()
+  await closing
+})
+
+/** Lets `localhost` have two addresses, whatever this machine says. */
+function twoAddresses (t: Test): void {
+  const { lookup } = dns
+  const both = [{ address: '127.0.0.1', family: 4 }, { address: '127.0.0.2', family: 4 }]
+  dns.lookup = ((host: string, ...rest: [object, (...found: unknown[]) => void] | [(...found: unknown[]) => void]) => {
+    const [options, callback] = rest.length === 1 ? [{}, rest[0]] : rest
+    if (host !== 'localhost') lookup(host, options, callback)
+    else if ('all' in options && options.all === true) process.nextTick(callback, null, both)
+    else process.nextTick(callback, null, '127.0.0.1', 4)
+  }) as typeof lookup
+  t.teardown(() => { dns.lookup = lookup })
+}
+
+for (const [protocol, server] of [['HTTP/1.1', {}], ['HTTPS', { https: { key, cert } }]] as const) {
+  t.test(`where localhost has two addresses, closing ends what is on the second one, over ${protocol}`, async (t) => {
+    twoAddresses(t)
+    const app = await start(t, server)
+    const { begun, open } = slowRoute(app)
+    await app.listen({ port: 0 })
+    t.same(app.addresses().map((bound) => (bound as net.AddressInfo).address).sort(), ['127.0.0.1', '127.0.0.2'])
+    const port = portOf(app)
+    const to = (): net.Socket => protocol === 'HTTPS' ? tls.connect({ port, host: '127.0.0.2', ca: cert, checkServerIdentity: () => undefined }) : net.connect(port, '127.0.0.2')
+    const [unused, streaming, asking] = Array.from({ length: 3 }, () => client(t, to())) as [ReturnType<typeof client>, ReturnType<typeof client>, ReturnType<typeof client>]
+    streaming.socket.write(get(CHAT))
+    asking.socket.write(get('/slow'))
+    await Promise.all([streaming.received('event: ready'), begun, unused.socket.readyState === 'open' || once(unused.socket, 'connect')])
+    const draining = new Promise<void>((resolve) => { app.server.once('close', () => resolve()) })
+    const closing = app.close()
+    await unused.closed
+    const late = client(t, net.connect(port, '127.0.0.2'))
+    await late.closed
+    t.equal(late.socket.bytesRead, 0, 'a new connection is dropped')
+    t.match(await streaming.received('retry'), /event: ready/)
+    await Promise.all([streaming.closed, draining, closing])
+    open()
+    t.match(await asking.received('slow'), /connection: close/i)
+    await asking.closed
+  })
+}
+
+t.test('where localhost has two addresses, closing ends sessions of HTTP/2 on the second one', async (t) => {
+  twoAddresses(t)
+  const app = await start(t, { http2: true })
+  await app.listen({ port: 0 })
+  const sessions = [1, 2].map(() => http2.connect(`http://127.0.0.2:${portOf(app)}`))
+  for (const session of sessions) t.teardown(() => session.destroy())
+  const streams = await Promise.all(sessions.map(async (session) => await EventStream.overHttp2(t, session, CHAT)))
+  const closed = sessions.map(async (session) => await once(session, 'close'))
+  await app.close()
+  for (const stream of streams) {
+    t.match(await stream.end(), [{ event: 'ready' }])
+    t.equal(stream.retries.length, 2, 'it was not cut')
+  }
+  await Promise.all(closed)
+})
+
+t.test('connections of other servers of the process are left alone', async (t) => {
+  const app = await start(t)
+  await listen(app)
+  const other = http.createServer((_request, response) => response.end('other')).listen(0, '127.0.0.1')
+  t.teardown(() => other.close())
+  await once(other, 'listening')
+  const { socket, received } = client(t, net.connect((other.address() as net.AddressInfo).port, '127.0.0.1'))
+  await once(other, 'connection')
+  await app.close()
+  socket.write(get('/'))
+  await received('other')
+})
+
+/** Where an app may listen: the path of a Unix socket may have 107 bytes. */
+async function unixSocket (t: Test): Promise<string> {
+  const dir = await mkdtemp(`${tmpdir()}/rt-`)
+  t.teardown(() => rm(dir, { recursive: true }))
+  return `${dir}/app.sock`
+}
+
+for (const [protocol, server] of [['HTTP/1.1', {}], ['HTTPS', { https: { key, cert } }], ['HTTP/2', { http2: true }], ['HTTP/2 over TLS', { http2: true, https: { key, cert } }]] as const) {
+  t.test(`over a Unix socket, closing ends idle and silent connections, and those of streams, of ${protocol}`, async (t) => {
+    const app = await start(t, server)
+    const path = await unixSocket(t)
+    await app.listen({ path })
+    const secure = 'https' in server
+    const silent = client(t, net.connect(path))
+    await once(app.server, 'connection')
+    const used = secure
+      ? tls.connect({ path, ca: cert, ALPNProtocols: 'http2' in server ? ['h2'] : ['http/1.1'], checkServerIdentity: () => undefined })
+      : net.connect(path)
+    t.teardown(() => used.destroy())
+    if (!('http2' in server)) {
+      const { socket, received, closed } = client(t, used)
+      socket.write(get(CHAT))
+      await received('event: ready')
+      await Promise.all([app.close(), silent.closed, closed])
+      return
+    }
+    const session = http2.connect('http://x', { createConnection: () => used })
+    t.teardown(() => session.destroy())
+    const stream = await EventStream.overHttp2(t, session, CHAT)
+    await stream.next()
+    await Promise.all([app.close(), silent.closed, stream.end()])
+    t.equal(stream.retries.length, 2, 'it was not cut')
+  })
+}
+
+t.test('a client of HTTP/2 on a Unix socket that answers nothing more does not hold up closing', async (t) => {
+  const app = await start(t, { http2: true }, () => {}, { drainTimeoutMs: 100 })
+  const path = await unixSocket(t)
+  await app.listen({ path })
+  const deaf = new Worker(`
+    const { connect } = require('node:http2')
+    const { parentPort, workerData } = require('node:worker_threads')
+    const request = connect('http://x', { createConnection: () => require('node:net').connect(workerData) }).request({ ':path': '${CHAT}' })
+    request.once('response', () => {
+      parentPort.postMessage('open')
+      // Deaf and dumb from here on, with its connection open.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+    })
+  `, { eval: true, workerData: path })
+  t.teardown(() => deaf.terminate())
+  await once(deaf, 'message')
+  await app.close()
+  t.pass('closed')
+})

@@ -1,0 +1,129 @@
+import t, { type Test } from 'tap'
+import http from 'node:http'
+import net from 'node:net'
+import { once } from 'node:events'
+import { Connection } from '../../../lib/sse/connection.ts'
+
+interface Opened { connection: Connection, response: http.ServerResponse, client: http.ClientRequest, received: () => string }
+
+async function open (t: Test, maxBufferedBytes: number): Promise<Opened> {
+  const server = http.createServer().listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const requested = once(server, 'request')
+  let received = ''
+  const client = http.get({ port: (server.address() as { port: number }).port, host: '127.0.0.1' }, (response) => {
+    response.setEncoding('utf8').on('data', (chunk) => { received += chunk })
+  })
+  client.on('error', () => {})
+  const [, response] = await requested as [http.IncomingMessage, http.ServerResponse]
+  return { connection: new Connection(response, { maxBufferedBytes, drainTimeoutMs: 10_000, onSlow () {} }), response, client, received: () => received }
+}
+
+t.test('a heartbeat is written only where nothing else was since the last', async (t) => {
+  const { connection, client, received } = await open(t, 1_000)
+  const closed = once(client, 'close')
+  const drained = (): Promise<boolean> => connection.writeAndDrain(Buffer.from('data\n'))
+  await drained()
+  connection.beat()
+  await drained()
+  connection.beat()
+  // What was written is on its way by the next turn.
+  await new Promise(setImmediate)
+  connection.beat()
+  connection.beat()
+  await connection.end()
+  await closed
+  t.match(received(), /^data\ndata\n(:\n){1,2}$/)
+})
+
+t.test('an error of the response is the client\'s, and fails nobody', async (t) => {
+  const { connection, response } = await open(t, 1_000)
+  response.emit('error', new Error('reset'))
+  t.notOk(connection.closed, 'what ends it is that it closes')
+  connection.destroy()
+})
+
+t.test('a stream is cut where middleware that replaced `end` throws', async (t) => {
+  const { connection, response, client } = await open(t, 1_000)
+  const closed = once(client, 'close')
+  response.end = () => { throw new Error('the session store is down') }
+  connection.start({})
+  await connection.end()
+  await closed
+  t.equal(connection.closed, true)
+  t.equal(response.destroyed, true)
+})
+
+t.test('a stream is cut where middleware that replaced `write` throws', async (t) => {
+  const { connection, response, client } = await open(t, 1_000)
+  const closed = once(client, 'close')
+  response.write = () => { throw new Error('out of memory') }
+  connection.start({})
+  t.equal(await connection.writeAndDrain(Buffer.from('x')), false)
+  await closed
+  t.equal(connection.closed, true)
+})
+
+t.test('a stream is cut where middleware that replaced `writeHead` throws', async (t) => {
+  const { connection, response, client } = await open(t, 1_000)
+  const closed = new Promise((resolve) => client.once('close', resolve))
+  response.writeHead = () => { throw new Error('no cookie can be made') }
+  t.throws(() => connection.start({}), { message: 'no cookie can be made' })
+  await closed
+  t.equal(connection.closed, true)
+})
+
+t.test('what is written to a stream that was cut goes nowhere and fails nobody', async (t) => {
+  const { connection, client } = await open(t, 10)
+  let closed = 0
+  connection.onClose(() => { closed++ })
+  connection.onClose(() => t.fail('told although taken off'))()
+  connection.write(Buffer.from('more than ten bytes, of which none was taken yet'))
+  connection.destroy()
+  connection.write(Buffer.from('x'))
+  connection.beat()
+  await connection.writeAndDrain(Buffer.from('x'))
+  await connection.end()
+  t.equal(connection.closed, true)
+  t.equal(closed, 1)
+  client.destroy()
+})
+
+t.test('streams take the same bytes, framed for HTTP/1.1 and plain where something stands in between', async (t) => {
+  const bytes = [Buffer.from('data: 1\n\n'), Buffer.from(''), Buffer.from('data: \u00e9\n\n'), Buffer.alloc(70_000, 'x')]
+  const streams = await Promise.all(Array.from({ length: 3 }, () => open(t, 1_000_000)))
+  const [, , wrapped] = streams as [Opened, Opened, Opened]
+  const seen: Buffer[] = []
+  const write = wrapped.response.write.bind(wrapped.response)
+  wrapped.response.write = (chunk: Buffer) => {
+    seen.push(chunk)
+    return write(chunk)
+  }
+  for (const { connection } of streams) connection.start({})
+  for (const chunk of bytes) for (const { connection } of streams) connection.write(chunk)
+  for (const { connection, client, received } of streams) {
+    const closed = once(client, 'close')
+    await connection.end()
+    await closed
+    t.equal(received(), Buffer.concat(bytes).toString())
+  }
+  t.equal(Buffer.concat(seen).length, Buffer.concat(bytes).length, 'what stands in between sees all of it')
+})
+
+t.test('a client of HTTP/1.0, whose stream has no chunks, gets plain bytes', async (t) => {
+  const server = http.createServer((_request, response) => {
+    const connection = new Connection(response, { maxBufferedBytes: 1_000, drainTimeoutMs: 10_000, onSlow () {} })
+    connection.start({})
+    connection.write(Buffer.from('data: 1\n\n'))
+    connection.end()
+  }).listen(0, '127.0.0.1')
+  t.teardown(() => server.close())
+  await once(server, 'listening')
+  const socket = net.connect((server.address() as { port: number }).port, '127.0.0.1')
+  socket.write('GET / HTTP/1.0\r\n\r\n')
+  let text = ''
+  socket.setEncoding('utf8').on('data', (part) => { text += part })
+  await once(socket, 'end')
+  t.match(text, /\r\n\r\ndata: 1\n\n$/)
+})

@@ -1,0 +1,179 @@
+import t, { type Test } from 'tap'
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import Fastify, { type FastifyInstance } from 'fastify'
+import realtimePlugin, {
+  chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, getChatChannel, getChatEvents, getPubSub, LocalPubSub,
+  offChatEvent, onChatEvent, pubsub, type ChatEvent, type RealtimeOptions
+} from '../../lib/index.ts'
+import { live } from '../support/live.ts'
+import { keepLog } from '../support/log.ts'
+import { RedisServer } from '../support/redis-server.ts'
+import { nothingUnhandled } from '../support/unhandled.ts'
+
+process.env.LOG_LEVEL = 'silent'
+
+t.beforeEach(async (t) => {
+  nothingUnhandled(t)
+  delete process.env.REDIS_URL
+  await closePubSub()
+})
+t.teardown(() => closePubSub())
+
+function app (t: Test, options: RealtimeOptions = {}, log = keepLog()): Promise<FastifyInstance> {
+  const app = Fastify({ loggerInstance: log.log as never }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  return Promise.resolve(app.register(realtimePlugin, options)).then(() => app)
+}
+
+t.test('the helpers work without an app', async (t) => {
+  const got: unknown[] = []
+  const handler = (event: ChatEvent): void => { got.push(event) }
+  onChatEvent('chat-id-123', handler)
+  await emitChatMessage('chat-id-123', { text: 'Hello', role: 'user' })
+  await emitBotAction('chat-id-123', { actionType: 'thinking' })
+  offChatEvent('chat-id-123', handler)
+  await emitChatMessage('chat-id-123', { text: 'unheard' })
+  t.same(got, [
+    { type: 'message', chatId: 'chat-id-123', message: { text: 'Hello', role: 'user' } },
+    { type: 'bot_action', chatId: 'chat-id-123', action: { actionType: 'thinking' } }
+  ])
+})
+
+t.test('pubsub is usable before anything was made', async (t) => {
+  const got: unknown[] = []
+  const unsubscribe = pubsub.subscribeExact(getChatChannel('123'), ({ data }) => { got.push(['exact', data]) })
+  const unsubscribeAll = pubsub.subscribe('chat:*', ({ channel }) => { got.push(['pattern', channel]) })
+  await pubsub.publish('chat:123', { type: 'message', text: 'Hello' })
+  unsubscribe()
+  unsubscribeAll()
+  await pubsub.publish('chat:123', {})
+  t.same(got, [['exact', { type: 'message', text: 'Hello' }], ['pattern', 'chat:123']])
+  t.equal(pubsub.name, 'local')
+  t.equal(await pubsub.isHealthy(), true)
+  t.equal(getPubSub(), getPubSub())
+  await pubsub.close()
+})
+
+t.test('the emitter trio works and stays here', async (t) => {
+  const got: unknown[] = []
+  const handler = (event: ChatEvent): void => { got.push(event.type) }
+  chatEvents.on('c', handler)
+  t.equal(chatEvents.emit('c', { type: 'message', message: {} }), true)
+  chatEvents.off('c', handler)
+  t.equal(chatEvents.emit('c', { type: 'message', message: {} }), false)
+  t.same(got, ['message'])
+})
+
+t.test('cleaning up and closing without ever having used anything is fine', async (t) => {
+  cleanupChatSubscriptions()
+  await closePubSub()
+  await closePubSub()
+  onChatEvent('c', () => t.fail('called'))
+  cleanupChatSubscriptions()
+  await emitChatMessage('c', {})
+  const before = getPubSub()
+  await closePubSub()
+  await t.rejects(before.publish('c', 1), { code: 'RT_CLOSED' })
+  t.not(getPubSub(), before, 'the next use starts anew')
+})
+
+t.test('an app and the helpers of its process are one, whoever came first', async (t) => {
+  const got: unknown[] = []
+  const heard = (event: ChatEvent): void => { got.push(event.type === 'message' && event.message) }
+  onChatEvent('c', heard)
+  const late = await app(t)
+  t.equal(late.chatEvents, getChatEvents())
+  await late.chatEvents.emitChatMessage('c', { from: 'app' })
+  await emitChatMessage('c', { from: 'helper' })
+  t.same(got, [{ from: 'app' }, { from: 'helper' }])
+  await late.close()
+  const early = await app(t, { keyPrefix: 'x:' })
+  t.equal(early.chatEvents, getChatEvents())
+  t.equal(early.pubsub, getPubSub())
+  await early.close()
+  t.not(getPubSub(), early.pubsub)
+})
+
+t.test('apps of one process share, and each closes for itself', async (t) => {
+  const [one, two] = await Promise.all([app(t), app(t)])
+  t.equal(one.chatEvents, two.chatEvents)
+  await one.close()
+  const event = new Promise((resolve) => { two.chatEvents.onChatEvent('c', resolve) })
+  await emitChatMessage('c', { n: 1 })
+  t.match(await event, { message: { n: 1 } })
+  await closePubSub()
+  t.equal(await two.pubsub.isHealthy(), true, 'what an app uses, the helpers don\'t close')
+  await two.close()
+  t.equal(await two.pubsub.isHealthy(), false)
+})
+
+t.test('what the helpers made ends with the app that took it over, so that the process can end', async (t) => {
+  const made = getPubSub()
+  const late = await app(t)
+  t.equal(late.pubsub, made)
+  await late.close()
+  await t.rejects(made.publish('c', 2), { code: 'RT_CLOSED' })
+})
+
+t.test('registering twice in one context is refused, and leaves nothing open', async (t) => {
+  const twice = await app(t)
+  await t.rejects(async () => await twice.register(realtimePlugin, { keyPrefix: 'other:' }), { code: 'RT_REGISTERED_TWICE' })
+})
+
+t.test('an app that differs from what the helpers use stays apart, and is told so', async (t) => {
+  getPubSub()
+  const kept = keepLog()
+  const other = await app(t, { pubsub: new LocalPubSub() }, kept)
+  t.not(other.pubsub, getPubSub())
+  t.match(kept.lines.filter(({ level }) => level === 40), [{ msg: /don't reach this app/ }])
+  await other.close()
+  t.equal(await getPubSub().isHealthy(), true, 'and its end is not theirs')
+})
+
+t.test('a provider of the app\'s own is not closed with the app', async (t) => {
+  const own = new LocalPubSub()
+  const first = await app(t, { pubsub: own })
+  t.equal(getPubSub(), own)
+  first.chatEvents.onChatEvent('c', () => t.fail('called after the app was closed'))
+  await first.close()
+  t.same(own.stats(), { channels: 0, patterns: 0 }, 'but the app\'s subscriptions end')
+  await own.publish('chat:c', {})
+  t.equal(await own.isHealthy(), true)
+})
+
+t.test('a wrong REDIS_URL rejects what is published and throws where nothing can reject', async (t) => {
+  process.env.REDIS_URL = 'http://hunter2'
+  await t.rejects(emitChatMessage('c', {}), { code: 'RT_REDIS_URL_INVALID' })
+  await t.rejects(emitBotAction('c', {}), { code: 'RT_REDIS_URL_INVALID' })
+  await t.rejects(pubsub.publish('c', {}), { code: 'RT_REDIS_URL_INVALID' })
+  await t.rejects(pubsub.isHealthy(), { code: 'RT_REDIS_URL_INVALID' })
+  t.throws(() => onChatEvent('c', () => {}), { code: 'RT_REDIS_URL_INVALID' })
+  offChatEvent('c', () => {})
+  chatEvents.off('c', () => {})
+  emitChatMessage('ignored', {})
+})
+
+t.test('REDIS_URL takes the helpers to other processes', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  process.env.REDIS_URL = redis.url
+  t.equal(getPubSub().name, 'redis')
+  const kept = keepLog()
+  // An app like one of another process, since its prefix differs from nothing but its name does.
+  const other = await app(t, { redisUrl: redis.url, instanceId: 'other' }, kept)
+  t.match(await kept.line('Using RedisPubSub for realtime events'), { level: 30, provider: 'redis' })
+  const event = new Promise((resolve) => { other.chatEvents.onChatEvent('c', resolve) })
+  await live(other.pubsub as never)
+  await emitChatMessage('c', { n: 1 })
+  t.match(await event, { message: { n: 1 } })
+  await closePubSub()
+})
+
+t.test('a process without an app logs by itself, and ends by itself', async (t) => {
+  const worker = new URL('../support/worker.ts', import.meta.url).pathname
+  for (const LOG_LEVEL of [undefined, 'no such level']) {
+    const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, worker], { env: { ...process.env, LOG_LEVEL } })
+    t.match(stdout.trim().split('\n').map((line) => JSON.parse(line)), [{ level: 30, name: 'fastify-realtime', msg: 'Using LocalPubSub for realtime events', provider: 'local' }])
+  }
+})

@@ -1,0 +1,37 @@
+import t from 'tap'
+import { Redis } from 'ioredis'
+import { resolveOptions } from '../../../lib/options.ts'
+import { Metrics } from '../../../lib/observability/metrics.ts'
+import { createPubSub } from '../../../lib/pubsub/create-pubsub.ts'
+import { getChatChannel } from '../../../lib/pubsub/channel-name.ts'
+import { checkRedisUrl } from '../../../lib/pubsub/redis/url.ts'
+import { keepLog } from '../../support/log.ts'
+
+t.test('the provider is chosen by what there is', async (t) => {
+  const redis = new Redis({ lazyConnect: true, retryStrategy: null })
+  redis.on('error', () => {})
+  t.teardown(() => redis.disconnect())
+  for (const [given, name] of [[{}, 'local'], [{ redisUrl: 'redis://127.0.0.1:1' }, 'redis'], [{ redis }, 'redis']] as const) {
+    const { log, lines } = keepLog('info')
+    const pubsub = createPubSub(resolveOptions({ ...given }), log, new Metrics())
+    t.equal(pubsub.name, name)
+    t.match(lines[0], { provider: name })
+    await pubsub.close()
+  }
+})
+
+t.test('what is no chat id has no channel', async (t) => {
+  t.equal(getChatChannel('a:b'), 'chat:a:b')
+  for (const wrong of ['', '\ud800', 'x'.repeat(1025), 1, undefined, null]) {
+    t.throws(() => getChatChannel(wrong as string), { code: 'RT_CHAT_ID_INVALID' }) // As a caller without types could.
+  }
+})
+
+t.test('a URL that no Redis can have is refused without being shown', async (t) => {
+  for (const url of ['redis://127.0.0.1', 'rediss://user:p%40ss@host:1/15', 'redis://[::1]:6379/']) t.equal(checkRedisUrl(url), url)
+  const wrong = [
+    '', 1, undefined, 'hunter2', 'http://hunter2', 'redis://', 'redis:hunter2', 'redis://:hunter2@host/name', 'redis://:hunter2%@host', 'redis://hunter2%zz:@host',
+    'redis://:hunter2@host:99999'
+  ]
+  for (const url of wrong) t.throws(() => checkRedisUrl(url), { code: 'RT_REDIS_URL_INVALID', message: /^(?!.*hunter2)/ }, String(url))
+})

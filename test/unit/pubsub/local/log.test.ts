@@ -1,0 +1,100 @@
+import t from 'tap'
+import { mock } from 'node:test'
+import { parseCursor, type Cursor } from '../../../../lib/pubsub/cursor.ts'
+import { LocalLog } from '../../../../lib/pubsub/local/log.ts'
+import { timing } from '../../../../lib/core/timing.ts'
+
+const DAY = 24 * 3_600_000
+const envelope = { from: 'me', timestamp: 0, event: 'message', json: '1' }
+
+t.beforeEach((t) => {
+  mock.timers.enable({ apis: ['setInterval', 'Date'] })
+  t.teardown(() => mock.timers.reset())
+})
+
+t.test('a log outlives its events by days, and is forgotten then', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  const { id } = log.append('c', envelope, undefined)
+  const cursor = parseCursor(id)
+  for (let day = 1; day < 8; day++) {
+    mock.timers.tick(DAY)
+    t.same(await log.heads(['c']), [cursor], `after ${day} days`)
+  }
+  t.match(await log.read('c', undefined, 10), { head: cursor, entries: [] })
+  for (let day = 0; day < 2; day++) mock.timers.tick(DAY)
+  t.same(await log.heads(['c']), [undefined])
+  t.match(await log.read('c', cursor, 10), { gap: 'epoch', head: { offset: 0 } }, 'who comes even later is told')
+})
+
+t.test('the position in a chat without an event is kept for those who listen, and no longer', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  const { head: top } = await log.read('c', undefined, 10)
+  await log.read('left', undefined, 10)
+  for (const again of [() => log.heads(['c']), () => log.read('c', top, 10), () => log.read('c', undefined, 10), () => log.heads(['c'])]) {
+    mock.timers.tick(timing.emptyLog - 1)
+    await again()
+  }
+  t.same(await log.heads(['c', 'left']), [top, undefined])
+  log.append('c', envelope, undefined)
+  t.equal((await log.read('c', top, 10)).entries.length, 1, 'the first event follows it')
+  await log.read('d', undefined, 10)
+  mock.timers.tick(2 * timing.emptyLog)
+  t.same(await log.heads(['d']), [undefined])
+})
+
+t.test('what a chat without an event keeps for its state is kept for those who listen, and no longer', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  const state = { epoch: 'e', count: 1 }
+  log.mark('c', state)
+  const [top] = await log.heads(['c']) as [Cursor]
+  for (const again of [() => log.heads(['c']), () => log.read('c', top, 10), () => log.mark('c', state)]) {
+    mock.timers.tick(timing.emptyLog - 1)
+    await again()
+  }
+  t.same(log.stateVersion('c'), state)
+  mock.timers.tick(2 * timing.emptyLog)
+  t.equal(log.stateVersion('c'), undefined)
+})
+
+t.test('what an event was published with is read with it', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  const traced = { ...envelope, traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' }
+  for (const each of [envelope, traced]) log.append('c', each, undefined)
+  const { entries } = await log.read('c', undefined, 10)
+  t.same(entries.map(({ position, ...rest }) => rest), [envelope, traced])
+})
+
+t.test('a log with a key that still counts is kept', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: 20 * DAY })
+  t.teardown(() => log.close())
+  const first = log.append('c', envelope, 'app key')
+  for (let day = 0; day < 15; day++) mock.timers.tick(DAY)
+  t.same(log.append('c', envelope, 'app key'), { id: first.id, entry: undefined })
+  for (let day = 0; day < 25; day++) mock.timers.tick(DAY)
+  t.same(await log.heads(['c']), [undefined])
+})
+
+t.test('what has finalized a text is remembered as long as the state is kept in Redis, other keys as long as asked for', async (t) => {
+  const ttlMs = 10_000
+  const log = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: 1_000 })
+  const long = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: DAY })
+  t.teardown(() => { for (const each of [log, long]) each.close() })
+  for (const each of [log, long]) for (const key of ['finalization key', 'app key'] as const) each.append('c', envelope, key)
+  const known = (each: LocalLog): boolean[] => [each.knows('c', 'finalization key'), each.knows('c', 'app key')]
+  t.same([known(log), known(long)], [[true, true], [true, true]])
+  mock.timers.tick(ttlMs + timing.stateExtra - 1)
+  t.same([known(log), known(long)], [[true, false], [true, true]])
+  mock.timers.tick(1)
+  t.same([known(log), known(long)], [[false, false], [true, true]])
+})
+
+t.test('after close nothing is left', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  log.append('c', envelope, 'app key')
+  log.close()
+  t.same(await log.heads(['c']), [undefined])
+})

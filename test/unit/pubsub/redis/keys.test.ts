@@ -1,0 +1,34 @@
+import t from 'tap'
+import { encodeKey, RedisKeys } from '../../../../lib/pubsub/redis/keys.ts'
+
+const LONG = [`chat:${'x'.repeat(60)}`, `chat:${'😀'.repeat(250)}`, `chat:${'}{#*'.repeat(50)}`]
+
+t.test('however long the id of a chat is, its keys are short, and differ', async (t) => {
+  const keys = new RedisKeys({ keyPrefix: 'rt:' })
+  const metas = LONG.map((channel) => keys.of(channel).meta)
+  for (const meta of metas) t.match(meta, /^rt:\{#[\w-]{43}\}:m$/)
+  t.equal(new Set(metas).size, LONG.length)
+  t.equal(keys.of(`chat:${'x'.repeat(59)}`).meta, `rt:{chat:${'x'.repeat(59)}}:m`)
+  t.notMatch(keys.of('#'.repeat(10)).meta, '{#', 'no id looks like a hash')
+})
+
+t.test('the channel of a long id keeps its name, and belongs to the slot of its keys where it is sharded', async (t) => {
+  for (const sharded of [false, true]) {
+    const keys = new RedisKeys({ keyPrefix: 'rt:', clientPrefix: 'a:', sharded })
+    for (const channel of [...LONG, 'chat:1', '#']) {
+      const name = keys.channel(channel)
+      t.equal(keys.parse(name), channel)
+      t.equal(keys.of(channel).channel, name)
+      if (sharded) t.ok(keys.of(channel).meta.startsWith(/\{.*?\}/.exec(name)?.[0] as string, 3), name)
+    }
+  }
+})
+
+t.test('however long an idempotency key is, it takes few bytes in Redis, and differs from every other one', async (t) => {
+  const keys = ['x'.repeat(65), 'x'.repeat(200), '😀'.repeat(100)]
+  const encoded = keys.map(encodeKey)
+  for (const key of encoded) t.match(key, /^#[\w-]{43}$/)
+  t.equal(new Set(encoded).size, keys.length)
+  t.equal(encodeKey('order:1.2_3-4'), 'order:1.2_3-4')
+  for (const hash of encoded) t.not(encodeKey(hash), hash, 'a key that an app chose to look like a hash')
+})

@@ -1,0 +1,73 @@
+import t from 'tap'
+import { EventEmitter, once } from 'node:events'
+import type { Redis } from 'ioredis'
+import { silentLogger } from '../../../../lib/core/logger.ts'
+import { Subscriber } from '../../../../lib/pubsub/redis/subscriber.ts'
+
+/** A client in the moment that no real one can be held in: connected by its status, its socket no longer writable. */
+class ClosingClient extends EventEmitter {
+  status = 'ready'
+  writable = false
+
+  async subscribe (...channels: string[]): Promise<number> {
+    this.emit('asked', channels)
+    if (!this.writable) throw new Error('Stream isn\'t writeable and enableOfflineQueue options is false')
+    return channels.length
+  }
+
+  async unsubscribe (): Promise<void> {}
+  disconnect (): void {}
+  async quit (): Promise<void> {}
+  async ping (): Promise<void> {}
+}
+
+t.test('what a closing connection did not take is no refusal, and is asked of the next one', async (t) => {
+  const client = new ClosingClient()
+  const told = new EventEmitter()
+  const subscriber = new Subscriber(client as unknown as Redis, {
+    message () {},
+    patternMessage () {},
+    live: (channel) => told.emit('live', channel),
+    lost: () => told.emit('lost')
+  }, silentLogger)
+  t.teardown(() => subscriber.close())
+  client.emit('ready')
+  const asked = once(client, 'asked')
+  subscriber.subscribe('c')
+  t.same(await asked, [['c']])
+  await new Promise(setImmediate)
+  t.equal(await subscriber.isHealthy(), true)
+  t.equal(subscriber.isLive('c'), false)
+  const live = once(told, 'live')
+  client.emit('close')
+  client.writable = true
+  client.emit('ready')
+  t.same(await live, ['c'])
+})
+
+t.test('when a slot has moved away, all channels of that node are asked for again', async (t) => {
+  // Without a socket, nothing else keeps this process alive.
+  const awake = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(awake))
+  const client = new ClosingClient()
+  client.writable = true
+  const told: string[] = []
+  const subscriber = new Subscriber(client as unknown as Redis, {
+    message () {},
+    patternMessage () {},
+    live: (channel) => told.push(`live ${channel}`),
+    lost: (channels) => told.push(`lost ${channels}`)
+  }, silentLogger)
+  t.teardown(() => subscriber.close())
+  client.emit('ready')
+  const unsubscribe = subscriber.subscribe('gone')
+  subscriber.subscribe('c')
+  await once(client, 'asked')
+  await new Promise(setImmediate)
+  unsubscribe()
+  const again = once(client, 'asked')
+  for (let slot = 0; slot < 3; slot++) client.emit('moved')
+  t.same(await again, [['c']])
+  await new Promise(setImmediate)
+  t.same(told, ['live gone', 'live c', 'lost c', 'live c'])
+})

@@ -1,0 +1,36 @@
+import t from 'tap'
+import { catchUp, type CatchUpTarget } from '../../../lib/rooms/catch-up.ts'
+import { concat } from '../../../lib/rooms/frames.ts'
+import { ReplayBuffer } from '../../../lib/rooms/replay-buffer.ts'
+import type { LogReplay } from '../../../lib/rooms/log-replay.ts'
+import { Stream } from './fixture.ts'
+import type { LogGap } from '../../../lib/pubsub/event-log.ts'
+
+t.test('who rewinds to what is gone by then has missed nothing, and begins with what is left', async (t) => {
+  const start = { epoch: 'e', offset: 0, tag: 0 }
+  const top = { epoch: 'e', offset: 2, tag: 2 }
+  let shared = new ReplayBuffer('chat', start)
+  const history = {
+    shared: async () => ({ buffer: shared, whole: true }),
+    after: async (): Promise<LogGap> => 'trimmed',
+    forget () { shared = new ReplayBuffer('chat', top) }
+  }
+  const stream = new Stream(false)
+  const room: CatchUpTarget = {
+    chatId: 'chat',
+    retryMs: 2_000,
+    chatLog: {
+      inSync: true,
+      isUnproven: false,
+      position: top,
+      recent: new ReplayBuffer('chat', top),
+      replay: history as unknown as LogReplay, // All that is asked of it.
+      async whenInSync () {},
+      async sync () {}
+    },
+    attach (connection, frames) { connection.write(concat(frames), frames) }
+  }
+  await catchUp(room, stream.connection.asConnection, { rewind: 1 })
+  t.same(stream.names, ['ready'])
+  t.same(stream.ids, ['e-2-2'])
+})

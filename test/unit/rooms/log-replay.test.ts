@@ -1,0 +1,26 @@
+import t from 'tap'
+import { ByteBudget } from '../../../lib/pubsub/byte-budget.ts'
+import { LogReplay } from '../../../lib/rooms/log-replay.ts'
+import { LogPages } from '../../../lib/rooms/log-pages.ts'
+import { ReadGate } from '../../../lib/rooms/read-gate.ts'
+import type { EventLog, LogPage, LogEntry } from '../../../lib/pubsub/event-log.ts'
+
+const top = { epoch: 'e', offset: 9, tag: 9 }
+const first: LogEntry = {
+  from: 'me',
+  timestamp: 0,
+  event: 'message',
+  json: '1',
+  position: { epoch: 'e', offset: 5, tag: 5, previousTag: 4, isMarker: false }
+}
+
+t.test('the last events begin where the log says, before the first event that it gives, or at its end', async (t) => {
+  const startIn = async (page: LogPage): Promise<unknown> => {
+    const log: EventLog = { read: async () => page, heads: async () => [] }
+    return await new LogReplay('c', new LogPages('c', log, new ReadGate(1_000)), 10, new ByteBudget(1_000)).start(5)
+  }
+  const start = { epoch: 'e', offset: 3, tag: 3 }
+  t.same(await startIn({ head: top, start, entries: [] }), start)
+  t.same(await startIn({ head: top, entries: [first] }), { epoch: 'e', offset: 4, tag: 4 }, 'a log that cannot count bytes')
+  t.same(await startIn({ head: top, entries: [] }), top, 'a log that has nothing left')
+})

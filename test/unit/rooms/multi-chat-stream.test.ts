@@ -1,0 +1,108 @@
+import t, { type Test } from 'tap'
+import type { Connection } from '../../../lib/sse/connection.ts'
+import { parseCursor } from '../../../lib/pubsub/cursor.ts'
+import { ChatFrame } from '../../../lib/rooms/frames.ts'
+import { MultiChatStream } from '../../../lib/rooms/multi-chat-stream.ts'
+import type { EventSink as Seat } from '../../../lib/rooms/event-sink.ts'
+import { encodeFrame } from '../../../lib/sse/frame.ts'
+import { Fixture, Stream } from './fixture.ts'
+import { budgets } from '../../../lib/core/budgets.ts'
+
+/** The seats of a connection whose client takes nothing until it is told to. */
+function start (t: Test): { seats: MultiChatStream, written: () => string, fill: (bytes: number) => void, drain: () => void, close: () => void } {
+  let written = ''
+  let drain = (): void => {}
+  const connection = {
+    closed: false,
+    bufferedBytes: 0,
+    write: (chunk: Buffer) => { written += chunk.toString() },
+    writeAndDrain: async (chunk: Buffer) => {
+      written += chunk.toString()
+      await new Promise<void>((resolve) => { drain = resolve })
+    }
+  }
+  t.teardown(() => { connection.closed = true; drain() })
+  // All that seats use of one is here.
+  const seats = new MultiChatStream(connection as unknown as Connection, [{ after: undefined, userId: undefined }, { after: 'invalid', userId: undefined }])
+  return {
+    seats,
+    written: () => written,
+    fill: (bytes) => { connection.bufferedBytes = bytes },
+    drain: () => drain(),
+    close: () => { connection.closed = true }
+  }
+}
+
+const turn = (): Promise<void> => new Promise(setImmediate)
+const frame = (id: string, json = '1'): [Buffer, ChatFrame[]] => {
+  const bytes = encodeFrame({ id, event: 'message', json })
+  return [bytes, [new ChatFrame(parseCursor(id), bytes)]]
+}
+
+t.test('a seat is crowded by what others have written, sent or not', async (t) => {
+  const { seats, fill } = start(t)
+  const [one, two] = seats.all as [Seat, Seat]
+  t.equal(one.crowded, false)
+  two.write(...frame('e-1-1', '1'.repeat(70_000)))
+  t.equal(one.crowded, true)
+  await turn()
+  t.equal(one.crowded, false)
+  fill(70_000)
+  t.equal(one.crowded, true)
+})
+
+t.test('those who wait for their turn write the places as they are by then', async (t) => {
+  const { seats, written, drain } = start(t)
+  const [one, two] = seats.all as [Seat, Seat]
+  one.inTurn(() => one.writeAndDrain(...frame('e-1-1')))
+  one.inTurn(() => one.writeAndDrain(...frame('e-2-2')))
+  await turn()
+  two.write(...frame('f-1-1'))
+  await turn()
+  t.same(written().match(/id: .*/g), ['id: e-1-1.!', 'id: e-1-1.f-1-1'])
+  drain()
+  await turn()
+  t.same(written().match(/id: .*/g)?.slice(2), ['id: e-2-2.f-1-1'])
+})
+
+t.test('what many chats write in one turn is passed on before it is too much', async (t) => {
+  const { seats, written } = start(t)
+  const [one, two] = seats.all as [Seat, Seat]
+  for (let n = 1; n <= 10; n++) for (const seat of [one, two]) seat.write(...frame(`e-${n}-${n}`, '1'.repeat(60_000)))
+  t.ok(written().length > 1_000_000 && written().length < budgets.turn + 70_000)
+  await turn()
+  t.equal(written().match(/^id/gm)?.length, 20)
+})
+
+t.test('who comes back to a crowded stream waits until there is room', async (t) => {
+  const fixture = new Fixture(t)
+  fixture.room.chatLog.open()
+  fixture.room.chatLog.live()
+  await fixture.rest()
+  const before = fixture.room.chatLog.position
+  fixture.publish(3)
+  await fixture.rest()
+  for (const crowded of [false, true]) {
+    const stream = new Stream(true)
+    Object.assign(stream.connection, { crowded })
+    fixture.room.join(stream.connection.asConnection, { after: before })
+    await fixture.rest()
+    const missed = stream.frames.length
+    fixture.publish()
+    await fixture.rest()
+    t.equal(stream.frames.length - missed, crowded ? 0 : 1, 'what comes meanwhile waits, too')
+    stream.connection.drain()
+    await fixture.rest()
+    t.equal(stream.frames.length - missed, 1)
+  }
+})
+
+t.test('nothing waits for a client that has disconnected', async (t) => {
+  const { seats, written, close } = start(t)
+  const [seat] = seats.all as [Seat]
+  close()
+  seat.write(...frame('e-1-1', '1'.repeat(70_000)))
+  t.equal(seat.crowded, false)
+  await turn()
+  t.equal(written(), '')
+})
