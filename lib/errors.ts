@@ -1,21 +1,32 @@
-/** Every error this package makes. The message says what is wrong and how to mend it; it never holds a payload or a secret. */
+/** All errors of this package. A message states the problem and the fix, and never contains a payload or a secret. */
 const table = {
   RT_OPTION_INVALID: [500, (what: string) => `${what}.`],
-  RT_REGISTERED_TWICE: [500, () => 'The plugin is registered here already. Register it once, on the root instance or in separate contexts.'],
+  RT_REGISTERED_TWICE: [500, () =>
+    'The plugin is registered here already. Register it once, on the root instance or in separate contexts.'],
   RT_REDIS_URL_INVALID: [500, (what: string) =>
     `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
-  RT_CHAT_ID_INVALID: [400, (what: string) => `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
+  RT_CHAT_ID_INVALID: [400, (what: string) =>
+    `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
   RT_FORBIDDEN: [403, () => 'Access to this chat was refused.'],
-  RT_GRANT_INVALID: [403, (what: string) => `authorize() returned ${what}, so the chat was refused. Return true, false, or a plain object with userId, ` +
+  RT_GRANT_INVALID: [403, (what: string) =>
+    `authorize() returned ${what}, so the chat was refused. Return true, false, or a plain object with userId, ` +
     'a well-formed string of 1 to 256 characters, or expiresAt, milliseconds since 1970 or a Date, or both, and no other field.'],
-  RT_USER_ID_INVALID: [400, (what: string) => `A user id must be a well-formed string of 1 to 256 characters, got ${what}.`],
-  RT_TOO_MANY_CONNECTIONS: [503, () => 'This instance has as many streams as it may have. Come back later; operators raise maxConnections or add instances.'],
-  RT_TOO_MANY_PER_CLIENT: [503, () => 'This client has as many streams as it may have. Close one, or raise maxConnectionsPerClient.'],
-  RT_TOO_MANY_PER_SESSION: [503, () => 'This HTTP/2 session has as many streams as it may have. Close one, or raise maxStreamsPerSession.'],
-  RT_TOO_MANY_ROOMS: [503, () => 'This instance follows as many chats as it may. Come back later; operators raise maxRooms or add instances.'],
-  RT_TOO_MANY_CHATS: [400, (what: string) => `One stream may carry ${what} chats. Open another one for more, or raise maxChatsPerStream.`],
-  RT_CHANNEL_INVALID: [400, (what: string) => `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
-  RT_PATTERN_SHARDED: [500, () => 'The shard channels of a Redis Cluster have no patterns. Use subscribeExact or onChatEvent, or leave the option sharded off.'],
+  RT_USER_ID_INVALID: [400, (what: string) =>
+    `A user id must be a well-formed string of 1 to 256 characters, got ${what}.`],
+  RT_TOO_MANY_CONNECTIONS: [503, () =>
+    'This instance has as many streams as it may have. Come back later; operators raise maxConnections or add instances.'],
+  RT_TOO_MANY_PER_CLIENT: [503, () =>
+    'This client has as many streams as it may have. Close one, or raise maxConnectionsPerClient.'],
+  RT_TOO_MANY_PER_SESSION: [503, () =>
+    'This HTTP/2 session has as many streams as it may have. Close one, or raise maxStreamsPerSession.'],
+  RT_TOO_MANY_ROOMS: [503, () =>
+    'This instance follows as many chats as it may. Come back later; operators raise maxRooms or add instances.'],
+  RT_TOO_MANY_CHATS: [400, (what: string) =>
+    `One stream may carry ${what} chats. Open another one for more, or raise maxChatsPerStream.`],
+  RT_CHANNEL_INVALID: [400, (what: string) =>
+    `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
+  RT_PATTERN_SHARDED: [500, () =>
+    'The shard channels of a Redis Cluster have no patterns. Use subscribeExact or onChatEvent, or leave the option sharded off.'],
   RT_REWIND_INVALID: [400, (what: string) =>
     'The query\'s rewind must be a number of events, once or for each chat, ' +
     `from 0 to ${what}. Ask for fewer, or raise maxRewind.`],
@@ -24,34 +35,45 @@ const table = {
     `which are reserved, got ${what}. Publish it under a type of your own, or use emitTyping, startBotMessage or the option presence.`],
   RT_HANDLER_INVALID: [500, (what: string) => `A handler must be a function, got ${what}.`],
   RT_PAYLOAD_INVALID: [400, (what: string) => `${what}.`],
-  RT_PAYLOAD_TOO_LARGE: [413, (what: string) => `The payload takes ${what} bytes. Publish a reference to the content instead, or raise maxPayloadBytes.`],
-  RT_PUBLISH_REJECTED: [503, (what: string) => `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
-  RT_PUBLISH_UNKNOWN: [503, (what: string) => `Whether it was published is unknown: ${what}. Publish it again with the same idempotencyKey: then it is applied once.`],
-  RT_IDEMPOTENCY_KEY_INVALID: [400, (what: string) => `An idempotency key must be a well-formed string of 1 to 200 characters, got ${what}.`],
-  RT_BOT_MESSAGE_ID_INVALID: [400, (what: string) => `The id of an answer must be a well-formed string of 1 to 128 characters, got ${what}.`],
-  RT_BOT_MESSAGE_EXISTS: [409, () => 'There is or was an answer with this id in this chat. Give each answer an id of its own, or none.'],
+  RT_PAYLOAD_TOO_LARGE: [413, (what: string) =>
+    `The payload takes ${what} bytes. Publish a reference to the content instead, or raise maxPayloadBytes.`],
+  RT_PUBLISH_REJECTED: [503, (what: string) =>
+    `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
+  RT_PUBLISH_UNKNOWN: [503, (what: string) =>
+    `Whether it was published is unknown: ${what}. Publish it again with the same idempotencyKey: then it is applied once.`],
+  RT_IDEMPOTENCY_KEY_INVALID: [400, (what: string) =>
+    `An idempotency key must be a well-formed string of 1 to 200 characters, got ${what}.`],
+  RT_BOT_MESSAGE_ID_INVALID: [400, (what: string) =>
+    `The id of an answer must be a well-formed string of 1 to 128 characters, got ${what}.`],
+  RT_BOT_MESSAGE_EXISTS: [409, () =>
+    'There is or was an answer with this id in this chat. Give each answer an id of its own, or none.'],
   RT_BOT_MESSAGE_ENDED: [409, (what: string) => `This answer is ${what}. Stop producing it when its signal aborts.`],
-  RT_STATE_UNAVAILABLE: [500, () => 'This provider keeps no state of a chat. Streamed answers and presence need the built-in providers, with the option history turned on.'],
-  RT_LOG_UNAVAILABLE: [503, (what: string) => `The log, or the state of a chat, can't be read: ${what}. Read again once GET /api/health/pubsub says ok.`],
+  RT_STATE_UNAVAILABLE: [500, () =>
+    'This provider keeps no state of a chat. Streamed answers and presence need the built-in providers, with the option history turned on.'],
+  RT_LOG_UNAVAILABLE: [503, (what: string) =>
+    `The log, or the state of a chat, can't be read: ${what}. Read again once GET /api/health/pubsub says ok.`],
   RT_CLOSED: [503, (what: string) => `${what} was closed. Publish and subscribe before app.close() or closePubSub().`],
   RT_SSE_FIELD_INVALID: [500, (what: string) => `An SSE frame can't carry this: ${what}.`],
-  RT_STREAM_CLOSED: [499, () => 'The client is gone or the stream was closed. Stop sending when reply.sse.signal aborts.'],
-  RT_STREAM_STARTED: [500, () => 'This reply was sent or streams already. Open one stream for a reply; reply.sse.send can add events to it.'],
-  RT_STREAM_PIPELINED: [400, () => 'This request waits behind another one on its connection. Open each event stream on a connection of its own.']
+  RT_STREAM_CLOSED: [499, () =>
+    'The client is gone or the stream was closed. Stop sending when reply.sse.signal aborts.'],
+  RT_STREAM_STARTED: [500, () =>
+    'This reply was sent or streams already. Open one stream for a reply; reply.sse.send can add events to it.'],
+  RT_STREAM_PIPELINED: [400, () =>
+    'This request waits behind another one on its connection. Open each event stream on a connection of its own.']
 } as const satisfies Record<string, readonly [number, (what: string) => string]>
 
-/** All codes with their HTTP status. */
+/** The HTTP status of each code. */
 export const errorStatus = Object.fromEntries(Object.entries(table).map(([code, [status]]) => [code, status]))
 
-/** What an error says to a program; docs/reference.md lists all of them. */
+/** The code of a `RealtimeError`. docs/reference.md lists all codes. */
 export type RealtimeErrorCode = keyof typeof table
 
-/** An error of this package, or of a provider that keeps to its contract. */
+/** An error of this package, or of a custom provider that follows the `PubSubProvider` contract. */
 export class RealtimeError extends Error {
   override readonly name = 'RealtimeError'
-  /** Which one it is. */
+  /** Identifies the error. */
   readonly code: RealtimeErrorCode
-  /** What Fastify answers with where a route lets the error through. */
+  /** The HTTP status with which Fastify responds if a route does not catch the error. */
   readonly statusCode: number
   readonly #what: string
 
@@ -63,13 +85,13 @@ export class RealtimeError extends Error {
     this.#what = what
   }
 
-  /** One like it, for something else that failed with it: each is reported once. @internal */
+  /** Returns a copy for another operation that failed for the same reason. Each error is logged once. @internal */
   again (): RealtimeError {
     return new RealtimeError(this.code, this.#what)
   }
 }
 
-/** How a wrong value is named in an error: by its kind, since the value itself may be a secret. */
+/** Describes an invalid value for an error message by its type, since the value itself may be a secret. */
 export function kindOf (value: unknown): string {
   if (value === null) return 'null'
   if (value === '') return 'an empty string'

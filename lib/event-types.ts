@@ -1,5 +1,5 @@
 /**
- * A chat message, as the app shapes it. Declare its fields by merging and they are checked everywhere:
+ * A chat message, with fields declared by the app. Add them by declaration merging, and they are checked everywhere:
  *
  *     declare module 'fastify-realtime' {
  *       interface ChatMessage { text: string, role: 'user' | 'bot' }
@@ -8,43 +8,43 @@
 
 export interface ChatMessage {}
 
-/** What a bot does, as the app shapes it. Declare its fields by merging, as with `ChatMessage`. */
+/** An action of a bot, with fields declared by the app, as for `ChatMessage`. */
 
 export interface BotAction {}
 
-/** What the last event of a bot's answer carries beside its text, as the app shapes it. Declare its fields by merging, as with `ChatMessage`. */
+/** Extra data of the last event of a bot message, with fields declared by the app, as for `ChatMessage`. */
 
 export interface BotMessageExtra {}
 
 /**
- * A piece of a bot's answer, or all of it. There is one rule: `text = text.slice(0, at) + event.text`. Pieces have no id; the end of an
- * answer is an event of the log with the whole text.
+ * A piece of a bot message, or the whole text. Apply each with `text = text.slice(0, at) + event.text`. Pieces have no
+ * event id. The end of a bot message is an event in the log, with the whole text.
  */
 export interface BotMessage {
-  /** Which answer of the chat it is. */
+  /** The id of the bot message, unique within the chat. */
   id: string
-  /** `interrupted`: its producer is gone. */
+  /** `interrupted` means that the producer has crashed or lost its connection. */
   status: 'streaming' | 'finished' | 'failed' | 'stopped' | 'interrupted'
-  /** Where the piece belongs, in characters as JavaScript counts them; 0 for a text that replaces all before. */
+  /** The offset of the piece in the text, in UTF-16 code units. At 0, the piece replaces the whole text. */
   at: number
   text: string
-  /** What the app gave `finish`. */
+  /** The data that the app passed to `finish`. */
   extra?: BotMessageExtra & object
-  /** What the app gave `fail` to tell the reader. */
+  /** The message for the reader that the app passed to `fail`. */
   error?: string
 }
 
-/** A sign that somebody types: `emitTyping`. It is not kept. */
+/** A typing indicator, published by `emitTyping`. It is not stored in the log. */
 export interface Typing {
-  /** Who it is. */
+  /** The user who is typing. */
   user: string
-  /** For how many milliseconds from now on it shall be shown, unless another one of this user comes; 0 where he has stopped. */
+  /** Milliseconds to show the indicator, unless another event of this user follows. 0 if the user stopped typing. */
   expiresInMs: number
 }
 
 /**
- * Who is in a chat, with the option `presence`: ids of users, sorted. A stream is told first of all `users`, which replace whoever was told
- * before, then of who has `joined` and who has `left`.
+ * The users in a chat, with the option `presence`: sorted user ids. A stream first gets all `users`, which replace any
+ * previous list, and then the users who have `joined` or `left`.
  */
 export interface Presence {
   users?: string[]
@@ -53,55 +53,56 @@ export interface Presence {
 }
 
 /**
- * The types of chat events and the fields that each has beside `type` and `chatId`. An app adds its own by merging:
+ * The types of chat events, and the fields of each in addition to `type` and `chatId`. An app adds types by declaration
+ * merging:
  *
  *     declare module 'fastify-realtime' {
  *       interface ChatEventMap { reaction: { user: string, emoji: string } }
  *     }
  */
 export interface ChatEventMap {
-  /** A message in a chat: `emitChatMessage`. */
+  /** A chat message, published by `emitChatMessage`. */
   message: { message: ChatMessage & object }
-  /** What a bot does: `emitBotAction`. */
+  /** An action of a bot, published by `emitBotAction`. */
   bot_action: { action: BotAction & object }
-  /** A piece, or the end, of a bot message: `startBotMessage`. */
+  /** A piece, or the end, of a bot message created by `startBotMessage`. */
   bot_message: BotMessage
-  /** Somebody types: `emitTyping`. */
+  /** A typing indicator, published by `emitTyping`. */
   typing: Typing
-  /** Who is in a chat, with the option `presence`. */
+  /** The users in a chat, with the option `presence`. */
   presence: Presence
 }
 
-/** The name of a type of event. */
+/** The name of an event type. */
 export type ChatEventType = keyof ChatEventMap & string
 
-/** An event as handlers and browsers get it: of any type, or of the given ones. */
+/** An event as handlers and browsers receive it, of any type or of the given types. */
 export type ChatEvent<Type extends ChatEventType = ChatEventType> = {
   [T in Type]: { type: T, chatId: string } & ChatEventMap[T]
 }[Type]
 
-/** Types that an app can't publish: streams, or browsers, use them themselves, or only this package publishes them. */
+/** Event types that an app cannot publish: streams or browsers use them, or only this package publishes them. */
 export type ReservedEventType = 'ready' | 'reset' | 'refused' | 'error' | 'open' | 'bot_message' | 'presence' | 'typing'
 
-/** The name of a type of event that an app can publish. */
+/** The name of an event type that an app can publish. */
 export type AppEventType = Exclude<ChatEventType, ReservedEventType>
 
-/** An event as an app publishes it: the chat's id is put in. */
+/** An event as an app publishes it. The chat id is added on publish. */
 export type ChatEventInput<Type extends AppEventType = AppEventType> = {
   [T in Type]: { type: T } & ChatEventMap[T]
 }[Type]
 
-/** Where an event comes from. */
+/** Metadata of an event. */
 export interface ChatEventInfo {
-  /** Its place in the chat's log. Absent for ephemeral events, and where there is no log. */
+  /** The event id, which is its position in the chat's log. Absent for ephemeral events and if there is no log. */
   id?: string | undefined
-  /** When it was published, in milliseconds since 1970, by the publisher's clock. */
+  /** The time of the publish in milliseconds since 1970, by the publisher's clock. */
   timestamp: number
   /** The `instanceId` of the publisher. */
   from: string
-  /** The W3C `traceparent` that it was published with. */
+  /** The W3C `traceparent` that the event was published with. */
   traceparent?: string | undefined
 }
 
-/** Is called with each event. What it returns is ignored, but for a promise that rejects, which is logged. */
+/** Called with each event. Its return value is ignored, except that a rejection of a returned promise is logged. */
 export type ChatEventHandler = (event: ChatEvent, info: ChatEventInfo) => unknown

@@ -11,7 +11,7 @@ export type { MetricsRegistry } from './observability/prometheus.ts'
 export { RealtimeError, type RealtimeErrorCode } from './errors.ts'
 export type { Logger } from './core/logger.ts'
 
-// By star, since apps can merge into what is exported this way only.
+// Exported by `*`, because declaration merging by apps works only this way.
 export * from './event-types.ts'
 export type { BotMessageWriter, BotMessageEnd, BotMessageStatus } from './bot-messages/writer.ts'
 export type { BotMessageSource, StartBotMessageOptions, StreamBotMessageOptions } from './bot-messages/writers.ts'
@@ -22,16 +22,24 @@ export type { ReplySse, SseEvent } from './http/reply-sse.ts'
 export type { StreamRequest } from './rooms/entrance.ts'
 
 export type { Cursor } from './pubsub/cursor.ts'
-export type { Envelope, EventLog, LogGap, LogEntry, LogPage, LogHead, LogPosition, Replayable } from './pubsub/event-log.ts'
+export type {
+  Envelope, EventLog, LogGap, LogEntry, LogPage, LogHead, LogPosition, Replayable
+} from './pubsub/event-log.ts'
 export type { FeedListener, ChannelFeed } from './pubsub/channel-feed.ts'
-export type { HealthReport, HealthReporting, PublishOptions, PublishReceipt, PubSubHandler, PubSubMessage, PubSubProvider, PubSubStats } from './pubsub/provider.ts'
-export type { Finalization, Field, StateVersion, StateChange, Stateful, StateOperation, StateOutcome, StatePage, StateReceipt, StateRequest, StateStore } from './pubsub/state-store.ts'
+export type {
+  HealthReport, HealthReporting, PublishOptions, PublishReceipt, PubSubHandler, PubSubMessage, PubSubProvider,
+  PubSubStats
+} from './pubsub/provider.ts'
+export type {
+  Finalization, Field, StateVersion, StateChange, Stateful, StateOperation, StateOutcome, StatePage, StateReceipt,
+  StateRequest, StateStore
+} from './pubsub/state-store.ts'
 export { LocalPubSub, type LocalPubSubOptions } from './pubsub/local/local-pubsub.ts'
 export type { RedisClient } from './pubsub/redis/client.ts'
 export { RedisPubSub, type RedisPubSubOptions } from './pubsub/redis/redis-pubsub.ts'
 export { getChatChannel } from './pubsub/channel-name.ts'
 
 export {
-  chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, emitTyping, getChatEvents, getPubSub, offChatEvent,
-  onChatEvent, pubsub, startBotMessage, stopBotMessage, streamBotMessage
+  chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, emitTyping, getChatEvents,
+  getPubSub, offChatEvent, onChatEvent, pubsub, startBotMessage, stopBotMessage, streamBotMessage
 } from './standalone.ts'

@@ -17,7 +17,7 @@ import { adoptRealtime, releaseRealtime } from './standalone.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** Carries messages between instances. */
+    /** Sends messages between instances. */
     pubsub: PubSubProvider
     /** Publishes and receives the events of chats. */
     chatEvents: ChatEvents
@@ -31,14 +31,18 @@ declare module 'fastify' {
 const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const options = resolveOptions(given)
   const { prefix, drainTimeoutMs, maxBufferedBytes, maxChatsPerStream, maxRewind, maxConnectionAgeMs } = options
-  // Before anything is opened: to decorate twice would fail, and leave it open.
+  // Checked before anything is opened: a second `decorate` call would throw and leave connections open.
   if (app.hasDecorator('chatEvents')) throw new RealtimeError('RT_REGISTERED_TWICE')
   const used = adoptRealtime(options, app.log)
   app.addHook('onClose', async () => { await releaseRealtime(used) })
 
   const { chatEvents, metrics, pubsub } = used
   const connections = new ConnectionRegistry({ ...options, metrics })
-  const access = new Access({ authorize: options.authorize, log: app.log, watchRevocations: (listener) => chatEvents.watchRevocations(listener) })
+  const access = new Access({
+    authorize: options.authorize,
+    log: app.log,
+    watchRevocations: (listener) => chatEvents.watchRevocations(listener)
+  })
   app.addHook('onClose', async () => { access.close() })
   if (options.authorize === undefined && process.env.NODE_ENV === 'production') {
     app.log.warn('Anyone can open any chat: give the option authorize, or guard the routes yourself')
@@ -60,7 +64,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
 
   app.decorate('pubsub', pubsub)
   app.decorate('chatEvents', chatEvents)
-  // Set per request: a getter would break apps that also use @fastify/sse, which sets `reply.sse` on its routes.
+  // Set for each request: a getter would break apps that also use @fastify/sse, which sets `reply.sse` on its routes.
   app.decorateReply('sse', null as unknown as ReplySse)
   app.addHook('onRequest', (request, reply, done) => {
     reply.sse = new ReplySse(request, reply, context)
@@ -78,7 +82,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   }
 
   const shutdown = new GracefulShutdown(app.server)
-  // Of what runs at closing, the last that was added is the first: before the `preClose` hooks of any plugin, and before Fastify begins to answer 503.
+  // Close handlers run in reverse order of registration. Registered in `onReady`, this one runs first: before the
+  // `preClose` hooks of any plugin, and before Fastify starts to respond with 503.
   app.addHook('onReady', async () => { app.addHook('onClose', async () => { shutdown.begin() }) })
   app.addHook('preClose', async () => { await connections.drain() })
   app.addHook('onClose', async () => { shutdown.stop() })

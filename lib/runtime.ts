@@ -6,7 +6,7 @@ import { createPubSub } from './pubsub/create-pubsub.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import { logPending } from './observability/repeated-failure.ts'
 
-/** A provider and the chat events over it, which live and end together. */
+/** A provider and the chat events that use it, with a common lifetime. It is reference-counted. */
 export class RealtimeRuntime {
   readonly metrics = new Metrics()
   readonly pubsub: PubSubProvider
@@ -24,24 +24,24 @@ export class RealtimeRuntime {
     this.#log = log
   }
 
-  /** Whether another one with these options would be no different. */
+  /** Returns whether this runtime can serve an app with these options, ignoring options of streams only. */
   isCompatible (options: ResolvedOptions): boolean {
     const names = Object.keys(options) as (keyof ResolvedOptions)[]
     return names.every((name) => OF_STREAMS.has(name) || options[name] === this.#options[name])
   }
 
-  /** How many use it. */
+  /** The number of users of this runtime: apps, and the standalone helpers. */
   get refCount (): number {
     return this.#holders
   }
 
-  /** Counts one more who uses it. */
+  /** Adds a reference. */
   acquire (): this {
     this.#holders++
     return this
   }
 
-  /** Counts one less. The last one ends all subscriptions and the provider, unless the app owns it. */
+  /** Drops a reference. The last one closes all subscriptions, and the provider unless the app owns it. */
   async release (): Promise<void> {
     if (--this.#holders > 0) return
     this.chatEvents.close()
@@ -50,8 +50,9 @@ export class RealtimeRuntime {
   }
 }
 
-/** Options that concern the streams of an app only. */
+/** Options that affect only the streams of an app. */
 const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>([
-  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections', 'maxConnectionsPerClient',
-  'maxStreamsPerSession', 'maxChatsPerStream', 'maxRewind', 'maxConnectionAgeMs', 'metrics', 'routeOptions'
+  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections',
+  'maxConnectionsPerClient', 'maxStreamsPerSession', 'maxChatsPerStream', 'maxRewind', 'maxConnectionAgeMs',
+  'metrics', 'routeOptions'
 ])

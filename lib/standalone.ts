@@ -12,23 +12,23 @@ import { RealtimeRuntime } from './runtime.ts'
 import { reportFailure } from './observability/log-failure.ts'
 
 /**
- * What the helpers of this process use: that of the first app that registered the plugin, else one of their own, made when it is
- * first needed and found by `REDIS_URL`.
+ * The runtime that the helpers of this process use: that of the first app that registered the plugin, otherwise one of
+ * their own, which is created on first use and configured by `REDIS_URL`.
  */
 let current: RealtimeRuntime | undefined
-/** Whether the helpers made `current`, and no app has taken it over. */
+/** `true` if the helpers created `current` and no app has taken it over. */
 let held = false
 let logger: Logger | undefined
 
 const log = (): Logger => (logger ??= pino({ name: 'fastify-realtime', level: logLevel() }))
 
-/** A level that pino doesn't know would make it throw, in the midst of publishing. */
+/** Returns a valid log level. An unknown one would make pino throw during a publish. */
 function logLevel (): string {
   const level = process.env.LOG_LEVEL ?? ''
   return level in pino.levels.values || level === 'silent' ? level : 'info'
 }
 
-/** Its connections and timers serve all later callers, too. */
+/** Creates a runtime outside of any request, since its connections and timers serve all later callers, too. */
 function open (options: ResolvedOptions, logger: Logger): RealtimeRuntime {
   return outsideRequests(() => new RealtimeRuntime(options, logger).acquire())
 }
@@ -42,12 +42,13 @@ function realtime (): RealtimeRuntime {
 }
 
 /**
- * What an app with these options shall use: what the helpers use already, so that handlers that were added before the app came
- * hear it; or else a new one, which the helpers use from then on.
+ * Returns the runtime for an app with these options. If compatible, it is the runtime that the helpers already use, so
+ * that handlers added before the app was registered receive its events. Otherwise it is a new one, which the helpers
+ * use from then on unless they already have one.
  */
 export function adoptRealtime (options: ResolvedOptions, appLog: Logger): RealtimeRuntime {
   if (current?.isCompatible(options)) {
-    // What the helpers made becomes the app's, and ends with it: else it would keep the process alive.
+    // The app takes over a runtime that the helpers created, and closes it: otherwise it would keep the process alive.
     if (held) held = false
     else current.acquire()
     return current
@@ -58,7 +59,7 @@ export function adoptRealtime (options: ResolvedOptions, appLog: Logger): Realti
   return made
 }
 
-/** Gives up what an app used. What nobody uses any more is closed, and helpers that are called later start anew. */
+/** Releases the runtime of an app. The last release closes it, and helpers called later create a new one. */
 export async function releaseRealtime (used: RealtimeRuntime): Promise<void> {
   const last = used.refCount === 1
   if (last && current === used) current = undefined
@@ -75,14 +76,14 @@ export function getChatEvents (): ChatEvents {
   return realtime().chatEvents
 }
 
-/** Ends the subscriptions and connections that the helpers made. What an app uses ends with the app. */
+/** Closes the subscriptions and connections that the helpers created. The runtime of an app closes with the app. */
 export async function closePubSub (): Promise<void> {
   if (current === undefined || !held) return
   held = false
   await releaseRealtime(current)
 }
 
-/** The provider of this process, made when it is first used. */
+/** The provider of this process, created on first use. */
 export const pubsub: PubSubProvider = {
   get name () { return getPubSub().name },
   publish: (channel, data, options) => reporting(() => getPubSub().publish(channel, data, options), { channel }),
@@ -92,7 +93,7 @@ export const pubsub: PubSubProvider = {
   close: closePubSub
 }
 
-/** The emitter of this process: `emit` stays on this instance, `emitChatMessage` does not. */
+/** The event emitter of this process. `emit` reaches only this instance, whereas `emitChatMessage` reaches all. */
 export const chatEvents: Pick<ChatEvents, 'on' | 'off' | 'emit'> = {
   on: (chatId, handler) => getChatEvents().on(chatId, handler),
   off: (chatId, handler) => offChatEvent(chatId, handler),
@@ -100,12 +101,20 @@ export const chatEvents: Pick<ChatEvents, 'on' | 'off' | 'emit'> = {
 }
 
 /** `ChatEvents.emitChatMessage` of this process. */
-export function emitChatMessage (chatId: string, message: ChatMessage & object, options?: PublishOptions): Promise<PublishReceipt> {
+export function emitChatMessage (
+  chatId: string,
+  message: ChatMessage & object,
+  options?: PublishOptions
+): Promise<PublishReceipt> {
   return reporting(() => getChatEvents().emitChatMessage(chatId, message, options), { chatId })
 }
 
 /** `ChatEvents.emitBotAction` of this process. */
-export function emitBotAction (chatId: string, action: BotAction & object, options?: PublishOptions): Promise<PublishReceipt> {
+export function emitBotAction (
+  chatId: string,
+  action: BotAction & object,
+  options?: PublishOptions
+): Promise<PublishReceipt> {
   return reporting(() => getChatEvents().emitBotAction(chatId, action, options), { chatId })
 }
 
@@ -115,7 +124,11 @@ export function startBotMessage (chatId: string, options?: StartBotMessageOption
 }
 
 /** `ChatEvents.streamBotMessage` of this process. */
-export function streamBotMessage (chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions): Promise<BotMessageEnd & { id: string }> {
+export function streamBotMessage (
+  chatId: string,
+  source: BotMessageSource,
+  options?: StreamBotMessageOptions
+): Promise<BotMessageEnd & { id: string }> {
   return reporting(() => getChatEvents().streamBotMessage(chatId, source, options), { chatId })
 }
 
@@ -133,14 +146,18 @@ export function emitTyping (chatId: string, user: string, options?: TypingOption
 export const onChatEvent: ChatEvents['onChatEvent'] = (chatId, handler) => getChatEvents().onChatEvent(chatId, handler)
 
 /** `ChatEvents.offChatEvent` of this process. */
-export const offChatEvent: ChatEvents['offChatEvent'] = (chatId, handler) => current?.chatEvents.offChatEvent(chatId, handler)
+export const offChatEvent: ChatEvents['offChatEvent'] = (chatId, handler) =>
+  current?.chatEvents.offChatEvent(chatId, handler)
 
 /** `ChatEvents.cleanupChatSubscriptions` of this process. */
 export function cleanupChatSubscriptions (): void {
   current?.chatEvents.cleanupChatSubscriptions()
 }
 
-/** A wrong `REDIS_URL` shows when publishing first needs it: that must reject, and be logged, like any other failure. */
+/**
+ * Logs a failed publish. An invalid `REDIS_URL` throws on first use; like any other failure, that must become a logged
+ * rejection.
+ */
 function reporting<T> (publish: () => Promise<T>, context: object): Promise<T> {
   return reportFailure(publish, log(), context)
 }

@@ -1,5 +1,7 @@
 import type { BotMessageWriter, BotMessageEnd } from './writer.ts'
-import { BotMessageWriters, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions } from './writers.ts'
+import {
+  BotMessageWriters, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions
+} from './writers.ts'
 import { checkBotMessageId } from './fields.ts'
 import { getChatChannel } from '../pubsub/channel-name.ts'
 import { reportFailure } from '../observability/log-failure.ts'
@@ -11,46 +13,50 @@ import { timing } from '../core/timing.ts'
 
 /** Options of bot messages. */
 export interface BotMessageOptions {
-  /** Bytes of JSON that one event may take. @default 65_536 */
+  /** The most bytes of JSON that one event may take. @default 65_536 */
   maxPayloadBytes?: number | undefined
-  /** Milliseconds over which appended text is gathered into one piece. @default 50 */
+  /** Milliseconds for which appended text is collected into one piece. @default 50 */
   botMessageWindowMs?: number | undefined
-  /** Milliseconds after which a bot message counts as interrupted whose producer shows no sign of life. @default 5_000 */
+  /**
+   * Milliseconds after which a bot message counts as interrupted if its producer has not renewed the lease.
+   * @default 5_000
+   */
   botMessageLeaseMs?: number | undefined
 }
 
-/** What bot messages add to `ChatEvents`. */
+/** The methods that bot messages add to `ChatEvents`. */
 export interface BotMessageMethods {
   /**
-   * Begins a bot message that is streamed piece by piece. Everyone who has the chat open, or opens it, on any instance,
-   * sees what there is of it, as events `bot_message`. Rejects with `RT_CHAT_ID_INVALID`, `RT_BOT_MESSAGE_ID_INVALID`,
-   * `RT_BOT_MESSAGE_EXISTS`, `RT_STATE_UNAVAILABLE`, or a code of `PubSubProvider.publish`.
+   * Starts a bot message that is streamed piece by piece. All clients that have the chat open or open it later, on any
+   * instance, get the text so far as `bot_message` events. Rejects with `RT_CHAT_ID_INVALID`,
+   * `RT_BOT_MESSAGE_ID_INVALID`, `RT_BOT_MESSAGE_EXISTS`, `RT_STATE_UNAVAILABLE`, or a code of
+   * `PubSubProvider.publish`.
    */
   startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotMessageWriter>
   /**
-   * Streams what an async iterable yields, such as the tokens of a model, as one bot message, and finishes it. Resolves
-   * with its id and how it ended. Rejects as `startBotMessage` does, and with what the iterable throws; then the
-   * message has ended as failed.
+   * Streams the strings of an async iterable, such as the tokens of a model, as one bot message, and finishes it.
+   * Resolves with the id and the final status. Rejects as `startBotMessage` does. If the iterable throws, the bot
+   * message ends as failed and the promise rejects with that error.
    */
   streamBotMessage (
     chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions
   ): Promise<BotMessageEnd & { id: string }>
   /**
-   * Ends a bot message with the text that there is and aborts the signal of its producer, on whichever instance that
-   * is. A message that has ended, or never existed, is not an error. Resolves once the request is published; the
-   * producer's instance follows the requests like a log, and ends the message as soon as it has read this one. If
-   * Redis loses the request afterwards, the message goes on. Rejects with `RT_CHAT_ID_INVALID`,
-   * `RT_BOT_MESSAGE_ID_INVALID` or as `publish` does.
+   * Ends a bot message with its text so far and aborts the signal of its producer, on any instance. It is not an error
+   * if the bot message has ended or never existed. Resolves once the request is published. The producer's instance
+   * follows the log of these requests and ends the bot message as soon as it has read this one. If Redis loses the
+   * request before that, the bot message goes on. Rejects with `RT_CHAT_ID_INVALID`, `RT_BOT_MESSAGE_ID_INVALID` or as
+   * `publish` does.
    */
   stopBotMessage (chatId: string, id: string): Promise<void>
-  /** Ends the bot messages that this instance produces, as interrupted. `app.close()` does it. */
+  /** Ends all bot messages that this instance produces as interrupted. `app.close()` calls it. */
   interruptBotMessages (): void
 }
 
-/** A bot message that shall end. */
+/** A request to end a bot message. */
 interface StopRequest { type: 'stop', chatId: string, id: string }
 
-/** Bot messages: texts that grow in the state of a chat and end as events of its log. */
+/** Bot messages: the text grows in the state of a chat; the finished bot message becomes an event of its log. */
 export function botMessages (context: FeatureContext<BotMessageOptions>): ChatFeature<BotMessageMethods> {
   const { state, log, options } = context
   const {
@@ -62,7 +68,10 @@ export function botMessages (context: FeatureContext<BotMessageOptions>): ChatFe
   const stops = context.control<StopRequest>('stopped')
   const onStop = { message: ({ chatId, id }: StopRequest): Promise<void> => writers.stop(chatId, id) }
 
-  /** Waits until no request to stop can be missed: for the first message only, and not for long while Redis is away. */
+  /**
+   * Waits until no stop request can be missed. Only the first bot message waits, and only for a limited time while
+   * Redis is unavailable.
+   */
   function whileStoppable<T> (begin: () => Promise<T>): Promise<T> {
     stops.watch(onStop)
     const started = stops.whenStarted()

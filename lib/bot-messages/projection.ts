@@ -7,19 +7,22 @@ import type { StateProjection, ProjectedRoom } from '../rooms/state-projection.t
 import { timing } from '../core/timing.ts'
 import type { Envelope } from '../pubsub/event-log.ts'
 
-/** How many answers that have ended are remembered. */
+/** How many ended bot messages are remembered. */
 const MOST_ENDED = 256
 
-/** The answers of bots that are being streamed in a chat. */
+/** Sends the bot messages in progress of a chat to its streams. */
 export class BotMessageProjection implements StateProjection {
   readonly #room: ProjectedRoom
   readonly #interrupt: (chatId: string, id: string, text: string) => Promise<void>
-  /** Those of which the log has told the end: what the state still says of them may be older. */
+  /** The ids of bot messages whose final event was read from the log. The state may be older and still contain them. */
   readonly #ended = new Set<string>()
-  /** What was sent of the messages whose text Redis has lost: it stands until their producer puts it back, or they are ended. */
+  /**
+   * The text sent so far of bot messages whose text Redis has lost. It stays valid until the producer writes the text
+   * again, or the bot message ends.
+   */
   readonly #lost = new Map<string, string>()
 
-  /** `interrupt` ends an answer whose producer is gone, unless somebody else does. */
+  /** `interrupt` ends a bot message whose producer has died, unless another instance has ended it. */
   constructor (room: ProjectedRoom, interrupt: (chatId: string, id: string, text: string) => Promise<void>) {
     this.#room = room
     this.#interrupt = interrupt
@@ -31,7 +34,7 @@ export class BotMessageProjection implements StateProjection {
     const isLost = after?.value === '' && before !== undefined && before.value !== ''
     if (isLost) this.#lost.set(id, before.value)
     else if (after?.value !== '') this.#lost.delete(id)
-    // One that is gone has an end in the log, or all of the log was lost.
+    // If the field was deleted, the log has the final event, unless the whole log was lost.
     if (after === undefined || this.#ended.has(id)) return
     if (!isLost && after.value !== before?.value) {
       const at = before !== undefined && after.value.startsWith(before.value) ? before.value.length : 0
@@ -60,10 +63,12 @@ export class BotMessageProjection implements StateProjection {
   }
 
   #piece (id: string, at: number, text: string): Buffer {
-    return encodeFrame({ event: 'bot_message', json: JSON.stringify(botMessage(this.#room.chatId, { id, status: 'streaming', at, text })) })
+    return encodeFrame({
+      event: 'bot_message', json: JSON.stringify(botMessage(this.#room.chatId, { id, status: 'streaming', at, text }))
+    })
   }
 
-  /** Ends an answer that has lost its producer. Every instance tries, and one does it. */
+  /** Ends a bot message whose producer has died. Every instance tries; only the first one succeeds. */
   async #finalize (id: string): Promise<void> {
     const { fields, chatId } = this.#room
     const field = fields.get(fieldOf(id))
@@ -72,13 +77,13 @@ export class BotMessageProjection implements StateProjection {
       await this.#interrupt(chatId, id, this.#textOf(id, field))
     } catch (error) {
       if ((error as RealtimeError).code === 'RT_CLOSED') return
-      // Redis is away.
+      // Redis is unavailable: try again later.
       setTimeout(() => this.#finalize(id), timing.idleCheck).unref()
     }
   }
 }
 
-/** The id in the event that ends an answer. Anybody can publish anything under its name. */
+/** The id in a final event. Its data is not trusted: an app can publish any data with the type `bot_message`. */
 function idIn (json: string): string | undefined {
   try {
     const { id } = parseJson(json) as { id?: unknown }

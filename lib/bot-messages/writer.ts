@@ -12,55 +12,57 @@ const WRITING: RepeatedFailure = {
   level: 'warn', message: 'A piece of a bot answer could not be written, trying again'
 }
 
-/** What an answer needs of those around it. */
+/** Dependencies of a bot message writer. */
 export interface BotMessageWriterContext {
   chatId: string
   channel: string
   store: StateStore
-  /** Milliseconds over which what is appended becomes one piece. */
+  /** Milliseconds for which appended text is collected into one piece. */
   windowMs: number
   leaseMs: number
-  /** Bytes that the event may take which ends it. */
+  /** The most bytes that the final event may take. */
   maxPayloadBytes: number
   log: Logger
-  /** Called when it has ended. */
+  /** Called when the bot message has ended. */
   onEnd (): void
 }
 
-/** How an answer has ended. */
+/** The final status of a bot message. */
 export type BotMessageStatus = Exclude<BotMessage['status'], 'streaming'>
 
-/** What is told of an answer that has ended. */
+/** The result of a bot message that has ended. */
 export interface BotMessageEnd {
-  /** How it ended: not as was asked for if somebody has stopped it or its lease had run out before. */
+  /**
+   * The final status. Differs from the requested one if the bot message was stopped or its lease had expired before.
+   */
   status: BotMessageStatus
 }
 
 type Ending = Pick<BotMessage, 'extra' | 'error'> & { status: BotMessageStatus }
 
-/** One answer of a bot, while this instance produces it. */
+/** Writes one bot message that this instance produces. */
 export class BotMessageWriter {
   readonly id: string
   readonly channel: string
   readonly #context: BotMessageWriterContext
   readonly #owner = randomBytes(12).toString('base64url')
   readonly #abort = new AbortController()
-  /** All that was appended. */
+  /** The whole text appended so far. */
   #text = ''
-  /** How much of it the state has: characters as JavaScript counts them, and bytes of UTF-8. */
+  /** How much of the text is in the state: in UTF-16 code units, and in bytes of UTF-8. */
   #sent = 0
   #sentBytes = 0
-  /** What the event takes that will end it. */
+  /** The size of the final event with the text so far, in bytes. */
   #eventBytes: number
   #epoch = ''
-  /** When it was last sure to have its lease, by a clock that goes on while the process is stopped. */
+  /** Monotonic time at which the lease was last confirmed. */
   #leaseConfirmedAt = 0
   #flushedAt = -Infinity
   #timer: NodeJS.Timeout | undefined
   #flushing: Promise<void> | undefined
-  /** How it shall end, and the attempt that is under way. */
+  /** The requested end; `#finalizing` is the attempt in progress. */
   #ending: Ending | undefined
-  /** Whether an attempt may have ended it of which nobody could tell. */
+  /** An earlier finalize has an unknown outcome (reply lost). */
   #mayHaveEnded = false
   #finalizing: Promise<BotMessageEnd> | undefined
   #end: BotMessageEnd | undefined
@@ -72,21 +74,25 @@ export class BotMessageWriter {
     this.#eventBytes = this.#bytesOf({ status: 'interrupted' })
   }
 
-  /** Aborts when nobody wants the rest: it was stopped, its lease has run out, or the app closes. Pass it on to the model. */
+  /**
+   * Aborts when the rest is not needed: the bot message was stopped, its lease has expired, or the app closes. Pass it
+   * to the model.
+   */
   get signal (): AbortSignal {
     return this.#abort.signal
   }
 
-  /** Opens it. Rejects with `RT_BOT_MESSAGE_EXISTS`, or as `publish` does. */
+  /** Opens the bot message in the state. Rejects with `RT_BOT_MESSAGE_EXISTS`, or as `publish` does. */
   async open (): Promise<void> {
     const { outcome } = await this.#put('')
     if (outcome !== 'done') throw new RealtimeError('RT_BOT_MESSAGE_EXISTS')
   }
 
   /**
-   * Adds text to the end. Resolves at once, and while Redis is out of reach for longer than the lease, once it is known that the answer goes
-   * on: what waits becomes one piece. Rejects with `RT_BOT_MESSAGE_ENDED`, `RT_PAYLOAD_INVALID`, or `RT_PAYLOAD_TOO_LARGE` where the answer would take
-   * more than `maxPayloadBytes`: finish it then. A promise that nobody looks at causes no `unhandledRejection`.
+   * Appends text. Resolves at once. If Redis has been unreachable for longer than the lease, resolves once the lease is
+   * confirmed again; the waiting text becomes one piece. Rejects with `RT_BOT_MESSAGE_ENDED`, `RT_PAYLOAD_INVALID`, or
+   * `RT_PAYLOAD_TOO_LARGE` if the bot message would take more than `maxPayloadBytes`: finish it then. If the promise is
+   * not awaited, its rejection causes no `unhandledRejection`.
    */
   append (text: string): Promise<void> {
     const appended = this.#append(text)
@@ -94,14 +100,17 @@ export class BotMessageWriter {
     return appended
   }
 
-  /** Ends it: all of it becomes one event of the log. Resolves with how it ended. Rejects as `publish` does, and tries again by itself until that is known. */
+  /**
+   * Ends the bot message: the whole text becomes one event of the log. Resolves with the final status. Rejects as
+   * `publish` does; the writer then retries by itself until the outcome is known.
+   */
   finish (extra?: BotMessageExtra & object): Promise<BotMessageEnd> {
     return this.#endAs({ status: 'finished', ...extra !== undefined && { extra } })
   }
 
   /**
-   * Ends it as failed, with what the reader shall be told of it: not the message of an error, which is for logs. It ends in any case: what is no
-   * string, or does not fit, is left out. Settles as `finish` does.
+   * Ends the bot message as failed, with a description for the reader. Do not pass the message of an error, which
+   * belongs in logs. A description that is not a string, or does not fit, is left out. Settles as `finish` does.
    */
   fail (error?: string): Promise<BotMessageEnd> {
     const ending: Ending = { status: 'failed' }
@@ -110,9 +119,9 @@ export class BotMessageWriter {
     return this.#endAs(this.#bytesOf(told) > this.#context.maxPayloadBytes ? ending : told)
   }
 
-  /** Ends it and aborts its signal. */
+  /** Ends the bot message and aborts its signal. */
   async stop (status: 'stopped' | 'interrupted'): Promise<void> {
-    // At first, so that who hears of it finds that it ends.
+    // Set the end first, so that listeners of the signal find the bot message ending.
     const ended = this.#endAs({ status })
     this.#abort.abort(new RealtimeError('RT_BOT_MESSAGE_ENDED', status))
     await ended
@@ -124,25 +133,30 @@ export class BotMessageWriter {
     return ended
   }
 
-  /** Its lease was renewed, or not: then it has run out, or Redis has lost it. */
+  /** Handles a renewal of the lease. `isGone` means that the lease has expired, or that Redis has lost the field. */
   async renewed (epoch: string, isGone: boolean, at: number): Promise<void> {
     if (this.#end !== undefined || this.#finalizing !== undefined) return
-    // It could not be ended when that was asked for, as far as is known here.
+    // Retry the end: the previous attempt failed or has an unknown outcome.
     if (this.#ending !== undefined) await this.#endAs(this.#ending).catch(() => {})
-    // In a new epoch its text may be lost.
+    // In a new epoch the text may be lost.
     else if (isGone || epoch !== this.#epoch) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
     else this.#confirmLease(epoch, at)
   }
 
   async #append (text: string): Promise<void> {
-    if (typeof text !== 'string') throw new RealtimeError('RT_PAYLOAD_INVALID', `\`text\` must be a string, got ${kindOf(text)}. Append the text of what the model gives only`)
+    if (typeof text !== 'string') throw new RealtimeError(
+      'RT_PAYLOAD_INVALID',
+      `\`text\` must be a string, got ${kindOf(text)}. Append the text of what the model gives only`
+    )
     this.#mustBeOpen()
-    const bytes = this.#eventBytes + Buffer.byteLength(JSON.stringify(text)) - 2 // Without its quotes.
-    if (bytes > this.#context.maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#context.maxPayloadBytes}`)
+    const bytes = this.#eventBytes + Buffer.byteLength(JSON.stringify(text)) - 2 // Without the quotes.
+    if (bytes > this.#context.maxPayloadBytes) throw new RealtimeError(
+      'RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#context.maxPayloadBytes}`
+    )
     this.#eventBytes = bytes
     this.#text += text
     this.#flushSoon()
-    // After a long sleep somebody may have taken it for dead.
+    // The lease may have expired and another instance may have ended the bot message: confirm the lease first.
     if (performance.now() - this.#leaseConfirmedAt < this.#context.leaseMs) return
     await this.#flush()
     this.#mustBeOpen()
@@ -152,7 +166,7 @@ export class BotMessageWriter {
     if (!this.#isOpen) throw new RealtimeError('RT_BOT_MESSAGE_ENDED', this.#end?.status ?? this.#ending?.status)
   }
 
-  /** The first piece at once: it is what a reader waits for. */
+  /** Schedules a flush. The first piece is written at once, since readers are waiting for it. */
   #flushSoon (): void {
     if (this.#flushing !== undefined) return
     const ms = this.#flushedAt + this.#context.windowMs - performance.now()
@@ -179,7 +193,7 @@ export class BotMessageWriter {
     return this.#end === undefined && this.#ending === undefined
   }
 
-  /** Writes what there is now, or until it has ended. */
+  /** Writes the text so far. Retries until that succeeds or the bot message has ended. */
   async #writeAll (): Promise<void> {
     this.#flushedAt = performance.now()
     while (this.#isOpen) {
@@ -197,12 +211,19 @@ export class BotMessageWriter {
   async #write (): Promise<void> {
     const end = this.#sendable
     const value = this.#text.slice(this.#sent, end)
-    const receipt = await this.#change({ operation: 'append', field: fieldOf(this.id), value, leaseMs: this.#context.leaseMs, owner: this.#owner, at: this.#sentBytes })
+    const receipt = await this.#change({
+      operation: 'append',
+      field: fieldOf(this.id),
+      value,
+      leaseMs: this.#context.leaseMs,
+      owner: this.#owner,
+      at: this.#sentBytes
+    })
     if (receipt.outcome !== 'done') await this.#recover(receipt)
     else this.#markSent(end)
   }
 
-  /** Not half of a character: the other half comes with the next piece. */
+  /** The end of the text that can be written: not inside a surrogate pair, whose second half is still to come. */
   get #sendable (): number {
     const last = this.#text.charCodeAt(this.#text.length - 1)
     return last >= 0xd800 && last <= 0xdbff ? this.#text.length - 1 : this.#text.length
@@ -213,7 +234,10 @@ export class BotMessageWriter {
     this.#sent = end
   }
 
-  /** Puts it back where Redis has lost it, or its end. Where somebody has finalized it, it is over. Returns whether it goes on. */
+  /**
+   * Writes the text again if Redis has lost all of it, or its last part. If the bot message was finalized elsewhere, it
+   * has ended. Resolves with whether it goes on.
+   */
   async #recover ({ outcome, epoch }: StateReceipt): Promise<boolean> {
     if (outcome === 'behind' || epoch !== this.#epoch) {
       const end = this.#sendable
@@ -224,14 +248,21 @@ export class BotMessageWriter {
         return true
       }
     }
-    // Where it shall end, that may be why.
+    // If an end was requested, an attempt of this writer may have finalized it.
     if (this.#ending === undefined) this.#finished('interrupted')
     return false
   }
 
-  /** Opens it in the state, with a text. */
+  /** Opens the bot message in the state, with the given text. */
   #put (value: string): Promise<StateReceipt> {
-    return this.#change({ operation: 'open', field: fieldOf(this.id), value, leaseMs: this.#context.leaseMs, owner: this.#owner, key: endKeyOf(this.id) })
+    return this.#change({
+      operation: 'open',
+      field: fieldOf(this.id),
+      value,
+      leaseMs: this.#context.leaseMs,
+      owner: this.#owner,
+      key: endKeyOf(this.id)
+    })
   }
 
   async #change (request: StateRequest): Promise<StateReceipt> {
@@ -262,18 +293,22 @@ export class BotMessageWriter {
     }
   }
 
-  /** It says too much to end: it goes on, so that it can end with less. */
+  /** The final event is invalid or too large: the bot message stays open, so that it can end with a smaller event. */
   #goOn (): void {
     this.#ending = undefined
     if (this.#sendable > this.#sent) this.#flushSoon()
   }
 
   async #tryToFinalize (ending: Ending): Promise<BotMessageEnd> {
-    const finalization = { field: fieldOf(this.id), owner: this.#owner, event: this.#event(ending), key: endKeyOf(this.id) }
+    const finalization = {
+      field: fieldOf(this.id), owner: this.#owner, event: this.#event(ending), key: endKeyOf(this.id)
+    }
     for (;;) {
       const receipt = await this.#context.store.finalize(this.channel, finalization)
-      // Somebody else has ended it, if it was not an attempt of our own.
-      if ('duplicate' in receipt) return this.#finished(receipt.duplicate && !this.#mayHaveEnded ? 'interrupted' : ending.status)
+      // A duplicate means that another instance has ended it, unless it was an earlier attempt of this one.
+      if ('duplicate' in receipt) return this.#finished(
+        receipt.duplicate && !this.#mayHaveEnded ? 'interrupted' : ending.status
+      )
       if (!await this.#recover({ outcome: 'gone', epoch: receipt.epoch })) return this.#finished('interrupted')
     }
   }

@@ -11,29 +11,44 @@ import { logRepeated, originOf, type RepeatedFailure } from '../observability/re
 
 const DESCRIBING: RepeatedFailure = { level: 'error', message: 'describeError failed' }
 
-export type BotMessageWritersOptions = Pick<BotMessageWriterContext, 'windowMs' | 'leaseMs' | 'maxPayloadBytes' | 'log'> & {
-  /** `undefined` where the provider keeps none. */
+export type BotMessageWritersOptions = Pick<
+  BotMessageWriterContext, 'windowMs' | 'leaseMs' | 'maxPayloadBytes' | 'log'
+> & {
+  /** `undefined` if the provider keeps no state. */
   store: StateStore | undefined
 }
 
-/** Options of `startBotMessage`. All can be left out. */
+/** Options of `startBotMessage`. All are optional. */
 export interface StartBotMessageOptions {
-  /** Names this answer for ever, and on every instance: 1 to 128 characters. @default a new UUID */
+  /**
+   * The permanent id of this bot message, unique in its chat on all instances: 1 to 128 characters.
+   * @default a new UUID
+   */
   id?: string | undefined
 }
 
-/** Options of `streamBotMessage`. All can be left out. */
+/** Options of `streamBotMessage`. All are optional. */
 export interface StreamBotMessageOptions extends StartBotMessageOptions {
-  /** What the last event carries beside the text. A function is called when the text is complete. @default nothing */
+  /**
+   * Additional data of the final event. A function is called when the text is complete.
+   * @default none
+   */
   extra?: (BotMessageExtra & object) | (() => BotMessageExtra & object | Promise<BotMessageExtra & object>) | undefined
-  /** What a reader shall be told of an error, which may say more than is good for him. @default nothing */
+  /**
+   * Returns the description of an error for readers. The error itself is never sent, since it may contain secrets.
+   * @default no description
+   */
   describeError?: ((error: unknown) => string | undefined | Promise<string | undefined>) | undefined
 }
 
-/** The pieces of an answer, or what makes them, given a signal that aborts when nobody wants the rest. */
-export type BotMessageSource = AsyncIterable<string> | ((signal: AbortSignal) => AsyncIterable<string> | Promise<AsyncIterable<string>>)
+/**
+ * The pieces of a bot message, or a function that returns them. The function gets a signal that aborts when the rest is
+ * not needed.
+ */
+export type BotMessageSource = AsyncIterable<string> |
+  ((signal: AbortSignal) => AsyncIterable<string> | Promise<AsyncIterable<string>>)
 
-/** The answers that this instance produces. One timer renews all their leases, with one command for each chat. */
+/** The bot messages that this instance produces. One timer renews all leases, with one command for each chat. */
 export class BotMessageWriters {
   readonly #options: BotMessageWritersOptions
   readonly #writers = new Map<string, BotMessageWriter>()
@@ -48,7 +63,10 @@ export class BotMessageWriters {
     return this.#writers.size
   }
 
-  /** Rejects with `RT_CHAT_ID_INVALID`, `RT_BOT_MESSAGE_ID_INVALID`, `RT_BOT_MESSAGE_EXISTS`, `RT_STATE_UNAVAILABLE`, or as `publish` does. */
+  /**
+   * Rejects with `RT_CHAT_ID_INVALID`, `RT_BOT_MESSAGE_ID_INVALID`, `RT_BOT_MESSAGE_EXISTS`, `RT_STATE_UNAVAILABLE`,
+   * or as `publish` does.
+   */
   async start (chatId: string, options: StartBotMessageOptions | undefined): Promise<BotMessageWriter> {
     const { store } = this.#options
     const channel = getChatChannel(chatId)
@@ -57,7 +75,9 @@ export class BotMessageWriters {
     if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
     const key = keyOf(chatId, id)
     if (this.#writers.has(key)) throw new RealtimeError('RT_BOT_MESSAGE_EXISTS')
-    const writer = new BotMessageWriter(id, { ...this.#options, store, chatId, channel, onEnd: () => this.#delete(key) })
+    const writer = new BotMessageWriter(id, {
+      ...this.#options, store, chatId, channel, onEnd: () => this.#delete(key)
+    })
     this.#writers.set(key, writer)
     this.#renewal.start()
     try {
@@ -69,9 +89,11 @@ export class BotMessageWriters {
     return writer
   }
 
-  /** Streams all that a source makes. Rejects as `start` does, and with what the source throws. */
-  async stream (chatId: string, source: BotMessageSource, options: StreamBotMessageOptions | undefined): Promise<BotMessageEnd & { id: string }> {
-    // Before anything is begun, which readers would see.
+  /** Streams all pieces of a source. Rejects as `start` does, and with the error of the source. */
+  async stream (
+    chatId: string, source: BotMessageSource, options: StreamBotMessageOptions | undefined
+  ): Promise<BotMessageEnd & { id: string }> {
+    // All arguments are checked before the bot message starts, since readers see it from then on.
     getChatChannel(chatId)
     checkSource(source)
     const { extra, describeError, id: given } = checkStreamOptions(options)
@@ -81,15 +103,17 @@ export class BotMessageWriters {
       for await (const text of untilAborted(source, signal)) await writer.append(checkPiece(text))
       return { id, ...await writer.finish(typeof extra === 'function' ? await extra() : extra) }
     } catch (error) {
-      // Whatever a source does that was told to stop is no failure.
+      // An error of a source after its signal has aborted does not count as a failure.
       if (signal.aborted) return { id, ...await writer.fail() }
       await writer.fail(await this.#describe(chatId, error, describeError)).catch(() => {})
       throw error
     }
   }
 
-  /** Without words for it the answer has failed all the same. */
-  async #describe (chatId: string, error: unknown, describeError: StreamBotMessageOptions['describeError']): Promise<string | undefined> {
+  /** Resolves with the description of an error. If `describeError` fails, the bot message ends without one. */
+  async #describe (
+    chatId: string, error: unknown, describeError: StreamBotMessageOptions['describeError']
+  ): Promise<string | undefined> {
     try {
       return await describeError?.(error)
     } catch (err) {
@@ -98,23 +122,23 @@ export class BotMessageWriters {
     }
   }
 
-  /** Whether an answer is produced here. */
+  /** Whether this instance produces the bot message. */
   has (chatId: string, id: string): boolean {
     return this.#writers.has(keyOf(chatId, id))
   }
 
-  /** Stops an answer if it is produced here. */
+  /** Stops a bot message if this instance produces it. */
   async stop (chatId: string, id: string): Promise<void> {
     await this.#writers.get(keyOf(chatId, id))?.stop('stopped')
   }
 
-  /** Ends an answer whose producer is gone, if that was not done yet. Rejects as `publish` does. */
+  /** Ends a bot message whose producer has died, unless it has ended already. Rejects as `publish` does. */
   async interrupt (chatId: string, id: string, text: string): Promise<void> {
     const event = botMessage(chatId, { id, status: 'interrupted', at: 0, text })
     await this.#options.store?.finalize(getChatChannel(chatId), { field: fieldOf(id), event, key: endKeyOf(id) })
   }
 
-  /** Ends all answers: this instance won't produce the rest. */
+  /** Ends all bot messages as interrupted, since this instance will not produce the rest. */
   close (): void {
     const writers = [...this.#writers.values()]
     this.#writers.clear()
@@ -123,15 +147,19 @@ export class BotMessageWriters {
   }
 
   async #renew (): Promise<void> {
-    const store = this.#options.store as StateStore // No message is open without one.
+    const store = this.#options.store as StateStore // No bot message is open without a store.
     const channels = new Map<string, BotMessageWriter[]>()
-    for (const writer of this.#writers.values()) channels.set(writer.channel, [...channels.get(writer.channel) ?? [], writer])
+    for (const writer of this.#writers.values()) channels.set(
+      writer.channel, [...channels.get(writer.channel) ?? [], writer]
+    )
     const at = performance.now()
     await Promise.all([...channels].map(async ([channel, writers]) => {
-      // Those that were ended meanwhile look after themselves.
-      const renewed = await store.renew(channel, writers.map(({ id }) => fieldOf(id)), this.#options.leaseMs).catch(() => undefined)
+      // Writers that have ended meanwhile ignore the renewal.
+      const renewed = await store.renew(channel, writers.map(({ id }) => fieldOf(id)), this.#options.leaseMs)
+        .catch(() => undefined)
       if (renewed === undefined) return
-      await Promise.all(writers.map((writer) => writer.renewed(renewed.epoch, renewed.gone.includes(fieldOf(writer.id)), at)))
+      await Promise.all(writers.map((writer) =>
+        writer.renewed(renewed.epoch, renewed.gone.includes(fieldOf(writer.id)), at)))
     }))
   }
 
@@ -149,7 +177,12 @@ async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promi
   if (typeof source !== 'function') return source
   const iterable = await source(signal)
   if (isAsyncIterable(iterable)) return iterable
-  throw invalid('source(signal)', 'an async iterable of strings', iterable, 'Return the iterable itself, or make `source` an async generator')
+  throw invalid(
+    'source(signal)',
+    'an async iterable of strings',
+    iterable,
+    'Return the iterable itself, or make `source` an async generator'
+  )
 }
 
 function isAsyncIterable (value: unknown): value is AsyncIterable<string> {
@@ -158,18 +191,27 @@ function isAsyncIterable (value: unknown): value is AsyncIterable<string> {
 
 function checkSource (source: unknown): void {
   if (typeof source === 'function' || isAsyncIterable(source)) return
-  throw invalid('source', 'an async iterable of strings, or a function that returns one', source, 'Use startBotMessage and append for text that is there already')
+  throw invalid(
+    'source',
+    'an async iterable of strings, or a function that returns one',
+    source,
+    'Use startBotMessage and append for text that is there already'
+  )
 }
 
 function checkStreamOptions (options: StreamBotMessageOptions | undefined): Partial<StreamBotMessageOptions> {
   const checked = checkOptions(options, 'id, extra or describeError')
   const { extra, describeError } = checked
-  if (extra === null || !['undefined', 'object', 'function'].includes(typeof extra)) throw invalid('options.extra', 'an object, or a function that returns one', extra, 'Leave it out where there is none')
-  if (!['undefined', 'function'].includes(typeof describeError)) throw invalid('options.describeError', 'a function', describeError, 'Return what readers may know of an error from it')
+  if (extra === null || !['undefined', 'object', 'function'].includes(typeof extra)) throw invalid(
+    'options.extra', 'an object, or a function that returns one', extra, 'Leave it out where there is none'
+  )
+  if (!['undefined', 'function'].includes(typeof describeError)) throw invalid(
+    'options.describeError', 'a function', describeError, 'Return what readers may know of an error from it'
+  )
   return checked
 }
 
-/** Names what a source yields that is no text. */
+/** Returns a piece unchanged if it is a string. Throws `RT_PAYLOAD_INVALID` with its type otherwise. */
 function checkPiece (piece: unknown): string {
   if (typeof piece === 'string') return piece
   const kind = ArrayBuffer.isView(piece) ? 'bytes' : kindOf(piece)
@@ -177,10 +219,11 @@ function checkPiece (piece: unknown): string {
     'Yield the text of each chunk only, such as chunk.choices[0]?.delta?.content ?? "", and decode bytes with a TextDecoder')
 }
 
-/** What the source gives, or less: even while it hangs, it ends when the signal aborts. */
+/** Yields the pieces of the source until the signal aborts, even while the source hangs. */
 async function * untilAborted (source: BotMessageSource, signal: AbortSignal): AsyncGenerator<string> {
   if (signal.aborted) return
-  const aborted = new Promise<undefined>((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true }))
+  const aborted = new Promise<undefined>((resolve) =>
+    signal.addEventListener('abort', () => resolve(undefined), { once: true }))
   const iterator = (await Promise.race([iterableOf(source, signal), aborted]))?.[Symbol.asyncIterator]()
   if (iterator === undefined) return
   try {
@@ -190,7 +233,7 @@ async function * untilAborted (source: BotMessageSource, signal: AbortSignal): A
       yield next.value
     }
   } finally {
-    // Not awaited: a generator that hangs in an await of its own would never return.
+    // Not awaited: `return()` of a generator that hangs in an `await` would never settle.
     Promise.resolve().then(() => iterator.return?.()).catch(() => {})
   }
 }

@@ -31,26 +31,26 @@ import type { Replayable } from '../pubsub/event-log.ts'
 import type { ChatAccess, Entrance, StreamRequest } from '../rooms/entrance.ts'
 import type { RevocationListener, RevocationWatch } from './revocations.ts'
 
-/** What `ChatEvents` are made with outside the plugin. */
+/** Options to create `ChatEvents` outside the plugin. */
 export interface ChatEventsOptions extends FeatureOptions {
-  /** Where failures go. */
+  /** Logger for failures. */
   log: Logger
   /** Milliseconds after which a client that was disconnected reconnects. */
   retryMs: number
-  /** How many events the provider keeps of a chat. @default 1000 */
+  /** Events that the provider keeps per chat. @default 1000 */
   historySize?: number | undefined
-  /** How many chats this instance follows at the same time. @default no limit */
+  /** Chats that this instance may follow at the same time. @default no limit */
   maxRooms?: number | undefined
-  /** Where events are counted. @default metrics that are not exported */
+  /** Metrics that count events. @default metrics that are not exported */
   metrics?: Metrics | undefined
-  /** What can be done in a chat beside events. @default bot messages and presence @internal */
+  /** Chat features beside events. @default bot messages and presence @internal */
   features?: readonly MakeFeature<object, never>[] | undefined
 }
 
 /** A user whose access to a chat has ended. */
 interface Revocation { type: 'revoke', chatId: string, userId: string }
 
-// With the methods that the features add.
+// Adds the methods of the features.
 export interface ChatEvents extends FeatureMethods {}
 
 /** Publishes and receives the events of chats. */
@@ -62,7 +62,7 @@ export class ChatEvents {
   readonly #revocations: ControlChannel<Revocation>
   readonly #features: ChatFeature[]
 
-  /** Throws what a feature throws that can't work with this provider, such as `RT_STATE_UNAVAILABLE`. */
+  /** Throws the error of a feature that does not work with this provider, such as `RT_STATE_UNAVAILABLE`. */
   constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful & Controllable>, options: ChatEventsOptions) {
     const { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, metrics = new Metrics() } = options
     this.#pubsub = pubsub
@@ -73,7 +73,8 @@ export class ChatEvents {
     const controlFeed = controlFeedOf(pubsub, this.#feed)
     const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
     this.#revocations = control('revoked')
-    const makers = (options.features ?? features) as readonly MakeFeature[] // Each finds its own options among these.
+    // Each feature reads its own options from the shared object.
+    const makers = (options.features ?? features) as readonly MakeFeature[]
     this.#features = makers.map((make) => make({ pubsub, state, instanceId, log, options, control }))
     for (const { methods } of this.#features) Object.assign(this, methods)
     const projections = this.#features.flatMap(({ projection }) => projection ?? [])
@@ -82,36 +83,44 @@ export class ChatEvents {
     this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms })
   }
 
-  /** Publishes a message to everyone who has the chat open, on every instance. Settles as `publish` does. */
+  /** Publishes a message to all clients that have the chat open, on every instance. Settles as `publish` does. */
   emitChatMessage (chatId: string, message: ChatMessage & object, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.#publish(chatId, 'message', () => ({ type: 'message', message: mustBeObject('message', message), chatId }), options)
+    return this.#publish(
+      chatId, 'message', () => ({ type: 'message', message: mustBeObject('message', message), chatId }), options
+    )
   }
 
-  /** Publishes what a bot does, such as `{ actionType: 'thinking' }`. Settles as `publish` does. */
+  /** Publishes a bot action, such as `{ actionType: 'thinking' }`. Settles as `publish` does. */
   emitBotAction (chatId: string, action: BotAction & object, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.#publish(chatId, 'bot_action', () => ({ type: 'bot_action', action: mustBeObject('action', action), chatId }), options)
+    return this.#publish(
+      chatId, 'bot_action', () => ({ type: 'bot_action', action: mustBeObject('action', action), chatId }), options
+    )
   }
 
   /**
-   * Publishes an event of any type of `ChatEventMap` to everyone who has the chat open, on every instance.
+   * Publishes an event of any type of `ChatEventMap` to all clients that have the chat open, on every instance.
    *
-   * Rejects with `RT_CHAT_ID_INVALID`, `RT_EVENT_TYPE_INVALID`, or a code of `PubSubProvider.publish`. Whoever ignores the promise
-   * gets a line in the log when it rejects, never an `unhandledRejection`.
+   * Rejects with `RT_CHAT_ID_INVALID`, `RT_EVENT_TYPE_INVALID`, or a code of `PubSubProvider.publish`. If the caller
+   * ignores the promise, a rejection is logged and never becomes an `unhandledRejection`.
    */
   publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
     return this.#publish(chatId, typeOf(event), () => payload(chatId, event), options)
   }
 
-  /** A wrong chat is told before a wrong event. */
-  #publish (chatId: string, type: unknown, event: () => ChatEvent, options: PublishOptions | undefined): Promise<PublishReceipt> {
-    return reportFailure(() => this.#pubsub.publish(getChatChannel(chatId), event(), options), this.#log, { chatId, type })
+  /** Checks the chat id before it builds the event, so an invalid chat id is reported first. */
+  #publish (
+    chatId: string, type: unknown, event: () => ChatEvent, options: PublishOptions | undefined
+  ): Promise<PublishReceipt> {
+    return reportFailure(
+      () => this.#pubsub.publish(getChatChannel(chatId), event(), options), this.#log, { chatId, type }
+    )
   }
 
   /**
-   * Calls `handler` with each event of a chat, whichever instance published it, until the returned undo or `offChatEvent`.
-   * A handler counts once per chat, however often it is added. One that throws or rejects is logged.
-   * It runs in the AsyncLocalStorage context in which it was added first.
-   * Throws `RT_CHAT_ID_INVALID`, `RT_HANDLER_INVALID` or `RT_CLOSED`.
+   * Calls `handler` with each event of a chat from any instance. Stops when the returned function or `offChatEvent` is
+   * called. A handler is added once per chat, however often this is called. If it throws or rejects, the error is
+   * logged. It runs in the AsyncLocalStorage context in which it was first added. Throws `RT_CHAT_ID_INVALID`,
+   * `RT_HANDLER_INVALID` or `RT_CLOSED`.
    */
   onChatEvent (chatId: string, handler: ChatEventHandler): () => void {
     if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
@@ -119,7 +128,7 @@ export class ChatEvents {
     return () => this.offChatEvent(chatId, handler)
   }
 
-  /** Stops calling a handler that `onChatEvent` or `on` added. One that was not added is no error. */
+  /** Removes a handler that `onChatEvent` or `on` added. Does nothing if the handler was not added. */
   offChatEvent (chatId: string, handler: ChatEventHandler): void {
     this.#rooms.find(chatId)?.deleteHandler(handler)
   }
@@ -135,9 +144,9 @@ export class ChatEvents {
   }
 
   /**
-   * Tells the handlers and open streams of this instance only, at once, like an EventEmitter: nothing reaches other
-   * instances. To reach everyone, use `publish`. Returns whether anyone here listens. Throws `RT_CHAT_ID_INVALID`, `RT_EVENT_TYPE_INVALID` or
-   * `RT_PAYLOAD_INVALID`.
+   * Passes an event to the handlers and open streams of this instance only, synchronously, like an EventEmitter. To
+   * reach other instances too, use `publish`. Returns true if this instance has a stream or handler in the chat.
+   * Throws `RT_CHAT_ID_INVALID`, `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`.
    */
   emit (chatId: string, event: ChatEventInput): boolean {
     getChatChannel(chatId)
@@ -148,8 +157,9 @@ export class ChatEvents {
   }
 
   /**
-   * Ends the streams that a user has open in a chat, on every instance that was given `authorize`; who comes back is asked for its access
-   * again, so take that away first. Resolves once the other instances are told. Rejects as `publish` does; what is open here has ended then, too.
+   * Ends the streams that a user has open in a chat, on every instance that was given `authorize`. A client that
+   * reconnects is authorized again, so remove the access first. Resolves once the revocation is published. Rejects as
+   * `publish` does; the streams of this instance have ended then, too.
    */
   revoke (chatId: string, userId: string): Promise<void> {
     return reportFailure(() => this.#publishRevocation(chatId, userId), this.#log, { chatId })
@@ -166,7 +176,7 @@ export class ChatEvents {
     for (const feature of this.#features) feature.onRevoke?.(chatId, userId)
   }
 
-  /** Follows the revocations of all instances from now on. @internal */
+  /** Subscribes to the revocations of all instances. @internal */
   watchRevocations ({ revoked, synced }: RevocationListener): RevocationWatch {
     const stop = this.#revocations.watch({
       message: ({ chatId, userId }) => {
@@ -179,27 +189,30 @@ export class ChatEvents {
     return { get inSync () { return revocations.inSync }, get continuity () { return revocations.continuity }, stop }
   }
 
-  /** Forgets all handlers and ends all chat streams of this instance. `app.close()` does it. */
+  /** Removes all handlers and ends all chat streams of this instance. `app.close()` calls it. */
   cleanupChatSubscriptions (): void {
     this.#rooms.close()
     for (const feature of this.#features) feature.onCleanup?.()
   }
 
-  /** Ends what the features do here, then all handlers and streams. `app.close()` does it. @internal */
+  /** Closes the features, then removes all handlers and ends all streams. `app.close()` calls it. @internal */
   close (): void {
     for (const feature of this.#features) feature.close?.()
     this.cleanupChatSubscriptions()
   }
 
-  /** How many chats are listened to on this instance, and for how many of them events of other instances arrive now. */
+  /**
+   * `localChats` is the number of chats that have streams or handlers on this instance. `remoteSubscriptions` is the
+   * number of them that currently receive the events of other instances.
+   */
   stats (): { localChats: number, remoteSubscriptions: number, pubsubProvider: string } {
     const { rooms, live } = this.#rooms.stats()
     return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
   }
 
   /**
-   * Enters a chat. Returns what makes an entrance for a stream. Throws `RT_CHAT_ID_INVALID` or `RT_CLOSED`.
-   * @internal
+   * Enters a chat. Returns a function that creates the entrance of a stream. Throws `RT_CHAT_ID_INVALID` or
+   * `RT_CLOSED`. @internal
    */
   enter (chatId: string, { lastEventId, rewinds = [] }: StreamRequest = {}): (stream: Connection) => Entrance[] {
     const after = lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const
@@ -209,8 +222,8 @@ export class ChatEvents {
   }
 
   /**
-   * Enters those of several chats that were granted, or none of them where one throws. Returns what makes an entrance to each for a stream, and
-   * writes which chats are left out. @internal
+   * Enters all granted chats, or none of them if one throws. Returns a function that writes to a stream which chats
+   * are refused, and creates an entrance for each granted chat. @internal
    */
   enterAll (chats: readonly ChatAccess[], request: StreamRequest = {}): (stream: Connection) => Entrance[] {
     const { lastEventId = '', rewinds = [] } = request
@@ -218,19 +231,27 @@ export class ChatEvents {
     const granted = [...chats.entries()].filter(([, { refused }]) => refused === undefined)
     const rooms = this.#rooms.enterAll(granted.map(([, { chatId }]) => chatId))
     return (stream) => {
-      stream.write(Buffer.concat(chats.map(({ chatId, refused: code }) => code === undefined ? NOTHING : refused(chatId, code))))
-      // A chat that is left out has a part of the id, too: its client finds its position where it was.
-      const parent = new MultiChatStream(stream, chats.map(({ userId }, index) => ({ after: positions[index], userId })))
+      stream.write(Buffer.concat(
+        chats.map(({ chatId, refused: code }) => code === undefined ? NOTHING : refused(chatId, code))
+      ))
+      // A refused chat has a part in the event id, too, so the client keeps its position in that chat.
+      const parent = new MultiChatStream(
+        stream, chats.map(({ userId }, index) => ({ after: positions[index], userId }))
+      )
       return granted.map(([index], n) => {
         const sink = parent.all[index] as EventSink
         const resume = { after: positions[index], rewind: rewinds[index] }
-        return { stream: sink, join: () => this.#join(rooms[n] as Room, sink, resume), endAfter: (ms: number) => stream.endAfter(ms) }
+        return {
+          stream: sink,
+          join: () => this.#join(rooms[n] as Room, sink, resume),
+          endAfter: (ms: number) => stream.endAfter(ms)
+        }
       })
     }
   }
 
   #join (room: Room, stream: EventSink, resume: ResumeRequest): void {
-    // It may have waited at the door for longer than the room was kept.
+    // Authorization may have taken longer than the room was kept.
     if (this.#rooms.find(room.chatId) !== room) {
       stream.end()
       return
@@ -242,13 +263,13 @@ export class ChatEvents {
 
 const NOTHING = Buffer.alloc(0)
 
-/** What an event is as handlers and browsers get it. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
+/** Builds the event that handlers and browsers get. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
 function payload (chatId: string, event: ChatEventInput): ChatEvent {
   const made = copyOf(chatId, event)
-  // Of the copy: a getter may give something else the next time.
+  // Check the copy: a getter may return another value the next time.
   const { type, message, action } = made as { type: unknown, message?: unknown, action?: unknown }
   checkEventType(type)
-  // These two have a field that JSON would leave out unnoticed.
+  // JSON would silently leave out an undefined `message` or `action`.
   if (type === 'message') mustBeObject('message', message)
   if (type === 'bot_action') mustBeObject('action', action)
   return made
@@ -256,7 +277,7 @@ function payload (chatId: string, event: ChatEventInput): ChatEvent {
 
 function copyOf (chatId: string, event: ChatEventInput): ChatEvent {
   try {
-    // A spread takes many times as long, but only that leaves `__proto__` a field like any other.
+    // A spread is many times slower, but only a spread copies `__proto__` as a plain field.
     return Object.hasOwn(Object(event), '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })
   } catch {
     throw notJson('one whose getter or Proxy throws')
@@ -265,5 +286,7 @@ function copyOf (chatId: string, event: ChatEventInput): ChatEvent {
 
 function mustBeObject<T> (field: string, value: T): T {
   if (typeof value === 'object' && value !== null) return value
-  throw new RealtimeError('RT_PAYLOAD_INVALID', `\`${field}\` must be an object, got ${kindOf(value)}. Publish one that JSON can carry`)
+  throw new RealtimeError(
+    'RT_PAYLOAD_INVALID', `\`${field}\` must be an object, got ${kindOf(value)}. Publish one that JSON can carry`
+  )
 }

@@ -4,7 +4,9 @@ import { parseJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
 import type { ControlFeed } from '../pubsub/control-feed.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
-import { logRecovered, logRepeated, originOf, type RecoverableFailure, type RepeatedFailure } from '../observability/repeated-failure.ts'
+import {
+  logRecovered, logRepeated, originOf, type RecoverableFailure, type RepeatedFailure
+} from '../observability/repeated-failure.ts'
 import { LogPages } from '../rooms/log-pages.ts'
 import { ReadGate } from '../rooms/read-gate.ts'
 import { LogFollower } from '../rooms/log-follower.ts'
@@ -22,7 +24,7 @@ const READING: RecoverableFailure = {
 }
 
 export interface ControlChannelOptions {
-  /** What it is called among the channels of the plugin's own. */
+  /** Name of the channel, among the plugin's own channels. */
   channel: string
   feed: ControlFeed
   log: Logger
@@ -30,16 +32,20 @@ export interface ControlChannelOptions {
 
 /** Listens to a control channel. */
 export interface ControlListener<T> {
-  /** A message of any instance, also of this one. It can come twice. */
+  /** Called with each message of any instance, including this one. It may be called twice for one message. */
   message (message: T): unknown
-  /** Every message until now has come, or `continuity` has changed. Called each time that the channel is in sync again. */
+  /**
+   * Called each time the channel is in sync again: every message so far has been received, or `continuity` has
+   * changed.
+   */
   synced? (): void
 }
 
 /**
- * A channel on which instances say to each other what must not be lost, such as whose access is revoked. It follows the log of the channel, so that
- * an interruption alone loses nothing. Where that cannot be proven (the channel has just been opened; its log was trimmed, has expired or was
- * lost; Redis was replaced; the provider keeps no log), `continuity` changes: what was published before is unknown from then on.
+ * A channel for messages between instances that must not be lost, such as revocations. It follows the log of the
+ * channel, so an interruption alone loses nothing. `continuity` changes if completeness cannot be proven: the channel
+ * has just been opened; its log was trimmed, has expired or was lost; Redis was replaced; or the provider keeps no
+ * log. Messages published before such a change may have been missed.
  */
 export class ControlChannel<T> implements FeedListener {
   readonly #options: ControlChannelOptions
@@ -51,7 +57,7 @@ export class ControlChannel<T> implements FeedListener {
   #continuity = 0
   #started = false
   #live = false
-  /** Whether no message has come since the last comparison with the log. */
+  /** True if no message has been received since the last comparison with the log. */
   #quiet = false
 
   constructor (options: ControlChannelOptions) {
@@ -60,23 +66,26 @@ export class ControlChannel<T> implements FeedListener {
     this.#handlers = new ListenerSet((err) => logRepeated(log, HANDLING, { channel, err }, originOf(err)))
   }
 
-  /** Whether every message that was published until now has come. */
+  /** True if every message published so far has been received. */
   get inSync (): boolean {
     return this.#logFollower === undefined ? this.#live : this.#logFollower.inSync
   }
 
   /**
-   * Stays the same for as long as no message is missed, apart from those that come once it is in sync again. 0 before it has a position in the log
-   * for the first time.
+   * Changes when messages may have been missed. Messages that arrive late, when the channel is in sync again, do not
+   * count as missed. 0 until the channel has a position in the log for the first time.
    */
   get continuity (): number {
     return this.#continuity
   }
 
-  /** Adds a listener. The first one opens the channel. Returns a function that removes it; the last one closes the channel. */
+  /**
+   * Adds a listener. The first one opens the channel. Returns a function that removes it; removing the last one closes
+   * the channel.
+   */
   watch ({ message, synced = ignore }: ControlListener<T>): () => void {
     this.#handlers.add(message)
-    // Within this call the listener could not ask for the state yet.
+    // Register `synced` after the channel is opened: during this call the listener could not read the state yet.
     this.#close ??= outsideRequests(() => this.#open())
     this.#synced.add(synced)
     return () => {
@@ -86,13 +95,19 @@ export class ControlChannel<T> implements FeedListener {
     }
   }
 
-  /** Resolves once it has a position in the log: nothing that is published from then on is missed. `undefined` where it has. */
+  /**
+   * Resolves once the channel has a position in the log: messages published from then on are not missed. Returns
+   * `undefined` if it has one already.
+   */
   whenStarted (): Promise<void> | undefined {
     if (this.#started) return undefined
     return new Promise((resolve) => { this.#starting.add(resolve) })
   }
 
-  /** Hands a message to the listeners of this instance, then publishes it to the others. Rejects as `PubSubProvider.publish` does. */
+  /**
+   * Passes a message to the listeners of this instance, then publishes it to the others. Rejects as
+   * `PubSubProvider.publish` does.
+   */
   async publish (message: T & object): Promise<void> {
     this.#handlers.run(message)
     await this.#options.feed.publish(this.#options.channel, message)
@@ -107,7 +122,7 @@ export class ControlChannel<T> implements FeedListener {
     this.#live = this.#started = false
   }
 
-  // What the provider reports: see FeedListener.
+  // The provider calls these methods: see FeedListener.
 
   live (): void {
     this.#live = true
@@ -121,7 +136,7 @@ export class ControlChannel<T> implements FeedListener {
 
   lost (): void {
     this.#live = false
-    // Without a log what is published from now on is missed.
+    // Without a log, messages published from now on are missed.
     if (this.#logFollower === undefined) this.#started = false
     else this.#logFollower.lost()
   }
@@ -130,7 +145,7 @@ export class ControlChannel<T> implements FeedListener {
     this.#quiet = false
     if (this.#logFollower === undefined || envelope.position === undefined) return this.#handle(envelope)
     this.#logFollower.receive(envelope as LogEntry)
-    // It waits for its turn, which may take as long as the log can't be read: it is handled at once, and again then.
+    // The log follower holds the message until the log can be read. Handle it now, and again when its turn comes.
     if (!this.#logFollower.inSync) this.#handle(envelope)
   }
 
@@ -151,7 +166,7 @@ export class ControlChannel<T> implements FeedListener {
 
   #follow (events: EventLog): LogFollower {
     const { channel, log } = this.#options
-    // Its reads wait for no chat's, and are tried again soon: admission may depend on them.
+    // These reads do not share the gate of the chats, and are retried soon, since admission may depend on them.
     const pages = new LogPages(channel, events, new ReadGate(budgets.page), { longestRetry: timing.resyncRetry })
     return new LogFollower(pages, {
       event: (entry) => {
@@ -162,7 +177,7 @@ export class ControlChannel<T> implements FeedListener {
       reading () {},
       read: () => this.#start(),
       inSync: () => this.#inSyncAgain(),
-      // One that comes twice costs a reading.
+      // Not tracked: a message that arrives twice only costs one more read.
       isKnown: () => false,
       failed: ({ message }) => logRepeated(log, READING, { channel, reason: message })
     })
@@ -176,7 +191,10 @@ export class ControlChannel<T> implements FeedListener {
     this.#starting.clear()
   }
 
-  /** Messages before a marker may be missing. One that is received rather than read comes while the channel is in sync. */
+  /**
+   * Messages before a discontinuity marker may be missing. A marker that is received live, not read from the log,
+   * arrives while the channel is in sync.
+   */
   #handleMarker (): void {
     this.#continuity++
     if (this.inSync) this.#inSyncAgain()
@@ -187,7 +205,10 @@ export class ControlChannel<T> implements FeedListener {
     for (const synced of this.#synced) synced()
   }
 
-  /** The last message before a silence can be lost, and so can the whole log: no next message shows it. */
+  /**
+   * Compares a quiet channel with its log. The last message before a silence can be lost, and so can the whole log,
+   * and no later message would reveal it.
+   */
   async #reconcile (log: EventLog): Promise<void> {
     const quiet = this.#quiet
     this.#quiet = true
@@ -197,16 +218,17 @@ export class ControlChannel<T> implements FeedListener {
       if (head === undefined) this.#logFollower?.sync()
       else this.#logFollower?.reconcile(head)
     } catch {
-      // Redis is away: once the subscription is back, the log is read anyway.
+      // Redis is unavailable. The log is read anyway once the subscription is restored.
     }
   }
 
   #handle ({ json }: Envelope): void {
     let message: T
     try {
-      message = parseJson(json) as T // JSON can't prove its type: a listener that is given something else throws, and that is logged.
+      // The type is not checked. A listener that gets something else throws, and that is logged.
+      message = parseJson(json) as T
     } catch {
-      // Not with the error, which would quote it.
+      // The error is not logged, since it would quote the message.
       logRepeated(this.#options.log, NOT_JSON, { channel: this.#options.channel })
       return
     }

@@ -2,11 +2,11 @@ import { botMessages } from '../bot-messages/feature.ts'
 import { presence } from '../presence/feature.ts'
 import type { MethodsOf, OptionsOf } from '../rooms/chat-feature.ts'
 
-/** The features of chats. To add one, write a folder like theirs and name it here. */
+/** The features of chats. To add one, write a folder like theirs and add it to this list. */
 export const features = [botMessages, presence] as const
 
-/** What they add to `ChatEvents`. */
+/** The methods that the features add to `ChatEvents`. */
 export type FeatureMethods = MethodsOf<typeof features[number]>
 
-/** Their options. */
+/** The options of all features. */
 export type FeatureOptions = OptionsOf<typeof features[number]>

@@ -1,14 +1,14 @@
-/** Hears of revocations. */
+/** Listens to revocations. */
 export interface RevocationListener {
-  /** The access of a user to a chat is revoked. It can be called twice. */
+  /** Called when the access of a user to a chat is revoked. It may be called twice for one revocation. */
   revoked (chatId: string, userId: string): void
-  /** Every revocation until now has come, or `continuity` has changed. */
+  /** Called when every revocation so far has been received, or `continuity` has changed. */
   synced (): void
 }
 
-/** The revocations of all instances, while they are followed. */
+/** The state of the subscription to the revocations of all instances. */
 export interface RevocationWatch {
-  /** Whether every revocation until now has come. */
+  /** True if every revocation so far has been received. */
   readonly inSync: boolean
   /** Changes when a revocation may have been missed. */
   readonly continuity: number

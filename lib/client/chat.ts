@@ -6,40 +6,51 @@ import { StreamConnection, type ConnectionOptions } from './connection.ts'
 import { ListenerSet, type ListenOptions } from './listener-set.ts'
 import { isText } from './shape.ts'
 
-/** What a handler is told of an event beside the event itself. */
+/** Metadata that a handler gets beside the event. */
 export interface EventInfo {
-  /** Its place in the chat's log, the same as in the publisher's receipt. Absent for ephemeral events, and where the server keeps no history. */
+  /**
+   * The event id, the same as in the publisher's receipt. Absent for ephemeral events, and if the server keeps no
+   * history.
+   */
   id?: string | undefined
 }
 
-/** Says that events may be missing. */
+/** Reports that events may be missing. */
 export interface Reset {
   /**
-   * `epoch`, `ahead`, `diverged`, `expired`, `trimmed`, `invalid`, `failover`, `no-history` where the server keeps none, or
-   * `unknown` where it could not be read.
+   * `epoch`, `ahead`, `diverged`, `expired`, `trimmed`, `invalid`, `failover`, `no-history` if the server keeps no
+   * history, or `unknown` if the reason could not be read.
    */
   reason: string
-  /** Whether events are missing for certain. */
+  /** `true` if events are certainly missing; `false` if they may be. */
   certain: boolean
 }
 
-/** An event of one type, or of any with `'*'`. */
+/** An event of one type, or of any type with `'*'`. */
 export type EventOf<Type extends ChatEventType | '*'> = ChatEvent<Type extends ChatEventType ? Type : ChatEventType>
 
-/** A chat that is open. */
+/** An open chat. */
 export interface RealtimeChat {
   readonly id: string
-  /** The place behind the last event that was handed on: what `after` of a later page may be. */
+  /** The id of the last event that was delivered. Pass it as `after` when a later page opens the chat. */
   readonly lastEventId: string | undefined
-  /** Calls `handler` with each event of a type, or with all for `'*'`, once and in order. Returns its undo. */
-  on<Type extends ChatEventType | '*'> (type: Type, handler: (event: EventOf<Type>, info: EventInfo) => unknown, options?: ListenOptions): () => void
-  /** Calls `handler` when events may be missing: reload the chat from your database. What comes after that comes after the gap. Returns its undo. */
+  /**
+   * Calls `handler` with each event of a type, or with all events for `'*'`, once and in order. Returns a function that
+   * removes the handler.
+   */
+  on<Type extends ChatEventType | '*'> (
+    type: Type, handler: (event: EventOf<Type>, info: EventInfo) => unknown, options?: ListenOptions
+  ): () => void
+  /**
+   * Calls `handler` when events may be missing: reload the chat from your database. Later events are those after the
+   * gap. Returns a function that removes the handler.
+   */
   onReset (handler: (reset: Reset) => unknown, options?: ListenOptions): () => void
-  /** Leaves the chat. No handler is called any more. */
+  /** Closes the chat. No handler is called afterwards. */
   close (): void
 }
 
-/** What a chat needs of its client. */
+/** Dependencies that the client passes to a chat. */
 export interface ChatContext {
   connection: ConnectionOptions
   refused (refusal: Refusal): void
@@ -58,13 +69,13 @@ export class Chat implements RealtimeChat {
   readonly #resets = new ListenerSet<[Reset]>()
   #rewind: number
   #cursor: string | undefined
-  /** Whether it has a place, or there is none to have. */
+  /** Whether the start position is known, or the server keeps no positions. */
   #ready = false
-  /** Whether the feed starts where it wants to. */
+  /** Whether the shared connection starts at the position that this chat asked for. */
   #first = false
-  /** What came while something before it is missing. */
+  /** Events that arrived while earlier ones are missing. */
   #held: StreamEvent[] = []
-  /** A connection of its own, on which it catches up. */
+  /** A connection for this chat alone, used to catch up. */
   #own: StreamConnection | undefined
   #closed = false
 
@@ -79,10 +90,12 @@ export class Chat implements RealtimeChat {
     return this.#cursor
   }
 
-  on<Type extends ChatEventType | '*'> (type: Type, handler: (event: EventOf<Type>, info: EventInfo) => unknown, options?: ListenOptions): () => void {
+  on<Type extends ChatEventType | '*'> (
+    type: Type, handler: (event: EventOf<Type>, info: EventInfo) => unknown, options?: ListenOptions
+  ): () => void {
     const listeners = this.#events.get(type) ?? new ListenerSet()
     this.#events.set(type, listeners)
-    // It is only told of events of its type.
+    // The handler only gets events of its type.
     return listeners.add(handler as unknown as (event: ChatEvent, info: EventInfo) => unknown, options)
   }
 
@@ -97,18 +110,20 @@ export class Chat implements RealtimeChat {
     this.#context.closed(this)
   }
 
-  /** Where a feed that has not got this chat yet shall start. */
+  /** The start position for a connection that does not carry this chat yet. */
   startPosition (): StartPosition {
     this.#first = true
     return { id: this.#cursor, rewind: this.#rewind }
   }
 
-  /** Events may have been missed. Where the server keeps a history the next position shows it. */
+  /**
+   * Handles a possible loss of events. If the server keeps a history, the next event id shows whether any are missing.
+   */
   lose (): void {
     if (this.#ready && this.#cursor === undefined) this.#resets.notify(NO_HISTORY)
   }
 
-  /** Asks again for what it reads by itself. It may have been refused. */
+  /** Restarts the catch-up connection, which the server may have refused. */
   retry (): void {
     if (this.#own === undefined) return
     this.#caughtUp()
@@ -116,8 +131,9 @@ export class Chat implements RealtimeChat {
   }
 
   /**
-   * Takes what the feed says of this chat, here or in another tab. An event is handed on only if it follows the one before; whoever can't
-   * follow reads what is between on a connection of its own, until the two meet.
+   * Handles an event of this chat from the shared connection, which this tab or another one holds. An event is
+   * delivered only if it directly follows the previous one. Otherwise the chat reads the missing events on a
+   * connection of its own until it has reached the shared one.
    */
   receive (streamEvent: StreamEvent): void {
     if (this.#closed) return
@@ -129,7 +145,7 @@ export class Chat implements RealtimeChat {
   }
 
   #start (streamEvent: StreamEvent): void {
-    // Only who came first on the feed has it rewound.
+    // The shared connection rewinds only for the first chat that opened it.
     if (this.#rewind > 0 && !this.#first && streamEvent.id !== undefined) return this.#wantsMore(streamEvent)
     this.#cursor = streamEvent.id
     this.#ready = true
@@ -141,7 +157,7 @@ export class Chat implements RealtimeChat {
     this.#catchUp()
   }
 
-  /** Of too many, those that come last are enough: the others are read until they follow. */
+  /** Keeps the latest events only: the catch-up connection reads all events up to the oldest one kept. */
   #buffer (streamEvent: StreamEvent): void {
     if (this.#held.push(streamEvent) > MOST_HELD) this.#held.shift()
   }
@@ -149,12 +165,12 @@ export class Chat implements RealtimeChat {
   #take (streamEvent: StreamEvent, shared: boolean): void {
     const { event, id, previous, data } = streamEvent
     this.#ready = true
-    // A fence is an event of the log; any other reset starts anew, wherever that is.
+    // A discontinuity marker is an event of the log. Any other reset sets a new position, whatever the old one was.
     if (event === 'reset' && (id === undefined || data?.reason !== 'failover')) {
       this.#held = []
       this.#advance(streamEvent)
     } else if (id === undefined) {
-      // Both tell what has no place.
+      // Both connections deliver events without an id, so those of the catch-up connection are skipped.
       if (shared) this.#advance(streamEvent)
     } else if (previous === this.#cursor) {
       this.#advance(streamEvent)
@@ -164,7 +180,7 @@ export class Chat implements RealtimeChat {
     this.#settle()
   }
 
-  /** Goes on with what was held as far as nothing is missing before it. */
+  /** Delivers the held events that have no gap before them. */
   #settle (): void {
     this.#held = this.#held.filter((streamEvent) => {
       if (streamEvent.previous === this.#cursor) this.#advance(streamEvent)
@@ -179,7 +195,7 @@ export class Chat implements RealtimeChat {
     if (this.#closed || event === 'ready') return
     if (event === 'reset') return this.#resets.notify(resetOf(data))
     if (data === undefined) return
-    // Which fields an event has is the app's to know.
+    // The app defines the fields of an event, so they are not checked here.
     for (const type of [event, '*']) this.#events.get(type)?.notify(data as ChatEvent, { id })
   }
 
@@ -204,7 +220,7 @@ export class Chat implements RealtimeChat {
   }
 }
 
-/** What a reset says. One that can't be read still is a reset. */
+/** Reads the data of a reset. A reset with unreadable data is still a reset. */
 function resetOf ({ reason, certain }: NonNullable<StreamEvent['data']> = {}): Reset {
   return { reason: isText(reason) ? reason : 'unknown', certain: certain === true }
 }

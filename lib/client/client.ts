@@ -8,62 +8,83 @@ import { watchNetwork } from './network.ts'
 import type { Message } from './tab-message.ts'
 import { joinTabs, type Tabs } from './tab-leader.ts'
 
-/** How the connection is: `idle` without chats, `stopped` after the server refused all, `closed` after `client.close()`. */
+/**
+ * The connection state: `idle` without chats, `stopped` after the server refused all, `closed` after `client.close()`.
+ */
 export type ClientState = ConnectionState | 'closed'
 
-/** Options of the client. All can be left out. */
+/** Options of the client. All are optional. */
 export interface RealtimeClientOptions {
-  /** What the paths of the server's routes start with: a path, or a URL of another origin. @default '/api' */
+  /** The prefix of the server's routes: a path, or a URL of another origin. @default '/api' */
   url?: string | undefined
   /**
-   * Headers for each request, such as `authorization`. A function is asked anew each time a connection opens, and once more when the server answers 401.
-   * What it throws is tried again like a broken connection.
+   * Headers for each request, such as `authorization`. A function is called each time a connection opens, and once more
+   * when the server responds with 401. If it throws, the client retries as after a broken connection.
    * @default none
    */
   headers?: Headers | (() => Headers | Promise<Headers>) | undefined
-  /** What requests are made with. For cookies to another origin: `(url, init) => fetch(url, { ...init, credentials: 'include' })`. @default the global fetch */
+  /**
+   * The function that makes requests. For cookies to another origin:
+   * `(url, init) => fetch(url, { ...init, credentials: 'include' })`.
+   * @default the global fetch
+   */
   fetch?: typeof fetch | undefined
-  /** Milliseconds without a byte after which a connection counts as dead: more than two heartbeats of the server. @default 45_000 */
+  /**
+   * Milliseconds without a byte after which a connection counts as dead. Use more than two heartbeat intervals of the
+   * server.
+   * @default 45_000
+   */
   silenceMs?: number | undefined
   /**
-   * Shares one connection between all tabs of a browser whose clients have the same `url` and give this same name. Put who is signed in into it, such as
-   * `user-1`: all of them get what the tab that has the connection may see. Without effect where a browser has no Web Locks.
-   * @default each tab has a connection of its own
+   * Shares one connection between all tabs of a browser whose clients have the same `url` and the same `share` name.
+   * Put the id of the signed-in user into it, such as `user-1`: all these tabs get the events that the tab with the
+   * connection may see. Has no effect if the browser has no Web Locks.
+   * @default each tab has its own connection
    */
   share?: string | undefined
-  /** Closes the client. @default none */
+  /** Closes the client when it aborts. @default none */
   signal?: AbortSignal | undefined
 }
 
-/** Where a chat starts, and when it ends. */
+/** Options of a chat: its start position, and a signal that closes it. */
 export interface ChatOptions extends ListenOptions {
-  /** The id of the last event that the page has, from `lastEventId` or from a publisher's receipt: what came after it is handed on first. @default none */
+  /**
+   * The id of the last event that the page has, from `lastEventId` or from a publisher's receipt. The events after it
+   * are delivered first.
+   * @default none
+   */
   after?: string | undefined
-  /** How many of the last events are handed on first, where there is no `after`. @default 0 */
+  /** How many of the latest events are delivered first, if there is no `after`. @default 0 */
   rewind?: number | undefined
 }
 
 /** A client of the chats of one server. */
 export interface RealtimeClient {
   readonly state: ClientState
-  /** Opens a chat. Add handlers in the same turn of the event loop, so that they miss nothing. Throws after `close()`, and for an id that is ill-formed. */
+  /**
+   * Opens a chat. Add handlers in the same turn of the event loop, so that they miss no event. Throws after `close()`,
+   * and for an ill-formed id.
+   */
   chat (id: string, options?: ChatOptions): RealtimeChat
-  /** Calls `handler` with each state that the connection changes to. Returns its undo. */
+  /** Calls `handler` with each new state of the connection. Returns a function that removes the handler. */
   onState (handler: (state: ClientState) => unknown, options?: ListenOptions): () => void
-  /** Calls `handler` when the server refuses a chat. It stays refused until it is opened anew, or `reconnect()`. Returns its undo. */
+  /**
+   * Calls `handler` when the server refuses a chat. The chat stays refused until it is opened again, or until
+   * `reconnect()`. Returns a function that removes the handler.
+   */
   onRefused (handler: (refusal: Refusal) => unknown, options?: ListenOptions): () => void
-  /** Comes back now rather than later, with the chats that were refused, too. */
+  /** Reconnects at once instead of waiting for the next attempt. Refused chats are requested again, too. */
   reconnect (): void
   /** Closes all chats and the connection. */
   close (): void
 }
 
-/** Makes a client. It connects when the first chat is opened. */
+/** Creates a client. It connects when the first chat is opened. */
 export function createRealtimeClient (options: RealtimeClientOptions = {}): RealtimeClient {
   return new Client(options)
 }
 
-/** The server's option `maxRewind` is this at most. A chat that asks for more than the option allows is refused. */
+/** The highest value that the server's option `maxRewind` can have. The server refuses a chat that asks for more. */
 const MOST_REWIND = 999_999
 
 class Client implements RealtimeClient {
@@ -77,20 +98,22 @@ class Client implements RealtimeClient {
   readonly #unwatch: () => void
   #state: ClientState = 'idle'
 
-  constructor ({ url = '/api', headers, fetch = globalThis.fetch, silenceMs = 45_000, share, signal }: RealtimeClientOptions) {
-    // Called as a method of the options, the global one would throw in browsers.
+  constructor (
+    { url = '/api', headers, fetch = globalThis.fetch, silenceMs = 45_000, share, signal }: RealtimeClientOptions
+  ) {
+    // In browsers the global `fetch` throws when it is called as a method of another object.
     this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs }
     this.#connections = new ConnectionPool(this.#options, {
       deliver: (streamEvent) => this.#deliver(streamEvent),
       state: (state) => { this.#become(state); this.#tabs?.notify({ type: 'state', state }) },
       refused: (refusal) => { this.#refuse(refusal); this.#tabs?.notify({ type: 'refused', refusal }) }
     })
-    // What came over the channel of the tabs meanwhile may be lost.
+    // Messages from other tabs may have been lost while this page was suspended.
     this.#unwatch = watchNetwork({ wake: () => { if (!this.#leads) this.#match() }, offline: () => {} })
     if (share !== undefined) {
       this.#tabs = joinTabs(`fastify-realtime ${url} ${share}`, silenceMs, {
         lead: () => {
-          // Both are of the tab that led before.
+          // The refused chats and the state are those of the previous leader.
           this.#refused.clear()
           this.#match()
           if (this.#chats.size === 0) this.#become('idle')
@@ -114,7 +137,7 @@ class Client implements RealtimeClient {
 
   chat (id: string, { after, rewind, signal }: ChatOptions = {}): RealtimeChat {
     if (this.#state === 'closed') throw new Error('The client is closed')
-    // Half of a surrogate pair can't be sent, and would hold up all other chats: it throws.
+    // Throws for a lone surrogate: it can't be sent, and would block all other chats.
     encodeURIComponent(id)
     const chat = new Chat(id, { id: after, rewind: rewindOf(rewind) }, {
       connection: this.#options,
@@ -125,9 +148,11 @@ class Client implements RealtimeClient {
       }
     })
     this.#chats.add(chat)
-    // In a turn of its own, so that handlers can be added before.
+    // Deferred, so that the caller can add handlers first.
     const connections = this.#connections
-    if (connections.get(id)?.greeted === true) queueMicrotask(() => { chat.receive(marker(id, connections.get(id)?.id)) })
+    if (connections.get(id)?.greeted === true) queueMicrotask(() => {
+      chat.receive(marker(id, connections.get(id)?.id))
+    })
     this.#match(id)
     whenAborted(signal, () => chat.close())
     return chat
@@ -151,7 +176,7 @@ class Client implements RealtimeClient {
 
   close (): void {
     for (const chat of [...this.#chats]) chat.close()
-    // First, so that the other tabs are not told of the end of what another one goes on with.
+    // Tabs first: otherwise the others would hear that the chats ended, although another tab goes on with them.
     this.#tabs?.close()
     this.#connections.close()
     this.#unwatch()
@@ -162,7 +187,10 @@ class Client implements RealtimeClient {
     return this.#tabs?.leads ?? true
   }
 
-  /** Makes the feed carry what is wanted here and in other tabs, or tells the tab that leads what is wanted here. */
+  /**
+   * In the leading tab: makes the connections carry the chats of all tabs. Otherwise: sends the leader this tab's
+   * chats.
+   */
   #match (joined?: string): void {
     if (!this.#leads) {
       this.#tabs?.want(Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId])), joined)
@@ -171,13 +199,14 @@ class Client implements RealtimeClient {
     const connections = this.#connections
     if (joined !== undefined) {
       this.#refused.delete(joined)
-      // The server writes presence and bot messages in progress to a connection that opens. So a chat that joins an open one
-      // has it opened anew, if that misses nothing.
+      // The server sends presence and bot messages in progress when a connection opens. So if a chat joins an open
+      // connection, it is reopened, provided that this misses no events.
       if (connections.get(joined)?.id !== undefined) connections.renew(joined)
     }
     const wanted = new Map<string, () => StartPosition>()
-    for (const wants of this.#tabs?.wants.values() ?? []) for (const [chatId, id] of Object.entries(wants)) wanted.set(chatId, () => ({ id }))
-    // Backwards: the place is that of the one that was opened first.
+    for (const wants of this.#tabs?.wants.values() ?? [])
+      for (const [chatId, id] of Object.entries(wants)) wanted.set(chatId, () => ({ id }))
+    // In reverse, so that the position of the chat that was opened first is used.
     for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.startPosition())
     for (const [chatId] of connections.chats()) if (!wanted.has(chatId)) connections.delete(chatId)
     for (const [chatId, position] of wanted) {
@@ -185,7 +214,7 @@ class Client implements RealtimeClient {
     }
   }
 
-  /** Tells the other tabs where each chat is. */
+  /** Sends the other tabs the current position of each chat. */
   #mark (): void {
     for (const [chatId, { greeted, id }] of this.#connections.chats()) {
       if (greeted) this.#tabs?.notify({ type: 'event', delivery: marker(chatId, id) })
@@ -222,7 +251,7 @@ class Client implements RealtimeClient {
   }
 }
 
-/** A number that the server can read: any other would keep the other chats of the request out, too. */
+/** Turns `rewind` into a number that the server accepts: a wrong one would make it refuse the whole request. */
 function rewindOf (rewind = 0): number {
   return Math.min(Math.max(Math.trunc(rewind) || 0, 0), MOST_REWIND)
 }

@@ -1,26 +1,31 @@
 import type { StartPosition } from './stream-event.ts'
-import { StreamConnection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type ChatSubscription } from './connection.ts'
+import {
+  StreamConnection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type ChatSubscription
+} from './connection.ts'
 
 /**
- * How long the chats of one request may make its URL and its `Last-Event-ID` together. Servers and proxies take
- * 8 kB for a line and 16 kB for all headers, cookies included.
+ * The most characters that the chats of one request may add to its URL and its `Last-Event-ID` together. Servers and
+ * proxies accept 8 kB for a line and 16 kB for all headers, cookies included.
  */
 const MOST_CHARACTERS = 6_144
-/** What a chat takes beside its id: the names `chat` and `rewind`, six digits, and the longest position. */
+/**
+ * The characters that a chat needs beside its id: the names `chat` and `rewind`, six digits, and the longest event id.
+ */
 const PER_CHAT = 85
 
-/** The state of all connections is the first of these that one of them has. */
+/** The state of the whole pool is the first of these states that any connection has. */
 const PRECEDENCE: readonly ConnectionState[] = ['offline', 'connecting', 'open', 'stopped']
 
 /**
- * The events of any number of chats, over as many connections as their requests need. A chat stays on its connection, so that
- * opening or closing one interrupts no other connection. An emptied connection ends; half-empty ones are not merged.
+ * Carries any number of chats over as many connections as their requests need. A chat stays on its connection, so that
+ * opening or closing a chat interrupts no other connection. A connection without chats ends; half-empty connections are
+ * not merged.
  */
 export class ConnectionPool {
   readonly #connections = new Set<StreamConnection>()
   readonly #options: ConnectionOptions
   readonly #events: Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>
-  /** How many chats a request may have, as far as the server has said so. */
+  /** The most chats that a request may have; `Infinity` until the server reports its limit. */
   #mostChats = Infinity
 
   constructor (options: ConnectionOptions, events: Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>) {
@@ -37,7 +42,8 @@ export class ConnectionPool {
   }
 
   add (chatId: string, position: StartPosition): void {
-    const connection = [...this.#connections].find(({ chats }) => this.#hasRoom([...chats.keys()], chatId)) ?? this.#open()
+    const connection =
+      [...this.#connections].find(({ chats }) => this.#hasRoom([...chats.keys()], chatId)) ?? this.#open()
     connection.add(chatId, position)
   }
 
@@ -45,12 +51,12 @@ export class ConnectionPool {
     this.#connectionOf(chatId)?.delete(chatId)
   }
 
-  /** Opens the connection of a chat anew. */
+  /** Reopens the connection of a chat. */
   renew (chatId: string): void {
     this.#connectionOf(chatId)?.renew()
   }
 
-  /** Comes back now rather than later, also where the server has refused a whole connection. */
+  /** Reconnects at once, even if the server has refused a whole connection. */
   wake (): void {
     for (const connection of this.#connections) {
       if (connection.state === 'stopped') connection.renew()
@@ -58,7 +64,7 @@ export class ConnectionPool {
     }
   }
 
-  /** Ends all connections, without a further state. */
+  /** Ends all connections without reporting another state. */
   close (): void {
     for (const connection of this.#connections) connection.close()
     this.#connections.clear()
@@ -94,7 +100,7 @@ export class ConnectionPool {
     this.#events.state(PRECEDENCE.find((state) => states.includes(state)) ?? 'idle')
   }
 
-  /** Moves the chats that a request has no room for to other connections. */
+  /** Moves the chats that do not fit into one request to other connections. */
   #split (connection: StreamConnection, most: number): void {
     this.#mostChats = Math.min(this.#mostChats, most)
     for (const [chatId, subscription] of [...connection.chats].slice(this.#mostChats)) {

@@ -8,7 +8,7 @@ import { isObject } from './shape.ts'
 export type Headers = Record<string, string>
 
 export interface ConnectionOptions {
-  /** What the paths of the routes start with. */
+  /** The prefix of the server's routes. */
   url: string
   headers: Headers | (() => Headers | Promise<Headers>) | undefined
   fetch: typeof fetch
@@ -21,40 +21,45 @@ export type ConnectionState = 'idle' | 'connecting' | 'open' | 'offline' | 'stop
 export interface ConnectionEvents {
   deliver (streamEvent: StreamEvent): void
   state (state: ConnectionState): void
-  /** A chat was refused and is not asked for any more; without a `chatId`, the connection was, and stops. */
+  /**
+   * A chat was refused and is not requested any more. Without a `chatId` the whole connection was refused, and stops.
+   */
   refused (refusal: Refusal): void
-  /** One request can't carry as many chats as there are: all beyond `most` must leave. */
+  /** One request can't carry all chats of this connection: those beyond the first `most` must be moved. */
   tooMany (most: number): void
-  /** The device is back. What has come from elsewhere meanwhile may be lost, too. */
+  /** The device is online or awake again. Messages from other sources may have been lost meanwhile, too. */
   woke (): void
 }
 
 export interface ChatSubscription extends StartPosition {
-  /** Whether it has been told where it is. */
+  /** Whether the server has sent the start position (`ready`). */
   greeted: boolean
 }
 
-/** Whom a connection was opened for, in the order of their parts. */
+/** The chats that a connection was opened for, in the order of their parts in the event id. */
 type ChatSubscriptions = [chatId: string, seat: ChatSubscription][]
 
 const LONGEST_WAIT = 30_000
-/** A timer that is set for longer goes off at once. */
+/** The longest delay of a timer, in milliseconds: with a longer one it fires at once. */
 export const LONGEST_TIMER = 2 ** 31 - 1
-/** What can stand in a path: Fastify takes no longer ones, unless it is told to, and dots alone mean another path. */
+/**
+ * Chat ids that can be a path parameter: Fastify accepts 100 characters by default (`maxParamLength`), and `.` and `..`
+ * would mean another path.
+ */
 const PARAM = /^(?!\.\.?$).{1,100}$/
-/** What can be the id of an event, or is at least as short. An empty one stands for no position yet. */
+/** Strings that can be an event id, or are at least as short. An empty string stands for no position yet. */
 const LAST_EVENT_ID = /^[\w-]{0,64}$/
-/** The events of the stream itself. They name their chat. */
+/** Control events of the stream. Their data names the chat. */
 const CONTROL = new Set(['ready', 'reset', 'refused'])
 
-/** The events of some chats over one connection, which comes back whenever it breaks. */
+/** Carries some chats over one connection, which reconnects whenever it breaks. */
 export class StreamConnection {
   readonly chats = new Map<string, ChatSubscription>()
   state: ConnectionState = 'idle'
   readonly #options: ConnectionOptions
   readonly #events: ConnectionEvents
   readonly #unwatch: () => void
-  /** Changes whenever the connection that there is shall not be gone on with. */
+  /** Incremented whenever the current connection must be abandoned. */
   #turn = 0
   #connection = new AbortController()
   #silence: ReturnType<typeof setTimeout> | undefined
@@ -64,7 +69,7 @@ export class StreamConnection {
   #offline = false
   #attempts = 0
   #retryMs = 2_000
-  /** Whether headers were asked for anew, since those before were refused. */
+  /** Whether headers were requested again after the server had refused the previous ones. */
   #renewed = false
 
   constructor (options: ConnectionOptions, events: ConnectionEvents) {
@@ -82,16 +87,16 @@ export class StreamConnection {
     if (this.chats.delete(chatId)) this.renew()
   }
 
-  /** Comes back now rather than later, and also where a connection may have died unnoticed. */
+  /** Reconnects at once. Also replaces a connection that may have died unnoticed. */
   wake (): void {
     this.#offline = false
     if (Date.now() - this.#heard > this.#options.silenceMs / 2) this.#connection.abort()
-    // One that is well may break much later, and then all at once with others.
+    // A healthy connection keeps its backoff: it may break later, together with those of many other clients.
     if (this.#attempts > 0 || this.#connection.signal.aborted) this.#attempts = -1
     this.#wake()
   }
 
-  /** Ends without a further state. */
+  /** Ends the connection without reporting another state. */
   close (): void {
     this.#unwatch()
     this.chats.clear()
@@ -100,7 +105,7 @@ export class StreamConnection {
     this.#wake()
   }
 
-  /** Opens the connection anew, each chat from where it is. What changes in one go makes one new connection. */
+  /** Reopens the connection, each chat from its position. All changes in one turn cause one new connection only. */
   renew (): void {
     const turn = ++this.#turn
     queueMicrotask(() => { if (turn === this.#turn) this.#restart() })
@@ -122,7 +127,7 @@ export class StreamConnection {
     let wait: number | undefined = 0
     while (wait !== undefined && this.chats.size > 0) {
       this.#become(this.#offline ? 'offline' : 'connecting')
-      // Somebody may have woken it in between.
+      // `wake` may have been called in between.
       if (wait > 0 && this.#attempts >= 0) await this.#wait(wait)
       if (turn === this.#turn) wait = await this.#connect()
       if (turn !== this.#turn) return
@@ -130,7 +135,7 @@ export class StreamConnection {
     this.#become('stopped')
   }
 
-  /** Lives through one connection. Resolves with the milliseconds until the next one, or nothing if there shall be none. */
+  /** Runs one connection to its end. Resolves with the milliseconds until the next one, or `undefined` to stop. */
   async #connect (): Promise<number | undefined> {
     const subscriptions = [...this.chats]
     const connection = this.#connection = new AbortController()
@@ -142,13 +147,13 @@ export class StreamConnection {
       const problem = misfitOf(response) ?? await this.#read(response, subscriptions, signal)
       if (problem !== undefined) {
         this.#events.refused(problem)
-        // Asked again, the answer would be the same.
+        // A retry would have the same result.
         return undefined
       }
     } catch {
-      // Whatever broke it, it is tried again.
+      // Retry, whatever broke the connection.
     } finally {
-      // Not another one's, which may have begun.
+      // A newer connection may have started its own timer.
       if (this.#connection === connection) clearTimeout(this.#silence)
       connection.abort()
     }
@@ -157,23 +162,35 @@ export class StreamConnection {
 
   async #request (subscriptions: ChatSubscriptions, signal: AbortSignal): Promise<Response> {
     const { headers, url } = this.#options
-    // It may hang, as any connection may.
-    const given = typeof headers === 'function' ? await Promise.race([headers(), new Promise<never>((_resolve, reject) => signal.addEventListener('abort', reject))]) : headers
-    // What an app gave as an id may be anything: it must not break the header, nor the positions of other chats.
+    // The `headers` function may hang, so the silence timeout aborts it, too.
+    const given = typeof headers === 'function'
+      ? await Promise.race([
+        headers(),
+        new Promise<never>((_resolve, reject) => signal.addEventListener('abort', reject))
+      ])
+      : headers
+    // The app may pass any string as an id: it must not break the header, nor the positions of the other chats.
     const ids = subscriptions.map(([, { id = '' }]) => LAST_EVENT_ID.test(id) ? id : '!')
     const query = rewindsOf(subscriptions).map((rewind) => `rewind=${rewind}`)
     const chats = subscriptions.map(([chatId]) => encodeURIComponent(chatId))
     const isShort = chats.length === 1 && PARAM.test(chats[0] as string)
     if (!isShort) query.push(...chats.map((chat) => `chat=${chat}`))
     return await this.#options.fetch(`${url}/chats/${isShort ? `${chats[0]}/` : ''}events?${query.join('&')}`, {
-      headers: { ...given, accept: 'text/event-stream', ...ids.some((id) => id !== '') && { 'last-event-id': ids.join('.') } },
-      // Firefox lets a second request for a URL wait until the first one's answer is in its cache, which for a stream is never.
+      headers: {
+        ...given,
+        accept: 'text/event-stream',
+        ...ids.some((id) => id !== '') && { 'last-event-id': ids.join('.') }
+      },
+      // Firefox delays a second request for a URL until the first response is in its cache, which never happens for a
+      // stream.
       cache: 'no-store',
       signal
-    } as RequestInit) // Node's type does not know of `cache`, as Node has none.
+    } as RequestInit) // Node's type lacks `cache`, since Node has no cache.
   }
 
-  async #refused (response: Response, subscriptions: ChatSubscriptions, signal: AbortSignal): Promise<number | undefined> {
+  async #refused (
+    response: Response, subscriptions: ChatSubscriptions, signal: AbortSignal
+  ): Promise<number | undefined> {
     const { status } = response
     if (status >= 500 || status === 429) {
       return Math.max(this.#backoff(), Number(response.headers.get('retry-after')) * 1_000 || 0)
@@ -183,7 +200,7 @@ export class StreamConnection {
       return 0
     }
     const refusal = await refusalOf(response)
-    // A request that was given up says nothing about the chats that are wanted now.
+    // An aborted request says nothing about the chats of the current one.
     signal.throwIfAborted()
     if (subscriptions.length > 1 && isTooMany(refusal)) {
       this.#events.tooMany(mostOf(refusal, subscriptions.length))
@@ -193,25 +210,30 @@ export class StreamConnection {
     return 0
   }
 
-  /** A refused chat is left out of the next request. Other chats of an open stream go on. */
+  /** Leaves a refused chat out of the next request. The other chats of an open stream go on. */
   #refuse ([chatId, subscription]: ChatSubscriptions[number], refusal: Refusal): void {
-    // It may have been closed and opened anew meanwhile.
+    // The chat may have been closed and reopened meanwhile.
     if (this.chats.get(chatId) !== subscription) return
     this.chats.delete(chatId)
     this.#events.refused({ ...refusal, chatId })
   }
 
-  /** Resolves at the end of the stream: with what is wrong with it, if it must not be asked for again. */
-  async #read (response: Response, subscriptions: ChatSubscriptions, signal: AbortSignal): Promise<Refusal | undefined> {
+  /** Resolves at the end of the stream, with a refusal if the stream must not be requested again. */
+  async #read (
+    response: Response, subscriptions: ChatSubscriptions, signal: AbortSignal
+  ): Promise<Refusal | undefined> {
     const decoder = new TextDecoder()
     let parts: string[] = []
     const read = frameReader(({ event = 'message', id, data: json }) => {
       const data = parse(json)
       const told = id?.split('.') ?? []
-      // Whatever the event itself says: it belongs to the chat whose part has changed. Where none has, it names its chat.
+      // An event belongs to the chat whose part of the event id has changed, whatever its data says. If no part has
+      // changed, its data names the chat.
       const moved = told.findIndex((part, index) => part !== parts[index])
       const named = subscriptions.findIndex(([chatId]) => chatId === data?.chatId)
-      const index = subscriptions.length === 1 ? 0 : moved === -1 || (CONTROL.has(event) && named !== -1) ? named : moved
+      const index = subscriptions.length === 1
+        ? 0
+        : moved === -1 || (CONTROL.has(event) && named !== -1) ? named : moved
       if (told.length > 0) parts = told
       const subscription = subscriptions[index]
       if (subscription !== undefined) this.#take(subscription, event, data, told[index])
@@ -228,11 +250,11 @@ export class StreamConnection {
 
   #take (of: ChatSubscriptions[number], event: string, data: StreamEvent['data'], part: string | undefined): void {
     const [chatId, subscription] = of
-    // A chat that was opened anew meanwhile starts elsewhere.
+    // A chat that was reopened meanwhile starts at another position.
     if (this.chats.get(chatId) !== subscription) return
     if (event === 'refused') return this.#refuse(of, refusalIn(data))
     const previous = subscription.id
-    // Without a place there is no part, or an empty one.
+    // Without a position the part is missing or empty.
     const id = part ? idOf(part) : undefined
     if (event === 'ready') return this.#greeted(chatId, subscription, id)
     if (id !== undefined) subscription.id = id
@@ -244,13 +266,14 @@ export class StreamConnection {
     this.#renewed = false
     this.#become('open')
     this.#offline = false
-    // Where it can't be resumed a reset follows. If that is lost it has to be told again, so it is what moves the place.
+    // If the chat can't be resumed, a reset follows. `ready` must not move the position: if the reset is lost, the next
+    // connection has to send it again.
     subscription.id ??= id
     subscription.greeted = true
     this.#events.deliver({ ...marker(chatId, subscription.id), noHistory: id === undefined })
   }
 
-  /** A connection on which nothing comes, not even heartbeats, is dead. */
+  /** Restarts the silence timer: a connection without any data, not even heartbeats, is dead. */
   #watch (): void {
     this.#heard = Date.now()
     clearTimeout(this.#silence)
@@ -260,8 +283,9 @@ export class StreamConnection {
 
   #backoff (): number {
     if (this.#attempts++ < 0) return 0
-    // Never before the time that the server has told, and not all clients at once.
-    return Math.min(this.#retryMs * 2 ** (this.#attempts - 1), Math.max(LONGEST_WAIT, this.#retryMs)) * (1 + Math.random() / 2)
+    // Never earlier than the server's `retry`, and with jitter, so that clients do not reconnect all at once.
+    return Math.min(this.#retryMs * 2 ** (this.#attempts - 1), Math.max(LONGEST_WAIT, this.#retryMs)) *
+      (1 + Math.random() / 2)
   }
 
   async #wait (ms: number): Promise<void> {
@@ -278,7 +302,7 @@ export class StreamConnection {
   }
 }
 
-/** How many of the last events each chat wants: for a chat that has a position the server does not look at it. */
+/** The `rewind` of each chat, or one value for all. The server ignores the value of a chat that has a position. */
 function rewindsOf (subscriptions: ChatSubscriptions): number[] {
   const rewinds = subscriptions.map(([, { id, rewind = 0 }]) => id ? 0 : rewind)
   const most = Math.max(...rewinds)
@@ -286,7 +310,7 @@ function rewindsOf (subscriptions: ChatSubscriptions): number[] {
   return most === 0 ? [] : isShared ? [most] : rewinds
 }
 
-/** The JSON object of an event; `undefined` for anything else. */
+/** Parses the JSON object of an event. Returns `undefined` for anything else. */
 function parse (json: string): StreamEvent['data'] {
   try {
     const data: unknown = JSON.parse(json)

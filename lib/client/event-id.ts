@@ -1,11 +1,16 @@
-/** Reads a part of the id of a stream of several chats: in its compact form, or as a stream of one chat has it. */
+/**
+ * Expands one part of a multi-chat event id into an event id. A part that is not in the compact form stays as it is.
+ */
 export function idOf (part: string): string {
   if (!/^[\w~]{19}\d+$/.test(part)) return part
-  const hex = Array.from(atob(part.slice(0, 19).replace(/~/g, '+').replace(/_/g, '/')), (char) => char.charCodeAt(0).toString(16).padStart(2, '0')).join('')
+  const hex = Array.from(
+    atob(part.slice(0, 19).replace(/~/g, '+').replace(/_/g, '/')),
+    (char) => char.charCodeAt(0).toString(16).padStart(2, '0')
+  ).join('')
   return `${hex.slice(0, 16)}-${part.slice(19)}-${parseInt(hex.slice(16), 16)}`
 }
 
-/** Whether a place of the same log is not beyond another. */
+/** Whether `id` has the same epoch as `other` and is not after it. */
 export function isPast (id: string, other = ''): boolean {
   const [epoch, offset] = id.split('-')
   const [otherEpoch, otherOffset] = other.split('-')

@@ -1,4 +1,6 @@
-export { createRealtimeClient, type ChatOptions, type ClientState, type RealtimeClient, type RealtimeClientOptions } from './client.ts'
+export {
+  createRealtimeClient, type ChatOptions, type ClientState, type RealtimeClient, type RealtimeClientOptions
+} from './client.ts'
 export type { EventInfo, EventOf, RealtimeChat, Reset } from './chat.ts'
 export type { ListenOptions } from './listener-set.ts'
 export type { Refusal } from './refusal.ts'

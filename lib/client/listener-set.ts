@@ -1,10 +1,10 @@
-/** What listening may be given along. */
+/** Options of a listener. */
 export interface ListenOptions {
-  /** Ends it, as the returned undo does. */
+  /** Removes the listener when it aborts, as the returned function does. */
   signal?: AbortSignal | undefined
 }
 
-/** Functions that are told of something. One that throws is reported as any uncaught error is, and stops no other. */
+/** A set of listeners. If one throws, the error is reported as an uncaught error and the other listeners still run. */
 export class ListenerSet<Args extends readonly unknown[]> {
   readonly #all = new Set<(...args: Args) => unknown>()
 

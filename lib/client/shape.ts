@@ -1,4 +1,4 @@
-/** Whether a value that came from elsewhere is an object, so that its fields can be looked at. */
+/** Whether a value from outside is an object, so that its fields can be read. */
 export function isObject (value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

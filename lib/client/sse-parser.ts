@@ -1,24 +1,27 @@
 /** A frame of an event stream. */
 export interface Frame {
-  /** Its type, where it is not `message`. */
+  /** The event type. Absent for the default type, `message`. */
   event?: string | undefined
   id?: string | undefined
   data: string
 }
 
-/** An event that never ends would fill the memory. */
+/** Limits the memory that an event without an end can take. */
 const MOST_CHARACTERS = 16 * 2 ** 20
 
 /**
- * Reads an event stream, as the HTML standard says: text that comes in pieces, however they are cut. Each character is looked at a fixed number
- * of times, however large an event is. Returns whether it can go on: not after an event of more than 16 million characters.
+ * Parses an event stream as the HTML standard defines it. The text may arrive in pieces that are cut anywhere. The cost
+ * per character is constant, however large an event is. The returned function takes the next piece and returns whether
+ * the stream can go on: `false` after an event of more than 16 million characters.
  */
-export function frameReader (onFrame: (frame: Frame) => void, onRetry: (retryMs: number) => void): (text: string) => boolean {
-  /** The line that has not ended yet, as it came. */
+export function frameReader (
+  onFrame: (frame: Frame) => void, onRetry: (retryMs: number) => void
+): (text: string) => boolean {
+  /** The pieces of the line that has not ended yet. */
   let pieces: string[] = []
   let fields: Omit<Frame, 'data'> = {}
   let data: string[] = []
-  /** How many characters are kept: of the data, and of the line that has not ended. */
+  /** How many characters are kept: `size` of the data, `lineSize` of the line that has not ended. */
   let size = 0
   let lineSize = 0
   let endsWithCR = false
@@ -44,7 +47,7 @@ export function frameReader (onFrame: (frame: Frame) => void, onRetry: (retryMs:
   return (text) => {
     if (text === '') return true
     const lineBreak = /\r\n?|\n/g
-    // A line break may be cut in two.
+    // The previous piece may have ended between `\r` and `\n`.
     let at = endsWithCR && text.startsWith('\n') ? 1 : 0
     lineBreak.lastIndex = at
     for (let found = lineBreak.exec(text); found !== null; found = lineBreak.exec(text)) {

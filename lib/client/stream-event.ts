@@ -1,26 +1,26 @@
-/** What a stream says of a chat: an event, or where the chat is. */
+/** A frame of a stream for one chat: an event, or the chat's current position. */
 export interface StreamEvent {
   chatId: string
   /** `ready`, `reset`, or the type of an event. */
   event: string
-  /** Absent where it could not be read. */
+  /** Absent if it could not be parsed. */
   data?: Record<string, unknown> | undefined
-  /** The place in the chat's log behind it. Absent for ephemeral events, and where there is no log. */
+  /** The event id: the position in the chat's log after it. Absent for ephemeral events, and if there is no log. */
   id?: string | undefined
-  /** The place before it: who is there has missed nothing. */
+  /** The position before it: a client at this position has missed no events. */
   previous?: string | undefined
-  /** Whether a connection has begun at a server that keeps no history: what came before it is lost. */
+  /** Whether a connection has begun at a server that keeps no history: earlier events are lost. */
   noHistory?: boolean
 }
 
-/** Where a chat starts on a stream. */
+/** The position at which a chat starts on a stream. */
 export interface StartPosition {
   id?: string | undefined
-  /** How many of the last events it wants where it has no id. */
+  /** How many of the latest events to replay if there is no id. */
   rewind?: number | undefined
 }
 
-/** Tells who is at a place. */
+/** A frame without an event, which reports the current position of a chat. */
 export function marker (chatId: string, id: string | undefined): StreamEvent {
   return { chatId, event: 'ready', id, previous: id }
 }

@@ -1,31 +1,34 @@
 import { LONGEST_TIMER } from './connection.ts'
 import { readMessage, type Message, type Wanted } from './tab-message.ts'
 
-/** The part of the Web Locks of browsers that is used here. Stealing a lock rejects the promise of the tab that had it. */
+/** The part of the Web Locks API that is used here. Stealing a lock rejects the promise of the tab that held it. */
 export interface Locks {
   request (name: string, options: LockOptions, granted: () => Promise<void>): Promise<unknown>
 }
 
-/** One of the two. */
+/** Either `signal` or `steal`: the API does not allow both. */
 export interface LockOptions { signal?: AbortSignal, steal?: boolean }
 
 export interface TabsEvents {
-  /** From now on this tab has the connections. */
+  /** This tab is the leader from now on: it holds the connections. */
   lead (): void
-  /** Another tab has taken over, since this one did not answer. */
+  /** Another tab has taken the lead, since this one did not respond. */
   follow (): void
-  /** Another tab wants other chats than before, or has ended. `joined` is a chat that it has just opened. */
+  /** Another tab has changed its chats, or has ended. `joined` is a chat that it has just opened. */
   wanted (joined?: string): void
-  /** The leading tab must be sent what this one wants. */
+  /** This tab must send its chats to the leader. */
   asked (): void
-  /** Another tab has written something else. */
+  /** Another tab has sent any other message. */
   message (message: Message): void
 }
 
-/** In how many steps the silence of a leading tab is measured. In the second half of them it is asked for an answer. */
+/**
+ * The number of steps of the silence timeout for a leader. In the second half of them this tab asks the leader to
+ * respond.
+ */
 const STEPS = 4
 
-/** Joins the tabs of this name. Returns `undefined` without Web Locks, or where the page may not use its storage. */
+/** Joins the tabs of this name. Returns `undefined` without Web Locks, or if the page may not use storage. */
 export function joinTabs (name: string, silenceMs: number, events: TabsEvents): Tabs | undefined {
   const { navigator } = globalThis as { navigator?: { locks?: Locks } }
   if (navigator?.locks === undefined) return undefined
@@ -37,12 +40,12 @@ export function joinTabs (name: string, silenceMs: number, events: TabsEvents): 
 }
 
 /**
- * The tabs of a browser that share connections: one leads, the others follow. The leading tab holds a lock, so that the next
- * one leads when it has ended. It may also hang while it holds the lock. So a tab that hears nothing from it asks, and takes the
- * lock if there is no answer.
+ * The tabs of a browser that share connections: one leads, the others follow. The leader holds a lock, so that the next
+ * tab takes the lead when the leader ends. A leader may also hang while it holds the lock. So a tab that hears nothing
+ * from the leader asks it to respond, and steals the lock if there is no response.
  */
 export class Tabs {
-  /** What each of the other tabs wants, kept by the leading one. */
+  /** The chats of each other tab, kept by the leader. */
   readonly wants = new Map<string, Wanted>()
   readonly #name: string
   readonly #locks: Locks
@@ -50,13 +53,13 @@ export class Tabs {
   readonly #channel: InstanceType<typeof BroadcastChannel>
   readonly #tab = crypto.randomUUID()
   readonly #closed = new AbortController()
-  /** Resolves once other tabs can see that this one has not ended. */
+  /** Resolves once this tab holds its own lock, which shows other tabs that it is alive. */
   readonly #alive: Promise<void>
   readonly #watchdog: ReturnType<typeof setInterval>
   #leads = false
-  /** The tab that leads, as far as this one has heard. What comes from another one is late: it has hung meanwhile. */
+  /** The last known leader. Messages from any other tab are stale: that tab led before and has hung meanwhile. */
   #leader: string | undefined
-  /** How many steps the leading tab has been silent for. */
+  /** The number of steps for which the leader has been silent. */
   #silent = 0
   #wants = false
 
@@ -66,10 +69,10 @@ export class Tabs {
     this.#events = events
     this.#channel = new BroadcastChannel(name)
     this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: unknown }).data)
-    // Held for as long as this tab lives: so the leading one notices its end, however it comes.
+    // Held for the lifetime of this tab, so that the leader notices its end, even after a crash.
     this.#alive = new Promise((resolve) => this.#hold(`${name} ${this.#tab}`, resolve, resolve))
     this.#contend()
-    // Not all tabs at once.
+    // With jitter, so that the tabs do not act all at once.
     const stepMs = silenceMs / STEPS * (1 + Math.random() / STEPS)
     this.#watchdog = setInterval(() => this.#watch(), Math.min(stepMs, LONGEST_TIMER))
   }
@@ -93,10 +96,13 @@ export class Tabs {
     clearInterval(this.#watchdog)
   }
 
-  /** Waits for its turn to lead, or takes the lead. A tab that steals the lock keeps its turn, in case another one does so. */
+  /**
+   * Queues for the lock, or steals it. A tab that steals the lock also stays in the queue, in case another tab steals
+   * it afterwards.
+   */
   #contend (steal = false): void {
     this.#hold(this.#name, () => this.#lead(), () => {
-      // A page that may not use its storage has no locks: it has connections of its own.
+      // A page that may not use storage has no locks, so it opens connections of its own.
       if (!this.#leads) return this.#lead()
       this.#follow()
       if (!steal) this.#contend()
@@ -121,7 +127,8 @@ export class Tabs {
       this.#silent = 0
       this.#contend(true)
     } else if (this.#silent > STEPS / 2) {
-      // Asked, rather than writing by itself now and then: a message reaches a hidden tab at once, a timer may take long.
+      // The followers ask, instead of the leader sending heartbeats: a hidden tab gets messages at once, but its timers
+      // may be late.
       this.#events.asked()
     }
   }
@@ -154,7 +161,10 @@ export class Tabs {
     })
   }
 
-  /** Takes a lock when it is free, or at once, and keeps it until `close`. `lost` is called where it can't have or keep it. */
+  /**
+   * Acquires a lock when it is free, or steals it at once, and holds it until `close`. Calls `lost` if the lock can't
+   * be acquired, or is stolen.
+   */
   #hold (name: string, granted: () => void, lost: () => void, steal = false): void {
     const { signal } = this.#closed
     this.#request(name, async () => {
@@ -166,7 +176,8 @@ export class Tabs {
 
   #request (name: string, granted: () => Promise<void>, failed?: () => void, steal = false): void {
     const { signal } = this.#closed
-    // It rejects when this is closed before it is granted, too. What steals can't be given a signal.
-    this.#locks.request(name, steal ? { steal } : { signal }, granted).catch(() => { if (!signal.aborted) failed?.() })
+    // The request also rejects if this is closed before the lock is granted. The API allows no signal with `steal`.
+    this.#locks.request(name, steal ? { steal } : { signal }, granted)
+      .catch(() => { if (!signal.aborted) failed?.() })
   }
 }

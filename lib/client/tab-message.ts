@@ -3,10 +3,10 @@ import type { ConnectionState } from './connection.ts'
 import type { Refusal } from './refusal.ts'
 import { isObject, isText, isTextOrAbsent } from './shape.ts'
 
-/** The chats that a tab wants, and its position in each. */
+/** The chats of a tab, and its position in each. */
 export type Wanted = Record<string, string | undefined>
 
-/** What tabs write to each other. The leading tab writes events, states and refusals; the others write what they want. */
+/** The messages between tabs. The leader sends events, states and refusals; the others send their chats. */
 export type Message =
   | { type: 'lead' }
   | { type: 'want', wanted: Wanted, joined?: string | undefined }
@@ -19,7 +19,7 @@ const STATES: readonly unknown[] = ['idle', 'connecting', 'open', 'offline', 'st
 
 type Fields = Record<string, unknown>
 
-/** What each type of message must have. */
+/** A check of the required fields for each type of message. */
 const SHAPES: Record<Message['type'], (fields: Fields) => boolean> = {
   lead: () => true,
   want: ({ wanted, joined }) => isTextOrAbsent(joined) && isObject(wanted) &&
@@ -33,16 +33,16 @@ const SHAPES: Record<Message['type'], (fields: Fields) => boolean> = {
 }
 
 /**
- * Reads what came over the channel of the tabs: any script of this origin can write to it, and so can another version of this
- * client. Returns `undefined` for everything but a message with its fields.
+ * Validates data from the channel of the tabs: any script of this origin can write to it, and so can another version of
+ * this client. Returns `undefined` for anything but a valid message.
  */
 export function readMessage (data: unknown): Message & { from: string } | undefined {
   if (!isObject(data) || !isText(data.from) || !isText(data.type) || !Object.hasOwn(SHAPES, data.type)) return undefined
-  // The shape of each type is checked, which the compiler can't follow.
+  // `SHAPES` has checked the fields of each type, which the compiler can't infer.
   return SHAPES[data.type as Message['type']](data) ? data as unknown as Message & { from: string } : undefined
 }
 
-/** An ill-formed id can't be sent, and would hold up all other chats. */
+/** An ill-formed id can't be sent, and would block all other chats. */
 function isChatId (chatId: string): boolean {
   try {
     return encodeURIComponent(chatId) !== ''

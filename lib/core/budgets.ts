@@ -1,22 +1,23 @@
-/** How much may be kept, held or read at once, in bytes. docs/performance.md says what they come to. */
+/** Limits for buffers, reads and stored events, in bytes. docs/performance.md explains their total. */
 export const budgets = {
-  /** The events of one page that is read of a log. */
+  /** The events in one page of a log. */
   page: 262_144,
-  /** The first page after a position: mostly there is little behind it, and all chats may ask at the same time. */
+  /** The first page after a position. It is small because few events usually follow, and all chats may read at once. */
   firstPage: 16_384,
-  /** A page for clients that reconnect. The chats of one stream take turns by it. */
+  /** A page for reconnecting clients. The chats of one stream take turns, one page each. */
   clientPage: 65_536,
-  /** The pages that an instance asks for at the same time. Redis keeps as much ready for it. */
+  /** All pages that an instance requests at the same time. Redis buffers the same number of bytes for it. */
   reads: 1_048_576,
-  /** What a chat holds while its log or its state is read; of more, it is read again. */
+  /** The events that a chat buffers while its log or state is read. Beyond it, the chat reads again. */
   held: 262_144,
-  /** The last events and frames of a chat, for clients that come back soon, and those of all chats of an instance. */
+  /** The latest events and frames of a chat, for clients that reconnect soon. */
   replay: 1_048_576,
+  /** The same for all chats of an instance. */
   replays: 67_108_864,
-  /** What a chat, or a stream of several, gathers in one turn before it writes. */
+  /** The frames that a chat or a multi-chat stream collects in one turn before it writes them. */
   turn: 1_048_576,
-  /** What is published and not answered by Redis yet. Beyond it, a publish is rejected at once. */
+  /** Publishes that Redis has not acknowledged yet. Beyond it, a publish is rejected immediately. */
   unanswered: 67_108_864,
-  /** The events that `LocalPubSub` keeps of all chats. Beyond it, each chat loses its oldest ones. */
+  /** The events that `LocalPubSub` keeps for all chats. Beyond it, each chat drops its oldest events. */
   localLogs: 268_435_456
 } as const

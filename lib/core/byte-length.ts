@@ -1,4 +1,7 @@
-/** How many bytes of UTF-8 a text takes, if they are more than `most`. One that is short is not counted: a character takes three at most. */
+/**
+ * Returns the UTF-8 length of a text in bytes if it exceeds `most`, otherwise `undefined`. Short texts are not
+ * measured, since one UTF-16 unit takes at most three bytes.
+ */
 export function bytesOver (text: string, most: number): number | undefined {
   if (text.length * 3 <= most) return undefined
   const bytes = Buffer.byteLength(text)

@@ -1,15 +1,22 @@
-/** When a user counts as gone. */
+/** Decides when a user counts as absent. */
 export interface PresenceOptions {
-  /** Milliseconds after the last stream of a user has closed: a page that is reloaded, or a client that hops, is back before. @default 10_000 */
+  /**
+   * Milliseconds after the user's last stream has closed. A reloaded page, or a client that moves to another instance,
+   * reconnects within that time.
+   * @default 10_000
+   */
   graceMs?: number | undefined
-  /** Milliseconds after which an instance that gives no sign of life, or can't reach Redis, has nobody any more. @default 15_000 */
+  /**
+   * Milliseconds after which all users of an instance count as absent if it has crashed or cannot reach Redis.
+   * @default 15_000
+   */
   leaseMs?: number | undefined
 }
 
-/** When a user counts as gone, after defaults. */
+/** `PresenceOptions` with the defaults applied. */
 export type PresenceTimes = { [Name in keyof PresenceOptions]-?: number }
 
-/** Options after defaults and checks: only those without a default can be undefined. */
+/** Options after defaults and validation: only options without a default can be undefined. */
 export type Resolved<T> = {
   [K in keyof T]-?: K extends 'history' ? { size: number, ttlMs: number } | false
     : K extends 'presence' ? PresenceTimes | false
@@ -36,5 +43,5 @@ export const defaults = {
   sharded: false
 } as const
 
-/** What `presence: true` stands for. */
+/** The values that `presence: true` selects. */
 export const presenceTimes: PresenceTimes = { graceMs: 10_000, leaseMs: 15_000 }

@@ -1,4 +1,7 @@
-/** Works on items in the order in which they were added, on some at a time. One that is added while it waits is worked on once. */
+/**
+ * Processes items in the order in which they were added, with limited concurrency. Adding an item that is already
+ * waiting has no effect.
+ */
 export class LimitedQueue<T> {
   readonly #waiting = new Set<T>()
   readonly #limit: number

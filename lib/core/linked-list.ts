@@ -1,12 +1,12 @@
-/** What a list is made of: each is in one list at most, or in none. */
+/** The links of an item. An item can be in at most one list. */
 export interface Linked<T> {
   previous?: T | undefined
   next?: T | undefined
 }
 
 /**
- * Items in the order they were added, for many that stay for a moment only. A `Set` copies itself again and again as they come and go, and what
- * it has outgrown keeps the garbage collector from freeing them soon.
+ * A list in insertion order, for many short-lived items. A `Set` would rehash repeatedly as items are added and
+ * deleted, and its discarded tables delay the garbage collection of the items.
  */
 export class LinkedList<T extends Linked<T>> implements Iterable<T> {
   #first: T | undefined
@@ -29,7 +29,7 @@ export class LinkedList<T extends Linked<T>> implements Iterable<T> {
     return item.previous !== undefined || this.#first === item
   }
 
-  /** Returns whether it was in the list. */
+  /** Returns whether the item was in the list. */
   delete (item: T): boolean {
     if (!this.has(item)) return false
     const { previous, next } = item
@@ -37,13 +37,13 @@ export class LinkedList<T extends Linked<T>> implements Iterable<T> {
     else previous.next = next
     if (next === undefined) this.#last = previous
     else next.previous = previous
-    // Else one that is gone would keep all that came after it.
+    // Otherwise a removed item would keep all later items reachable.
     item.previous = item.next = undefined
     this.#size--
     return true
   }
 
-  /** From the first on. The one at hand may be deleted meanwhile, no other. */
+  /** Iterates in insertion order. During iteration only the current item may be deleted. */
   * [Symbol.iterator] (): Iterator<T> {
     for (let item = this.#first, next; item !== undefined; item = next) {
       next = item.next

@@ -1,9 +1,9 @@
 /**
- * Functions that are told of something, one after another. One that throws, or whose promise rejects, is reported and
- * stops no other.
+ * A set of handlers, called one after another. If a handler throws or its promise rejects, the error is reported and
+ * the other handlers are still called.
  */
 export class ListenerSet<Args extends readonly unknown[]> {
-  /** By handler, what calls it. */
+  /** Maps each handler to the function that calls it. */
   readonly #handlers = new Map<(...args: Args) => unknown, (...args: Args) => unknown>()
   readonly #report: (error: unknown) => void
 
@@ -15,7 +15,7 @@ export class ListenerSet<Args extends readonly unknown[]> {
     return this.#handlers.size
   }
 
-  /** Adds a handler, unless it was added before. It is called by `call`, such as in a context of its own. */
+  /** Adds a handler, unless it was added before. `call` invokes it, for example in a bound async context. */
   add (handler: (...args: Args) => unknown, call = handler): void {
     if (!this.#handlers.has(handler)) this.#handlers.set(handler, call)
   }
@@ -29,7 +29,7 @@ export class ListenerSet<Args extends readonly unknown[]> {
   }
 
   run (...args: Args): void {
-    // Over a copy, since one that removes itself and adds itself again would otherwise be called for ever.
+    // Iterates over a copy: otherwise a handler that removes and adds itself would be called endlessly.
     for (const [handler, call] of [...this.#handlers]) {
       if (this.#handlers.has(handler)) this.#call(call, args)
     }

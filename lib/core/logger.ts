@@ -1,9 +1,9 @@
 import type { FastifyBaseLogger } from 'fastify'
 
-/** What is asked of a logger: Fastify's own and every pino logger have it. */
+/** The logger methods this package uses. Fastify's logger and every pino logger have them. */
 export type Logger = Pick<FastifyBaseLogger, 'debug' | 'info' | 'warn' | 'error'>
 
 const nothing = (): void => {}
 
-/** For a provider that is made by hand without a logger. */
+/** The default for a provider that an app creates without a logger. */
 export const silentLogger: Logger = { debug: nothing, info: nothing, warn: nothing, error: nothing }

@@ -1,2 +1,2 @@
-/** What events and instances may be called: safe in a line of an SSE frame and as a word of a message on the wire. */
+/** Valid names of events and instances. They are safe in an SSE frame and as a field of a wire message. */
 export const NAME = /^[\w.-]{1,64}$/

@@ -1,4 +1,4 @@
-/** Makes a promise of whatever is returned, and a rejection of what is thrown, as an async function does, for less. */
+/** Calls `start` and turns an exception into a rejection, like an async function, but at a lower cost. */
 export function promiseTry<T> (start: () => Promise<T>): Promise<T> {
   try {
     return Promise.resolve(start())

@@ -1,6 +1,6 @@
 import { outsideRequests } from './async-context.ts'
 
-/** Calls back again and again while there is work. It neither keeps the process alive nor the context of a request. */
+/** An interval that runs while there is work. It keeps neither the process nor the async context of a request alive. */
 export class RepeatingTimer {
   readonly #ms: number
   readonly #callback: () => void
@@ -12,7 +12,7 @@ export class RepeatingTimer {
     this.#callback = callback
   }
 
-  /** Starts it, unless it runs. */
+  /** Starts the interval, unless it is running. */
   start (): void {
     this.#timer ??= outsideRequests(() => setInterval(this.#callback, this.#ms).unref())
   }

@@ -1,60 +1,74 @@
-/** Times that no app has needed to change, in milliseconds. */
+/** Intervals and timeouts that are not configurable, in milliseconds, and the limits that belong to them. */
 export const timing = {
-  /** How often a failure that repeats is logged, with its count. */
+  /** Interval at which a repeated failure is logged, with its count. */
   repeatedLog: 30_000,
-  /** How long the health check waits for Redis: a frozen one answers nothing, yet keeps its connections. */
+  /** Time that the health check waits for Redis: a frozen server keeps its connections open without replying. */
   healthTimeout: 1_000,
-  /** How long a probe that got through proves that events can be published, and how long its keys stay in Redis. */
+  /** Time for which the result of a successful publish probe is reused. */
   healthProbe: 5_000,
+  /** Expiry of the keys of a publish probe in Redis. */
   healthProbeKeys: 10_000,
-  /** How often an idle subscriber asks Redis for a sign of life. */
+  /** Interval at which an idle subscriber sends PING to Redis. */
   redisPing: 2_000,
-  /** Without an answer for this long a connection to Redis counts as dead. */
+  /** A Redis connection without any reply for this long counts as dead. */
   redisSilence: 5_000,
-  /** First and longest wait before Redis is tried again. */
+  /** First and longest delay before a reconnect to Redis. */
   redisRetryMin: 50,
   redisRetryMax: 1_000,
-  /** How long closing waits for publishes that are under way. */
+  /** Time that closing waits for pending publishes. */
   redisQuit: 500,
-  /** How long a connection may then take to end before it is cut. */
+  /** Time that a connection then has to end before it is destroyed. */
   redisDisconnect: 100,
-  /** How often a closing server looks for connections that are no longer used: so long may the client of a session of HTTP/2 take to close its own. */
+  /**
+   * Interval at which a closing server checks for unused connections. It is also the time that the client of an ended
+   * HTTP/2 session has to close its side.
+   */
   shutdownSweep: 250,
-  /** What is known of a log outlives its events by this: who comes back late is told why rather than nothing. */
+  /** Metadata of a log outlives its events by this time, so that a late client gets a `reset` with its reason. */
   metaExtra: 7 * 24 * 3_600_000,
   /**
-   * How long the log of a chat without an event is kept after it was last read, or compared: it is only a position for those who listen. Longer
-   * than two rounds of checks take.
+   * Time for which an empty log is kept after it was last read or compared. It holds only the position from which
+   * listeners start. It must exceed the duration of two rounds of idle checks.
    */
   emptyLog: 60_000,
-  /** What is so in a chat is kept this much longer than its events: longer than any lease. */
+  /** The state of a chat outlives its events by this time. It is the upper limit of any lease. */
   stateExtra: 60_000,
-  /** How long leases last at least when they begin anew, after a restart or failover of Redis. */
+  /** Minimum duration of leases that restart after a restart or failover of Redis. */
   stateLease: 5_000,
-  /** How often quiet chats are compared with their logs, and chats with a state with that: the last event before a silence can be lost, too. */
+  /**
+   * Interval at which idle chats are compared with their logs, and chats with state with that state. Without it, the
+   * loss of the last event before a silence would go unnoticed.
+   */
   idleCheck: 2_000,
-  /** How many of them at a time: of more, each is compared the less often, but once in so many checks. */
+  /** Number of chats compared in one check. If there are more, each chat is compared less often. */
   idleCheckMost: 1_000,
+  /** Each chat is compared at least once in this number of checks. */
   idleCheckRounds: 10,
-  /** Over which time chats are read again after a reconnect, so that not all of them ask at once. */
+  /** Time over which the reads of all chats are spread after a reconnect, so that they do not all run at once. */
   resyncSpread: 250,
-  /** How long after a failed read the log is tried again. */
+  /** First delay before a failed read of a log is retried. */
   resyncRetry: 500,
-  /** The longest wait before that, where it fails again and again. */
+  /** Longest delay before such a retry, after repeated failures. */
   resyncRetryMax: 15_000,
-  /** How long a chat is followed after its last listener has left: clients that drop come back soon. */
+  /** Time for which a chat is still followed after its last listener has left: dropped clients soon reconnect. */
   roomGrace: 5_000,
-  /** How often at most others are told that somebody types on, and how long they shall show it. */
+  /** Minimum interval between two typing events of one user. */
   typingThrottle: 2_000,
+  /** Time for which a client shows a typing event. */
   typingExpiry: 6_000,
-  /** How long somebody must be gone from Redis before that is told: what it has lost is back sooner, once all have found it again. */
+  /**
+   * Time for which a user must be absent from Redis before `left` is published. If Redis has lost its data, all
+   * instances reconnect and restore their users within this time.
+   */
   presenceSettle: 2_000,
-  /** How long what was read for one client that comes back is kept for another one. */
+  /** Time for which events read for one reconnecting client are kept for others. */
   sharedRead: 5_000,
-  /** How many revocations, and requests to stop, are kept for instances that were away, and for how long after the last one. */
+  /** Number of revocations and stop requests that are kept for disconnected instances. */
   controlLogSize: 2_000,
+  /** Time for which they are kept after the last one. */
   controlLogTtl: 3_600_000,
-  /** Over which time streams are authorized again once it is unknown whether a revocation was missed; and what that may take before a stream is ended. */
+  /** Time over which streams are reauthorized after a revocation may have been missed. */
   accessSpread: 5_000,
+  /** Time after which a stream that could not be reauthorized is ended. */
   accessDeadline: 30_000
 } as const

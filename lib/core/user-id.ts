@@ -1,11 +1,14 @@
 import { RealtimeError, kindOf } from '../errors.ts'
 
-/** Whether it can be the id of a user. A lone surrogate is refused: in UTF-8 all of them are the same bytes, so users would mix. */
+/**
+ * Returns whether a value is a valid user id. Lone surrogates are refused: UTF-8 encodes all of them as the same bytes,
+ * so different users would share an id.
+ */
 export function isUserId (userId: unknown): userId is string {
   return typeof userId === 'string' && userId !== '' && userId.length <= 256 && userId.isWellFormed()
 }
 
-/** Names a malformed id of a user without quoting it. */
+/** Describes an invalid user id without quoting it. */
 export function kindOfUserId (userId: unknown): string {
   return typeof userId === 'string' ? 'an empty, long or ill-formed string' : kindOf(userId)
 }

@@ -1,4 +1,4 @@
-/** Settles as the promise does, or rejects after `ms`. Keeps no process alive by itself. */
+/** Settles like `promise`, or rejects after `ms` milliseconds. The timer does not keep the process alive. */
 export function withTimeout<T> (promise: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout
   const late = new Promise<never>((_resolve, reject) => {

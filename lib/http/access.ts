@@ -12,13 +12,16 @@ import type { RevocationListener, RevocationWatch } from '../chat/revocations.ts
 import { timing } from '../core/timing.ts'
 import type { Entrance } from '../rooms/entrance.ts'
 
-/** Returns whether a request may open a chat. Anything but `true` or a grant refuses; what it throws is answered as any error of a route. */
+/**
+ * Returns whether a request may open a chat. Any value other than `true` or a grant refuses access. An error that it
+ * throws is handled like any error of a route.
+ */
 export type Authorize = (request: FastifyRequest, chatId: string) => AuthorizeResult | Promise<AuthorizeResult>
 
 type AuthorizeResult = boolean | AccessGrant | null | undefined
 
 export interface AccessOptions {
-  /** `undefined` lets everyone in. */
+  /** `undefined` grants access to every request. */
   authorize: Authorize | undefined
   log: Logger
   watchRevocations (listener: RevocationListener): RevocationWatch
@@ -29,23 +32,24 @@ const MISSED: RepeatedFailure = {
   message: 'Revocations may have been missed: open streams are authorized again'
 }
 
-/** How many streams are authorized again at the same time. */
+/** Maximum number of streams that are reauthorized at the same time. */
 const MOST_AT_ONCE = 32
 
 /**
- * Asks the app who may open a chat, and holds what it granted for as long as the streams are open. A grant is worth something only while no revocation
- * can have been missed since `authorize` was called. Where one can, it is asked for again; a stream that has not joined its chat waits for that.
+ * Calls the app's `authorize` and holds the grants while their streams are open. A grant is valid only if no revocation
+ * can have been missed since `authorize` was called. If one may have been missed, `authorize` is called again; a stream
+ * that has not joined its chat yet waits for the result.
  */
 export class Access implements PermitHolder {
   readonly #options: AccessOptions
   readonly #revocations: RevocationWatch | undefined
-  /** By chat: what is asked about, and what open streams hold. */
+  /** Permits by chat id: those being authorized, and those held by open streams. */
   readonly #permits = new Map<string, Set<Permit>>()
   readonly #again = new LimitedQueue<Permit>(MOST_AT_ONCE, (permit) => this.#askAgain(permit))
-  /** The continuity for which streams were last looked at. */
+  /** The continuity number at which streams were last checked. */
   #seen = 0
   readonly #timers = new Set<NodeJS.Timeout>()
-  /** Mistakes that were logged. Each is logged once, since one mistake refuses every request. */
+  /** Mistakes that were logged already. Each is logged only once, since the same mistake refuses every request. */
   readonly #logged = new Set<string>()
 
   constructor (options: AccessOptions) {
@@ -58,8 +62,9 @@ export class Access implements PermitHolder {
   }
 
   /**
-   * Asks about each chat. Rejects where all of them are refused, with `RT_CHAT_ID_INVALID`, `RT_FORBIDDEN` or what `authorize` throws; and
-   * where `authorize` throws an error that is not a refusal. `release` the permits, whatever becomes of them.
+   * Authorizes the request for each chat. Rejects with `RT_CHAT_ID_INVALID`, `RT_FORBIDDEN` or the error of `authorize`
+   * if every chat is refused, and also if `authorize` throws an error that is not a refusal. The caller must always
+   * call `release` on the permits.
    */
   async check (request: FastifyRequest, chatIds: readonly string[]): Promise<Permits> {
     const permits = new Permits(chatIds.map((chatId) => new Permit(chatId, request)), this)
@@ -80,7 +85,7 @@ export class Access implements PermitHolder {
       this.drop(permit)
       permit.join()
     }
-    // One that answers HEAD has ended already.
+    // The stream of a HEAD request has already ended.
     if (this.#revocations === undefined || stream.closed) return leave()
     stream.onClose(leave)
     this.#settle(permit)
@@ -101,7 +106,7 @@ export class Access implements PermitHolder {
   async #ask (permit: Permit): Promise<void> {
     const { chatId } = permit
     try {
-      // An id that cannot be a chat's is not a question for the app.
+      // Throws for an invalid chat id, so that `authorize` never sees one.
       getChatChannel(chatId)
       permit.grant = await this.#grant(permit)
     } catch (error) {
@@ -126,10 +131,10 @@ export class Access implements PermitHolder {
   }
 
   get #continuity (): number {
-    return (this.#revocations as RevocationWatch).continuity // Permits are held where there is one.
+    return (this.#revocations as RevocationWatch).continuity // Permits are held only if there is a watch.
   }
 
-  /** Lets a stream join its chat if its grant is proven to hold. Else it is asked about again, once that can be of use. */
+  /** Lets a stream join its chat if its grant is valid. Otherwise reauthorizes it, once revocations are in sync. */
   #settle (permit: Permit): void {
     if (this.#revocations?.inSync !== true) return
     if (permit.since !== this.#continuity) return this.#again.add(permit)
@@ -148,7 +153,9 @@ export class Access implements PermitHolder {
     if (stale.length === 0) return
     logRepeated(this.#options.log, MISSED, { streams: stale.length })
     for (const permit of stale) this.#later(Math.random() * timing.accessSpread, () => { if (this.#isStale(permit, continuity)) this.#again.add(permit) })
-    this.#later(timing.accessDeadline, () => { for (const permit of stale) if (this.#isStale(permit, continuity)) permit.end() })
+    this.#later(timing.accessDeadline, () => {
+      for (const permit of stale) if (this.#isStale(permit, continuity)) permit.end()
+    })
   }
 
   #isStale ({ since, closed }: Permit, continuity: number): boolean {
@@ -163,7 +170,10 @@ export class Access implements PermitHolder {
     this.#timers.add(timer)
   }
 
-  /** Asks about an open stream again. Never rejects. Whatever keeps its client out ends it: the client reconnects, and gets the answer. */
+  /**
+   * Reauthorizes an open stream. Never rejects. If access is refused or `authorize` fails, the stream is ended; the
+   * client then reconnects and gets the error as its response.
+   */
   async #askAgain (permit: Permit): Promise<void> {
     const { userId, expiresAt = Infinity } = permit.grant
     try {
@@ -181,7 +191,7 @@ export class Access implements PermitHolder {
 
   #logMistake (mistake: string): void {
     const { code, message } = new RealtimeError('RT_GRANT_INVALID', mistake)
-    // What differs in the name of a field only is the same mistake.
+    // Mistakes that differ only in the name of a field count as the same.
     const kind = mistake.replace(/the field \w+/, 'another field')
     if (this.#logged.has(kind)) return
     this.#logged.add(kind)
@@ -190,8 +200,8 @@ export class Access implements PermitHolder {
 }
 
 /**
- * Whether an error keeps this client out of this chat. Others are failures, which say nothing about access; 429 asks for patience. Fastify
- * reads the status from the same two fields.
+ * Returns whether an error refuses this client access to this chat. Other errors are failures that say nothing about
+ * access, and 429 only asks the client to wait. Fastify reads the status from the same two fields.
  */
 function isRefusal (error: unknown): boolean {
   const { statusCode, status = 500 } = Object(error) as { statusCode?: unknown, status?: unknown }

@@ -7,21 +7,22 @@ import { timing } from '../core/timing.ts'
 
 type Server = HttpServer | HttpsServer | Http2Server | Http2SecureServer
 
-/** What a connection is used for: a response of HTTP/1.1 that is under way, a session of HTTP/2, or nothing yet or any more. */
+/** The current use of a connection: a pending HTTP/1.1 response, an HTTP/2 session, or `undefined` if it is idle. */
 type Use = ServerResponse | Http2Session | undefined
 
-/** Where Node publishes each connection that any server of the process has accepted. */
+/** The diagnostics channel on which Node publishes each connection that any server of the process accepts. */
 const ACCEPTED = 'net.server.socket'
 
-/** Events whose listeners take a connection over from the server. */
+/** Events whose listeners take over a connection from the server. */
 const TAKEN_OVER = ['upgrade', 'connect', 'clientError', 'unknownProtocol']
-/** Events that Node emits instead of `request`, to listeners that decide whether a body shall be sent. */
+/** Events that Node emits instead of `request`. Their listeners decide whether the client should send the body. */
 const REQUESTED = ['checkContinue', 'checkExpectation']
 
 /**
- * Lets the servers of an app close soon, without a 503: that would stop an EventSource for good, while one whose connection breaks tries again.
- * Fastify has several servers where `localhost` has several addresses. `server.close()` alone would wait for connections on which no request
- * has come yet, such as browsers open ahead, and for sessions of HTTP/2. Connections that others have taken over are left alone.
+ * Lets the servers of an app close quickly and without a 503 response. A 503 would stop an EventSource permanently,
+ * while it reconnects after a broken connection. Fastify has several servers if `localhost` has several addresses.
+ * `server.close()` alone would wait for connections without a request, such as those that browsers preopen, and for
+ * HTTP/2 sessions. Connections that other code has taken over, such as WebSockets, are left alone.
  */
 export class GracefulShutdown {
   readonly #server: Server
@@ -29,7 +30,7 @@ export class GracefulShutdown {
   readonly #connections = new Map<Socket, Use>()
   readonly #sessions = new WeakSet<Http2Session>()
   readonly #onAccepted: (message: unknown) => void
-  // One function for all connections, as there may be many.
+  // One function serves all connections, since there may be many.
   readonly #onClose: (this: Socket) => void
   readonly #onAnswered: (this: ServerResponse) => void
   #begun = false
@@ -44,11 +45,15 @@ export class GracefulShutdown {
       if (connections.get(socket) === this) connections.set(socket, undefined)
     }
     this.#watch(server)
-    this.#onAccepted = (message) => this.#accepted((message as { socket: Socket & { server: Server } }).socket) // Node documents it.
+    // Node documents this type.
+    this.#onAccepted = (message) => this.#accepted((message as { socket: Socket & { server: Server } }).socket)
     subscribe(ACCEPTED, this.#onAccepted)
   }
 
-  /** Ends each connection with what is under way on it, and takes no more. To be called before Fastify answers 503. */
+  /**
+   * Closes each connection after its pending responses and refuses new ones. Call it before Fastify starts to respond
+   * with 503.
+   */
   begin (): void {
     this.#begun = true
     for (const [socket, use] of this.#connections) {
@@ -59,14 +64,15 @@ export class GracefulShutdown {
     this.#sweep()
   }
 
-  /** Stops watching for further servers. */
+  /** Stops looking for additional servers. */
   stop (): void {
     unsubscribe(ACCEPTED, this.#onAccepted)
   }
 
-  /** Cuts connections whose HTTP/2 sessions have ended: a client may never close its side. */
+  /** Destroys connections whose HTTP/2 sessions have ended, since a client may never close its side. */
   #sweep (): void {
-    const sessions = [...this.#connections].filter((entry): entry is [Socket, Http2Session] => this.#sessions.has(entry[1] as Http2Session))
+    const sessions = [...this.#connections].filter((entry): entry is [Socket, Http2Session] =>
+      this.#sessions.has(entry[1] as Http2Session))
     if (sessions.length === 0) return
     const ended = sessions.filter(([, session]) => session.destroyed)
     setTimeout(() => {
@@ -77,23 +83,32 @@ export class GracefulShutdown {
 
   #watch (server: Server): void {
     this.#watched.set(server, true)
-    // Ahead of Node's own listener, which may hand the connection on at once.
+    // Prepended, because Node's own listener may emit further events for the connection synchronously.
     server.prependListener('connection', (socket: Socket) => this.#add(socket))
     server.prependListener('secureConnection', (socket: Socket & { _parent?: Socket }) => {
-      // Undocumented, but there is no other link between the two sockets of one connection: over a Unix socket they have no address.
+      // `_parent` is undocumented, but nothing else links the TLS socket to its raw socket: over a Unix socket, neither
+      // has an address.
       this.#forget(socket._parent as Socket)
       this.#add(socket)
     })
     server.on('session', (session: Http2Session) => this.#addSession(session))
-    const onRequest = (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse): void => this.#requested(request, response)
-    // Before Fastify, which may answer at once.
+    const onRequest = (
+      request: IncomingMessage | Http2ServerRequest,
+      response: ServerResponse | Http2ServerResponse
+    ): void => this.#requested(request, response)
+    // Prepended, because Fastify's listener may respond synchronously.
     server.prependListener('request', onRequest)
     for (const event of REQUESTED) alongside(server, event, onRequest)
-    const onTakenOver = (...args: unknown[]): void => { for (const socket of args) if (socket instanceof Socket) this.#forget(socket) }
+    const onTakenOver = (...args: unknown[]): void => {
+      for (const socket of args) if (socket instanceof Socket) this.#forget(socket)
+    }
     for (const event of TAKEN_OVER) alongside(server, event, onTakenOver)
   }
 
-  /** Finds further servers of the app, for which Fastify has neither a hook nor an event, by their request handler: it is Fastify's own. */
+  /**
+   * Finds additional servers of the app, for which Fastify has neither a hook nor an event. They have the same request
+   * handler as the main server.
+   */
   #accepted (socket: Socket & { server: Server }): void {
     const { server } = socket
     if (this.#watched.has(server)) return
@@ -101,7 +116,7 @@ export class GracefulShutdown {
     this.#watched.set(server, ours)
     if (!ours) return
     this.#watch(server)
-    // Its `connection` was emitted before.
+    // Its `connection` event was emitted before the listener was added.
     this.#add(socket)
   }
 
@@ -112,19 +127,19 @@ export class GracefulShutdown {
     }
     const known = this.#connections.has(socket)
     if (!known) socket.on('close', this.#onClose)
-    // A session comes after its connection.
+    // A session is created after its connection was added.
     if (!known || session !== undefined) this.#connections.set(socket, session)
   }
 
   #addSession (session: Http2Session): void {
     this.#sessions.add(session)
-    // It shows a stand-in of its socket only, whose methods return the socket itself.
+    // `session.socket` is a proxy, but its methods return the socket itself.
     this.#add(session.socket.off('close', this.#onClose), session)
   }
 
   #requested (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse): void {
     if (!(response instanceof ServerResponse)) {
-      // The first session of a further server.
+      // The first session of an additional server was created before its `session` event was observed.
       const { session } = (request as Http2ServerRequest).stream
       if (session !== undefined && !this.#sessions.has(session)) this.#addSession(session)
     } else if (this.#connections.has(request.socket)) {
@@ -142,14 +157,17 @@ export class GracefulShutdown {
 /** Closes a connection after the last response on it. */
 function closeAfter (response: ServerResponse): void {
   const { socket } = response.req
-  // Its header says so, if it was not sent yet.
+  // Sends `connection: close`, unless the headers were sent already.
   response.shouldKeepAlive = false
   response.once('finish', () => { socket.end(() => socket.destroy()) })
 }
 
-/** Listens to an event for as long as others do: with a listener of ours alone, Node would leave the connection to us. */
+/**
+ * Listens to an event only while other listeners exist. If this were the only listener, Node would leave the connection
+ * to it.
+ */
 function alongside (server: Server, event: string, listener: (...args: never[]) => void): void {
-  const follow = listener as (...args: unknown[]) => void // Which arguments they are depends on the event.
+  const follow = listener as (...args: unknown[]) => void // The arguments depend on the event.
   const present = (): boolean => server.listeners(event).includes(follow)
   server.on('newListener', (name: string, added: unknown) => {
     if (name === event && added !== follow && !present()) server.on(event, follow)

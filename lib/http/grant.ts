@@ -2,23 +2,24 @@ import { kindOf } from '../errors.ts'
 import { isUserId, kindOfUserId } from '../core/user-id.ts'
 
 /**
- * What `authorize` grants beyond a plain yes: an object with at least one of the two fields, and no other field.
+ * A grant that `authorize` returns instead of `true`: an object with at least one of the two fields and no others.
  *
- * - `userId`: who it is, a well-formed string of 1 to 256 characters. Needed for `chatEvents.revoke` and the option `presence`, and
- *   counted for `maxConnectionsPerClient`.
- * - `expiresAt`: when the stream ends, so that the client reconnects and is asked again: milliseconds since 1970, or a Date.
+ * - `userId`: the id of the user, a well-formed string of 1 to 256 characters. Required for `chatEvents.revoke` and the
+ *   option `presence`. `maxConnectionsPerClient` counts by it.
+ * - `expiresAt`: the time at which the stream ends, as milliseconds since 1970 or a Date. The client then reconnects
+ *   and is authorized again.
  */
 export type AccessGrant = { userId: string, expiresAt?: number | Date } | { userId?: string, expiresAt: number | Date }
 
-/** A grant after its checks. */
+/** A validated grant. */
 export interface Grant { userId: string | undefined, expiresAt: number | undefined }
 
-/** What `true` grants. */
+/** The grant that `true` stands for. */
 export const ANYONE: Grant = { userId: undefined, expiresAt: undefined }
 
 /**
- * Reads what `authorize` returned: a grant; `undefined` where it refused; or what is wrong with it, in words that quote no value. Whether the
- * grant has expired is not checked here.
+ * Reads the result of `authorize`. Returns a grant, `undefined` for a refusal, or a description of the mistake that
+ * quotes no value. Does not check whether the grant has expired.
  */
 export function readGrant (result: unknown): Grant | string | undefined {
   if (result === true) return ANYONE
@@ -38,19 +39,24 @@ export function readGrant (result: unknown): Grant | string | undefined {
   if (Object.hasOwn(result, 'expiresAt')) {
     const { expiresAt } = result as { expiresAt?: unknown }
     const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt
-    if (typeof time !== 'number' || Number.isNaN(time)) return `an expiresAt that is ${typeof time === 'number' ? 'NaN' : kindOf(time)}`
+    if (
+      typeof time !== 'number' || Number.isNaN(time)
+    ) return `an expiresAt that is ${typeof time === 'number' ? 'NaN' : kindOf(time)}`
     grant.expiresAt = time
   }
   return grant
 }
 
-/** Whether it is what a literal makes. A row of a database or an error may have such fields, too, and says nothing of access. */
+/**
+ * Returns whether a value is a plain object. A database row or an error may have the same fields, but is not a
+ * statement about access.
+ */
 function isPlain (value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null
 }
 
-/** A typo is easier to find by its name; a name that was made of data could be a secret. */
+/** Names an unknown field, so that a typo is easy to find. Unusual names are hidden, since they may contain secrets. */
 function fieldName (name: string | symbol): string {
   return typeof name === 'string' && /^[a-zA-Z]{1,32}$/.test(name) ? `the field ${name}` : 'another field'
 }

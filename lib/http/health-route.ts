@@ -4,21 +4,22 @@ import { withTimeout } from '../core/with-timeout.ts'
 import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 import { timing } from '../core/timing.ts'
 
-/** `GET {prefix}/health/pubsub`: 200 while messages get through, 503 while they don't. */
+/** `GET {prefix}/health/pubsub`: responds with 200 while messages get through, otherwise with 503. */
 export function healthRoute (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
   app.get(`${prefix}/health/pubsub`, copyRouteOptions(given), async (_request, reply) => {
     const pubsub: PubSubProvider & Partial<PubSubStats & HealthReporting> = app.pubsub
     const ask = async (): Promise<HealthReport> => await pubsub.health?.() ?? { healthy: await pubsub.isHealthy() }
-    // A provider of the app's own may hang, reject or throw.
-    const { healthy, error } = await withTimeout(ask(), timing.healthTimeout).catch((): HealthReport => ({ healthy: false }))
-    // A cached answer would hide an outage, or its end.
+    // A custom provider may hang, reject or throw.
+    const { healthy, error } = await withTimeout(ask(), timing.healthTimeout)
+      .catch((): HealthReport => ({ healthy: false }))
+    // A cached response would hide an outage or its end.
     reply.code(healthy ? 200 : 503).header('cache-control', 'no-store')
     return {
       status: healthy ? 'ok' : 'error',
       provider: pubsub.name,
       healthy,
       ...error && { error },
-      // A provider of the app's own may not count.
+      // A custom provider may have no `stats`.
       stats: pubsub.stats?.() ?? { channels: null, patterns: null },
       chatSubscriptions: app.chatEvents.stats(),
       timestamp: new Date().toISOString()

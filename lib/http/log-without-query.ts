@@ -1,20 +1,20 @@
 import type { FastifyBaseLogger, FastifyInstance, RawRequestDefaultExpression } from 'fastify'
 
-/** Makes the logger of a request, as Fastify's option `childLoggerFactory` does. */
+/** Creates the logger of a request, like Fastify's option `childLoggerFactory`. */
 type LoggerFactory = FastifyInstance['childLoggerFactory']
 
-/** Fastify's `rewriteUrl` keeps the URL as it came. */
+/** If Fastify's option `rewriteUrl` is set, `originalUrl` is the URL as received. */
 type RawRequest = RawRequestDefaultExpression & { originalUrl?: string | undefined }
 
 const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace']
 
 /**
- * Makes loggers that see requests without their query, whatever serializers, formatters and hooks of the app read of
- * them: an EventSource can't send a header, so tickets stand in the query. `make` is a factory of the app's own; by
- * default, the one of the route's instance.
+ * Returns a factory of loggers that never log the query of a request, whatever the app's serializers, formatters and
+ * hooks read. An EventSource cannot send a header, so the query may contain access tickets. `make` is the app's own
+ * factory; the default is the factory of the Fastify instance that has the route.
  */
 export function logWithoutQuery (make?: LoggerFactory): LoggerFactory {
-  // Fastify calls it on that instance.
+  // Fastify calls the factory with that instance as `this`.
   return function (this: FastifyInstance, logger, bindings, options, request) {
     const log = (make ?? this.childLoggerFactory).call(this, logger, bindings, options, request)
     const { url, originalUrl = url } = request as RawRequest
@@ -23,28 +23,28 @@ export function logWithoutQuery (make?: LoggerFactory): LoggerFactory {
   }
 }
 
-/** A `;` begins the query where Fastify's `useSemicolonDelimiter` is set. */
+/** Returns the path of a URL. With Fastify's option `useSemicolonDelimiter`, a `;` starts the query, too. */
 function pathOf (url: string): string {
   return url.replace(/[?#;].*/s, '')
 }
 
-/** The same logger, but for what it is given. */
+/** Wraps a logger so that all arguments are redacted. */
 function guarded (log: FastifyBaseLogger, redaction: Redaction): FastifyBaseLogger {
-  const { levels } = log as { levels?: { values: object } } // A logger of pino may have levels of the app's own.
-  const methods = log as unknown as Record<string, (...args: unknown[]) => void> // A method for each level.
+  const { levels } = log as { levels?: { values: object } } // A pino logger may have custom levels.
+  const methods = log as unknown as Record<string, (...args: unknown[]) => void> // It has a method for each level.
   const guards = [...new Set([...LEVELS, ...Object.keys(levels?.values ?? {})])].map((name) =>
     [name, { value: (...args: unknown[]) => methods[name]?.(...redaction.all(args)) }])
   const child = (...args: unknown[]): FastifyBaseLogger =>
-    guarded(log.child(...redaction.all(args) as Parameters<typeof log.child>), redaction) // They keep their kinds.
+    guarded(log.child(...redaction.all(args) as Parameters<typeof log.child>), redaction) // Redaction keeps the types.
   return Object.create(log, {
     ...Object.fromEntries(guards),
     child: { value: child },
-    // To set it, pino replaces the methods of the object that it is set on.
+    // pino's setter replaces the methods of its receiver, so it must run on the original logger.
     level: { get: () => log.level, set: (level: string) => { log.level = level } }
   })
 }
 
-/** Takes the query of one request out of what is logged. */
+/** Removes the query of one request from logged values. */
 class Redaction {
   readonly #request: RawRequest
   readonly #urls: readonly string[]
@@ -54,7 +54,7 @@ class Redaction {
     this.#urls = urls
   }
 
-  /** The arguments of a log call: texts, errors, requests, replies, and objects with these. */
+  /** Redacts the arguments of a log call: strings, errors, requests, replies, and objects that contain them. */
   all (args: unknown[]): unknown[] {
     return args.map((arg) => {
       const value = this.#value(arg)
@@ -67,7 +67,7 @@ class Redaction {
     if (typeof value !== 'object' || value === null) return this.#text(value)
     if (value === this.#request) return this.#rawRequest()
     if (value instanceof Error) return this.#error(value)
-    // What requests and replies have.
+    // These properties identify Fastify requests and replies, and raw replies.
     const { raw, request, req } = value as { raw?: object, request?: { raw?: object }, req?: object }
     if (raw === this.#request) return this.#fastifyRequest(value)
     if (req === this.#request) return this.#rawReply(value)
@@ -78,11 +78,11 @@ class Redaction {
   #error (error: Error): Error {
     const [message, stack] = [this.#text(error.message), this.#text(error.stack)]
     if (message === error.message && stack === error.stack) return error
-    return override(error, { message, stack }) as Error // By its prototype.
+    return override(error, { message, stack }) as Error // It inherits from the error.
   }
 
   #fastifyRequest (request: object): object {
-    // Fastify remembers it once it was asked for: then the stand-in for the raw request is not looked at.
+    // Fastify caches `originalUrl` on first access. A cached value would bypass the redacted raw request.
     const { originalUrl } = request as { originalUrl: string }
     return override(request, { raw: this.#rawRequest(), originalUrl: this.#text(originalUrl), query: {} })
   }
@@ -93,10 +93,10 @@ class Redaction {
       url: this.#text(url),
       originalUrl: this.#text(originalUrl),
       query: {},
-      // Those of HTTP/2 hold the path, and those of some proxies as well.
+      // HTTP/2 headers contain the path, and so do headers of some proxies.
       headers: mapValues(headers, (value) => this.#text(value)),
       rawHeaders: rawHeaders.map((text) => this.#text(text)),
-      // Where packages such as parseurl keep what they have parsed.
+      // Packages such as parseurl cache the parsed URL in these properties.
       _parsedUrl: undefined,
       _parsedOriginalUrl: undefined
     })
@@ -106,7 +106,7 @@ class Redaction {
     return override(reply, { req: this.#rawRequest() })
   }
 
-  /** Whatever is no text stays as it is. */
+  /** Redacts a string. Other values are returned unchanged. */
   #text<T> (value: T): T | string {
     if (typeof value !== 'string') return value
     return this.#urls.reduce((text, url) => text.replaceAll(url, pathOf(url)), value as string)
@@ -117,10 +117,10 @@ function mapValues (object: object, map: (value: unknown) => unknown): object {
   return Object.fromEntries(Object.entries(object).map(([name, value]) => [name, map(value)]))
 }
 
-/** An object that differs from another one in some properties, and has all others of it. */
+/** Returns an object that overrides some properties of another object and inherits all others. */
 function override (object: object, properties: object): object {
   const overrides = mapValues(properties, (value) => ({ value, enumerable: true, writable: true }))
-  return Object.create(object, overrides as PropertyDescriptorMap) // That is what they are.
+  return Object.create(object, overrides as PropertyDescriptorMap) // `mapValues` loses the type.
 }
 
 function isPlain (value: unknown): value is object {

@@ -3,17 +3,20 @@ import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import { ANYONE, type Grant } from './grant.ts'
 import type { Entrance } from '../rooms/entrance.ts'
 
-/** The access of one request to one chat: asked for, then granted or refused, then held for as long as its stream is open. */
+/** The access of one request to one chat. It is granted or refused, then held while the stream is open. */
 export class Permit {
   readonly chatId: string
   readonly request: FastifyRequest
-  /** Calls `authorize` in the AsyncLocalStorage context of the request: another one may be that of another user. */
+  /** Calls `authorize` in the AsyncLocalStorage context of this request: another context may belong to another user. */
   ask: (() => unknown) | undefined
   grant: Grant = ANYONE
-  /** The continuity of the revocations when `authorize` was called: what was revoked after that is known for as long as it stays the same. */
+  /**
+   * The continuity number of the revocations when `authorize` was called. While it is unchanged, no later revocation
+   * can have been missed.
+   */
   since = 0
   #refusal: unknown
-  /** Users whose access was revoked while it was not known yet whose this is. */
+  /** Users whose access was revoked before the user of this permit was known. */
   #revoked: Set<string> | undefined
   #entrance: Entrance | undefined
   #joined = false
@@ -27,12 +30,12 @@ export class Permit {
     return this.grant.userId
   }
 
-  /** Why it is refused, if it is: an error of ours or of the app's. */
+  /** The reason of a refusal: an error of this package or of the app. */
   get refusal (): unknown {
     return this.#refusal
   }
 
-  /** What the client is given as the reason, where it is refused. */
+  /** The error code that the client gets as the reason of a refusal. */
   get refused (): RealtimeErrorCode | undefined {
     if (this.#refusal === undefined) return undefined
     return this.#refusal instanceof RealtimeError ? this.#refusal.code : 'RT_FORBIDDEN'
@@ -50,36 +53,38 @@ export class Permit {
     return this.#entrance?.stream.closed === true
   }
 
-  /** Refuses it, unless it was refused before. */
+  /** Refuses the permit, unless it was refused before. */
   refuse (error: unknown): void {
     this.#refusal ??= error ?? new RealtimeError('RT_FORBIDDEN') // An app can throw undefined.
   }
 
-  /** Takes back the access of a user. */
+  /** Revokes the access of a user. */
   revoke (userId: string): void {
     if (this.#entrance === undefined) (this.#revoked ??= new Set()).add(userId)
     else if (this.userId === userId) this.end()
   }
 
-  /** A grant can expire, or be revoked, while others are asked about. */
+  /** Refuses the permit if its grant has expired or was revoked while other chats were being authorized. */
   confirm (now: number): void {
     const { userId = '', expiresAt = Infinity } = this.grant
-    if (this.#refusal === undefined && (expiresAt <= now || this.#revoked?.has(userId) === true)) this.refuse(new RealtimeError('RT_FORBIDDEN'))
+    if (
+      this.#refusal === undefined && (expiresAt <= now || this.#revoked?.has(userId) === true)
+    ) this.refuse(new RealtimeError('RT_FORBIDDEN'))
   }
 
-  /** From now on it is held by a stream. */
+  /** Attaches the permit to a stream, which holds it from now on. */
   admit (entrance: Entrance): void {
     this.#entrance = entrance
   }
 
-  /** Lets the stream into its chat, or lets go of the chat where the stream has closed. */
+  /** Lets the stream join its chat, or releases the chat if the stream has closed. */
   join (): void {
     if (this.#joined) return
     this.#joined = true
     this.#entrance?.join()
   }
 
-  /** Ends the stream: its client reconnects, and is asked for its access again. */
+  /** Ends the stream. The client reconnects and is authorized again. */
   end (): void {
     this.#entrance?.stream.end()
   }
@@ -89,10 +94,10 @@ export class Permit {
   }
 }
 
-/** What keeps the permits of streams that are open. */
+/** Holds the permits of open streams. */
 export interface PermitHolder {
   admit (permit: Permit, entrance: Entrance): void
-  /** Lets go of one that was not admitted. */
+  /** Releases a permit that was not admitted. */
   drop (permit: Permit): void
 }
 
@@ -110,14 +115,14 @@ export class Permits {
     return this.all.filter(({ refused }) => refused === undefined)
   }
 
-  /** Refuses what does not hold any more. Throws why the first is refused where all are. */
+  /** Refuses permits whose grants are no longer valid. If all are refused, throws the refusal of the first. */
   confirm (): void {
     const now = Date.now()
     for (const permit of this.all) permit.confirm(now)
     if (this.#granted.length === 0) throw this.all[0]?.refusal
   }
 
-  /** What holds for a stream of all that are granted: it is the client's for as long as each of them is. */
+  /** The grant of a stream that carries all granted chats: the client's user, and the earliest expiry. */
   get strictest (): Grant {
     const grants = this.#granted.map(({ grant }) => grant)
     const expiresAt = Math.min(...grants.map(({ expiresAt = Infinity }) => expiresAt))

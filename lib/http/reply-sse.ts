@@ -11,19 +11,19 @@ import { suspendIdleTimeout } from '../sse/idle-timeout.ts'
 import type { Reservation, StreamLimits } from '../sse/stream-limits.ts'
 import type { StreamRequest, Entrance, ChatAccess } from '../rooms/entrance.ts'
 
-/** One event of an app's own stream. */
+/** One event of a custom stream. */
 export interface SseEvent {
-  /** Any value that JSON can carry: the client reads it with `JSON.parse`. */
+  /** Any JSON value. The client reads it with `JSON.parse`. */
   data: unknown
-  /** The name that the client listens for: `^[\w.-]{1,64}$`. @default 'message' */
+  /** The event name that the client listens to: `^[\w.-]{1,64}$`. @default 'message' */
   event?: string | undefined
-  /** What the client sends back as `Last-Event-ID` when it reconnects. Without line breaks, not empty. @default none */
+  /** The id that the client sends as `Last-Event-ID` when it reconnects. Not empty, no line breaks. @default none */
   id?: string | undefined
-  /** Milliseconds after which the client reconnects. @default what was set before */
+  /** Milliseconds after which the client reconnects. @default the value set before */
   retry?: number | undefined
 }
 
-/** What `reply.sse` needs of the plugin. */
+/** The parts of the plugin that `reply.sse` uses. */
 export interface SseContext extends ConnectionOptions {
   connections: ConnectionRegistry
   limits: StreamLimits
@@ -31,41 +31,44 @@ export interface SseContext extends ConnectionOptions {
   maxChatsPerStream: number
   maxRewind: number
   maxConnectionAgeMs: number | undefined
-  /** Asks whether a request may open each of the chats. Rejects where it may open none of them. */
+  /** Authorizes a request for each chat. Rejects if every chat is refused. */
   authorize (request: FastifyRequest, chatIds: readonly string[]): Promise<StreamAccess>
-  /** Enters a chat. Throws what is wrong with it; what it returns makes the entrance of a stream and can't fail. */
+  /** Enters a chat, or throws. The returned function creates the entrance of a stream and cannot fail. */
   enter (chatId: string, request: StreamRequest): (connection: Connection) => Entrance[]
-  /** Enters for one stream those of several chats that were granted, or none of them. Throws and returns as `enter` does, in their order. */
+  /**
+   * Enters all granted chats for one stream, or throws and enters none. The returned function creates the entrances in
+   * the order of the chats and cannot fail.
+   */
   enterAll (chats: readonly ChatAccess[], request: StreamRequest): (connection: Connection) => Entrance[]
 }
 
 /** The access of one request to all of its chats. */
 export interface StreamAccess {
   readonly all: readonly ChatAccess[]
-  /** What holds for all that were granted. */
+  /** The grant that combines all granted chats: the client's user, and the earliest expiry. */
   readonly strictest: Grant
-  /** Refuses what does not hold any more. Throws where all are refused. */
+  /** Refuses chats whose grants are no longer valid. Throws if all are refused. */
   confirm (): void
-  /** Lets the streams of those that were granted join their chats, now or once that is proven to hold. */
+  /** Lets the stream join each granted chat, immediately or once the grant is known to be valid. */
   admit (entrances: readonly Entrance[]): void
-  /** Lets go of what was not admitted. */
+  /** Releases the permits that were not admitted. */
   release (): void
 }
 
 const STREAM_HEADERS = {
   'content-type': 'text/event-stream',
-  // A browser that may store the response lets a second tab that asks for the same URL wait for its end.
+  // If the response could be stored, a browser would let a second tab with the same URL wait until it ends.
   'cache-control': 'no-store, no-transform',
   'x-accel-buffering': 'no'
 }
 
-/** Stands for what is not a string. No event has this id. */
+/** Replaces a `lastEventId` that is not a string. No event has this id. */
 const UNREADABLE_ID = '!'
 
-/** A stream has no length. How it is framed is for Node to say. */
+/** A stream has no known length, and Node decides how it is framed. */
 const UNFIT_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 
-/** They concern one connection of HTTP/1.1. Over HTTP/2, Node refuses to send any of them. */
+/** Headers of an HTTP/1.1 connection. Over HTTP/2, Node refuses to send them. */
 const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
   'connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'upgrade'
 ])
@@ -78,7 +81,7 @@ export class ReplySse {
   #gone: AbortController | undefined
   #connection: Connection | undefined
   #reservation: Reservation | undefined
-  /** Whether a stream is being opened. */
+  /** `true` while a stream is being opened. */
   #begun = false
 
   constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
@@ -87,26 +90,29 @@ export class ReplySse {
     this.#context = context
   }
 
-  /** Where a returning client left off: its `Last-Event-ID` header, else the query's `lastEventId`. */
+  /** The last event id of a reconnecting client: its `Last-Event-ID` header, otherwise the query's `lastEventId`. */
   get lastEventId (): string | undefined {
     const given = this.#givenEventId
     return typeof given === 'string' ? given : undefined
   }
 
-  /** It may be anything: a query can hold it several times, and an app's own parser makes objects. */
+  /** The id as sent. Its type is unknown: a query can repeat the parameter, and a custom parser may create objects. */
   get #givenEventId (): unknown {
     return [this.#request.headers['last-event-id'], this.#query.lastEventId].find((id) => id !== undefined && id !== '')
   }
 
-  /** Where a chat stream starts. A client that sent a position which can't be read must not count as a new one, which can't have missed anything. */
+  /**
+   * The event id from which a chat stream starts. A client that sent an unreadable id must not count as a new client,
+   * since a new client cannot have missed anything and would get no `reset`.
+   */
   get #startId (): string | undefined {
     return this.#givenEventId === undefined ? undefined : this.lastEventId ?? UNREADABLE_ID
   }
 
-  /** Aborts when the client is gone or the stream was closed: pass it on to whatever makes the events. */
+  /** Aborts when the client disconnects or the stream is closed. Pass it to the code that produces the events. */
   get signal (): AbortSignal {
-    // From the first look on: who makes the events may begin before the stream opens.
-    // Not before that: every request of the app has a `reply.sse`, and few use it.
+    // Created on first access, because every request has a `reply.sse` but few use it. It must work before the stream
+    // opens, since the app may start to produce events earlier.
     if (this.#gone === undefined) {
       const gone = this.#gone = new AbortController()
       const { raw } = this.#reply
@@ -118,32 +124,37 @@ export class ReplySse {
   }
 
   /**
-   * Streams the events of a chat until the client leaves, from `lastEventId` on, or from the query's `rewind` last events on. Resolves
-   * once the stream is open, or a browser was told to come back later. Rejects, with the reply still unsent, with `RT_CHAT_ID_INVALID`,
-   * `RT_FORBIDDEN`, what `authorize` throws, `RT_REWIND_INVALID`, `RT_TOO_MANY_CONNECTIONS` and its like, `RT_CLOSED`, `RT_STREAM_STARTED`
-   * or `RT_STREAM_PIPELINED`.
+   * Streams the events of a chat until the client disconnects. Starts after `lastEventId`, or with the latest `n`
+   * events if the query has `rewind=n`. Resolves once the stream is open, or once an overloaded instance has asked the
+   * browser to reconnect later. Rejects with `RT_CHAT_ID_INVALID`, `RT_FORBIDDEN`, the error of `authorize`,
+   * `RT_REWIND_INVALID`, `RT_TOO_MANY_CONNECTIONS` or a similar limit, `RT_CLOSED`, `RT_STREAM_STARTED` or
+   * `RT_STREAM_PIPELINED`; the reply is then still unsent.
    */
   async chat (chatId: string): Promise<void> {
     await this.#serve([chatId], (_all, request) => this.#context.enter(chatId, request))
   }
 
   /**
-   * Streams the events of several chats, as `chat` does for one. The id of each event is the places of all of them, so that a client that comes
-   * back for the same chats, in the same order, goes on in each. One that is named twice counts once. Each is authorized. Those that
-   * are refused are left out, each with an event `refused`. Rejects with `RT_TOO_MANY_CHATS` beyond `maxChatsPerStream`; where all are
-   * refused, as `chat` does for the first; else as `chat` does.
+   * Streams the events of several chats, like `chat` for one. The id of each event contains the positions in all chats,
+   * so a client that reconnects with the same chats in the same order resumes in each. Duplicate ids count once. Each
+   * chat is authorized; a refused chat is left out, and the client gets a `refused` event for it. If all chats are
+   * refused, rejects with the error of the first. Rejects with `RT_TOO_MANY_CHATS` beyond `maxChatsPerStream`, and
+   * otherwise like `chat`.
    */
   async chats (chatIds: readonly string[]): Promise<void> {
     const distinct = [...new Set(chatIds)]
     await this.#serve(distinct, (all, request) => this.#context.enterAll(all, request))
   }
 
-  async #serve (chatIds: readonly string[], enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]): Promise<void> {
+  async #serve (
+    chatIds: readonly string[],
+    enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]
+  ): Promise<void> {
     this.#begin()
     try {
       this.#checkCount(chatIds)
       this.#whileServed(() => { this.#reserve() })
-      // A browser beyond the limits has its answer already.
+      // Over a limit, a browser has already been asked to reconnect later.
       if (this.#connection !== undefined) return
       const access = await this.#context.authorize(this.#request, chatIds)
       try {
@@ -159,10 +170,14 @@ export class ReplySse {
     }
   }
 
-  #enter (access: StreamAccess, headers: OutgoingHttpHeaders, enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]): void {
+  #enter (
+    access: StreamAccess,
+    headers: OutgoingHttpHeaders,
+    enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]
+  ): void {
     const { all } = access
     const rewinds = this.#rewinds(all)
-    // It may be a while since the first was granted.
+    // An early grant may have expired or been revoked while the other chats were being authorized.
     access.confirm()
     const { strictest } = access
     this.#claim(strictest.userId)
@@ -171,16 +186,17 @@ export class ReplySse {
     try {
       this.#open(connection, headers, strictest)
     } finally {
-      // A stream that could not be started is closed, and leaves the chats again.
+      // A stream that failed to start is closed and leaves the chats again.
       access.admit(entrances(connection))
     }
     for (const { refused } of all) if (refused !== undefined) this.#context.metrics.refused.add(refused)
   }
 
   /**
-   * Sends one event of the app's own, opening the stream with the first. Resolves once the client has taken it: whoever does not wait
-   * for that gets the client cut at `maxBufferedBytes`. Rejects with `RT_PAYLOAD_INVALID` or `RT_SSE_FIELD_INVALID`, after which the
-   * stream goes on, or with `RT_STREAM_CLOSED`. A promise that nobody looks at causes no `unhandledRejection`.
+   * Sends a custom event. The first event opens the stream. Resolves once the client has received the event: without
+   * awaiting it, an app can exceed `maxBufferedBytes`, at which the client is disconnected. Rejects with
+   * `RT_PAYLOAD_INVALID` or `RT_SSE_FIELD_INVALID`, after which the stream stays open, or with `RT_STREAM_CLOSED`.
+   * If the app ignores the promise, a rejection causes no `unhandledRejection` event.
    */
   send (event: SseEvent): Promise<void> {
     const sent = this.#send(event)
@@ -189,30 +205,35 @@ export class ReplySse {
   }
 
   /**
-   * Sends the events of an async iterable, each once the client has taken the one before, then ends the stream. When the client
-   * leaves, the iterable is told to return. Rejects with what the iterable throws, after ending the stream.
+   * Sends the events of an async iterable, then ends the stream. Each event waits until the client has received the
+   * previous one. If the client disconnects, the iterator's `return()` is called. If the iterable throws, ends the
+   * stream and rejects with that error.
    */
   async stream (events: AsyncIterable<SseEvent>): Promise<void> {
     const iterator = iteratorOf(events)
     this.#begin()
     const connection = this.#openOwn()
     try {
-      for (let next = await nextOrClosed(iterator, connection); !next.done; next = await nextOrClosed(iterator, connection)) {
+      for (
+        let next = await nextOrClosed(iterator, connection);
+        !next.done;
+        next = await nextOrClosed(iterator, connection)
+      ) {
         await connection.writeAndDrain(encode(next.value))
       }
     } finally {
-      // Not awaited: a generator that hangs in an await of its own would never return.
+      // Not awaited: `return()` of a generator that is stuck in an `await` would never resolve.
       Promise.resolve().then(() => iterator.return?.()).catch(() => {})
       await connection.end()
     }
   }
 
-  /** Whether this reply is, or was, a stream. @internal */
+  /** `true` if this reply is, or was, a stream. @internal */
   get opened (): boolean {
     return this.#connection !== undefined
   }
 
-  /** Ends the stream. Resolves once the client has got everything, or is gone. */
+  /** Ends the stream. Resolves once the client has received everything or has disconnected. */
   async close (): Promise<void> {
     await this.#connection?.end()
   }
@@ -221,7 +242,7 @@ export class ReplySse {
     return this.#request.query as Record<string, unknown>
   }
 
-  /** Whether the reply was sent, or the app has begun to answer through `reply.raw`. */
+  /** `true` if the reply was sent, or the app has sent headers through `reply.raw`. */
   get #isAnswered (): boolean {
     return this.#reply.sent || this.#reply.raw.headersSent
   }
@@ -233,16 +254,16 @@ export class ReplySse {
     if (!await connection.writeAndDrain(frame)) throw new RealtimeError('RT_STREAM_CLOSED')
   }
 
-  /** Throws where there can be no stream. */
+  /** Throws if no stream can be opened. */
   #begin (): void {
     if (this.#begun || this.#connection !== undefined || this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
     const { raw } = this.#reply
-    // A pipelined request gets its socket when the ones before it are answered, and a stream never is.
+    // A pipelined response gets its socket once the previous responses have ended, and a stream does not end.
     if (raw.socket === null && !isGone(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
     this.#begun = true
   }
 
-  /** Opens a stream of the app's own. */
+  /** Opens a custom stream. */
   #openOwn (): Connection {
     try {
       this.#whileServed((headers) => {
@@ -253,7 +274,7 @@ export class ReplySse {
     } finally {
       this.#settle()
     }
-    return this.#connection as unknown as Connection // That has set it.
+    return this.#connection as unknown as Connection // #takeOver has set it.
   }
 
   #checkCount ({ length }: readonly string[]): void {
@@ -262,7 +283,7 @@ export class ReplySse {
     if (length > maxChatsPerStream) throw new RealtimeError('RT_TOO_MANY_CHATS', `${maxChatsPerStream}, not ${length},`)
   }
 
-  /** How many of the last events the client wants of each chat. A chat of which it wants too many is refused. */
+  /** Returns the number of rewind events for each chat. Refuses a chat whose `rewind` exceeds `maxRewind`. */
   #rewinds (all: readonly ChatAccess[]): number[] {
     const { maxRewind } = this.#context
     const { rewind: given } = this.#query
@@ -274,26 +295,30 @@ export class ReplySse {
     })
   }
 
-  /** Counts the request before anything is awaited: many can wait at the same time. */
+  /** Counts the request before anything is awaited, since many requests can wait at the same time. */
   #reserve (): void {
     this.#reservation = this.#context.limits.reserve(this.#reply.raw, () => this.#request.ip)
   }
 
   #claim (userId: string | undefined): void {
-    this.#context.limits.claim(this.#reservation as Reservation, userId, () => this.#request.ip) // It was made by #reserve.
+    // #reserve has set the reservation.
+    this.#context.limits.claim(this.#reservation as Reservation, userId, () => this.#request.ip)
   }
 
-  /** Without a stream, the request no longer counts: its handler may go on, or try another one. */
+  /** Without a stream, the request no longer counts. Its handler may continue or try to open another stream. */
   #settle (): void {
     this.#begun = false
     if (this.#connection === undefined) this.#reservation?.release()
   }
 
-  /** Opens a stream, or tells the client to come back later where that would be too much. Any status but 200 would stop an EventSource for good. */
+  /**
+   * Opens a stream. If the instance is overloaded, a browser gets a stream that only asks it to reconnect later, since
+   * any status other than 200 would stop an EventSource permanently.
+   */
   #whileServed (open: (headers: OutgoingHttpHeaders) => void): void {
     if (this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
     const headers = this.#headers()
-    // It may have left while the app thought about it.
+    // The client may have disconnected while `authorize` was pending.
     if (isGone(this.#reply.raw)) return this.#takeOver().destroy()
     try {
       open(headers)
@@ -310,15 +335,18 @@ export class ReplySse {
     }
   }
 
-  /** What the stream starts with. Throws what Node says of headers that can't be sent: later it could not be answered any more. */
+  /**
+   * Returns the headers of the stream. Throws Node's error for an invalid header here, because after `hijack()` no
+   * error response could be sent.
+   */
   #headers (): OutgoingHttpHeaders {
     const headers: OutgoingHttpHeaders = {}
     const overHttp2 = this.#request.raw.httpVersionMajor === 2
-    // What hooks have set so far, such as the headers of CORS, would be lost by hijacking.
+    // `hijack()` would discard headers that hooks have set, such as CORS headers.
     for (const [name, value] of Object.entries({ ...this.#reply.getHeaders(), ...STREAM_HEADERS })) {
       if (value === undefined || UNFIT_HEADERS.has(name) || (overHttp2 && CONNECTION_HEADERS.has(name))) continue
       validateHeaderName(name)
-      validateHeaderValue(name, value as string) // Or several, or a number: it checks what they are as text.
+      validateHeaderValue(name, value as string) // Arrays and numbers are checked as strings, too.
       headers[name] = value
     }
     return headers
@@ -328,14 +356,14 @@ export class ReplySse {
     const { connections, maxConnectionAgeMs } = this.#context
     this.#start(connection, headers)
     if (this.#request.method === 'HEAD') {
-      // Fastify answers HEAD by the handler of GET. There is nothing to stream.
+      // Fastify handles HEAD with the handler of GET. A HEAD response has no body.
       connection.end()
     } else if (connections.draining) {
       connections.dismiss(connection)
     } else {
       connections.add(connection)
       connection.userId = grant?.userId
-      // Each at a time of its own, so that streams that opened together don't come back together.
+      // The age is randomized, so that clients whose streams opened together do not reconnect together.
       const age = maxConnectionAgeMs === undefined ? Infinity : maxConnectionAgeMs * (1 - Math.random() / 4)
       connection.endAfter(Math.min(age, (grant?.expiresAt ?? Infinity) - Date.now()))
     }
@@ -343,40 +371,49 @@ export class ReplySse {
 
   /** Sends the headers. */
   #start (connection: Connection, headers: OutgoingHttpHeaders): Connection {
-    // The server's timeouts of idle connections must not end a silent stream.
+    // The server's idle timeout must not end a silent stream.
     suspendIdleTimeout(this.#reply.raw)
     connection.start(headers)
     return connection
   }
 
-  /** From here on Fastify answers no error any more. */
+  /** Takes over the reply. From here on, Fastify sends no error response. */
   #takeOver (): Connection {
     this.#reply.hijack()
     const gone = this.#gone
-    // Nothing here may hold `this`, which would keep the request and the reply as long as the stream.
+    // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
     const connection = this.#connection = new Connection(this.#reply.raw, this.#context)
     if (gone !== undefined) connection.onClose(() => gone.abort())
     return connection
   }
 }
 
-const OVERLOAD: ReadonlySet<string> = new Set<RealtimeErrorCode>(['RT_TOO_MANY_CONNECTIONS', 'RT_TOO_MANY_PER_CLIENT', 'RT_TOO_MANY_PER_SESSION', 'RT_TOO_MANY_ROOMS'])
+const OVERLOAD: ReadonlySet<string> = new Set<RealtimeErrorCode>([
+  'RT_TOO_MANY_CONNECTIONS', 'RT_TOO_MANY_PER_CLIENT', 'RT_TOO_MANY_PER_SESSION', 'RT_TOO_MANY_ROOMS'
+])
 
 function isOverload (error: unknown): boolean {
   return error instanceof RealtimeError && OVERLOAD.has(error.code)
 }
 
 function encode (event: SseEvent): Buffer {
-  if (typeof event !== 'object' || event === null) throw new RealtimeError('RT_SSE_FIELD_INVALID', `an event must be an object with data, got ${kindOf(event)}`)
+  if (
+    typeof event !== 'object' || event === null
+  ) throw new RealtimeError('RT_SSE_FIELD_INVALID', `an event must be an object with data, got ${kindOf(event)}`)
   return encodeFrame({ id: event.id, event: event.event, retry: event.retry, json: toJson(event.data) })
 }
 
 function iteratorOf<T> (events: AsyncIterable<T>): AsyncIterator<T> {
-  if (typeof (events as Partial<AsyncIterable<T>> | null | undefined)?.[Symbol.asyncIterator] === 'function') return events[Symbol.asyncIterator]()
-  throw new RealtimeError('RT_SSE_FIELD_INVALID', `what is streamed must be an async iterable of events, got ${kindOf(events)}`)
+  if (
+    typeof (events as Partial<AsyncIterable<T>> | null | undefined)?.[Symbol.asyncIterator] === 'function'
+  ) return events[Symbol.asyncIterator]()
+  throw new RealtimeError(
+    'RT_SSE_FIELD_INVALID',
+    `what is streamed must be an async iterable of events, got ${kindOf(events)}`
+  )
 }
 
-/** The next event, or the end once the client is gone, even while the iterable hangs. */
+/** Resolves with the next event, or with the end once the client disconnects, even if the iterable hangs. */
 function nextOrClosed<T> (iterator: AsyncIterator<T>, connection: Connection): Promise<IteratorResult<T, unknown>> {
   if (connection.closed) return Promise.resolve({ done: true, value: undefined })
   return new Promise((resolve, reject) => {
@@ -385,7 +422,7 @@ function nextOrClosed<T> (iterator: AsyncIterator<T>, connection: Connection): P
   })
 }
 
-/** Reads how many of the last events are wanted, as it stands in the query. Throws `RT_REWIND_INVALID`. */
+/** Parses `rewind` of the query. Throws `RT_REWIND_INVALID`. */
 function rewindOf (given: unknown, maxRewind: number): number {
   if (given === undefined) return 0
   if (typeof given === 'string' && /^\d{1,6}$/.test(given)) return Number(given)

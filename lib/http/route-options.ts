@@ -1,7 +1,7 @@
 import type { RouteShorthandOptions } from 'fastify'
 import { RealtimeError, kindOf } from '../errors.ts'
 
-/** What the routes of the plugin can't take, since it would break them, and what to do instead. */
+/** Route options that would break the routes of the plugin, each with the fix for the error message. */
 const REFUSED = {
   method: 'The routes answer GET. Call reply.sse.chat in a route of your own',
   url: 'Use the option prefix, or call reply.sse.chat in a route of your own',
@@ -14,7 +14,7 @@ const REFUSED = {
   wsHandler: 'Add a route of your own for WebSockets'
 } as const
 
-/** Options of Fastify, and of its plugins, that the routes of this plugin take. */
+/** Options of Fastify and its plugins that the routes of this plugin accept. */
 export type RealtimeRouteOptions = Omit<RouteShorthandOptions, keyof typeof REFUSED>
 
 /** Throws `RT_OPTION_INVALID`. */
@@ -22,7 +22,7 @@ export function checkRouteOptions (given: RealtimeRouteOptions): RealtimeRouteOp
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw wrong(`Expected \`routeOptions\` to be an object of options of a route, got ${kindOf(given)}`)
   }
-  const options = given as Record<string, unknown> // Plugins add options that Fastify's types do not know.
+  const options = given as Record<string, unknown> // Plugins add options that Fastify's types do not declare.
   for (const [name, fix] of Object.entries(REFUSED)) {
     if (options[name] !== undefined) throw wrong(`\`routeOptions.${name}\` can't be set. ${fix}`)
   }
@@ -34,8 +34,8 @@ export function checkRouteOptions (given: RealtimeRouteOptions): RealtimeRouteOp
 }
 
 /**
- * A copy for one route, with lists of hooks of its own: plugins such as @fastify/rate-limit add hooks to the lists of
- * each route that they see.
+ * Copies the options for one route, including the hook arrays: plugins such as @fastify/rate-limit push hooks into the
+ * arrays of each route.
  */
 export function copyRouteOptions (given: RealtimeRouteOptions = {}): RealtimeRouteOptions {
   return Object.fromEntries(Object.entries(given).map(([name, value]) =>

@@ -3,7 +3,7 @@ import { logWithoutQuery } from './log-without-query.ts'
 import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
 /**
- * `GET {prefix}/chats/:chatId/events`: the stream of a chat.
+ * `GET {prefix}/chats/:chatId/events`: the stream of one chat.
  * `GET {prefix}/chats/events?chat=…&chat=…`: one stream of several chats.
  */
 export function eventsRoutes (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
@@ -12,7 +12,9 @@ export function eventsRoutes (app: FastifyInstance, prefix: string, given?: Real
   app.get<{ Params: { chatId: string } }>(`${prefix}/chats/:chatId/events`, options(), async (request, reply) => {
     await reply.sse.chat(request.params.chatId)
   })
-  app.get<{ Querystring: { chat?: string | string[] } }>(`${prefix}/chats/events`, options(), async (request, reply) => {
-    await reply.sse.chats([request.query.chat ?? []].flat())
-  })
+  app.get<{ Querystring: { chat?: string | string[] } }>(
+    `${prefix}/chats/events`,
+    options(),
+    async (request, reply) => { await reply.sse.chats([request.query.chat ?? []].flat()) }
+  )
 }

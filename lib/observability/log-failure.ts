@@ -5,12 +5,12 @@ import { logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailur
 
 const reported = new WeakSet<object>()
 
-/** No chat, channel or type has a longer name. */
+/** The longest valid name of a chat, channel or event type. */
 const LONGEST_NAME = 4_096
 
 /**
- * Publishes, and logs the failure, once however many layers hand the promise on. Nothing is thrown, and whoever ignores the promise causes no
- * `unhandledRejection` by that; whoever awaits it still gets the rejection.
+ * Publishes and logs a failure, only once even if several layers return the same promise. Never throws. A rejection
+ * reaches callers that await the promise, and causes no `unhandledRejection` otherwise.
  */
 export function reportFailure<T> (publish: () => Promise<T>, log: Logger, context: object): Promise<T> {
   const published = promiseTry(publish)
@@ -22,10 +22,10 @@ const PUBLISHING: RecoverableFailure = {
   level: 'warn', message: 'Publishing failed', recovered: 'Publishing works again'
 }
 
-/** What other publishes fail with as well. */
+/** Codes of failures that affect all publishes. */
 const OUTAGES: ReadonlySet<string | number> = new Set<RealtimeErrorCode>(['RT_PUBLISH_REJECTED', 'RT_PUBLISH_UNKNOWN'])
 
-/** That one event is wrong says nothing of the next one, and the other way round. */
+/** An invalid event says nothing about the next one, so this failure has no recovery. */
 const WRONG_EVENT: RepeatedFailure = { level: 'warn', message: 'Publishing failed' }
 
 /** Logs the failure of a publish, unless it was logged before. Never throws. */
@@ -35,23 +35,25 @@ export function logFailure (error: unknown, log: Logger, context: object): void 
     reported.add(error)
   }
   const code = codeOf(error)
-  // Its message holds the fix, and no payload.
+  // The message of a RealtimeError contains the fix and no payload.
   const reason = error instanceof RealtimeError ? { reason: error.message } : {}
   const failure = OUTAGES.has(code) ? PUBLISHING : WRONG_EVENT
   logRepeated(log, failure, { ...namesOf(context), code, ...reason }, code)
 }
 
-/** Logs that publishing works again, if it has failed. Never throws. */
+/** Logs that publishing works again, if it had failed. Never throws. */
 export function logPublished (log: Logger): void {
   logRecovered(log, PUBLISHING)
 }
 
-/** Without what is no name: who has forgotten the chat's id has put the payload in its place. */
+/** Omits values that cannot be names: if a caller forgets the chat id, the payload is passed as the first argument. */
 function namesOf (context: object): object {
-  return Object.fromEntries(Object.entries(context).filter(([, name]) => typeof name === 'string' && name.length <= LONGEST_NAME))
+  return Object.fromEntries(
+    Object.entries(context).filter(([, name]) => typeof name === 'string' && name.length <= LONGEST_NAME)
+  )
 }
 
-/** A code says enough; the message of a foreign provider's error may quote the payload. */
+/** Returns a code for the log. The message is not logged, since an error of a custom provider may quote the payload. */
 function codeOf (error: unknown): string | number {
   const { code } = Object(error) as { code?: unknown }
   if (typeof code === 'string' || typeof code === 'number') return code

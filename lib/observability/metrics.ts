@@ -1,4 +1,4 @@
-/** A count for each of a few names. */
+/** A counter with one label. */
 export class LabeledCounter {
   readonly counts = new Map<string, number>()
 
@@ -8,8 +8,8 @@ export class LabeledCounter {
 }
 
 /**
- * What is counted, whether anybody looks or not: adding to a number costs next to nothing. None of it is counted by chat or user. How Prometheus
- * calls it, and what it means, stands in prometheus.ts.
+ * The metrics of an instance. They are counted even if they are not exported, since incrementing a number costs almost
+ * nothing. There are no labels per chat or user. prometheus.ts has their Prometheus names and descriptions.
  */
 export class Metrics {
   published = 0
@@ -20,27 +20,27 @@ export class Metrics {
   deliveries = 0
   bytes = 0
   slow = 0
-  /** By `published` and `received`. */
+  /** Duplicates by kind: `published` or `received`. */
   readonly duplicates = new LabeledCounter()
-  /** By code. */
+  /** Failed publishes by error code. */
   readonly failures = new LabeledCounter()
-  /** By code. */
+  /** Refused streams by error code. */
   readonly refused = new LabeledCounter()
-  /** By reason. */
+  /** `reset` events by reason. */
   readonly resets = new LabeledCounter()
-  /** Is told how many seconds a publish took. */
+  /** Called with the duration of each publish in seconds. */
   onPublished: ((seconds: number) => void) | undefined
-  /** Is told how many seconds passed from an event's being published to its being written. */
+  /** Called with the time between the publishing and the writing of an event, in seconds. */
   onWritten: ((seconds: number) => void) | undefined
 
-  /** Counts a publish that was begun at a time of `performance.now()`. */
+  /** Counts a publish. `begun` is the time of `performance.now()` at its start. */
   publish ({ duplicate }: { duplicate: boolean }, begun: number): void {
     if (duplicate) this.duplicates.add('published')
     else this.published++
     this.onPublished?.((performance.now() - begun) / 1_000)
   }
 
-  /** Counts a publish that failed. */
+  /** Counts a failed publish. */
   fail (error: unknown): void {
     this.failures.add((error as { code?: string }).code ?? 'unknown')
   }

@@ -1,37 +1,58 @@
 import type { CounterConfiguration, GaugeConfiguration, HistogramConfiguration } from 'prom-client'
 import type { Metrics, LabeledCounter } from './metrics.ts'
 
-/** A `Registry` of prom-client. */
+/** The methods of a prom-client `Registry` that this package uses. */
 export interface MetricsRegistry {
-  /** Takes a metric in. */
+  /** Adds a metric. */
   registerMetric (metric: never): void
-  /** Forgets a metric. */
+  /** Removes a metric. */
   removeSingleMetric (name: string): void
 }
 
-/** Where the numbers come from. */
+/** The sources of the metrics. */
 export interface MetricsSource {
   metrics: Metrics
   connections: { readonly size: number, bufferedBytes (): number }
   chatEvents: { stats (): { localChats: number } }
-  /** A provider of the app's own may not count. */
-  pubsub: { readonly name: string, stats? (): { channels: number, patterns: number }, connected? (): Record<string, boolean> }
+  /** A custom provider may have neither `stats` nor `connected`. */
+  pubsub: {
+    readonly name: string,
+    stats? (): { channels: number, patterns: number },
+    connected? (): Record<string, boolean>
+  }
 }
 
 type Values = number | Record<string, number> | LabeledCounter
 
-/** Name, help, how to read it, and what its label is called. */
+/** The name of a metric, its help text, a function that reads its value, and the name of its label. */
 type Row = readonly [name: string, help: string, read: (source: MetricsSource) => Values, label?: string]
 
 const counters: readonly Row[] = [
   ['pubsub_messages_published_total', 'Messages published by this instance', ({ metrics }) => metrics.published],
-  ['pubsub_messages_received_total', 'Messages received from Redis, or from this process without it', ({ metrics }) => metrics.received],
-  ['pubsub_messages_ignored_total', 'Messages received that are garbage or of an unknown version', ({ metrics }) => metrics.ignored],
+  [
+    'pubsub_messages_received_total',
+    'Messages received from Redis, or from this process without it',
+    ({ metrics }) => metrics.received
+  ],
+  [
+    'pubsub_messages_ignored_total',
+    'Messages received that are garbage or of an unknown version',
+    ({ metrics }) => metrics.ignored
+  ],
   ['pubsub_publish_failures_total', 'Publishes that rejected, by code', ({ metrics }) => metrics.failures, 'code'],
-  ['pubsub_duplicates_total', 'Events that came again: published with a known key, or received twice', ({ metrics }) => metrics.duplicates, 'kind'],
+  [
+    'pubsub_duplicates_total',
+    'Events that came again: published with a known key, or received twice',
+    ({ metrics }) => metrics.duplicates,
+    'kind'
+  ],
   ['realtime_streams_opened_total', 'Streams opened', ({ metrics }) => metrics.opened],
   ['realtime_streams_refused_total', 'Streams refused, by code', ({ metrics }) => metrics.refused, 'code'],
-  ['realtime_deliveries_total', 'Events written to streams, counted for each stream', ({ metrics }) => metrics.deliveries],
+  [
+    'realtime_deliveries_total',
+    'Events written to streams, counted for each stream',
+    ({ metrics }) => metrics.deliveries
+  ],
   ['realtime_delivered_bytes_total', 'Bytes of events written to streams', ({ metrics }) => metrics.bytes],
   ['realtime_slow_clients_total', 'Streams cut since their client did not keep up', ({ metrics }) => metrics.slow],
   ['realtime_resets_total', 'Streams that were told to reload, by reason', ({ metrics }) => metrics.resets, 'reason'],
@@ -39,17 +60,39 @@ const counters: readonly Row[] = [
 ]
 
 const gauges: readonly Row[] = [
-  ['pubsub_subscriptions_active', 'Channels and patterns subscribed to', ({ pubsub }) => ({ ...pubsub.stats?.() }), 'kind'],
-  ['pubsub_redis_connected', 'Whether a connection to Redis is up', ({ pubsub }) => numbers(pubsub.connected?.()), 'connection'],
+  [
+    'pubsub_subscriptions_active',
+    'Channels and patterns subscribed to',
+    ({ pubsub }) => ({ ...pubsub.stats?.() }),
+    'kind'
+  ],
+  [
+    'pubsub_redis_connected',
+    'Whether a connection to Redis is up',
+    ({ pubsub }) => numbers(pubsub.connected?.()),
+    'connection'
+  ],
   ['realtime_streams_open', 'Open streams', ({ connections }) => connections.size],
-  ['realtime_chats_followed', 'Chats that somebody on this instance listens to', ({ chatEvents }) => chatEvents.stats().localChats],
-  ['realtime_buffered_bytes', 'Bytes that wait for clients to take them', ({ connections }) => connections.bufferedBytes()]
+  [
+    'realtime_chats_followed',
+    'Chats that somebody on this instance listens to',
+    ({ chatEvents }) => chatEvents.stats().localChats
+  ],
+  [
+    'realtime_buffered_bytes',
+    'Bytes that wait for clients to take them',
+    ({ connections }) => connections.bufferedBytes()
+  ]
 ]
 
-/** Name, help, and which latency of the metrics it is. */
+/** The name of a histogram, its help text, and the callback of `Metrics` that feeds it. */
 const histograms = [
   ['pubsub_publish_seconds', 'From publish() to its receipt', 'onPublished'],
-  ['realtime_publish_to_write_seconds', 'From publish() to being written to streams, by the clocks of the two instances', 'onWritten']
+  [
+    'realtime_publish_to_write_seconds',
+    'From publish() to being written to streams, by the clocks of the two instances',
+    'onWritten'
+  ]
 ] as const
 
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
@@ -57,19 +100,34 @@ const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 /** The names of all metrics. */
 export const metricNames: readonly string[] = [...counters, ...gauges, ...histograms].map(([name]) => name)
 
-/** Makes a registry show the numbers. Resolves with its undo. Rejects where prom-client is not installed, and with prom-client's own error where the registry has these names already. */
+/**
+ * Registers all metrics. Resolves with a function that removes them. Rejects if prom-client is not installed, and with
+ * prom-client's own error if the registry already contains these names.
+ */
 export async function exportMetrics (registry: MetricsRegistry, source: MetricsSource): Promise<() => void> {
-  // Only here, since most apps do without it.
+  // Loaded on demand, because prom-client is an optional peer dependency.
   const { Counter, Gauge, Histogram } = (await import('prom-client')).default
   const registers = [registry] as never
   for (const [name, help, read, label] of counters) {
     const counter = new Counter({
-      name, help, registers, ...label && { labelNames: [label] }, collect () { counter.reset(); collect(read(source), label, (labels, value) => counter.inc(labels, value)) }
+      name,
+      help,
+      registers,
+      ...label && { labelNames: [label] },
+      collect () {
+        counter.reset(); collect(read(source), label, (labels, value) => counter.inc(labels, value))
+      }
     } as CounterConfiguration<string>)
   }
   for (const [name, help, read, label] of gauges) {
     const gauge = new Gauge({
-      name, help, registers, ...label && { labelNames: [label] }, collect () { gauge.reset(); collect(read(source), label, (labels, value) => gauge.set(labels, value)) }
+      name,
+      help,
+      registers,
+      ...label && { labelNames: [label] },
+      collect () {
+        gauge.reset(); collect(read(source), label, (labels, value) => gauge.set(labels, value))
+      }
     } as GaugeConfiguration<string>)
   }
   for (const [name, help, event] of histograms) {
@@ -79,9 +137,15 @@ export async function exportMetrics (registry: MetricsRegistry, source: MetricsS
   return () => { for (const name of metricNames) registry.removeSingleMetric(name) }
 }
 
-function collect (values: Values, label: string | undefined, set: (labels: Record<string, string>, value: number) => void): void {
+function collect (
+  values: Values,
+  label: string | undefined,
+  set: (labels: Record<string, string>, value: number) => void
+): void {
   if (typeof values === 'number') return set({}, values)
-  const entries = 'counts' in values && values.counts instanceof Map ? [...values.counts] : Object.entries(values as Record<string, number>)
+  const entries = 'counts' in values && values.counts instanceof Map
+    ? [...values.counts]
+    : Object.entries(values as Record<string, number>)
   for (const [name, value] of entries) set({ [label as string]: name }, value)
 }
 

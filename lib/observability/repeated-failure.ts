@@ -2,29 +2,34 @@ import { outsideRequests } from '../core/async-context.ts'
 import type { Logger } from '../core/logger.ts'
 import { timing } from '../core/timing.ts'
 
-/** Something that may fail again and again, as the log names it. */
+/** Describes a failure that may repeat, and how it is logged. */
 export interface RepeatedFailure {
   level: 'warn' | 'error'
-  /** What has failed, and how to mend it. */
+  /** The failure and its fix. */
   message: string
-  /** What is logged when it works again. Without it, nothing says that it does: it is over when it does not repeat. */
+  /** The message on recovery. Without it, recovery cannot be observed: the failure is over when it stops repeating. */
   recovered?: string
 }
 
-/** One of which it shows when it works again. */
+/** A failure whose recovery can be observed. */
 export type RecoverableFailure = RepeatedFailure & { recovered: string }
 
-/** How many causes of one failure are counted by themselves. */
+/** Maximum number of causes of one failure that are counted separately. */
 const MOST_CAUSES = 32
 
-/** By logger: the parts of an app that share one share its lines, too. */
+/** Failures by logger. Parts of an app that share a logger also share its repeated log lines. */
 const known = new WeakMap<Logger, Map<RepeatedFailure, Episode>>()
 
 /**
- * Logs a failure: at once where it begins, and from then on once in `timing.repeatedLog`, with its count and the latest
- * context. `cause` tells apart what is counted by itself: a code, never a chat or a user. Never throws.
+ * Logs a failure: the first immediately, further ones once per `timing.repeatedLog`, with their count and the latest
+ * context. Each `cause` is counted separately; it is a code, never a chat or a user. Never throws.
  */
-export function logRepeated (log: Logger, failure: RepeatedFailure, context: object, cause: string | number = ''): void {
+export function logRepeated (
+  log: Logger,
+  failure: RepeatedFailure,
+  context: object,
+  cause: string | number = ''
+): void {
   const episodes = known.get(log) ?? new Map<RepeatedFailure, Episode>()
   known.set(log, episodes)
   const episode = episodes.get(failure) ?? new Episode(log, failure, () => episodes.delete(failure))
@@ -32,17 +37,17 @@ export function logRepeated (log: Logger, failure: RepeatedFailure, context: obj
   episode.fail(context, cause)
 }
 
-/** Logs that something works again, with the number of failures, if it has failed before. Never throws. */
+/** Logs a recovery with the number of failures, if it has failed before. Never throws. */
 export function logRecovered (log: Logger, failure: RecoverableFailure, context: object = {}): void {
   known.get(log)?.get(failure)?.recover(context)
 }
 
-/** Logs what was counted and not logged yet, since what uses this logger is being closed. Never throws. */
+/** Logs the counts that were not logged yet, because the user of this logger is closing. Never throws. */
 export function logPending (log: Logger): void {
   for (const episode of known.get(log)?.values() ?? []) episode.end()
 }
 
-/** Where an error was made, as its stack says: that tells the faults of an app apart, as no message of theirs would. */
+/** Returns the first stack frame of an error. It distinguishes errors of an app without using their messages. */
 export function originOf (error: unknown): string {
   const { stack } = Object(error) as { stack?: unknown }
   return /^ +at .*$/m.exec(String(stack))?.[0] ?? ''
@@ -50,7 +55,7 @@ export function originOf (error: unknown): string {
 
 interface Cause { count: number, unlogged: number, context: object }
 
-/** A failure from when it begins until it is over. */
+/** The lifetime of a failure, from its first occurrence until it is over. */
 class Episode {
   readonly #log: Logger
   readonly #failure: RepeatedFailure
@@ -58,9 +63,9 @@ class Episode {
   readonly #causes = new Map<string | number, Cause>()
   #timer: NodeJS.Timeout | undefined
   #failing = true
-  /** What the line of a recovery says beside the count. */
+  /** The context of the latest recovery, logged with the count. */
   #context: object = {}
-  /** Whether a recovery was logged since the timer last fired: of something that comes and goes, one is enough. */
+  /** `true` if a recovery was logged since the timer last fired: an intermittent failure logs one per interval. */
   #recovered = false
 
   constructor (log: Logger, failure: RepeatedFailure, onEnd: () => void) {
@@ -104,7 +109,7 @@ class Episode {
     const repeated = this.#logCounts()
     if (!repeated && !(this.#failing && this.#failure.recovered !== undefined)) return this.#onEnd()
     this.#recovered = false
-    // It has failed since the last line, and works at this moment.
+    // It has failed since the last log line, and works now.
     if (!this.#failing) this.#logRecovery()
     this.#checkLater()
   }
@@ -114,7 +119,7 @@ class Episode {
     const causes = [...this.#causes.values()]
     for (const cause of causes) cause.unlogged = 0
     const count = causes.reduce((sum, cause) => sum + cause.count, 0)
-    this.#write('info', { ...this.#context, count }, this.#failure.recovered as string) // No other failure recovers.
+    this.#write('info', { ...this.#context, count }, this.#failure.recovered as string) // Set for all that recover.
   }
 
   /** Returns whether there was anything to log. */
@@ -131,7 +136,7 @@ class Episode {
     try {
       this.#log[level](context, message)
     } catch {
-      // The app's logger throws. What has failed shall not fail once more by that.
+      // The app's logger threw. A failure to log must not break the caller.
     }
   }
 }

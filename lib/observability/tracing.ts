@@ -1,9 +1,12 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel'
 import { promiseTry } from '../core/promise-try.ts'
 
-/** What subscribers of the tracing channel `fastify-realtime:publish` get. In `start` they may set `traceparent`, which travels along. */
+/**
+ * The message on the tracing channel `fastify-realtime:publish`. Subscribers may set `traceparent` in `start`; it is
+ * sent with the event.
+ */
 export interface PublishTrace {
-  /** What it is published to. */
+  /** The channel that the event is published to. */
   channel: string
   /** The event's name. */
   event: string
@@ -11,37 +14,44 @@ export interface PublishTrace {
   traceparent: string | undefined
 }
 
-/** What subscribers of the channel `fastify-realtime:deliver` get, once for each event of a chat on each instance that follows it. */
+/**
+ * The message on the channel `fastify-realtime:deliver`. It is published once for each event of a chat, on each
+ * instance that follows the chat.
+ */
 export interface DeliverTrace {
   /** The chat. */
   chatId: string
   /** The event's name. */
   event: string
-  /** The event's place in the chat's log, if it has one. */
+  /** The event id, which is its position in the chat's log. Absent for events that are not in the log. */
   id: string | undefined
-  /** The W3C `traceparent` that it was published with. */
+  /** The W3C `traceparent` that the event was published with. */
   traceparent: string | undefined
-  /** How many streams it is written to. */
+  /** The number of streams that the event is written to. */
   streams: number
 }
 
 const publishing = tracingChannel<unknown, PublishTrace>('fastify-realtime:publish')
 const delivering = channel('fastify-realtime:deliver')
 
-/** Publishes with the `traceparent` that travels along, and tells whoever traces that. */
-export function tracePublish<T> (describe: () => PublishTrace, given: unknown, publish: (traceparent: string | undefined) => Promise<T>): Promise<T> {
+/** Publishes an event with its `traceparent`, and reports the publish to the tracing channel if it has subscribers. */
+export function tracePublish<T> (
+  describe: () => PublishTrace,
+  given: unknown,
+  publish: (traceparent: string | undefined) => Promise<T>
+): Promise<T> {
   if (!publishing.start.hasSubscribers && !publishing.asyncEnd.hasSubscribers) return publish(checkTraceparent(given))
   const trace = describe()
-  // What is thrown would never come to `asyncEnd`.
+  // `promiseTry` turns an exception into a rejection: an exception would not emit `asyncEnd`.
   return publishing.tracePromise(() => promiseTry(() => publish(checkTraceparent(trace.traceparent))), trace)
 }
 
-/** Tells whoever traces of a delivery. */
+/** Reports a delivery if the channel has subscribers. */
 export function traceDeliver (describe: () => DeliverTrace): void {
   if (delivering.hasSubscribers) delivering.publish(describe())
 }
 
-/** A `traceparent` as it may travel; one that is none is ignored, as the W3C asks for. */
+/** Returns a valid `traceparent`. An invalid one is ignored, as the W3C specification requires. */
 export function checkTraceparent (traceparent: unknown): string | undefined {
   return typeof traceparent === 'string' && TRACEPARENT.test(traceparent) ? traceparent : undefined
 }

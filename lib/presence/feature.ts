@@ -12,33 +12,33 @@ import { timing } from '../core/timing.ts'
 
 /** Options of presence. */
 export interface PresenceFeatureOptions {
-  /** When a user counts as gone; with `false` nothing is shown. @default false */
+  /** The times after which a user counts as disconnected, or `false` for no presence. @default false */
   presence?: PresenceTimes | false | undefined
 }
 
 /** Options of `emitTyping`. */
 export interface TypingOptions {
-  /** `false` says that the user has stopped. @default true */
+  /** `false` if the user has stopped typing. @default true */
   typing?: boolean | undefined
 }
 
-/** What presence adds to `ChatEvents`. */
+/** The methods that presence adds to `ChatEvents`. */
 export interface PresenceMethods {
   /**
-   * Says to everyone who has the chat open, on every instance, that a user types, or has stopped. Call it as often as
-   * you like: a sign that says nothing new is published once in two seconds. Clients show it for `expiresInMs`, so that
-   * a user who is disconnected does not type for ever. Resolves with whether it was published. Rejects with
+   * Publishes to all clients of a chat, on every instance, that a user is typing or has stopped. Call it as often as
+   * you like: without a change it is published once in two seconds at most. Clients show it for `expiresInMs`, so that
+   * a disconnected user does not seem to type for ever. Resolves with whether the event was published. Rejects with
    * `RT_CHAT_ID_INVALID`, `RT_USER_ID_INVALID`, or as `publish` does.
    */
   emitTyping (chatId: string, user: string, options?: TypingOptions): Promise<boolean>
   /**
-   * Resolves with the sorted ids of the users who are present in a chat at this moment, over all instances that have
-   * the option `presence`. Rejects with `RT_CHAT_ID_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`.
+   * Resolves with the sorted ids of the users who are present in a chat now, on all instances that have the option
+   * `presence`. Rejects with `RT_CHAT_ID_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`.
    */
   presence (chatId: string): Promise<string[]>
 }
 
-/** Presence: which users have a chat open, and who of them types. Throws `RT_STATE_UNAVAILABLE`. */
+/** Presence: which users have a chat open, and which of them are typing. Throws `RT_STATE_UNAVAILABLE`. */
 export function presence (context: FeatureContext<PresenceFeatureOptions>): ChatFeature<PresenceMethods> {
   const { pubsub, state, instanceId, log, options: { presence: times = false } } = context
   const typing = new TypingThrottle()
@@ -47,7 +47,7 @@ export function presence (context: FeatureContext<PresenceFeatureOptions>): Chat
     const channel = getChatChannel(chatId)
     checkUserId(user)
     const { typing: value = true } = checkOptions(options, 'typing')
-    // The value may come from a client as it is. Each object would count as a change.
+    // The value may come unchecked from a client. Without the conversion each object would count as a change.
     const types = Boolean(value)
     if (!typing.admits(chatId, user, types)) return false
     const event = { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0, chatId }
@@ -64,10 +64,12 @@ export function presence (context: FeatureContext<PresenceFeatureOptions>): Chat
   const here = new PresenceTracker({ ...times, store: state, instanceId, log })
   return {
     methods,
-    projection: (room) => new PresenceProjection(room, { instanceId, onGone: (chatId, userId) => here.restore(chatId, userId) }),
+    projection: (room) => new PresenceProjection(room, {
+      instanceId, onGone: (chatId, userId) => here.restore(chatId, userId)
+    }),
     onJoin: (chatId, stream) => here.add(chatId, stream),
     onRevoke: (chatId, userId) => here.remove(chatId, userId),
-    // The leases run out by themselves: streams that end now say nothing about their users, who reconnect elsewhere.
+    // The fields stay until their leases expire, since the users of the ended streams reconnect to other instances.
     close: () => here.close()
   }
 }

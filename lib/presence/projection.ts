@@ -4,24 +4,24 @@ import { encodeFrame } from '../sse/frame.ts'
 import type { StateProjection, ProjectedRoom } from '../rooms/state-projection.ts'
 import { timing } from '../core/timing.ts'
 
-/** Who a view of presence is made for. */
+/** Dependencies of a presence projection. */
 export interface PresenceProjectionContext {
   instanceId: string
-  /** Is told that a field of this instance is gone, whoever deleted it. */
+  /** Called when a field of this instance was deleted, whatever deleted it. */
   onGone (chatId: string, userId: string): void
 }
 
-/** Who is in a chat, as its streams and handlers are told: first all, then who joins and who leaves. */
+/** Publishes the users of a chat to its streams and handlers: first all users, then those who join and leave. */
 export class PresenceProjection implements StateProjection {
   readonly #room: ProjectedRoom
   readonly #context: PresenceProjectionContext
-  /** The fields of each user, one for each instance that he is connected to. */
+  /** The fields of each user, one for each instance that they are connected to. */
   readonly #present = new Map<string, Set<string>>()
-  /** Who is here as far as everyone in the room was told. */
+  /** The present users according to the events published so far. */
   readonly #published = new Set<string>()
-  /** What tells who comes of all of them: many may come before that changes. */
+  /** The cached snapshot frame with all users: many streams may open before it changes. */
   #all: Buffer | undefined
-  /** Whose fields have changed in this turn of the event loop. */
+  /** The users whose fields have changed in this turn of the event loop. */
   #changed = new Set<string>()
 
   constructor (room: ProjectedRoom, context: PresenceProjectionContext) {
@@ -39,12 +39,17 @@ export class PresenceProjection implements StateProjection {
     else this.#present.set(userId, fields)
     if (this.#changed.size === 0) setImmediate(() => this.#endTurn())
     this.#changed.add(userId)
-    if (after === undefined && name === presenceField(this.#context.instanceId, userId)) this.#context.onGone(this.#room.chatId, userId)
+    if (after === undefined && name === presenceField(this.#context.instanceId, userId)) this.#context.onGone(
+      this.#room.chatId, userId
+    )
   }
 
   event (): void {}
 
-  /** Not who is here by now: those who came before are told of that together with this stream. */
+  /**
+   * Contains the published users only. Changes that are not published yet follow as an event, to this stream and all
+   * others.
+   */
   snapshot (): Buffer[] {
     this.#all ??= encodeFrame({ event: 'presence', json: this.#json({ users: [...this.#published].sort() }) })
     return [this.#all]
@@ -55,11 +60,12 @@ export class PresenceProjection implements StateProjection {
     this.#changed = new Set()
     this.#publish(changed.filter((userId) => this.#present.has(userId)))
     const absent = changed.filter((userId) => !this.#present.has(userId))
-    // Where Redis has lost them, the instances put them back: who stays connected shall not be told as left.
+    // If Redis has lost the fields, the instances write them again. Without the delay connected users would be
+    // published as having left.
     if (absent.length > 0) setTimeout(() => this.#publish(absent), timing.presenceSettle).unref()
   }
 
-  /** Tells of those of whom something else was told before. */
+  /** Publishes the given users whose presence differs from what was published before. */
   #publish (users: string[]): void {
     const joined = users.filter((userId) => this.#present.has(userId) && !this.#published.has(userId)).sort()
     const left = users.filter((userId) => !this.#present.has(userId) && this.#published.has(userId)).sort()
@@ -67,7 +73,9 @@ export class PresenceProjection implements StateProjection {
     for (const userId of joined) this.#published.add(userId)
     for (const userId of left) this.#published.delete(userId)
     this.#all = undefined
-    this.#room.emit({ from: this.#context.instanceId, timestamp: Date.now(), event: 'presence', json: this.#json({ joined, left }) })
+    this.#room.emit({
+      from: this.#context.instanceId, timestamp: Date.now(), event: 'presence', json: this.#json({ joined, left })
+    })
   }
 
   #json (who: object): string {

@@ -14,33 +14,37 @@ const WRITING: RecoverableFailure = {
 }
 
 interface PresenceContext extends PresenceTimes {
-  /** `undefined` where the provider keeps none. */
+  /** `undefined` if the provider keeps no state. */
   store: StateStore | undefined
   instanceId: string
   log: Logger
 }
 
-/** A user who has, or had moments ago, a stream of a chat open on this instance. */
+/** A user who has a stream of a chat open on this instance, or had one within the grace period. */
 interface PresentUser {
   userId: string
   field: string
   streams: number
-  /** Whether others shall know of it, and whether they do, as far as Redis has answered. */
+  /** Whether the user shall be marked as present. */
   here: boolean
+  /** Whether the user is marked as present, according to the last reply of Redis. */
   written: boolean
-  /** Whether they are being told. */
+  /** Whether a command for this user is in progress. */
   writing: boolean
-  /** Runs while no stream is open. */
+  /** Runs while the user has no open stream. */
   grace?: NodeJS.Timeout | undefined
 }
 
-/** How many chats are renewed at a time. */
+/** How many chats are renewed in parallel. */
 const CHATS_AT_ONCE = 100
 
-/** Who has a chat open on this instance. All others know of it by a field of the chat's state for each user, with a lease. */
+/**
+ * Tracks which users have a chat open on this instance. It shares them with all instances: one field of the chat's
+ * state for each user, with a lease.
+ */
 export class PresenceTracker {
   readonly #options: PresenceContext & { store: StateStore }
-  /** By channel and user. */
+  /** The users by channel and user id. */
   readonly #chats = new Map<string, Map<string, PresentUser>>()
   readonly #renewal: RepeatingTimer
   #renewing = false
@@ -53,7 +57,7 @@ export class PresenceTracker {
     this.#renewal = new RepeatingTimer(Math.ceil(options.leaseMs / 3), () => this.#renewAll())
   }
 
-  /** Counts a stream in until it closes, if it is known whose it is. */
+  /** Counts a stream until it closes. Streams without a user id are not counted. */
   add (chatId: string, stream: EventSink): void {
     const { userId } = stream
     if (userId === undefined || stream.closed) return
@@ -66,24 +70,24 @@ export class PresenceTracker {
     this.#write(channel, user)
   }
 
-  /** Lets a user leave at once, whatever he has open. */
+  /** Removes a user at once, even if they have streams open. */
   remove (chatId: string, userId: string): void {
     const channel = getChatChannel(chatId)
     const user = this.#chats.get(channel)?.get(userId)
     if (user !== undefined) this.#end(channel, user)
   }
 
-  /** Puts back what is gone although it should be there: Redis has lost it, or took this instance for dead. */
+  /** Writes a missing field again: Redis has lost it, or its lease expired because this instance seemed dead. */
   restore (chatId: string, userId: string): void {
     const channel = getChatChannel(chatId)
     const user = this.#chats.get(channel)?.get(userId)
     if (user?.written !== true || user.writing) return
     user.written = false
-    // All are gone at once, and all instances notice at once.
+    // Usually all fields disappear together and all instances notice at once, so the writes are spread over time.
     setTimeout(() => this.#write(channel, user), Math.random() * timing.resyncSpread).unref()
   }
 
-  /** Leaves all fields to their leases: whoever comes back elsewhere before they run out was never away. */
+  /** Lets all leases expire: a user who reconnects to another instance in time stays present without interruption. */
   close (): void {
     this.#closed = true
     this.#renewal.stop()
@@ -95,7 +99,9 @@ export class PresenceTracker {
     const { instanceId } = this.#options
     const users = this.#chats.get(channel) ?? new Map<string, PresentUser>()
     this.#chats.set(channel, users)
-    const user = users.get(userId) ?? { userId, field: presenceField(instanceId, userId), streams: 0, here: true, written: false, writing: false }
+    const user = users.get(userId) ?? {
+      userId, field: presenceField(instanceId, userId), streams: 0, here: true, written: false, writing: false
+    }
     users.set(userId, user)
     this.#renewal.start()
     return user
@@ -113,25 +119,29 @@ export class PresenceTracker {
     this.#write(channel, user)
   }
 
-  /** Tells what is so, one command after another. What fails is tried again with the next renewal. */
+  /** Writes the current state of a user, one command at a time. A failed command is retried with the next renewal. */
   async #write (channel: string, user: PresentUser): Promise<void> {
     if (user.writing) return
     user.writing = true
-    while (user.written !== user.here && !this.#closed && await this.#change(channel, user)) { /* it may have changed meanwhile */ }
+    while (user.written !== user.here && !this.#closed && await this.#change(channel, user)) {
+      /* `here` may have changed meanwhile */
+    }
     user.writing = false
     if (!user.here && !user.written) this.#forget(channel, user)
   }
 
-  /** Resolves with whether Redis has answered. */
+  /** Resolves with whether Redis has replied. */
   async #change (channel: string, user: PresentUser): Promise<boolean> {
     const { store, leaseMs } = this.#options
     const { field, here } = user
-    const reply = await this.#try(store.change(channel, here ? { operation: 'set', field, value: '', leaseMs } : { operation: 'delete', field }))
+    const reply = await this.#try(store.change(
+      channel, here ? { operation: 'set', field, value: '', leaseMs } : { operation: 'delete', field }
+    ))
     if (reply !== undefined) user.written = here
     return reply !== undefined
   }
 
-  /** Resolves with nothing where Redis has not answered. */
+  /** Resolves with `undefined` if Redis has not replied. */
   async #try<T> (result: Promise<T>): Promise<T | undefined> {
     try {
       const reply = await result
@@ -144,11 +154,13 @@ export class PresenceTracker {
   }
 
   async #renewAll (): Promise<void> {
-    // While Redis is away, the renewal before still waits for it.
+    // While Redis is unavailable, the previous renewal is still waiting for it.
     if (this.#renewing) return
     this.#renewing = true
     const chats = [...this.#chats]
-    while (chats.length > 0) await Promise.all(chats.splice(0, CHATS_AT_ONCE).map(([channel, users]) => this.#renew(channel, [...users.values()])))
+    while (chats.length > 0) await Promise.all(
+      chats.splice(0, CHATS_AT_ONCE).map(([channel, users]) => this.#renew(channel, [...users.values()]))
+    )
     this.#renewing = false
   }
 
@@ -166,7 +178,7 @@ export class PresenceTracker {
 
   #forget (channel: string, user: PresentUser): void {
     const users = this.#chats.get(channel)
-    // By now another one may have its place.
+    // A new entry of the same user may have replaced this one.
     if (users?.get(user.userId) !== user) return
     users.delete(user.userId)
     if (users.size > 0) return
@@ -175,13 +187,16 @@ export class PresenceTracker {
   }
 }
 
-/** Who is in a chat, on whichever instance, sorted. Rejects with `RT_CHAT_ID_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`. */
+/**
+ * Reads the sorted ids of the users who are present in a chat, on all instances. Rejects with `RT_CHAT_ID_INVALID`,
+ * `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`.
+ */
 export async function readPresence (store: StateStore | undefined, chatId: string): Promise<string[]> {
   const channel = getChatChannel(chatId)
   if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
   const { fields, doubtful } = await store.read(channel)
   const users = new Set<string>()
-  // Nothing was known before, so all is read.
+  // Without a known version `read` returns all fields.
   for (const field of (fields as Map<string, Field>).keys()) {
     const userId = userIdOf(field)
     if (userId !== undefined && doubtful?.has(field) !== true) users.add(userId)

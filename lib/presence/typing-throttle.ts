@@ -1,14 +1,14 @@
 import { timing } from '../core/timing.ts'
 
-/** Of how many users at a time it is remembered. Of more, the oldest are told once more than they need be. */
+/** The most users that are remembered. Beyond it the oldest are forgotten, so one redundant event may be published. */
 const MOST_PUBLISHED = 10_000
 
-/** Lets one sign of typing in so many milliseconds through for each user of a chat, and each change of it at once. */
+/** Throttles typing events: admits one per interval for each user of a chat, and each change at once. */
 export class TypingThrottle {
-  /** In the order in which they were told. */
+  /** The last admitted value of each user, in the order of admission. */
   readonly #published = new Map<string, { typing: boolean, at: number }>()
 
-  /** Whether it shall be told; then it counts as told. `now` is milliseconds of a clock that never goes back. */
+  /** Whether the event shall be published; if so, it counts as published. `now` is a monotonic time in milliseconds. */
   admits (chatId: string, user: string, typing: boolean, now = performance.now()): boolean {
     this.#forget(now)
     const key = JSON.stringify([chatId, user])

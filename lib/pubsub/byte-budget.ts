@@ -1,17 +1,17 @@
-/** Keeps what can be done without: it lets go of some of it when all together have too much. */
+/** Holds data that may be dropped when all holders together exceed the budget. */
 export interface ByteHolder {
-  /** Lets go of at least something, the oldest first. Returns whether it still has any. */
+  /** Drops at least some of its data, the oldest first. Returns whether any is left. */
   release (): boolean
 }
 
-/** To how much of its limit a budget comes down at once, so that not each byte more makes it look for another one to let go of. */
+/** The share of the limit that a trim shrinks to, so that not every further byte triggers another trim. */
 const DOWN_TO = 7 / 8
 
-/** The bytes that many holders may have together. Beyond them, one after another lets go of its oldest. */
+/** Limits the bytes that many holders have together. Beyond the limit, the holders drop their oldest data in turn. */
 export class ByteBudget {
   readonly #limit: number
   #bytes = 0
-  /** Those that have any. The one whose turn it is to let go of some comes first. */
+  /** The holders that have data. The next one to shrink comes first. */
   readonly #holders = new Set<ByteHolder>()
 
   constructor (limit: number) {
@@ -22,22 +22,22 @@ export class ByteBudget {
     return this.#bytes
   }
 
-  /** Says that a holder has something from now on. */
+  /** Adds a holder that has data from now on. */
   enter (holder: ByteHolder): void {
     this.#holders.add(holder)
   }
 
-  /** Says that a holder has nothing any more. */
+  /** Removes a holder that has no data any more. */
   leave (holder: ByteHolder): void {
     this.#holders.delete(holder)
   }
 
-  /** Counts what a holder has more, or less where it is negative. */
+  /** Counts bytes that a holder has gained, or lost if the number is negative. */
   count (bytes: number): void {
     this.#bytes += bytes
   }
 
-  /** Makes holders let go of what is too much. */
+  /** Shrinks holders if the limit is exceeded. */
   trim (): void {
     if (this.#bytes > this.#limit) while (this.#holders.size > 0 && this.#bytes > this.#limit * DOWN_TO) this.#shrink()
   }

@@ -4,25 +4,28 @@ import { makeInstanceId } from './envelope.ts'
 import { eventName, isReserved } from './event-name.ts'
 import type { Envelope } from './event-log.ts'
 
-/** What a provider tells somebody who follows a channel. */
+/** The callbacks of a listener that follows a channel. */
 export interface FeedListener {
-  /** The subscription holds: nothing that is published from here on is missed. Told again after each interruption. */
+  /** The subscription is active: no message from here on is missed. Called again after each reconnect. */
   live(): void
-  /** The subscription broke: what is published from here on may be missed, until `live` is told again. */
+  /** The subscription was interrupted: messages may be missed until `live` is called again. */
   lost(): void
-  /** A message. `remote` says that another instance published it. */
+  /** Receives a message. `remote` is true if another instance published it. */
   receive(envelope: Envelope, remote: boolean): void
 }
 
-/** A capability of a provider: it hands messages on unparsed and tells when a subscription holds. */
+/** A capability of a provider: it delivers messages unparsed and reports when a subscription is active. */
 export interface ChannelFeed {
-  /** This instance's name, the `from` of what it publishes. */
+  /** The name of this instance: the `from` of the messages that it publishes. */
   readonly instanceId: string
-  /** Follows one channel by its exact name. Returns its undo. */
+  /** Follows one channel by its exact name. Returns a function that unsubscribes. */
   follow(channel: string, listener: FeedListener): () => void
 }
 
-/** The feed of a provider: its own, or one made of its plain subscriptions, which then count as live from the start. */
+/**
+ * Returns the feed of a provider: its own, or one built on its plain subscriptions, which count as live from
+ * the start.
+ */
 export function channelFeedOf (provider: PubSubProvider & Partial<ChannelFeed>): ChannelFeed {
   if (provider.follow !== undefined) return provider as ChannelFeed
   return {
@@ -38,7 +41,10 @@ export function channelFeedOf (provider: PubSubProvider & Partial<ChannelFeed>):
   }
 }
 
-/** Such a provider keeps no state, so that neither presence nor a bot message comes from this package. */
+/**
+ * Returns the event name of a message of a provider without a feed. Such a provider keeps no state, so events named
+ * like those of presence and bot messages don't come from this package: they are renamed to `message`.
+ */
 function plainName (data: unknown): string {
   const name = eventName(data)
   return isReserved(name) && name !== 'typing' ? 'message' : name

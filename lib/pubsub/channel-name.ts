@@ -1,7 +1,7 @@
 import { bytesOver } from '../core/byte-length.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 
-/** What the channels of chats start with, and those by which instances control each other. */
+/** Channel prefixes: of chats, and of the channels by which instances control each other. */
 export const CHAT = 'chat:'
 export const CONTROL = 'fastify-realtime:'
 
@@ -9,28 +9,34 @@ const MAX_CHANNEL_BYTES = 4096
 const MAX_CHAT_ID_BYTES = 1024
 const MAX_KEY_LENGTH = 200
 
-/** Returns a channel or pattern as it is. Throws `RT_CHANNEL_INVALID`. */
+/** Validates a channel or pattern and returns it unchanged. Throws `RT_CHANNEL_INVALID`. */
 export function checkChannel (channel: unknown): string {
   const wrong = whyNot(channel, MAX_CHANNEL_BYTES)
   if (wrong !== undefined) throw new RealtimeError('RT_CHANNEL_INVALID', wrong)
   return channel as string
 }
 
-/** The channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
+/** Returns the channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
 export function getChatChannel (chatId: string): string {
   const wrong = whyNot(chatId, MAX_CHAT_ID_BYTES)
   if (wrong !== undefined) throw new RealtimeError('RT_CHAT_ID_INVALID', wrong)
   return CHAT + chatId
 }
 
-/** Returns an idempotency key as it is. Throws `RT_IDEMPOTENCY_KEY_INVALID`. */
+/** Validates an idempotency key and returns it unchanged. Throws `RT_IDEMPOTENCY_KEY_INVALID`. */
 export function checkIdempotencyKey (key: unknown): string | undefined {
   if (key === undefined) return undefined
   if (typeof key === 'string' && key !== '' && key.length <= MAX_KEY_LENGTH && key.isWellFormed()) return key
-  throw new RealtimeError('RT_IDEMPOTENCY_KEY_INVALID', typeof key === 'string' && key !== '' ? `${key.length} or a lone surrogate` : kindOf(key))
+  throw new RealtimeError(
+    'RT_IDEMPOTENCY_KEY_INVALID',
+    typeof key === 'string' && key !== '' ? `${key.length} or a lone surrogate` : kindOf(key)
+  )
 }
 
-/** A lone surrogate is refused, since in UTF-8 it turns into the same bytes as every other one: chats would mix. */
+/**
+ * Returns why a name is invalid, or `undefined`. Lone surrogates are refused, since UTF-8 encodes all of them to the
+ * same bytes: different chats would share a channel.
+ */
 function whyNot (name: unknown, most: number): string | undefined {
   if (typeof name !== 'string' || name === '') return kindOf(name)
   if (!name.isWellFormed()) return 'a lone surrogate in it'

@@ -4,9 +4,12 @@ import type { PubSubProvider } from './provider.ts'
 import type { FeedListener, ChannelFeed } from './channel-feed.ts'
 import type { EventLog, Replayable } from './event-log.ts'
 
-/** How instances say to each other what only concerns the plugin. */
+/** The messages that instances exchange for the plugin's own purposes. */
 export interface ControlFeed {
-  /** What was published, in order; `undefined` where nothing can be read again. Its size and time to live do not depend on the option `history`. */
+  /**
+   * The published messages, in order; `undefined` if they cannot be read again. Its size and time to live do not
+   * depend on the option `history`.
+   */
   readonly eventLog: EventLog | undefined
   /** Publishes to every instance that follows the channel. Settles as `PubSubProvider.publish` does. */
   publish (channel: string, message: object): Promise<unknown>
@@ -14,13 +17,19 @@ export interface ControlFeed {
   follow (channel: string, listener: FeedListener): () => void
 }
 
-/** A capability of a provider: channels of the plugin's own, which no name that an app can publish or subscribe to reaches. */
+/** A capability of a provider: separate control channels, which apps can neither publish nor subscribe to. */
 export interface Controllable {
   readonly control: ControlFeed
 }
 
-/** The control feed of a provider: its own, or one made of its channels, with the log that it keeps of each. */
-export function controlFeedOf (provider: PubSubProvider & Partial<Replayable & Controllable>, feed: ChannelFeed): ControlFeed {
+/**
+ * Returns the control feed of a provider: its own, or one built on the provider's channels and the logs that it keeps
+ * of them.
+ */
+export function controlFeedOf (
+  provider: PubSubProvider & Partial<Replayable & Controllable>,
+  feed: ChannelFeed
+): ControlFeed {
   return provider.control ?? new PlainControl(provider, feed)
 }
 

@@ -9,14 +9,31 @@ import type { ProviderOptions } from './provider-options.ts'
 
 type Choice = Resolved<ProviderOptions> & { redisUrl: string | undefined, redis: RedisClient | undefined }
 
-/** Chooses the provider: over Redis where there is one, else in this process. */
-export function createPubSub ({ redisUrl, redis, instanceId, keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded }: Choice, log: Logger, metrics: Metrics): PubSubProvider {
+/** Creates the provider: `RedisPubSub` if Redis is configured, otherwise `LocalPubSub`. */
+export function createPubSub (
+  {
+    redisUrl,
+    redis,
+    instanceId,
+    keyPrefix,
+    maxPayloadBytes,
+    publishTimeoutMs,
+    history,
+    idempotencyTtlMs,
+    sharded
+  }: Choice,
+  log: Logger,
+  metrics: Metrics
+): PubSubProvider {
   const common = { instanceId, maxPayloadBytes, history, idempotencyTtlMs, log, metrics }
   const pubsub = redis !== undefined
     ? new RedisPubSub({ client: redis, keyPrefix, publishTimeoutMs, sharded, ...common })
     : redisUrl !== undefined
       ? new RedisPubSub({ url: redisUrl, keyPrefix, publishTimeoutMs, ...common })
       : new LocalPubSub(common)
-  log.info({ provider: pubsub.name }, `Using ${pubsub instanceof RedisPubSub ? 'RedisPubSub' : 'LocalPubSub'} for realtime events`)
+  log.info(
+    { provider: pubsub.name },
+    `Using ${pubsub instanceof RedisPubSub ? 'RedisPubSub' : 'LocalPubSub'} for realtime events`
+  )
   return pubsub
 }

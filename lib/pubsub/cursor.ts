@@ -1,20 +1,22 @@
-/** A place in the log of a channel: between the event that it names and the next. */
+/** A position in the log of a channel: after the event that it names and before the next one. */
 export interface Cursor {
-  /** Which log. A new one starts when Redis has lost the old one. */
+  /** Identifies the log. A new log, with a new epoch, starts when Redis has lost the old one. */
   epoch: string
-  /** How many events came before, counted from 1; 0 before the first. */
+  /** The offset of the event, counted from 1; 0 before the first event. */
   offset: number
-  /** A random number of the event. After a failover, offsets are used again for other events: the tag tells them apart. */
+  /** A random number of the event. After a failover, other events may get the same offsets: the tags differ. */
   tag: number
 }
 
-/** A place of its own, where another one may move on. */
+/** Copies a cursor that may be mutated later. */
 export function copyCursor ({ epoch, offset, tag }: Cursor): Cursor {
   return { epoch, offset, tag }
 }
 
-/** The place before an event, which knows the tag of the one before it. */
-export function positionBefore ({ epoch, offset, previousTag }: { epoch: string, offset: number, previousTag: number }): Cursor {
+/** Returns the position before an event. */
+export function positionBefore (
+  { epoch, offset, previousTag }: { epoch: string, offset: number, previousTag: number }
+): Cursor {
   return { epoch, offset: offset - 1, tag: previousTag }
 }
 
@@ -24,7 +26,7 @@ export function formatCursor ({ epoch, offset, tag }: Cursor): string {
   return `${epoch}-${offset}-${tag}`
 }
 
-/** Reads what `formatCursor` wrote; `undefined` for anything else. */
+/** Parses the output of `formatCursor`; returns `undefined` for any other text. */
 export function parseCursor (id: string): Cursor | undefined {
   const [, epoch, offset, tag] = FORM.exec(id) ?? []
   return epoch === undefined ? undefined : { epoch, offset: Number(offset), tag: Number(tag) }

@@ -5,7 +5,7 @@ import { RealtimeError } from '../errors.ts'
 import { toJson } from '../core/json.ts'
 import type { Envelope } from './event-log.ts'
 
-/** Wraps a value for its way. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
+/** Serializes a value into an envelope. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
 export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number, traceparent?: string): Envelope {
   const json = toJson(data)
   const bytes = bytesOver(json, maxPayloadBytes)
@@ -13,7 +13,7 @@ export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: numb
   return { from, timestamp: Date.now(), event: eventName(data), json, traceparent }
 }
 
-/** A name for this instance. The random part tells containers apart, which all run as process 1 and may start together. */
+/** Makes a name for this instance. Containers all run as process 1 and may start together: the random part differs. */
 export function makeInstanceId (provider: string): string {
   return `${provider}-${process.pid}-${Date.now()}-${randomBytes(3).toString('hex')}`
 }

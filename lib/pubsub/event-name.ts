@@ -3,39 +3,54 @@ import { RealtimeError, kindOf } from '../errors.ts'
 import { NAME } from '../core/names.ts'
 
 /**
- * `stream`: a stream writes it itself, or an EventSource dispatches it itself, so that `error` would call every browser's `onerror`. It is not published at all.
- * `own`: only this package publishes it on the channel of a chat, so that a client can forge neither who is present nor how a bot message has ended.
+ * - `stream`: a stream writes the event itself, or an EventSource dispatches it itself; a published `error` would
+ *   call every browser's `onerror`. These names cannot be published at all.
+ * - `own`: only this package publishes it on the channel of a chat, so that a client can forge neither presence nor
+ *   the end of a bot message.
  */
 const reserved: Readonly<Record<ReservedEventType, 'stream' | 'own'>> = {
-  ready: 'stream', reset: 'stream', refused: 'stream', error: 'stream', open: 'stream', bot_message: 'own', presence: 'own', typing: 'own'
+  ready: 'stream',
+  reset: 'stream',
+  refused: 'stream',
+  error: 'stream',
+  open: 'stream',
+  bot_message: 'own',
+  presence: 'own',
+  typing: 'own'
 }
 
 function reservation (type: string): 'stream' | 'own' | undefined {
-  return Object.hasOwn(reserved, type) ? reserved[type as ReservedEventType] : undefined // It is one of its keys.
+  // The cast is safe: `type` is one of the table's keys.
+  return Object.hasOwn(reserved, type) ? reserved[type as ReservedEventType] : undefined
 }
 
-/** Whether a message may be called so on its way: a name that an SSE frame can carry, and none that means something else there. */
+/** Whether a message may have this event name: an SSE frame can carry it, and it has no special meaning there. */
 export function isEventName (name: unknown): name is string {
   return typeof name === 'string' && NAME.test(name) && reservation(name) !== 'stream'
 }
 
-/** Whether an app may publish no event of a chat under this name. */
+/** Whether apps must not publish chat events under this name. */
 export function isReserved (type: unknown): boolean {
   return typeof type === 'string' && reservation(type) !== undefined
 }
 
-/** Throws `RT_EVENT_TYPE_INVALID` unless an app may publish events of a chat under this name. */
+/** Throws `RT_EVENT_TYPE_INVALID` unless apps may publish chat events under this name. */
 export function checkEventType (type: unknown): void {
-  if (!isEventName(type) || isReserved(type)) throw new RealtimeError('RT_EVENT_TYPE_INVALID', typeof type === 'string' ? `"${type.slice(0, 64)}"` : kindOf(type))
+  if (
+    !isEventName(type) || isReserved(type)
+  ) throw new RealtimeError('RT_EVENT_TYPE_INVALID', typeof type === 'string' ? `"${type.slice(0, 64)}"` : kindOf(type))
 }
 
-/** The SSE name of a published value: its `type` where that can be one. */
+/** Returns the SSE event name of a published value: its `type` if that is a valid name, otherwise `message`. */
 export function eventName (data: unknown): string {
   const type = typeOf(data)
   return isEventName(type) ? type : 'message'
 }
 
-/** The `type` of a published value, if it has one. Never throws: what a getter or a Proxy throws shows where all of the value is read. */
+/**
+ * Returns the `type` of a published value, if it has one. Never throws: an error of a getter or a Proxy surfaces when
+ * the whole value is serialized.
+ */
 export function typeOf (data: unknown): unknown {
   try {
     return typeof data === 'object' && data !== null && 'type' in data ? data.type : undefined

@@ -2,21 +2,21 @@ import { sameCursor, type Cursor } from './cursor.ts'
 import type { ByteBudget, ByteHolder } from './byte-budget.ts'
 import type { LogEntry } from './event-log.ts'
 
-/** How much is kept; beyond it the oldest is dropped. */
+/** Limits of a ring. Beyond them, the oldest events are dropped. */
 export interface EventRingOptions {
-  /** Events. @default no limit */
+  /** Maximum number of events. @default no limit */
   capacity?: number | undefined
-  /** Bytes of them and of their frames, unless it is one event. @default no limit */
+  /** Maximum bytes of the events and their frames. The newest event is always kept. @default no limit */
   bytes?: number | undefined
-  /** What the bytes count in. The run drops its older half where the budget says so. @default none */
+  /** A shared budget that counts the bytes. The ring drops its older half when the budget asks for it. @default none */
   budget?: ByteBudget | undefined
 }
 
-/** What an event takes beside its payload, about. */
+/** Approximate bytes of an event besides its payload. */
 const OVERHEAD = 100
 
 /**
- * Events of a log without a hole, the newest last; beyond its limits the oldest is dropped. They are kept in columns:
+ * Consecutive events of a log, the newest last. Beyond the limits, the oldest are dropped. They are stored in columns:
  * millions of small objects would keep the garbage collector busy.
  */
 export class EventRing implements ByteHolder {
@@ -26,17 +26,17 @@ export class EventRing implements ByteHolder {
   #bytes = 0
   #base: Cursor
   #size = 0
-  /** Where the next one goes, and then on from the start. */
+  /** The slot of the next event. It wraps around at the capacity. */
   #next = 0
-  /** Below zero for a fence. */
+  /** Negative for a discontinuity marker. */
   readonly #tags: number[] = []
   readonly #timestamps: number[] = []
   readonly #from: string[] = []
   readonly #events: string[] = []
   readonly #json: string[] = []
-  /** Only if any event had one. */
+  /** `undefined` until an event has a traceparent. */
   #traceparents: (string | undefined)[] | undefined
-  /** Only if any was made. */
+  /** `undefined` until the first frame is made. */
   #frames: (Buffer | undefined)[] | undefined
 
   constructor (base: Cursor, { capacity = Infinity, bytes = Infinity, budget }: EventRingOptions = {}) {
@@ -46,12 +46,12 @@ export class EventRing implements ByteHolder {
     this.#budget = budget
   }
 
-  /** The place before the first. */
+  /** The position before the first event. */
   get base (): Cursor {
     return this.#base
   }
 
-  /** The place behind the last. */
+  /** The position after the last event. */
   get head (): Cursor {
     return this.positionBefore(this.#size)
   }
@@ -60,12 +60,12 @@ export class EventRing implements ByteHolder {
     return this.#size
   }
 
-  /** How many bytes the events and their frames take, about: a character counts as a byte. */
+  /** Approximate bytes of the events and their frames: a character counts as one byte. */
   get bytes (): number {
     return this.#bytes
   }
 
-  /** Adds the event that comes right after the last. */
+  /** Adds the event that directly follows the last one. */
   push ({ from, timestamp, event, json, traceparent, position: { tag, isMarker: fence } }: LogEntry): void {
     if (this.#size === this.#capacity) this.#shift()
     const slot = this.#next
@@ -83,13 +83,16 @@ export class EventRing implements ByteHolder {
     this.trim()
   }
 
-  /** Drops what is too much. Indexes change by that. */
+  /** Drops the oldest events beyond the limits. This shifts the indexes. */
   trim (): void {
     while (this.#bytes > this.#mostBytes && this.#size > 1) this.#shift()
     this.#budget?.trim()
   }
 
-  /** The frame of an event, which is kept with it, until `trim`. `make` makes it the first time. */
+  /**
+   * Returns the frame of an event. `make` builds it on the first call; it is cached until the event is dropped. A
+   * frame counts as bytes, but only the next `trim` or `push` drops the excess.
+   */
   frame (index: number, make: (entry: LogEntry) => Buffer): Buffer {
     const slot = this.#slot(index)
     const frames = this.#frames ??= []
@@ -107,26 +110,26 @@ export class EventRing implements ByteHolder {
     return this.#size > 0
   }
 
-  /** Drops all. The next event comes after the last one still. */
+  /** Drops all events. The next event must still follow the last one. */
   clear (): void {
     while (this.#size > 0) this.#shift()
     this.#budget?.leave(this)
   }
 
-  /** The place before the event of an index, from 0 to `size`. */
+  /** The position before the event at an index, from 0 to `size`. */
   positionBefore (index: number): Cursor {
     if (index === 0) return this.#base
     const { epoch, offset } = this.#base
     return { epoch, offset: offset + index, tag: Math.abs(this.#tags[this.#slot(index - 1)] as number) }
   }
 
-  /** The index of what comes after a cursor, up to `size`; `undefined` if the cursor is no place in this run. */
+  /** The index of the event after a cursor, up to `size`; `undefined` if the cursor is not a position in this ring. */
   indexAfter (cursor: Cursor): number | undefined {
     const index = cursor.offset - this.#base.offset
     return index >= 0 && index <= this.#size && sameCursor(this.positionBefore(index), cursor) ? index : undefined
   }
 
-  /** The event of an index, from 0 to below `size`. */
+  /** The event at an index, from 0 to below `size`. */
   at (index: number): LogEntry {
     const slot = this.#slot(index)
     const traceparent = this.#traceparents?.[slot]
@@ -136,11 +139,15 @@ export class EventRing implements ByteHolder {
       event: this.#events[slot] as string,
       json: this.#json[slot] as string,
       ...traceparent !== undefined && { traceparent },
-      position: { ...this.positionBefore(index + 1), previousTag: this.positionBefore(index).tag, isMarker: this.#tags[slot] as number < 0 }
+      position: {
+        ...this.positionBefore(index + 1),
+        previousTag: this.positionBefore(index).tag,
+        isMarker: this.#tags[slot] as number < 0
+      }
     }
   }
 
-  /** How many of the `limit` events from an index on have at most `bytes` bytes: at least one, if there is one. */
+  /** How many of the `limit` events from an index on fit into `bytes` bytes: at least one, if there is one. */
   fitAfter (index: number, limit: number, bytes: number): number {
     const most = Math.min(limit, this.#size - index)
     let count = 0
@@ -151,7 +158,7 @@ export class EventRing implements ByteHolder {
     return count
   }
 
-  /** The same of the last ones. */
+  /** How many of the last `limit` events fit into `bytes` bytes: at least one, if there is one. */
   fitBeforeEnd (limit: number, bytes: number): number {
     const most = Math.min(limit, this.#size)
     let count = 0
@@ -162,7 +169,7 @@ export class EventRing implements ByteHolder {
     return count
   }
 
-  /** The events of the indexes from `start` to before `end`. */
+  /** The events at the indexes from `start` to before `end`. */
   slice (start: number, end: number): LogEntry[] {
     return Array.from({ length: Math.max(0, Math.min(end, this.#size) - start) }, (_, n) => this.at(start + n))
   }
@@ -176,7 +183,7 @@ export class EventRing implements ByteHolder {
     const bytes = this.#weight(0) + (this.#frames?.[slot]?.length ?? 0)
     this.#base = this.positionBefore(1)
     this.#size--
-    // Else they would stay until the slot is used again.
+    // Otherwise these would stay in memory until the slot is used again.
     this.#json[slot] = ''
     if (this.#frames !== undefined) this.#frames[slot] = undefined
     this.#count(-bytes)

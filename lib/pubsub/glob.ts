@@ -1,30 +1,31 @@
-/** One step of a pattern: any number of bytes, one byte out of some, or one certain byte. */
+/** One step of a pattern: any number of bytes, one byte of a class, or one specific byte. */
 type Step = { kind: 'star' } | { kind: 'class', ranges: Range[], not: boolean } | { kind: 'literal', byte: number }
 
 type Range = [low: number, high: number]
 
 /**
- * Compiles a glob to what Redis makes of it for PSUBSCRIBE: `*`, `?`, `[a-c]`, `[^x]` and `\` escapes, over the bytes of UTF-8.
- * Matching takes at most the product of both lengths in time, whatever the pattern.
+ * Compiles a glob with the semantics of Redis PSUBSCRIBE: `*`, `?`, `[a-c]`, `[^x]` and `\` escapes, over the bytes
+ * of UTF-8. For every pattern, the matching time is at most proportional to the product of both lengths.
  */
 export function compileGlob (pattern: string): (channel: string) => boolean {
   const steps = parse(pattern)
   return (channel) => matches(steps, bytesOf(channel))
 }
 
-/** Redis nests once for each star and takes a pattern with more of them for one that matches nothing, so as to keep its stack. */
+/** Redis recurses once for each star. To protect its stack, a pattern with more stars than this matches nothing. */
 const MAX_STARS = 1000
 
 /**
- * Translates a glob over plain names to one over encoded names that Redis can be given: literal runs are encoded and all else becomes
- * a star, since a byte of a name may be several when encoded. It matches at least what `pattern` does, so that the exact match
- * remains to be done on receipt. `encodeLiteral` must encode each character by itself and leave nothing that is special in a glob.
+ * Translates a glob over plain names to one over encoded names for Redis. Runs of literals are encoded. Everything
+ * else becomes a star, since one byte of a name may be several when encoded. The result matches at least the names that
+ * `pattern` matches, so the receiver must still match exactly. `encodeLiteral` must encode each character by itself
+ * and must leave no character that is special in a glob.
  */
 export function broaden (pattern: string, encodeLiteral: (literal: string) => string): string {
   let broad = ''
   let stars = 0
   let literal: number[] = []
-  // A run holds whole characters only: no byte of a longer one is special in a glob, so they are never parted.
+  // A run holds whole characters only: no byte of a multi-byte character is special in a glob, so none is split.
   const flush = (): void => {
     broad += encodeLiteral(Buffer.from(literal).toString())
     literal = []
@@ -37,7 +38,7 @@ export function broaden (pattern: string, encodeLiteral: (literal: string) => st
     flush()
     if (broad.endsWith('*')) continue
     broad += '*'
-    // The last star that Redis bears stands for all that is left.
+    // The last star that Redis allows stands for the rest of the pattern.
     if (++stars === MAX_STARS) return broad
   }
   flush()
@@ -45,7 +46,7 @@ export function broaden (pattern: string, encodeLiteral: (literal: string) => st
 }
 
 function matches (steps: Step[], text: Int8Array): boolean {
-  // Redis looks at no star before there is a byte: a channel without a name is matched by the empty pattern only.
+  // Redis does not process stars without input: only the empty pattern matches an empty channel name.
   if (text.length === 0) return steps.length === 0
   let step = 0
   let at = 0
@@ -60,7 +61,7 @@ function matches (steps: Step[], text: Int8Array): boolean {
       step++
       at++
     } else if (star >= 0) {
-      // Only the last star needs to take more: what the ones before it matched stays matched.
+      // Only the last star needs to take more bytes: the steps before it stay matched.
       step = star + 1
       at = ++starAt
     } else {
@@ -77,8 +78,8 @@ function fits (step: Exclude<Step, { kind: 'star' }>, byte: number): boolean {
 }
 
 /**
- * The bytes of a text in UTF-8, signed as a C `char` is wherever Redis commonly runs: that decides what a range between an
- * ASCII character and another one holds.
+ * The bytes of a text in UTF-8, signed like a C `char` on the common platforms of Redis. The sign affects ranges
+ * between an ASCII character and another one.
  */
 function bytesOf (text: string): Int8Array {
   return new Int8Array(Buffer.from(text))
@@ -100,7 +101,7 @@ function parse (pattern: string): Step[] {
       steps.push({ kind: 'class', ...members })
       at = end
     } else {
-      // A backslash at the very end stands for itself.
+      // A backslash at the end of the pattern is literal.
       const escaped = byte === CODES.escape && at + 1 < bytes.length
       if (escaped) at++
       steps.push({ kind: 'literal', byte: bytes[at] as number })
@@ -109,7 +110,7 @@ function parse (pattern: string): Step[] {
   return steps
 }
 
-/** Reads a class from behind its `[` to its `]`, or to the end of the pattern if it has none, as Redis does. */
+/** Parses a class from after its `[` up to its `]`, or to the end of the pattern if there is none, as Redis does. */
 function parseClass (bytes: Int8Array, start: number): { ranges: Range[], not: boolean, end: number } {
   const not = bytes[start] === CODES.not
   const ranges: Range[] = []
@@ -120,7 +121,7 @@ function parseClass (bytes: Int8Array, start: number): { ranges: Range[], not: b
       at++
       ranges.push([bytes[at] as number, bytes[at] as number])
     } else if (bytes[at + 1] === CODES.dash && at + 2 < bytes.length) {
-      // Whatever stands behind the dash is its end, even a `]` or a backslash.
+      // The byte after the dash ends the range, even if it is a `]` or a backslash.
       const other = bytes[at + 2] as number
       ranges.push([Math.min(byte, other), Math.max(byte, other)])
       at += 2

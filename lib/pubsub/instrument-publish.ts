@@ -6,19 +6,33 @@ import { tracePublish } from '../observability/tracing.ts'
 import { eventName } from './event-name.ts'
 import type { PublishOptions, PublishReceipt } from './provider.ts'
 
-/** A publish, who is told of it, and what the log says then, at level debug. */
-export interface Observed { channel: string, data: unknown, options: PublishOptions | undefined, log: Logger, metrics: Metrics, message: string }
+/** A publish, and where to report it. `message` is logged at level debug on success. */
+export interface Observed {
+  channel: string,
+  data: unknown,
+  options: PublishOptions | undefined,
+  log: Logger,
+  metrics: Metrics,
+  message: string
+}
 
 /**
- * Publishes, and lets it be traced, counted, and its failure be logged. Nothing is thrown, whoever ignores the promise causes no
- * `unhandledRejection`, and what comes first is published first.
+ * Publishes with tracing and metrics, and logs a failure. It never throws synchronously. A caller that ignores the
+ * promise causes no `unhandledRejection`. Messages are published in the order of the calls.
  */
-export function observePublish ({ channel, data, options, log, metrics, message }: Observed, publish: (traceparent: string | undefined) => Promise<PublishReceipt>): Promise<PublishReceipt> {
+export function observePublish (
+  { channel, data, options, log, metrics, message }: Observed,
+  publish: (traceparent: string | undefined) => Promise<PublishReceipt>
+): Promise<PublishReceipt> {
   const begun = performance.now()
-  // What is wrong with it shows where it is checked.
+  // Invalid options are rejected later, by `checkPublish`.
   const traceparent = (options as PublishOptions | null | undefined)?.traceparent
-  const published = promiseTry(() => tracePublish(() => ({ channel, event: eventName(data), traceparent }), traceparent, publish))
-  // Beside it: whoever awaits it waits for nothing more, and finds it counted.
+  const published = promiseTry(() => tracePublish(
+    () => ({ channel, event: eventName(data), traceparent }),
+    traceparent,
+    publish
+  ))
+  // Not chained to the returned promise: callers don't wait for it, and their own reactions run after the count.
   published.then((receipt) => {
     metrics.publish(receipt, begun)
     logPublished(log)

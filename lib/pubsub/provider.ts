@@ -1,106 +1,111 @@
-/** What a handler is given for one published message. */
+/** A published message, as handlers receive it. */
 export interface PubSubMessage<T = unknown> {
-  /** The channel it was published to, also where a pattern matched it. */
+  /** The channel that it was published to, also if a pattern matched it. */
   channel: string
-  /** The published value as JSON carries it. All handlers share it: read it, don't change it. */
+  /** The published value after a JSON round trip. All handlers share the object, so they must not change it. */
   data: T
-  /** The event's place in the channel's log. Absent where the provider keeps no log. */
+  /** The event's id, which is its position in the channel's log. Absent if the provider keeps no log. */
   id?: string
-  /** When it was published, in milliseconds since 1970, by the publisher's clock. */
+  /** Publish time in milliseconds since 1970, by the publisher's clock. */
   timestamp: number
   /** The `instanceId` of the publisher. */
   from: string
 }
 
-/** Is called with each message. What it returns is ignored, but for a promise that rejects, which is logged. */
+/** Called with each message. Its return value is ignored, except that a promise that rejects is logged. */
 export type PubSubHandler<T = unknown> = (message: PubSubMessage<T>) => unknown
 
-/** How one message is published. */
+/** Options for publishing one message. */
 export interface PublishOptions {
   /**
-   * Publishing again with the same key, on this channel and within `idempotencyTtlMs`, publishes nothing: it resolves with the first
-   * one's receipt and `duplicate: true`. 1 to 200 characters. Without effect where the provider keeps no log.
+   * Publishing again with the same key, on this channel and within `idempotencyTtlMs`, publishes nothing: the promise
+   * resolves with the first receipt and `duplicate: true`. 1 to 200 characters. Without effect if the provider keeps
+   * no log.
    * @default a new one for each call
    */
   idempotencyKey?: string | undefined
   /**
-   * For what is worth nothing a moment later (somebody types). It reaches this instance at once, even while
-   * Redis is away, and the others if it can; it never waits for a connection and is not kept in a log.
+   * For messages that are worthless a moment later, such as typing indicators. The message is delivered on this
+   * instance at once, even while Redis is unavailable, and on the others if possible. It never waits for a connection
+   * and is not kept in a log.
    * @default false
    */
   ephemeral?: boolean | undefined
-  /** A W3C `traceparent`: it travels with the event to whoever traces its delivery. One that is none is ignored. @default none */
+  /** A W3C `traceparent`, sent with the event to trace its delivery. An invalid one is ignored. @default none */
   traceparent?: string | undefined
 }
 
-/** What became of a message. */
+/** The result of a publish. */
 export interface PublishReceipt {
-  /** The event's place in the channel's log. Absent where the provider keeps no log. */
+  /** The event's id, which is its position in the channel's log. Absent if the provider keeps no log. */
   id?: string
-  /** Whether this very event had been published before, so that nothing happened now. */
+  /** Whether the event had already been published with the same key, so that this call published nothing. */
   duplicate: boolean
 }
 
 /**
- * Carries messages from publishers to subscribers. `providerContract` of `fastify-realtime/testing` checks what is said here.
+ * Carries messages from publishers to subscribers. `providerContract` of `fastify-realtime/testing` checks these
+ * guarantees:
  *
- * - A message reaches each subscription that holds when it is published, at most once, on every
- *   instance, the publisher's too. While the way to another instance is interrupted, messages are lost to it.
- * - Messages of one publisher on one channel arrive in the order of the `publish` calls; ephemeral ones may overtake the others on
- *   their own instance.
- * - Handlers run one after another and never inside `publish`. One that throws or rejects is logged and stops no other. A subscription
- *   that a handler makes to its own channel or pattern starts with the next message; another one may or may not get the one at hand.
+ * - A message is delivered at most once to each subscription that is active when it is published, on every instance,
+ *   including the publisher's. Messages for another instance are lost while the connection to it is interrupted.
+ * - Messages of one publisher on one channel arrive in the order of the `publish` calls. Ephemeral messages may
+ *   overtake the others on their own instance.
+ * - Handlers run one after another and never inside `publish`. If a handler throws or rejects, that is logged and the
+ *   other handlers still run. If a handler subscribes to its own channel or pattern, the new subscription starts with
+ *   the next message; any other new subscription may or may not receive the current message.
  * - After `close()` no handler runs, `publish` rejects and subscribing throws, both with `RT_CLOSED`.
  */
 export interface PubSubProvider {
-  /** Short name for logs and the health route, such as `redis`. */
+  /** A short name for logs and the health route, such as `redis`. */
   readonly name: string
 
   /**
-   * Publishes `data`, any value that JSON can carry, to a channel.
+   * Publishes `data`, any value that JSON can represent, to a channel.
    *
-   * Resolves once the message is on its way to all subscribers. Rejects with `RT_CHANNEL_INVALID`, `RT_PAYLOAD_INVALID`,
-   * `RT_PAYLOAD_TOO_LARGE`, `RT_PUBLISH_REJECTED` or `RT_CLOSED` when nothing was published, and with
-   * `RT_PUBLISH_UNKNOWN` when that can't be told. A promise that nobody looks at is logged, never an `unhandledRejection`.
+   * Resolves once the message is on its way to all subscribers. Rejects with `RT_CHANNEL_INVALID`,
+   * `RT_PAYLOAD_INVALID`, `RT_PAYLOAD_TOO_LARGE`, `RT_PUBLISH_REJECTED` or `RT_CLOSED` if nothing was published, and
+   * with `RT_PUBLISH_UNKNOWN` if the outcome is unknown. If the caller ignores the promise, a rejection is logged and
+   * causes no `unhandledRejection`.
    */
   publish<T>(channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt>
 
   /**
-   * Subscribes to every channel that a Redis glob matches: `*`, `?`, `[a-c]`, `[^x]`, `\` escapes. Returns its undo.
-   * Like Redis, it counts bytes of UTF-8: `?` is one byte.
+   * Subscribes to every channel that matches a Redis glob: `*`, `?`, `[a-c]`, `[^x]`, `\` escapes. As in Redis, `?` is
+   * one byte of UTF-8. Returns a function that unsubscribes.
    */
   subscribe<T = unknown>(pattern: string, handler: PubSubHandler<T>): () => void
 
-  /** Subscribes to one channel by its exact name, in which `*` is just a star. Returns its undo. */
+  /** Subscribes to one channel by its exact name, in which `*` is literal. Returns a function that unsubscribes. */
   subscribeExact<T = unknown>(channel: string, handler: PubSubHandler<T>): () => void
 
   /**
-   * Whether messages get through now. Answers within a second, and never in the same turn of the event loop, so that a
-   * loop that asks again and again does not freeze the process. Never rejects.
+   * Whether messages can be published and received now. Resolves within a second, and never in the same turn of the
+   * event loop, so that a loop of calls does not freeze the process. Never rejects.
    */
   isHealthy(): Promise<boolean>
 
-  /** Ends all subscriptions and connections of its own. Safe to call twice; bounded while Redis is away. */
+  /** Ends all subscriptions and the provider's own connections. Idempotent, and bounded while Redis is unavailable. */
   close(): Promise<void>
 }
 
-/** What a health check found. */
+/** The result of a health check. */
 export interface HealthReport {
   healthy: boolean
-  /** What is wrong, if that is known: a code for programs, and a sentence without keys, payloads or URLs. */
+  /** The cause, if it is known: a code for programs, and a sentence without keys, payloads or URLs. */
   error?: { code: string, message: string }
 }
 
-/** A capability of a provider: it says why it is unhealthy. */
+/** A capability of a provider: it reports why it is unhealthy. */
 export interface HealthReporting {
-  /** Like `isHealthy`. */
+  /** Runs the same check as `isHealthy`. */
   health (): Promise<HealthReport>
 }
 
-/** A capability of a provider: it can count its subscriptions. */
+/** A capability of a provider: it reports the number of its subscriptions. */
 export interface PubSubStats {
-  /** How many distinct channels and patterns are subscribed to. */
+  /** The numbers of distinct channels and patterns that are subscribed to. */
   stats(): { channels: number, patterns: number }
-  /** Which of its connections are up. */
+  /** For each of its connections, whether it is up. */
   connected?(): Record<string, boolean>
 }

@@ -2,11 +2,11 @@ import type { StateChange } from './state-store.ts'
 
 type StateListener = (change: StateChange) => void
 
-/** Who is told of the changes of which channel's state. */
+/** The listeners for state changes, by channel. */
 export class StateListeners {
   readonly #channels = new Map<string, Set<StateListener>>()
 
-  /** Returns its undo. */
+  /** Adds a listener. Returns a function that removes it. */
   add (channel: string, listener: StateListener): () => void {
     const listeners = this.#channels.get(channel) ?? new Set()
     this.#channels.set(channel, listeners.add(listener))

@@ -1,105 +1,131 @@
 import type { PublishReceipt } from './provider.ts'
 
-/** Which state of a channel it is: the first, after a Redis that lost it, has a new epoch, and each change counts one more. */
+/**
+ * A version of a channel's state. If Redis has lost the state, the next one has a new epoch. Each change increments
+ * `count`.
+ */
 export interface StateVersion {
   epoch: string
   count: number
 }
 
-/** One field as it is kept. */
+/** One stored field. */
 export interface Field {
   value: string
-  /** Whether it is a text, which outlives its lease until it is finalized. Other values go with their lease. */
+  /** Whether it is a text, which stays after its lease expires until it is finalized. Other fields expire with it. */
   text: boolean
-  /** Whether its lease has run out. */
+  /** Whether its lease has expired. */
   expired: boolean
 }
 
-/** What a change does: sets a value, opens a text, appends to one, deletes a field, or tells that a lease has run out. */
+/** The kinds of changes: sets a value, opens a text, appends to one, deletes a field, or expires a lease. */
 export type StateOperation = 'set' | 'open' | 'append' | 'delete' | 'expire'
 
-/** One change, as those who watch a channel are told of it. */
+/** One change, as listeners receive it. */
 export interface StateChange {
-  /** The state after it. A change that does not follow the one before shows that some were missed. */
+  /** The version after the change. If it does not directly follow the last known version, changes were missed. */
   version: StateVersion
   operation: StateOperation
   field: string
-  /** The value, the text, or the piece of it. */
+  /** The value, the whole text, or the appended piece. */
   value: string
 }
 
-/** What an owner asks for. Leases are milliseconds from now. `owner` is a name that nobody else has: a text takes appends of its owner only. */
+/**
+ * A change that an owner requests. Leases are in milliseconds from now. `owner` is a unique name: a text accepts
+ * appends of its owner only.
+ */
 export type StateRequest =
   | { operation: 'set', field: string, value: string, leaseMs: number }
   /**
-   * Opens a text, unless one was finalized with this key, or brings the owner's own one to this text, unless it is longer:
-   * texts only grow, so such a request has come late.
+   * Opens a text, unless one was finalized with this key. If the owner's text exists, it is replaced unless it is
+   * longer: texts only grow, so a request with a shorter text has arrived late.
    */
   | { operation: 'open', field: string, value: string, leaseMs: number, owner: string, key: string }
-  /** Appends to a text that has so many bytes of UTF-8. A piece must not begin or end inside a character. */
+  /** Appends to a text of `at` bytes of UTF-8. A piece must not begin or end inside a character. */
   | { operation: 'append', field: string, value: string, leaseMs: number, owner: string, at: number }
   | { operation: 'delete', field: string }
 
 /**
- * What became of a request: `done`, now or when it was sent before; `taken`, the field is somebody else's; `over`, an event has its key; `gone`, there
- * is no such text, or its lease has run out and everybody was told; `behind`, the text has another length, since Redis has lost some of it.
+ * The outcome of a request:
+ *
+ * - `done`: it was applied now, or when it was sent before.
+ * - `taken`: the field belongs to another owner.
+ * - `over`: an event was published with its key.
+ * - `gone`: there is no such text, or its lease has expired and that was broadcast.
+ * - `behind`: the text has another length, since Redis has lost some of it.
  */
 export type StateOutcome = 'done' | 'taken' | 'over' | 'gone' | 'behind'
 
-/** An outcome, and the epoch in which it is so: in a new one, what is gone may have been lost. */
+/** An outcome, and the epoch of the state. If the epoch is new, a field that is `gone` may have been lost. */
 export interface StateReceipt { outcome: StateOutcome, epoch: string }
 
-/** What was read of a state. */
+/** The result of reading a state. */
 export interface StatePage {
-  /** `undefined` where there never was one. */
+  /** `undefined` if the channel never had a state. */
   version: StateVersion | undefined
-  /** `undefined` where the state is still the one that the reader knows. */
+  /** `undefined` if the reader already knows this version. */
   fields: Map<string, Field> | undefined
-  /** Fields whose lease seems to have run out, though the store is not sure: no instance has looked for a while, or its clock has stepped. */
+  /**
+   * Fields whose lease has expired by the clock, but not certainly: no instance has accessed the state for a while, or
+   * the clock has stepped.
+   */
   doubtful?: ReadonlySet<string> | undefined
 }
 
-/** How a text is finalized. */
+/** The arguments of `finalize`. */
 export interface Finalization {
   field: string
-  /** Who owns it; without one, its lease must have run out. */
+  /** The owner of the text. Without an owner, the lease of the text must have expired. */
   owner?: string | undefined
-  /** The event that takes its place in the log. */
+  /** The event that replaces the text and is appended to the log. */
   event: unknown
-  /** What was finalized with a key is not finalized again. An idempotency key of the app's is never the same, whatever it says. */
+  /**
+   * A second finalization with the same key publishes nothing. The key never collides with an idempotency key of the
+   * app, even if both are the same string.
+   */
   key: string
 }
 
 /**
- * What is so in a channel at this moment, beside the log of what has happened: fields, each with a lease that its owner renews. It is not
- * kept for long, and what was so before is not kept at all.
+ * The current state of a channel, beside the log of its past events. A state consists of fields, each with a lease that
+ * its owner renews. It is not kept for long, and earlier versions are not kept at all.
  *
- * - Each operation is one atomic step. Doing it twice is the same as doing it once.
- * - Each change is broadcast with its stamp to those who watch the channel. Who missed one reads the state again.
- * - A lease that has run out is found by whoever touches or reads the channel next, and broadcast as `expire`. Time is that of the store, of which at most
- *   two seconds count between one look and the next, so that a clock that steps ends nothing that is renewed.
- * - After a restart or a failover of Redis all leases begin anew, each as long as it was or five seconds, whichever is
- *   longer, if the fields are still there.
+ * - Each operation is atomic and idempotent.
+ * - Each change is broadcast with its version to the channel's listeners. A listener that missed one reads the state
+ *   again.
+ * - An expired lease is detected by the next access to the channel's state, and broadcast as `expire`. The time is that
+ *   of the store. Between two accesses it advances by at most two seconds, so that a clock step expires no lease that
+ *   is being renewed.
+ * - After a restart or a failover of Redis, if the fields still exist, all leases restart. Each lasts as long as
+ *   before, but at least five seconds.
  */
 export interface StateStore {
   /** Changes a field. Rejects as `publish` does. */
   change(channel: string, request: StateRequest): Promise<StateReceipt>
-  /** Makes leases last for so many milliseconds from now. Resolves with the fields that are gone or have expired. Rejects as `publish` does. */
+  /**
+   * Extends leases to `leaseMs` milliseconds from now. Resolves with the fields that do not exist or have expired.
+   * Rejects as `publish` does.
+   */
   renew(channel: string, fields: string[], leaseMs: number): Promise<{ gone: string[], epoch: string }>
   /**
-   * Publishes an event in the place of a text, then deletes the text, in one step. Where the text is not there any more, it
-   * resolves with the epoch. Rejects as `publish` does: then the text is still there, unless an event has its key.
+   * Publishes an event that replaces a text and deletes the text, in one atomic step. If there is no such text (any
+   * more), resolves with only the epoch. Rejects as `publish` does: the text then still exists, unless an event was
+   * published with its key.
    */
   finalize(channel: string, finalization: Finalization): Promise<PublishReceipt | { epoch: string }>
-  /** Reads all fields, unless the state is still the one that is known. Rejects with `RT_LOG_UNAVAILABLE`. */
+  /** Reads all fields, unless the version is still the `known` one. Rejects with `RT_LOG_UNAVAILABLE`. */
   read(channel: string, known?: StateVersion): Promise<StatePage>
-  /** Tells of each change that arrives. Who watches a channel must follow it, too. Returns its undo. */
+  /**
+   * Calls the listener with each change that arrives. The caller must also follow the channel. Returns a function that
+   * unsubscribes.
+   */
   watch(channel: string, listener: (change: StateChange) => void): () => void
 }
 
-/** A capability of a provider that keeps a log: it keeps a state beside it, and the log tells where that is. */
+/** A capability of a provider that keeps a log: it also keeps a state, whose version is part of the log's head. */
 export interface Stateful {
-  /** `undefined` where history is turned off. */
+  /** `undefined` if history is turned off. */
   readonly state: StateStore | undefined
 }
 
@@ -107,7 +133,7 @@ export function formatStateVersion ({ epoch, count: version }: StateVersion): st
   return `${epoch}-${version}`
 }
 
-/** Reads what `formatStateVersion` wrote; `undefined` for anything else. */
+/** Parses the output of `formatStateVersion`; returns `undefined` for any other text. */
 export function parseStateVersion (text: string): StateVersion | undefined {
   const [, epoch, version] = /^([A-Za-z0-9]{1,32})-(\d{1,15})$/.exec(text) ?? []
   return epoch === undefined ? undefined : { epoch, count: Number(version) }

@@ -21,10 +21,13 @@ export interface Delivery {
   remote: boolean
 }
 
-/** Which of the subscribers a delivery is for. Redis sends a message once for the channel and once for each pattern of its own. */
+/**
+ * The subscribers that a delivery is for. Redis sends a message once for the channel and once for each matching
+ * pattern.
+ */
 export type Recipients = 'everyone' | 'channel' | { redisPattern: string }
 
-/** Subscribers are given the message parsed only if they ask for it, and all of them the same. */
+/** `message` parses the payload on its first call. All listeners get the same object. */
 type Listeners = ListenerSet<[delivery: Delivery, message: () => PubSubMessage]>
 type Listener = Parameters<Listeners['add']>[0]
 
@@ -34,7 +37,7 @@ interface Pattern {
   listeners: Listeners
 }
 
-/** Who in this process listens to what. Both providers deliver through it, so that they treat handlers alike. */
+/** The subscriptions of this process. Both built-in providers deliver through it, so that they treat handlers alike. */
 export class Subscriptions {
   readonly #channels = new Map<string, Listeners>()
   readonly #patterns = new Map<string, Pattern>()
@@ -47,12 +50,18 @@ export class Subscriptions {
     this.#toRedisPattern = toRedisPattern
   }
 
-  /** Adds a handler for one channel. Returns its undo. Throws `RT_CHANNEL_INVALID` or `RT_HANDLER_INVALID`. */
+  /**
+   * Adds a handler for one channel. Returns a function that removes it. Throws `RT_CHANNEL_INVALID` or
+   * `RT_HANDLER_INVALID`.
+   */
   addHandler (channel: string, handler: PubSubHandler<never>): () => void {
     return this.#listen(checkChannel(channel), listenerOf(handler))
   }
 
-  /** Adds a handler for all channels that a glob matches. Returns its undo. Throws `RT_CHANNEL_INVALID` or `RT_HANDLER_INVALID`. */
+  /**
+   * Adds a handler for all channels that match a glob. Returns a function that removes it. Throws `RT_CHANNEL_INVALID`
+   * or `RT_HANDLER_INVALID`.
+   */
   addPattern (pattern: string, handler: PubSubHandler<never>): () => void {
     const listener = listenerOf(handler)
     const { listeners } = getOrMake(this.#patterns, checkChannel(pattern), () => ({
@@ -66,8 +75,8 @@ export class Subscriptions {
   }
 
   /**
-   * Adds one who takes messages unparsed; if the channel is live already, it is told so in a moment. Returns its undo.
-   * Throws `RT_CHANNEL_INVALID`.
+   * Adds a listener that receives messages unparsed. If the channel is already live, `live` is called in a microtask.
+   * Returns a function that removes the listener. Throws `RT_CHANNEL_INVALID`.
    */
   addFeedListener (channel: string, listener: FeedListener, isLive: () => boolean): () => void {
     const unlisten = this.#listen(checkChannel(channel), ({ envelope, remote }) => listener.receive(envelope, remote))
@@ -81,7 +90,7 @@ export class Subscriptions {
     }
   }
 
-  /** Those who follow a channel now. */
+  /** The current feed listeners of a channel. */
   feedListeners (channel: string): FeedListener[] {
     return [...this.#feedListeners.get(channel) ?? []]
   }
@@ -90,15 +99,21 @@ export class Subscriptions {
     return { channels: this.#channels.size, patterns: this.#patterns.size }
   }
 
-  /** Forgets all, even those that a delivery under way has not come to. */
+  /** Removes all listeners, including those that a delivery in progress has not reached yet. */
   clear (): void {
-    for (const listeners of [...this.#channels.values(), ...[...this.#patterns.values()].map((pattern) => pattern.listeners)]) listeners.clear()
+    for (const listeners of [
+      ...this.#channels.values(),
+      ...[...this.#patterns.values()].map((pattern) => pattern.listeners)
+    ]) listeners.clear()
     this.#channels.clear()
     this.#patterns.clear()
     this.#feedListeners.clear()
   }
 
-  /** Hands a message to its audience. Must not be called by a handler: what a handler publishes comes after the message at hand. */
+  /**
+   * Delivers a message to its recipients. Must not be called by a handler: messages that a handler publishes are
+   * delivered after the current one.
+   */
   deliver (delivery: Delivery, recipients: Recipients = 'everyone'): void {
     let parsed: PubSubMessage | undefined
     const message = (): PubSubMessage => (parsed ??= parse(delivery))
@@ -110,7 +125,9 @@ export class Subscriptions {
     const all = exact !== undefined && (recipients === 'everyone' || recipients === 'channel') ? [exact] : []
     if (recipients === 'channel') return all
     for (const { matches, redisPattern, listeners } of this.#patterns.values()) {
-      if ((recipients === 'everyone' || recipients.redisPattern === redisPattern) && matches(channel)) all.push(listeners)
+      if (
+        (recipients === 'everyone' || recipients.redisPattern === redisPattern) && matches(channel)
+      ) all.push(listeners)
     }
     return all
   }
@@ -131,7 +148,7 @@ export class Subscriptions {
 
 function listenerOf (handler: PubSubHandler<never>): Listener {
   if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
-  // What `data` is, the subscriber says: JSON can't prove it.
+  // The subscriber declares the type of `data`, which JSON cannot prove.
   const call = bindContext(handler as PubSubHandler)
   return ({ envelope }, message) => envelope.position?.isMarker === true ? undefined : call(message())
 }

@@ -5,10 +5,10 @@ import type { Envelope } from './event-log.ts'
 import { isEventName } from './event-name.ts'
 import { parseStateVersion, type StateChange, type StateOperation } from './state-store.ts'
 
-/** Kinds of events on the wire: `d` durable, `e` ephemeral, `f` a discontinuity marker. */
+/** Kinds of events on the wire: `d` durable, `e` ephemeral, `f` discontinuity marker. */
 export type EventKind = 'd' | 'e' | 'f'
 
-/** A message as it was received: an event, or with the kind `s` a change of the state. */
+/** A received message: an event, or a state change (kind `s`). */
 export type WireMessage = { kind: EventKind, envelope: Envelope } | { kind: 's', change: StateChange }
 
 const SPACE = 0x20
@@ -16,26 +16,30 @@ const ZERO = 0x30
 const TRACEPARENT_LENGTH = 55
 
 /**
- * Writes `<from> <timestamp> <event> [<traceparent>] <json>`, the part of a message that its publisher knows. The JSON stays as it is behind plain
- * words, so that a receiver never parses what it only forwards.
+ * Writes `<from> <timestamp> <event> [<traceparent>] <json>`, the part of a message that its publisher knows. The JSON
+ * follows plain words, so that a receiver can forward it without parsing it.
  */
 export function encodePayload ({ from, timestamp, event, json, traceparent }: Envelope): string {
   return `${from} ${timestamp} ${event} ${traceparent === undefined ? '' : `${traceparent} `}${json}`
 }
 
-/** Writes a message that has no place in a log: `1 - - - - <kind> <payload>`. One that has is written by lua/includes/log.lua. */
+/**
+ * Writes a message without a log position: `1 - - - - <kind> <payload>`. lua/includes/log.lua writes messages with a
+ * position.
+ */
 export function encodeWire (kind: EventKind, envelope: Envelope): string {
   return `1 - - - - ${kind} ${encodePayload(envelope)}`
 }
 
 /**
- * Reads `1 <epoch> <offset> <tag> <previous tag> <kind> <payload>`, or `1 <epoch> <version> - - s <change>`; `undefined` for
- * garbage and for versions unknown here. Never throws.
+ * Parses `1 <epoch> <offset> <tag> <previous tag> <kind> <payload>`, or `1 <epoch> <version> - - s <change>`. Returns
+ * `undefined` for malformed messages and unknown format versions. Never throws.
  */
 export function decodeWire (message: Buffer): WireMessage | undefined {
   const header = words(message, 0, 6)
   if (header === undefined) return undefined
-  const [format, epoch, count, tag, previousTag, kind] = header.words as [string, string, string, string, string, string]
+  const [format, epoch, count, tag, previousTag, kind] =
+    header.words as [string, string, string, string, string, string]
   if (format !== '1') return undefined
   if (kind === 's') return decodeChange(message, header.end, `${epoch}-${count}`)
   if (kind !== 'd' && kind !== 'e' && kind !== 'f') return undefined
@@ -44,15 +48,26 @@ export function decodeWire (message: Buffer): WireMessage | undefined {
   if (epoch === '-') return kind === 'f' ? undefined : { kind, envelope }
   const cursor = parseCursor(`${epoch}-${count}-${tag}`)
   if (cursor === undefined || kind === 'e' || !NUMBER.test(previousTag)) return undefined
-  return { kind, envelope: { ...envelope, position: { ...cursor, previousTag: Number(previousTag), isMarker: kind === 'f' } } }
+  return {
+    kind,
+    envelope: { ...envelope, position: { ...cursor, previousTag: Number(previousTag), isMarker: kind === 'f' } }
+  }
 }
 
-/** How the operations of a state are called on the wire, and by lua/change-state.lua. */
-export const operationCodes: Record<StateOperation, string> = { set: '=', open: 'o', append: '+', delete: '-', expire: 'x' }
+/** The codes of state operations, on the wire and in lua/change-state.lua. */
+export const operationCodes: Record<StateOperation, string> = {
+  set: '=',
+  open: 'o',
+  append: '+',
+  delete: '-',
+  expire: 'x'
+}
 
-const operations = new Map(Object.entries(operationCodes).map(([operation, code]) => [code, operation as StateOperation]))
+const operations = new Map(
+  Object.entries(operationCodes).map(([operation, code]) => [code, operation as StateOperation])
+)
 
-/** Reads `<operation> <field> <value>`, written by lua/includes/state.lua. */
+/** Parses `<operation> <field> <value>`, which lua/includes/state.lua writes. */
 function decodeChange (message: Buffer, start: number, format: string): WireMessage | undefined {
   const header = words(message, start, 2)
   const version = parseStateVersion(format)
@@ -64,12 +79,12 @@ function decodeChange (message: Buffer, start: number, format: string): WireMess
   return { kind: 's', change: { version, operation, field, value: message.toString('utf8', header.end) } }
 }
 
-/** A field's name as one word. */
+/** Encodes a field's name as one word. */
 export function encodeField (field: string): string {
   return encodeURIComponent(field)
 }
 
-/** Reads what `encodeField` wrote; `undefined` for garbage. Never throws. */
+/** Parses the output of `encodeField`; returns `undefined` for malformed text. Never throws. */
 export function decodeField (field: string): string | undefined {
   try {
     return decodeURIComponent(field)
@@ -78,22 +93,24 @@ export function decodeField (field: string): string | undefined {
   }
 }
 
-/** Reads what `encodePayload` wrote; `undefined` for garbage. Never throws. */
+/** Parses the output of `encodePayload`; returns `undefined` for malformed bytes. Never throws. */
 export function decodePayload (payload: Buffer): Envelope | undefined {
   const header = words(payload, 0, 3)
   if (header === undefined) return undefined
   const [from, timestamp, event] = header.words as [string, string, string]
   if (!NAME.test(from) || !NUMBER.test(timestamp) || !isEventName(event)) return undefined
-  // No JSON starts like a traceparent.
-  const traceparent = payload[header.end] === ZERO ? checkTraceparent(payload.toString('latin1', header.end, header.end + TRACEPARENT_LENGTH)) : undefined
-  // As a string it is small; the bytes would keep all that was received with them.
+  // No JSON text starts like a traceparent.
+  const traceparent = payload[header.end] === ZERO
+    ? checkTraceparent(payload.toString('latin1', header.end, header.end + TRACEPARENT_LENGTH))
+    : undefined
+  // Copied to a string, since a view would keep the whole received buffer in memory.
   const json = payload.toString('utf8', traceparent === undefined ? header.end : header.end + TRACEPARENT_LENGTH + 1)
-  // A line break here would end a frame early and let a forged one follow.
+  // A line break would end the SSE frame early and allow a forged frame to follow.
   if (json.length === 0 || json.includes('\n') || json.includes('\r')) return undefined
   return { from, timestamp: Number(timestamp), event, json, ...traceparent !== undefined && { traceparent } }
 }
 
-/** The next words, each ended by a space, and where what follows starts. */
+/** Reads the next words, each ended by a space. `end` is the index after the last of them. */
 function words (bytes: Buffer, start: number, count: number): { words: string[], end: number } | undefined {
   const words: string[] = []
   let end = start

@@ -4,41 +4,43 @@ import type { StateStore } from '../pubsub/state-store.ts'
 import type { MakeProjection } from './state-projection.ts'
 import type { EventSink } from './event-sink.ts'
 
-/** A channel by which the instances control each other. Where continuity is lost, messages can be missed. */
+/** A channel for control messages between instances. Messages can be missed if continuity is lost. */
 export interface ControlMessages<T> {
-  /** Calls back with each message of any instance. Returns a function that stops that. */
+  /** Calls the listener with each message of any instance. Returns a function that unsubscribes. */
   watch (listener: { message (message: T): unknown }): () => void
-  /** Resolves once nothing that is published from then on is missed; `undefined` where that is so already. */
+  /** Resolves once messages published from then on are not missed. Returns `undefined` if that is so already. */
   whenStarted (): Promise<void> | undefined
-  /** Hands a message to the listeners of this instance, then publishes it. Rejects as `PubSubProvider.publish` does. */
+  /**
+   * Passes a message to the listeners of this instance, then publishes it. Rejects as `PubSubProvider.publish` does.
+   */
   publish (message: T & object): Promise<void>
-  /** Stops listening. The next `watch` begins anew. */
+  /** Removes all listeners. The next `watch` opens the channel again. */
   close (): void
 }
 
-/** What a feature is made with. */
+/** The arguments of a feature's factory. */
 export interface FeatureContext<Options extends object = object> {
   pubsub: PubSubProvider
-  /** The state that the provider keeps beside the log of a chat; `undefined` where it keeps none. */
+  /** The state that the provider keeps beside the log of a chat; `undefined` if it keeps none. */
   state: StateStore | undefined
   instanceId: string
   log: Logger
-  /** The options of `ChatEvents`, among them those of the feature. */
+  /** The options of `ChatEvents`, including those of the feature. */
   options: Options
-  /** A control channel of its own. */
+  /** Creates a control channel for the feature. */
   control<T> (channel: string): ControlMessages<T>
 }
 
 /**
- * What can be done in a chat beside events of the log, such as presence. `ChatEvents` and the rooms know features by
- * this interface only.
+ * A function of chats beside the events of the log, such as presence. `ChatEvents` and the rooms know features by this
+ * interface only.
  */
 export interface ChatFeature<Methods extends object = object> {
-  /** The methods that it adds to `ChatEvents`. */
+  /** The methods that the feature adds to `ChatEvents`. */
   readonly methods: Methods
-  /** Makes what the streams of a room see of the state of the chat. */
+  /** Creates the projection of the chat's state for the streams of a room. */
   readonly projection?: MakeProjection | undefined
-  /** Called when a stream is about to join a chat. Its `onClose` says when it leaves. */
+  /** Called when a stream is about to join a chat. The stream's `onClose` reports when it leaves. */
   onJoin? (chatId: string, stream: EventSink): void
   /** Called when the access of a user to a chat has ended. */
   onRevoke? (chatId: string, userId: string): void
@@ -48,16 +50,17 @@ export interface ChatFeature<Methods extends object = object> {
   close? (): void
 }
 
-/** Makes a feature. Throws where it can't work with this provider. */
+/** Creates a feature. Throws if the feature does not work with this provider. */
 export type MakeFeature<Methods extends object = object, Options extends object = object> =
   (context: FeatureContext<Options>) => ChatFeature<Methods>
 
-type Intersection<Union> = (Union extends unknown ? (each: Union) => void : never) extends (all: infer All) => void ? All : never
+type Intersection<Union> =
+  (Union extends unknown ? (each: Union) => void : never) extends (all: infer All) => void ? All : never
 
-/** The methods that features add to `ChatEvents`, all together. */
+/** The methods that all features together add to `ChatEvents`. */
 export type MethodsOf<Make extends MakeFeature<object, never>> =
   Intersection<Make extends MakeFeature<infer Methods, never> ? Methods : never>
 
-/** The options that features have, all together. */
+/** The options of all features together. */
 export type OptionsOf<Make extends MakeFeature<object, never>> =
   Intersection<Make extends (context: FeatureContext<infer Options>) => ChatFeature ? Options : never>

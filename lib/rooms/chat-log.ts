@@ -2,7 +2,9 @@ import { formatCursor, positionBefore, sameCursor, type Cursor } from '../pubsub
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ByteBudget } from '../pubsub/byte-budget.ts'
-import { logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure } from '../observability/repeated-failure.ts'
+import {
+  logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure
+} from '../observability/repeated-failure.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 import type { ResetReason } from './frames.ts'
 import { LogReplay } from './log-replay.ts'
@@ -15,30 +17,33 @@ import { timing } from '../core/timing.ts'
 import type { FeedListener } from '../pubsub/channel-feed.ts'
 import type { Envelope, EventLog, LogGap, LogEntry, LogHead } from '../pubsub/event-log.ts'
 
-/** What the logs of all chats on an instance have in common. */
+/** The context that the logs of all chats on an instance share. */
 export interface ChatLogContext {
   log: Logger
   metrics: Metrics
-  /** The log of the provider, if it keeps one, and how many events it keeps of a chat. */
+  /** The log of the provider, if it keeps one. */
   eventLog: EventLog | undefined
+  /** Events that the provider keeps per chat. */
   historySize: number
-  /** What all chats of an instance share: how much they read at the same time, and keep for clients that reconnect. */
+  /** Limits shared by all chats of an instance: concurrent reads, and memory for clients that reconnect. */
   reads: ReadGate
   replays: ByteBudget
 }
 
-/** What a log reports to its room. */
+/** The events that a log reports to its room. */
 export interface ChatLogEvents {
-  /** An event that comes next, or one without a position. */
+  /** The next event, or an event without a position. */
   event (envelope: Envelope): void
-  /** Events may be missing, or are, before `at`. */
+  /** Events before `at` are missing or may be missing. */
   reset (reason: ResetReason, at?: Cursor): void
-  /** The log was read, or compared with its end. */
+  /** The log was read, or compared with its head. */
   read (head: LogHead | undefined): void
 }
 
 const READING_LOG: RecoverableFailure = {
-  level: 'warn', message: 'The log of a chat can\'t be read, trying again', recovered: 'The logs of chats can be read again'
+  level: 'warn',
+  message: 'The log of a chat can\'t be read, trying again',
+  recovered: 'The logs of chats can be read again'
 }
 
 const STUCK: RepeatedFailure = {
@@ -47,10 +52,10 @@ const STUCK: RepeatedFailure = {
     'Where Redis closes the connection, the event may be larger than its client-output-buffer-limit'
 }
 
-/** How many frames are kept for clients that reconnect soon. */
+/** Frames kept for clients that reconnect soon. */
 const RECENT = 256
 
-/** The log of one chat as this instance follows it. Where the provider keeps no log, it passes on what is received. */
+/** Follows the log of one chat on this instance. If the provider keeps no log, it passes on what it receives. */
 export class ChatLog implements FeedListener {
   readonly #chatId: string
   readonly #context: ChatLogContext
@@ -61,7 +66,7 @@ export class ChatLog implements FeedListener {
   #recent: ReplayBuffer
   #live = false
   #interrupted = false
-  /** Whether no event of the log has arrived since the last call of `lookQuiet`. */
+  /** True if no event of the log has been received since the last call of `takeQuiet`. */
   #quiet = false
 
   constructor (chatId: string, channel: string, context: ChatLogContext, events: ChatLogEvents) {
@@ -74,7 +79,8 @@ export class ChatLog implements FeedListener {
     const makePages = (): LogPages => new LogPages(channel, eventLog, reads, {
       onStuck: ({ message }) => logRepeated(log, STUCK, { chatId, reason: message, after: this.#formatPosition() })
     })
-    // Each counts its own failures: that the end of the log can be read does not prove that a client's page can.
+    // Separate pages, since each counts its own failures: a successful read of the head does not prove that the page of
+    // a client can be read.
     this.#history = new LogReplay(chatId, makePages(), context.historySize, context.replays)
     this.#logFollower = new LogFollower(makePages(), {
       event: (entry) => this.#next(entry),
@@ -87,32 +93,34 @@ export class ChatLog implements FeedListener {
     })
   }
 
-  /** Whether nothing that is published is missed. */
+  /** True if no published event is missed. */
   get inSync (): boolean {
     return this.#logFollower === undefined ? this.#live : this.#logFollower.inSync
   }
 
-  /** Whether acknowledged events may be missing behind any position, and the log can't be marked for now. */
+  /**
+   * True if acknowledged events may be missing after any position, and no discontinuity marker can be written for now.
+   */
   get isUnproven (): boolean {
     return this.#logFollower?.isUnproven === true
   }
 
-  /** The position of the last event; `undefined` where there is no log. */
+  /** The position of the last event; `undefined` if there is no log. */
   get position (): Cursor | undefined {
     return this.#logFollower?.position
   }
 
-  /** The last frames, up to the position. */
+  /** The last frames, up to `position`. */
   get recent (): ReplayBuffer {
     return this.#recent
   }
 
-  /** What the log has left; `undefined` where there is no log. */
+  /** Reads the history of the log for clients; `undefined` if there is no log. */
   get replay (): LogReplay | undefined {
     return this.#history
   }
 
-  /** Resolves once the log is in sync, or the stream closed. */
+  /** Resolves once the log is in sync, or when the stream closes. */
   whenInSync (stream: EventSink): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
@@ -144,7 +152,7 @@ export class ChatLog implements FeedListener {
       if (again) this.#events.reset('failover')
       this.#inSyncAgain()
     } else if (again) {
-      // After a reconnect all chats are live at once: they don't read all at once.
+      // After a reconnect all chats are live at the same time, so their reads are spread over time.
       setTimeout(() => { if (this.#live) this.#logFollower?.live() }, Math.random() * timing.resyncSpread).unref()
     } else {
       this.#logFollower.live()
@@ -169,14 +177,17 @@ export class ChatLog implements FeedListener {
     }
   }
 
-  /** Whether no event of the log has arrived since the last call. Other events prove nothing: they leave no hole. */
+  /**
+   * Returns true if the log is in sync and no event of it was received since the last call. Events without a position
+   * do not count, since losing one leaves no gap in the log.
+   */
   takeQuiet (): boolean {
     const quiet = this.#quiet
     this.#quiet = true
     return quiet && this.#logFollower?.inSync === true
   }
 
-  /** Compares with the end of the log. */
+  /** Compares the position with the head of the log. */
   reconcile (head: LogHead | undefined): void {
     this.#logFollower?.reconcile(head)
     this.#events.read(head)
@@ -213,14 +224,16 @@ export class ChatLog implements FeedListener {
     return known
   }
 
-  /** Keeps what comes after a position. */
+  /** Starts an empty replay buffer at a position. */
   #restart (at: Cursor): void {
     this.#recent.clear()
     this.#recent = this.#newReplayBuffer(at)
   }
 
   #newReplayBuffer (base: Cursor): ReplayBuffer {
-    return new ReplayBuffer(this.#chatId, base, { capacity: RECENT, bytes: budgets.replay, budget: this.#context.replays })
+    return new ReplayBuffer(
+      this.#chatId, base, { capacity: RECENT, bytes: budgets.replay, budget: this.#context.replays }
+    )
   }
 
   #formatPosition (): string | undefined {

@@ -1,21 +1,24 @@
 import type { ChatFrame } from './frames.ts'
 
-/** What a room writes to: a connection, or the seat of its chat on a connection for several. */
+/** The target that a room writes to: a connection, or one chat's part of a connection that carries several chats. */
 export interface EventSink {
-  /** Whether nothing can be written any more. */
+  /** True once nothing can be written any more. */
   readonly closed: boolean
-  /** Whose it is, where that is known. */
+  /** The user of the stream, if known. */
   readonly userId: string | undefined
-  /** Whether others have filled it, so that what can wait shall be written with `writeAndDrain`. */
+  /** True if other chats have filled the buffer. Data that can wait should then be written with `writeAndDrain`. */
   readonly crowded: boolean
-  /** Writes frames, whose bytes are `chunk`, unless it is closed. Never throws; a client that doesn't keep up is cut. */
+  /**
+   * Writes frames, whose bytes are `chunk`, unless the sink is closed. Never throws. A client that is too slow is
+   * disconnected.
+   */
   write (chunk: Buffer, frames: readonly ChatFrame[]): unknown
-  /** Writes as `write` does. Resolves once the client has taken it, or is gone. Never rejects. */
+  /** Writes as `write` does. Resolves once the bytes are sent or the client has disconnected. Never rejects. */
   writeAndDrain (chunk: Buffer, frames: readonly ChatFrame[]): Promise<unknown>
-  /** Does something while no other chat of the same connection does. */
+  /** Runs `work` while no other chat of the same connection runs its own. */
   inTurn<T> (work: () => Promise<T>): Promise<T>
-  /** Calls back once it is closed, by whoever. Returns its undo. */
+  /** Calls back once the sink is closed by either side. Returns a function that removes the callback. */
   onClose (callback: () => void): () => void
-  /** Ends it: its client comes back, and is asked for its access again. */
+  /** Ends the stream. Its client reconnects and is authorized again. */
   end (): Promise<void>
 }

@@ -1,9 +1,11 @@
 import { budgets } from '../core/budgets.ts'
 
-/** How many messages are held at most. */
+/** Maximum number of messages in the buffer. */
 const MOST = 1_000
 
-/** Messages that arrive while something is read. If there are too many, all are dropped and have to be read, too. */
+/**
+ * Buffers messages that arrive during a read. If the buffer overflows, all are dropped, and the caller must read them.
+ */
 export class HeldBuffer<T> {
   #held: T[] = []
   #bytes = 0
@@ -13,7 +15,7 @@ export class HeldBuffer<T> {
     return this.#held[0]
   }
 
-  /** Holds a message of about so many bytes. Returns false where all were dropped. */
+  /** Adds a message of about `bytes` bytes. Returns false if the buffer overflowed and all messages were dropped. */
   add (message: T, bytes: number): boolean {
     this.#held.push(message)
     this.#bytes += bytes
@@ -22,7 +24,7 @@ export class HeldBuffer<T> {
     return false
   }
 
-  /** Returns all messages in their order, and holds none any more. */
+  /** Returns all messages in order and empties the buffer. */
   take (): T[] {
     const held = this.#held
     this.#held = []

@@ -5,27 +5,28 @@ import type { LogPages } from './log-pages.ts'
 import { budgets } from '../core/budgets.ts'
 import type { LogGap, LogEntry, LogPage, LogHead } from '../pubsub/event-log.ts'
 
-/** What a sequence tells its owner, in an order that no two instances see differently. */
+/** The events that a log follower reports to its owner, in the same order on every instance. */
 export interface LogFollowerEvents {
   /** The next event of the log. */
   event (entry: LogEntry): void
-  /** Continuity is lost: what comes next comes after `at`. */
+  /** Continuity is lost: the next event follows `at`. */
   gap (reason: LogGap, at: Cursor): void
-  /** The log is being read. */
+  /** A read of the log begins. */
   reading (): void
-  /** The log was read up to here. */
+  /** The log was read; `head` is its end. */
   read (head: LogHead): void
-  /** The log has been followed to its end, and nothing that comes is missed. */
+  /** The log was read to its end, and no event will be missed from now on. */
   inSync (): void
-  /** Whether an event was told already. */
+  /** Returns true if the event was reported already. */
   isKnown (cursor: Cursor): boolean
-  /** The log could not be read, and that is tried again later. */
+  /** The log could not be read; the read is retried later. */
   failed (error: Error): void
 }
 
 /**
- * Puts the events of a channel into the order of its log. What is broadcast can be lost, doubled or late; the log can be trimmed or fall
- * back. An event is told only if it follows the one before by offset and by tag; whatever is missing is read from the log.
+ * Puts the events of a channel into the order of its log. Broadcasts can be lost, duplicated or late, and the log can
+ * be trimmed or fall back. An event is reported only if it follows the previous one by offset and by tag. Missing
+ * events are read from the log.
  */
 export class LogFollower {
   readonly #pages: LogPages
@@ -45,7 +46,7 @@ export class LogFollower {
     this.#events = events
   }
 
-  /** The place behind the last event that was told. */
+  /** The position after the last event that was reported. */
   get position (): Cursor | undefined {
     return this.#position && copyCursor(this.#position)
   }
@@ -54,17 +55,26 @@ export class LogFollower {
     return this.#inSync
   }
 
-  /** Whether the log could not be marked where acknowledged events may be missing: each position in it is in doubt until it can be. */
+  /**
+   * True if acknowledged events may be missing and no discontinuity marker can be written. Until one is written, every
+   * position in the log is in doubt.
+   */
   get isUnproven (): boolean {
     return this.#unproven
   }
 
-  /** Looks where the log ends, before the subscription holds: what this process publishes from here on is told. */
+  /**
+   * Reads the head of the log before the subscription is active, so that no event published by this process from now
+   * on is missed.
+   */
   open (): void {
     this.sync()
   }
 
-  /** The subscription holds: only what is read from now on is sure to join up with what is received. */
+  /**
+   * Called when the subscription is active: only a read that starts from now on connects to the received events
+   * without a gap.
+   */
   live (): Promise<void> {
     this.#live = true
     return this.sync()
@@ -84,12 +94,18 @@ export class LogFollower {
     }
   }
 
-  /** Compares with the end of the log: the last event before a silence can be lost, too. */
+  /**
+   * Compares the position with the head of the log. Without this, the loss of the last event before a silence would go
+   * unnoticed.
+   */
   reconcile (head: LogHead | undefined): void {
-    if (this.#inSync && head !== undefined && (head.unproven === true || !sameCursor(head, this.#position as Cursor))) this.sync()
+    if (
+      this.#inSync && head !== undefined &&
+      (head.unproven === true || !sameCursor(head, this.#position as Cursor))
+    ) this.sync()
   }
 
-  /** Reads the log from the position to its end. Calls during a reading share one more reading. Never rejects. */
+  /** Reads the log from the position to its end. Calls during a read share one more read. Never rejects. */
   sync (): Promise<void> {
     if (this.#closed) return Promise.resolve()
     this.#again = true
@@ -111,27 +127,29 @@ export class LogFollower {
       while (this.#again && !this.#closed) {
         this.#again = false
         this.#events.reading()
-        // Nothing else is awaited: in one process, who listens is level before what is published in that turn resolves.
+        // No other await here: with an in-process log, a listener must be in sync before a publish of the same turn
+        // resolves.
         let more = this.#take(await this.#read(budgets.firstPage))
         while (more) {
           more = this.#take(await this.#read(budgets.page))
-          // Rooms write what they were told in this turn: of all pages at once that could be very much.
+          // Rooms write the events of one turn at once, so yield between pages to keep those writes small.
           if (more) await new Promise(setImmediate)
         }
-        // In the turn in which it becomes level: what comes before that turn is held, and after it nobody looks there.
+        // Apply held events in the turn in which the follower gets in sync: events before it are held, and the buffer
+        // is not read after it.
         this.#applyHeld()
       }
       this.#inSync = this.#live
     } catch (error) {
-      // Whatever a log rejects with is an Error.
+      // Logs reject with an Error only.
       if (!this.#closed) this.#tryLater(error as Error)
     }
-    // In this very turn: who asks for a reading from now on must not be given this one, which is over.
+    // Reset it in this turn: this read is over, so a later call of `sync` must not share it.
     this.#syncing = undefined
     if (this.#inSync) this.#events.inSync()
   }
 
-  /** Where the log ends, as long as there is no position to go on from; else what comes after that. */
+  /** Reads the head of the log if there is no position yet; otherwise the events after the position. */
   #read (bytes: number): Promise<LogPage> {
     return this.#position === undefined ? this.#pages.ends(1) : this.#pages.read(this.position, bytes)
   }
@@ -148,7 +166,10 @@ export class LogFollower {
     }
   }
 
-  /** Starts at the end of the log, or before what was received already: it was published after somebody began to listen. */
+  /**
+   * Starts at the head of the log. If an event was received already, starts before that event, since it was published
+   * after listening began.
+   */
   #start (head: Cursor): void {
     const first = this.#held.first?.position
     if (first === undefined || first.epoch !== head.epoch || first.offset > head.offset) {
@@ -159,24 +180,24 @@ export class LogFollower {
     }
   }
 
-  /** Follows what was read of the log. Returns whether there is more to read. */
+  /** Applies a page of the log. Returns true if there is more to read. */
   #take ({ head, gap, entries }: LogPage): boolean {
     if (this.#closed) return false
     this.#events.read(head)
     const known = this.#unproven
     this.#unproven = gap === 'failover' && head.unproven === true
-    // It is reported once, however often the log is read until it can be marked.
+    // The doubt is reported once, however often the log is read until a marker can be written.
     if (known && this.#unproven) return false
     if (this.#position === undefined) {
       this.#start(head)
       return false
     }
     if (gap === 'epoch') {
-      // All of the new log comes after what was lost with the old one.
+      // All events of the new log come after the lost events of the old one.
       this.#jump(gap, { epoch: head.epoch, offset: 0, tag: 0 })
       return true
     }
-    // An entry that can't be read leaves a hole that no reading fills.
+    // An entry that can't be read leaves a gap that no later read fills.
     const broken = gap ?? (entries.every((entry) => this.#apply(entry)) ? undefined : 'diverged')
     if (broken !== undefined) this.#jump(broken, head)
     return broken === undefined && entries.length > 0 && this.#position.offset < head.offset
@@ -187,12 +208,14 @@ export class LogFollower {
     this.#events.gap(gap, to)
   }
 
-  /** Tells the event if it comes next. Returns whether it is told, now or before. */
+  /** Reports the event if it comes next. Returns true if it is reported, now or before. */
   #apply (entry: LogEntry): boolean {
     const { epoch, offset, tag, previousTag } = entry.position
     const at = this.#position
-    if (at === undefined || epoch !== at.epoch || offset !== at.offset + 1 || previousTag !== at.tag) return this.#events.isKnown(entry.position)
-    // In place: a new object for each event of each chat would keep the garbage collector busy.
+    if (
+      at === undefined || epoch !== at.epoch || offset !== at.offset + 1 || previousTag !== at.tag
+    ) return this.#events.isKnown(entry.position)
+    // Updated in place: a new object for each event of each chat would burden the garbage collector.
     at.offset = offset
     at.tag = tag
     this.#events.event(entry)
@@ -203,7 +226,7 @@ export class LogFollower {
     if (!this.#held.add(entry, entry.json.length)) this.#again = true
   }
 
-  /** Whether the log, which was just read to its end, is beyond this place. */
+  /** Returns true if the log, which was just read to its end, is past this position. */
   #isPast ({ epoch, offset }: Cursor): boolean {
     return this.#position?.epoch === epoch && offset <= this.#position.offset
   }

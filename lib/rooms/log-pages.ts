@@ -3,29 +3,29 @@ import type { ReadGate } from './read-gate.ts'
 import { timing } from '../core/timing.ts'
 import type { EventLog, LogPage } from '../pubsub/event-log.ts'
 
-/** How many events a page has at most. */
+/** Maximum number of events per page. */
 const EVENTS = 500
 
-/** After so many failures one after another, one event is asked for. */
+/** After this many failures in a row, a read asks for one event. */
 const SMALLEST = 2
 
-/** By how much less is asked for after each failure. */
+/** Factor by which each failure reduces the size of the next read. */
 const SHRINK = 32
 
-/** After so many pages that could be read one after another, more is asked for again. */
+/** After this many successful pages in a row, the size of reads grows again. */
 const RECOVERY = 32
 
 export interface LogPagesOptions {
-  /** Called once for each time that not even one event can be read. */
+  /** Called once each time not even one event can be read. */
   onStuck? (error: Error): void
-  /** The longest wait before a failed reading is tried again, in milliseconds. @default 15_000 */
+  /** The longest wait before a failed read is retried, in milliseconds. @default 15_000 */
   longestRetry?: number
 }
 
 /**
- * Reads the log of one chat, page by page. A page that could not be read may have been too large, for Redis or for the
- * time that it had: less is asked for next, down to one event, and if that fails, to one event while nothing else
- * is read.
+ * Reads the log of one chat, page by page. A page that could not be read may have been too large for Redis or for the
+ * time limit. The next read asks for less, down to one event. If that fails too, it asks for one event while no other
+ * read runs.
  */
 export class LogPages {
   readonly #channel: string
@@ -33,7 +33,7 @@ export class LogPages {
   readonly #gate: ReadGate
   readonly #onStuck: (error: Error) => void
   readonly #longestRetry: number
-  /** How many there were of late: a page that reaches the end of the log makes up for all. */
+  /** Recent failures. A page that reaches the end of the log resets them. */
   #failures = 0
   #successes = 0
 
@@ -45,12 +45,15 @@ export class LogPages {
     this.#longestRetry = options.longestRetry ?? timing.resyncRetryMax
   }
 
-  /** Milliseconds after which a failed reading is tried again. */
+  /** Milliseconds after which a failed read is retried. */
   get retryMs (): number {
     return Math.min(timing.resyncRetry * 2 ** Math.max(0, this.#failures - 1), this.#longestRetry)
   }
 
-  /** Where the log ends, and where its last `count` events begin. Rejects where it can't be read. */
+  /**
+   * Reads the head of the log, and the position at which its last `count` events begin. Rejects if the log can't be
+   * read.
+   */
   async ends (count: number): Promise<LogPage> {
     try {
       return await this.#log.read(this.#channel, undefined, count, 0)
@@ -59,13 +62,16 @@ export class LogPages {
     }
   }
 
-  /** At most so many bytes after a cursor, or of the last events. Rejects where it can't be read. */
+  /**
+   * Reads at most `bytes` bytes after a cursor, or of the last events if there is no cursor. Rejects if the log can't
+   * be read.
+   */
   async read (after: Cursor | undefined, bytes: number, limit = EVENTS): Promise<LogPage> {
     const smaller = SHRINK ** Math.min(this.#failures, SMALLEST)
     const asked = Math.ceil(bytes / smaller)
     const weight = this.#failures <= SMALLEST ? asked : Infinity
     const entered = this.#gate.enter(weight)
-    // Without an `await` where there is nothing to wait for: who listens in one process is in sync all the sooner.
+    // No `await` if the gate is free: an in-process listener is then in sync earlier.
     if (entered !== undefined) await entered
     let page: LogPage
     try {
@@ -88,7 +94,7 @@ export class LogPages {
 
   #failed (error: Error): Error {
     this.#successes = 0
-    // No later one says more.
+    // Report this failure only: later ones add no information.
     if (this.#failures++ === SMALLEST) this.#onStuck(error)
     return error
   }

@@ -6,14 +6,14 @@ import { budgets } from '../core/budgets.ts'
 import { timing } from '../core/timing.ts'
 import type { LogGap } from '../pubsub/event-log.ts'
 
-/** What was read of the end of a log. */
+/** The last page of a log. */
 export interface SharedRead {
   buffer: ReplayBuffer
-  /** Whether the log had no events before the run. */
+  /** True if the log had no events before the buffer. */
   whole: boolean
 }
 
-/** What the log has left of a chat, as frames for clients that reconnect. */
+/** Reads the events that the log still has, as frames for clients that reconnect. */
 export class LogReplay {
   readonly #chatId: string
   readonly #pages: LogPages
@@ -29,14 +29,14 @@ export class LogReplay {
     this.#budget = budget
   }
 
-  /** Milliseconds after which what could not be read is tried again. */
+  /** Milliseconds after which a failed read is retried. */
   get retryMs (): number {
     return this.#pages.retryMs
   }
 
   /**
-   * The last page, read once for all who come one after another, and again when it doesn't reach up to `least`.
-   * The log can be further by now. Rejects where it can't be read.
+   * Returns the last page. One read is shared by all clients that ask within a short time; it is repeated if the page
+   * ends before `least`. The log may have grown since. Rejects if the log can't be read.
    */
   async shared (least: Cursor): Promise<SharedRead> {
     const known = this.#shared
@@ -46,14 +46,14 @@ export class LogReplay {
     return await this.#shared
   }
 
-  /** Makes who comes next read again. */
+  /** Drops the shared page, so that the next call reads again. */
   forget (): void {
     clearTimeout(this.#unused)
     this.#shared?.then(({ buffer: run }) => run.clear(), () => {})
     this.#shared = undefined
   }
 
-  /** A page of what comes after a place, or why that can't be told. Rejects where it can't be read. */
+  /** Returns a page of the events after a position, or the reason of a gap. Rejects if the log can't be read. */
   async after (position: Cursor): Promise<ReplayBuffer | LogGap> {
     const { gap, entries } = await this.#pages.read(position, budgets.clientPage)
     if (gap !== undefined) return gap
@@ -62,11 +62,11 @@ export class LogReplay {
       if (!run.precedes(entry.position)) break
       run.push(entry)
     }
-    // An entry that can't be read leaves a hole that no reading fills.
+    // An entry that can't be read leaves a gap that no later read fills.
     return run.size === 0 && entries.length > 0 ? 'diverged' : run
   }
 
-  /** The place before the last `count` events that are left. Rejects where it can't be read. */
+  /** Returns the position before the last `count` events that the log still has. Rejects if the log can't be read. */
   async start (count: number): Promise<Cursor> {
     const { head, start, entries: [first] } = await this.#pages.ends(count)
     return start ?? (first === undefined ? head : positionBefore(first.position))
@@ -80,14 +80,14 @@ export class LogReplay {
       let run = this.#newBuffer(head)
       for (const entry of entries) {
         const { position } = entry
-        // The first one, or one after a hole.
+        // The first entry, or one after a gap.
         if (!run.precedes(position)) {
           run.clear()
           run = this.#newBuffer(positionBefore(position))
         }
         run.push(entry)
       }
-      // An entry that can't be read at the end is a hole, too: nobody could go on from before it.
+      // An unreadable entry at the end is a gap, too: no client could continue from before it.
       if (sameCursor(run.head, head)) return { buffer: run, whole: start === undefined }
       run.clear()
       return { buffer: this.#newBuffer(head), whole: true }

@@ -1,12 +1,16 @@
 import { formatCursor, parseCursor, type Cursor } from '../pubsub/cursor.ts'
 
-// The id of a stream of several chats: a part for each of them, in their order, joined by dots. An empty part is no place yet. A part has a
-// compact form where it can, since each event carries all of them, and the form of an id of one chat where it can't: only that has a dash.
+// The event id of a multi-chat stream has one part per chat, in order, joined by dots. An empty part means that there
+// is no position yet. Since each event carries all parts, a part is compact if possible. Otherwise it has the form of a
+// single-chat id; only that form contains a dash.
 
-/** A part that is no place: what stands where a client has sent one. It must not turn into no place yet, which nothing can be missed after. */
+/**
+ * Stands for an invalid part that a client has sent. It must not become an empty part, since nothing can be missed
+ * without a position.
+ */
 const INVALID = '!'
 
-/** 16 hex digits are 8 bytes, and the tag takes 6. */
+/** An epoch of 16 hex digits takes 8 bytes, and the tag takes 6. */
 const COMPACT_EPOCH = /^[0-9a-f]{16}$/
 const TAG_LIMIT = 2 ** 48
 const COMPACT_LENGTH = 19
@@ -24,7 +28,7 @@ export function formatPart (cursor: Cursor | 'invalid' | undefined): string {
   return `${bytes.toString('base64url').replaceAll('-', '~')}${offset}`
 }
 
-/** Reads what `formatPart` wrote, and the id of a stream of one chat; anything else is invalid. */
+/** Parses a part written by `formatPart`, or the id of a single-chat stream. Anything else is `invalid`. */
 export function parsePart (part: string): Cursor | 'invalid' | undefined {
   if (part === '') return undefined
   if (!COMPACT.test(part)) return parseCursor(part) ?? 'invalid'
@@ -32,8 +36,13 @@ export function parsePart (part: string): Cursor | 'invalid' | undefined {
   return { epoch: bytes.toString('hex', 0, 8), offset: Number(part.slice(COMPACT_LENGTH)), tag: bytes.readUIntBE(8, 6) }
 }
 
-/** Reads the places of `count` chats. Of an id that has parts for more or less of them, it can't be told which is whose. */
+/**
+ * Parses the positions of `count` chats. If the id has more or fewer parts, all are `invalid`, since the parts can't
+ * be matched to chats.
+ */
 export function parseMultiChatId (id: string, count: number): (Cursor | 'invalid' | undefined)[] {
   const parts = id.split('.', count + 1)
-  return Array.from({ length: count }, (_, index) => parts.length === count ? parsePart(parts[index] as string) : 'invalid')
+  return Array.from(
+    { length: count }, (_, index) => parts.length === count ? parsePart(parts[index] as string) : 'invalid'
+  )
 }

@@ -5,33 +5,33 @@ import type { ChatFrame } from './frames.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
 
-/** A chat that a connection for several carries. */
+/** One chat of a connection that carries several. */
 export interface ChatPart {
-  /** Where its client wants to go on from. */
+  /** The position from which the client wants to continue. */
   after: Cursor | 'invalid' | undefined
   userId: string | undefined
 }
 
-/** How many bytes may wait before those who come back wait for each other. */
+/** Bytes that may be unsent before chats that catch up wait for each other. */
 const CROWDED_BYTES = 65_536
 
 /**
- * One connection for several chats. Each chat writes to a seat of its own, what its room writes to every stream; the id of a frame is widened
- * to the places of all chats, as they are once the client has read it.
+ * One connection for several chats. A room writes to a chat's sink as to any other stream. The stream extends the id
+ * of each frame to the positions of all chats that the client has reached with that frame.
  */
 export class MultiChatStream {
   readonly all: readonly EventSink[]
   readonly #connection: Connection
   readonly #parts: string[]
-  /** What was written in this turn of the event loop. It goes out as one write, as what one room has of one turn does. */
+  /** Bytes of this turn of the event loop. They go out as one write, like the frames of a room. */
   #pending: Buffer[] = []
   #pendingBytes = 0
-  /** Those who come back take turns: all at once they would look like a client that doesn't keep up. */
+  /** Chats that catch up take turns: if all wrote at once, the client would appear too slow. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor (connection: Connection, parts: readonly ChatPart[]) {
     this.#connection = connection
-    // Until a chat has been written anything, its place is the one that the client came with.
+    // Until a chat gets its first event, its part is the position that the client sent.
     this.#parts = parts.map(({ after }) => formatPart(after))
     this.all = parts.map(({ userId }, index) => new ChatSink(this, connection, index, userId))
   }
@@ -52,13 +52,13 @@ export class MultiChatStream {
     }
   }
 
-  /** Only in the chat's turn. */
+  /** Must be called within `inTurn`. */
   writeAndDrain (index: number, frames: readonly ChatFrame[]): Promise<unknown> {
     this.write(index, frames)
     return this.#connection.writeAndDrain(this.#take())
   }
 
-  /** Does what one chat wants to do, after what others wanted before. It must not reject. */
+  /** Runs `work` after the earlier work of other chats. `work` must not reject. */
   inTurn<T> (work: () => Promise<T>): Promise<T> {
     const done = this.#turn.then(work)
     this.#turn = done
@@ -83,7 +83,7 @@ export class MultiChatStream {
   }
 }
 
-/** The place of one chat on a connection for several. */
+/** The part of one chat on a connection that carries several. */
 class ChatSink implements EventSink {
   readonly userId: string | undefined
   readonly #parent: MultiChatStream

@@ -11,23 +11,28 @@ const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a
 export interface ProjectionsContext {
   channel: string
   store: StateStore
-  /** How much all chats read at the same time. */
+  /** Limits the bytes that all chats read at the same time. */
   reads: ReadGate
   projections: readonly MakeProjection[]
   log: Logger
-  /** Called where the whole state is gone: the log may be lost as well. */
+  /** Called if the whole state has vanished: the log may be lost as well. */
   onVanished (): void
 }
 
-/** What the features show of the state of one chat: the replica of the state, and a projection for each feature. */
+/** The state of one chat as its features present it: a replica of the state, and a projection per feature. */
 export class Projections {
   readonly #replica: StateReplica
   readonly #projections: StateProjection[]
 
-  constructor (room: Omit<ProjectedRoom, 'fields'>, { channel, store, reads, projections, log, onVanished }: ProjectionsContext) {
+  constructor (
+    room: Omit<ProjectedRoom, 'fields'>,
+    { channel, store, reads, projections, log, onVanished }: ProjectionsContext
+  ) {
     const { chatId } = room
     const replica = this.#replica = new StateReplica(channel, store, reads, {
-      field: (name, after, before) => { for (const projection of this.#projections) projection.field(name, after, before) },
+      field: (name, after, before) => {
+        for (const projection of this.#projections) projection.field(name, after, before)
+      },
       vanished: onVanished,
       failed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })
     })
@@ -45,22 +50,22 @@ export class Projections {
     for (const projection of this.#projections) projection.event(envelope)
   }
 
-  /** The frames that a stream needs first. */
+  /** Returns the frames that a new stream needs first. */
   snapshot (): Buffer[] {
     return this.#projections.flatMap((projection) => projection.snapshot())
   }
 
-  /** Reads the state if it is not the one that is known. */
+  /** Reads the state, unless `version` is known already. */
   syncTo (version: StateVersion | undefined): void {
     this.#replica.syncTo(version)
   }
 
-  /** Compares what is known of the state with the store, if there is a state. */
+  /** Compares the replica with the store, if there is a state. */
   poll (): void {
     this.#replica.poll()
   }
 
-  /** Shows everything anew: streams that got a `reset` have thrown away what they knew. */
+  /** Reports all fields again: clients that got a `reset` have discarded their state. */
   forget (): void {
     this.#replica.forget()
   }

@@ -6,8 +6,8 @@ interface Waiting extends Linked<Waiting> {
 }
 
 /**
- * Lets so many bytes be read at the same time, over all chats of an instance, first come first served. So much waits in
- * Redis, and on the way, however many clients reconnect at once.
+ * Limits the bytes that all chats of an instance read at the same time, first come, first served. It bounds the data
+ * buffered in Redis and in transit, however many clients reconnect at once.
  */
 export class ReadGate {
   readonly #limit: number
@@ -18,7 +18,7 @@ export class ReadGate {
     this.#limit = this.#free = limit
   }
 
-  /** Begins to read so many bytes; too many are read alone. Returns nothing where it need not wait. */
+  /** Reserves bytes for a read. A read larger than the limit runs alone. Returns `undefined` if it need not wait. */
   enter (bytes: number): Promise<void> | undefined {
     const wanted = Math.min(bytes, this.#limit)
     if (this.#waiting.size === 0 && wanted <= this.#free) {
@@ -28,7 +28,7 @@ export class ReadGate {
     return new Promise((resolve) => { this.#waiting.add({ bytes: wanted, enter: resolve }) })
   }
 
-  /** Says that what was entered with so many bytes was read, or could not be. */
+  /** Releases the bytes of a read that has ended, successfully or not. `bytes` must be the value passed to `enter`. */
   leave (bytes: number): void {
     this.#free += Math.min(bytes, this.#limit)
     for (const next of this.#waiting) {

@@ -3,10 +3,10 @@ import { EventRing, type EventRingOptions } from '../pubsub/event-ring.ts'
 import { ChatFrame, frameOf } from './frames.ts'
 import type { LogEntry, LogPosition } from '../pubsub/event-log.ts'
 
-/** A run of a chat's events without a hole, the newest last, for clients that missed them. */
+/** A contiguous range of a chat's events, the newest last, for clients that missed them. */
 export class ReplayBuffer {
   readonly #ring: EventRing
-  /** Encodes a frame for the first client that needs it: few events are ever needed again. */
+  /** Encodes a frame when a client first needs it, since few events are ever needed again. */
   readonly #encode: (entry: LogEntry) => Buffer
 
   constructor (chatId: string, base: Cursor, limits?: EventRingOptions) {
@@ -14,12 +14,12 @@ export class ReplayBuffer {
     this.#encode = (entry) => frameOf(chatId, entry).bytes
   }
 
-  /** The place behind the last. */
+  /** The position after the last event. */
   get head (): Cursor {
     return this.#ring.head
   }
 
-  /** The place before the first. */
+  /** The position before the first event. */
   get base (): Cursor {
     return this.#ring.base
   }
@@ -28,7 +28,7 @@ export class ReplayBuffer {
     return this.#ring.size
   }
 
-  /** Whether an event comes right after the last. */
+  /** True if an event follows directly after the last one. */
   precedes (position: LogPosition): boolean {
     return sameCursor(this.head, positionBefore(position))
   }
@@ -37,14 +37,17 @@ export class ReplayBuffer {
     this.#ring.push(entry)
   }
 
-  /** Lets go of all. */
+  /** Removes all events. */
   clear (): void {
     this.#ring.clear()
   }
 
-  /** What comes after a cursor, until it has so many bytes; `undefined` if the cursor is not a place in this run. */
+  /**
+   * Returns the frames after a cursor, up to about `bytes` bytes; `undefined` if the buffer does not contain the
+   * cursor.
+   */
   after (cursor: Cursor, bytes = Infinity): readonly ChatFrame[] | undefined {
-    // Frames that were made before may be too much by now.
+    // Encoded frames may exceed the byte budget by now.
     this.#ring.trim()
     const start = this.#ring.indexAfter(cursor)
     if (start === undefined) return undefined
@@ -57,12 +60,12 @@ export class ReplayBuffer {
     return frames
   }
 
-  /** Whether a cursor is a place in this run. */
+  /** True if the buffer contains the position of a cursor. */
   has (cursor: Cursor): boolean {
     return this.#ring.indexAfter(cursor) !== undefined
   }
 
-  /** The place before the last `count` events, or before all of them. */
+  /** Returns the position before the last `count` events, or before all of them if there are fewer. */
   before (count: number): Cursor {
     return this.#ring.positionBefore(Math.max(0, this.size - count))
   }

@@ -17,12 +17,12 @@ import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
 import type { Envelope, LogEntry } from '../pubsub/event-log.ts'
 
-/** What the rooms of an instance have in common. */
+/** The context that the rooms of an instance share. */
 export interface RoomContext extends ChatLogContext {
-  /** The state that the provider keeps beside the log, if so, and what streams see of it. */
+  /** The state that the provider keeps beside the log, if any, and the projections that present it to streams. */
   state?: StateStore | undefined
   projections?: readonly MakeProjection[] | undefined
-  /** Milliseconds after which a client that was disconnected reconnects. */
+  /** Milliseconds after which a disconnected client reconnects. */
   retryMs: number
 }
 
@@ -30,7 +30,7 @@ const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of chat e
 
 const NOT_JSON: RepeatedFailure = { level: 'error', message: 'What was received for a chat is not JSON' }
 
-/** The streams and handlers of one chat on this instance: each event goes to all of them. */
+/** The streams and handlers of one chat on this instance. Each event goes to all of them. */
 export class Room implements CatchUpTarget {
   readonly chatId: string
   readonly retryMs: number
@@ -39,10 +39,10 @@ export class Room implements CatchUpTarget {
   readonly #onEmpty: () => void
   readonly #handlers: ListenerSet<Parameters<ChatEventHandler>>
   readonly #streams = new Set<EventSink>()
-  /** Streams that still catch up. */
+  /** Streams that are still catching up. */
   readonly #joining = new Set<EventSink>()
   readonly #projections: Projections | undefined
-  /** Frames of this turn of the event loop. They go out as one write: its cost is the system call. */
+  /** Frames of this turn of the event loop. They go out as one write, since the system call is the main cost. */
   #pending: ChatFrame[] = []
   #pendingBytes = 0
 
@@ -78,8 +78,8 @@ export class Room implements CatchUpTarget {
   }
 
   /**
-   * Adds a stream. It gets `ready` as soon as no event can be missed any more, then the events that its client missed,
-   * and every event after that.
+   * Adds a stream. It gets `ready` once no event can be missed any more, then the events that its client missed, and
+   * then every later event.
    */
   join (stream: EventSink, resume: ResumeRequest = {}): void {
     if (stream.closed) return this.leave()
@@ -93,9 +93,9 @@ export class Room implements CatchUpTarget {
   }
 
   attach (stream: EventSink, frames: ChatFrame[], reason?: ResetReason): void {
-    // Flush first: pending frames are already part of what this stream is written now, or came before its start.
+    // Flush first: pending frames are already part of this stream's frames, or precede its start.
     this.#flush()
-    // In this very turn: the stream is written later changes as all others are.
+    // Take the snapshot in this turn: from now on the stream gets all later changes.
     const all = [...frames, ...(this.#projections?.snapshot() ?? []).map(withoutId)]
     const chunk = concat(all)
     stream.write(chunk, all)
@@ -104,7 +104,7 @@ export class Room implements CatchUpTarget {
     if (this.#joining.delete(stream)) this.#streams.add(stream)
   }
 
-  /** Gives an event without a position to every stream and handler. */
+  /** Passes an event without a position to every stream and handler. */
   emit (envelope: Envelope): void {
     this.#write(() => withoutId(encodeFrame({ event: envelope.event, json: envelope.json })), envelope.timestamp)
     this.#trace(envelope)
@@ -116,17 +116,20 @@ export class Room implements CatchUpTarget {
     this.#write(() => withoutId(frame))
   }
 
-  /** Compares what is known of the state with the store. */
+  /** Compares the replica of the state with the store. */
   pollState (): void {
     this.#projections?.poll()
   }
 
-  /** Reports when the room is empty: a stream or handler has left, or one for which it was entered has not come. */
+  /**
+   * Called when a stream or handler has left, or did not join after the room was entered. Calls `onEmpty` if none is
+   * left.
+   */
   leave (): void {
     if (this.isEmpty) this.#onEmpty()
   }
 
-  /** Ends the streams and forgets the handlers. */
+  /** Ends the streams and removes the handlers. */
   close (): void {
     this.#flush()
     this.chatLog.close()
@@ -135,7 +138,7 @@ export class Room implements CatchUpTarget {
     for (const stream of [...this.#streams, ...this.#joining]) stream.end()
   }
 
-  /** The next event of the log, or one that has no position here. */
+  /** Handles the next event of the log, or an event that has no position on this instance. */
   #receive (envelope: Envelope): void {
     if (!this.#isLogged(envelope)) return this.emit(envelope)
     this.#projections?.event(envelope)
@@ -155,7 +158,7 @@ export class Room implements CatchUpTarget {
   }
 
   #afterReset (reason: ResetReason): void {
-    // A client that reloads throws away what it knew of the state.
+    // A client that reloads discards its state.
     this.#projections?.forget()
     this.#context.metrics.resets.add(reason, this.#streams.size)
   }
@@ -164,9 +167,10 @@ export class Room implements CatchUpTarget {
     if (this.#handlers.size === 0) return
     const id = position && formatCursor(position)
     try {
-      // JSON can't prove its type: publishers on a chat's channel answer for it.
+      // The type is not checked: publishers on the channel of a chat are responsible for valid events.
       const parsed = parseJson(json) as ChatEvent
-      // The event claims a reserved type that it was not published as: only this package publishes those.
+      // Skip an event whose payload claims a reserved type that it was not published as: only this package publishes
+      // those.
       if (isReserved(parsed?.type) && parsed.type !== event) return
       this.#handlers.run(parsed, { timestamp, from, id, traceparent })
     } catch (err) {
@@ -174,7 +178,7 @@ export class Room implements CatchUpTarget {
     }
   }
 
-  /** Writes a frame to every stream. If there is none, the frame is not even encoded. */
+  /** Writes a frame to every stream. If there is no stream, the frame is not encoded. */
   #write (encode: () => ChatFrame, published?: number): void {
     if (this.#streams.size === 0) return
     const frame = encode()
@@ -197,7 +201,9 @@ export class Room implements CatchUpTarget {
 
   #trace ({ event, position, traceparent }: Envelope): void {
     traceDeliver(() => {
-      return { chatId: this.chatId, event, id: position && formatCursor(position), traceparent, streams: this.#streams.size }
+      return {
+        chatId: this.chatId, event, id: position && formatCursor(position), traceparent, streams: this.#streams.size
+      }
     })
   }
 

@@ -7,23 +7,23 @@ import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 import type { EventLog } from '../pubsub/event-log.ts'
 
 export interface RoomsOptions extends RoomContext {
-  /** The channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
+  /** Returns the channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
   channelOf (chatId: string): string
   feed: ChannelFeed
-  /** How many chats may be followed at the same time. */
+  /** Maximum number of chats that are followed at the same time. */
   maxRooms: number
 }
 
 interface Entry {
   room: Room
   unfollow: () => void
-  /** Runs while nobody is in the room. */
+  /** Timer that removes the room; it runs while the room is empty. */
   grace?: NodeJS.Timeout | undefined
 }
 
-/** The chats that somebody on this instance listens to. */
+/** The chats that have streams or handlers on this instance. */
 export class Rooms {
-  /** By chat. The one whose idle check is due next comes first. */
+  /** Rooms by chat id, ordered by their next idle check. */
   readonly #rooms = new Map<string, Entry>()
   readonly #options: RoomsOptions
   readonly #idleCheck = new RepeatingTimer(timing.idleCheck, () => this.#reconcile())
@@ -36,14 +36,17 @@ export class Rooms {
     return this.#rooms.get(chatId)?.room
   }
 
-  /** The room of a chat, which from now on is followed until nobody is in it. Throws `RT_CHAT_ID_INVALID`, `RT_TOO_MANY_ROOMS` or `RT_CLOSED`. */
+  /**
+   * Returns the room of a chat, which is followed until it is empty. Throws `RT_CHAT_ID_INVALID`, `RT_TOO_MANY_ROOMS`
+   * or `RT_CLOSED`.
+   */
   enter (chatId: string): Room {
     const entry = this.#rooms.get(chatId) ?? outsideRequests(() => this.#open(chatId))
     clearTimeout(entry.grace)
     return entry.room
   }
 
-  /** The rooms of several chats. Throws as `enter` does; then none is kept for this. */
+  /** Returns the rooms of several chats. Throws as `enter` does; in that case no room is kept open for this call. */
   enterAll (chatIds: readonly string[]): Room[] {
     const rooms: Room[] = []
     try {
@@ -55,13 +58,16 @@ export class Rooms {
     }
   }
 
-  /** How many chats are listened to here, and for how many of them events of other instances arrive now. */
+  /**
+   * `rooms` is the number of chats that have streams or handlers here. `live` is the number of them that currently
+   * receive the events of other instances.
+   */
   stats (): { rooms: number, live: number } {
     const rooms = [...this.#rooms.values()].filter(({ room }) => !room.isEmpty)
     return { rooms: rooms.length, live: rooms.filter(({ room }) => room.chatLog.inSync).length }
   }
 
-  /** Ends all streams and forgets all handlers. */
+  /** Ends all streams and removes all handlers. */
   close (): void {
     this.#idleCheck.stop()
     for (const entry of this.#rooms.values()) this.#drop(entry)
@@ -79,7 +85,10 @@ export class Rooms {
     return entry
   }
 
-  /** Not at once: a client that drops comes back soon, and finds the last frames still here. */
+  /**
+   * Removes an empty room after a delay: a client that disconnects usually reconnects soon, and then finds the last
+   * frames here.
+   */
   #dropLater (entry: Entry): void {
     clearTimeout(entry.grace)
     entry.grace = setTimeout(() => this.#drop(entry), timing.roomGrace).unref()
@@ -88,7 +97,7 @@ export class Rooms {
   #drop (entry: Entry): void {
     clearTimeout(entry.grace)
     const { room, unfollow } = entry
-    // By now another one may have its place.
+    // Another room of the same chat may have replaced this one.
     if (this.#rooms.get(room.chatId) !== entry) return
     this.#rooms.delete(room.chatId)
     unfollow()
@@ -96,8 +105,8 @@ export class Rooms {
   }
 
   /**
-   * So many rooms that checking them costs little, and the next ones the next time. No iterator stays between two checks: it
-   * would keep the map as it was then, with every room that was dropped since.
+   * Returns the next rooms to check, few enough to keep a check cheap. No iterator is kept between two checks: it
+   * would keep all rooms that were removed meanwhile in memory.
    */
   #nextToCheck (): Room[] {
     const next: Entry[] = []
@@ -113,17 +122,22 @@ export class Rooms {
     return next.map(({ room }) => room)
   }
 
-  /** Compares quiet rooms with their logs: the last event before a silence can be lost, and no next one shows the hole. */
+  /**
+   * Compares quiet rooms with their logs. The last event before a silence can be lost, and no later event would reveal
+   * it.
+   */
   async #reconcile (): Promise<void> {
     const rooms = this.#nextToCheck()
     for (const room of rooms) room.pollState()
     const quiet = rooms.filter((room) => room.chatLog.takeQuiet())
     if (quiet.length === 0) return
     try {
-      const heads = await (this.#options.eventLog as EventLog).heads(quiet.map(({ chatId }) => this.#options.channelOf(chatId)))
+      const heads = await (this.#options.eventLog as EventLog).heads(
+        quiet.map(({ chatId }) => this.#options.channelOf(chatId))
+      )
       for (const [index, room] of quiet.entries()) room.chatLog.reconcile(heads[index])
     } catch {
-      // Redis is away: when it is back, all rooms read their logs anyway.
+      // Redis is unavailable. All rooms read their logs anyway once it is back.
     }
   }
 }

@@ -1,24 +1,30 @@
 import type { Field } from '../pubsub/state-store.ts'
 import type { Envelope } from '../pubsub/event-log.ts'
 
-/** The room that a view is made for. */
+/** The room that a projection is created for. */
 export interface ProjectedRoom {
   readonly chatId: string
-  /** All fields of the chat's state, those of other views too. */
+  /** All fields of the chat's state, including those of other projections. */
   readonly fields: ReadonlyMap<string, Field>
-  /** Sends a frame without an id to every stream that is here. */
+  /** Writes a frame without an id to every stream of the room. */
   write (frame: Buffer): void
-  /** Gives an event without a position to every stream and handler. */
+  /** Passes an event without a position to every stream and handler. */
   emit (envelope: Envelope): void
 }
 
-/** What streams are told of some fields of a chat's state. Fields are for everyone: a view knows its own by their names. */
+/**
+ * Presents some fields of a chat's state to streams. Every projection gets all fields and picks its own by their
+ * names.
+ */
 export interface StateProjection {
-  /** A field differs from what was told of it before. `before` or `after` is `undefined` where there is none: both, where one that was forgotten is gone by now. */
+  /**
+   * Called when a field differs from its last reported value. `before` or `after` is `undefined` if the field did not
+   * exist then. Both are `undefined` if the field was removed after `forget`, before it was reported again.
+   */
   field (name: string, after: Field | undefined, before: Field | undefined): void
-  /** An event of the log, just before it is sent. */
+  /** Called with each event of the log, just before it is written. */
   event (envelope: Envelope): void
-  /** What a stream that has just come has to know. Frames without ids: all that comes later is told by `tell`. */
+  /** Returns the frames that a new stream needs first. They have no ids. Later changes are written with `write`. */
   snapshot (): Buffer[]
 }
 

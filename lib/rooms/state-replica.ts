@@ -4,20 +4,23 @@ import type { ReadGate } from './read-gate.ts'
 import { budgets } from '../core/budgets.ts'
 import { timing } from '../core/timing.ts'
 
-/** What a mirror tells its owner. */
+/** The events that a replica reports to its owner. */
 export interface StateReplicaEvents {
-  /** A field differs from what was told of it before. `before` or `after` is `undefined` where there is none: both, where one that was forgotten is gone by now. */
+  /**
+   * A field differs from its last reported value. `before` or `after` is `undefined` if the field did not exist then.
+   * Both are `undefined` if the field was removed after `forget`, before it was reported again.
+   */
   field (name: string, after: Field | undefined, before: Field | undefined): void
-  /** There is no state any more. */
+  /** The whole state has vanished. */
   vanished (): void
-  /** The state could not be read; it is tried again. */
+  /** The state could not be read; the read is retried. */
   failed (error: Error): void
 }
 
 /**
- * The state of a channel as this instance knows it: read once for all who are here, then kept by the changes that are broadcast. A change
- * is applied only if it follows the one before; whoever else knows where the state is (the log does) says so with `syncTo`. A channel without a
- * state costs nothing.
+ * This instance's copy of a channel's state. It is read once for all streams, then updated by the changes that are
+ * broadcast. A change is applied only if it follows the previous one. Other sources that know the current version,
+ * such as the log, pass it to `syncTo`. A channel without a state costs nothing.
  */
 export class StateReplica {
   readonly #channel: string
@@ -26,12 +29,12 @@ export class StateReplica {
   readonly #events: StateReplicaEvents
   readonly #unwatch: () => void
   readonly #fields = new Map<string, Field>()
-  /** What was told, then forgotten, and not told anew yet. */
+  /** Names of fields that were reported and then forgotten, and are not reported again yet. */
   readonly #forgotten = new Set<string>()
   #version: StateVersion | undefined
   readonly #held = new HeldBuffer<StateChange>()
   #again = false
-  /** What must be known after the reading that goes on. */
+  /** The version that the replica must have reached when the current read ends. */
   #wanted: StateVersion | undefined
   #reading = false
   #retry: NodeJS.Timeout | undefined
@@ -45,21 +48,21 @@ export class StateReplica {
     this.#unwatch = store.watch(channel, (change) => this.#receive(change))
   }
 
-  /** All that was told. */
+  /** All fields that were reported. */
   get fields (): ReadonlyMap<string, Field> {
     return this.#fields
   }
 
-  /** Reads the state if it is not, or not only, what is known here. */
+  /** Reads the state, unless the replica already includes `version`. */
   syncTo (version: StateVersion | undefined): void {
     if (version === undefined || this.#covers(version)) return
-    // Which of the two is later can't be told.
+    // The order of the two versions is unknown, so read again.
     if (this.#wanted !== undefined) this.#again = true
     this.#wanted = version
     this.#read()
   }
 
-  /** Forgets all that was told, so that it is told anew. */
+  /** Forgets all fields, so that they are read and reported again. */
   forget (): void {
     if (this.#fields.size === 0) return
     for (const name of this.#fields.keys()) this.#forgotten.add(name)
@@ -69,7 +72,10 @@ export class StateReplica {
     this.#read()
   }
 
-  /** Reads the state where there is one, now and then: what was broadcast last can be lost, and leases run out while nobody does anything. */
+  /**
+   * Reads the state if there is one. Called regularly, since the last broadcast can be lost, and leases expire without
+   * a broadcast.
+   */
   poll (): void {
     if (this.#fields.size > 0) this.#read()
   }
@@ -86,7 +92,7 @@ export class StateReplica {
     this.#read()
   }
 
-  /** Reads the state, and once more where that turns out to be needed. */
+  /** Reads the state, and again as often as necessary. */
   async #read (): Promise<void> {
     if (this.#reading) return
     this.#reading = true
@@ -98,11 +104,11 @@ export class StateReplica {
         const known = this.#version
         const page = await this.#readPage(known)
         if (this.#closed) return
-        // Forgotten meanwhile: it may say no more than that nothing has changed.
+        // If `forget` was called meanwhile, the page may only say that nothing has changed since the old version.
         if (known === this.#version) this.#replace(page)
-        // In the same turn: what comes before is held, and after it nobody looks there.
+        // Apply held changes in this turn: changes before it are held, and the buffer is not read after it.
         this.#applyHeld()
-        // What was read may be older than what somebody has heard of since.
+        // The page may be older than a version that was announced since.
       } while (this.#again || (this.#wanted !== undefined && !this.#covers(this.#wanted)))
     } catch (error) {
       if (!this.#closed) this.#tryLater(error as Error)
@@ -110,7 +116,10 @@ export class StateReplica {
     this.#reading = false
   }
 
-  /** Few states are read at the same time, since each comes as one reply. Its size counts as that of a page: it is not known before. */
+  /**
+   * Limits concurrent reads, since each state arrives as one reply. Its size is unknown before, so it counts as one
+   * page.
+   */
   async #readPage (known: StateVersion | undefined): Promise<StatePage> {
     const entered = this.#gate.enter(budgets.clientPage)
     if (entered !== undefined) await entered
@@ -141,16 +150,22 @@ export class StateReplica {
     for (const change of this.#held.take()) if (!this.#apply(change)) this.#again = true
   }
 
-  /** Applies a change if it comes next. Returns whether it is known, now or before. */
+  /** Applies a change if it comes next. Returns true if it is included, now or before. */
   #apply ({ version, operation, field, value }: StateChange): boolean {
     if (this.#covers(version)) return true
-    // Before its first change a state is empty.
-    if (version.count === 1 && version.epoch !== this.#version?.epoch) this.#replace({ version: { ...version, count: 0 }, fields: new Map() })
+    // A state is empty before its first change.
+    if (version.count === 1 && version.epoch !== this.#version?.epoch) this.#replace(
+      { version: { ...version, count: 0 }, fields: new Map() }
+    )
     if (!this.#covers({ ...version, count: version.count - 1 })) return false
     const before = this.#fields.get(field)
-    // It is told of a field that is there, or all before it was not told here.
-    if (operation === 'set' || operation === 'open') this.#update(field, { value, text: operation === 'open', expired: false })
-    else if (operation === 'append' && before !== undefined) this.#update(field, { ...before, value: before.value + value })
+    // `append` and `expire` refer to a field that exists here, unless an earlier change was not reported.
+    if (operation === 'set' || operation === 'open') this.#update(
+      field, { value, text: operation === 'open', expired: false }
+    )
+    else if (operation === 'append' && before !== undefined) this.#update(
+      field, { ...before, value: before.value + value }
+    )
     else if (operation === 'expire' && before?.text === true) this.#update(field, { ...before, expired: true })
     else this.#update(field, undefined)
     this.#version = version
@@ -163,7 +178,10 @@ export class StateReplica {
 
   #update (name: string, after: Field | undefined): void {
     const before = this.#fields.get(name)
-    if (before === after || (before?.value === after?.value && before?.text === after?.text && before?.expired === after?.expired)) return
+    if (
+      before === after ||
+      (before?.value === after?.value && before?.text === after?.text && before?.expired === after?.expired)
+    ) return
     if (after === undefined) this.#fields.delete(name)
     else this.#fields.set(name, after)
     this.#events.field(name, after, before)

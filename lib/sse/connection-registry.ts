@@ -7,12 +7,12 @@ import { encodeFrame } from './frame.ts'
 export interface ConnectionRegistryOptions {
   /** Milliseconds of silence after which a stream gets a comment. */
   heartbeatMs: number
-  /** Milliseconds after which a client that was dropped comes back. */
+  /** Milliseconds after which a disconnected client reconnects. */
   retryMs: number
   metrics: Metrics
 }
 
-/** All streams of this instance, until their responses are closed: one timer beats for all of them, and they end together. */
+/** All streams of this instance, until their responses are closed. They share one heartbeat timer and one drain. */
 export class ConnectionRegistry {
   readonly #open = new Set<Connection>()
   readonly #options: ConnectionRegistryOptions
@@ -21,11 +21,11 @@ export class ConnectionRegistry {
 
   constructor (options: ConnectionRegistryOptions) {
     this.#options = options
-    // A stream that was silent for a whole tick gets a heartbeat at its end: after 0.5 to 1 times `heartbeatMs`.
+    // Runs twice per `heartbeatMs`: a stream gets a heartbeat after 0.5 to 1 times `heartbeatMs` of silence.
     this.#heartbeat = new RepeatingTimer(Math.ceil(options.heartbeatMs / 2), () => this.#beat())
   }
 
-  /** Whether the app closes, so that a stream that opens now has to end at once. */
+  /** True while the app closes: a stream that opens now must end at once. */
   get draining (): boolean {
     return this.#draining
   }
@@ -34,7 +34,7 @@ export class ConnectionRegistry {
     return this.#open.size
   }
 
-  /** Bytes that wait for clients to take them. */
+  /** Bytes that clients have not received yet. */
   bufferedBytes (): number {
     return [...this.#open].reduce((bytes, connection) => bytes + connection.bufferedBytes, 0)
   }
@@ -47,21 +47,24 @@ export class ConnectionRegistry {
     if (heartbeatMs > 0) this.#heartbeat.start()
   }
 
-  /** Milliseconds after which a client shall come back that can't be served now: 1 to 3 times `retryMs`, since all at once they would storm the instances. */
+  /**
+   * Milliseconds after which a client that can't be served now should reconnect. A random value of 1 to 3 times
+   * `retryMs`: if all clients reconnected at once, they would overload the instances.
+   */
   comeBackMs (): number {
     return Math.round(this.#options.retryMs * (1 + 2 * Math.random()))
   }
 
-  /** Ends a stream, its client to come back later. */
+  /** Ends a stream and asks its client to reconnect later. */
   async dismiss (connection: Connection): Promise<void> {
     connection.write(encodeFrame({ retry: this.comeBackMs() }))
     await connection.end()
   }
 
-  /** Ends all streams. Resolves once their clients have received everything, or were cut. */
+  /** Ends all streams. Resolves once each client has received everything or was disconnected. */
   async drain (): Promise<void> {
     this.#draining = true
-    // What was received in this turn of the event loop is written at its end.
+    // Events received in this turn of the event loop are written at the end of the turn.
     await immediate()
     await Promise.all([...this.#open].map((connection) => this.dismiss(connection)))
   }

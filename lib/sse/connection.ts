@@ -4,36 +4,36 @@ import { Socket } from 'node:net'
 import { chunked } from './chunked.ts'
 import { heartbeat } from './frame.ts'
 
-/** What Node gives a handler to answer with, over HTTP/1.1 or HTTP/2. */
+/** Node's response object, over HTTP/1.1 or HTTP/2. */
 export type RawResponse = ServerResponse | Http2ServerResponse
 
-/** Node's timers count to here. Ending a stream sooner than that does no harm. */
+/** The longest delay of a Node timer, in milliseconds. Ending a stream earlier than asked does no harm. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
 export interface ConnectionOptions {
-  /** Bytes that may wait for the client before it is cut. */
+  /** Bytes that may be unsent before a slow client is disconnected. */
   readonly maxBufferedBytes: number
-  /** Milliseconds that the client has to take what is unsent when its stream ends. */
+  /** Milliseconds that the client has to receive unsent bytes when its stream ends. */
   readonly drainTimeoutMs: number
-  /** Called when the client is cut because it does not keep up. */
+  /** Called when a client is disconnected because it is too slow. */
   onSlow (): void
 }
 
-/** One client's open stream. Writing never throws; a client that doesn't keep up is cut. */
+/** One client's open stream. Writing never throws; a client that is too slow is disconnected. */
 export class Connection {
   readonly #raw: RawResponse
-  /** Where the bytes go: the response, or straight to its socket. */
+  /** The target of writes: the response, or its socket directly. */
   #out: RawResponse | Socket
   #direct = false
   readonly #options: ConnectionOptions
   #ended: Promise<void> | undefined
   #onClose: (() => void)[] = []
-  /** Whose it is, where that is known. */
+  /** The user of the stream, if known. */
   userId: string | undefined
-  /** Whether anything was written since the heartbeat last looked. */
+  /** True if anything was written since the last heartbeat tick. */
   #written = true
   #closed = false
-  /** One for all who wait: each listener of its own would look like a leak. */
+  /** Shared by all callers that wait: one listener per caller would trigger Node's listener leak warning. */
   #drained: Promise<void> | undefined
 
   /** Takes over a response. */
@@ -41,55 +41,60 @@ export class Connection {
     this.#raw = this.#out = raw
     this.#options = options
     raw.on('close', () => this.#close())
-    // A reset by the client is no error of ours: `close` follows.
+    // A connection reset by the client is not an error of the app; `close` follows.
     raw.on('error', ignore)
   }
 
   /**
-   * Sends the headers, which must be fit to be sent. What follows goes straight to the socket where it is framed by `transfer-encoding:
-   * chunked`: the response would frame the same bytes anew for each client, and write each frame in three pieces.
+   * Sends the headers, which must be valid. If the response uses `transfer-encoding: chunked`, later writes go
+   * straight to the socket: the response would frame the same bytes again for each client, and write each frame in
+   * three pieces.
    */
   start (headers: OutgoingHttpHeaders): void {
     const raw = this.#raw
     try {
       raw.removeHeader('content-length')
-      // All at once: those that were set one by one would stay in memory as long as the stream.
+      // Set all headers in one call: headers that are set one by one stay in memory as long as the stream.
       raw.writeHead(200, headers)
-      // Both have the method, but @types/node knows of one.
+      // Both response types have the method, but @types/node declares it on one only.
       ;(raw as ServerResponse).flushHeaders()
     } catch (error) {
-      // Middleware that replaced a method has failed, and no error can be answered any more.
+      // Middleware that replaced a method has failed, and it is too late to send an error response.
       this.destroy()
       throw error
     }
-    // Something else may have put itself in between, and an injected request has no real socket.
-    if (!(raw instanceof ServerResponse) || !raw.chunkedEncoding || raw.write !== ServerResponse.prototype.write || !(raw.socket instanceof Socket)) return
+    // Write to the response if middleware has wrapped it, or if an injected request has no real socket.
+    if (
+      !(raw instanceof ServerResponse) || !raw.chunkedEncoding || raw.write !== ServerResponse.prototype.write ||
+      !(raw.socket instanceof Socket)
+    ) return
     this.#out = raw.socket
     this.#direct = true
   }
 
-  /** Whether nothing can be written any more. */
+  /** True once nothing can be written any more. */
   get closed (): boolean {
     return this.#closed
   }
 
-  /** Nobody else fills it. */
+  /** Always false: no other chat shares this connection. */
   get crowded (): boolean {
     return false
   }
 
-  /** Bytes that the client has not taken yet. */
+  /** Bytes that the client has not received yet. */
   get bufferedBytes (): number {
     return this.#out.writableLength
   }
 
   /**
-   * Writes, unless the stream is closed. A client that has more than `maxBufferedBytes` unsent from before is cut: it comes back when
-   * it can. What is written now does not count, since no client could have taken it yet.
+   * Writes the chunk, unless the stream is closed. A client with more than `maxBufferedBytes` unsent from earlier
+   * writes is disconnected, and can reconnect. The chunk itself does not count, since no client could have received it
+   * yet.
    */
   write (chunk: Buffer): boolean {
     if (this.#closed) return false
-    // Framed, nothing would mean the end.
+    // With chunked encoding, an empty chunk ends the response.
     if (chunk.length === 0) return true
     if (this.#out.writableLength > this.#options.maxBufferedBytes) {
       this.#options.onSlow()
@@ -98,7 +103,7 @@ export class Connection {
     }
     this.#written = true
     try {
-      // All have the method, but TypeScript finds no common overload.
+      // All targets have the method, but TypeScript finds no common overload.
       return (this.#out as Socket).write(this.#direct ? chunked(chunk) : chunk)
     } catch {
       // Middleware that replaced the method has failed.
@@ -107,7 +112,9 @@ export class Connection {
     }
   }
 
-  /** Writes as `write` does. Resolves once the client has taken it, with false if it is gone. */
+  /**
+   * Writes as `write` does. Resolves with true once the bytes are sent, or with false if the client has disconnected.
+   */
   async writeAndDrain (chunk: Buffer): Promise<boolean> {
     if (this.write(chunk) || this.#closed) return !this.#closed
     this.#drained ??= new Promise<void>((resolve) => {
@@ -124,29 +131,35 @@ export class Connection {
     return !this.#closed
   }
 
-  /** It has no others to wait for. */
+  /** Runs at once: this connection carries one chat only, so there is no queue. */
   inTurn<T> (work: () => Promise<T>): Promise<T> {
     return work()
   }
 
-  /** Writes a heartbeat if nothing was written since the last call. What is still unsent keeps the connection alive by itself. */
+  /**
+   * Writes a heartbeat if nothing was written since the last call. Unsent bytes keep the connection alive by
+   * themselves.
+   */
   beat (): void {
     if (!this.#written && this.#out.writableLength === 0) this.write(heartbeat)
     this.#written = false
   }
 
-  /** Calls back once the stream is closed, by whoever. Returns its undo. */
+  /** Calls back once the stream is closed by either side. Returns a function that removes the callback. */
   onClose (callback: () => void): () => void {
     this.#onClose.push(callback)
     return () => { this.#onClose = this.#onClose.filter((other) => other !== callback) }
   }
 
-  /** Calls back once the response is closed. That may be later than `onClose`: a stream that has ended may have bytes unsent. */
+  /**
+   * Calls back once the response is closed. That may be later than `onClose`: a stream that has ended may have unsent
+   * bytes.
+   */
   onGone (callback: () => void): void {
     this.#raw.once('close', callback)
   }
 
-  /** Ends the stream. Resolves once the client has received everything, or was cut since it did not within `drainTimeoutMs`. */
+  /** Ends the stream. Resolves once the client has received everything, or was disconnected after `drainTimeoutMs`. */
   end (): Promise<void> {
     return (this.#ended ??= this.#end())
   }
@@ -161,27 +174,27 @@ export class Connection {
         resolve()
       })
       try {
-        // Without a callback: middleware such as express-session replaces the method, and takes it for a chunk.
+        // No callback: middleware such as express-session replaces the method, and would take the callback for a chunk.
         raw.end()
       } catch {
-        // The middleware has failed.
+        // Middleware that replaced the method has failed.
         raw.destroy()
       }
       this.#close()
     })
   }
 
-  /** Ends the stream after so many milliseconds: its client comes back and is asked for its access again. */
+  /** Ends the stream after the given milliseconds. Its client reconnects and is authorized again. */
   endAfter (ms: number): void {
     if (ms === Infinity) return
     const timer = setTimeout(() => this.end(), Math.min(ms, LONGEST_TIMER)).unref()
     this.onClose(() => clearTimeout(timer))
   }
 
-  /** Cuts the client, whatever it still has to get. */
+  /** Disconnects the client at once and drops all unsent bytes. */
   destroy (): void {
     const raw = this.#raw
-    // Over HTTP/2 `destroy` would look like a regular end. Once such a response is closed, it has no stream.
+    // Over HTTP/2, `destroy` would look like a regular end. A closed HTTP/2 response has no stream.
     if ('stream' in raw) (raw.stream as ServerHttp2Stream | undefined)?.close(constants.NGHTTP2_CANCEL)
     else raw.destroy()
     this.#close()
@@ -196,13 +209,15 @@ export class Connection {
 
 function ignore (): void {}
 
-/** Whether the client has left. Its `close` may have been told before anybody listened. */
+/** True if the client has disconnected. Its `close` event may have been emitted before a listener was added. */
 export function isGone (raw: RawResponse): boolean {
-  // A response of HTTP/2 has neither `destroyed` nor, once it is closed, a socket.
-  return 'stream' in raw ? raw.stream === undefined || raw.stream.destroyed : raw.destroyed || raw.socket?.destroyed === true
+  // An HTTP/2 response has no `destroyed` property and, once it is closed, no socket.
+  return 'stream' in raw
+    ? raw.stream === undefined || raw.stream.destroyed
+    : raw.destroyed || raw.socket?.destroyed === true
 }
 
-/** The session of HTTP/2 that a response belongs to. */
+/** The HTTP/2 session that a response belongs to; `undefined` over HTTP/1.1. */
 export function sessionOf (raw: RawResponse): object | undefined {
   return 'stream' in raw ? raw.stream.session : undefined
 }

@@ -1,22 +1,31 @@
 import { RealtimeError, kindOf } from '../errors.ts'
 import { NAME } from '../core/names.ts'
 
-/** One event in the form of Server-Sent Events, before it is bytes. */
+/** One event of Server-Sent Events, before it is encoded. */
 export interface Frame {
-  /** What the client sends back as `Last-Event-ID`. Without CR, LF and NUL, and not empty, since an empty one clears the client's. */
+  /**
+   * The client sends it back as `Last-Event-ID`. It must not contain CR, LF or NUL. It must not be empty, since an
+   * empty id clears the last event id of the client.
+   */
   id?: string | undefined
-  /** Must match `^[\w.-]{1,64}$`. Browsers call it `message` if there is none. */
+  /** Must match `^[\w.-]{1,64}$`. Browsers use `message` if it is missing. */
   event?: string | undefined
   /** Milliseconds after which the client reconnects. */
   retry?: number | undefined
-  /** JSON on one line. A frame without it sets `id` and `retry` only: browsers tell nobody. */
+  /** JSON on one line. A frame without data only sets `id` and `retry`: browsers dispatch no event for it. */
   json?: string | undefined
 }
 
-/** A comment keeps the connection alive. No blank line follows: some parsers would take it for the end of an empty event. */
+/**
+ * A comment that keeps the connection alive. No blank line follows: some parsers would take it for the end of an empty
+ * event.
+ */
 export const heartbeat = Buffer.from(':\n')
 
-/** Writes a frame. Throws `RT_SSE_FIELD_INVALID` for what would end a line early and let a forged field or event follow. */
+/**
+ * Encodes a frame. Throws `RT_SSE_FIELD_INVALID` for a value that would end a line early: a forged field or event
+ * could follow.
+ */
 export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
   let head = ''
   if (id !== undefined) head += `id: ${checkId(id)}\n`
@@ -28,7 +37,9 @@ export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
 }
 
 function checkId (id: unknown): string {
-  if (typeof id !== 'string' || !/^[^\r\n\0]+$/.test(id)) throw invalid('an id must be a string without line breaks and NUL that is not empty')
+  if (typeof id !== 'string' || !/^[^\r\n\0]+$/.test(id)) throw invalid(
+    'an id must be a string without line breaks and NUL that is not empty'
+  )
   return id
 }
 
@@ -38,7 +49,9 @@ function checkEvent (event: unknown): string {
 }
 
 function checkRetry (retry: unknown): number {
-  if (!Number.isSafeInteger(retry) || (retry as number) < 0) throw invalid(`retry must be a whole number of milliseconds, got ${kindOf(retry)}`)
+  if (!Number.isSafeInteger(retry) || (retry as number) < 0) throw invalid(
+    `retry must be a whole number of milliseconds, got ${kindOf(retry)}`
+  )
   return retry as number
 }
 

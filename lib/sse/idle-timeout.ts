@@ -1,15 +1,15 @@
 import { sessionOf, type RawResponse } from './connection.ts'
 
-/** A socket, or a session of HTTP/2. Of the latter @types/node does not know `timeout`. */
+/** A socket or an HTTP/2 session. For the session, @types/node does not declare `timeout`. */
 interface Idling { timeout?: number, setTimeout (ms: number): unknown }
 
-/** How many streams a connection has, and its timeout without them. */
+/** By connection: the number of open streams, and the timeout to restore after the last one. */
 const suspended = new WeakMap<object, { streams: number, timeout: number | undefined }>()
 
-/** Keeps the connection of a stream from counting as idle, until the last stream on it is closed. */
+/** Disables the idle timeout of a stream's connection until the last stream on it is closed. */
 export function suspendIdleTimeout (raw: RawResponse): void {
   const connection = (sessionOf(raw) ?? raw.socket) as Partial<Idling> | null
-  // The socket of an injected request has none.
+  // The socket of an injected request has no `setTimeout`.
   if (typeof connection?.setTimeout !== 'function') return
   const idling = connection as Idling
   const state = suspended.get(idling) ?? { streams: 0, timeout: idling.timeout }
@@ -19,7 +19,7 @@ export function suspendIdleTimeout (raw: RawResponse): void {
   raw.once('close', () => {
     if (--state.streams > 0) return
     suspended.delete(idling)
-    // Over HTTP/1.1 Node has set one by now where connections are kept alive.
+    // Over HTTP/1.1, Node has already set the keep-alive timeout by now; keep that one.
     if (idling.timeout === 0 && state.timeout !== undefined) idling.setTimeout(state.timeout)
   })
 }

@@ -9,25 +9,29 @@ export interface StreamLimitsOptions {
   maxStreamsPerSession: number
 }
 
-/** The address of a client. Node keeps one that was asked for as long as the connection. */
+/**
+ * Returns the address of a client. It is a function because Node keeps an address once read for as long as the
+ * connection.
+ */
 type AskAddress = () => string | undefined
 
 /**
- * How many times `maxConnectionsPerClient` the requests of one address may wait for `authorize` once it names users: they may share the address.
- * They never take more than half of `maxConnections`, so that a slow `authorize` does not let one address keep all others out.
+ * Factor for `maxConnectionsPerClient`. Once `authorize` names users, that many times the limit of requests from one
+ * address may wait for `authorize`, since many users may share an address. They never take more than half of
+ * `maxConnections`, so that with a slow `authorize` one address cannot block all others.
  */
 const USERS_PER_ADDRESS = 100
 
-/** Counts streams, and requests that may become one, against the limits of this instance. */
+/** Counts streams, and requests that may become streams, against the limits of this instance. */
 export class StreamLimits {
   readonly #all: Counter
-  /** Users, and addresses where no user is known. */
+  /** Counts by user, or by address if there is no user. */
   readonly #clients: Counter | undefined
-  /** Addresses of requests that wait until it is known whose they are. */
+  /** Counts requests that wait for `authorize`, by address. */
   readonly #waiting: Counter | undefined
   readonly #sessions: Counter
   readonly #log: Logger
-  /** Whether `authorize` has named a user so far. */
+  /** True once `authorize` has named a user. */
   #usersNamed = false
   #warned = false
 
@@ -44,16 +48,17 @@ export class StreamLimits {
   }
 
   /**
-   * Counts a request until its response is closed, which for a stream may be long after its end: a client that does not read keeps its
-   * socket. Throws `RT_TOO_MANY_CONNECTIONS`, `RT_TOO_MANY_PER_CLIENT` or `RT_TOO_MANY_PER_SESSION`.
+   * Counts a request until its response is closed. For a stream that may be long after its end, since a client that
+   * does not read keeps its socket. Throws `RT_TOO_MANY_CONNECTIONS`, `RT_TOO_MANY_PER_CLIENT` or
+   * `RT_TOO_MANY_PER_SESSION`.
    */
   reserve (raw: RawResponse, address: AskAddress): Reservation {
     const reservation = new Reservation()
-    // Its `close` may have been emitted already.
+    // The response may have emitted `close` already.
     if (isGone(raw)) return reservation
     try {
       reservation.add(this.#all, this)
-      // Whose it is, is not known yet.
+      // The user is not known yet, so count by address.
       const counter = this.#usersNamed ? this.#waiting : this.#clients
       if (counter !== undefined) reservation.assign(counter, this.#byAddress(address()))
       const session = sessionOf(raw)
@@ -66,24 +71,29 @@ export class StreamLimits {
     return reservation
   }
 
-  /** Counts a request as one of its user from here on, or of its address. Throws `RT_TOO_MANY_PER_CLIENT`. */
+  /**
+   * Counts a request for its user from now on, or for its address if there is no user. Throws
+   * `RT_TOO_MANY_PER_CLIENT`.
+   */
   claim (reservation: Reservation, userId: string | undefined, address: AskAddress): void {
     if (userId !== undefined) this.#usersNamed = true
     if (this.#clients === undefined) return
-    // An app may let users choose their ids: none of them is to be mistaken for an address.
+    // The prefix keeps the two apart: an app may let users choose their ids, and an id may look like an address.
     reservation.assign(this.#clients, userId === undefined ? this.#byAddress(address()) : `user ${userId}`)
   }
 
   #byAddress (address: string | undefined): string {
     if (address === undefined && !this.#warned) {
       this.#warned = true
-      this.#log.warn('maxConnectionsPerClient counts all clients without an address as one. Behind a proxy on a Unix socket, set trustProxy to true')
+      this.#log.warn(
+        'maxConnectionsPerClient counts all clients without an address as one. Behind a proxy on a Unix socket, set trustProxy to true'
+      )
     }
     return `address ${address && clientAddress(address)}`
   }
 }
 
-/** What one request has taken of the limits. */
+/** The counts that one request holds. */
 export class Reservation {
   readonly #taken: [Counter, unknown][] = []
   #client: [Counter, string] | undefined
@@ -93,7 +103,7 @@ export class Reservation {
     this.#taken.push([counter, key])
   }
 
-  /** Counts it for a client, and no longer for the one before. */
+  /** Counts the request for a client, and no longer for the previous one. */
   assign (counter: Counter, client: string): void {
     const [before, name] = this.#client ?? []
     if (before === counter && name === client) return
@@ -102,7 +112,7 @@ export class Reservation {
     this.#client = [counter, client]
   }
 
-  /** Gives back what was taken. */
+  /** Releases all counts. */
   release (): void {
     for (const [counter, key] of this.#taken.splice(0)) counter.remove(key)
     this.#client?.[0].remove(this.#client[1])
@@ -128,7 +138,7 @@ class Counter {
   }
 
   remove (key: unknown): void {
-    const left = (this.#counts.get(key) as number) - 1 // It was added.
+    const left = (this.#counts.get(key) as number) - 1 // `add` was called before.
     if (left > 0) this.#counts.set(key, left)
     else this.#counts.delete(key)
   }

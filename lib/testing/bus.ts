@@ -4,10 +4,10 @@ import type { PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
 import type { Closing, Make } from './contract.ts'
 import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 
-/** Two providers that reach each other; one and the same where there is one only. `sides` has each of them once. */
+/** Two connected providers, or the same one twice. `sides` lists each distinct provider once. */
 export interface Bus<P extends PubSubProvider = PubSubProvider> { provider: P, peer: P, sides: P[] }
 
-/** Makes a bus, which ends with its case. */
+/** Creates a bus. Its providers are closed when the case ends. */
 export async function openBus<P extends PubSubProvider> (make: Make<P>, closing: Closing): Promise<Bus<P>> {
   const made = await make()
   const [provider, peer] = isPair(made) ? made : [made, made]
@@ -20,12 +20,15 @@ function isPair<P extends PubSubProvider> (made: P | readonly [P, P]): made is r
   return Array.isArray(made)
 }
 
-/** A channel that nothing else uses, and that no pattern made of another one matches. */
+/** A unique channel name that no pattern for another such channel matches. */
 export function fresh (kind = 'channel'): string {
   return `${kind}-${randomUUID()}-end`
 }
 
-/** Resolves when all that was subscribed to on this provider so far holds: subscriptions take hold in the order in which they are made. */
+/**
+ * Resolves when all subscriptions made on this provider so far are active. Relies on subscriptions becoming active in
+ * the order in which they are made.
+ */
 export async function settled (side: PubSubProvider & Partial<ChannelFeed>, channel = fresh('settled')): Promise<void> {
   if (side.follow === undefined) await probed(side, channel)
   else await live(side as ChannelFeed, channel)
@@ -41,7 +44,7 @@ function live (feed: ChannelFeed, channel: string): Promise<void> {
   })
 }
 
-/** A provider that does not tell when a subscription holds is asked by publishing until something comes. */
+/** For a provider that does not report when a subscription is active: publishes until a message arrives. */
 async function probed (side: PubSubProvider, channel: string): Promise<void> {
   const got: unknown[] = []
   const unsubscribe = side.subscribeExact(channel, (message) => { got.push(message) })
@@ -52,7 +55,7 @@ async function probed (side: PubSubProvider, channel: string): Promise<void> {
   unsubscribe()
 }
 
-/** Resolves when all that any of these published so far has been delivered on each of them, so that nothing more can come. */
+/** Resolves when all messages published by these providers so far are delivered on each, so that no more can arrive. */
 export async function drained (sides: PubSubProvider[]): Promise<void> {
   for (const publisher of sides) {
     const channel = fresh('last')
@@ -69,21 +72,23 @@ function next (side: PubSubProvider, channel: string): Promise<PubSubMessage> {
   })
 }
 
-/** Subscribes to a channel. Returns the data of what comes, as it comes. */
+/** Subscribes to a channel. Returns an array to which the data of each message is appended. */
 export function listen (side: PubSubProvider, channel: string): unknown[] {
   const got: unknown[] = []
   side.subscribeExact(channel, ({ data }) => { got.push(data) })
   return got
 }
 
-/** Subscribes to a pattern. Returns the data of what comes, as it comes. */
+/** Subscribes to a pattern. Returns an array to which the data of each message is appended. */
 export function listenTo (side: PubSubProvider, pattern: string): unknown[] {
   const got: unknown[] = []
   side.subscribe(pattern, ({ data }) => { got.push(data) })
   return got
 }
 
-/** Subscribes a handler to a channel and to the pattern of all that start with it. Returns the undo of each. */
-export function subscribeBoth (side: PubSubProvider, channel: string, handler: (message: PubSubMessage) => unknown): (() => void)[] {
+/** Subscribes a handler to a channel and to the pattern `<channel>*`. Returns a function that unsubscribes for each. */
+export function subscribeBoth (
+  side: PubSubProvider, channel: string, handler: (message: PubSubMessage) => unknown
+): (() => void)[] {
   return [side.subscribeExact(channel, handler), side.subscribe(`${channel}*`, handler)]
 }

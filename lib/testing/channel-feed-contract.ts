@@ -5,10 +5,10 @@ import { NO_CHANNELS } from './channels.ts'
 import { contract, type Cases, type ContractCase, type Make } from './contract.ts'
 import type { FeedListener, ChannelFeed } from '../pubsub/channel-feed.ts'
 
-/** A provider that tells when a subscription holds. */
+/** A provider that reports when a subscription is active. */
 export type Feed = PubSubProvider & ChannelFeed
 
-/** What a provider keeps to that is a `ChannelFeed` too, beside `providerContract`. */
+/** The contract of a provider that is also a `ChannelFeed`. Run it in addition to `providerContract`. */
 export function channelFeedContract (make: Make<Feed>): ContractCase[] {
   return contract(following, (closing) => openBus(make, closing))
 }
@@ -16,7 +16,9 @@ export function channelFeedContract (make: Make<Feed>): ContractCase[] {
 const idle: FeedListener = { live () {}, lost () {}, receive () {} }
 
 const following: Cases<Bus<Feed>> = {
-  async 'a follower is told that its channel is live before the first message, which it gets as the JSON it was published in' ({ provider, peer, sides }) {
+  async 'a follower is told that its channel is live before the first message, which it gets as the JSON it was published in' ({
+    provider, peer, sides
+  }) {
     const c = fresh()
     const told: [side: Feed, ...what: unknown[]][] = []
     const listener = (side: Feed): FeedListener => ({
@@ -35,7 +37,7 @@ const following: Cases<Bus<Feed>> = {
     for (const side of sides) {
       const [first, ...messages] = told.filter(([of]) => of === side).map(([, ...what]) => what)
       assert.deepEqual(first, ['live'])
-      // An ephemeral message may overtake, so the order of these two is open.
+      // An ephemeral message may arrive before a durable one, so the order of these two is undefined.
       assert.deepEqual(messages.map((row) => JSON.stringify(row)).sort(), [
         [provider.instanceId, 'typing', '{"type":"typing","text":"é\\n"}', side !== provider],
         [peer.instanceId, 'message', '["no type"]', side !== peer]
@@ -50,7 +52,9 @@ const following: Cases<Bus<Feed>> = {
   },
 
   async 'what is no channel can not be followed' ({ provider }) {
-    for (const channel of NO_CHANNELS) assert.throws(() => provider.follow(channel, idle), { code: 'RT_CHANNEL_INVALID' })
+    for (const channel of NO_CHANNELS) assert.throws(
+      () => provider.follow(channel, idle), { code: 'RT_CHANNEL_INVALID' }
+    )
   },
 
   async 'after close no follower is told anything, and following is refused' ({ provider, peer, sides }) {

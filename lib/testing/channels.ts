@@ -3,13 +3,16 @@ import { allSettled, drained, listen, listenTo, type Bus } from './bus.ts'
 import type { Cases } from './contract.ts'
 
 export const ODD_CHANNELS = [
-  '*', '**', '?', '[', ']', '[a]', '[^a]', '{', '}', '{a}', '}{', '\\', '\\*', '%', '%2A', '%zz', '\0', 'a\0b', '\n', 'a\r\nb', ' ', 'a b', '\ufeff', 'é', 'e\u0301', '€', '😀',
-  '\ufffd', '__proto__', 'constructor', 'x'.repeat(1024), `${'x'.repeat(1023)}*`, 'x'.repeat(4096), 'é'.repeat(2048)
+  '*', '**', '?', '[', ']', '[a]', '[^a]', '{', '}', '{a}', '}{', '\\', '\\*', '%', '%2A', '%zz', '\0', 'a\0b',
+  '\n', 'a\r\nb', ' ', 'a b', '\ufeff', 'é', 'e\u0301', '€', '😀', '\ufffd', '__proto__', 'constructor',
+  'x'.repeat(1024), `${'x'.repeat(1023)}*`, 'x'.repeat(4096), 'é'.repeat(2048)
 ]
 
-export const NO_CHANNELS = ['', 1, null, undefined, {}, ['c'], '\ud800', 'a\udc00b', 'x'.repeat(4097), 'é'.repeat(2049), '€'.repeat(1366)] as string[] // As a caller without types could.
+export const NO_CHANNELS = [
+  '', 1, null, undefined, {}, ['c'], '\ud800', 'a\udc00b', 'x'.repeat(4097), 'é'.repeat(2049), '€'.repeat(1366)
+] as string[] // Callers without type checks can pass these.
 
-/** Patterns, each with channels that it matches and channels that it does not. */
+/** Patterns, each with channels that match and channels that do not. */
 const PATTERNS: [pattern: string, matching: string[], others: string[]][] = [
   ['a.*', ['a.', 'a.b', 'a.b.c', 'a.*', 'a.é', 'a.\n'], ['a', 'b.a.b', 'A.b']],
   ['*.z', ['.z', 'a.z', 'a.b.z', '€.z'], ['z', 'a.z.', 'a.zz']],
@@ -36,12 +39,12 @@ const PATTERNS: [pattern: string, matching: string[], others: string[]][] = [
   [`${'*a'.repeat(2_000)}b`, [], ['a'.repeat(4_096)]]
 ]
 
-/** A pattern for exactly this text. */
+/** Returns a pattern that matches exactly this text. */
 function escape (text: string): string {
   return text.replaceAll(/[*?[\]\\^-]/g, '\\$&')
 }
 
-/** Which channels and patterns there are, and what they match. */
+/** Cases about valid channels and patterns, and what they match. */
 export const channels: Cases<Bus> = {
   async 'every character is just a character of a channel' ({ peer, sides }) {
     const got = sides.flatMap((side) => ODD_CHANNELS.map((channel) => ({ channel, data: listen(side, channel) })))
@@ -71,12 +74,18 @@ export const channels: Cases<Bus> = {
 
   async 'a pattern matches the same channels on every provider: those of Redis' ({ provider, sides }) {
     const all = new Set(PATTERNS.flatMap(([, matching, others]) => [...matching, ...others]))
-    const rows = sides.flatMap((side) => PATTERNS.map(([pattern, matching, others]) => ({ pattern, matching, others, got: listenTo(side, pattern) as string[] })))
+    const rows = sides.flatMap((side) => PATTERNS.map(([pattern, matching, others]) => ({
+      pattern, matching, others, got: listenTo(side, pattern) as string[]
+    })))
     await allSettled(sides)
     for (const channel of all) await provider.publish(channel, channel)
     await drained(sides)
     for (const { pattern, matching, others, got } of rows) {
-      assert.deepEqual(got.filter((channel) => matching.includes(channel)).sort(), [...matching].sort(), `${pattern.slice(0, 20)} matches`)
+      assert.deepEqual(
+        got.filter((channel) => matching.includes(channel)).sort(),
+        [...matching].sort(),
+        `${pattern.slice(0, 20)} matches`
+      )
       assert.deepEqual(got.filter((channel) => others.includes(channel)), [], `${pattern.slice(0, 20)} does not match`)
     }
   }

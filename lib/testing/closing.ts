@@ -3,7 +3,7 @@ import type { PubSubProvider } from '../pubsub/provider.ts'
 import { allSettled, drained, fresh, listen, settled, subscribeBoth, type Bus } from './bus.ts'
 import type { Cases } from './contract.ts'
 
-/** When a provider is well, and that its end is one. */
+/** Cases about the health of a provider, and about closing it. */
 export const closing: Cases<Bus> = {
   async 'a provider has a name' ({ provider }) {
     assert.ok(typeof provider.name === 'string' && provider.name !== '')
@@ -12,7 +12,7 @@ export const closing: Cases<Bus> = {
   async 'a provider whose subscriptions hold is healthy' ({ sides }) {
     await allSettled(sides)
     for (const side of sides) {
-      // Another connection may publish, made later than the one that subscribes.
+      // The provider may publish over another connection, which opens later than the subscribing one.
       await side.publish('c', 1)
       assert.deepEqual(await Promise.all([side.isHealthy(), side.isHealthy()]), [true, true])
     }
@@ -26,7 +26,7 @@ export const closing: Cases<Bus> = {
     const underWay = [provider.publish(c, 1), provider.publish(c, 2, { ephemeral: true })]
     const closing = [provider.close(), provider.close()]
     await refuses(provider)
-    // Published before, so it may have got through or not; what counts is that nobody here sees it.
+    // Published before `close`, so it may succeed or not; but no handler of this provider may run.
     await Promise.allSettled(underWay)
     await Promise.all(closing)
     await provider.close()
@@ -66,7 +66,9 @@ export const closing: Cases<Bus> = {
 }
 
 async function refuses (provider: PubSubProvider): Promise<void> {
-  for (const ephemeral of [false, true]) await assert.rejects(provider.publish('c', 1, { ephemeral }), { code: 'RT_CLOSED', statusCode: 503 })
+  for (const ephemeral of [false, true]) await assert.rejects(
+    provider.publish('c', 1, { ephemeral }), { code: 'RT_CLOSED', statusCode: 503 }
+  )
   assert.throws(() => provider.subscribe('c', () => {}), { code: 'RT_CLOSED' })
   assert.throws(() => provider.subscribeExact('c', () => {}), { code: 'RT_CLOSED' })
   assert.equal(await provider.isHealthy(), false)

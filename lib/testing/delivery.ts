@@ -4,15 +4,23 @@ import { allSettled, drained, fresh, listen, listenTo, type Bus } from './bus.ts
 import type { Cases } from './contract.ts'
 import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 
-/** That messages arrive, as they were and in order. */
+/** Cases about delivery: messages arrive unchanged and in order. */
 export const delivery: Cases<Bus> = {
-  async 'a message reaches every subscription on every instance once, the publisher\'s too' ({ provider, peer, sides }) {
+  async 'a message reaches every subscription on every instance once, the publisher\'s too' ({
+    provider, peer, sides
+  }) {
     const c = fresh()
-    // `?` and `[.]` are one to a provider that broadens patterns for its broker, yet are two here.
+    // A provider may subscribe to a broader pattern at its broker, such as `?` for `[.]`. It must still filter exactly.
     const subscribed = (side: PubSubProvider): unknown[][] =>
-      [listen(side, `${c}.a`), listen(side, `${c}.a`), ...['.*', '*', '.?', '.?', '[.]a', '.[a-c]', '.\\a'].map((end) => listenTo(side, c + end))]
+      [
+        listen(side, `${c}.a`),
+        listen(side, `${c}.a`),
+        ...['.*', '*', '.?', '.?', '[.]a', '.[a-c]', '.\\a'].map((end) => listenTo(side, c + end))
+      ]
     const got = sides.flatMap(subscribed)
-    const others = sides.flatMap((side) => [listen(side, `${c}.b`), listen(side, `${c}.?`), listenTo(side, `${c}.[b-z]`), listenTo(side, `${c}.`)])
+    const others = sides.flatMap((side) => [
+      listen(side, `${c}.b`), listen(side, `${c}.?`), listenTo(side, `${c}.[b-z]`), listenTo(side, `${c}.`)
+    ])
     await allSettled(sides)
     assert.equal((await provider.publish(`${c}.a`, 1)).duplicate, false)
     assert.equal((await peer.publish(`${c}.a`, 2)).duplicate, false)
@@ -23,7 +31,9 @@ export const delivery: Cases<Bus> = {
 
   async 'an ephemeral message reaches every subscription on every instance once' ({ provider, peer, sides }) {
     const c = fresh()
-    const got = sides.flatMap((side) => [listen(side, c), listenTo(side, `${c}*`), listenTo(side, `${c.slice(0, -1)}?`)])
+    const got = sides.flatMap((side) => [
+      listen(side, c), listenTo(side, `${c}*`), listenTo(side, `${c.slice(0, -1)}?`)
+    ])
     await allSettled(sides)
     assert.equal((await provider.publish(c, 1, { ephemeral: true })).duplicate, false)
     assert.equal((await peer.publish(c, 2, { ephemeral: true })).duplicate, false)
@@ -41,7 +51,9 @@ export const delivery: Cases<Bus> = {
     }
     await allSettled(sides)
     const text = 'é€😀\n\0\u2028'
-    const data = JSON.parse(JSON.stringify({ text, list: [null, false, 0, ''] }).replace('{', '{"__proto__":{"polluted":true},'))
+    const data = JSON.parse(
+      JSON.stringify({ text, list: [null, false, 0, ''] }).replace('{', '{"__proto__":{"polluted":true},')
+    )
     const before = Date.now()
     await provider.publish(c, { ...data, at: new Date(0), none: undefined })
     const after = Date.now()
@@ -53,7 +65,10 @@ export const delivery: Cases<Bus> = {
       const published = data as Record<string, unknown>
       assert.deepEqual([channel, from], [c, instanceId])
       assert.ok(before <= timestamp && timestamp <= after, 'its time is that of publishing, in milliseconds since 1970')
-      assert.deepEqual([published.text, published.list, published.at], [text, [null, false, 0, ''], '1970-01-01T00:00:00.000Z'])
+      assert.deepEqual(
+        [published.text, published.list, published.at],
+        [text, [null, false, 0, ''], '1970-01-01T00:00:00.000Z']
+      )
       assert.deepEqual(Object.keys(published).sort(), ['__proto__', 'at', 'list', 'text'])
       assert.ok(!('polluted' in published))
     }
@@ -69,7 +84,9 @@ export const delivery: Cases<Bus> = {
     for (const data of got) assert.deepEqual(data, values)
   },
 
-  async 'messages of one publisher on one channel arrive in the order of publishing, though nobody awaits in between' ({ provider, peer, sides }) {
+  async 'messages of one publisher on one channel arrive in the order of publishing, though nobody awaits in between' ({
+    provider, peer, sides
+  }) {
     const c = fresh()
     const got = sides.flatMap((side) => [listen(side, c), listenTo(side, `${c}*`)])
     await allSettled(sides)

@@ -7,9 +7,11 @@ import type { OpenLog, Keeper, LogOptions } from './log.ts'
 export type { Keeper, LogOptions } from './log.ts'
 
 /**
- * What every log keeps to, wherever it is kept: for a provider that is `Replayable` and a `ChannelFeed`, beside the contracts of these.
- * `make` makes one with these options, whose logs are empty (with a prefix of its own, where the logs are shared). The case closes it.
+ * The contract of every log, independent of its storage: for a provider that is `Replayable` and a `ChannelFeed`. Run
+ * it in addition to the contracts of these. `make` creates a provider with the given options and empty logs; if logs
+ * are shared, use a unique prefix. The case closes the provider.
  */
 export function logContract (make: (options: LogOptions) => Keeper | Promise<Keeper>): ContractCase[] {
-  return contract<OpenLog>({ ...positions, ...reading, ...keys }, (closing) => async (options = {}) => closing(await make(options)))
+  return contract<OpenLog>({ ...positions, ...reading, ...keys }, (closing) =>
+    async (options = {}) => closing(await make(options)))
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import type { Cases } from './contract.ts'
 import { freshLog, hear, logOf, readNumbers, upTo, type OpenLog } from './log.ts'
 
-/** What is published once, however often it is published with one key. */
+/** Cases about idempotency keys: an event is published once, however often its key is used. */
 export const keys: Cases<OpenLog> = {
   async 'what is published again with its key is told as a duplicate, and reaches nobody again' (open) {
     const provider = await open()
@@ -29,17 +29,25 @@ export const keys: Cases<OpenLog> = {
   async 'keys of one channel don\'t meet those of another, and every one of 200 characters is fine' (open) {
     const provider = await open()
     const [one, two] = [freshLog(), freshLog()]
-    for (const idempotencyKey of ['key', 'x'.repeat(200), '😀'.repeat(100), '{}', '*', '\0', '\n', '__proto__', ':m']) {
-      for (const channel of [one, two]) assert.equal((await provider.publish(channel, 1, { idempotencyKey })).duplicate, false)
-      for (const channel of [one, two]) assert.equal((await provider.publish(channel, 1, { idempotencyKey })).duplicate, true)
+    for (const idempotencyKey of [
+      'key', 'x'.repeat(200), '😀'.repeat(100), '{}', '*', '\0', '\n', '__proto__', ':m'
+    ]) {
+      for (const channel of [one, two]) assert.equal(
+        (await provider.publish(channel, 1, { idempotencyKey })).duplicate, false
+      )
+      for (const channel of [one, two]) assert.equal(
+        (await provider.publish(channel, 1, { idempotencyKey })).duplicate, true
+      )
     }
   },
 
   async 'a key is forgotten after its time' (open) {
     const provider = await open({ idempotencyTtlMs: 200 })
     const c = freshLog()
-    // At once: the time may pass between two that wait for each other.
-    const twice = (idempotencyKey: string): Promise<boolean[]> => Promise.all([1, 2].map(async () => (await provider.publish(c, 1, { idempotencyKey })).duplicate))
+    // In parallel: the key could expire between two publishes that wait for each other.
+    const twice = (idempotencyKey: string): Promise<boolean[]> => Promise.all(
+      [1, 2].map(async () => (await provider.publish(c, 1, { idempotencyKey })).duplicate)
+    )
     for (const key of ['key', 'other']) assert.deepEqual(await twice(key), [false, true])
     let repeats = [true, true]
     while (repeats[0]) repeats = await twice('key')
@@ -50,9 +58,15 @@ export const keys: Cases<OpenLog> = {
     const provider = await open()
     const c = freshLog()
     for (const wrong of ['', 1, null, {}, ['key'], 'x'.repeat(201), '\ud800', 'a\udc00b']) {
-      const idempotencyKey = wrong as string // As a caller without types could.
-      await assert.rejects(provider.publish(c, 1, { idempotencyKey }), { code: 'RT_IDEMPOTENCY_KEY_INVALID', statusCode: 400 })
-      await assert.rejects(provider.publish(c, 1, { idempotencyKey, ephemeral: true }), { code: 'RT_IDEMPOTENCY_KEY_INVALID' })
+      const idempotencyKey = wrong as string // Callers without type checks can pass it.
+      await assert.rejects(
+        provider.publish(c, 1, { idempotencyKey }),
+        { code: 'RT_IDEMPOTENCY_KEY_INVALID', statusCode: 400 }
+      )
+      await assert.rejects(
+        provider.publish(c, 1, { idempotencyKey, ephemeral: true }),
+        { code: 'RT_IDEMPOTENCY_KEY_INVALID' }
+      )
     }
     assert.deepEqual(await logOf(provider).heads([c]), [undefined])
   }

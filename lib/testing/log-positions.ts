@@ -4,9 +4,12 @@ import type { Cases } from './contract.ts'
 import { fill, freshLog, hear, logOf, positionOf, readNumbers, upTo, type OpenLog } from './log.ts'
 import type { Envelope } from '../pubsub/event-log.ts'
 
-const ODD_CHANNELS = ['*', '?', '[a]', '{', '}', '{a}', '}{', '%', '%2A', '\0', '\n', ' ', 'é', '😀', '__proto__', ':m', ':s', 'a:i:b', 'a', 'x'.repeat(4096)]
+const ODD_CHANNELS = [
+  '*', '?', '[a]', '{', '}', '{a}', '}{', '%', '%2A', '\0', '\n', ' ', 'é', '😀',
+  '__proto__', ':m', ':s', 'a:i:b', 'a', 'x'.repeat(4096)
+]
 
-/** The places that events are given, and what has none. */
+/** Cases about the positions of events, and about events without a position. */
 export const positions: Cases<OpenLog> = {
   async 'each event has a place: one epoch, offsets without a hole, a tag that the next one names' (open) {
     const provider = await open()
@@ -28,7 +31,11 @@ export const positions: Cases<OpenLog> = {
     await heard()
     assert.deepEqual(got.map(({ id }) => id), cursors.slice(1).map(formatCursor), 'handlers are told the same')
     const durable = followed.filter(({ position }) => position !== undefined)
-    assert.deepEqual(durable.map(({ position }) => position), entries.map(({ position }) => position), 'and so are followers')
+    assert.deepEqual(
+      durable.map(({ position }) => position),
+      entries.map(({ position }) => position),
+      'and so are followers'
+    )
   },
 
   async 'an event is read as it was published' (open) {
@@ -56,9 +63,12 @@ export const positions: Cases<OpenLog> = {
     const provider = await open()
     const c = freshLog()
     const { got, heard } = await hear(provider, c)
-    // An ephemeral event does not wait for a connection.
+    // Opens the connection first: an ephemeral event does not wait for it.
     await provider.publish(freshLog(), 1)
-    for (let n = 0; n < 2; n++) assert.deepEqual(await provider.publish(c, 'typing', { ephemeral: true, idempotencyKey: 'key' }), { duplicate: false })
+    for (let n = 0; n < 2; n++) assert.deepEqual(
+      await provider.publish(c, 'typing', { ephemeral: true, idempotencyKey: 'key' }),
+      { duplicate: false }
+    )
     await heard()
     assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 'typing'], [undefined, 'typing']])
     assert.deepEqual(await readNumbers(provider, c, undefined, 10), { gap: undefined, numbers: [] })
@@ -67,7 +77,10 @@ export const positions: Cases<OpenLog> = {
   async 'what is too large gets no place and uses up no key' (open) {
     const provider = await open({ maxPayloadBytes: 10 })
     const c = freshLog()
-    await assert.rejects(provider.publish(c, 'x'.repeat(9), { idempotencyKey: 'key' }), { code: 'RT_PAYLOAD_TOO_LARGE' })
+    await assert.rejects(
+      provider.publish(c, 'x'.repeat(9), { idempotencyKey: 'key' }),
+      { code: 'RT_PAYLOAD_TOO_LARGE' }
+    )
     const receipt = await provider.publish(c, 'x'.repeat(8), { idempotencyKey: 'key' })
     assert.equal(receipt.duplicate, false)
     assert.equal(positionOf(receipt)?.offset, 1)
@@ -78,7 +91,10 @@ export const positions: Cases<OpenLog> = {
     const c = freshLog()
     const { got, heard } = await hear(provider, c)
     assert.equal(provider.eventLog, undefined)
-    for (let n = 0; n < 2; n++) assert.deepEqual(await provider.publish(c, n, { idempotencyKey: 'key' }), { duplicate: false })
+    for (let n = 0; n < 2; n++) assert.deepEqual(
+      await provider.publish(c, n, { idempotencyKey: 'key' }),
+      { duplicate: false }
+    )
     await assert.rejects(provider.publish(c, 1, { idempotencyKey: '' }), { code: 'RT_IDEMPOTENCY_KEY_INVALID' })
     await heard()
     assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 0], [undefined, 1]])

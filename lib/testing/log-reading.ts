@@ -4,15 +4,21 @@ import type { Cases } from './contract.ts'
 import { fill, freshLog, logOf, positionOf, readNumbers, upTo, type OpenLog } from './log.ts'
 import type { LogGap } from '../pubsub/event-log.ts'
 
-/** What is read after a place, and why a place can't be followed. */
+/** Cases about reading after a position, and the reasons why that may be impossible. */
 export const reading: Cases<OpenLog> = {
   async 'a log is read from any of its places, a page at a time' (open) {
     const provider = await open()
     const c = freshLog()
     const cursors = await fill(provider, c, 25)
     for (const from of [0, 1, 12, 24, 25]) {
-      assert.deepEqual(await readNumbers(provider, c, cursors[from], 1_000), { gap: undefined, numbers: upTo(25, from + 1) })
-      assert.deepEqual(await readNumbers(provider, c, cursors[from], 5), { gap: undefined, numbers: upTo(Math.min(25, from + 5), from + 1) })
+      assert.deepEqual(
+        await readNumbers(provider, c, cursors[from], 1_000),
+        { gap: undefined, numbers: upTo(25, from + 1) }
+      )
+      assert.deepEqual(
+        await readNumbers(provider, c, cursors[from], 5),
+        { gap: undefined, numbers: upTo(Math.min(25, from + 5), from + 1) }
+      )
     }
   },
 
@@ -21,7 +27,10 @@ export const reading: Cases<OpenLog> = {
     const c = freshLog()
     const cursors = await fill(provider, c, 25)
     for (const limit of [1, 10, 25, 1_000]) {
-      assert.deepEqual(await readNumbers(provider, c, undefined, limit), { gap: undefined, numbers: upTo(25, Math.max(1, 26 - limit)) })
+      assert.deepEqual(
+        await readNumbers(provider, c, undefined, limit),
+        { gap: undefined, numbers: upTo(25, Math.max(1, 26 - limit)) }
+      )
     }
     assert.deepEqual((await logOf(provider).read(c, undefined, 1)).head, cursors[25])
   },
@@ -108,8 +117,14 @@ export const reading: Cases<OpenLog> = {
     const { entries } = await logOf(provider).read(c, undefined, 1_000)
     assert.ok(entries.length >= size && entries.length < 200, `${entries.length} are left`)
     const left = entries[0]?.position.offset as number
-    assert.deepEqual(await readNumbers(provider, c, cursors[left - 1], 1_000), { gap: undefined, numbers: upTo(500, left) })
-    for (const from of [0, 1, left - 2]) assert.deepEqual(await readNumbers(provider, c, cursors[from], 1_000), { gap: 'trimmed', numbers: [] })
+    assert.deepEqual(
+      await readNumbers(provider, c, cursors[left - 1], 1_000),
+      { gap: undefined, numbers: upTo(500, left) }
+    )
+    for (const from of [0, 1, left - 2]) assert.deepEqual(
+      await readNumbers(provider, c, cursors[from], 1_000),
+      { gap: 'trimmed', numbers: [] }
+    )
     assert.deepEqual(await readNumbers(provider, c, cursors[500], 10), { gap: undefined, numbers: [] })
   },
 
@@ -118,7 +133,10 @@ export const reading: Cases<OpenLog> = {
     const c = freshLog()
     const cursors = await fill(provider, c, 3)
     while ((await readNumbers(provider, c, undefined, 10)).numbers.length > 0) { /* until they expire */ }
-    for (const from of [0, 1, 2]) assert.deepEqual(await readNumbers(provider, c, cursors[from], 10), { gap: 'expired', numbers: [] })
+    for (const from of [0, 1, 2]) assert.deepEqual(
+      await readNumbers(provider, c, cursors[from], 10),
+      { gap: 'expired', numbers: [] }
+    )
     assert.deepEqual(await readNumbers(provider, c, cursors[3], 10), { gap: undefined, numbers: [] })
     const next = positionOf(await provider.publish(c, 4))
     assert.deepEqual([next?.epoch, next?.offset], [cursors[0]?.epoch, 4])

@@ -6,16 +6,16 @@ import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 import type { EventLog, LogGap, Replayable } from '../pubsub/event-log.ts'
 import type { ProviderOptions } from '../pubsub/provider-options.ts'
 
-/** A provider that may keep a log. */
+/** A provider that can keep a log. */
 export type Keeper = PubSubProvider & ChannelFeed & Replayable
 
-/** What a provider is made with for a case; what is absent is up to the provider. */
+/** The provider options of a case. The provider chooses the value of an absent option. */
 export type LogOptions = Pick<ProviderOptions, 'history' | 'idempotencyTtlMs' | 'maxPayloadBytes'>
 
-/** Makes a provider, which is closed with the case. */
+/** Creates a provider, which is closed when the case ends. */
 export type OpenLog = (options?: LogOptions) => Promise<Keeper>
 
-/** A channel that nothing else uses. */
+/** A unique channel name. */
 export function freshLog (): string {
   return `log-${randomUUID()}`
 }
@@ -24,20 +24,22 @@ export function logOf (provider: Keeper): EventLog {
   return provider.eventLog as EventLog
 }
 
-/** The place that a publish was given. */
+/** The position in a publish receipt. */
 export function positionOf ({ id }: { id?: string }): Cursor | undefined {
   return id === undefined ? undefined : parseCursor(id)
 }
 
-/** Publishes the numbers from 1 to `last`. Returns the places they were given, the place of the start before them. */
+/** Publishes the numbers from 1 to `last`. Returns the start position, followed by the position of each event. */
 export async function fill (provider: Keeper, channel: string, last: number): Promise<Cursor[]> {
   const { head } = await logOf(provider).read(channel, undefined, 1)
   const receipts = await Promise.all(Array.from({ length: last }, (_, n) => provider.publish(channel, n + 1)))
   return [head, ...receipts.map((receipt) => positionOf(receipt) as Cursor)]
 }
 
-/** What a page says, with each event as the number that was published. */
-export async function readNumbers (provider: Keeper, channel: string, after: Cursor | undefined, limit: number): Promise<{ gap: LogGap | undefined, numbers: number[] }> {
+/** Reads a page. Returns its gap, and the published number of each event. */
+export async function readNumbers (
+  provider: Keeper, channel: string, after: Cursor | undefined, limit: number
+): Promise<{ gap: LogGap | undefined, numbers: number[] }> {
   const { gap, entries } = await logOf(provider).read(channel, after, limit)
   return { gap, numbers: entries.map(({ json }) => JSON.parse(json.toString())) }
 }
@@ -46,8 +48,13 @@ export function upTo (last: number, first = 1): number[] {
   return Array.from({ length: last - first + 1 }, (_, n) => first + n)
 }
 
-/** Subscribes to a channel. `heard` resolves when all that was published before has been delivered; `got` then has it. */
-export async function hear (provider: Keeper, channel: string): Promise<{ got: PubSubMessage[], heard: () => Promise<void> }> {
+/**
+ * Subscribes to a channel. Received messages are appended to `got`. `heard()` resolves when all messages published
+ * before the call are delivered.
+ */
+export async function hear (
+  provider: Keeper, channel: string
+): Promise<{ got: PubSubMessage[], heard: () => Promise<void> }> {
   const got: PubSubMessage[] = []
   let seen: () => void = () => {}
   provider.subscribeExact(channel, (message) => { message.data === 'last' ? seen() : got.push(message) })
@@ -56,7 +63,7 @@ export async function hear (provider: Keeper, channel: string): Promise<{ got: P
     const last = new Promise<void>((resolve) => { seen = resolve })
     await provider.publish(channel, 'last', { ephemeral: true })
     await last
-    // An ephemeral message may overtake those of its own instance; what is subscribed next is confirmed behind them.
+    // The ephemeral message may arrive before durable ones. A new subscription is confirmed only after all of them.
     await settled(provider)
   }
   return { got, heard }

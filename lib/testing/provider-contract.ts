@@ -6,23 +6,26 @@ import { delivery } from './delivery.ts'
 import { payloads } from './payloads.ts'
 import { subscribing } from './subscribing.ts'
 
-/** What the contract has to know of a provider. */
+/** Options of the provider contract. */
 export interface ProviderContractOptions {
-  /** Bytes of JSON that the provider takes as one payload. @default 65_536 */
+  /** The provider's maximum size of one payload, in bytes of JSON. @default 65_536 */
   maxPayloadBytes?: number | undefined
 }
 
 /**
- * What every `PubSubProvider` keeps to, whatever carries its messages, as cases for any test runner:
+ * The contract of every `PubSubProvider`, independent of its transport, as cases for any test runner:
  *
  *     for (const { name, run } of providerContract(() => new MyPubSub())) test(name, run)
  *
- * Where `make` returns two that reach each other, each case checks that both see the same.
+ * If `make` returns two connected providers, each case checks that both receive the same messages.
  *
- * To know when nothing more can come, the cases take two things as given that the interface leaves open: that subscriptions take hold in
- * the order in which they are made, and that what one publisher publishes arrives in that order on all channels.
+ * To know when no more messages can arrive, the cases assume two things that the interface does not promise:
+ * subscriptions become active in the order in which they are made, and the messages of one publisher arrive in the
+ * order of publishing across all channels.
  */
-export function providerContract (make: Make, { maxPayloadBytes = 65_536 }: ProviderContractOptions = {}): ContractCase[] {
+export function providerContract (
+  make: Make, { maxPayloadBytes = 65_536 }: ProviderContractOptions = {}
+): ContractCase[] {
   const cases = { ...delivery, ...subscribing, ...channels, ...payloads(maxPayloadBytes), ...closing }
   return contract(cases, (closing) => openBus(make, closing))
 }

@@ -8,14 +8,16 @@ import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 /** A provider that counts its subscriptions. */
 export type Counting = PubSubProvider & PubSubStats & Partial<ChannelFeed>
 
-/** What a provider keeps to that has `PubSubStats` too, beside `providerContract`. */
+/** The contract of a provider that also has `PubSubStats`. Run it in addition to `providerContract`. */
 export function statsContract (make: Make<Counting>): ContractCase[] {
   return contract(counting, (closing) => openBus(make, closing))
 }
 
 const counting: Cases<Bus<Counting>> = {
   async 'distinct channels and patterns are counted, however many subscribe to each' ({ provider }) {
-    const counts = (channels: number, patterns: number): void => { assert.deepEqual(provider.stats(), { channels, patterns }) }
+    const counts = (channels: number, patterns: number): void => {
+      assert.deepEqual(provider.stats(), { channels, patterns })
+    }
     counts(0, 0)
     const unsubscribeChannels = ['a', 'a', 'b', 'a*'].map((channel) => provider.subscribeExact(channel, () => {}))
     counts(3, 0)
@@ -23,7 +25,9 @@ const counting: Cases<Bus<Counting>> = {
     counts(3, 3)
     await settled(provider)
     counts(3, 3)
-    for (const unsubscribe of [unsubscribeChannels[0], unsubscribeChannels[0], unsubscribePatterns[0], unsubscribePatterns[0]]) unsubscribe?.()
+    for (const unsubscribe of [
+      unsubscribeChannels[0], unsubscribeChannels[0], unsubscribePatterns[0], unsubscribePatterns[0]
+    ]) unsubscribe?.()
     counts(3, 3)
     for (const unsubscribe of [...unsubscribeChannels, ...unsubscribePatterns]) unsubscribe()
     counts(0, 0)
@@ -38,18 +42,21 @@ const counting: Cases<Bus<Counting>> = {
 
   async 'who follows a channel counts like any other subscription' ({ provider }) {
     const c = fresh()
-    const unsubscribe = provider.follow?.(c, { live () {}, lost () {}, receive () {} }) ?? provider.subscribeExact(c, () => {})
+    const unsubscribe = provider.follow?.(c, { live () {}, lost () {}, receive () {} }) ??
+      provider.subscribeExact(c, () => {})
     for (let n = 0; n < 3; n++) await settled(provider, c)
     assert.equal(provider.stats().channels, 1)
     unsubscribe()
   },
 
   async 'what is refused is not counted' ({ provider }) {
-    const noHandler = null as unknown as () => void // As a caller without types could.
+    const noHandler = null as unknown as () => void // Callers without type checks can pass it.
     for (const channel of NO_CHANNELS) {
       assert.throws(() => provider.subscribeExact(channel, () => {}))
       assert.throws(() => provider.subscribe(channel, () => {}))
-      assert.throws(() => provider.follow === undefined ? assert.fail('it has none') : provider.follow(channel, { live () {}, lost () {}, receive () {} }))
+      assert.throws(() => provider.follow === undefined
+        ? assert.fail('it has none')
+        : provider.follow(channel, { live () {}, lost () {}, receive () {} }))
     }
     assert.throws(() => provider.subscribeExact('c', noHandler))
     assert.throws(() => provider.subscribe('c*', noHandler))

@@ -3,19 +3,24 @@ import type { PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
 import { allSettled, drained, fresh, listen, listenTo, subscribeBoth, type Bus } from './bus.ts'
 import type { Cases } from './contract.ts'
 
-/** That an undo undoes, and what may happen inside handlers. */
+/** Cases about unsubscribing, and about calls inside handlers. */
 export const subscribing: Cases<Bus> = {
   async 'a subscription that was undone gets nothing more, and all others go on' ({ provider, sides }) {
     const c = fresh()
     const gone: unknown[] = []
     const note = ({ data }: PubSubMessage): void => { gone.push(data) }
-    const unsubscribed = [...subscribeBoth(provider, c, note), provider.subscribe(`[${c.charAt(0)}]${c.slice(1)}`, note)]
+    const unsubscribed = [
+      ...subscribeBoth(provider, c, note),
+      provider.subscribe(`[${c.charAt(0)}]${c.slice(1)}`, note)
+    ]
     const kept = [listen(provider, c), listenTo(provider, `${c}*`), listenTo(provider, `?${c.slice(1)}`)]
     await allSettled(sides)
     await provider.publish(c, 1)
     await drained(sides)
     assert.deepEqual(gone, [1, 1, 1])
-    for (const unsubscribe of [...unsubscribed, ...unsubscribed]) assert.equal(unsubscribe(), undefined, 'also a second time')
+    for (const unsubscribe of [...unsubscribed, ...unsubscribed]) assert.equal(
+      unsubscribe(), undefined, 'also a second time'
+    )
     await allSettled(sides)
     await provider.publish(c, 2)
     await drained(sides)
@@ -81,14 +86,17 @@ export const subscribing: Cases<Bus> = {
     assert.deepEqual(during, [false, false, false, false])
   },
 
-  async 'a handler that throws or rejects keeps no other from the message, nor itself from the next' ({ provider, sides }) {
+  async 'a handler that throws or rejects keeps no other from the message, nor itself from the next' ({
+    provider, sides
+  }) {
     const c = fresh()
     const failed: unknown[] = []
     const failing = [
       ({ data }: PubSubMessage) => { failed.push(data); throw new Error('thrown on purpose') },
       ({ data }: PubSubMessage) => { failed.push(data); throw null }, // eslint-disable-line no-throw-literal
       async ({ data }: PubSubMessage) => { failed.push(data); throw new Error('rejected on purpose') },
-      ({ data }: PubSubMessage) => { failed.push(data); return Promise.reject(undefined) } // eslint-disable-line prefer-promise-reject-errors
+      // eslint-disable-next-line prefer-promise-reject-errors
+      ({ data }: PubSubMessage) => { failed.push(data); return Promise.reject(undefined) }
     ]
     for (const handler of failing) subscribeBoth(provider, c, handler)
     const got = [listen(provider, c), listenTo(provider, `${c}*`)]
@@ -104,7 +112,9 @@ export const subscribing: Cases<Bus> = {
     const c = fresh()
     const got: unknown[] = []
     const late: unknown[] = []
-    const unsubscribeFirst = provider.subscribeExact(c, ({ data }) => { got.push(data); unsubscribeFirst(); unsubscribeLater() })
+    const unsubscribeFirst = provider.subscribeExact(c, ({ data }) => {
+      got.push(data); unsubscribeFirst(); unsubscribeLater()
+    })
     const unsubscribeLater = provider.subscribeExact(c, ({ data }) => { late.push(data) })
     const kept = listen(provider, c)
     await allSettled(sides)
@@ -128,14 +138,19 @@ export const subscribing: Cases<Bus> = {
 
   async 'what is no function is refused as a handler' ({ provider }) {
     for (const wrong of [undefined, null, {}, 'handler', Promise.resolve()]) {
-      const handler = wrong as () => void // As a caller without types could.
+      const handler = wrong as () => void // Callers without type checks can pass it.
       assert.throws(() => provider.subscribeExact('c', handler), { code: 'RT_HANDLER_INVALID' })
       assert.throws(() => provider.subscribe('c*', handler), { code: 'RT_HANDLER_INVALID' })
     }
   }
 }
 
-interface Adding { provider: PubSubProvider, sides: PubSubProvider[], c: string, subscribe: (handler: (message: PubSubMessage) => void) => () => void }
+interface Adding {
+  provider: PubSubProvider,
+  sides: PubSubProvider[],
+  c: string,
+  subscribe: (handler: (message: PubSubMessage) => void) => () => void
+}
 
 async function addsWhileHandling ({ provider, sides, c, subscribe }: Adding): Promise<void> {
   const got: unknown[] = []
@@ -145,7 +160,7 @@ async function addsWhileHandling ({ provider, sides, c, subscribe }: Adding): Pr
     subscribe(({ data }) => { got.push(data) })
   }
   let unsubscribe = subscribe(adding)
-  // Holds already, so that the new one needs no confirmation.
+  // Keeps the channel subscribed, so that the new subscription is active at once.
   subscribe(() => {})
   await allSettled(sides)
   await provider.publish(c, 1)

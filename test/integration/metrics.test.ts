@@ -96,6 +96,8 @@ t.test('what Redis does is counted', async (t) => {
   t.match(await values(), { 'pubsub_redis_connected{publisher}': 0, 'pubsub_redis_connected{subscriber}': 0, 'pubsub_publish_failures_total{RT_PUBLISH_REJECTED}': 1 })
   await redis.restart()
   t.match(await stream.next(), { event: 'reset' })
+  // Each connection comes back by itself.
+  await until(() => app.pubsub.isHealthy(), Boolean)
   const after = await values()
   t.match(after, { 'realtime_resets_total{epoch}': 1, 'pubsub_redis_connected{publisher}': 1 })
   t.ok((after.realtime_resyncs_total as number) > before)

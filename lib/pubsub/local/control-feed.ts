@@ -11,7 +11,7 @@ export interface LocalControlOptions {
   mustBeOpen (): void
 }
 
-/** The control feed of `LocalPubSub`: all that follow are in this process, where nothing is lost, so it needs no log. */
+/** The control feed of `LocalPubSub`. All followers are in this process, where no message is lost, so it has no log. */
 export class LocalControlFeed implements ControlFeed {
   readonly eventLog = undefined
   readonly #options: LocalControlOptions

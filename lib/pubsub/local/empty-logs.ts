@@ -2,9 +2,12 @@ import { RepeatingTimer } from '../../core/repeating-timer.ts'
 import { newEpoch } from '../epoch.ts'
 import { timing } from '../../core/timing.ts'
 
-/** The epochs of logs without an event: those who listen have a position in them. One that is not asked for any more is forgotten after a while. */
+/**
+ * The epochs of logs without an event. Readers of such a log hold a position in it, so its epoch must stay the same.
+ * An epoch that is not asked for any more is forgotten after a while.
+ */
 export class EmptyLogs {
-  /** Those that were kept longest ago come first. */
+  /** Ordered by the last call of `keep`, the oldest first. */
   readonly #logs = new Map<string, { epoch: string, until: number }>()
   readonly #sweep = new RepeatingTimer(timing.emptyLog, () => this.#forget())
 
@@ -12,7 +15,7 @@ export class EmptyLogs {
     return this.#logs.has(channel)
   }
 
-  /** The epoch of a channel's log, a new one if need be, which is kept for a while from now on. */
+  /** Returns the epoch of a channel's log, a new one if there is none, and keeps it for a while from now on. */
   keep (channel: string): string {
     const epoch = this.take(channel)
     this.#logs.set(channel, { epoch, until: Date.now() + timing.emptyLog })
@@ -20,7 +23,7 @@ export class EmptyLogs {
     return epoch
   }
 
-  /** The epoch of a channel's log, a new one if need be, which is not kept any more. */
+  /** Returns the epoch of a channel's log, a new one if there is none, and stops keeping it. */
   take (channel: string): string {
     const epoch = this.#logs.get(channel)?.epoch ?? newEpoch()
     this.#logs.delete(channel)

@@ -16,15 +16,18 @@ import type { FeedListener, ChannelFeed } from '../channel-feed.ts'
 import type { Envelope, Replayable } from '../event-log.ts'
 import { resolveProviderOptions, type ProviderOptions } from '../provider-options.ts'
 
-/** Options of `LocalPubSub`: those of the plugin that concern it, and a logger. */
-export interface LocalPubSubOptions extends Pick<ProviderOptions, 'instanceId' | 'maxPayloadBytes' | 'history' | 'idempotencyTtlMs'> {
+/** Options of `LocalPubSub`: the plugin options that apply to it, and a logger. */
+export interface LocalPubSubOptions extends Pick<
+  ProviderOptions,
+  'instanceId' | 'maxPayloadBytes' | 'history' | 'idempotencyTtlMs'
+> {
   /** @default silent */
   log?: Logger | undefined
-  /** What it counts in. @default counts for nobody */
+  /** Metrics to update. @default a separate instance that is not exposed */
   metrics?: Metrics | undefined
 }
 
-/** The provider for one process: needs nothing, reaches nobody else. */
+/** The provider for a single process. It needs no server and reaches no other process. */
 export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Replayable, Stateful, Controllable {
   readonly name = 'local'
   readonly instanceId: string
@@ -39,7 +42,12 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
 
   /** Throws `RT_OPTION_INVALID`. */
   constructor ({ log = silentLogger, metrics = new Metrics(), ...options }: LocalPubSubOptions = {}) {
-    const { instanceId = makeInstanceId(this.name), maxPayloadBytes, history, idempotencyTtlMs } = resolveProviderOptions(options)
+    const {
+      instanceId = makeInstanceId(this.name),
+      maxPayloadBytes,
+      history,
+      idempotencyTtlMs
+    } = resolveProviderOptions(options)
     this.instanceId = instanceId
     this.#log = log
     this.#metrics = metrics
@@ -57,14 +65,31 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
   }
 
   publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
-    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message in this process' }, (traceparent) => this.#publish(channel, data, options, traceparent))
+    return observePublish(
+      {
+        channel,
+        data,
+        options,
+        log: this.#log,
+        metrics: this.#metrics,
+        message: 'Published message in this process'
+      },
+      (traceparent) => this.#publish(channel, data, options, traceparent)
+    )
   }
 
-  #publish (channel: string, data: unknown, options: PublishOptions | undefined, traceparent: string | undefined): Promise<PublishReceipt> {
+  #publish (
+    channel: string,
+    data: unknown,
+    options: PublishOptions | undefined,
+    traceparent: string | undefined
+  ): Promise<PublishReceipt> {
     this.#mustBeOpen()
     const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    return this.eventLog === undefined || ephemeral ? this.#broadcast(channel, envelope) : this.#append(this.eventLog, channel, envelope, key === undefined ? undefined : `app ${key}`)
+    return this.eventLog === undefined || ephemeral
+      ? this.#broadcast(channel, envelope)
+      : this.#append(this.eventLog, channel, envelope, key === undefined ? undefined : `app ${key}`)
   }
 
   async #broadcast (channel: string, envelope: Envelope): Promise<PublishReceipt> {
@@ -73,14 +98,22 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
     return { duplicate: false }
   }
 
-  async #append (log: LocalLog, channel: string, envelope: Envelope, key: LogKey | undefined): Promise<PublishReceipt> {
+  async #append (
+    log: LocalLog,
+    channel: string,
+    envelope: Envelope,
+    key: LogKey | undefined
+  ): Promise<PublishReceipt> {
     const { id, entry } = log.append(channel, envelope, key)
     await undefined
     if (entry !== undefined) this.#deliver(channel, entry)
     return { id, duplicate: entry === undefined }
   }
 
-  /** Not at once, but a microtask later: no handler runs inside publish, here as little as through Redis. Whoever awaits it finds that they have run. */
+  /**
+   * Called a microtask after `publish`, so that handlers never run inside it, as with Redis. They have run when the
+   * promise of `publish` resolves.
+   */
   #deliver (channel: string, envelope: Envelope): void {
     this.#metrics.received++
     this.#subscriptions.deliver({ channel, envelope, remote: false })
@@ -106,7 +139,7 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
   }
 
   async isHealthy (): Promise<boolean> {
-    // Once it is closed, `while (!await isHealthy())` would freeze the process otherwise.
+    // Otherwise `while (!await isHealthy())` would freeze the process once the provider is closed.
     await turn()
     return !this.#closed
   }

@@ -11,33 +11,39 @@ import type { Envelope, EventLog, LogGap, LogPage, LogEntry, LogHead } from '../
 const PAGE: number = budgets.page
 
 export interface LocalLogOptions {
-  /** Events to keep of each channel. */
+  /** Number of events to keep of each channel. */
   size: number
-  /** Milliseconds to keep them after the last one. */
+  /** Milliseconds to keep the events after the last one. */
   ttlMs: number
   /** Milliseconds to remember an idempotency key. */
   idempotencyTtlMs: number
 }
 
-/** What a key belongs to: an idempotency key of the app's, or a finalization of ours. They never meet, since an app may let clients choose its keys. */
+/**
+ * A key with its owner: an idempotency key of the app, or a key of a finalization. The prefixes keep them apart, since
+ * an app may let clients choose its keys.
+ */
 export type LogKey = `app ${string}` | `finalization ${string}`
 
 interface ChannelLog {
   run: EventRing
-  /** Where the channel's state is, if it ever had one. */
+  /** The version of the channel's state, if it ever had one. */
   state?: StateVersion
-  /** What was published with a key, if anything was, and when it is forgotten. */
+  /** The ids of events that were published with a key, if any, and when each key is forgotten. */
   keys?: Map<string, { id: string, until: number }>
-  /** When the entries expire. */
+  /** When the entries expire, in milliseconds since 1970. */
   until: number
 }
 
-/** The log of `LocalPubSub`: the same as the one in Redis, in memory. A new epoch for each channel and start tells of a restart, too. */
+/**
+ * The log of `LocalPubSub`: like the one in Redis, but in memory. Each channel gets a new epoch in each process, so
+ * clients also notice a restart.
+ */
 export class LocalLog implements EventLog {
   readonly #channels = new Map<string, ChannelLog>()
   readonly #empty = new EmptyLogs()
   readonly #options: LocalLogOptions
-  /** Of all channels. */
+  /** Shared by all channels. */
   readonly #budget = new ByteBudget(budgets.localLogs)
   readonly #sweep: NodeJS.Timeout
 
@@ -53,31 +59,37 @@ export class LocalLog implements EventLog {
     const known = key === undefined ? undefined : log.keys?.get(key)
     if (known !== undefined && known.until > now) return { id: known.id, entry: undefined }
     const { epoch, offset, tag } = log.run.head
-    const entry = { ...envelope, position: { epoch, offset: offset + 1, tag: randomTag(), previousTag: tag, isMarker: false } }
+    const entry = {
+      ...envelope,
+      position: { epoch, offset: offset + 1, tag: randomTag(), previousTag: tag, isMarker: false }
+    }
     log.run.push(entry)
     log.until = now + this.#options.ttlMs
     const id = formatCursor(entry.position)
     if (key !== undefined) {
       const keys = log.keys ??= new Map()
       const { ttlMs, idempotencyTtlMs } = this.#options
-      keys.set(key, { id, until: now + (key.startsWith('app ') ? idempotencyTtlMs : Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra)) })
+      keys.set(key, {
+        id,
+        until: now + (key.startsWith('app ') ? idempotencyTtlMs : Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra))
+      })
     }
     return { id, entry }
   }
 
-  /** Whether something was published with a key. */
+  /** Whether an event was published with this key. */
   knows (channel: string, key: LogKey): boolean {
     return (this.#channels.get(channel)?.keys?.get(key)?.until ?? 0) > Date.now()
   }
 
-  /** Keeps where the channel's state is. */
+  /** Stores the version of the channel's state. */
   mark (channel: string, state: StateVersion): void {
     const log = this.#open(channel)
     log.state = state
     keepEmpty(log)
   }
 
-  /** Where the channel's state is, if it ever had one. */
+  /** The version of the channel's state, if it ever had one. */
   stateVersion (channel: string): StateVersion | undefined {
     return this.#channels.get(channel)?.state
   }
@@ -137,7 +149,10 @@ export class LocalLog implements EventLog {
     log.run = this.#start(log.run.head)
   }
 
-  /** Much later than their entries, logs are forgotten whole: who comes back then, or still listens, is told of another epoch. */
+  /**
+   * Drops expired entries and keys. Whole logs are dropped much later than their entries; clients that reconnect after
+   * that, or still listen, get another epoch.
+   */
   #forget (): void {
     const now = Date.now()
     for (const [channel, log] of this.#channels) {
@@ -152,7 +167,7 @@ export class LocalLog implements EventLog {
   }
 }
 
-/** A log without an event is kept for as long as its state changes, or it is read or compared, now and then. */
+/** Extends the life of a log without an event, which is kept while its state changes or it is read or polled. */
 function keepEmpty (log: ChannelLog): void {
   if (log.run.head.offset === 0) log.until = Date.now() + timing.emptyLog
 }
@@ -166,7 +181,7 @@ function topOf ({ run, state }: Pick<ChannelLog, 'run' | 'state'>): LogHead {
   return state === undefined ? run.head : { ...run.head, state }
 }
 
-/** The last events of a run that fit, and where the last `limit` of them begin if that is earlier. */
+/** The last events of a ring that fit, and the position before the last `limit` events if that is earlier. */
 function lastOf (run: EventRing, limit: number, maxBytes: number): Pick<LogPage, 'entries' | 'start'> {
   const { size } = run
   const first = size - (maxBytes === 0 ? 0 : run.fitBeforeEnd(limit, maxBytes))
@@ -174,7 +189,7 @@ function lastOf (run: EventRing, limit: number, maxBytes: number): Pick<LogPage,
   return { entries: run.slice(first, size), start: wanted < first ? run.positionBefore(wanted) : undefined }
 }
 
-/** Why the events after a cursor can't be told, by the rules of lua/read.lua. */
+/** Returns why the events after a cursor can't be read, by the rules of lua/read.lua. */
 function gapAfter ({ epoch, offset }: Cursor, { base, head, size }: EventRing): LogGap {
   if (epoch !== head.epoch) return 'epoch'
   if (offset > head.offset) return 'ahead'

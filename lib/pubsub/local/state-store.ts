@@ -1,13 +1,24 @@
 import { newEpoch } from '../epoch.ts'
 import type { LocalLog, LogKey } from './log.ts'
 import type { PublishReceipt } from '../provider.ts'
-import type { Finalization, Field, StateVersion, StateChange, StateOperation, StateOutcome, StatePage, StateReceipt, StateRequest, StateStore } from '../state-store.ts'
+import type {
+  Finalization,
+  Field,
+  StateVersion,
+  StateChange,
+  StateOperation,
+  StateOutcome,
+  StatePage,
+  StateReceipt,
+  StateRequest,
+  StateStore
+} from '../state-store.ts'
 import { StateListeners } from '../state-listeners.ts'
 import type { Envelope } from '../event-log.ts'
 
 interface Kept extends Field {
   owner: string
-  /** When the lease runs out, by a clock that never steps. */
+  /** When the lease expires, by a monotonic clock. */
   until: number
 }
 
@@ -18,15 +29,15 @@ interface ChannelState {
 
 export interface LocalStateOptions {
   log: LocalLog
-  /** Wraps an event for its way. Throws where it is too large. */
+  /** Serializes an event into an envelope. Throws if it is too large. */
   wrap (event: unknown): Envelope
-  /** Publishes what was wrapped. */
+  /** Publishes an envelope. */
   append (channel: string, envelope: Envelope, key: LogKey): Promise<PublishReceipt>
-  /** Throws where no more may be done. */
+  /** Throws once the provider is closed. */
   mustBeOpen (): void
 }
 
-/** The state of `LocalPubSub`: by the rules of lua/change-state.lua, in memory. */
+/** The state store of `LocalPubSub`: in memory, by the rules of lua/change-state.lua. */
 export class LocalStateStore implements StateStore {
   readonly #channels = new Map<string, ChannelState>()
   readonly #options: LocalStateOptions
@@ -40,7 +51,7 @@ export class LocalStateStore implements StateStore {
     this.#options.mustBeOpen()
     const state = this.#open(channel)
     const outcome = this.#apply(channel, state, request)
-    // After it: who renews a lease a little late has not lost it while nobody was told.
+    // Sweep after the change: a lease that is renewed late is kept as long as its expiry was not broadcast.
     this.#sweep(channel, state)
     return { outcome, epoch: state.version.epoch }
   }
@@ -55,21 +66,26 @@ export class LocalStateStore implements StateStore {
       return false
     })
     this.#sweep(channel, state)
-    // Else the log of a chat without an event could be forgotten before its state.
+    // Otherwise the log of a chat without an event could be forgotten before its state.
     if (state.fields.size > 0) this.#options.log.mark(channel, state.version)
     return { gone, epoch: state.version.epoch }
   }
 
-  async finalize (channel: string, { field, owner, event, key }: Finalization): Promise<PublishReceipt | { epoch: string }> {
+  async finalize (
+    channel: string,
+    { field, owner, event, key }: Finalization
+  ): Promise<PublishReceipt | { epoch: string }> {
     this.#options.mustBeOpen()
     const { log, wrap, append } = this.#options
     const envelope = wrap(event)
     const state = this.#open(channel)
     const kept = state.fields.get(field)
     const isOver = log.knows(channel, `finalization ${key}`)
-    if (!isOver && (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner))) return { epoch: state.version.epoch }
+    if (
+      !isOver && (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner))
+    ) return { epoch: state.version.epoch }
     const receipt = append(channel, envelope, `finalization ${key}`)
-    // In the same turn, and after the event, as lua/finalize.lua does it.
+    // In the same turn as the event and after it, as in lua/finalize.lua.
     if (!isOver) this.#change(channel, state, 'delete', field)
     return await receipt
   }
@@ -80,7 +96,10 @@ export class LocalStateStore implements StateStore {
     this.#sweep(channel, state)
     const { version, fields } = state
     if (known?.epoch === version.epoch && known.count === version.count) return { version, fields: undefined }
-    return { version, fields: new Map([...fields].map(([field, { value, text, expired }]) => [field, { value, text, expired }])) }
+    return {
+      version,
+      fields: new Map([...fields].map(([field, { value, text, expired }]) => [field, { value, text, expired }]))
+    }
   }
 
   watch (channel: string, listener: (change: StateChange) => void): () => void {
@@ -100,7 +119,9 @@ export class LocalStateStore implements StateStore {
     if (operation === 'append') {
       if (kept?.text !== true || kept.expired || kept.owner !== request.owner) return 'gone'
       const length = Buffer.byteLength(kept.value)
-      if (length === request.at) this.#change(channel, state, operation, field, value, { ...kept, value: kept.value + value, until })
+      if (
+        length === request.at
+      ) this.#change(channel, state, operation, field, value, { ...kept, value: kept.value + value, until })
       return length === request.at || length === request.at + Buffer.byteLength(value) ? 'done' : 'behind'
     }
     if (operation === 'open') {
@@ -109,7 +130,14 @@ export class LocalStateStore implements StateStore {
       if (kept?.expired === true) return 'gone'
       // Texts only grow: see lua/change-state.lua.
       const isLonger = kept === undefined || Buffer.byteLength(kept.value) < Buffer.byteLength(value)
-      if (isLonger) this.#change(channel, state, operation, field, value, { value, text: true, expired: false, owner: request.owner, until })
+      if (isLonger) this.#change(
+        channel,
+        state,
+        operation,
+        field,
+        value,
+        { value, text: true, expired: false, owner: request.owner, until }
+      )
       return 'done'
     }
     if (kept?.text === false && kept.value === value) kept.until = until
@@ -120,15 +148,29 @@ export class LocalStateStore implements StateStore {
   #sweep (channel: string, state: ChannelState): void {
     for (const [field, kept] of state.fields) {
       if (kept.until > performance.now()) continue
-      // Nobody shall lose a text: it stays until it is finalized.
-      this.#change(channel, state, 'expire', field, '', kept.text ? { ...kept, expired: true, until: Infinity } : undefined)
+      // A text stays until it is finalized, so that its readers don't lose it.
+      this.#change(
+        channel,
+        state,
+        'expire',
+        field,
+        '',
+        kept.text ? { ...kept, expired: true, until: Infinity } : undefined
+      )
     }
   }
 
-  #change (channel: string, state: ChannelState, operation: StateOperation, field: string, value = '', kept?: Kept): void {
+  #change (
+    channel: string,
+    state: ChannelState,
+    operation: StateOperation,
+    field: string,
+    value = '',
+    kept?: Kept
+  ): void {
     if (kept === undefined) state.fields.delete(field)
     else state.fields.set(field, kept)
-    // Without a field the log remembers all there is.
+    // A state without fields consists of its version only, which the log stores.
     if (state.fields.size === 0) this.#channels.delete(channel)
     else this.#channels.set(channel, state)
     const { epoch, count: before } = state.version

@@ -7,7 +7,7 @@ interface Listen {
 
 type ClientEvent = 'ready' | 'close' | 'end' | 'moved' | 'refresh' | '+node'
 
-/** What the plugin uses of any ioredis client. Typed by that, so that clients of ioredis 5 and of 6 both fit, whichever is installed. */
+/** The part of an ioredis client that the plugin uses. Clients of ioredis 5 and 6 both satisfy this type. */
 interface AnyClient {
   readonly status: string
   readonly isCluster: boolean
@@ -24,12 +24,12 @@ interface AnyClient {
   sendCommand (command: { readonly name: string, promise: Promise<unknown> }): unknown
 }
 
-/** A client of one Redis, or of the primary that Sentinels name: a `Redis` of ioredis. */
+/** An ioredis `Redis`: connects to a single Redis server, or to the primary reported by Sentinel. */
 export interface StandaloneClient extends AnyClient {
-  /** Absent while it is not connected. */
+  /** Undefined while the client is not connected. */
   readonly stream: { cork (): void, uncork (): void } | undefined
   readonly options: AnyClient['options'] & { readonly db?: number | undefined }
-  /** What its connection has been asked for; `null` before there was one. */
+  /** State of the current connection, such as the selected database. `null` before the first connection. */
   readonly condition: { readonly select?: number | undefined } | null
   duplicate (options: object): StandaloneClient
   info (section: string): Promise<string>
@@ -41,26 +41,28 @@ export interface StandaloneClient extends AnyClient {
   sunsubscribe (...channels: string[]): Promise<unknown>
 }
 
-/** A `Cluster` of ioredis. */
+/** An ioredis `Cluster`. */
 export interface ClusterClient extends AnyClient {
   readonly options: AnyClient['options'] & { readonly redisOptions?: object | undefined }
-  /** The nodes of each slot, as `host:port`, the primary first. */
+  /** For each slot, its nodes as `host:port`, primary first. */
   readonly slots: readonly (readonly string[])[]
-  nodes (role?: 'master'): (StandaloneClient & { readonly options: { readonly host?: string | undefined, readonly port?: number | undefined } })[]
+  nodes (role?: 'master'): (StandaloneClient & {
+    readonly options: { readonly host?: string | undefined, readonly port?: number | undefined }
+  })[]
   refreshSlotsCache (): void
-  /** Without startup nodes, those of this one. */
+  /** If `startupNodes` is empty, the copy uses the startup nodes of this client. */
   duplicate (startupNodes: never[], options: object): ClusterClient
 }
 
-/** A client of ioredis 5 or 6: a `Redis` or a `Cluster`. */
+/** A client of ioredis 5 or 6, either a `Redis` or a `Cluster`. */
 export type RedisClient = StandaloneClient | ClusterClient
 
-/** By its flag, since the app's client may come from another copy of ioredis. */
+/** Checks the flag, not the class: the app's client may come from another copy of ioredis. */
 export function isCluster (client: RedisClient): client is ClusterClient {
   return client.isCluster
 }
 
-/** The number of the database that a client uses now. A Cluster has one only. */
+/** Returns the number of the database that the client uses now. A Cluster has only database 0. */
 export function databaseOf (client: RedisClient): number {
   return isCluster(client) ? 0 : client.condition?.select ?? client.options.db ?? 0
 }

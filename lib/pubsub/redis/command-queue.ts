@@ -9,64 +9,67 @@ import type { Script } from './scripts.ts'
 import { budgets } from '../../core/budgets.ts'
 import { timing } from '../../core/timing.ts'
 
-/** What an event, or another command, takes in memory beside its payload until it settles, about. */
+/** Approximate memory in bytes that an unsettled event or command takes in addition to its payload. */
 export const BYTES_EACH = 1_280
 
 export interface RedisPublisherOptions {
-  /** Whether the connection is ours to close. */
+  /** Whether this queue owns the connection, and so closes it. */
   owned: boolean
-  /** Milliseconds until a command without an answer rejects. */
+  /** Milliseconds until a command without a reply rejects. */
   timeoutMs: number
   log: Logger
-  /** Bytes of tasks that may be unsettled. @default 64 MiB */
+  /** Maximum bytes of unsettled tasks. @default 64 MiB */
   mostBytes?: number
 }
 
-/** Sends a command. `isCold` tells of a script that Redis may not know. */
+/** Sends a command. `isCold` returns whether Redis may not have a script in its cache. */
 export type Command<T> = (client: RedisClient, isCold: (script: Script) => boolean) => Promise<T>
 
-/** What Redis is to do, and who is told what came of it. */
+/** A command to send, with the callbacks for its outcome. */
 export interface Task<T> {
   command: Command<T>
-  /** What it takes in memory until it settles, about. */
+  /** Approximate memory in bytes that the task takes until it settles. */
   bytes: number
-  /** Whether doing it twice is the same as doing it once, so that it can be sent again when a reply was lost. */
+  /** Whether the command is idempotent, so that it can be sent again after a lost reply. */
   repeatable: boolean
-  /** Where Redis refuses it and can't have done it, it resolves with what this returns, if anything. */
+  /**
+   * Called if Redis refused the command and cannot have applied it. The task resolves with the returned value, if any.
+   */
   instead? (error: Error): T | undefined
   resolve (value: T): void
-  /** Is given `RT_PUBLISH_REJECTED`, `RT_PUBLISH_UNKNOWN` or `RT_CLOSED`. */
+  /** Called with `RT_PUBLISH_REJECTED`, `RT_PUBLISH_UNKNOWN` or `RT_CLOSED`. */
   reject (error: RealtimeError): void
 }
 
 /** A task that has not settled. */
 interface Pending extends Linked<Pending> {
   task: Task<unknown>
-  /** How many times Redis may have done it. */
+  /** How many times Redis may have applied it. */
   unsure: number
-  /** Whether it is on its way on the connection of now. */
+  /** Whether it was sent on the current connection and awaits its reply. */
   underway: boolean
-  /** Counts sendings: the reply to an earlier one says nothing. */
+  /** Number of the latest sending. Replies to earlier sendings are ignored. */
   sending: number
-  /** When it is given up, by `performance.now()`. */
+  /** The `performance.now()` time at which the task is rejected. */
   deadline: number
 }
 
 /**
- * Sends commands in the order they came, again after a reconnect, and tells apart what was not done from what may have been. Nothing
- * is sent after its promise was rejected. What is unsettled is bounded in bytes, whatever it is: an event, a change of a state, a probe
- * of the health check, which is to fail where publishing does. Beyond that, a command is rejected before it is queued.
+ * Sends commands in the order they were queued, and sends repeatable ones again after a reconnect. The error of a
+ * failed command states whether Redis certainly did not apply it or may have applied it. A rejected command is never
+ * sent again. Unsettled commands are bounded in bytes. The limit covers events, state changes and health probes: a
+ * probe has to fail when publishing fails. A command over the limit is rejected before it is queued.
  */
 export class CommandQueue {
   readonly #client: RedisClient
   readonly #owned: boolean
   readonly #timeoutMs: number
   readonly #mostBytes: number
-  /** In the order they came, which is that of their deadlines. */
+  /** In the order they were queued, which is also the order of their deadlines. */
   readonly #pending = new LinkedList<Pending>()
   readonly #onReady = (): void => {
     this.#warm.clear()
-    // After whoever waits for the connection to read: they began to listen before, and read where the log ends.
+    // Readers that wait for this connection go first: they read where the log ends before anything more is published.
     setImmediate(() => this.#sendAll(false))
   }
 
@@ -79,16 +82,19 @@ export class CommandQueue {
   readonly #unwatch: () => void
   #waiting = 0
   #bytes = 0
-  /** The scripts that Redis was sent since it was connected. Told with the first command that needs it, the others can follow at once. */
+  /** Scripts already sent on this connection. The first command sends the whole script, later ones only its hash. */
   readonly #warm = new Set<Script>()
   #later: NodeJS.Timeout | undefined
-  /** For the oldest, or one that has gone: a timer for each would cost more than the rest of it here. */
+  /** One timer, set for the oldest task (which may have settled since). A timer for each task would cost too much. */
   #expiry: NodeJS.Timeout | undefined
-  /** Whether what is sent in this turn is gathered. */
+  /** Whether the commands of this turn are being combined into one write. */
   #corked = false
   #closed = false
 
-  constructor (client: RedisClient, { owned, timeoutMs, log, mostBytes = budgets.unanswered }: RedisPublisherOptions) {
+  constructor (
+    client: RedisClient,
+    { owned, timeoutMs, log, mostBytes = budgets.unanswered }: RedisPublisherOptions
+  ) {
     this.#client = client
     this.#owned = owned
     this.#timeoutMs = timeoutMs
@@ -98,8 +104,8 @@ export class CommandQueue {
   }
 
   /**
-   * Sends a command, waiting for a connection if need be. Rejects as a task does. One that is repeatable is sent again until its reply comes; of
-   * another, a lost reply is unknown.
+   * Sends a command, and waits for a connection if necessary. Rejects with the same errors as a task. A repeatable
+   * command is sent again after a lost reply. Any other command then rejects with `RT_PUBLISH_UNKNOWN`.
    */
   send<T> (command: Command<T>, { repeatable, bytes = 0 }: { repeatable: boolean, bytes?: number }): Promise<T> {
     return new Promise((resolve, reject) => {
@@ -107,23 +113,29 @@ export class CommandQueue {
     })
   }
 
-  /** The same, for less than a promise costs. */
+  /** Like `send`, but with callbacks, which cost less than a promise. */
   perform<T> (task: Task<T>): void {
     if (this.#closed) return task.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
-    // One alone is taken, however large it is.
+    // A single task is accepted whatever its size.
     if (this.#bytes > 0 && this.#bytes + task.bytes > this.#mostBytes) return task.reject(this.#full())
     this.#bytes += task.bytes
-    const pending: Pending = { task: task as Task<unknown>, unsure: 0, underway: false, sending: 0, deadline: performance.now() + this.#timeoutMs }
+    const pending: Pending = {
+      task: task as Task<unknown>,
+      unsure: 0,
+      underway: false,
+      sending: 0,
+      deadline: performance.now() + this.#timeoutMs
+    }
     this.#expiry ??= setTimeout(() => this.#expire(), this.#timeoutMs).unref()
     this.#pending.add(pending)
     this.#waiting++
-    // What waits goes first, also when the connection was just made.
+    // Tasks that already wait go first, also right after a connect.
     if (this.#isReady() && this.#waiting === 1) this.#send(pending, false)
-    // (What was sent has the connection to keep the process alive.)
+    // A waiting task keeps the process alive through the timer. A sent one does so through the open connection.
     else this.#expiry.ref()
   }
 
-  /** Sends a command if there is a connection now, else rejects with `RT_PUBLISH_REJECTED` at once. */
+  /** Sends a command if the client is connected; otherwise rejects with `RT_PUBLISH_REJECTED` at once. */
   async sendNow<T> (command: Command<T>, bytes: number): Promise<T> {
     if (!this.#isReady()) throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis is not connected')
     return await this.send(command, { repeatable: false, bytes })
@@ -133,12 +145,12 @@ export class CommandQueue {
     return this.#isReady()
   }
 
-  /** Rejects if Redis doesn't answer. */
+  /** Rejects if Redis does not reply. */
   async ping (): Promise<void> {
     await this.#client.ping()
   }
 
-  /** Rejects what was not sent, gives what was a moment for its reply, then closes the connection if it is ours. */
+  /** Rejects unsent tasks. If the queue owns the connection, waits briefly for pending replies, then closes it. */
   async close (): Promise<void> {
     this.#closed = true
     for (const pending of this.#pending) {
@@ -157,8 +169,11 @@ export class CommandQueue {
 
   #full (): RealtimeError {
     const state = this.#isReady() ? 'has not answered' : 'is not connected'
-    return new RealtimeError('RT_PUBLISH_REJECTED', `Redis ${state}, and what was published before takes ${this.#bytes} of ` +
-      `${this.#mostBytes} bytes that may wait for it, so await earlier publishes before later ones`)
+    return new RealtimeError(
+      'RT_PUBLISH_REJECTED',
+      `Redis ${state}, and what was published before takes ${this.#bytes} of ` +
+      `${this.#mostBytes} bytes that may wait for it, so await earlier publishes before later ones`
+    )
   }
 
   #late ({ unsure }: Pending): RealtimeError {
@@ -167,7 +182,10 @@ export class CommandQueue {
       : new RealtimeError('RT_PUBLISH_REJECTED', `Redis was not connected for ${this.#timeoutMs} ms`)
   }
 
-  /** Sends all that waits, in order; with `cold`, all that has no reply yet. */
+  /**
+   * Sends all waiting tasks in order. With `cold`, sends scripts in full, and also sends all repeatable tasks again
+   * that have no reply yet.
+   */
   #sendAll (cold: boolean): void {
     for (const pending of this.#pending) {
       if (cold && pending.underway && pending.task.repeatable) this.#wait(pending)
@@ -186,15 +204,15 @@ export class CommandQueue {
     promiseTry(() => pending.task.command(this.#client, cold ? always : this.#isNew)).then((value) => {
       this.#resolve(pending, value)
     }, (error: Error) => {
-      // It was not done this time. It may have been at another, if a reply was lost. (Whatever ioredis rejects with is an Error.)
+      // This sending was not applied, but an earlier one may have been. ioredis always rejects with an Error.
       if (isReply(error) || neverLeft(error)) pending.unsure--
-      // It was sent again since, or has settled.
+      // The task was sent again meanwhile, or has settled.
       if (sending !== pending.sending || !this.#pending.has(pending)) return
       this.#failed(pending, error)
     })
   }
 
-  /** Gathers what is sent in this turn. Only while there is more than one: alone it would wait for nothing. */
+  /** Combines the commands of this turn into one write. Not used for a single command, which would only be delayed. */
   #cork (): void {
     if (this.#corked) return
     this.#corked = true
@@ -207,9 +225,9 @@ export class CommandQueue {
 
   #failed (pending: Pending, error: Error): void {
     if (isReply(error)) {
-      // Redis has forgotten the script. Whatever was sent behind this one has to stay behind it: lua/includes/log.lua sees to that.
+      // Redis no longer has the script. Commands sent after this one must stay behind it: see lua/includes/batch.lua.
       if (error.message.startsWith('NOSCRIPT ')) return this.#sendAll(true)
-      // One before it was refused, or is on its way once more. A Cluster may hold it for a while.
+      // An earlier batch was refused or is being sent again. A Cluster client may hold that one back for a while.
       if (error.message.startsWith('EARLY ')) {
         this.#wait(pending)
         return this.#client.isCluster && pending.sending > 1 ? this.#sendLater() : this.#sendAll(false)
@@ -217,16 +235,23 @@ export class CommandQueue {
       const value = pending.unsure > 0 ? undefined : pending.task.instead?.(error)
       if (value !== undefined) return this.#resolve(pending, value)
       const reason = `Redis said ${describeRedisError(error)}`
-      return this.#reject(pending, pending.unsure > 0 ? unknown(`a reply was lost, then ${reason}`) : new RealtimeError('RT_PUBLISH_REJECTED', reason))
+      return this.#reject(pending, pending.unsure > 0
+        ? unknown(`a reply was lost, then ${reason}`)
+        : new RealtimeError('RT_PUBLISH_REJECTED', reason))
     }
     if (this.#closed) return this.#giveUp(pending)
-    if (pending.unsure > 0 && !pending.task.repeatable) return this.#reject(pending, unknown('the reply of Redis was lost'))
-    // The next `ready` sends it.
+    if (
+      pending.unsure > 0 && !pending.task.repeatable
+    ) return this.#reject(pending, unknown('the reply of Redis was lost'))
+    // The next `ready` event sends it.
     this.#wait(pending)
     if (this.#isReady()) this.#sendLater()
   }
 
-  /** A client that stays connected tells of no next `ready`: a Cluster that lost one node, or one whose commands time out. */
+  /**
+   * Sends waiting tasks after a delay. A client that stays connected emits no further `ready` event: a Cluster that
+   * lost one node, or a client whose commands time out.
+   */
   #sendLater (): void {
     this.#later ??= setTimeout(() => {
       this.#later = undefined
@@ -235,7 +260,9 @@ export class CommandQueue {
   }
 
   #giveUp (pending: Pending): void {
-    this.#reject(pending, pending.unsure > 0 ? unknown('RedisPubSub was closed before the reply came') : new RealtimeError('RT_CLOSED', 'RedisPubSub'))
+    this.#reject(pending, pending.unsure > 0
+      ? unknown('RedisPubSub was closed before the reply came')
+      : new RealtimeError('RT_CLOSED', 'RedisPubSub'))
   }
 
   #wait (pending: Pending): void {
@@ -252,7 +279,7 @@ export class CommandQueue {
     if (this.#remove(pending)) pending.task.reject(error)
   }
 
-  /** Returns whether it had not settled. */
+  /** Returns false if the task had already settled. */
   #remove (pending: Pending): boolean {
     if (!this.#pending.delete(pending)) return false
     this.#bytes -= pending.task.bytes
@@ -261,7 +288,7 @@ export class CommandQueue {
     return true
   }
 
-  /** Gives up what is late. */
+  /** Rejects the tasks whose deadline has passed. */
   #expire (): void {
     const now = performance.now()
     for (const pending of this.#pending) {
@@ -279,12 +306,12 @@ function always (): boolean {
   return true
 }
 
-/** Whether Redis itself answered: then it did nothing. */
+/** Returns whether the error is a reply of Redis. In that case Redis did not apply the command. */
 function isReply (error: Error): boolean {
   return error.name === 'ReplyError'
 }
 
-/** Whether a command was refused by its own client, since the connection is closing. */
+/** Returns whether ioredis refused to send the command, because the connection is closing. */
 function neverLeft (error: Error): boolean {
   return error.message.startsWith('Stream isn\'t writeable')
 }

@@ -6,12 +6,13 @@ import { isCluster, type ClusterClient, type RedisClient, type StandaloneClient 
 import { connectorTo, type Address } from './connector.ts'
 import { timing } from '../../core/timing.ts'
 
-/** Where to connect: a URL, or a client of the app's to duplicate from. */
+/** Source of the connections: a URL, or a client of the app to duplicate. */
 export type RedisSource = { url: string, client?: undefined } | { client: RedisClient, url?: undefined }
 
 /**
- * How our own connections behave. Nothing waits inside ioredis: a command that was not sent, or whose reply was lost, fails at
- * once, so that we know which it was. It resubscribes nothing by itself, since a refusal there would be an unhandled rejection.
+ * Options for the connections that the plugin opens. ioredis queues nothing: a command that was not sent, or whose
+ * reply was lost, fails at once, so that the plugin can distinguish the two cases. ioredis does not resubscribe by
+ * itself, because a refused resubscription would be an unhandled rejection.
  */
 const behaviour = {
   enableOfflineQueue: false,
@@ -21,25 +22,26 @@ const behaviour = {
   lazyConnect: false,
   socketTimeout: timing.redisSilence,
   connectTimeout: timing.redisSilence,
-  // ioredis waits so long for a socket to end, even for one that has: the process would not exit before.
+  // ioredis waits this long for a socket to end, even if it has already ended. The process cannot exit before that.
   disconnectTimeout: timing.redisDisconnect,
   retryStrategy: (times: number): number => {
     const longest = Math.min(timing.redisRetryMin * 2 ** Math.min(times, 10), timing.redisRetryMax)
     return longest / 2 + Math.random() * longest / 2
   },
-  // A demoted primary: another connection may lead to the new one. Before Redis 7, what a script met stands behind other words.
+  // READONLY comes from a demoted primary; a new connection may reach the new primary. Searches the whole message,
+  // because before Redis 7 other words precede an error that was raised inside a script.
   reconnectOnError: (error: Error): boolean => error.message.includes('READONLY')
 } satisfies RedisOptions
 
-/** Channels have the app's prefix in their names, see RedisKeys. ioredis would put it before those of shards once more. */
+/** Channel names already contain the app's prefix (see `RedisKeys`). ioredis would add it again to shard channels. */
 const subscribing = { ...behaviour, keyPrefix: '' }
 
-/** Opens the connection that subscribes. */
+/** Opens the subscriber connection. */
 export function openSubscriber (source: RedisSource): StandaloneClient {
   if (source.url !== undefined) return openUrl(source.url)
   const { client } = source
   if (!isCluster(client)) return client.duplicate(subscribing)
-  // On a connection of our own: that of a Cluster is replaced when it breaks, and nobody is told what was lost meanwhile.
+  // A separate connection, since a Cluster replaces its own broken subscriber connection without reporting it.
   return openNode(client, async () => {
     for (;;) {
       const nodes = client.nodes()
@@ -50,7 +52,7 @@ export function openSubscriber (source: RedisSource): StandaloneClient {
   })
 }
 
-/** Opens a connection that subscribes at one node of a Cluster, such as `127.0.0.1:7000`. */
+/** Opens a subscriber connection to one node of a Cluster, such as `127.0.0.1:7000`. */
 export function openShardSubscriber (cluster: ClusterClient, node: string): Redis {
   const colon = node.lastIndexOf(':')
   return openNode(cluster, async () => ({ host: node.slice(0, colon), port: Number(node.slice(colon + 1)) }))
@@ -61,13 +63,18 @@ function openUrl (url: string): Redis {
 }
 
 function openNode (cluster: ClusterClient, pick: () => Promise<Address>): Redis {
-  return new Redis({ ...cluster.options.redisOptions, ...subscribing, replyMapping: 'legacy', Connector: connectorTo(pick) })
+  return new Redis({
+    ...cluster.options.redisOptions,
+    ...subscribing,
+    replyMapping: 'legacy',
+    Connector: connectorTo(pick)
+  })
 }
 
-/** The connection that publishes: the app's own client where one was passed in. */
+/** Opens the publisher connection, or returns the app's client if one was passed in. */
 export function openPublisher (source: RedisSource): RedisClient {
   if (source.url !== undefined) return openUrl(source.url)
-  // A lazy client connects when it is first asked to; until then it would never become ready.
+  // A client with `lazyConnect` never becomes ready unless it is connected explicitly.
   if (source.client.status === 'wait') source.client.connect().catch(() => {})
   return source.client
 }
@@ -80,18 +87,18 @@ export function openReader (source: RedisSource): RedisClient {
   return client.duplicate([], {
     enableOfflineQueue: false,
     lazyConnect: false,
-    // A replica may lag behind what was broadcast.
+    // A replica may lag behind events that were already broadcast.
     scaleReads: 'master',
     redisOptions: { ...client.options.redisOptions, ...behaviour, replyMapping: 'legacy' }
   })
 }
 
-/** What ioredis says where it was told to end a connection that it is making. */
+/** The error message of ioredis if a connection attempt is aborted with `disconnect()`. */
 const CLOSED = 'Connection is closed.'
 
 /**
- * Logs when a connection is lost and when it is back, each once, keeps its errors from going unhandled, and makes it go on where ioredis does not.
- * Returns its undo.
+ * Logs once when a connection is lost and once when it is restored. Handles the `error` event, and reconnects in the
+ * one case in which ioredis gives up. Returns a function that removes the listeners.
  */
 export function watchConnection (client: RedisClient, role: string, log: Logger): () => void {
   const failure: RecoverableFailure = {
@@ -120,7 +127,8 @@ export function watchConnection (client: RedisClient, role: string, log: Logger)
     connected = true
   }
   const onEnd = (): void => {
-    // A failover that ioredis hears of from a Sentinel while it connects, it takes for a wish of its owner's. Of a real one it makes no error.
+    // If Sentinel reports a failover during a connection attempt, ioredis aborts the attempt as if the app had called
+    // disconnect(), and does not retry. A real disconnect() by the app emits no error, so the two can be distinguished.
     if (abandoned) revival = setTimeout(() => { client.connect().catch(() => {}) }, timing.redisRetryMin)
   }
   client.on('error', onError)
@@ -136,19 +144,22 @@ export function watchConnection (client: RedisClient, role: string, log: Logger)
   }
 }
 
-/** What may be said of an error of Redis. Its other fields, and what follows these words, hold passwords and payloads. */
+/**
+ * Returns the part of a Redis error that is safe to log. The rest of the message and the other fields of the error can
+ * contain passwords and payloads.
+ */
 export function describeRedisError (error: Error): string {
   if ('code' in error && typeof error.code === 'string') return error.code
   return error.message.replace(/,? with args beginning with[^]*/, '')
 }
 
-/** Closes a connection of ours: politely while it answers, else at once. Never waits longer than `timing.redisQuit`. */
+/** Closes a connection: with QUIT if it is ready, otherwise at once. Waits for `timing.redisQuit` at most. */
 export async function closeConnection (client: RedisClient, unwatch: () => void): Promise<void> {
   unwatch()
   client.on('error', () => {})
   if (client.status === 'ready') {
     await withTimeout(client.quit(), timing.redisQuit).catch(() => {})
   }
-  // Also after a quit, which may never end while ioredis reconnects.
+  // Also needed after QUIT, which may never settle while ioredis reconnects.
   client.disconnect()
 }

@@ -2,16 +2,18 @@ import { createConnection } from 'node:net'
 import { connect as createTlsConnection } from 'node:tls'
 import { AbstractConnector, type RedisOptions } from 'ioredis'
 
-/** Where to connect. */
+/** Host and port of a Redis server. */
 export interface Address { host?: string | undefined, port?: number | undefined }
 
-/** Makes ioredis connect to wherever `pick` says, each time anew: the node before may be gone for good. */
-export function connectorTo (pick: (options: RedisOptions) => Promise<Address>): new (options: unknown) => AbstractConnector {
+/** Returns a connector class that calls `pick` before each connect, because the previous node may no longer exist. */
+export function connectorTo (
+  pick: (options: RedisOptions) => Promise<Address>
+): new (options: unknown) => AbstractConnector {
   return class PickingConnector extends AbstractConnector {
     readonly #options: RedisOptions
 
     constructor (options: unknown) {
-      const given = options as RedisOptions & { disconnectTimeout: number } // ioredis has filled it in.
+      const given = options as RedisOptions & { disconnectTimeout: number } // ioredis has set its default.
       super(given.disconnectTimeout)
       this.#options = given
     }
@@ -22,7 +24,7 @@ export function connectorTo (pick: (options: RedisOptions) => Promise<Address>):
       if (!this.connecting) throw new Error('Connection is closed.')
       const { tls } = this.#options
       this.stream = tls ? createTlsConnection({ host, port, ...tls }) : createConnection({ host, port })
-      // ioredis listens for one. A second, such as what TLS says to that, must not go unhandled.
+      // ioredis handles only the first error. A second one, such as a TLS error that follows it, must not go unhandled.
       this.stream.on('error', (error) => { this.firstError ??= error })
       return this.stream
     }

@@ -12,23 +12,23 @@ import { decodeWire } from '../wire.ts'
 const FOREIGN: RepeatedFailure = { level: 'warn', message: 'Ignored what is not a message of the control channel' }
 
 export interface RedisControlFeedOptions {
-  /** Names that no channel of an app has. */
+  /** Keys in a namespace that the app's channels cannot use. */
   keys: RedisKeys
   events: LogReader
   appender: LogWriter
   instanceId: string
   log: Logger
-  /** Subscribes to a channel of Redis. Throws once the provider is closed. */
+  /** Subscribes to a Redis channel and returns a function that unsubscribes. Throws after the provider was closed. */
   subscribe (redisChannel: string): () => void
   isLive (redisChannel: string): boolean
 }
 
-/** The control feed over Redis: channels and logs apart from those of the app. */
+/** The control feed over Redis. Its channels and logs are separate from those of the app. */
 export class RedisControlFeed implements ControlFeed {
   readonly eventLog: LogReader
   readonly #options: RedisControlFeedOptions
   readonly #subscriptions: Subscriptions
-  /** The channels that were ever followed, by their names in Redis: the plugin has two. */
+  /** Maps each Redis channel that was ever followed to its channel name. Entries stay; the plugin uses only two. */
   readonly #channels = new Map<string, string>()
 
   constructor (options: RedisControlFeedOptions) {
@@ -39,7 +39,7 @@ export class RedisControlFeed implements ControlFeed {
 
   publish (channel: string, message: object): Promise<unknown> {
     const { appender, instanceId } = this.#options
-    // Its size is that of ids, which were checked: the app's limit for events is not meant for it.
+    // Control messages hold ids whose size was already checked, so the app's `maxPayloadBytes` does not apply.
     return appender.append(channel, makeEnvelope(message, instanceId, Infinity), undefined)
   }
 
@@ -52,13 +52,13 @@ export class RedisControlFeed implements ControlFeed {
     return () => { unfollow(); unsubscribe() }
   }
 
-  /** The followers of a channel of Redis; none where it is not a control channel. */
+  /** Returns the listeners of a Redis channel, or `[]` if it is not a control channel. */
   feedListeners (redisChannel: string): FeedListener[] {
     const channel = this.#channels.get(redisChannel)
     return channel === undefined ? [] : this.#subscriptions.feedListeners(channel)
   }
 
-  /** Takes what was received. Returns whether the channel is a control channel. */
+  /** Handles a received message. Returns whether the channel is a control channel. */
   receive (redisChannel: string, message: Buffer): boolean {
     const channel = this.#channels.get(redisChannel)
     if (channel === undefined) return false

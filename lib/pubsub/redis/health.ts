@@ -11,40 +11,40 @@ import { timing } from '../../core/timing.ts'
 import { encodePayload } from '../wire.ts'
 
 export interface RedisHealthOptions {
-  /** Names that no channel of an app has. */
+  /** Keys in a namespace that the app's channels cannot use. */
   keys: RedisKeys
   publisher: CommandQueue
   subscriber: { isHealthy (): Promise<boolean> }
-  /** The connection for large replies. `undefined` where history is off. */
+  /** The connection for large replies. `undefined` if history is off. */
   reading: ReadConnection | undefined
-  /** The script that publishes a probe. `undefined` where history is off, and events are only broadcast. */
+  /** The script that publishes a probe. `undefined` if history is off, since events are then only broadcast. */
   script: Script | undefined
-  /** Whether to broadcast to the shard's own channel. */
+  /** Whether to broadcast with SPUBLISH to shard channels. */
   sharded: boolean
   instanceId: string
 }
 
 /**
- * Finds out whether messages get through. It asks each connection every time. Every few seconds it also publishes a
- * probe: that needs the same commands, rights, memory and replicas as an event of the app, and the commands of reading,
- * bot messages and presence. Nothing subscribes to its channel. In a Cluster a probe proves one node, and each probe
- * picks another at random.
+ * Checks whether messages can be published and received. Each check pings every open connection. Every few seconds a
+ * check also publishes a probe. The probe needs the same commands, rights, memory and replicas as an event of the app,
+ * as well as the commands for reading, bot messages and presence. Its channel has no subscribers. In a Cluster, a probe
+ * tests one node, which is chosen at random each time.
  */
 export class HealthCheck {
   readonly #options: RedisHealthOptions
   #current: Promise<HealthReport> | undefined
   #proof: Promise<void> | undefined
-  /** When a probe last got through, by `performance.now()`. */
+  /** The `performance.now()` time of the last successful probe. */
   #provedAt = -Infinity
 
   constructor (options: RedisHealthOptions) {
     this.#options = options
   }
 
-  /** Checks once for all who ask at the same time, so that checks do not pile up on a frozen Redis. Never rejects. */
+  /** Concurrent calls share one check, so that checks do not pile up if Redis is frozen. Never rejects. */
   check (): Promise<HealthReport> {
     this.#current ??= withTimeout(this.#check(), timing.healthTimeout)
-      .catch((error: Error) => explain(error.message)) // All that rejects here is an Error.
+      .catch((error: Error) => explain(error.message)) // Every rejection here is an Error.
       .finally(() => { this.#current = undefined })
     return this.#current
   }
@@ -58,7 +58,7 @@ export class HealthCheck {
 
   async #prove (): Promise<void> {
     if (performance.now() - this.#provedAt < timing.healthProbe) return
-    // One at a time, also where the check before gave up waiting for it.
+    // One probe at a time, even if the previous check has timed out while its probe is still pending.
     this.#proof ??= this.#probe().finally(() => { this.#proof = undefined })
     await this.#proof
     this.#provedAt = performance.now()
@@ -67,24 +67,24 @@ export class HealthCheck {
   async #probe (): Promise<void> {
     const channel = `probe:${randomTag()}`
     if (this.#options.script === undefined) await this.#broadcast(channel)
-    // The first probe of a connection sends all of the script, as EVAL. Later ones, like later events, are an EVALSHA.
+    // The first probe on a connection sends the whole script with EVAL. A second one tests EVALSHA, as used for events.
     else if (await this.#append(channel, this.#options.script)) await this.#append(channel, this.#options.script)
   }
 
   async #broadcast (channel: string): Promise<void> {
     const { keys, publisher, sharded } = this.#options
     const args = [keys.channel(channel), '']
-    // As a command of its own, since the name has the client's prefix already: see RedisPubSub.
+    // A raw Command, since the channel name already contains the client's prefix: see `RedisPubSub`.
     const publish = (): Command => new Command(sharded ? 'spublish' : 'publish', args)
     await publisher.send((client) => client.sendCommand(publish()) as Promise<unknown>, { repeatable: true })
   }
 
-  /** Returns whether all of the script was sent. */
+  /** Returns whether the whole script was sent, with EVAL. */
   async #append (name: string, script: Script): Promise<boolean> {
     const { keys, publisher, instanceId } = this.#options
     const { channel, meta, stream, batch, fields, leases } = keys.of(name)
     const payload = encodePayload(makeEnvelope(0, instanceId, Infinity))
-    // No batch before it, and none that was given up.
+    // The two zeros: no batch before this one, and no batch with an unknown outcome.
     const args = [newEpoch(), '0', '0', channel, '-', String(randomTag()), payload]
     const scriptKeys = [`${batch}${randomTag()}`, meta, stream, fields, leases]
     let cold = false
@@ -92,14 +92,14 @@ export class HealthCheck {
       cold = isCold(script)
       return script.run(client, scriptKeys, args, cold)
     }, { repeatable: true }) as Promise<[Buffer]>
-    // An append may need this as well. Not in the script: one that has written is not refused for want of memory. And
-    // not only once it has resolved: a script that fails in its midst leaves keys as well.
+    // DEL is not part of the script, because Redis does not refuse a script that has already written for lack of
+    // memory. DEL does not wait for the script to resolve, because a script that fails midway also leaves keys.
     const cleared = publisher.send((client) => {
       const clear = new Command('del', scriptKeys, { keyPrefix: client.options.keyPrefix ?? '' })
       return client.sendCommand(clear) as Promise<unknown>
     }, { repeatable: true })
     const [[trouble]] = await Promise.all([appended, cleared])
-    // It is in the log, but could not be broadcast.
+    // The probe was appended to the log but could not be broadcast.
     if (trouble.length > 0) throw new Error(trouble.toString())
     return cold
   }
@@ -107,7 +107,7 @@ export class HealthCheck {
 
 const RIGHTS = 'Give it the rights that docs/reference.md lists.'
 
-/** What may be said in public, by the code: neither keys nor payloads, which the words of Redis may hold. */
+/** Public message for each error code. The messages of Redis stay private: they can contain keys and payloads. */
 const sentences = {
   UNREACHABLE: 'Redis is not connected.',
   UNSUBSCRIBED: 'Redis has not confirmed all subscriptions.',
@@ -121,7 +121,7 @@ const sentences = {
   UNAVAILABLE: 'Redis did not answer in time, or refused a probe.'
 }
 
-/** The names that a Redis user may have no rights for, as the versions of Redis say it. */
+/** Patterns that match the NOPERM messages of all Redis versions for missing rights to keys or channels. */
 const refusals: readonly (readonly [RegExp, string])[] = [
   [/\baccess\b.*\bkeys?\b/, 'use keys that begin with keyPrefix'],
   [/\b(access|publish)\b.*\bchannels?\b/, 'publish to channels that begin with keyPrefix']
@@ -131,7 +131,7 @@ function unhealthy (code: keyof typeof sentences): HealthReport {
   return { healthy: false, error: { code, message: sentences[code] } }
 }
 
-/** Why a check failed, from what Redis or ioredis said. */
+/** Returns the report for a failed check, derived from the error message of Redis or ioredis. */
 function explain (trouble: string): HealthReport {
   const command = /run the '([\w|]+)' command/.exec(trouble)?.[1]
   const refused = command === undefined ? refusals.find(([said]) => said.test(trouble))?.[1] : `run '${command}'`
@@ -139,6 +139,6 @@ function explain (trouble: string): HealthReport {
     return { healthy: false, error: { code: 'NOPERM', message: `The Redis user may not ${refused}. ${RIGHTS}` } }
   }
   if (/not connected|isn't writeable|Connection is closed/.test(trouble)) return unhealthy('UNREACHABLE')
-  const codes = Object.keys(sentences) as (keyof typeof sentences)[] // Its keys, in their order.
+  const codes = Object.keys(sentences) as (keyof typeof sentences)[] // Object.keys returns string[].
   return unhealthy(codes.find((code) => new RegExp(`\\b${code}\\b`).test(trouble)) ?? 'UNAVAILABLE')
 }

@@ -1,55 +1,57 @@
 import { createHash } from 'node:crypto'
 import { broaden } from '../glob.ts'
 
-/** Encoded names that are longer are hashed in keys. */
+/** Encoded names longer than this many characters are hashed in keys. */
 const LONG = 64
 
-/** The names of one channel's log, and of its state. */
+/** The Redis names that belong to one channel. */
 export interface ChannelKeys {
-  /** Where its events are broadcast. */
+  /** The Redis channel on which its events are broadcast. */
   channel: string
-  /** What is known of the log and the state. */
+  /** Key of the metadata of the log and the state. */
   meta: string
-  /** The events. */
+  /** Key of the stream of events. */
   stream: string
   /**
-   * What an idempotency key of the app was used for: the key follows, as `encodeKey` returns it. No name of ours stands
-   * there, since an app may let clients choose keys.
+   * Prefix of the keys that store idempotency keys of the app. The result of `encodeKey` follows. No key of the plugin
+   * uses this prefix, since an app may let clients choose idempotency keys.
    */
   idempotency: string
-  /** The event that has finalized a text: the key of the finalization follows, as `encodeKey` returns it. */
+  /** Prefix of the keys that store the event of a finalized bot message. The result of `encodeKey` follows. */
   finalization: string
-  /** What a batch came to: its name follows. */
+  /** Prefix of the keys that store the outcome of a batch. The name of the batch follows. */
   batch: string
-  /** The fields of the state. */
+  /** Key of the state's fields. */
   fields: string
-  /** When their leases run out. */
+  /** Key of the times at which the leases of the fields expire. */
   leases: string
 }
 
-/** Whose keys and channels they are. */
+/** Options that determine the names of keys and channels. */
 export interface Namespace {
   /** The option `keyPrefix`. */
   keyPrefix: string
-  /** The `keyPrefix` of the ioredis client, which it puts before keys, but not before most channels. */
+  /** The `keyPrefix` of the ioredis client. ioredis adds it to keys, but not to most channels. */
   clientPrefix?: string | undefined
-  /** The number of the database. Pub/sub ignores it. */
+  /** The number of the database. Redis pub/sub itself does not separate databases. */
   database?: number | undefined
-  /** Whether channels are those of shards: each belongs to a slot, which has to be that of its keys. */
+  /** Whether shard channels are used. Each belongs to a slot, which must be the slot of the channel's keys. */
   sharded?: boolean | undefined
 }
 
 /**
- * How channels are called in Redis: `rt:{chat:123}`. The braces are the hash tag of Redis Cluster, so that all that
- * belongs to a channel lives in one slot. The name inside is percent-encoded, so that neither a brace nor a
- * character of a glob ever reaches Redis from a chat id.
+ * Builds the Redis names of channels and keys, such as `rt:{chat:123}`. The braces are a Redis Cluster hash tag: all
+ * keys of a channel are in one slot. The name inside the braces is percent-encoded, so that a chat id can never put a
+ * brace or a glob character into a Redis name.
  *
- * Names of keys begin with `keyPrefix`, since the client puts its own prefix before them. Names of channels are sent and
- * received as they are, so they hold the client's prefix, and the number of a database other than 0: `app:rt:@2{chat:123}`.
+ * Key names begin with `keyPrefix`, because ioredis adds the client's prefix to keys. Channel names are sent and
+ * received unchanged, so they contain the client's prefix, and the database number if it is not 0:
+ * `app:rt:@2{chat:123}`.
  *
- * A long name would stand in each of several keys for each event. They have its hash instead: `rt:{#hash}:m`, with a mark
- * that no encoded name has. A channel costs no memory by itself, and a pattern has to find its name: only that of a shard,
- * which no pattern finds, has the hash as well, before the name: `rt:{#hash}chat:123`.
+ * Keys contain the hash of a long name instead of the name, which would otherwise be repeated in several keys for each
+ * event: `rt:{#hash}:m`. No encoded name contains `#`. Channels keep the full name: they take no memory in Redis, and
+ * patterns must match the name. A shard channel, which patterns cannot match, has the hash before the name, so that it
+ * is in the slot of the keys: `rt:{#hash}chat:123`.
  */
 export class RedisKeys {
   readonly #prefix: string
@@ -59,7 +61,7 @@ export class RedisKeys {
   constructor ({ keyPrefix, clientPrefix = '', database = 0, sharded = false }: Namespace) {
     this.#prefix = keyPrefix
     this.#sharded = sharded
-    // No `keyPrefix` has an @.
+    // The option `keyPrefix` cannot contain an @.
     this.#channelPrefix = `${clientPrefix}${keyPrefix}${database === 0 ? '' : `@${database}`}`
   }
 
@@ -69,7 +71,7 @@ export class RedisKeys {
     return `${this.#channelPrefix}{${name}}`
   }
 
-  /** All that belongs to a channel. */
+  /** Returns all Redis names of a channel. */
   of (channel: string): ChannelKeys {
     const name = `${this.#prefix}{${shorten(encode(channel))}}`
     return {
@@ -84,15 +86,17 @@ export class RedisKeys {
     }
   }
 
-  /** A Redis glob for at least the channels that `pattern` matches. What it matches beyond is sorted out on receipt. */
+  /** Returns a Redis glob that matches at least the channels of `pattern`. Other messages are filtered on receipt. */
   pattern (pattern: string): string {
     return `${this.#channelPrefix.replaceAll(/[\\*?[\]]/g, '\\$&')}{${broaden(pattern, encode)}}`
   }
 
-  /** The channel of a Redis channel that was subscribed to; `undefined` where a pattern caught one that is not of ours. */
+  /** Returns the channel name of a received Redis channel, or `undefined` if a pattern matched a foreign channel. */
   parse (redisChannel: string): string | undefined {
     const start = this.#channelPrefix.length + 1
-    const name = redisChannel[start] === '#' ? redisChannel.slice(redisChannel.indexOf('}', start) + 1) : redisChannel.slice(start, -1)
+    const name = redisChannel[start] === '#'
+      ? redisChannel.slice(redisChannel.indexOf('}', start) + 1)
+      : redisChannel.slice(start, -1)
     try {
       return decodeURIComponent(name)
     } catch {
@@ -101,19 +105,19 @@ export class RedisKeys {
   }
 }
 
-/** An idempotency key as it stands in a key of Redis. A hash cannot be taken for a short one: `#` is encoded. */
+/** Encodes an idempotency key for a Redis key. A hash cannot collide with a short key, because `#` is encoded. */
 export function encodeKey (key: string): string {
   return shorten(encode(key))
 }
 
-/** Colons stay readable, and a star, which `encodeURIComponent` leaves alone, does not stay a star. */
+/** Percent-encodes a name, but keeps colons readable. Encodes `*` too, which `encodeURIComponent` does not. */
 function encode (text: string): string {
-  // Most are so, and cost less.
+  // Fast path: most names need no encoding.
   if (/^[\w:.-]*$/.test(text)) return text
   return encodeURIComponent(text).replaceAll('%3A', ':').replaceAll('*', '%2A')
 }
 
-/** An encoded name as it stands in keys. */
+/** Returns an encoded name, or its hash if it is too long for a key. */
 function shorten (name: string): string {
   return name.length > LONG ? `#${createHash('sha256').update(name).digest('base64url')}` : name
 }

@@ -13,18 +13,26 @@ import { decodePayload } from '../wire.ts'
 export interface LogReaderOptions {
   keys: RedisKeys
   scripts: Scripts
-  /** Reads events, whose replies may be large. */
+  /** Reads events on the connection for large replies. */
   reader: Query
-  /** Asks where logs end on the connection that publishes: what this process publishes next comes after. */
+  /** Reads the heads of logs on the publisher connection. Events that this process publishes later come after them. */
   near: Query
-  /** Who writes a discontinuity marker. */
+  /** Instance id written into discontinuity markers. */
   instanceId: string
 }
 
-/** What lua/read.lua returns. */
-type Reply = [epoch: Buffer, last: Buffer, gap: Buffer, rows: [Buffer, Buffer[]][], state: Buffer, start: Buffer, severed: number]
+/** The reply of lua/read.lua. */
+type Reply = [
+  epoch: Buffer,
+  last: Buffer,
+  gap: Buffer,
+  rows: [Buffer, Buffer[]][],
+  state: Buffer,
+  start: Buffer,
+  severed: number
+]
 
-/** Reads the log in Redis, which `LogWriter` writes. */
+/** Reads the log in Redis that `LogWriter` writes. */
 export class LogReader implements EventLog {
   readonly #options: LogReaderOptions
 
@@ -45,28 +53,36 @@ export class LogReader implements EventLog {
     const { meta, stream, fields } = keys.of(channel)
     const reply = await (bytes === 0 ? near : reader).run(scripts.read, [meta, stream, fields], args)
     const [epoch, last, gap, rows, state, start, severed] = reply as Reply
-    const head = headOf(parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor, state.toString(), severed === 1)
+    const head = headOf(
+      parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor,
+      state.toString(),
+      severed === 1
+    )
     const decoded = rows.map(([id, fields]) => entryOf(head.epoch, id, fields))
     if (after === undefined) {
-      // Redis gives the last one first.
+      // Redis returns the newest event first.
       const entries = decoded.filter((entry) => entry !== undefined).reverse()
       return { head, entries, start: parseCursor(`${head.epoch}-${start.toString()}`) }
     }
     const hole = decoded.indexOf(undefined)
-    // Such as one of a newer version. Who waits for it would wait for ever.
+    // The first event cannot be decoded, for example because a newer version wrote it. Waiting for it would never end.
     if (hole === 0) return { head, gap: 'diverged', entries: [] }
-    const entries = (hole === -1 ? decoded : decoded.slice(0, hole)) as LogEntry[] // All before the first hole.
+    const entries = (hole === -1 ? decoded : decoded.slice(0, hole)) as LogEntry[] // Contains no `undefined`.
     return { head, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
   }
 
   /**
-   * Writes the discontinuity marker, unless another reader or a publisher did. Returns whether Redis took it: a full one, or
-   * a replica, does not.
+   * Writes the discontinuity marker, unless another reader or a publisher has already written it. Returns false if
+   * Redis refuses the write, as it does when it is out of memory or is a replica.
    */
   async #mark (channel: string): Promise<boolean> {
     const { keys, reader, scripts, instanceId } = this.#options
     const { channel: redisChannel, meta, stream } = keys.of(channel)
-    return await reader.tries(scripts.mark, [meta, stream], [newEpoch(), redisChannel, randomTag(), `${instanceId} ${Date.now()} `])
+    return await reader.tries(
+      scripts.mark,
+      [meta, stream],
+      [newEpoch(), redisChannel, randomTag(), `${instanceId} ${Date.now()} `]
+    )
   }
 
   async heads (channels: string[]): Promise<(LogHead | undefined)[]> {
@@ -81,13 +97,14 @@ export class LogReader implements EventLog {
     const known = new Set(ids.map((info) => /master_replid:(\w+)/.exec(info)?.[1]))
     const heads = metas.map(([epoch, last, stateEpoch, version, id]) => {
       const cursor = parseCursor(`${epoch}-${last}`)
-      return cursor && headOf(cursor, `${stateEpoch}-${version}`, !known.has(id as string)) // With a cursor there is one.
+      // If there is a cursor, there is also a replication id.
+      return cursor && headOf(cursor, `${stateEpoch}-${version}`, !known.has(id as string))
     })
     await this.#keepEmpty(channels, heads)
     return heads
   }
 
-  /** Keeps the logs without an event for a while longer. */
+  /** Reads the logs that have no events, which extends the expiry of their keys. */
   async #keepEmpty (channels: string[], heads: (LogHead | undefined)[]): Promise<void> {
     await Promise.all(heads.map(async (head, index) => {
       if (head?.offset === 0) await this.#read(channels[index] as string, head, 1, 1)
@@ -100,7 +117,10 @@ function headOf (cursor: Cursor, version: string, unproven: boolean): LogHead {
   return { ...cursor, ...state !== undefined && { state }, ...unproven && { unproven } }
 }
 
-/** A page of a log that could not be marked: nothing that follows its cursor is proven to follow it. */
+/**
+ * Adds the gap `failover` to a page whose log could not be marked. After a failover without a marker, the events cannot
+ * be proven to follow the cursor.
+ */
 function failoverOf (page: LogPage, after: Cursor | undefined): LogPage {
   if (page.head.unproven !== true || page.gap !== undefined) return page
   return { ...page, gap: 'failover', entries: after === undefined ? page.entries : [] }
@@ -112,5 +132,8 @@ function entryOf (epoch: string, id: Buffer, fields: Buffer[]): LogEntry | undef
   const cursor = parseCursor(`${epoch}-${id.toString()}`)
   const envelope = decodePayload(values.get('d') ?? Buffer.alloc(0))
   if (cursor === undefined || envelope === undefined) return undefined
-  return { ...envelope, position: { ...cursor, previousTag: Number(values.get('p')), isMarker: values.get('k')?.toString() === 'f' } }
+  return {
+    ...envelope,
+    position: { ...cursor, previousTag: Number(values.get('p')), isMarker: values.get('k')?.toString() === 'f' }
+  }
 }

@@ -13,25 +13,25 @@ import { encodeField, encodePayload } from '../wire.ts'
 export interface LogWriterOptions {
   keys: RedisKeys
   scripts: Scripts
-  /** Whether Redis takes no script that touches several channels, as a Cluster. */
+  /** Whether each channel needs its own script call, as in a Cluster, where all keys of a call must be in one slot. */
   apart: boolean
-  /** Sends a command as often as it takes. */
+  /** Sends a command, again if necessary, until it settles. */
   perform<T> (task: Task<T>): void
-  /** Is told why something that is in the log could not be broadcast. */
+  /** Called with the error if an event was appended to the log but could not be broadcast. */
   onUnheard (error: Error): void
 }
 
-/** What finalizing comes to where there is no such text: the epoch of the state. */
+/** The result of a finalize if the bot message does not exist. Contains the epoch of the state. */
 export interface Missing { epoch: string }
 
-/** An event that is to be appended. */
+/** An event to append. */
 interface Entry {
   payload: string
-  /** Under which it is sent. Each sending has its own, so that an id never names events of two branches of the log. */
+  /** Tag of the latest sending. Each sending has its own tag, so that no id is used in two branches of the log. */
   tag: string
-  /** The tags of the sendings before: their replies were lost, and any of them may have been applied. */
+  /** Tags of earlier sendings whose replies were lost. Any of them may have been applied. */
   earlier: string[] | undefined
-  /** The idempotency key, if the app gave one. */
+  /** The idempotency key, if the app passed one. */
   key: string | undefined
   resolve (receipt: PublishReceipt | Missing): void
   reject (error: Error): void
@@ -42,47 +42,54 @@ interface Run {
   keys: ChannelKeys
   entries: Entry[]
   batch: Batch
-  /** The one before it on its channel, unless all before it are known to have settled. */
+  /** The previous run on the channel. `undefined` if all earlier runs are known to have settled. */
   before: Run | undefined
 }
 
 /**
- * A batch is underway until its reply comes, or none will. Where its outcome is unknown it is given up: it may still reach
- * Redis, until the next batch on one of its channels has taken its name.
+ * A batch is `underway` until its reply arrives or it is rejected. It is `given up` if its outcome is unknown: it may
+ * still reach Redis, until the next batch on one of its channels has blocked its name.
  */
 type BatchState = 'underway' | 'settled' | 'given up'
 
-/** What is appended in one step, or not at all. */
+/** Events that one script call appends atomically. */
 interface Batch {
-  /** By which Redis remembers it. */
+  /** Redis key that stores the outcome of the batch. */
   name: string
   state: BatchState
   runs: Run[]
 }
 
-/** Why something could not be broadcast, what came of each event, and why some were refused: see lua/includes/log.lua. */
+/** The broadcast error or '', the outcome of each event, and the reason of each refusal: see lua/append.lua. */
 type Reply = [trouble: Buffer, outcomes: Buffer, ...refusals: Buffer[]]
 
-/** The outcome of a batch that has to be sent in parts. */
+/** Result of a refused batch that has to be sent again in parts, or without the names of other batches. */
 const APART = Symbol('apart')
 
-/** How many events a batch has at most, and how many characters before the last: so long Redis does nothing else. */
+/** Maximum number of events in a batch, and of characters before its last event. A running batch blocks Redis. */
 const MOST_EVENTS = 64
 const MOST_CHARACTERS = 262_144
 
-/** So few channels may have ended before any is forgotten. */
+/** Minimum number of channels in the map before settled ones are removed. */
 const FEW = 64
 
-/** Of how many batches that were given up the names are kept. Each is sent with every batch on its channels until one is done. */
+/**
+ * Maximum number of given-up batches whose names are kept. Each name is sent with every batch on its channels until one
+ * of those succeeds.
+ */
 const MOST_GIVEN_UP = 128
 
 /**
- * Appends events to the logs in Redis, each once, and those of a channel in the order they came. One that comes alone is sent at once. While others are under way,
- * those of one turn go as a batch: a script costs Redis, and ioredis, much more than one more event in it.
+ * Appends events to the logs in Redis: each event once, and in order per channel. If no batch is underway, an event is
+ * sent at once. Otherwise, all events of one turn are sent as a batch: for Redis and ioredis, another script call costs
+ * much more than another event in the same call.
  */
 export class LogWriter {
   readonly #options: LogWriterOptions
-  /** What the names of batches start with. Not `instanceId`: an app may give the same again after a restart, while the names are still known. */
+  /**
+   * Prefix of batch names. Not `instanceId`: an app may use the same one after a restart, while Redis still remembers
+   * the earlier names.
+   */
   readonly #base = randomBytes(12).toString('base64url')
   #apart: boolean
   #batches = 0
@@ -91,10 +98,10 @@ export class LogWriter {
   #entries = 0
   #characters = 0
   #turn: NodeJS.Immediate | undefined
-  /** The last of each channel, and some that have ended: a Map costs much where each comes and goes by itself. */
+  /** The last run of each channel. Settled runs are removed in bulk, since separate deletes would cost more. */
   readonly #last = new Map<string, Run>()
   #sweepAt = FEW
-  /** The oldest first. */
+  /** Batches with an unknown outcome, oldest first. */
   readonly #givenUp: Batch[] = []
 
   constructor (options: LogWriterOptions) {
@@ -117,8 +124,15 @@ export class LogWriter {
     }) as Promise<PublishReceipt>
   }
 
-  /** Appends an event in the place of a text, or resolves with the state's epoch where there is no such text. */
-  finalize (channel: string, envelope: Envelope, { field, owner = '', key }: Finalization): Promise<PublishReceipt | Missing> {
+  /**
+   * Finalizes a bot message: appends its event and removes its text. Resolves with the state's epoch if the bot message
+   * does not exist.
+   */
+  finalize (
+    channel: string,
+    envelope: Envelope,
+    { field, owner = '', key }: Finalization
+  ): Promise<PublishReceipt | Missing> {
     this.flush()
     return new Promise((resolve, reject) => {
       const entry = { payload: encodePayload(envelope), tag: '', earlier: undefined, key, resolve, reject }
@@ -131,7 +145,7 @@ export class LogWriter {
     })
   }
 
-  /** Sends what was gathered, before anything else is sent. */
+  /** Sends the gathered events. Called before any other command, to keep the order. */
   flush (): void {
     if (this.#gathered.length === 0) return
     clearImmediate(this.#turn)
@@ -167,9 +181,9 @@ export class LogWriter {
   }
 
   /**
-   * Sends a batch. Its name stands first, and an epoch and the counts of those before it: see lua/includes/batch.lua. Epochs and
-   * tags are new each time it is sent: a failover may have taken back what an earlier sending wrote, and readers that
-   * have seen that must find that it is gone.
+   * Sends a batch. The first key is its name. The first arguments are an epoch, the number of batches before it and the
+   * number of given-up batches: see lua/includes/batch.lua. Each sending has a new epoch and new tags: a failover may
+   * have discarded the events of an earlier sending, and readers that received those must be able to detect the loss.
    */
   #send (runs: Run[], script: Script, keys: string[], build: () => string[]): void {
     const batch: Batch = { name: keys[0] as string, state: 'underway', runs }
@@ -202,17 +216,18 @@ export class LogWriter {
     })
   }
 
-  /** Whether what was refused may pass in parts, or without the names of others. */
+  /** Returns whether Redis may accept the batch in parts, or without the names of other batches. */
   #mayPass (message: string, runs: Run[], before: Batch[], givenUp: Batch[]): boolean {
     if (message.startsWith('CROSSSLOT ') && runs.length + before.length > 1) {
-      // A server with slots, behind a client that knows of none.
+      // The server is a Cluster node, but the client is not a Cluster client.
       this.#apart = true
       return true
     }
     if (!/^(CROSSSLOT|NOPERM) /.test(message)) return false
-    // It need not be for all that the user has no rights.
+    // The user may have no rights for only some of the channels.
     if (runs.length > 1) return true
-    // Where the name of a batch of several channels is out of reach from one of them, Redis refuses that batch as well.
+    // The name of a given-up batch of several channels may be in another slot or not permitted. Redis refuses that
+    // batch for the same reason, so its name need not be sent.
     const unreachable = givenUp.filter((batch) => batch.runs.length > 1)
     for (const batch of unreachable) batch.state = 'settled'
     return unreachable.length > 0
@@ -234,7 +249,7 @@ export class LogWriter {
     if (trouble.length > 0) this.#options.onUnheard(new Error(trouble.toString()))
   }
 
-  /** Takes note that the batch of these is not under way any more. If it was done, so were those before it, or never will be. */
+  /** Marks the batch as no longer underway. If it is done, earlier batches are done or can no longer be applied. */
   #end (runs: Run[], outcome: 'done' | 'refused' | 'given up'): void {
     const { batch } = runs[0] as Run
     batch.state = outcome === 'given up' ? 'given up' : 'settled'
@@ -251,7 +266,7 @@ export class LogWriter {
     if (this.#givenUp.length <= MOST_GIVEN_UP) return
     const oldest = this.#givenUp.shift() as Batch
     oldest.state = 'settled'
-    // Else each would keep all those before it in memory.
+    // Otherwise each run would keep all earlier runs in memory.
     for (const run of oldest.runs) run.before = unsettledBefore(run)
   }
 
@@ -263,13 +278,13 @@ export class LogWriter {
   }
 }
 
-/** The events of what has ended. */
+/** The entries of a settled run. */
 const NONE: Entry[] = []
 
-/** The batch of what was not sent yet. */
+/** Placeholder batch of runs that were not sent yet. */
 const GATHERED: Batch = { name: '', state: 'underway', runs: [] }
 
-/** What lua/append.lua is told of each: whether it has a key. */
+/** Returns one letter for each event: `k` if it has an idempotency key, otherwise `-`. See lua/append.lua. */
 function kindsOf (entries: Entry[]): string {
   let kinds = ''
   for (const { key } of entries) kinds += key === undefined ? '-' : 'k'
@@ -285,20 +300,20 @@ function valuesOf (runs: Run[]): string[] {
   return args
 }
 
-/** A new tag for the next sending of an event. */
+/** Sets and returns a new tag for the next sending of an event. */
 function nextTag (entry: Entry): string {
   if (entry.tag !== '') (entry.earlier ??= []).push(entry.tag)
   entry.tag = String(randomTag())
   return entry.tag
 }
 
-/** Whether an id is that of an event, as one of its sendings appended it. */
+/** Returns whether one of the event's own sendings was appended with this id. If not, the event is a duplicate. */
 function isOf ({ tag, earlier }: Entry, id: string): boolean {
   const found = id.slice(id.lastIndexOf('-') + 1)
   return found === tag || (earlier?.includes(found) ?? false)
 }
 
-/** What events take in memory until they have settled, about. */
+/** Returns the approximate memory in bytes that events take until they settle. */
 function bytesOf (runs: Run[]): number {
   let bytes = 0
   for (const { entries } of runs) {
@@ -313,8 +328,8 @@ function unsettledBefore ({ before }: Run): Run | undefined {
 }
 
 /**
- * The batches that have to be done before these, and those that were given up since: nothing before the ones that have to be
- * done needs to be named.
+ * Returns the latest underway batches on the channels of these runs, which must be done first, and the batches given up
+ * after those. Earlier batches need not be sent.
  */
 function batchesBefore (runs: Run[]): { before: Batch[], givenUp: Batch[] } {
   const before: Batch[] = []
@@ -335,7 +350,10 @@ function withKeys (keys: string[], before: Batch[], givenUp: Batch[]): string[] 
   return [...keys, ...before.map(({ name }) => name), ...givenUp.map(({ name }) => name)]
 }
 
-/** Where the reply was lost, so were the words. */
+/** `words` is undefined if the reply with the reason was lost. */
 function refused (words: Buffer | undefined): RealtimeError {
-  return new RealtimeError('RT_PUBLISH_REJECTED', words === undefined ? 'Redis refused it' : `Redis said ${describeRedisError(new Error(words.toString()))}`)
+  return new RealtimeError(
+    'RT_PUBLISH_REJECTED',
+    words === undefined ? 'Redis refused it' : `Redis said ${describeRedisError(new Error(words.toString()))}`
+  )
 }

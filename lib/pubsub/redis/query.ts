@@ -4,40 +4,43 @@ import type { RedisClient } from './client.ts'
 import { describeRedisError } from './connection.ts'
 import type { Script } from './scripts.ts'
 
-/** Asks Redis for what it keeps. */
+/** Sends read commands to Redis, with a timeout. Connects first if necessary. */
 export class Query {
   readonly #client: () => RedisClient
   readonly #timeoutMs: number
-  /** The scripts that Redis knew when it was last asked. */
+  /** Scripts that Redis had in its cache when they last ran. */
   readonly #warm = new Set<Script>()
   #connected: Promise<void> | undefined
 
-  /** `client` may throw. `timeoutMs`: milliseconds until a question without an answer rejects. */
+  /** `client` may throw. `timeoutMs`: milliseconds until a query without a reply rejects. */
   constructor (client: () => RedisClient, timeoutMs: number) {
     this.#client = client
     this.#timeoutMs = timeoutMs
   }
 
-  /** Rejects with `RT_LOG_UNAVAILABLE`. */
+  /**
+   * Calls `question` with a connected client, and again if the command could not be sent. Rejects with
+   * `RT_LOG_UNAVAILABLE`.
+   */
   async ask<T> (question: (client: RedisClient) => Promise<T>): Promise<T> {
     try {
       const client = this.#client()
-      // Where there is a connection, it is asked in this very turn: what is published in the next comes after.
+      // If connected, the query is sent in the current turn, so that it precedes everything published in later turns.
       if (client.status !== 'ready') await withTimeout(this.#connect(client), this.#timeoutMs)
       const result = question(client).catch(async (error: Error) => {
-        // It never left: the connection broke, and ioredis has not noticed yet.
+        // The command was not sent: the connection broke, but ioredis had not noticed yet.
         if (!error.message.startsWith('Stream isn\'t writeable')) throw error
         await this.#connect(client)
         return await question(client)
       })
       return await withTimeout(result, this.#timeoutMs)
     } catch (error) {
-      // Whatever ioredis rejects with is an Error.
+      // ioredis always rejects with an Error.
       throw new RealtimeError('RT_LOG_UNAVAILABLE', describeRedisError(error as Error))
     }
   }
 
-  /** Runs a script that reads. Rejects with `RT_LOG_UNAVAILABLE`. */
+  /** Runs a script that reads and returns its reply. Rejects with `RT_LOG_UNAVAILABLE`. */
   async run (script: Script, keys: string[], args: (string | number)[]): Promise<unknown> {
     const reply = await this.ask((client) => this.#run(client, script, keys, args))
     this.#warm.add(script)
@@ -45,8 +48,8 @@ export class Query {
   }
 
   /**
-   * Runs a script that writes. Returns whether Redis did not refuse. Rejects with `RT_LOG_UNAVAILABLE` where it gave no
-   * answer.
+   * Runs a script that writes. Returns true if it ran, or false if Redis refused it. Rejects with `RT_LOG_UNAVAILABLE`
+   * if Redis does not reply.
    */
   async tries (script: Script, keys: string[], args: (string | number)[]): Promise<boolean> {
     return await this.ask((client) => this.#run(client, script, keys, args).then(() => true, (error: Error) => {
@@ -62,7 +65,7 @@ export class Query {
     })
   }
 
-  /** Resolves once there is a connection: the one that subscribes may be back first, and then everyone reads. */
+  /** Resolves once the client is ready. The subscriber may reconnect first, and then all streams read their logs. */
   async #connect (client: RedisClient): Promise<void> {
     this.#connected ??= new Promise<void>((resolve) => { client.once('ready', resolve) })
       .finally(() => { this.#connected = undefined })

@@ -3,8 +3,8 @@ import type { RedisClient } from './client.ts'
 import { closeConnection, openReader, watchConnection, type RedisSource } from './connection.ts'
 
 /**
- * The connection for all that may be large: pages of logs and the states of chats. What is published never waits behind
- * such a reply. It is made when it is first needed: a process that only publishes has none.
+ * The connection for large replies, such as log pages and chat states, so that publishing never waits behind them. It
+ * is opened on first use. A process that only publishes does not open it.
  */
 export class ReadConnection {
   readonly #source: RedisSource
@@ -17,19 +17,19 @@ export class ReadConnection {
     this.#log = log
   }
 
-  /** Throws once it is closed. */
+  /** Opens the connection on first use. Throws after `close`. */
   get client (): RedisClient {
     if (this.#closed) throw new Error('Connection is closed.')
     this.#opened ??= this.#open()
     return this.#opened.client
   }
 
-  /** `undefined` as long as there was no need of it. */
+  /** `undefined` if the connection was never opened. */
   get isConnected (): boolean | undefined {
     return this.#opened && this.#opened.client.status === 'ready'
   }
 
-  /** Rejects if Redis doesn't answer. Needs no answer if the connection was never opened. */
+  /** Rejects if Redis does not reply. Resolves at once if the connection was never opened. */
   async ping (): Promise<void> {
     await this.#opened?.client.ping()
   }

@@ -1,6 +1,14 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { Command } from 'ioredis'
-import type { HealthReport, HealthReporting, PubSubHandler, PubSubProvider, PubSubStats, PublishOptions, PublishReceipt } from '../provider.ts'
+import type {
+  HealthReport,
+  HealthReporting,
+  PubSubHandler,
+  PubSubProvider,
+  PubSubStats,
+  PublishOptions,
+  PublishReceipt
+} from '../provider.ts'
 import { RealtimeError } from '../../errors.ts'
 import { silentLogger, type Logger } from '../../core/logger.ts'
 import { Metrics } from '../../observability/metrics.ts'
@@ -34,13 +42,14 @@ import { checkSharded, resolveProviderOptions, type ProviderOptions } from '../p
 import { decodeWire, encodeWire } from '../wire.ts'
 
 /**
- * Options of `RedisPubSub`: `url` for connections of its own, or a `client` of the app's, which it publishes on, duplicates to
- * subscribe, and never closes; those of the plugin that concern it; and a logger.
+ * Options of `RedisPubSub`: the provider options of the plugin, a logger, metrics, and either `url` or `client`. With
+ * `url`, it opens its own connections. With `client`, it publishes on the app's client, which it never closes, and
+ * duplicates it to subscribe and to read.
  */
 export type RedisPubSubOptions = RedisSource & ProviderOptions & {
   /** @default silent */
   log?: Logger | undefined
-  /** What it counts in. @default counts for nobody */
+  /** Metrics to update. @default a separate instance that is not exposed */
   metrics?: Metrics | undefined
 }
 
@@ -52,10 +61,10 @@ const FOREIGN_MESSAGE: RepeatedFailure = {
 
 const CLOSED: HealthReport = { healthy: false, error: { code: 'CLOSED', message: 'RedisPubSub was closed.' } }
 
-/** A log in Redis: what reads it, and what writes it. */
+/** The reader and the writer of the logs in one key namespace, with the options they share. */
 interface OpenedLog { common: LogReaderOptions, appender: LogWriter, events: LogReader }
 
-/** The provider for many processes, over Redis pub/sub. It starts without Redis and recovers by itself. */
+/** The provider for multiple processes, over Redis pub/sub. Can start while Redis is down. Reconnects by itself. */
 export class RedisPubSub
 implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable, Stateful, Controllable {
   readonly name = 'redis'
@@ -78,7 +87,15 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
 
   /** Throws `RT_REDIS_URL_INVALID` or `RT_OPTION_INVALID`. */
   constructor ({ url, client, log = silentLogger, metrics = new Metrics(), ...options }: RedisPubSubOptions) {
-    const { instanceId = makeInstanceId(this.name), keyPrefix, maxPayloadBytes, publishTimeoutMs, history, idempotencyTtlMs, sharded } = resolveProviderOptions(options)
+    const {
+      instanceId = makeInstanceId(this.name),
+      keyPrefix,
+      maxPayloadBytes,
+      publishTimeoutMs,
+      history,
+      idempotencyTtlMs,
+      sharded
+    } = resolveProviderOptions(options)
     checkSharded(sharded, client)
     const source = client === undefined ? { url: checkRedisUrl(url) } : { client }
     this.instanceId = instanceId
@@ -88,15 +105,25 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     this.#sharded = sharded
     this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
     const connection = openPublisher(source)
-    this.#keys = new RedisKeys({ keyPrefix, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection), sharded })
+    this.#keys = new RedisKeys({
+      keyPrefix,
+      clientPrefix: connection.options.keyPrefix,
+      database: databaseOf(connection),
+      sharded
+    })
     this.#publisher = new CommandQueue(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
-    // They are in the log, where the others find them when they compare.
+    // Such events are in the log, so other instances find them when they next poll it.
     const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
     const near = new Query(() => connection, publishTimeoutMs)
     const openLog = (keys: RedisKeys, kept: { size: number, ttlMs: number }, reader: Query): OpenedLog => {
       const scripts = new Scripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded })
       const common = { keys, scripts, reader, near, instanceId }
-      const appender = new LogWriter({ ...common, apart: connection.isCluster, perform: (task) => this.#publisher.perform(task), onUnheard })
+      const appender = new LogWriter({
+        ...common,
+        apart: connection.isCluster,
+        perform: (task) => this.#publisher.perform(task),
+        onUnheard
+      })
       return { common, appender, events: new LogReader(common) }
     }
     if (history !== false) {
@@ -111,12 +138,20 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
           appender.flush()
           return this.#publisher.send(command, { repeatable: true, bytes })
         },
-        finalize: async (channel, finalization) => await appender.finalize(channel, makeEnvelope(finalization.event, instanceId, maxPayloadBytes), finalization)
+        finalize: async (channel, finalization) => await appender.finalize(
+          channel,
+          makeEnvelope(finalization.event, instanceId, maxPayloadBytes),
+          finalization
+        )
       })
     }
-    // No prefix of an app's ends so.
-    const controlKeys = new RedisKeys({ keyPrefix: `${keyPrefix}!`, clientPrefix: connection.options.keyPrefix, database: databaseOf(connection) })
-    // Its replies are small: they wait for no page of a chat.
+    // The option `keyPrefix` cannot contain `!`, so these names never collide with those of an app.
+    const controlKeys = new RedisKeys({
+      keyPrefix: `${keyPrefix}!`,
+      clientPrefix: connection.options.keyPrefix,
+      database: databaseOf(connection)
+    })
+    // Control log replies are small. Reads on the publisher connection never wait behind large pages.
     const controlLog = openLog(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl }, near)
     this.control = new RedisControlFeed({
       ...controlLog,
@@ -133,9 +168,13 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
       patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
       live: (redisChannel) => { for (const listener of this.#feedListeners(redisChannel)) listener.live() },
-      lost: (redisChannels) => { for (const listener of redisChannels.flatMap((name) => this.#feedListeners(name))) listener.lost() }
+      lost: (redisChannels) => {
+        for (const listener of redisChannels.flatMap((name) => this.#feedListeners(name))) listener.lost()
+      }
     }
-    this.#subscriber = sharded ? new ShardedSubscriber(client as ClusterClient, events, log) : new Subscriber(openSubscriber(source), events, log)
+    this.#subscriber = sharded
+      ? new ShardedSubscriber(client as ClusterClient, events, log)
+      : new Subscriber(openSubscriber(source), events, log)
     this.#health = new HealthCheck({
       keys: controlKeys,
       publisher: this.#publisher,
@@ -148,14 +187,24 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   }
 
   publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
-    return observePublish({ channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message to Redis' }, (traceparent) => this.#publish(channel, data, options, traceparent))
+    return observePublish(
+      { channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message to Redis' },
+      (traceparent) => this.#publish(channel, data, options, traceparent)
+    )
   }
 
-  #publish (channel: string, data: unknown, options: PublishOptions | undefined, traceparent: string | undefined): Promise<PublishReceipt> {
+  #publish (
+    channel: string,
+    data: unknown,
+    options: PublishOptions | undefined,
+    traceparent: string | undefined
+  ): Promise<PublishReceipt> {
     this.#mustBeOpen()
     const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
     const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    return this.#appender === undefined || ephemeral ? this.#broadcast(channel, envelope, ephemeral) : this.#appender.append(channel, envelope, key)
+    return this.#appender === undefined || ephemeral
+      ? this.#broadcast(channel, envelope, ephemeral)
+      : this.#appender.append(channel, envelope, key)
   }
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
@@ -164,10 +213,11 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     const bytes = Buffer.byteLength(message)
     const redisChannel = this.#keys.channel(channel)
     const name = this.#sharded ? 'spublish' : 'publish'
-    // As a command of its own: ioredis would put the client's prefix before the name of a shard channel, which has it already.
-    const command = (client: RedisClient): Promise<unknown> => client.sendCommand(new Command(name, [redisChannel, message])) as Promise<unknown>
+    // A raw Command: ioredis would add the client's prefix to a shard channel, whose name already contains it.
+    const command = (client: RedisClient): Promise<unknown> =>
+      client.sendCommand(new Command(name, [redisChannel, message])) as Promise<unknown>
     if (ephemeral) {
-      // Here at once, so that it works without Redis; what comes back from Redis is then not taken again.
+      // Deliver locally at once, so that it works without Redis. The copy that Redis sends back is ignored.
       queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))
       await this.#publisher.sendNow(command, bytes)
     } else {
@@ -192,8 +242,12 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   follow (channel: string, listener: FeedListener): () => void {
     this.#mustBeOpen()
     const redisChannel = this.#keys.channel(checkChannel(channel))
-    // For one more follower of a channel that is live already, Redis has nothing to confirm.
-    const unsubscribe = this.#subscriptions.addFeedListener(channel, listener, () => this.#subscriber.isLive(redisChannel))
+    // If the channel is already live, Redis sends no further confirmation for an additional listener.
+    const unsubscribe = this.#subscriptions.addFeedListener(
+      channel,
+      listener,
+      () => this.#subscriber.isLive(redisChannel)
+    )
     return both(unsubscribe, this.#subscriber.subscribe(redisChannel))
   }
 
@@ -214,10 +268,13 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     return (await this.health()).healthy
   }
 
-  /** Whether messages get through, and else why not. Every few seconds it publishes a probe, which no one receives. */
+  /**
+   * Returns whether messages can be published and received, with the reason if not. Publishes a probe at most every few
+   * seconds; the probe has no subscribers.
+   */
   async health (): Promise<HealthReport> {
     const result = this.#closed === undefined ? this.#health.check() : CLOSED
-    // An answer may need no I/O: then `while (!await isHealthy())` would keep Redis from reconnecting.
+    // A check may need no I/O. Without this wait, `while (!await isHealthy())` would prevent Redis from reconnecting.
     const [report] = await Promise.all([result, turn()])
     return report
   }
@@ -245,20 +302,23 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       return
     }
     if (received.kind === 's') {
-      // A pattern that matches brings it once more.
+      // A matching pattern subscription delivers the same change again, so only the channel subscription counts.
       if (recipients === 'channel') this.state?.receive(channel, received.change)
       return
     }
     const { kind, envelope } = received
     const remote = envelope.from !== this.instanceId
-    // Ephemeral messages of our own were delivered when they were published.
+    // Ephemeral messages of this instance were already delivered when they were published.
     if (kind === 'e' && !remote) return
     this.#metrics.received++
     this.#subscriptions.deliver({ channel, envelope, remote }, recipients)
   }
 
   #feedListeners (redisChannel: string): FeedListener[] {
-    return [...this.control.feedListeners(redisChannel), ...this.#subscriptions.feedListeners(this.#keys.parse(redisChannel) as string)]
+    return [
+      ...this.control.feedListeners(redisChannel),
+      ...this.#subscriptions.feedListeners(this.#keys.parse(redisChannel) as string)
+    ]
   }
 
   #mustBeOpen (): void {

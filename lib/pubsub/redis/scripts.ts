@@ -6,31 +6,35 @@ import { timing } from '../../core/timing.ts'
 
 type Argument = string | number | Buffer
 
-/** A script of lua/, which Redis runs in one step. */
+/** A script from lua/. Redis runs it atomically. */
 export class Script {
-  /** All of it, as Redis is sent it. */
+  /** The complete source, as sent with EVAL. */
   readonly lua: string
   readonly #sha: string
 
-  /** The constants stand before the script, and before it the files that its lines `-- @include` name, each once. */
+  /** Joins the constants, the files named by `-- @include` lines (each once), and the script itself, in this order. */
   constructor (name: string, constants: Record<string, string | number>) {
     const head = Object.entries(constants).map(([name, value]) => `local ${name} = '${value}'`)
     this.lua = [...head, ...sourcesOf(name)].join('\n')
     this.#sha = createHash('sha1').update(this.lua).digest('hex')
   }
 
-  /** Runs it. `cold` sends all of it, for a Redis that may have forgotten it. */
+  /** Runs the script. `cold` sends the whole source with EVAL, for a Redis that may not have it in its cache. */
   run (client: RedisClient, keys: string[], args: Argument[], cold: boolean): Promise<unknown> {
     const command: Argument[] = [cold ? this.lua : this.#sha, keys.length]
-    // (A spread, as well as `concat`, would take several times as long.)
+    // Loops, because a spread or `concat` takes several times as long.
     for (const name of keys) command.push(name)
     for (const value of args) command.push(value)
-    // As a command of its own: a client that gathers commands by itself forgets what `callBuffer` is to call.
-    return client.sendCommand(new Command(cold ? 'eval' : 'evalsha', command, { replyEncoding: null, keyPrefix: client.options.keyPrefix ?? '' })) as Promise<unknown>
+    // A raw Command, because `callBuffer` does not work on a client with automatic pipelining.
+    return client.sendCommand(new Command(
+      cold ? 'eval' : 'evalsha',
+      command,
+      { replyEncoding: null, keyPrefix: client.options.keyPrefix ?? '' }
+    )) as Promise<unknown>
   }
 }
 
-/** The files of a script, those that it includes first. */
+/** Returns the sources of a script, with the included files first. */
 function sourcesOf (name: string, seen = new Set<string>()): string[] {
   if (seen.has(name)) return []
   seen.add(name)
@@ -40,22 +44,28 @@ function sourcesOf (name: string, seen = new Set<string>()): string[] {
 }
 
 export interface ScriptsOptions {
-  /** Events to keep of each channel. */
+  /** Number of events to keep for each channel. */
   size: number
-  /** Milliseconds to keep them after the last one. */
+  /** Milliseconds to keep the events after the last one. */
   ttlMs: number
-  /** Milliseconds to remember an idempotency key; a batch is remembered for `publishTimeoutMs` longer. */
+  /** Milliseconds to remember an idempotency key. A batch is remembered for `publishTimeoutMs` longer. */
   idempotencyTtlMs: number
-  /** Milliseconds for which a publish is sent again. */
+  /** Milliseconds during which a publish may be sent again. */
   publishTimeoutMs: number
-  /** Whether to broadcast to the shard's own channel. */
+  /** Whether to broadcast with SPUBLISH to shard channels. */
   sharded: boolean
 }
 
-/** All that is done to what Redis keeps of a channel. What is the same for each event is no argument, of which each costs, but a constant. */
+/**
+ * The scripts that read and change the data of a channel in Redis. Values that are the same for every event are
+ * constants in the source, because each argument has a cost.
+ */
 export class Scripts {
   readonly append: Script
-  /** Appends as well, runs what all the others need, names the command that is refused, and its keys expire soon. */
+  /**
+   * Appends an event and runs the commands that the other scripts need. Its error names the refused command. Its keys
+   * expire soon.
+   */
   readonly probe: Script
   readonly finalize: Script
   readonly read: Script
@@ -72,12 +82,12 @@ export class Scripts {
       META_TTL: ttlMs + timing.metaExtra,
       EMPTY_TTL: timing.emptyLog,
       KEY_TTL: idempotencyTtlMs,
-      // Longer than any of it is sent again.
+      // A batch is never sent again after this time.
       BATCH_TTL: idempotencyTtlMs + publishTimeoutMs,
-      // No outcome looks like it.
+      // Differs from every possible outcome of a batch.
       GIVEN_UP: 'given up',
       STATE_TTL: ttlMs + timing.stateExtra,
-      // As long as its owner may put back a text.
+      // As long as an owner may restore the text of a bot message.
       FINALIZATION_TTL: Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra),
       FAILOVER_LEASE: timing.stateLease,
       LEASE_STEP: timing.idleCheck

@@ -5,20 +5,21 @@ import { openShardSubscriber } from './connection.ts'
 import { Subscriber, type SubscriberEvents } from './subscriber.ts'
 import { timing } from '../../core/timing.ts'
 
-/** A node that owns slots, and how many channels are subscribed to there. */
+/** The subscriber of a node that owns slots, and the number of channels subscribed to there. */
 interface Shard { subscriber: Subscriber, channels: number }
 
 interface Channel {
-  /** How many want it. */
+  /** Number of subscriptions to this channel. */
   count: number
-  /** Who owns its slot, as far as is known. */
+  /** Node that owns its slot, as last known by the client. */
   node: string | undefined
   leave: () => void
 }
 
 /**
- * Keeps subscribed to the shard channels of a Cluster: each is published on the node that owns its slot only, and slots move. A
- * channel moves along as soon as the client knows of it.
+ * Keeps subscriptions to the shard channels of a Cluster. A shard channel is published only on the node that owns its
+ * slot, and slots can move. When the client learns that a slot has moved, its channels are subscribed to on the new
+ * node.
  */
 export class ShardedSubscriber {
   readonly #cluster: ClusterClient
@@ -36,7 +37,7 @@ export class ShardedSubscriber {
     cluster.on('refresh', this.#onRefresh)
   }
 
-  /** Subscribes to a channel for one more who wants it. Returns its undo. */
+  /** Adds a subscription to a channel. Returns a function that unsubscribes. */
   subscribe (redisChannel: string): () => void {
     const channel = this.#channels.get(redisChannel) ?? { count: 0, node: undefined, leave: () => {} }
     channel.count++
@@ -56,13 +57,13 @@ export class ShardedSubscriber {
     return [...this.#shards.values()].every(({ subscriber }) => subscriber.isConnected)
   }
 
-  /** Whether the owner of this channel has confirmed it on the connection of now. */
+  /** Returns whether the channel's node has confirmed the subscription on the current connection. */
   isLive (redisChannel: string): boolean {
     const node = this.#channels.get(redisChannel)?.node
     return node !== undefined && this.#shards.get(node)?.subscriber.isLive(redisChannel) === true
   }
 
-  /** Whether each channel has an owner, and none of them has refused one. Rejects where one of them doesn't answer. */
+  /** Resolves with true if each channel has a node and no node refused it. Rejects if a node does not reply. */
   async isHealthy (): Promise<boolean> {
     const answers = await Promise.all([...this.#shards.values()].map(({ subscriber }) => subscriber.isHealthy()))
     return answers.every(Boolean) && [...this.#channels.values()].every(({ node }) => node !== undefined)
@@ -74,7 +75,7 @@ export class ShardedSubscriber {
     await Promise.all([...this.#shards.values()].map(({ subscriber }) => subscriber.close()))
   }
 
-  /** After the client has learnt which node owns what. */
+  /** Called after the client has updated its slot map. */
   #rebalance (): void {
     for (const [redisChannel, channel] of this.#channels) this.#place(redisChannel, channel)
     for (const [node, { subscriber, channels }] of this.#shards) {
@@ -84,7 +85,7 @@ export class ShardedSubscriber {
     }
   }
 
-  /** Subscribes to a channel where its slot is, if it is not subscribed to there. */
+  /** Subscribes to a channel on the node that owns its slot, if it is not already subscribed there. */
   #place (redisChannel: string, channel: Channel): void {
     const node = this.#cluster.slots[slotOf(redisChannel)]?.[0]
     if (node === undefined || node === channel.node) return
@@ -92,7 +93,7 @@ export class ShardedSubscriber {
     const shard = this.#shardAt(node)
     shard.channels++
     const unsubscribe = shard.subscriber.subscribe(redisChannel)
-    // If it has come back before that node was asked to give it up, nothing was lost.
+    // If the slot moved back before that node got the UNSUBSCRIBE, the subscription is still live and nothing was lost.
     if (channel.node !== undefined && !shard.subscriber.isLive(redisChannel)) this.#events.lost([redisChannel])
     channel.node = node
     channel.leave = () => {
@@ -105,18 +106,22 @@ export class ShardedSubscriber {
     let shard = this.#shards.get(node)
     if (shard === undefined) {
       const client = openShardSubscriber(this.#cluster, node)
-      // It may have gone for good, or have given a slot away.
+      // The node may have left the Cluster, or have given a slot to another node.
       client.on('close', () => this.#refreshSoon())
       client.on('moved', () => this.#refreshSoon())
-      shard = { subscriber: new Subscriber(client, this.#eventsOf(node, () => shard), this.#log, { sharded: true }), channels: 0 }
+      shard = {
+        subscriber: new Subscriber(client, this.#eventsOf(node, () => shard), this.#log, { sharded: true }),
+        channels: 0
+      }
       this.#shards.set(node, shard)
     }
     return shard
   }
 
-  /** A node has no say in channels that have moved on: by now another one may have told that they are live. */
+  /** Ignores `lost` for channels that have moved to another node, which may already have reported them as live. */
   #eventsOf (node: string, shard: () => Shard | undefined): SubscriberEvents {
-    const isThere = (redisChannel: string): boolean => this.#channels.get(redisChannel)?.node === node && this.#shards.get(node) === shard()
+    const isThere = (redisChannel: string): boolean =>
+      this.#channels.get(redisChannel)?.node === node && this.#shards.get(node) === shard()
     return { ...this.#events, lost: (redisChannels) => this.#events.lost(redisChannels.filter(isThere)) }
   }
 

@@ -4,7 +4,19 @@ import { encodeKey, type RedisKeys } from './keys.ts'
 import type { Command } from './command-queue.ts'
 import type { Query } from './query.ts'
 import type { Scripts } from './scripts.ts'
-import { formatStateVersion, parseStateVersion, type Finalization, type Field, type StateVersion, type StateChange, type StateOutcome, type StatePage, type StateReceipt, type StateRequest, type StateStore } from '../state-store.ts'
+import {
+  formatStateVersion,
+  parseStateVersion,
+  type Finalization,
+  type Field,
+  type StateVersion,
+  type StateChange,
+  type StateOutcome,
+  type StatePage,
+  type StateReceipt,
+  type StateRequest,
+  type StateStore
+} from '../state-store.ts'
 import { StateListeners } from '../state-listeners.ts'
 import { decodeField, encodeField, operationCodes } from '../wire.ts'
 
@@ -12,13 +24,13 @@ export interface RedisStateStoreOptions {
   keys: RedisKeys
   scripts: Scripts
   reader: Query
-  /** Sends a command that may be done twice, with so many bytes. */
+  /** Sends a command that may be applied twice. `bytes` is the size of its arguments. */
   send<T> (command: Command<T>, bytes: number): Promise<T>
-  /** Publishes an event in the place of a text. */
+  /** Finalizes a bot message: publishes its event and removes its text. */
   finalize (channel: string, finalization: Finalization): Promise<PublishReceipt | { epoch: string }>
 }
 
-/** The state of channels in Redis. All that is done to it is done by scripts, each in one step: see lua/. */
+/** The state of channels in Redis. Scripts read and change it atomically: see lua/. */
 export class RedisStateStore implements StateStore {
   readonly #options: RedisStateStoreOptions
   readonly #listeners = new StateListeners()
@@ -28,14 +40,20 @@ export class RedisStateStore implements StateStore {
   }
 
   async change (channel: string, request: StateRequest): Promise<StateReceipt> {
-    const { operation, field, value = '', leaseMs = 0, owner = '', at = 0, key = '' } = request as Partial<Record<'value' | 'owner' | 'key', string> & Record<'leaseMs' | 'at', number>> & StateRequest
-    const [outcome, epoch] = await this.#send(channel, key, [operationCodes[operation], leaseMs, encodeField(field), value, owner, at])
+    const { operation, field, value = '', leaseMs = 0, owner = '', at = 0, key = '' } = request as
+      Partial<Record<'value' | 'owner' | 'key', string> & Record<'leaseMs' | 'at', number>> & StateRequest
+    const [outcome, epoch] = await this.#send(
+      channel,
+      key,
+      [operationCodes[operation], leaseMs, encodeField(field), value, owner, at]
+    )
     return { outcome: outcome.toString() as StateOutcome, epoch: epoch.toString() }
   }
 
   async renew (channel: string, fields: string[], leaseMs: number): Promise<{ gone: string[], epoch: string }> {
     const [, epoch, gone] = await this.#send(channel, '', ['~', leaseMs, ...fields.map(encodeField)])
-    return { gone: gone.map((field) => decodeField(field.toString()) as string), epoch: epoch.toString() } // They come back as they were sent.
+    // Redis returns the fields as encoded above, so that decoding cannot fail.
+    return { gone: gone.map((field) => decodeField(field.toString()) as string), epoch: epoch.toString() }
   }
 
   finalize (channel: string, finalization: Finalization): Promise<PublishReceipt | { epoch: string }> {
@@ -45,15 +63,21 @@ export class RedisStateStore implements StateStore {
   async read (channel: string, known?: StateVersion): Promise<StatePage> {
     const { keys, reader, scripts } = this.#options
     const args = [keys.channel(channel), newEpoch(), known === undefined ? '' : formatStateVersion(known)]
-    const [version, hash, doubtful = []] = await reader.run(scripts.readState, this.#keysOf(channel), args) as [Buffer, Buffer[]?, Buffer[]?]
-    return { version: parseStateVersion(version.toString()), fields: hash && fieldsOf(hash), ...doubtful.length > 0 && { doubtful: new Set(doubtful.map((field) => decodeField(field.toString()) as string)) } } // As they were sent.
+    const [version, hash, doubtful = []] = await reader.run(scripts.readState, this.#keysOf(channel), args) as
+      [Buffer, Buffer[]?, Buffer[]?]
+    return {
+      version: parseStateVersion(version.toString()),
+      fields: hash && fieldsOf(hash),
+      // Redis returns the fields as `encodeField` encoded them, so that decoding cannot fail.
+      ...doubtful.length > 0 && { doubtful: new Set(doubtful.map((field) => decodeField(field.toString()) as string)) }
+    }
   }
 
   watch (channel: string, listener: (change: StateChange) => void): () => void {
     return this.#listeners.add(channel, listener)
   }
 
-  /** Hands on a change that was received. */
+  /** Passes a received change to the listeners of the channel. */
   receive (channel: string, change: StateChange): void {
     this.#listeners.notify(channel, change)
   }
@@ -62,10 +86,10 @@ export class RedisStateStore implements StateStore {
     const { keys, scripts: { changeState }, send } = this.#options
     const names = [...this.#keysOf(channel), keys.of(channel).finalization + encodeKey(key)]
     const bytes = args.reduce<number>((sum, value) => sum + Buffer.byteLength(String(value)), 0)
-    // With a new epoch each time it is sent: a failover may have taken back the one that an earlier sending began.
+    // Each sending has a new epoch: a failover may have discarded an epoch that an earlier sending began.
     const run: Command<unknown> = (client, isCold) =>
       changeState.run(client, names, [keys.channel(channel), newEpoch(), ...args], isCold(changeState))
-    return send(run, bytes) as Promise<[Buffer, Buffer, Buffer[]]> // What lua/change-state.lua returns.
+    return send(run, bytes) as Promise<[Buffer, Buffer, Buffer[]]> // The reply of lua/change-state.lua.
   }
 
   #keysOf (channel: string): string[] {
@@ -74,7 +98,7 @@ export class RedisStateStore implements StateStore {
   }
 }
 
-/** Puts the chunks of each field together: see lua/includes/state.lua. */
+/** Joins the chunks of each field: see lua/includes/state.lua. */
 function fieldsOf (hash: Buffer[]): Map<string, Field> {
   const values = new Map<string, Buffer>()
   for (let at = 0; at + 1 < hash.length; at += 2) values.set(String(hash[at]), hash[at + 1] as Buffer)
@@ -84,7 +108,9 @@ function fieldsOf (hash: Buffer[]): Map<string, Field> {
     const field = decodeField(name.slice(1))
     const [kind, count] = record.toString().split(' ')
     const chunks = Array.from({ length: Number(count) }, (_, n) => values.get(`${n}${name}`) ?? Buffer.alloc(0))
-    if (field !== undefined) fields.set(field, { value: Buffer.concat(chunks).toString(), text: kind !== 'v', expired: kind === 'x' })
+    if (
+      field !== undefined
+    ) fields.set(field, { value: Buffer.concat(chunks).toString(), text: kind !== 'v', expired: kind === 'x' })
   }
   return fields
 }

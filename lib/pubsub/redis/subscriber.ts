@@ -5,38 +5,38 @@ import type { StandaloneClient } from './client.ts'
 import { closeConnection, describeRedisError, watchConnection } from './connection.ts'
 import { timing } from '../../core/timing.ts'
 
-/** What a subscriber tells its owner. */
+/** Callbacks of a subscriber. */
 export interface SubscriberEvents {
   message (redisChannel: string, message: Buffer): void
   patternMessage (redisPattern: string, redisChannel: string, message: Buffer): void
-  /** Redis has confirmed a channel: nothing published from here on is missed. */
+  /** Redis has confirmed the subscription to a channel. Messages published from now on are received. */
   live (redisChannel: string): void
-  /** The subscriptions to these channels broke. */
+  /** The subscriptions to these channels were lost. */
   lost (redisChannels: string[]): void
 }
 
 const SUBSCRIBING: RepeatedFailure = { level: 'error', message: 'Redis refuses to subscribe, trying again' }
 
-/** How many names go into one SUBSCRIBE: enough to be quick, few enough not to hold Redis up. */
+/** Maximum number of names in one SUBSCRIBE. A larger command would block Redis for too long. */
 const BATCH = 500
 
-/** Names of one kind, channels or patterns. */
+/** Names of one kind, either channels or patterns. */
 interface Names {
-  /** How many want each. */
+  /** Number of subscriptions to each name. */
   readonly wanted: Map<string, number>
-  /** What Redis has confirmed on the connection of now. */
+  /** Names that Redis has confirmed on the current connection. */
   readonly held: Set<string>
-  /** Those of which wanted and held may differ, so that no change costs a walk over all. */
+  /** Names that may differ between `wanted` and `held`. Saves a scan of all names for each change. */
   readonly dirty: Set<string>
-  /** What Redis has refused. It is asked again now and then: rights can be given later. */
+  /** Names that Redis has refused. They are retried periodically, since rights may be granted later. */
   readonly refused: Set<string>
   subscribe (names: string[]): Promise<unknown>
   unsubscribe (names: string[]): Promise<unknown>
 }
 
 /**
- * Keeps one connection subscribed to what is asked for: counts who wants a name, asks Redis for many in one
- * command, and asks again after every reconnect.
+ * Keeps one connection subscribed to the wanted channels and patterns. Counts the subscriptions to each name,
+ * subscribes to many names with one command, and resubscribes after each reconnect.
  */
 export class Subscriber {
   readonly #client: StandaloneClient
@@ -46,7 +46,7 @@ export class Subscriber {
   readonly #channels: Names
   readonly #ping: NodeJS.Timeout
   readonly #unwatch: () => void
-  /** Counts connections, so that a confirmation on one that is gone is not taken for one of now. */
+  /** Incremented whenever confirmations become invalid, so that a late one from an earlier connection is ignored. */
   #generation = 0
   #connected = false
   #soon: NodeJS.Immediate | undefined
@@ -55,33 +55,42 @@ export class Subscriber {
   #syncing = false
   #closed = false
 
-  /** `sharded` subscribes to shard channels, of which the node must own the slots. */
+  /** `sharded` subscribes to shard channels. The node must own their slots. */
   constructor (client: StandaloneClient, events: SubscriberEvents, log: Logger, { sharded = false } = {}) {
     this.#client = client
     this.#events = events
     this.#log = log
     this.#patterns = names((list) => client.psubscribe(...list), (list) => client.punsubscribe(...list))
     this.#channels = sharded
-      // One by one, since those of a command have to be of one slot.
-      ? names((list) => Promise.all(list.map((name) => client.ssubscribe(name))), (list) => Promise.all(list.map((name) => client.sunsubscribe(name))))
+      // One command for each channel, since all channels of an SSUBSCRIBE must be in the same slot.
+      ? names(
+        (list) => Promise.all(list.map((name) => client.ssubscribe(name))),
+        (list) => Promise.all(list.map((name) => client.sunsubscribe(name)))
+      )
       : names((list) => client.subscribe(...list), (list) => client.unsubscribe(...list))
     this.#unwatch = watchConnection(client, 'subscriber', log)
-    client.on(sharded ? 'smessageBuffer' : 'messageBuffer', (channel: Buffer, message: Buffer) => events.message(channel.toString(), message))
-    client.on('pmessageBuffer', (pattern: string, channel: Buffer, message: Buffer) => events.patternMessage(pattern, channel.toString(), message))
+    client.on(
+      sharded ? 'smessageBuffer' : 'messageBuffer',
+      (channel: Buffer, message: Buffer) => events.message(channel.toString(), message)
+    )
+    client.on(
+      'pmessageBuffer',
+      (pattern: string, channel: Buffer, message: Buffer) => events.patternMessage(pattern, channel.toString(), message)
+    )
     client.on('ready', () => this.#connect())
     client.on('close', () => this.#lose())
     client.on('moved', () => this.#askAgain())
-    // A frozen Redis leaves an idle connection open: only an answer that fails to come tells.
+    // A frozen Redis leaves an idle connection open. Only a missing reply to PING reveals it.
     this.#ping = setInterval(() => { if (client.status === 'ready') client.ping().catch(() => {}) }, timing.redisPing)
     this.#ping.unref()
   }
 
-  /** Subscribes to a channel for one more who wants it. Returns its undo. */
+  /** Adds a subscription to a channel. Returns a function that unsubscribes. */
   subscribe (redisChannel: string): () => void {
     return this.#want(this.#channels, redisChannel)
   }
 
-  /** Subscribes to a pattern for one more who wants it. Returns its undo. */
+  /** Adds a subscription to a pattern. Returns a function that unsubscribes. */
   psubscribe (redisPattern: string): () => void {
     return this.#want(this.#patterns, redisPattern)
   }
@@ -90,12 +99,12 @@ export class Subscriber {
     return this.#connected
   }
 
-  /** Whether Redis has confirmed this channel on the connection of now. */
+  /** Returns whether Redis has confirmed this channel on the current connection. */
   isLive (redisChannel: string): boolean {
     return this.#channels.held.has(redisChannel)
   }
 
-  /** Whether Redis has refused no subscription. Rejects where it doesn't answer. */
+  /** Resolves with false if Redis has refused a subscription. Rejects if Redis does not reply. */
   async isHealthy (): Promise<boolean> {
     await this.#client.ping()
     return this.#patterns.refused.size + this.#channels.refused.size === 0
@@ -126,7 +135,7 @@ export class Subscriber {
     }
   }
 
-  /** At the end of this turn of the event loop, so that what one turn asks for goes out together. */
+  /** Schedules a sync for the end of this turn, so that all subscriptions of one turn are sent together. */
   #syncSoon (): void {
     if (this.#closed || this.#soon !== undefined) return
     this.#soon = outsideRequests(() => setImmediate(() => {
@@ -141,13 +150,16 @@ export class Subscriber {
   }
 
   #lose (): void {
-    // Each failed attempt to reconnect closes a connection, too.
+    // A failed attempt to reconnect emits `close` as well.
     if (!this.#connected) return
     this.#connected = false
     this.#forget()
   }
 
-  /** A slot has moved away, and the subscriptions to its channels with it. ioredis doesn't tell which: all are asked for again. */
+  /**
+   * Resubscribes after a slot has moved to another node, which ends the subscriptions to its channels. ioredis does not
+   * report which channels are affected, so all are subscribed to again.
+   */
   #askAgain (): void {
     this.#again ??= setTimeout(() => {
       this.#again = undefined
@@ -156,7 +168,7 @@ export class Subscriber {
     }, timing.redisRetryMin).unref()
   }
 
-  /** Whatever Redis has said so far is void. */
+  /** Discards all confirmations and refusals, and marks all wanted names for a new subscription. */
   #forget (): void {
     this.#generation++
     const lost = [...this.#channels.held].filter((name) => this.#channels.wanted.has(name))
@@ -169,24 +181,24 @@ export class Subscriber {
   }
 
   async #sync (): Promise<void> {
-    // The one that runs also does what was asked for meanwhile.
+    // A running sync also handles names added meanwhile.
     if (this.#syncing) return
     this.#syncing = true
     while (this.#client.status === 'ready' && !this.#closed) {
-      // Patterns first: whoever is told that a channel is live can rely on the patterns asked for before it.
+      // Patterns first: when `live` is called for a channel, the patterns requested before it are already active.
       if (!await this.#step(this.#patterns) && !await this.#step(this.#channels)) break
     }
     this.#syncing = false
   }
 
-  /** Brings one batch of names to what is wanted. Says whether there was any. */
+  /** Subscribes to and unsubscribes from one batch of dirty names. Returns false if there were none. */
   async #step (names: Names): Promise<boolean> {
     const batch = take(names.dirty, BATCH)
     const missing = batch.filter((name) => names.wanted.has(name) && !names.held.has(name))
     const surplus = batch.filter((name) => !names.wanted.has(name) && names.held.has(name))
-    // Not held from now on, even before Redis confirms: whoever wants it again has to ask again.
+    // Removed before Redis confirms the unsubscribe, so that a new subscription meanwhile is sent to Redis again.
     for (const name of surplus) names.held.delete(name)
-    // If that fails, the connection is gone, and with it the subscription.
+    // If this fails, the connection was lost, and its subscriptions with it.
     if (surplus.length > 0) await names.unsubscribe(surplus).catch(() => {})
     if (missing.length > 0) await this.#subscribe(names, missing)
     return batch.length > 0
@@ -195,7 +207,7 @@ export class Subscriber {
   async #subscribe (names: Names, missing: string[]): Promise<void> {
     const generation = this.#generation
     const error = await names.subscribe(missing).then(() => undefined, (error: Error) => error)
-    // The connection is gone: with the next one, all that is wanted is asked for again.
+    // The connection was lost. All wanted names are subscribed to again on the next one.
     if (generation !== this.#generation || this.#client.status !== 'ready') return
     if (error !== undefined) return await this.#refused(names, missing, error)
     for (const name of missing) {
@@ -206,17 +218,17 @@ export class Subscriber {
   }
 
   async #refused (names: Names, missing: string[], error: Error): Promise<void> {
-    // Not an answer of Redis: the connection is closing, and the next one starts anew.
+    // Not a reply of Redis: the connection is closing, and the next one subscribes to all names again.
     if (error.name !== 'ReplyError') return
     if (missing.length === 1) return this.#refuse(names, missing[0] as string, error)
-    // Redis refuses all for the sake of one: the others shall not suffer for it.
+    // Redis refuses the whole command because of a single name. Retry in halves to find it.
     const half = Math.ceil(missing.length / 2)
     await this.#subscribe(names, missing.slice(0, half))
     await this.#subscribe(names, missing.slice(half))
   }
 
   #refuse (names: Names, name: string, error: Error): void {
-    // A slot on its way from one node to another is nobody's fault.
+    // These errors occur while a slot moves between nodes. They are temporary, so they are not logged.
     const passes = /^(MOVED|TRYAGAIN|CLUSTERDOWN) /.test(error.message)
     if (!passes) logRepeated(this.#log, SUBSCRIBING, { reason: describeRedisError(error) })
     names.refused.add(name)

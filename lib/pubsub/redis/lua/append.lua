@@ -1,10 +1,10 @@
 -- Appends a batch of events to the logs of their channels and broadcasts them, in one step.
 --
--- KEYS  those of includes/batch.lua and includes/log.lua, between them for each channel 1 meta, 2 the events, and what each idempotency key of the app's was used for
--- ARGV  those of includes/batch.lua and includes/log.lua, then for each channel 1 its Redis channel, 2 a letter for each event: k for one with such a key, or -; and for each
---       event its tag and its payload
--- Returns why something could not be broadcast, or '', the outcomes, and why each - among them was refused.
-
+-- KEYS  those of includes/batch.lua; between its first and its last ones, for each channel: 1 meta, 2 the events, and
+--       for each event with an idempotency key of the app, the id of the event that was published with that key
+-- ARGV  those of includes/log.lua and includes/batch.lua, then for each channel: 1 its Redis channel, 2 one letter for
+--       each event (k: with an idempotency key, -: without), and the tag and the payload of each event
+-- Returns the error of a failed broadcast, or '', the outcomes, and the error of each event whose outcome is -
 -- @include includes/batch
 
 local ids, refusals, keyed = {}, {}, {}
@@ -33,7 +33,7 @@ while arg < #ARGV do
   if not refusal then log.close() end
 end
 
--- None was appended, and that is said as Redis says it, of a replica or without memory.
+-- No event was appended: reply with the error of Redis itself, such as READONLY or OOM.
 if #refusals == #ids then return refusals[1] end
 for own, id in pairs(keyed) do log.remember(own, id, KEY_TTL) end
 local all = table.concat(ids, ' ')

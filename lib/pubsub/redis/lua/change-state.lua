@@ -1,9 +1,10 @@
--- Changes the state of a channel and broadcasts that, in one step.
+-- Changes the state of a channel and broadcasts the change, in one step.
 --
--- KEYS  1 meta, 2 fields, 3 leases, 4 what the idempotency key was used for that ends a text
--- ARGV  1 Redis channel, 2 epoch of a new state, 3 operation: = sets a value, o opens a text, + appends to it, - deletes, ~ renews, 4 lease in ms;
---       5 field, 6 value, 7 owner, 8 bytes that the text must have; for ~ the fields from 5 on
--- Returns the outcome, the epoch, and the fields that could not be renewed.
+-- KEYS  1 meta, 2 fields, 3 leases, 4 the id of the event that was published with the text's finalization key
+-- ARGV  1 Redis channel, 2 epoch of a new state, 3 operation: = sets a value, o opens a text, + appends to it,
+--       - deletes, ~ renews, 4 lease in ms, 5 field, 6 value, 7 owner, 8 bytes that the text must have;
+--       for ~ the fields from 5 on
+-- Returns the outcome, the epoch, and the fields that could not be renewed
 
 -- @include includes/state
 
@@ -11,7 +12,8 @@ state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], true)
 local operation, lease, field, value, owner = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
 local function write (kind, chunks)
-  -- A script that has written may go on without memory, so that nothing is deleted that is not there.
+  -- Once a script has run a write command, Redis no longer refuses its writes for lack of memory. So nothing is deleted
+  -- unless it exists.
   if chunks then state.drop(field, chunks) end
   redis.call('HSET', state.fields, '0=' .. field, value)
   state.put(field, kind, 1, #value, lease, owner)
@@ -34,7 +36,7 @@ act['o'] = function ()
   local kind, chunks, bytes, _, other = state.find(field)
   if kind and other ~= owner then return 'taken' end
   if kind == 'x' then return 'gone' end
-  -- Opened by an earlier sending, whose reply was lost. Texts only grow: what would make it shorter has come late.
+  -- The request was sent before and its reply was lost. Texts only grow: a shorter text has arrived late.
   if kind and bytes >= #value then return 'done' end
   return write('t', chunks)
 end
@@ -73,6 +75,6 @@ act['~'] = function ()
 end
 
 local outcome = act[operation]()
--- After it: who renews a lease a little late has not lost it while nobody was told.
+-- Sweep after the operation: a lease that is renewed late is kept as long as its expiry was not broadcast.
 state.sweep()
 return { outcome, state.epoch, gone }

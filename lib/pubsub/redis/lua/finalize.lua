@@ -1,10 +1,10 @@
--- Appends an event in the place of a text, then deletes the text.
+-- Appends an event that replaces a text, then deletes the text, in one step.
 --
--- KEYS  those of includes/batch.lua and includes/log.lua, between them 2 meta, 3 the events, 4 what the idempotency key was used for,
---       5 fields and 6 leases of the state
--- ARGV  those of includes/batch.lua and includes/log.lua, then 4 Redis channel, 5 tag, 6 payload, 7 field, 8 its owner, or '' where its
---       lease must have run out, 9 epoch of a new state
--- Returns what append.lua does.
+-- KEYS  those of includes/batch.lua; between its first and its last ones: 2 meta, 3 the events, 4 the id of the event
+--       that was published with the finalization key, 5 fields and 6 leases of the state
+-- ARGV  those of includes/log.lua and includes/batch.lua, then 4 Redis channel, 5 tag, 6 payload, 7 field, 8 its owner,
+--       or '' if its lease must have run out, 9 epoch of a new state
+-- Returns the same as append.lua
 
 -- @include includes/state
 -- @include includes/batch
@@ -19,7 +19,8 @@ if not id then
     log.remember(KEYS[1], '!' .. state.epoch, BATCH_TTL)
     return { '', '!' .. state.epoch }
   end
-  -- A script that has written may go on without memory: the end needs less than the text, and a full Redis takes it.
+  -- Once a script has run a write command, Redis no longer refuses its writes for lack of memory. PEXPIRE itself is
+  -- allowed in a full Redis, and the event needs less memory than the deleted text: finalizing works in a full Redis.
   redis.call('PEXPIRE', fields, STATE_TTL)
   log.open(meta, stream, ARGV[4])
   local refusal
@@ -31,8 +32,8 @@ if not id then
 end
 log.remember(KEYS[1], id, BATCH_TTL)
 
--- At the end, since a script that fails is not rolled back: the text is there until its event is. Where it could not be
--- deleted, the next attempt finds it here.
+-- Delete the text last: Redis does not roll back a failed script, so the text must exist until its event does. If the
+-- deletion fails, the next attempt finds the text here and deletes it.
 if kind then
   state.drop(ARGV[7], chunks)
   state.publish('-', ARGV[7], '')

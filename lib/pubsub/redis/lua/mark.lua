@@ -1,4 +1,5 @@
--- Writes the discontinuity marker into the log of a channel and broadcasts it, if the log was written under another replication id.
+-- Appends a discontinuity marker to the log of a channel and broadcasts it, if the log was written under another
+-- replication id.
 --
 -- KEYS  1 meta, 2 the events
 -- ARGV  those of includes/log.lua, then 2 Redis channel, 3 tag of the marker, 4 the first two words of its payload

@@ -1,5 +1,8 @@
--- Appends a probe, and proves on the way that every command that the scripts need may be run. KEYS, ARGV and what it
--- returns are those of append.lua; the last two KEYS are a hash and a sorted set.
+-- Appends a probe event, and so proves that the Redis user may run every command that the scripts need.
+--
+-- KEYS  those of append.lua, and at the end a hash and a sorted set
+-- ARGV  those of append.lua
+-- Returns the same as append.lua
 
 -- @include includes/refusals
 -- @include includes/batch

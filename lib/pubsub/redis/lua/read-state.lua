@@ -1,9 +1,9 @@
 -- Reads the state of a channel.
 --
 -- KEYS  1 meta, 2 fields, 3 leases
--- ARGV  1 Redis channel, 2 epoch of a new state, 3 the stamp that the reader knows
--- Returns the stamp, or '' where there is no state, and, unless the stamp is known, the hash of the fields, and those whose lease has run out by the
--- wall clock, though no instance has looked for long enough to be sure.
+-- ARGV  1 Redis channel, 2 epoch of a new state, 3 the version that the reader knows
+-- Returns the version, or '' if there is no state. Unless the reader knows the version, also the hash of the fields,
+-- and the fields whose lease may have run out: by the wall clock, but not by the lease clock (see includes/state.lua)
 
 -- @include includes/state
 
@@ -11,4 +11,8 @@ if not state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], false) then retur
 state.sweep()
 local stamp = state.full_version()
 if stamp == ARGV[3] then return { stamp } end
-return { stamp, redis.call('HGETALL', state.fields), redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.unclamped) }
+return {
+  stamp,
+  redis.call('HGETALL', state.fields),
+  redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.unclamped)
+}

@@ -1,11 +1,11 @@
--- Reads a page of the log of a channel: what comes after a cursor, or the last events.
+-- Reads a page of the log of a channel: the events after a cursor, or the last events.
 --
 -- KEYS  1 meta, 2 the events: see includes/log.lua, 3 the fields of the state
 -- ARGV  1 events to read at most, 2 epoch of a new log, 3 bytes of a page that has more than one event, or 0 for no
 --       events, 4 epoch, 5 offset and 6 tag of the cursor, or nothing
--- Returns the epoch, the last event's id, or 0-0, why the cursor can't be followed, or '', the events, the stamp of the
--- state, or '', without a cursor the position before the last ARGV[1] events, or '' if the page begins there, and 1 if
--- the log was written under another replication id, or 0.
+-- Returns 1 the epoch, 2 the last event's id, or 0-0, 3 why the cursor can't be followed, or '', 4 the events, 5 the
+--       version of the state, or '', 6 without a cursor the position before the last ARGV[1] events, or '' if the page
+--       begins there, 7 1 if the log was written under another replication id, else 0
 
 -- @include includes/replication-id
 -- @include includes/page
@@ -16,14 +16,14 @@ local top = epoch and string.match(last or '', '^(%d+)-%d+$')
 local severed = meta[3] ~= replication_id()
 
 local function answer (reason, events, start)
-  -- A state whose meta was lost is there all the same: the next reader begins a new epoch.
+  -- If only meta was lost, the state still exists, and its next reader starts a new epoch.
   local stamp = redis.call('EXISTS', KEYS[3]) == 1 and 'lost-0' or ''
   if meta[4] then stamp = meta[4] .. '-' .. meta[5] end
   return { epoch, last, reason, events, stamp, start or '', severed and 1 or 0 }
 end
 
--- A reader of an empty log gets a position in it, so that the first event differs from the second. An empty log of
--- another replication id may have had events that were lost: a new one takes its place.
+-- A reader of an empty log gets a position in it, which differs from the one after the first event. An empty log that
+-- was written under another replication id may have lost events, so a new log replaces it.
 if not top or (top == '0' and severed) then
   local kept = redis.pcall('HSET', KEYS[1], 'e', ARGV[2], 'l', '0-0', 'r', replication_id())
   local refusal = type(kept) == 'table' and kept.err
@@ -32,7 +32,7 @@ if not top or (top == '0' and severed) then
     top = '0'
     redis.call('DEL', KEYS[2])
   elseif not top then
-    -- Reading goes on while Redis refuses to write. A position that is not kept is followed by a new epoch.
+    -- Reads must work even while Redis refuses writes. A position that could not be stored is followed by a new epoch.
     for _, passes in ipairs({ 'OOM', 'MISCONF', 'NOREPLICAS' }) do
       if string.find(refusal, passes, 1, true) then return answer(ARGV[4] and 'epoch' or '', {}) end
     end
@@ -40,7 +40,7 @@ if not top or (top == '0' and severed) then
   end
 end
 
--- Whether the state has a field, or a text that was lost and is to be put back: see includes/state.lua.
+-- Returns whether the state has a field, or a lost text that is to be restored: see includes/state.lua.
 local function has_state ()
   if not meta[4] then return false end
   if redis.call('EXISTS', KEYS[3]) == 1 then return true end
@@ -48,7 +48,7 @@ local function has_state ()
   return false
 end
 
--- It lives for as long as it is read or compared now and then; beside a state with fields, as long as that.
+-- An empty log is kept while it is read or polled now and then, or as long as its state if that has fields.
 if top == '0' then redis.pcall('PEXPIRE', KEYS[1], has_state() and STATE_TTL or EMPTY_TTL) end
 
 local limit, most = tonumber(ARGV[1]), tonumber(ARGV[3])
@@ -64,7 +64,8 @@ end
 
 local offset = tonumber(ARGV[5])
 
--- An event at `first` or after it is missing: the reason says so. Markers alone prove no loss.
+-- Replies with `reason` if an event at offset `first` or later is missing. If only discontinuity markers follow, no
+-- loss is proven, and the reason is `failover`.
 local function missing (reason, first)
   local event = tonumber(meta[6]) == top and tonumber(meta[7]) or top
   return answer(event >= first and reason or 'failover', {})

@@ -1,8 +1,8 @@
--- What the scripts share that append to the log of a channel.
+-- Shared by the scripts that append to the log of a channel.
 --
 -- The events are a stream, whose ids are <offset>-<tag>.
--- In meta: e epoch, l id of the last event, or 0-0, r the replication id under which it was written; after a failover
--- also f offset of the last discontinuity marker, b offset of the last event before it.
+-- Fields of meta: e epoch, l id of the last event, or 0-0, r the replication id under which it was written; after a
+-- failover also f offset of the last discontinuity marker, b offset of the last event before it.
 --
 -- ARGV  1 epoch of a new log
 --
@@ -12,7 +12,7 @@
 
 local log = { trouble = '', written = false }
 
--- Goes to the log of a channel, a new one if need be. Returns the error if something else stands in its place.
+-- Opens the log of a channel, a new one if there is none. Returns the error if meta can't be read, such as WRONGTYPE.
 function log.open (meta, stream, channel)
   local known = redis.pcall('HMGET', meta, 'e', 'l', 'r')
   if known.err then return known end
@@ -21,9 +21,11 @@ function log.open (meta, stream, channel)
   log.meta, log.stream, log.channel, log.known, log.grown, log.head = meta, stream, channel, known, false, nil
   log.epoch, log.offset, log.tag = found and known[1] or ARGV[1], found and tonumber(offset) or 0, found and tag or '0'
   log.moved = not found or known[3] ~= replication_id()
-  -- It was written elsewhere or before, and more may have been than is known here: who follows has to be told.
+  -- The log was last written before a restart or a failover, so acknowledged events may be missing: readers need a
+  -- discontinuity marker.
   log.severed = found and log.moved
-  -- A script that has written may go on without memory, so that nothing is deleted that is not there.
+  -- Once a script has run a write command, Redis no longer refuses its writes for lack of memory. So nothing is deleted
+  -- unless it exists.
   if not found and redis.call('EXISTS', stream) == 1 then redis.call('DEL', stream) end
 end
 
@@ -43,7 +45,8 @@ local function restore_head ()
   end
 end
 
--- A script that fails is not rolled back. So meta comes before the first event: where it may not be written, nothing is.
+-- Redis does not roll back a failed script. So meta is written before the first event: if Redis refuses that write,
+-- nothing is written.
 local function add (kind, tag, payload)
   local offset = log.offset + 1
   local at = string.format('%.0f', offset)
@@ -55,29 +58,33 @@ local function add (kind, tag, payload)
     if not log.grown then restore_head() end
     return nil, added
   end
-  -- It is in the log by now: who does not hear of it will find it there.
-  local told = redis.pcall(PUBLISH, log.channel, '1 ' .. log.epoch .. ' ' .. at .. ' ' .. tag .. ' ' .. log.tag .. ' ' .. kind .. ' ' .. payload)
+  -- The event is in the log by now. An instance that misses the broadcast reads it there.
+  local told = redis.pcall(
+    PUBLISH,
+    log.channel,
+    '1 ' .. log.epoch .. ' ' .. at .. ' ' .. tag .. ' ' .. log.tag .. ' ' .. kind .. ' ' .. payload
+  )
   if type(told) == 'table' and told.err then log.trouble = told.err end
   log.offset, log.tag, log.grown, log.written = offset, tag, true, true
   return log.epoch .. '-' .. id
 end
 
--- Adds the discontinuity marker: events may be missing before it that were acknowledged. `origin` is the first two words of its payload.
--- Returns nothing, or the error.
+-- Appends a discontinuity marker: acknowledged events may be missing before it. `origin` is the first two words of its
+-- payload. Returns nothing, or the error.
 function log.mark (tag, origin)
   local last = string.format('%.0f', log.offset)
   local _, refusal = add('f', tag, origin .. 'fence {}')
   log.severed = refusal ~= nil
   if refusal then return refusal end
-  -- Markers may follow each other: the last event before them stays the same.
+  -- If markers follow each other directly, the last event before them stays the same.
   local marked = redis.call('HMGET', log.meta, 'f', 'b')
   local event = marked[1] == last and marked[2] or last
   redis.call('HSET', log.meta, 'f', string.format('%.0f', log.offset), 'b', event)
 end
 
--- Returns the event's id, or nothing and the error.
+-- Appends an event. Returns its id, or nil and the error.
 function log.append (tag, payload)
-  -- The marker's tag is as random as that of the event, of which it is the complement.
+  -- The marker's tag is the complement of the event's tag, and as random.
   local refusal = log.severed and log.mark(string.format('%.0f', 2 ^ 47 - tag), string.match(payload, '^%S+ %S+ '))
   if refusal then return nil, refusal end
   return add('d', tag, payload)

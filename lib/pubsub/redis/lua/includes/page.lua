@@ -1,9 +1,9 @@
--- Reads a page of events: few of a stream at a time, until the page has as many bytes as it may have. Ids of events are
--- <offset>-<tag>, and the next event has the next offset.
+-- Reads a page of events in small steps, until it has as many bytes as it may have. Event ids are <offset>-<tag>, and
+-- offsets have no gaps.
 
 local page = {}
 
--- How many events are read at once, at most: what is read beyond the end of the page is thrown away.
+-- The most events that one step reads. Events that were read beyond the end of the page are thrown away.
 local STEP = 16
 
 local function bytes (event)
@@ -12,12 +12,12 @@ local function bytes (event)
   return sum
 end
 
--- Reads at most `limit` events, from an offset on or, with `back`, from there back. They have at most `most` bytes, unless the first
--- one alone has more. Returns them, and whether there are more of these.
+-- Reads at most `limit` events, from an offset onward or, with `back`, backward. Together they have at most `most`
+-- bytes, unless the first event alone has more. Returns the events, and false if there are no further ones.
 function page.read (stream, offset, back, limit, most)
   local events, sum = {}, 0
   while #events < limit do
-    -- As many as fit if they are like those before.
+    -- Estimated from the average size of the events read so far.
     local fit = sum > 0 and math.floor((most - sum) * #events / sum) or 1
     local want = math.max(1, math.min(STEP, limit - #events, fit))
     local at = string.format('%.0f', offset)
@@ -35,7 +35,7 @@ function page.read (stream, offset, back, limit, most)
   return events, true
 end
 
--- The position before an event.
+-- Returns the position before an event.
 function page.before (event)
   local tag = '0'
   for i = 1, #event[2], 2 do

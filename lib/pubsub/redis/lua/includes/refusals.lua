@@ -1,5 +1,5 @@
--- Stands before the scripts that publish, and names the command that the Redis user may not run. Before 7.2, Redis itself names it only
--- outside of scripts.
+-- The probe includes this file before the scripts that publish. If the Redis user may not run a command, the error then
+-- names it: before 7.2, Redis itself names it only outside of scripts.
 
 local server = redis
 local redis = { error_reply = server.error_reply }
@@ -14,7 +14,7 @@ end
 
 function redis.call (...)
   local answer = redis.pcall(...)
-  -- As text: before Redis 7 an error must not be a table.
+  -- Raised as a string: before Redis 7, an error must not be a table.
   if type(answer) == 'table' and answer.err then error(answer.err) end
   return answer
 end

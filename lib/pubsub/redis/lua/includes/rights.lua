@@ -1,7 +1,7 @@
--- Stands before append.lua in a probe, and runs what the other scripts need besides: those that read a log, and those of
--- states, for bot messages and presence. On a user who may not run one of these commands it fails.
+-- The probe includes this file before append.lua. It runs the commands that the other scripts need besides: those that
+-- read a log, and those for state (bot messages and presence). It fails if the Redis user may not run one of them.
 --
--- KEYS  those of append.lua, and the last two: a hash and a sorted set. Nothing is left of them.
+-- KEYS  those of append.lua, and at the end a hash and a sorted set, which do not exist any more afterwards
 
 local stream, hash, set = KEYS[3], KEYS[#KEYS - 1], KEYS[#KEYS]
 

@@ -1,13 +1,13 @@
--- What the scripts share that touch the state of a channel.
+-- Shared by the scripts that access the state of a channel.
 --
--- In meta: se epoch and sv version of the state, sr what the data's history is called where it was changed last, sc the clock of its leases in
--- milliseconds, st when that was, by the wall clock, and t=<field> for each text its <lease> <owner>: a text that the
--- fields don't hold was lost, and is put back, since without it nothing would ever end it. A state whose meta was lost
--- is found by its fields.
+-- Fields of meta: se epoch and sv version of the state, sr the replication id at its last change, sc the lease clock in
+-- milliseconds, st the wall clock at that time, and for each text t=<field>: its <lease> <owner>. If the fields lack a
+-- text that meta names, the text was lost. It is then restored, since otherwise it would never be finalized. If meta
+-- was lost, the state is recognized by its fields.
 -- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <lease> <owner>, and its value in
--- chunks: 0=<field>, 1=<field>, … so that appending costs no more for a long text. Kinds: v a value, t a text, x a text
--- whose lease has run out. The lease is its length in milliseconds: where leases begin anew, each lasts as long again.
--- The leases are a sorted set: when each runs out, by the clock of the leases.
+-- chunks: 0=<field>, 1=<field>, … so that appending to a long text costs no more. Kinds: v a value, t a text, x a text
+-- whose lease has run out. <lease> is the length of the lease in milliseconds, which also applies when leases restart.
+-- The leases are a sorted set: the time by the lease clock at which each field expires.
 --
 -- Constants: see scripts.ts.
 
@@ -15,21 +15,24 @@
 
 local state = {}
 
--- The wall clock of Redis can step. So what passes between two looks at the state counts as LEASE_STEP ms at most, and as nothing where it is negative.
--- An instance that follows the chat looks more often than that.
+-- Advances the lease clock. The wall clock of Redis can step, so between two accesses to the state the lease clock
+-- advances by at most LEASE_STEP ms, and not at all if the wall clock went back. An instance that follows the chat
+-- accesses the state more often than that.
 function state.tick (clock, at)
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local elapsed = now - (tonumber(at) or now)
   state.now = (tonumber(clock) or now) + math.max(0, math.min(elapsed, LEASE_STEP))
-  -- By the wall clock alone, where that is later.
+  -- The time without that limit; later than `state.now` only if more than LEASE_STEP ms have passed.
   state.unclamped = state.now + elapsed - LEASE_STEP
   state.ticked = { sc = string.format('%.0f', state.now), st = string.format('%.0f', now) }
-  -- It may fail without memory: then leases last longer.
-  if clock and (elapsed < 0 or elapsed >= 500) then redis.pcall('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st) end
+  -- This may fail for lack of memory. Then leases last longer.
+  if clock and (elapsed < 0 or elapsed >= 500) then
+    redis.pcall('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st)
+  end
 end
 
--- All leases begin anew, and meta names all texts.
+-- Restarts all leases, and names all texts in meta.
 local function restore_leases ()
   local all = redis.call('HGETALL', state.fields)
   for n = 1, #all, 2 do
@@ -37,7 +40,7 @@ local function restore_leases ()
     local kind, _, _, lease, owner = nil
     if field then kind, _, _, lease, owner = state.find(field) end
     if kind == 'v' or kind == 't' then
-      -- Without memory it fails, and is done with the next look.
+      -- This may fail for lack of memory. The next access then tries again.
       redis.pcall('ZADD', state.leases, state.now + math.max(lease, FAILOVER_LEASE), field)
     end
     if kind == 't' or kind == 'x' then state.name(field, lease, owner) end
@@ -45,19 +48,21 @@ local function restore_leases ()
   redis.pcall('PEXPIRE', state.leases, STATE_TTL)
 end
 
--- Changes that other instances have seen may be missing, and no lease could be renewed meanwhile.
+-- Starts a new epoch, since changes that other instances have seen may be missing. Restarts all leases, since none
+-- could be renewed meanwhile.
 local function begin_anew (new)
-  -- Without memory a reader finds nothing new, and looks again later.
+  -- If a lost text can't be restored for lack of memory, a reader sees the old version and tries again later.
   for field in pairs(state.texts) do if not state.find(field) then return end end
   state.epoch, state.version = new, 1
   restore_leases()
   state.keep()
 end
 
--- `new` is the epoch of a new state, which is begun where there is none if `create` says so. Returns whether there is one.
+-- Opens the state of a channel. `new` is the epoch of a new state, which is started if there is none and `create` is
+-- true. Returns whether there is a state.
 function state.open (meta, fields, leases, channel, new, create)
   state.meta, state.fields, state.leases, state.channel = meta, fields, leases, channel
-  -- Reading goes on where Redis refuses to write.
+  -- Reads must work even while Redis refuses writes.
   state.write = create and redis.call or redis.pcall
   state.texts = {}
   local known, all = {}, redis.call('HGETALL', meta)
@@ -74,10 +79,11 @@ function state.open (meta, fields, leases, channel, new, create)
   if lost or found and not known.se or known.se and known.sr ~= state.replication_id then
     begin_anew(new)
   elseif not known.se then
-    -- A script that has written may go on without memory, so that nothing is deleted that is not there.
+    -- Once a script has run a write command, Redis no longer refuses its writes for lack of memory. So nothing is
+    -- deleted unless it exists.
     if redis.call('EXISTS', leases) == 1 then redis.call('DEL', leases) end
   elseif found and redis.call('EXISTS', leases) == 0 then
-    -- Their key can be evicted or deleted by itself: without a lease nothing would ever run out.
+    -- The key of the leases can be evicted or deleted on its own. Without leases no field would ever expire.
     restore_leases()
   end
   return true
@@ -86,7 +92,12 @@ end
 function state.full_version () return state.epoch .. '-' .. string.format('%.0f', state.version) end
 
 function state.keep ()
-  redis.call('HSET', state.meta, 'se', state.epoch, 'sv', string.format('%.0f', state.version), 'sr', state.replication_id)
+  redis.call(
+    'HSET', state.meta,
+    'se', state.epoch,
+    'sv', string.format('%.0f', state.version),
+    'sr', state.replication_id
+  )
   if not state.clocked then redis.call('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st) end
   state.clocked = true
   state.keep_meta()
@@ -94,7 +105,8 @@ function state.keep ()
   redis.call('PEXPIRE', state.leases, STATE_TTL)
 end
 
--- Beside a log with events, meta lives as long as that. Else it lives as long as the fields, and soon ends without them.
+-- If the log has events, meta lives as long as the log. Otherwise it lives as long as the fields, or, if there are
+-- none, for EMPTY_TTL.
 function state.keep_meta ()
   local ttl = META_TTL
   if state.alone then
@@ -107,11 +119,18 @@ end
 function state.publish (operation, field, value)
   state.version = state.version + 1
   state.keep()
-  -- Who does not hear of it sees that by the next change, or compares the version now and then.
-  redis.pcall(PUBLISH, state.channel, table.concat({ '1', state.epoch, string.format('%.0f', state.version), '-', '-', 's', operation, field, value }, ' '))
+  -- An instance that misses the broadcast notices it by the version of the next change, or when it polls the version.
+  redis.pcall(
+    PUBLISH,
+    state.channel,
+    table.concat(
+      { '1', state.epoch, string.format('%.0f', state.version), '-', '-', 's', operation, field, value },
+      ' '
+    )
+  )
 end
 
--- Puts a text back with what is left of it. Returns its record.
+-- Restores the record of a lost text from the chunks that are left. Returns the record, or false if Redis refuses.
 local function put_back (field)
   local chunks, bytes = 0, 0
   while true do
@@ -123,7 +142,7 @@ local function put_back (field)
   return type(state.write('HSET', state.fields, '=' .. field, record)) == 'number' and record
 end
 
--- Kind, chunks, bytes, lease and owner of a field, if there is one.
+-- Returns kind, chunks, bytes, lease and owner of a field, or nothing if there is no such field.
 function state.find (field)
   local record = redis.call('HGET', state.fields, '=' .. field) or state.texts[field] and put_back(field)
   local kind, chunks, bytes, lease, owner = string.match(record or '', '^(%a) (%d+) (%d+) (%d+) (.*)$')
@@ -135,7 +154,7 @@ function state.put (field, kind, chunks, bytes, lease, owner)
   if kind ~= 'v' then state.name(field, lease, owner) end
 end
 
--- Names a text in meta.
+-- Names a text in meta, so that it can be restored if the fields are lost.
 function state.name (field, lease, owner)
   local text = lease .. ' ' .. owner
   if state.texts[field] == text then return end
@@ -162,7 +181,7 @@ function state.sweep ()
   for _, field in ipairs(redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.now)) do
     local kind, chunks, bytes, lease, owner = state.find(field)
     if kind == 't' then
-      -- Its readers shall not lose it: it stays until it is finalized.
+      -- A text stays until it is finalized, so that its readers do not lose it.
       state.put(field, 'x', chunks, bytes, lease, owner)
       redis.call('ZREM', state.leases, field)
     else
