@@ -6,5 +6,8 @@ export default [
     files: ['**/*.ts'],
     rules: { '@typescript-eslint/no-explicit-any': 'error' }
   },
-  { files: ['lib/**/*.ts'], rules: { 'no-console': 'error' } }
+  {
+    files: ['lib/**/*.ts'],
+    rules: { 'no-console': 'error', '@stylistic/max-len': ['error', { code: 120, comments: 120, ignoreUrls: true }] }
+  }
 ]

@@ -4,17 +4,20 @@ const table = {
   RT_REGISTERED_TWICE: [500, () =>
     'The plugin is registered here already. Register it once, on the root instance or in separate contexts.'],
   RT_REDIS_URL_INVALID: [500, (what: string) =>
-    `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, or leave both unset to run without Redis.`],
+    `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, ` +
+    'or leave both unset to run without Redis.'],
   RT_CHAT_ID_INVALID: [400, (what: string) =>
     `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
   RT_FORBIDDEN: [403, () => 'Access to this chat was refused.'],
   RT_GRANT_INVALID: [403, (what: string) =>
     `authorize() returned ${what}, so the chat was refused. Return true, false, or a plain object with userId, ` +
-    'a well-formed string of 1 to 256 characters, or expiresAt, milliseconds since 1970 or a Date, or both, and no other field.'],
+    'a well-formed string of 1 to 256 characters, or expiresAt, milliseconds since 1970 or a Date, ' +
+    'or both, and no other field.'],
   RT_USER_ID_INVALID: [400, (what: string) =>
     `A user id must be a well-formed string of 1 to 256 characters, got ${what}.`],
   RT_TOO_MANY_CONNECTIONS: [503, () =>
-    'This instance has as many streams as it may have. Come back later; operators raise maxConnections or add instances.'],
+    'This instance has as many streams as it may have. Come back later; ' +
+    'operators raise maxConnections or add instances.'],
   RT_TOO_MANY_PER_CLIENT: [503, () =>
     'This client has as many streams as it may have. Close one, or raise maxConnectionsPerClient.'],
   RT_TOO_MANY_PER_SESSION: [503, () =>
@@ -26,13 +29,16 @@ const table = {
   RT_CHANNEL_INVALID: [400, (what: string) =>
     `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
   RT_PATTERN_SHARDED: [500, () =>
-    'The shard channels of a Redis Cluster have no patterns. Use subscribeExact or onChatEvent, or leave the option sharded off.'],
+    'The shard channels of a Redis Cluster have no patterns. ' +
+    'Use subscribeExact or onChatEvent, or leave the option sharded off.'],
   RT_REWIND_INVALID: [400, (what: string) =>
     'The query\'s rewind must be a number of events, once or for each chat, ' +
     `from 0 to ${what}. Ask for fewer, or raise maxRewind.`],
   RT_EVENT_TYPE_INVALID: [400, (what: string) =>
-    'An event\'s type must match ^[\\w.-]{1,64}$ and be none of ready, reset, refused, error, open, bot_message, presence and typing, ' +
-    `which are reserved, got ${what}. Publish it under a type of your own, or use emitTyping, startBotMessage or the option presence.`],
+    'An event\'s type must match ^[\\w.-]{1,64}$ and be none of ' +
+    'ready, reset, refused, error, open, bot_message, presence and typing, ' +
+    `which are reserved, got ${what}. Publish it under a type of your own, ` +
+    'or use emitTyping, startBotMessage or the option presence.'],
   RT_HANDLER_INVALID: [500, (what: string) => `A handler must be a function, got ${what}.`],
   RT_PAYLOAD_INVALID: [400, (what: string) => `${what}.`],
   RT_PAYLOAD_TOO_LARGE: [413, (what: string) =>
@@ -40,7 +46,8 @@ const table = {
   RT_PUBLISH_REJECTED: [503, (what: string) =>
     `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
   RT_PUBLISH_UNKNOWN: [503, (what: string) =>
-    `Whether it was published is unknown: ${what}. Publish it again with the same idempotencyKey: then it is applied once.`],
+    `Whether it was published is unknown: ${what}. ` +
+    'Publish it again with the same idempotencyKey: then it is applied once.'],
   RT_IDEMPOTENCY_KEY_INVALID: [400, (what: string) =>
     `An idempotency key must be a well-formed string of 1 to 200 characters, got ${what}.`],
   RT_BOT_MESSAGE_ID_INVALID: [400, (what: string) =>
@@ -49,7 +56,8 @@ const table = {
     'There is or was an answer with this id in this chat. Give each answer an id of its own, or none.'],
   RT_BOT_MESSAGE_ENDED: [409, (what: string) => `This answer is ${what}. Stop producing it when its signal aborts.`],
   RT_STATE_UNAVAILABLE: [500, () =>
-    'This provider keeps no state of a chat. Streamed answers and presence need the built-in providers, with the option history turned on.'],
+    'This provider keeps no state of a chat. ' +
+    'Bot messages and presence need the built-in providers, with the option history turned on.'],
   RT_LOG_UNAVAILABLE: [503, (what: string) =>
     `The log, or the state of a chat, can't be read: ${what}. Read again once GET /api/health/pubsub says ok.`],
   RT_CLOSED: [503, (what: string) => `${what} was closed. Publish and subscribe before app.close() or closePubSub().`],

@@ -156,9 +156,10 @@ export type ResolvedOptions = Resolved<RealtimeOptions>
  */
 export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
   for (const name of Object.keys(given)) {
-    if (
-      !optionNames.has(name) && !FASTIFY_OPTIONS.has(name)
-    ) throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${name}\`. The options are ${[...optionNames].join(', ')}`)
+    if (!optionNames.has(name) && !FASTIFY_OPTIONS.has(name)) {
+      const options = [...optionNames].join(', ')
+      throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${name}\`. The options are ${options}`)
+    }
   }
   const sources = (['redisUrl', 'redis', 'pubsub'] as const).filter((name) => given[name] !== undefined)
   if (
@@ -237,10 +238,15 @@ function resolveRedisUrl (given: string | undefined): string | undefined {
 
 function resolvePresence ({ presence, history, pubsub, authorize }: RealtimeOptions): ResolvedOptions['presence'] {
   if (presence === undefined || presence === false) return false
-  if (
-    presence !== true && (typeof presence !== 'object' || presence === null)
-  ) throw new RealtimeError('RT_OPTION_INVALID', `Expected \`presence\` to be true, false or { graceMs, leaseMs }, got ${kindOf(presence)}`)
-  if (authorize === undefined) throw new RealtimeError('RT_OPTION_INVALID', '`presence` needs `authorize`: only a client whose userId it returns can be shown. Give both, or leave `presence` out')
+  if (presence !== true && (typeof presence !== 'object' || presence === null)) {
+    const got = kindOf(presence)
+    const expected = 'true, false or { graceMs, leaseMs }'
+    throw new RealtimeError('RT_OPTION_INVALID', `Expected \`presence\` to be ${expected}, got ${got}`)
+  }
+  if (authorize === undefined) {
+    throw new RealtimeError('RT_OPTION_INVALID', '`presence` needs `authorize`: ' +
+      'only a client whose userId it returns can be shown. Give both, or leave `presence` out')
+  }
   // Checked before anything is opened. For a custom provider, missing state support is detected later.
   if (history === false && pubsub === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
   if (presence === true) return presenceTimes

@@ -54,8 +54,12 @@ export function adoptRealtime (options: ResolvedOptions, appLog: Logger): Realti
     return current
   }
   const made = open(options, appLog)
-  if (current === undefined) current = made
-  else appLog.warn('emitChatMessage and the other helpers of this process use another app or REDIS_URL: they don\'t reach this app in this process')
+  if (current === undefined) {
+    current = made
+  } else {
+    appLog.warn('emitChatMessage and the other helpers of this process use another app or REDIS_URL: ' +
+      'they don\'t reach this app in this process')
+  }
   return made
 }
 

@@ -144,15 +144,19 @@ export class BotMessageWriter {
   }
 
   async #append (text: string): Promise<void> {
-    if (typeof text !== 'string') throw new RealtimeError(
-      'RT_PAYLOAD_INVALID',
+    if (typeof text !== 'string') {
+      throw new RealtimeError(
+        'RT_PAYLOAD_INVALID',
       `\`text\` must be a string, got ${kindOf(text)}. Append the text of what the model gives only`
-    )
+      )
+    }
     this.#mustBeOpen()
     const bytes = this.#eventBytes + Buffer.byteLength(JSON.stringify(text)) - 2 // Without the quotes.
-    if (bytes > this.#context.maxPayloadBytes) throw new RealtimeError(
-      'RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#context.maxPayloadBytes}`
-    )
+    if (bytes > this.#context.maxPayloadBytes) {
+      throw new RealtimeError(
+        'RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#context.maxPayloadBytes}`
+      )
+    }
     this.#eventBytes = bytes
     this.#text += text
     this.#flushSoon()
@@ -306,9 +310,11 @@ export class BotMessageWriter {
     for (;;) {
       const receipt = await this.#context.store.finalize(this.channel, finalization)
       // A duplicate means that another instance has ended it, unless it was an earlier attempt of this one.
-      if ('duplicate' in receipt) return this.#finished(
-        receipt.duplicate && !this.#mayHaveEnded ? 'interrupted' : ending.status
-      )
+      if ('duplicate' in receipt) {
+        return this.#finished(
+          receipt.duplicate && !this.#mayHaveEnded ? 'interrupted' : ending.status
+        )
+      }
       if (!await this.#recover({ outcome: 'gone', epoch: receipt.epoch })) return this.#finished('interrupted')
     }
   }

@@ -149,9 +149,11 @@ export class BotMessageWriters {
   async #renew (): Promise<void> {
     const store = this.#options.store as StateStore // No bot message is open without a store.
     const channels = new Map<string, BotMessageWriter[]>()
-    for (const writer of this.#writers.values()) channels.set(
-      writer.channel, [...channels.get(writer.channel) ?? [], writer]
-    )
+    for (const writer of this.#writers.values()) {
+      channels.set(
+        writer.channel, [...channels.get(writer.channel) ?? [], writer]
+      )
+    }
     const at = performance.now()
     await Promise.all([...channels].map(async ([channel, writers]) => {
       // Writers that have ended meanwhile ignore the renewal.
@@ -202,12 +204,16 @@ function checkSource (source: unknown): void {
 function checkStreamOptions (options: StreamBotMessageOptions | undefined): Partial<StreamBotMessageOptions> {
   const checked = checkOptions(options, 'id, extra or describeError')
   const { extra, describeError } = checked
-  if (extra === null || !['undefined', 'object', 'function'].includes(typeof extra)) throw invalid(
-    'options.extra', 'an object, or a function that returns one', extra, 'Leave it out where there is none'
-  )
-  if (!['undefined', 'function'].includes(typeof describeError)) throw invalid(
-    'options.describeError', 'a function', describeError, 'Return what readers may know of an error from it'
-  )
+  if (extra === null || !['undefined', 'object', 'function'].includes(typeof extra)) {
+    throw invalid(
+      'options.extra', 'an object, or a function that returns one', extra, 'Leave it out where there is none'
+    )
+  }
+  if (!['undefined', 'function'].includes(typeof describeError)) {
+    throw invalid(
+      'options.describeError', 'a function', describeError, 'Return what readers may know of an error from it'
+    )
+  }
   return checked
 }
 
@@ -216,7 +222,8 @@ function checkPiece (piece: unknown): string {
   if (typeof piece === 'string') return piece
   const kind = ArrayBuffer.isView(piece) ? 'bytes' : kindOf(piece)
   throw new RealtimeError('RT_PAYLOAD_INVALID', `\`source\` must yield strings, got ${kind}. ` +
-    'Yield the text of each chunk only, such as chunk.choices[0]?.delta?.content ?? "", and decode bytes with a TextDecoder')
+    'Yield the text of each chunk only, such as chunk.choices[0]?.delta?.content ?? "", ' +
+    'and decode bytes with a TextDecoder')
 }
 
 /** Yields the pieces of the source until the signal aborts, even while the source hangs. */

@@ -150,9 +150,11 @@ class Client implements RealtimeClient {
     this.#chats.add(chat)
     // Deferred, so that the caller can add handlers first.
     const connections = this.#connections
-    if (connections.get(id)?.greeted === true) queueMicrotask(() => {
-      chat.receive(marker(id, connections.get(id)?.id))
-    })
+    if (connections.get(id)?.greeted === true) {
+      queueMicrotask(() => {
+        chat.receive(marker(id, connections.get(id)?.id))
+      })
+    }
     this.#match(id)
     whenAborted(signal, () => chat.close())
     return chat
@@ -204,8 +206,9 @@ class Client implements RealtimeClient {
       if (connections.get(joined)?.id !== undefined) connections.renew(joined)
     }
     const wanted = new Map<string, () => StartPosition>()
-    for (const wants of this.#tabs?.wants.values() ?? [])
+    for (const wants of this.#tabs?.wants.values() ?? []) {
       for (const [chatId, id] of Object.entries(wants)) wanted.set(chatId, () => ({ id }))
+    }
     // In reverse, so that the position of the chat that was opened first is used.
     for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.startPosition())
     for (const [chatId] of connections.chats()) if (!wanted.has(chatId)) connections.delete(chatId)

@@ -152,7 +152,11 @@ export class Access implements PermitHolder {
     const stale = held.filter(({ joined, since }) => joined && since !== continuity)
     if (stale.length === 0) return
     logRepeated(this.#options.log, MISSED, { streams: stale.length })
-    for (const permit of stale) this.#later(Math.random() * timing.accessSpread, () => { if (this.#isStale(permit, continuity)) this.#again.add(permit) })
+    for (const permit of stale) {
+      this.#later(Math.random() * timing.accessSpread, () => {
+        if (this.#isStale(permit, continuity)) this.#again.add(permit)
+      })
+    }
     this.#later(timing.accessDeadline, () => {
       for (const permit of stale) if (this.#isStale(permit, continuity)) permit.end()
     })

@@ -39,9 +39,11 @@ export class PresenceProjection implements StateProjection {
     else this.#present.set(userId, fields)
     if (this.#changed.size === 0) setImmediate(() => this.#endTurn())
     this.#changed.add(userId)
-    if (after === undefined && name === presenceField(this.#context.instanceId, userId)) this.#context.onGone(
-      this.#room.chatId, userId
-    )
+    if (after === undefined && name === presenceField(this.#context.instanceId, userId)) {
+      this.#context.onGone(
+        this.#room.chatId, userId
+      )
+    }
   }
 
   event (): void {}

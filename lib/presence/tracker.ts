@@ -158,9 +158,11 @@ export class PresenceTracker {
     if (this.#renewing) return
     this.#renewing = true
     const chats = [...this.#chats]
-    while (chats.length > 0) await Promise.all(
-      chats.splice(0, CHATS_AT_ONCE).map(([channel, users]) => this.#renew(channel, [...users.values()]))
-    )
+    while (chats.length > 0) {
+      await Promise.all(
+        chats.splice(0, CHATS_AT_ONCE).map(([channel, users]) => this.#renew(channel, [...users.values()]))
+      )
+    }
     this.#renewing = false
   }
 

@@ -35,10 +35,12 @@ export function checkPublish (
 
 /** Rejects channels, and chat events, that only this package publishes. */
 function checkName (channel: string, data: unknown): void {
-  if (channel.startsWith(CONTROL)) throw new RealtimeError(
-    'RT_CHANNEL_INVALID',
+  if (channel.startsWith(CONTROL)) {
+    throw new RealtimeError(
+      'RT_CHANNEL_INVALID',
     `one that begins with "${CONTROL}", which this package keeps for itself`
-  )
+    )
+  }
   if (!channel.startsWith(CHAT)) return
   const type = typeOf(data)
   if (isReserved(type)) checkEventType(type)

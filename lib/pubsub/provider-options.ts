@@ -78,10 +78,12 @@ export function resolveProviderOptions (given: ProviderOptions): Resolved<Provid
 
 function resolveHistory (history: HistoryOptions | false | undefined): Resolved<ProviderOptions>['history'] {
   if (history === undefined || history === false) return history ?? defaults.history
-  if (typeof history !== 'object' || history === null) throw new RealtimeError(
-    'RT_OPTION_INVALID',
+  if (typeof history !== 'object' || history === null) {
+    throw new RealtimeError(
+      'RT_OPTION_INVALID',
     `Expected \`history\` to be { size, ttlMs } or false, got ${kindOf(history)}`
-  )
+    )
+  }
   return {
     size: whole('history.size', or(history.size, defaults.history.size), 1),
     ttlMs: whole('history.ttlMs', or(history.ttlMs, defaults.history.ttlMs), 1)

@@ -39,9 +39,11 @@ export async function catchUp (
   const hello = ready(chatId, position, false, retryMs)
   if (history === undefined || (after === undefined && rewind === 0)) room.attach(stream, [hello])
   else if (after === 'invalid') room.attach(stream, [hello, reset(chatId, after, position)], after)
-  else await sendMissed(
-    room, history, { stream, position: after, resumes: after !== undefined, rewind, greeted: false }
-  )
+  else {
+    await sendMissed(
+      room, history, { stream, position: after, resumes: after !== undefined, rewind, greeted: false }
+    )
+  }
 }
 
 /** The state of a client that catches up. */

@@ -154,19 +154,23 @@ export class StateReplica {
   #apply ({ version, operation, field, value }: StateChange): boolean {
     if (this.#covers(version)) return true
     // A state is empty before its first change.
-    if (version.count === 1 && version.epoch !== this.#version?.epoch) this.#replace(
-      { version: { ...version, count: 0 }, fields: new Map() }
-    )
+    if (version.count === 1 && version.epoch !== this.#version?.epoch) {
+      this.#replace(
+        { version: { ...version, count: 0 }, fields: new Map() }
+      )
+    }
     if (!this.#covers({ ...version, count: version.count - 1 })) return false
     const before = this.#fields.get(field)
     // `append` and `expire` refer to a field that exists here, unless an earlier change was not reported.
-    if (operation === 'set' || operation === 'open') this.#update(
-      field, { value, text: operation === 'open', expired: false }
-    )
-    else if (operation === 'append' && before !== undefined) this.#update(
-      field, { ...before, value: before.value + value }
-    )
-    else if (operation === 'expire' && before?.text === true) this.#update(field, { ...before, expired: true })
+    if (operation === 'set' || operation === 'open') {
+      this.#update(
+        field, { value, text: operation === 'open', expired: false }
+      )
+    } else if (operation === 'append' && before !== undefined) {
+      this.#update(
+        field, { ...before, value: before.value + value }
+      )
+    } else if (operation === 'expire' && before?.text === true) this.#update(field, { ...before, expired: true })
     else this.#update(field, undefined)
     this.#version = version
     return true

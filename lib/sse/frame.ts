@@ -37,9 +37,11 @@ export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
 }
 
 function checkId (id: unknown): string {
-  if (typeof id !== 'string' || !/^[^\r\n\0]+$/.test(id)) throw invalid(
-    'an id must be a string without line breaks and NUL that is not empty'
-  )
+  if (typeof id !== 'string' || !/^[^\r\n\0]+$/.test(id)) {
+    throw invalid(
+      'an id must be a string without line breaks and NUL that is not empty'
+    )
+  }
   return id
 }
 
@@ -49,9 +51,11 @@ function checkEvent (event: unknown): string {
 }
 
 function checkRetry (retry: unknown): number {
-  if (!Number.isSafeInteger(retry) || (retry as number) < 0) throw invalid(
+  if (!Number.isSafeInteger(retry) || (retry as number) < 0) {
+    throw invalid(
     `retry must be a whole number of milliseconds, got ${kindOf(retry)}`
-  )
+    )
+  }
   return retry as number
 }
 

@@ -86,7 +86,8 @@ export class StreamLimits {
     if (address === undefined && !this.#warned) {
       this.#warned = true
       this.#log.warn(
-        'maxConnectionsPerClient counts all clients without an address as one. Behind a proxy on a Unix socket, set trustProxy to true'
+        'maxConnectionsPerClient counts all clients without an address as one. ' +
+        'Behind a proxy on a Unix socket, set trustProxy to true'
       )
     }
     return `address ${address && clientAddress(address)}`

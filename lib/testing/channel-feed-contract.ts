@@ -16,7 +16,7 @@ export function channelFeedContract (make: Make<Feed>): ContractCase[] {
 const idle: FeedListener = { live () {}, lost () {}, receive () {} }
 
 const following: Cases<Bus<Feed>> = {
-  async 'a follower is told that its channel is live before the first message, which it gets as the JSON it was published in' ({
+  async 'a listener is called with live before the first message, which it gets as the JSON that was published' ({
     provider, peer, sides
   }) {
     const c = fresh()
@@ -52,9 +52,11 @@ const following: Cases<Bus<Feed>> = {
   },
 
   async 'what is no channel can not be followed' ({ provider }) {
-    for (const channel of NO_CHANNELS) assert.throws(
-      () => provider.follow(channel, idle), { code: 'RT_CHANNEL_INVALID' }
-    )
+    for (const channel of NO_CHANNELS) {
+      assert.throws(
+        () => provider.follow(channel, idle), { code: 'RT_CHANNEL_INVALID' }
+      )
+    }
   },
 
   async 'after close no follower is told anything, and following is refused' ({ provider, peer, sides }) {

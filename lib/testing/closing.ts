@@ -66,9 +66,11 @@ export const closing: Cases<Bus> = {
 }
 
 async function refuses (provider: PubSubProvider): Promise<void> {
-  for (const ephemeral of [false, true]) await assert.rejects(
-    provider.publish('c', 1, { ephemeral }), { code: 'RT_CLOSED', statusCode: 503 }
-  )
+  for (const ephemeral of [false, true]) {
+    await assert.rejects(
+      provider.publish('c', 1, { ephemeral }), { code: 'RT_CLOSED', statusCode: 503 }
+    )
+  }
   assert.throws(() => provider.subscribe('c', () => {}), { code: 'RT_CLOSED' })
   assert.throws(() => provider.subscribeExact('c', () => {}), { code: 'RT_CLOSED' })
   assert.equal(await provider.isHealthy(), false)

@@ -32,12 +32,16 @@ export const keys: Cases<OpenLog> = {
     for (const idempotencyKey of [
       'key', 'x'.repeat(200), '😀'.repeat(100), '{}', '*', '\0', '\n', '__proto__', ':m'
     ]) {
-      for (const channel of [one, two]) assert.equal(
-        (await provider.publish(channel, 1, { idempotencyKey })).duplicate, false
-      )
-      for (const channel of [one, two]) assert.equal(
-        (await provider.publish(channel, 1, { idempotencyKey })).duplicate, true
-      )
+      for (const channel of [one, two]) {
+        assert.equal(
+          (await provider.publish(channel, 1, { idempotencyKey })).duplicate, false
+        )
+      }
+      for (const channel of [one, two]) {
+        assert.equal(
+          (await provider.publish(channel, 1, { idempotencyKey })).duplicate, true
+        )
+      }
     }
   },
 

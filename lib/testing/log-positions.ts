@@ -65,10 +65,12 @@ export const positions: Cases<OpenLog> = {
     const { got, heard } = await hear(provider, c)
     // Opens the connection first: an ephemeral event does not wait for it.
     await provider.publish(freshLog(), 1)
-    for (let n = 0; n < 2; n++) assert.deepEqual(
-      await provider.publish(c, 'typing', { ephemeral: true, idempotencyKey: 'key' }),
-      { duplicate: false }
-    )
+    for (let n = 0; n < 2; n++) {
+      assert.deepEqual(
+        await provider.publish(c, 'typing', { ephemeral: true, idempotencyKey: 'key' }),
+        { duplicate: false }
+      )
+    }
     await heard()
     assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 'typing'], [undefined, 'typing']])
     assert.deepEqual(await readNumbers(provider, c, undefined, 10), { gap: undefined, numbers: [] })
@@ -91,10 +93,12 @@ export const positions: Cases<OpenLog> = {
     const c = freshLog()
     const { got, heard } = await hear(provider, c)
     assert.equal(provider.eventLog, undefined)
-    for (let n = 0; n < 2; n++) assert.deepEqual(
-      await provider.publish(c, n, { idempotencyKey: 'key' }),
-      { duplicate: false }
-    )
+    for (let n = 0; n < 2; n++) {
+      assert.deepEqual(
+        await provider.publish(c, n, { idempotencyKey: 'key' }),
+        { duplicate: false }
+      )
+    }
     await assert.rejects(provider.publish(c, 1, { idempotencyKey: '' }), { code: 'RT_IDEMPOTENCY_KEY_INVALID' })
     await heard()
     assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 0], [undefined, 1]])

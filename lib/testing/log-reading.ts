@@ -121,10 +121,12 @@ export const reading: Cases<OpenLog> = {
       await readNumbers(provider, c, cursors[left - 1], 1_000),
       { gap: undefined, numbers: upTo(500, left) }
     )
-    for (const from of [0, 1, left - 2]) assert.deepEqual(
-      await readNumbers(provider, c, cursors[from], 1_000),
-      { gap: 'trimmed', numbers: [] }
-    )
+    for (const from of [0, 1, left - 2]) {
+      assert.deepEqual(
+        await readNumbers(provider, c, cursors[from], 1_000),
+        { gap: 'trimmed', numbers: [] }
+      )
+    }
     assert.deepEqual(await readNumbers(provider, c, cursors[500], 10), { gap: undefined, numbers: [] })
   },
 
@@ -133,10 +135,12 @@ export const reading: Cases<OpenLog> = {
     const c = freshLog()
     const cursors = await fill(provider, c, 3)
     while ((await readNumbers(provider, c, undefined, 10)).numbers.length > 0) { /* until they expire */ }
-    for (const from of [0, 1, 2]) assert.deepEqual(
-      await readNumbers(provider, c, cursors[from], 10),
-      { gap: 'expired', numbers: [] }
-    )
+    for (const from of [0, 1, 2]) {
+      assert.deepEqual(
+        await readNumbers(provider, c, cursors[from], 10),
+        { gap: 'expired', numbers: [] }
+      )
+    }
     assert.deepEqual(await readNumbers(provider, c, cursors[3], 10), { gap: undefined, numbers: [] })
     const next = positionOf(await provider.publish(c, 4))
     assert.deepEqual([next?.epoch, next?.offset], [cursors[0]?.epoch, 4])

@@ -18,9 +18,11 @@ export const subscribing: Cases<Bus> = {
     await provider.publish(c, 1)
     await drained(sides)
     assert.deepEqual(gone, [1, 1, 1])
-    for (const unsubscribe of [...unsubscribed, ...unsubscribed]) assert.equal(
-      unsubscribe(), undefined, 'also a second time'
-    )
+    for (const unsubscribe of [...unsubscribed, ...unsubscribed]) {
+      assert.equal(
+        unsubscribe(), undefined, 'also a second time'
+      )
+    }
     await allSettled(sides)
     await provider.publish(c, 2)
     await drained(sides)

@@ -130,14 +130,16 @@ export class LocalStateStore implements StateStore {
       if (kept?.expired === true) return 'gone'
       // Texts only grow: see lua/change-state.lua.
       const isLonger = kept === undefined || Buffer.byteLength(kept.value) < Buffer.byteLength(value)
-      if (isLonger) this.#change(
-        channel,
-        state,
-        operation,
-        field,
-        value,
-        { value, text: true, expired: false, owner: request.owner, until }
-      )
+      if (isLonger) {
+        this.#change(
+          channel,
+          state,
+          operation,
+          field,
+          value,
+          { value, text: true, expired: false, owner: request.owner, until }
+        )
+      }
       return 'done'
     }
     if (kept?.text === false && kept.value === value) kept.until = until
