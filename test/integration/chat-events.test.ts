@@ -3,6 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { ChatEvents, LocalPubSub, RedisPubSub, type ChatEvent, type ChatEventInput, type PubSubProvider } from '../../lib/index.ts'
 import { silentLogger } from '../../lib/core/logger.ts'
 import type { Connection } from '../../lib/sse/connection.ts'
+import { FakeConnection } from '../support/fake-connection.ts'
 import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
 import { RedisServer } from '../support/redis-server.ts'
@@ -325,4 +326,16 @@ t.test('a stream that has waited for longer than its chat was followed is ended'
   chatEvents.cleanupChatSubscriptions()
   entrance?.join()
   t.equal(ended, 1)
+})
+
+t.test('a grant that turns out to be shorter ends the whole stream earlier, of one chat and of several', async (t) => {
+  const { chatEvents } = local(t)
+  t.teardown(() => chatEvents.cleanupChatSubscriptions())
+  const ends: number[] = []
+  const connection = new FakeConnection(() => {}).asConnection
+  const stream = Object.assign(connection, { endAfter: (ms: number) => { ends.push(ms) } })
+  const chats = ['a', 'b'].map((chatId) => ({ chatId, userId: undefined, refused: undefined }))
+  for (const entrance of chatEvents.enter('c')(stream)) entrance.endAfter(1)
+  for (const entrance of chatEvents.enterAll(chats)(stream)) entrance.endAfter(2)
+  t.same(ends, [1, 2, 2])
 })
