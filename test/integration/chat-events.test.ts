@@ -334,7 +334,7 @@ t.test('a grant that turns out to be shorter ends the whole stream earlier, of o
   const ends: number[] = []
   const connection = new FakeConnection(() => {}).asConnection
   const stream = Object.assign(connection, { endAfter: (ms: number) => { ends.push(ms) } })
-  const chats = ['a', 'b'].map((chatId) => ({ chatId, userId: undefined, refused: undefined }))
+  const chats = ['a', 'b'].map((chatId) => ({ chatId, userId: undefined, refused: undefined, refuse () {} }))
   for (const entrance of chatEvents.enter('c')(stream)) entrance.endAfter(1)
   for (const entrance of chatEvents.enterAll(chats)(stream)) entrance.endAfter(2)
   t.same(ends, [1, 2, 2])
