@@ -65,7 +65,7 @@ const commands = [
 t.test('a probe needs every command that the scripts run, and the reference lists them all', async (t) => {
   const lua = new URL('../../../../lib/pubsub/redis/lua/', import.meta.url)
   const sources = await Promise.all((await readdir(lua, { recursive: true })).filter((name) => name.endsWith('.lua')).map((name) => readFile(new URL(name, lua), 'utf8')))
-  const run = [...sources.join('\n').matchAll(/\.p?call\('?(\w+)'?[,)]/g)].map(([, name = '']) => name.toLowerCase())
+  const run = [...sources.join('\n').matchAll(/\.p?call\(\s*'?(\w+)'?[,)]/g)].map(([, name = '']) => name.toLowerCase())
   // `command` is what lua/includes/refusals.lua hands on.
   const scripts = [...new Set(run.filter((name) => name !== 'command'))].sort()
   const besides = ['eval', 'evalsha', 'ping']
