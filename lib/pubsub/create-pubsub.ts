@@ -11,25 +11,13 @@ type Choice = Resolved<ProviderOptions> & { redisUrl: string | undefined, redis:
 
 /** Creates the provider: `RedisPubSub` if Redis is configured, otherwise `LocalPubSub`. */
 export function createPubSub (
-  {
-    redisUrl,
-    redis,
-    instanceId,
-    keyPrefix,
-    maxPayloadBytes,
-    publishTimeoutMs,
-    history,
-    idempotencyTtlMs,
-    sharded
-  }: Choice,
-  log: Logger,
-  metrics: Metrics
+  { redisUrl: url, redis: client, ...options }: Choice, log: Logger, metrics: Metrics
 ): PubSubProvider {
-  const common = { instanceId, maxPayloadBytes, history, idempotencyTtlMs, log, metrics }
-  const pubsub = redis !== undefined
-    ? new RedisPubSub({ client: redis, keyPrefix, publishTimeoutMs, sharded, ...common })
-    : redisUrl !== undefined
-      ? new RedisPubSub({ url: redisUrl, keyPrefix, publishTimeoutMs, ...common })
+  const common = { ...options, log, metrics }
+  const pubsub = client !== undefined
+    ? new RedisPubSub({ client, ...common })
+    : url !== undefined
+      ? new RedisPubSub({ url, ...common })
       : new LocalPubSub(common)
   log.info(
     { provider: pubsub.name },

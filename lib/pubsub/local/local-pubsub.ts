@@ -8,8 +8,7 @@ import { makeEnvelope, makeInstanceId } from '../envelope.ts'
 import { LocalControlFeed } from './control-feed.ts'
 import { LocalLog, type LogKey } from './log.ts'
 import { LocalStateStore } from './state-store.ts'
-import { observePublish } from '../instrument-publish.ts'
-import { checkPublish } from '../own-publish.ts'
+import { instrumentPublish, type Outgoing, type Publishing } from '../instrument-publish.ts'
 import type { Stateful } from '../state-store.ts'
 import { Subscriptions } from '../subscriptions.ts'
 import type { FeedListener, ChannelFeed } from '../channel-feed.ts'
@@ -34,9 +33,8 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
   readonly eventLog: LocalLog | undefined
   readonly state: LocalStateStore | undefined
   readonly control: LocalControlFeed
-  readonly #log: Logger
   readonly #metrics: Metrics
-  readonly #maxPayloadBytes: number
+  readonly #publishing: Publishing
   readonly #subscriptions: Subscriptions
   #closed = false
 
@@ -49,44 +47,28 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
       idempotencyTtlMs
     } = resolveProviderOptions(options)
     this.instanceId = instanceId
-    this.#log = log
     this.#metrics = metrics
-    this.#maxPayloadBytes = maxPayloadBytes
+    const mustBeOpen = (): void => this.#mustBeOpen()
+    this.#publishing = {
+      instanceId, maxPayloadBytes, log, metrics, message: 'Published message in this process', mustBeOpen
+    }
     this.#subscriptions = new Subscriptions(log)
-    this.control = new LocalControlFeed({ instanceId, log, mustBeOpen: () => this.#mustBeOpen() })
+    this.control = new LocalControlFeed({ instanceId, log, mustBeOpen })
     if (history === false) return
     const events = this.eventLog = new LocalLog({ ...history, idempotencyTtlMs })
     this.state = new LocalStateStore({
       log: events,
-      wrap: (event) => makeEnvelope(event, this.instanceId, this.#maxPayloadBytes),
+      wrap: (event) => makeEnvelope(event, instanceId, maxPayloadBytes),
       append: (channel, envelope, key) => this.#append(events, channel, envelope, key),
-      mustBeOpen: () => this.#mustBeOpen()
+      mustBeOpen
     })
   }
 
   publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
-    return observePublish(
-      {
-        channel,
-        data,
-        options,
-        log: this.#log,
-        metrics: this.#metrics,
-        message: 'Published message in this process'
-      },
-      (traceparent) => this.#publish(channel, data, options, traceparent)
-    )
+    return instrumentPublish(this.#publishing, [channel, data, options], (outgoing) => this.#send(outgoing))
   }
 
-  #publish (
-    channel: string,
-    data: unknown,
-    options: PublishOptions | undefined,
-    traceparent: string | undefined
-  ): Promise<PublishReceipt> {
-    this.#mustBeOpen()
-    const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
-    const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
+  #send ({ channel, envelope, ephemeral, key }: Outgoing): Promise<PublishReceipt> {
     return this.eventLog === undefined || ephemeral
       ? this.#broadcast(channel, envelope)
       : this.#append(this.eventLog, channel, envelope, key === undefined ? undefined : `app ${key}`)

@@ -3,7 +3,7 @@ import { RealtimeError } from '../../errors.ts'
 import type { Logger } from '../../core/logger.ts'
 import { LinkedList, type Linked } from '../../core/linked-list.ts'
 import type { RedisClient } from './client.ts'
-import { closeConnection, describeRedisError, watchConnection } from './connection.ts'
+import { closeConnection, describeRedisError, isReply, neverLeft, watchConnection } from './connection.ts'
 import { cork } from './cork.ts'
 import type { Script } from './scripts.ts'
 import { budgets } from '../../core/budgets.ts'
@@ -12,7 +12,7 @@ import { timing } from '../../core/timing.ts'
 /** Approximate memory in bytes that an unsettled event or command takes in addition to its payload. */
 export const BYTES_EACH = 1_280
 
-export interface RedisPublisherOptions {
+export interface CommandQueueOptions {
   /** Whether this queue owns the connection, and so closes it. */
   owned: boolean
   /** Milliseconds until a command without a reply rejects. */
@@ -93,7 +93,7 @@ export class CommandQueue {
 
   constructor (
     client: RedisClient,
-    { owned, timeoutMs, log, mostBytes = budgets.unanswered }: RedisPublisherOptions
+    { owned, timeoutMs, log, mostBytes = budgets.unanswered }: CommandQueueOptions
   ) {
     this.#client = client
     this.#owned = owned
@@ -240,9 +240,9 @@ export class CommandQueue {
         : new RealtimeError('RT_PUBLISH_REJECTED', reason))
     }
     if (this.#closed) return this.#giveUp(pending)
-    if (
-      pending.unsure > 0 && !pending.task.repeatable
-    ) return this.#reject(pending, unknown('the reply of Redis was lost'))
+    if (pending.unsure > 0 && !pending.task.repeatable) {
+      return this.#reject(pending, unknown('the reply of Redis was lost'))
+    }
     // The next `ready` event sends it.
     this.#wait(pending)
     if (this.#isReady()) this.#sendLater()
@@ -304,16 +304,6 @@ export class CommandQueue {
 
 function always (): boolean {
   return true
-}
-
-/** Returns whether the error is a reply of Redis. In that case Redis did not apply the command. */
-function isReply (error: Error): boolean {
-  return error.name === 'ReplyError'
-}
-
-/** Returns whether ioredis refused to send the command, because the connection is closing. */
-function neverLeft (error: Error): boolean {
-  return error.message.startsWith('Stream isn\'t writeable')
 }
 
 function unknown (what: string): RealtimeError {

@@ -144,6 +144,16 @@ export function watchConnection (client: RedisClient, role: string, log: Logger)
   }
 }
 
+/** Returns whether the error is a reply of Redis. In that case Redis did not apply the command. */
+export function isReply (error: Error): boolean {
+  return error.name === 'ReplyError'
+}
+
+/** Returns whether ioredis refused to send the command, because the connection is closing. */
+export function neverLeft (error: Error): boolean {
+  return error.message.startsWith('Stream isn\'t writeable')
+}
+
 /**
  * Returns the part of a Redis error that is safe to log. The rest of the message and the other fields of the error can
  * contain passwords and payloads.

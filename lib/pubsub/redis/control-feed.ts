@@ -15,7 +15,7 @@ export interface RedisControlFeedOptions {
   /** Keys in a namespace that the app's channels cannot use. */
   keys: RedisKeys
   events: LogReader
-  appender: LogWriter
+  writer: LogWriter
   instanceId: string
   log: Logger
   /** Subscribes to a Redis channel and returns a function that unsubscribes. Throws after the provider was closed. */
@@ -38,9 +38,9 @@ export class RedisControlFeed implements ControlFeed {
   }
 
   publish (channel: string, message: object): Promise<unknown> {
-    const { appender, instanceId } = this.#options
+    const { writer, instanceId } = this.#options
     // Control messages hold ids whose size was already checked, so the app's `maxPayloadBytes` does not apply.
-    return appender.append(channel, makeEnvelope(message, instanceId, Infinity), undefined)
+    return writer.append(channel, makeEnvelope(message, instanceId, Infinity), undefined)
   }
 
   follow (channel: string, listener: FeedListener): () => void {
@@ -73,7 +73,7 @@ export class RedisControlFeed implements ControlFeed {
   }
 
   close (): void {
-    this.#options.appender.flush()
+    this.#options.writer.flush()
     this.#subscriptions.clear()
   }
 }

@@ -10,7 +10,7 @@ import type { Script } from './scripts.ts'
 import { timing } from '../../core/timing.ts'
 import { encodePayload } from '../wire.ts'
 
-export interface RedisHealthOptions {
+export interface HealthCheckOptions {
   /** Keys in a namespace that the app's channels cannot use. */
   keys: RedisKeys
   publisher: CommandQueue
@@ -31,13 +31,13 @@ export interface RedisHealthOptions {
  * tests one node, which is chosen at random each time.
  */
 export class HealthCheck {
-  readonly #options: RedisHealthOptions
+  readonly #options: HealthCheckOptions
   #current: Promise<HealthReport> | undefined
   #proof: Promise<void> | undefined
   /** The `performance.now()` time of the last successful probe. */
   #provedAt = -Infinity
 
-  constructor (options: RedisHealthOptions) {
+  constructor (options: HealthCheckOptions) {
     this.#options = options
   }
 

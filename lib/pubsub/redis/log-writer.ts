@@ -112,7 +112,7 @@ export class LogWriter {
   /** Appends an event and broadcasts it. */
   append (channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
     return new Promise<PublishReceipt | Missing>((resolve, reject) => {
-      const entry = { payload: encodePayload(envelope), tag: '', earlier: undefined, key, resolve, reject }
+      const entry = entryOf(envelope, key, resolve, reject)
       const last = this.#last.get(channel)
       if (this.#underway === 0 && this.#entries === 0) return this.#append([this.#enqueue(channel, entry, last)])
       if (last?.batch === GATHERED) last.entries.push(entry)
@@ -135,7 +135,7 @@ export class LogWriter {
   ): Promise<PublishReceipt | Missing> {
     this.flush()
     return new Promise((resolve, reject) => {
-      const entry = { payload: encodePayload(envelope), tag: '', earlier: undefined, key, resolve, reject }
+      const entry = entryOf(envelope, key, resolve, reject)
       const run = this.#enqueue(channel, entry, this.#last.get(channel))
       const { channel: redisChannel, meta, stream, finalization, fields, leases } = run.keys
       this.#send([run], this.#options.scripts.finalize,
@@ -276,6 +276,12 @@ export class LogWriter {
     }
     this.#sweepAt = 2 * this.#last.size + FEW
   }
+}
+
+function entryOf (
+  envelope: Envelope, key: string | undefined, resolve: Entry['resolve'], reject: Entry['reject']
+): Entry {
+  return { payload: encodePayload(envelope), tag: '', earlier: undefined, key, resolve, reject }
 }
 
 /** The entries of a settled run. */

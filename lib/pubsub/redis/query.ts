@@ -1,7 +1,7 @@
 import { RealtimeError } from '../../errors.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import type { RedisClient } from './client.ts'
-import { describeRedisError } from './connection.ts'
+import { describeRedisError, isReply, neverLeft } from './connection.ts'
 import type { Script } from './scripts.ts'
 
 /** Sends read commands to Redis, with a timeout. Connects first if necessary. */
@@ -29,7 +29,7 @@ export class Query {
       if (client.status !== 'ready') await withTimeout(this.#connect(client), this.#timeoutMs)
       const result = question(client).catch(async (error: Error) => {
         // The command was not sent: the connection broke, but ioredis had not noticed yet.
-        if (!error.message.startsWith('Stream isn\'t writeable')) throw error
+        if (!neverLeft(error)) throw error
         await this.#connect(client)
         return await question(client)
       })
@@ -53,7 +53,7 @@ export class Query {
    */
   async tries (script: Script, keys: string[], args: (string | number)[]): Promise<boolean> {
     return await this.ask((client) => this.#run(client, script, keys, args).then(() => true, (error: Error) => {
-      if (error.name !== 'ReplyError') throw error
+      if (!isReply(error)) throw error
       return false
     }))
   }

@@ -31,8 +31,7 @@ import { ShardedSubscriber } from './sharded-subscriber.ts'
 import { RedisStateStore } from './state-store.ts'
 import { Subscriber, type SubscriberEvents } from './subscriber.ts'
 import { checkRedisUrl } from './url.ts'
-import { observePublish } from '../instrument-publish.ts'
-import { checkPublish } from '../own-publish.ts'
+import { instrumentPublish, type Outgoing, type Publishing } from '../instrument-publish.ts'
 import type { Stateful } from '../state-store.ts'
 import { Subscriptions, type Recipients } from '../subscriptions.ts'
 import { timing } from '../../core/timing.ts'
@@ -62,7 +61,7 @@ const FOREIGN_MESSAGE: RepeatedFailure = {
 const CLOSED: HealthReport = { healthy: false, error: { code: 'CLOSED', message: 'RedisPubSub was closed.' } }
 
 /** The reader and the writer of the logs in one key namespace, with the options they share. */
-interface OpenedLog { common: LogReaderOptions, appender: LogWriter, events: LogReader }
+interface OpenedLog { common: LogReaderOptions, writer: LogWriter, events: LogReader }
 
 /** The provider for multiple processes, over Redis pub/sub. Can start while Redis is down. Reconnects by itself. */
 export class RedisPubSub
@@ -75,10 +74,10 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #keys: RedisKeys
-  readonly #maxPayloadBytes: number
+  readonly #publishing: Publishing
   readonly #sharded: boolean
   readonly #publisher: CommandQueue
-  readonly #appender: LogWriter | undefined
+  readonly #logWriter: LogWriter | undefined
   readonly #reading: ReadConnection | undefined
   readonly #subscriber: Subscriber | ShardedSubscriber
   readonly #subscriptions: Subscriptions
@@ -101,7 +100,14 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     this.instanceId = instanceId
     this.#log = log
     this.#metrics = metrics
-    this.#maxPayloadBytes = maxPayloadBytes
+    this.#publishing = {
+      instanceId,
+      maxPayloadBytes,
+      log,
+      metrics,
+      message: 'Published message to Redis',
+      mustBeOpen: () => this.#mustBeOpen()
+    }
     this.#sharded = sharded
     this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
     const connection = openPublisher(source)
@@ -118,27 +124,27 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     const openLog = (keys: RedisKeys, kept: { size: number, ttlMs: number }, reader: Query): OpenedLog => {
       const scripts = new Scripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded })
       const common = { keys, scripts, reader, near, instanceId }
-      const appender = new LogWriter({
+      const writer = new LogWriter({
         ...common,
         apart: connection.isCluster,
         perform: (task) => this.#publisher.perform(task),
         onUnheard
       })
-      return { common, appender, events: new LogReader(common) }
+      return { common, writer, events: new LogReader(common) }
     }
     if (history !== false) {
       const reading = this.#reading = new ReadConnection(source, log)
       const reader = new Query(() => reading.client, publishTimeoutMs)
-      const { common, appender, events } = openLog(this.#keys, history, reader)
-      this.#appender = appender
+      const { common, writer, events } = openLog(this.#keys, history, reader)
+      this.#logWriter = writer
       this.eventLog = events
       this.state = new RedisStateStore({
         ...common,
         send: (command, bytes) => {
-          appender.flush()
+          writer.flush()
           return this.#publisher.send(command, { repeatable: true, bytes })
         },
-        finalize: async (channel, finalization) => await appender.finalize(
+        finalize: async (channel, finalization) => await writer.finalize(
           channel,
           makeEnvelope(finalization.event, instanceId, maxPayloadBytes),
           finalization
@@ -187,28 +193,17 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   }
 
   publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
-    return observePublish(
-      { channel, data, options, log: this.#log, metrics: this.#metrics, message: 'Published message to Redis' },
-      (traceparent) => this.#publish(channel, data, options, traceparent)
-    )
+    return instrumentPublish(this.#publishing, [channel, data, options], (outgoing) => this.#send(outgoing))
   }
 
-  #publish (
-    channel: string,
-    data: unknown,
-    options: PublishOptions | undefined,
-    traceparent: string | undefined
-  ): Promise<PublishReceipt> {
-    this.#mustBeOpen()
-    const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
-    const envelope = makeEnvelope(data, this.instanceId, this.#maxPayloadBytes, traceparent)
-    return this.#appender === undefined || ephemeral
+  #send ({ channel, envelope, ephemeral, key }: Outgoing): Promise<PublishReceipt> {
+    return this.#logWriter === undefined || ephemeral
       ? this.#broadcast(channel, envelope, ephemeral)
-      : this.#appender.append(channel, envelope, key)
+      : this.#logWriter.append(channel, envelope, key)
   }
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {
-    this.#appender?.flush()
+    this.#logWriter?.flush()
     const message = encodeWire(ephemeral ? 'e' : 'd', envelope)
     const bytes = Buffer.byteLength(message)
     const redisChannel = this.#keys.channel(channel)
@@ -287,7 +282,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   async #close (): Promise<void> {
     this.#subscriptions.clear()
     this.control.close()
-    this.#appender?.flush()
+    this.#logWriter?.flush()
     await Promise.all([this.#publisher, this.#subscriber, this.#reading].map((part) => part?.close()))
     logPending(this.#log)
   }
