@@ -148,7 +148,7 @@ export class ReplySse {
 
   async #serve (
     chatIds: readonly string[],
-    enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]
+    enter: SseContext['enterAll']
   ): Promise<void> {
     this.#begin()
     try {
@@ -173,7 +173,7 @@ export class ReplySse {
   #enter (
     access: StreamAccess,
     headers: OutgoingHttpHeaders,
-    enter: (all: readonly ChatAccess[], request: StreamRequest) => (connection: Connection) => Entrance[]
+    enter: SseContext['enterAll']
   ): void {
     const { all } = access
     const rewinds = this.#rewinds(all)
@@ -397,16 +397,16 @@ function isOverload (error: unknown): boolean {
 }
 
 function encode (event: SseEvent): Buffer {
-  if (
-    typeof event !== 'object' || event === null
-  ) throw new RealtimeError('RT_SSE_FIELD_INVALID', `an event must be an object with data, got ${kindOf(event)}`)
+  if (typeof event !== 'object' || event === null) {
+    throw new RealtimeError('RT_SSE_FIELD_INVALID', `an event must be an object with data, got ${kindOf(event)}`)
+  }
   return encodeFrame({ id: event.id, event: event.event, retry: event.retry, json: toJson(event.data) })
 }
 
 function iteratorOf<T> (events: AsyncIterable<T>): AsyncIterator<T> {
-  if (
-    typeof (events as Partial<AsyncIterable<T>> | null | undefined)?.[Symbol.asyncIterator] === 'function'
-  ) return events[Symbol.asyncIterator]()
+  if (typeof (events as Partial<AsyncIterable<T>> | null | undefined)?.[Symbol.asyncIterator] === 'function') {
+    return events[Symbol.asyncIterator]()
+  }
   throw new RealtimeError(
     'RT_SSE_FIELD_INVALID',
     `what is streamed must be an async iterable of events, got ${kindOf(events)}`

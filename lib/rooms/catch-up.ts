@@ -166,10 +166,10 @@ async function find (room: CatchUpTarget, replay: LogReplay, position: Cursor): 
 /** Returns the position before the last `count` events that the log still has. */
 async function rewound (room: CatchUpTarget, replay: LogReplay, count: number): Promise<Cursor> {
   if (room.chatLog.recent.size >= count) return room.chatLog.recent.before(count)
-  const { buffer: run, whole } = await replay.shared(room.chatLog.recent.base)
+  const { buffer, whole } = await replay.shared(room.chatLog.recent.base)
   // Some of these events may have been published after the shared page was read.
-  const missing = Math.max(0, count - (room.chatLog.position as Cursor).offset + run.head.offset)
-  return missing <= run.size || whole ? run.before(missing) : await replay.start(count)
+  const missing = Math.max(0, count - (room.chatLog.position as Cursor).offset + buffer.head.offset)
+  return missing <= buffer.size || whole ? buffer.before(missing) : await replay.start(count)
 }
 
 /** Resolves after `ms` milliseconds, or when the stream closes. */

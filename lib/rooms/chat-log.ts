@@ -32,7 +32,9 @@ export interface ChatLogContext {
 
 /** The events that a log reports to its room. */
 export interface ChatLogEvents {
-  /** The next event, or an event without a position. */
+  /** The next entry of the log. */
+  entry (entry: LogEntry): void
+  /** An event that is not followed through a log: it is ephemeral, or there is no log. */
   event (envelope: Envelope): void
   /** Events before `at` are missing or may be missing. */
   reset (reason: ResetReason, at?: Cursor): void
@@ -57,11 +59,12 @@ const RECENT = 256
 
 /** Follows the log of one chat on this instance. If the provider keeps no log, it passes on what it receives. */
 export class ChatLog implements FeedListener {
+  /** Reads the history of the log for clients; `undefined` if there is no log. */
+  readonly replay: LogReplay | undefined
   readonly #chatId: string
   readonly #context: ChatLogContext
   readonly #events: ChatLogEvents
   readonly #logFollower: LogFollower | undefined
-  readonly #history: LogReplay | undefined
   readonly #waiting = new Set<() => void>()
   #recent: ReplayBuffer
   #live = false
@@ -81,7 +84,7 @@ export class ChatLog implements FeedListener {
     })
     // Separate pages, since each counts its own failures: a successful read of the head does not prove that the page of
     // a client can be read.
-    this.#history = new LogReplay(chatId, makePages(), context.historySize, context.replays)
+    this.replay = new LogReplay(chatId, makePages(), context.historySize, context.replays)
     this.#logFollower = new LogFollower(makePages(), {
       event: (entry) => this.#next(entry),
       gap: (reason, at) => this.#jump(reason, at),
@@ -113,11 +116,6 @@ export class ChatLog implements FeedListener {
   /** The last frames, up to `position`. */
   get recent (): ReplayBuffer {
     return this.#recent
-  }
-
-  /** Reads the history of the log for clients; `undefined` if there is no log. */
-  get replay (): LogReplay | undefined {
-    return this.#history
   }
 
   /** Resolves once the log is in sync, or when the stream closes. */
@@ -196,7 +194,7 @@ export class ChatLog implements FeedListener {
   close (): void {
     this.#logFollower?.close()
     this.#recent.clear()
-    this.#history?.forget()
+    this.replay?.forget()
   }
 
   #inSyncAgain (): void {
@@ -209,12 +207,12 @@ export class ChatLog implements FeedListener {
   #next (entry: LogEntry): void {
     if (this.#recent.head.epoch === '') this.#restart(positionBefore(entry.position))
     this.#recent.push(entry)
-    this.#events.event(entry)
+    this.#events.entry(entry)
   }
 
   #jump (reason: LogGap, at: Cursor): void {
     this.#restart(at)
-    this.#history?.forget()
+    this.replay?.forget()
     this.#events.reset(reason, at)
   }
 

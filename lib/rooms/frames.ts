@@ -15,6 +15,7 @@ export class ChatFrame {
   readonly cursor: Cursor | undefined
   /** The whole frame. Its first line is the id, if there is a cursor. */
   readonly bytes: Buffer
+  #body: Buffer | undefined
   #part: string | undefined
 
   constructor (cursor: Cursor | undefined, bytes: Buffer) {
@@ -22,12 +23,15 @@ export class ChatFrame {
     this.bytes = bytes
   }
 
+  // Multi-chat streams need the following two. They are cached, since all such streams share the frame.
+
   /** The frame without its id. */
   get body (): Buffer {
-    return this.cursor === undefined ? this.bytes : this.bytes.subarray(this.bytes.indexOf('\n') + 1)
+    const start = this.cursor === undefined ? 0 : this.bytes.indexOf('\n') + 1
+    return (this.#body ??= this.bytes.subarray(start))
   }
 
-  /** The cursor as one part of the event id of a multi-chat stream. It is cached, since all such streams share it. */
+  /** The cursor as one part of the event id. */
   get part (): string {
     return (this.#part ??= formatPart(this.cursor))
   }

@@ -99,10 +99,9 @@ export class LogFollower {
    * unnoticed.
    */
   reconcile (head: LogHead | undefined): void {
-    if (
-      this.#inSync && head !== undefined &&
-      (head.unproven === true || !sameCursor(head, this.#position as Cursor))
-    ) this.sync()
+    if (this.#inSync && head !== undefined && (head.unproven === true || !sameCursor(head, this.#position as Cursor))) {
+      this.sync()
+    }
   }
 
   /** Reads the log from the position to its end. Calls during a read share one more read. Never rejects. */
@@ -212,9 +211,9 @@ export class LogFollower {
   #apply (entry: LogEntry): boolean {
     const { epoch, offset, tag, previousTag } = entry.position
     const at = this.#position
-    if (
-      at === undefined || epoch !== at.epoch || offset !== at.offset + 1 || previousTag !== at.tag
-    ) return this.#events.isKnown(entry.position)
+    if (at === undefined || epoch !== at.epoch || offset !== at.offset + 1 || previousTag !== at.tag) {
+      return this.#events.isKnown(entry.position)
+    }
     // Updated in place: a new object for each event of each chat would burden the garbage collector.
     at.offset = offset
     at.tag = tag

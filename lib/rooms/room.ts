@@ -54,7 +54,8 @@ export class Room implements CatchUpTarget {
     this.#onEmpty = onEmpty
     this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER, { chatId, err }, originOf(err)))
     const chatLog = this.chatLog = new ChatLog(chatId, channel, context, {
-      event: (envelope) => this.#receive(envelope),
+      entry: (entry) => this.#receive(entry),
+      event: (envelope) => this.emit(envelope),
       reset: (reason, at) => this.#reset(reason, at),
       read: (head) => this.#projections?.syncTo(head?.state)
     })
@@ -138,18 +139,13 @@ export class Room implements CatchUpTarget {
     for (const stream of [...this.#streams, ...this.#joining]) stream.end()
   }
 
-  /** Handles the next event of the log, or an event that has no position on this instance. */
-  #receive (envelope: Envelope): void {
-    if (!this.#isLogged(envelope)) return this.emit(envelope)
-    this.#projections?.event(envelope)
-    this.#write(() => frameOf(this.chatId, envelope), envelope.timestamp)
-    if (envelope.position.isMarker) return this.#afterReset('failover')
-    this.#trace(envelope)
-    this.#handle(envelope)
-  }
-
-  #isLogged (envelope: Envelope): envelope is LogEntry {
-    return envelope.position !== undefined && this.#context.eventLog !== undefined
+  /** Passes the next entry of the log to every stream and handler. */
+  #receive (entry: LogEntry): void {
+    this.#projections?.event(entry)
+    this.#write(() => frameOf(this.chatId, entry), entry.timestamp)
+    if (entry.position.isMarker) return this.#afterReset('failover')
+    this.#trace(entry)
+    this.#handle(entry)
   }
 
   #reset (reason: ResetReason, at?: Cursor): void {

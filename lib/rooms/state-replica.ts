@@ -185,7 +185,9 @@ export class StateReplica {
     if (
       before === after ||
       (before?.value === after?.value && before?.text === after?.text && before?.expired === after?.expired)
-    ) return
+    ) {
+      return
+    }
     if (after === undefined) this.#fields.delete(name)
     else this.#fields.set(name, after)
     this.#events.field(name, after, before)
