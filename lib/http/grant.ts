@@ -17,6 +17,9 @@ export interface Grant { userId: string | undefined, expiresAt: number | undefin
 /** The grant that `true` stands for. */
 export const ANYONE: Grant = { userId: undefined, expiresAt: undefined }
 
+/** A grant that has always been expired. */
+export const NO_ACCESS: Grant = { userId: undefined, expiresAt: -Infinity }
+
 /**
  * Reads the result of `authorize`. Returns a grant, `undefined` for a refusal, or a description of the mistake that
  * quotes no value. Does not check whether the grant has expired.
@@ -39,9 +42,9 @@ export function readGrant (result: unknown): Grant | string | undefined {
   if (Object.hasOwn(result, 'expiresAt')) {
     const { expiresAt } = result as { expiresAt?: unknown }
     const time = expiresAt instanceof Date ? expiresAt.getTime() : expiresAt
-    if (
-      typeof time !== 'number' || Number.isNaN(time)
-    ) return `an expiresAt that is ${typeof time === 'number' ? 'NaN' : kindOf(time)}`
+    if (typeof time !== 'number' || Number.isNaN(time)) {
+      return `an expiresAt that is ${typeof time === 'number' ? 'NaN' : kindOf(time)}`
+    }
     grant.expiresAt = time
   }
   return grant

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
-import { ANYONE, type Grant } from './grant.ts'
+import { NO_ACCESS, type Grant } from './grant.ts'
 import type { Entrance } from '../rooms/entrance.ts'
 
 /** The access of one request to one chat. It is granted or refused, then held while the stream is open. */
@@ -9,7 +9,8 @@ export class Permit {
   readonly request: FastifyRequest
   /** Calls `authorize` in the AsyncLocalStorage context of this request: another context may belong to another user. */
   ask: (() => unknown) | undefined
-  grant: Grant = ANYONE
+  /** Until `authorize` has granted access, `confirm` refuses the permit as an expired one. */
+  grant: Grant = NO_ACCESS
   /**
    * The continuity number of the revocations when `authorize` was called. While it is unchanged, no later revocation
    * can have been missed.
@@ -67,9 +68,9 @@ export class Permit {
   /** Refuses the permit if its grant has expired or was revoked while other chats were being authorized. */
   confirm (now: number): void {
     const { userId = '', expiresAt = Infinity } = this.grant
-    if (
-      this.#refusal === undefined && (expiresAt <= now || this.#revoked?.has(userId) === true)
-    ) this.refuse(new RealtimeError('RT_FORBIDDEN'))
+    if (this.#refusal === undefined && (expiresAt <= now || this.#revoked?.has(userId) === true)) {
+      this.refuse(new RealtimeError('RT_FORBIDDEN'))
+    }
   }
 
   /** Attaches the permit to a stream, which holds it from now on. */
