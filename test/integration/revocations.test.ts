@@ -81,6 +81,19 @@ async function start (t: Test, options: RealtimeOptions = {}, gated = { isOpen: 
 
 const healthy = (app: FastifyInstance, health: boolean): Promise<void> => until(() => Promise.resolve(app.pubsub.isHealthy()), (answer) => answer === health)
 
+/** Ada and Bob open streams, then Ada's access is revoked while their instance can't reach Redis. */
+async function revokeWhileAway (
+  t: Test, options: RealtimeOptions
+): Promise<{ stage: Stage, ada: EventStream, bob: EventStream }> {
+  const stage = await start(t, options)
+  const [ada, bob] = [await stage.open('ada'), await stage.open('bob')]
+  for (const stream of [ada, bob]) t.match(await stream.next(), { event: 'ready' })
+  stage.gate.shut()
+  await healthy(stage.there.app, false)
+  await stage.revoke('ada')
+  return { stage, ada, bob }
+}
+
 /** Ada's stream has ended, and Bob's goes on. */
 async function onlyBobStays (t: Test, { here }: Stage, ada: EventStream, bob: EventStream): Promise<void> {
   t.same((await ada.end()).filter(({ event }) => event === 'message'), [])
@@ -118,12 +131,7 @@ for (const history of [undefined, false] as const) {
   const withHistory = history === undefined ? '' : ', without a history'
 
   t.test(`an instance that has lost Redis for a moment hears of what was revoked meanwhile${withHistory}`, async (t) => {
-    const stage = await start(t, options)
-    const [ada, bob] = [await stage.open('ada'), await stage.open('bob')]
-    for (const stream of [ada, bob]) t.match(await stream.next(), { event: 'ready' })
-    stage.gate.shut()
-    await healthy(stage.there.app, false)
-    await stage.revoke('ada')
+    const { stage, ada, bob } = await revokeWhileAway(t, options)
     stage.gate.open()
     await onlyBobStays(t, stage, ada, bob)
     t.same(stage.asked, ['ada', 'bob'], 'whose access is known is not asked about again')
@@ -135,12 +143,7 @@ for (const history of [undefined, false] as const) {
   }
   for (const [name, lose] of Object.entries(losses)) {
     t.test(`streams are authorized again after revocations ${name}${withHistory}`, async (t) => {
-      const stage = await start(t, options)
-      const [ada, bob] = [await stage.open('ada'), await stage.open('bob')]
-      for (const stream of [ada, bob]) t.match(await stream.next(), { event: 'ready' })
-      stage.gate.shut()
-      await healthy(stage.there.app, false)
-      await stage.revoke('ada')
+      const { stage, ada, bob } = await revokeWhileAway(t, options)
       await lose(t, stage)
       stage.gate.open()
       await onlyBobStays(t, stage, ada, bob)

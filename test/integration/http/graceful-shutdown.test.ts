@@ -19,6 +19,10 @@ const CHAT = '/api/chats/c/events'
 const get = (path: string, ...headers: string[]): string => [`GET ${path} HTTP/1.1`, 'Host: x', ...headers, '', ''].join('\r\n')
 const portOf = ({ server }: FastifyInstance): number => (server.address() as net.AddressInfo).port
 
+/** Resolves once the app has begun to close. */
+const whenDraining = (app: FastifyInstance): Promise<void> =>
+  new Promise((resolve) => { app.addHook('preClose', async () => { resolve() }) })
+
 /** A plugin whose `preClose` waits until it is opened. */
 function slowPreClose (app: FastifyInstance): { begun: Promise<void>, open: () => void } {
   let open = (): void => {}
@@ -76,6 +80,18 @@ function echo (socket: net.Socket): void {
   socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end())
 }
 
+/** A connection works while the app closes, until its client ends it. Then the app has closed. */
+async function outlivesClosing (
+  app: FastifyInstance, draining: Promise<void>, { socket, received, closed }: ReturnType<typeof client>
+): Promise<void> {
+  const closing = app.close()
+  await draining
+  socket.write('still here')
+  await received('still here')
+  socket.end()
+  await Promise.all([closed, closing])
+}
+
 type TakeOver = (server: http.Server) => unknown
 const takeOvers: [string, TakeOver, string, FastifyServerOptions][] = [
   ['upgraded, as to a WebSocket', (server) => server.on('upgrade', (_request, socket) => echo(socket as net.Socket)), get('/', 'Connection: Upgrade', 'Upgrade: echo'), {}],
@@ -87,17 +103,13 @@ for (const [what, takeOver, hello, server] of takeOvers) {
     t.test(`a connection that is ${what} is left alone, where its listener was added ${when} the plugin`, async (t) => {
       const app = await start(t, server, (app) => { if (when === 'before') takeOver(app.server) })
       if (when === 'after') takeOver(app.server)
-      const draining = new Promise<void>((resolve) => { app.addHook('preClose', async () => { resolve() }) })
+      const draining = whenDraining(app)
       await listen(app)
-      const { socket, received, closed } = connect(t, app)
+      const connection = connect(t, app)
+      const { socket, received } = connection
       socket.write(hello)
       await received('101')
-      const closing = app.close()
-      await draining
-      socket.write('still here')
-      await received('still here')
-      socket.end()
-      await Promise.all([closed, closing])
+      await outlivesClosing(app, draining, connection)
     })
   }
 }
@@ -105,16 +117,11 @@ for (const [what, takeOver, hello, server] of takeOvers) {
 t.test('a TLS connection of a protocol that HTTP/2 does not know is left alone', async (t) => {
   const app = await start(t, { http2: true, https: { key, cert } })
   app.server.on('unknownProtocol', echo)
-  const draining = new Promise<void>((resolve) => { app.addHook('preClose', async () => { resolve() }) })
+  const draining = whenDraining(app)
   await listen(app)
-  const { socket, received, closed } = client(t, tls.connect({ port: portOf(app), host: '127.0.0.1', ca: cert }))
-  await received('101')
-  const closing = app.close()
-  await draining
-  socket.write('still here')
-  await received('still here')
-  socket.end()
-  await Promise.all([closed, closing])
+  const connection = client(t, tls.connect({ port: portOf(app), host: '127.0.0.1', ca: cert }))
+  await connection.received('101')
+  await outlivesClosing(app, draining, connection)
 })
 
 t.test('a request that asks for an upgrade which no one offers, or no longer does, is answered as any other', async (t) => {
@@ -138,7 +145,7 @@ t.test('a request that waited for leave to send its body is answered while the a
       resolve()
     })
   })
-  const draining = new Promise<void>((resolve) => { app.addHook('preClose', async () => { resolve() }) })
+  const draining = whenDraining(app)
   await listen(app)
   const { socket, received, closed } = connect(t, app)
   socket.write('POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n')

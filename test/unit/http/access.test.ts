@@ -170,7 +170,7 @@ const refusals: Record<string, () => ReturnType<Authorize>> = {
   'has no user any more': () => true,
   'has expired': () => ({ userId: 'ada', expiresAt: 1 }),
   'is asked about where the database is away': () => { throw new Error('The database is away') },
-  'is asked about where the app throws undefined': () => { throw undefined }, // eslint-disable-line no-throw-literal, @typescript-eslint/only-throw-error
+  'is asked about where the app throws undefined': () => { throw undefined }, // eslint-disable-line no-throw-literal
   'is refused by an error': () => { throw Object.assign(new Error('Sign in first'), { statusCode: 401 }) },
   'is asked about in vain': () => Promise.reject(new RealtimeError('RT_LOG_UNAVAILABLE'))
 }

@@ -1,10 +1,21 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import { copyCursor, formatCursor, type Cursor } from '../../../lib/pubsub/cursor.ts'
 import { keepLog } from '../../support/log.ts'
 import { Fixture, forged } from './fixture.ts'
 import { budgets } from '../../../lib/core/budgets.ts'
 import { timing } from '../../../lib/core/timing.ts'
+
+/** A room with a stream that has missed an event, and whose log answers no reading yet. */
+async function whileReading (t: Test): Promise<{ f: Fixture, stream: ReturnType<Fixture['join']> }> {
+  const f = new Fixture(t)
+  const stream = f.join()
+  f.room.chatLog.live()
+  await f.rest()
+  f.log.prompt = false
+  f.publish(1, { lost: true })
+  return { f, stream }
+}
 
 t.test('a stream gets ready once the subscription holds, then every event', async (t) => {
   const f = new Fixture(t)
@@ -101,12 +112,7 @@ t.test('a log that may have lost events and can\'t be marked: streams get one re
 })
 
 t.test('many messages that come while the log is read are read instead of held', async (t) => {
-  const f = new Fixture(t)
-  const stream = f.join()
-  f.room.chatLog.live()
-  await f.rest()
-  f.log.prompt = false
-  f.publish(1, { lost: true })
+  const { f, stream } = await whileReading(t)
   f.publish(2_500)
   f.log.heal()
   for (let n = 0; n < 2; n++) await f.rest()
@@ -115,12 +121,7 @@ t.test('many messages that come while the log is read are read instead of held',
 })
 
 t.test('what is held while the log is read is bounded by bytes', async (t) => {
-  const f = new Fixture(t)
-  const stream = f.join()
-  f.room.chatLog.live()
-  await f.rest()
-  f.log.prompt = false
-  f.publish(1, { lost: true })
+  const { f, stream } = await whileReading(t)
   const payload = { pad: 'x'.repeat(budgets.held / 4) }
   f.publish(30, { payload })
   f.log.trim(0)

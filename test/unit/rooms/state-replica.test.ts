@@ -65,7 +65,7 @@ class LossyState {
   }
 }
 
-function start (t: Test): { state: LossyState, mirror: StateReplica, gate: ReadGate, told: string[], shown: Map<string, Field>, timers: FakeTimers, rest: () => Promise<void> } {
+function start (t: Test): { state: LossyState, replica: StateReplica, gate: ReadGate, told: string[], shown: Map<string, Field>, timers: FakeTimers, rest: () => Promise<void> } {
   const timers = new FakeTimers()
   timers.install()
   const state = new LossyState()
@@ -83,11 +83,11 @@ function start (t: Test): { state: LossyState, mirror: StateReplica, gate: ReadG
     timers.uninstall()
     await state.provider.close()
   })
-  return { state, mirror: replica, gate, told, shown, timers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
+  return { state, replica, gate, told, shown, timers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
 }
 
 t.test('a channel without a state is never read, and its first changes need no reading', async (t) => {
-  const { state, mirror: replica, told, rest } = start(t)
+  const { state, replica, told, rest } = start(t)
   replica.syncTo(undefined)
   replica.poll()
   await rest()
@@ -104,7 +104,7 @@ t.test('a channel without a state is never read, and its first changes need no r
 })
 
 t.test('who comes later reads once, and nothing that changes meanwhile is missed or told twice', async (t) => {
-  const { state, mirror: replica, told, rest } = start(t)
+  const { state, replica, told, rest } = start(t)
   state.loses = true
   await state.change({ operation: 'open', field: 't', value: 'ab' })
   state.loses = false
@@ -121,7 +121,7 @@ t.test('who comes later reads once, and nothing that changes meanwhile is missed
 })
 
 t.test('a change that was lost shows by the next one, by the log, or by looking now and then', async (t) => {
-  const { state, mirror: replica, told, rest } = start(t)
+  const { state, replica, told, rest } = start(t)
   await state.change({ operation: 'set', field: 'v', value: '1' })
   const lose = async (value: string): Promise<void> => {
     state.loses = true
@@ -146,7 +146,7 @@ t.test('a change that was lost shows by the next one, by the log, or by looking 
 
 for (const [where, andOlder] of [['too', false], ['also where one that is not is told after it', true]] as const) {
   t.test(`a place of the log that is newer than what is being read is read, ${where}`, async (t) => {
-    const { state, mirror: replica, told, rest } = start(t)
+    const { state, replica, told, rest } = start(t)
     state.loses = state.slow = true
     await state.change({ operation: 'set', field: 'v', value: '1' })
     const older = await state.stamp()
@@ -164,7 +164,7 @@ for (const [where, andOlder] of [['too', false], ['also where one that is not is
 }
 
 t.test('more changes than can be held during a reading are read', async (t) => {
-  const { state, mirror: replica, told, rest } = start(t)
+  const { state, replica, told, rest } = start(t)
   state.loses = true
   await state.change({ operation: 'set', field: 'v', value: '0' })
   state.loses = false
@@ -181,7 +181,7 @@ t.test('more changes than can be held during a reading are read', async (t) => {
 })
 
 t.test('where the state can\'t be read, it is tried again', async (t) => {
-  const { state, mirror: replica, told, timers, rest } = start(t)
+  const { state, replica, told, timers, rest } = start(t)
   state.loses = true
   await state.change({ operation: 'set', field: 'v', value: '1' })
   state.loses = false
@@ -200,7 +200,7 @@ t.test('where the state can\'t be read, it is tried again', async (t) => {
 })
 
 t.test('after closing nothing is told, read or tried again', async (t) => {
-  const { state, mirror: replica, told, timers, rest } = start(t)
+  const { state, replica, told, timers, rest } = start(t)
   state.slow = true
   state.loses = true
   await state.change({ operation: 'set', field: 'v', value: '1' })
@@ -215,14 +215,14 @@ t.test('after closing nothing is told, read or tried again', async (t) => {
   t.equal(state.reads, 1)
   const other = start(t)
   other.state.fails = true
-  other.mirror.syncTo({ epoch: 'e', count: 1 })
-  other.mirror.close()
+  other.replica.syncTo({ epoch: 'e', count: 1 })
+  other.replica.close()
   await rest()
   t.same([other.told, other.timers.size, timers.size], [[], 0, 0])
 })
 
 t.test('a state that was lost and begins anew replaces the old one', async (t) => {
-  const { state, mirror: replica, told, rest } = start(t)
+  const { state, replica, told, rest } = start(t)
   await state.change({ operation: 'set', field: 'v', value: '1' })
   await state.change({ operation: 'open', field: 't', value: 'abc' })
   const [epoch, version] = ['new', 1]
@@ -239,7 +239,7 @@ t.test('a state that was lost and begins anew replaces the old one', async (t) =
 })
 
 t.test('what is forgotten is told anew, also while it is read', async (t) => {
-  const { state, mirror: replica, told, rest } = start(t)
+  const { state, replica, told, rest } = start(t)
   replica.forget()
   await state.change({ operation: 'set', field: 'v', value: '1' })
   replica.forget()
@@ -259,7 +259,7 @@ t.test('what is forgotten is told anew, also while it is read', async (t) => {
 })
 
 t.test('what was forgotten and is gone by the time that it is read, is told as gone', async (t) => {
-  const { state, mirror: replica, told, shown, timers, rest } = start(t)
+  const { state, replica, told, shown, timers, rest } = start(t)
   await state.change({ operation: 'set', field: 'v', value: '1' })
   await state.change({ operation: 'set', field: 'w', value: '1' })
   state.fails = true
@@ -274,7 +274,7 @@ t.test('what was forgotten and is gone by the time that it is read, is told as g
 })
 
 t.test('a state that is there no more is told once', async (t) => {
-  const { state, mirror: replica, told, rest } = start(t)
+  const { state, replica, told, rest } = start(t)
   await state.change({ operation: 'set', field: 'v', value: '1' })
   state.store.read = async () => ({ version: undefined, fields: new Map() })
   for (let n = 0; n < 2; n++) {
@@ -288,7 +288,7 @@ t.test('a state that is there no more is told once', async (t) => {
 t.test('whatever is lost, late or fails, in the end the mirror shows the state', async (t) => {
   const step = fc.record({ act: fc.nat(9), field: fc.constantFrom('a', 'b', 't'), value: fc.string({ maxLength: 3 }) })
   await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
-    const { state, mirror: replica, shown, timers, rest } = start(t)
+    const { state, replica, shown, timers, rest } = start(t)
     for (const { act, field, value } of steps) {
       if (act < 3) await state.change({ operation: field === 't' ? 'open' : 'set', field, value })
       else if (act === 3) await state.change({ operation: 'append', field: 't', at: Buffer.byteLength((await state.fields()).get('t')?.value ?? ''), value })
@@ -317,7 +317,7 @@ t.test('whatever is lost, late or fails, in the end the mirror shows the state',
 })
 
 t.test('the states of many chats are read after each other, whether readings succeed or fail', async (t) => {
-  const { state, mirror: replica, gate, told, rest } = start(t)
+  const { state, replica, gate, told, rest } = start(t)
   state.loses = true
   await state.change({ operation: 'set', field: 'v', value: '1' })
   gate.enter(budgets.clientPage)
