@@ -162,9 +162,9 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
     }
   }
   const sources = (['redisUrl', 'redis', 'pubsub'] as const).filter((name) => given[name] !== undefined)
-  if (
-    sources.length > 1
-  ) throw new RealtimeError('RT_OPTION_INVALID', `Give one of redisUrl, redis and pubsub, got ${sources.join(' and ')}`)
+  if (sources.length > 1) {
+    throw new RealtimeError('RT_OPTION_INVALID', `Give one of redisUrl, redis and pubsub, got ${sources.join(' and ')}`)
+  }
   checkSharded(given.sharded, given.redis)
   return {
     redisUrl: given.redis || given.pubsub ? undefined : resolveRedisUrl(given.redisUrl),

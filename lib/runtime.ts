@@ -13,7 +13,7 @@ export class RealtimeRuntime {
   readonly chatEvents: ChatEvents
   readonly #options: ResolvedOptions
   readonly #log: Logger
-  #holders = 0
+  #refCount = 0
 
   constructor (options: ResolvedOptions, log: Logger) {
     this.pubsub = options.pubsub ?? createPubSub(options, log, this.metrics)
@@ -32,18 +32,18 @@ export class RealtimeRuntime {
 
   /** The number of users of this runtime: apps, and the standalone helpers. */
   get refCount (): number {
-    return this.#holders
+    return this.#refCount
   }
 
   /** Adds a reference. */
   acquire (): this {
-    this.#holders++
+    this.#refCount++
     return this
   }
 
   /** Drops a reference. The last one closes all subscriptions, and the provider unless the app owns it. */
   async release (): Promise<void> {
-    if (--this.#holders > 0) return
+    if (--this.#refCount > 0) return
     this.chatEvents.close()
     if (this.#options.pubsub === undefined) await this.pubsub.close()
     logPending(this.#log)

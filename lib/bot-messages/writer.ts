@@ -115,8 +115,8 @@ export class BotMessageWriter {
   fail (error?: string): Promise<BotMessageEnd> {
     const ending: Ending = { status: 'failed' }
     // The fields of an Error may hold secrets.
-    const told: Ending = typeof error === 'string' ? { ...ending, error } : ending
-    return this.#endAs(this.#bytesOf(told) > this.#context.maxPayloadBytes ? ending : told)
+    const described: Ending = typeof error === 'string' ? { ...ending, error } : ending
+    return this.#endAs(this.#bytesOf(described) > this.#context.maxPayloadBytes ? ending : described)
   }
 
   /** Ends the bot message and aborts its signal. */

@@ -1,4 +1,4 @@
-import type { CounterConfiguration, GaugeConfiguration, HistogramConfiguration } from 'prom-client'
+import type { HistogramConfiguration, MetricConfiguration } from 'prom-client'
 import type { Metrics, LabeledCounter } from './metrics.ts'
 
 /** The methods of a prom-client `Registry` that this package uses. */
@@ -55,7 +55,7 @@ const counters: readonly Row[] = [
   ],
   ['realtime_delivered_bytes_total', 'Bytes of events written to streams', ({ metrics }) => metrics.bytes],
   ['realtime_slow_clients_total', 'Streams cut since their client did not keep up', ({ metrics }) => metrics.slow],
-  ['realtime_resets_total', 'Streams that were told to reload, by reason', ({ metrics }) => metrics.resets, 'reason'],
+  ['realtime_resets_total', 'Resets sent to streams, by reason', ({ metrics }) => metrics.resets, 'reason'],
   ['realtime_resyncs_total', 'Times that a chat\'s log was read to catch up', ({ metrics }) => metrics.resyncs]
 ]
 
@@ -75,7 +75,7 @@ const gauges: readonly Row[] = [
   ['realtime_streams_open', 'Open streams', ({ connections }) => connections.size],
   [
     'realtime_chats_followed',
-    'Chats that somebody on this instance listens to',
+    'Chats that have a stream or handler on this instance',
     ({ chatEvents }) => chatEvents.stats().localChats
   ],
   [
@@ -108,27 +108,19 @@ export async function exportMetrics (registry: MetricsRegistry, source: MetricsS
   // Loaded on demand, because prom-client is an optional peer dependency.
   const { Counter, Gauge, Histogram } = (await import('prom-client')).default
   const registers = [registry] as never
-  for (const [name, help, read, label] of counters) {
-    const counter = new Counter({
-      name,
-      help,
-      registers,
-      ...label && { labelNames: [label] },
-      collect () {
-        counter.reset(); collect(read(source), label, (labels, value) => counter.inc(labels, value))
-      }
-    } as CounterConfiguration<string>)
-  }
-  for (const [name, help, read, label] of gauges) {
-    const gauge = new Gauge({
-      name,
-      help,
-      registers,
-      ...label && { labelNames: [label] },
-      collect () {
-        gauge.reset(); collect(read(source), label, (labels, value) => gauge.set(labels, value))
-      }
-    } as GaugeConfiguration<string>)
+  for (const [Metric, rows] of [[Counter, counters], [Gauge, gauges]] as const) {
+    for (const [name, help, read, label] of rows) {
+      const metric = new Metric({
+        name,
+        help,
+        registers,
+        ...label && { labelNames: [label] },
+        collect () {
+          metric.reset()
+          collect(read(source), label, (labels, value) => metric.inc(labels, value))
+        }
+      } as MetricConfiguration<string>)
+    }
   }
   for (const [name, help, event] of histograms) {
     const histogram = new Histogram({ name, help, registers, buckets: BUCKETS } as HistogramConfiguration<string>)

@@ -168,7 +168,7 @@ export class PresenceTracker {
 
   async #renew (channel: string, users: PresentUser[]): Promise<void> {
     const { store, leaseMs } = this.#options
-    const known = users.filter(({ here, written: told }) => here && told)
+    const known = users.filter(({ here, written }) => here && written)
     if (known.length > 0) {
       const renewed = await this.#try(store.renew(channel, known.map(({ field }) => field), leaseMs))
       if (renewed === undefined) return

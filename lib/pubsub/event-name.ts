@@ -36,9 +36,9 @@ export function isReserved (type: unknown): boolean {
 
 /** Throws `RT_EVENT_TYPE_INVALID` unless apps may publish chat events under this name. */
 export function checkEventType (type: unknown): void {
-  if (
-    !isEventName(type) || isReserved(type)
-  ) throw new RealtimeError('RT_EVENT_TYPE_INVALID', typeof type === 'string' ? `"${type.slice(0, 64)}"` : kindOf(type))
+  if (!isEventName(type) || isReserved(type)) {
+    throw new RealtimeError('RT_EVENT_TYPE_INVALID', typeof type === 'string' ? `"${type.slice(0, 64)}"` : kindOf(type))
+  }
 }
 
 /** Returns the SSE event name of a published value: its `type` if that is a valid name, otherwise `message`. */

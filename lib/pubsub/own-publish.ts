@@ -27,9 +27,9 @@ export function checkPublish (
   const options: OwnOptions = checkOptions(given, 'idempotencyKey, ephemeral or traceparent')
   if (options[OWN] !== true) checkName(channel, data)
   const { ephemeral = false, idempotencyKey } = options
-  if (
-    typeof ephemeral !== 'boolean'
-  ) throw invalid('options.ephemeral', 'true or false', ephemeral, 'Leave it out for what shall be kept in the log')
+  if (typeof ephemeral !== 'boolean') {
+    throw invalid('options.ephemeral', 'true or false', ephemeral, 'Leave it out for what shall be kept in the log')
+  }
   return { ephemeral, idempotencyKey: checkIdempotencyKey(idempotencyKey) }
 }
 

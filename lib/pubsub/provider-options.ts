@@ -92,7 +92,7 @@ function resolveHistory (history: HistoryOptions | false | undefined): Resolved<
 
 /** Checks that `sharded` is used with a Cluster: only a Cluster has shard channels. Throws `RT_OPTION_INVALID`. */
 export function checkSharded (sharded: unknown, client: RedisClient | undefined): void {
-  if (
-    sharded === true && client?.isCluster !== true
-  ) throw new RealtimeError('RT_OPTION_INVALID', '`sharded` needs an ioredis Cluster as `redis`')
+  if (sharded === true && client?.isCluster !== true) {
+    throw new RealtimeError('RT_OPTION_INVALID', '`sharded` needs an ioredis Cluster as `redis`')
+  }
 }

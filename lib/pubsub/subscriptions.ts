@@ -125,9 +125,9 @@ export class Subscriptions {
     const all = exact !== undefined && (recipients === 'everyone' || recipients === 'channel') ? [exact] : []
     if (recipients === 'channel') return all
     for (const { matches, redisPattern, listeners } of this.#patterns.values()) {
-      if (
-        (recipients === 'everyone' || recipients.redisPattern === redisPattern) && matches(channel)
-      ) all.push(listeners)
+      if ((recipients === 'everyone' || recipients.redisPattern === redisPattern) && matches(channel)) {
+        all.push(listeners)
+      }
     }
     return all
   }

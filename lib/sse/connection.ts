@@ -67,7 +67,9 @@ export class Connection {
     if (
       !(raw instanceof ServerResponse) || !raw.chunkedEncoding || raw.write !== ServerResponse.prototype.write ||
       !(raw.socket instanceof Socket)
-    ) return
+    ) {
+      return
+    }
     this.#out = raw.socket
     this.#direct = true
   }

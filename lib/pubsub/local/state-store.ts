@@ -81,9 +81,9 @@ export class LocalStateStore implements StateStore {
     const state = this.#open(channel)
     const kept = state.fields.get(field)
     const isOver = log.knows(channel, `finalization ${key}`)
-    if (
-      !isOver && (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner))
-    ) return { epoch: state.version.epoch }
+    if (!isOver && (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner))) {
+      return { epoch: state.version.epoch }
+    }
     const receipt = append(channel, envelope, `finalization ${key}`)
     // In the same turn as the event and after it, as in lua/finalize.lua.
     if (!isOver) this.#change(channel, state, 'delete', field)
@@ -119,9 +119,9 @@ export class LocalStateStore implements StateStore {
     if (operation === 'append') {
       if (kept?.text !== true || kept.expired || kept.owner !== request.owner) return 'gone'
       const length = Buffer.byteLength(kept.value)
-      if (
-        length === request.at
-      ) this.#change(channel, state, operation, field, value, { ...kept, value: kept.value + value, until })
+      if (length === request.at) {
+        this.#change(channel, state, operation, field, value, { ...kept, value: kept.value + value, until })
+      }
       return length === request.at || length === request.at + Buffer.byteLength(value) ? 'done' : 'behind'
     }
     if (operation === 'open') {

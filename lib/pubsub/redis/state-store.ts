@@ -108,9 +108,9 @@ function fieldsOf (hash: Buffer[]): Map<string, Field> {
     const field = decodeField(name.slice(1))
     const [kind, count] = record.toString().split(' ')
     const chunks = Array.from({ length: Number(count) }, (_, n) => values.get(`${n}${name}`) ?? Buffer.alloc(0))
-    if (
-      field !== undefined
-    ) fields.set(field, { value: Buffer.concat(chunks).toString(), text: kind !== 'v', expired: kind === 'x' })
+    if (field !== undefined) {
+      fields.set(field, { value: Buffer.concat(chunks).toString(), text: kind !== 'v', expired: kind === 'x' })
+    }
   }
   return fields
 }

@@ -15,9 +15,9 @@ export function checkRedisUrl (value: unknown): string {
   if (url.port === '0') throw wrong('names port 0')
   if (!/^(\/\d{0,5})?$/.test(url.pathname)) throw wrong('must name its database by a number')
   // ioredis reads options from the query string, which could override options that the plugin relies on.
-  if (
-    url.search !== '' || url.hash !== ''
-  ) throw wrong('must have nothing behind ? or #; pass a client in the option redis for more')
+  if (url.search !== '' || url.hash !== '') {
+    throw wrong('must have nothing behind ? or #; pass a client in the option redis for more')
+  }
   // ioredis decodes the user and the password, and would throw an error that contains them.
   if (!isDecodable(url.username) || !isDecodable(url.password)) throw wrong('must percent-encode its user and password')
   return value

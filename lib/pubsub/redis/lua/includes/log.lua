@@ -59,12 +59,12 @@ local function add (kind, tag, payload)
     return nil, added
   end
   -- The event is in the log by now. An instance that misses the broadcast reads it there.
-  local told = redis.pcall(
+  local sent = redis.pcall(
     PUBLISH,
     log.channel,
     '1 ' .. log.epoch .. ' ' .. at .. ' ' .. tag .. ' ' .. log.tag .. ' ' .. kind .. ' ' .. payload
   )
-  if type(told) == 'table' and told.err then log.trouble = told.err end
+  if type(sent) == 'table' and sent.err then log.trouble = sent.err end
   log.offset, log.tag, log.grown, log.written = offset, tag, true, true
   return log.epoch .. '-' .. id
 end
