@@ -49,8 +49,9 @@ class Process {
   }
 
   restart (): void {
-    this.judge()
+    // Closing writes the frames of this turn, which handlers have seen already.
     this.room.close()
+    this.judge()
     this.lose()
     this.open()
   }
