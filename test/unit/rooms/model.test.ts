@@ -13,9 +13,9 @@ import { ModelClient } from './model-client.ts'
 import { ModelLog } from './model-log.ts'
 import type { Envelope, LogEntry } from '../../../lib/pubsub/event-log.ts'
 
-// With SHRINK=1 a failure is made as small as it can be, which takes its time.
+// A run is the same each time; another SEED explores more. With SHRINK=1 a failure is made as small as it can be.
 const RUNS = Number(process.env.RUNS ?? 2_000)
-const SEED = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+const SEED = Number(process.env.SEED ?? 1)
 
 const timers = new FakeTimers()
 const PAD = 'x'.repeat(30_000)
