@@ -1,0 +1,24 @@
+// Packs the package, and checks that each module in it has a source map that holds its TypeScript source.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+const folder = mkdtempSync(join(tmpdir(), 'packed-'))
+try {
+  const output = execFileSync('npm', ['pack', '--json', '--silent', '--pack-destination', folder], { encoding: 'utf8' })
+  const { filename } = Object.values(JSON.parse(output))[0]
+  execFileSync('tar', ['-xzf', join(folder, filename), '-C', folder])
+  const dist = join(folder, 'package/dist')
+  const modules = readdirSync(dist, { recursive: true }).filter((file) => file.endsWith('.js'))
+  assert.ok(modules.length > 50, `${modules.length} modules`)
+  for (const file of modules) {
+    const { sources, sourcesContent } = JSON.parse(readFileSync(join(dist, `${file}.map`), 'utf8'))
+    assert.match(sources[0], new RegExp(`/lib/${file.replace(/js$/, 'ts')}$`))
+    assert.ok(sourcesContent[0].length > 0, `${file} has its source`)
+  }
+  console.log(`${modules.length} modules with their source maps`)
+} finally {
+  rmSync(folder, { recursive: true })
+}
