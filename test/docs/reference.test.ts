@@ -47,12 +47,12 @@ t.test('the table of error codes lists each code with its status', async (t) => 
 })
 
 t.test('the rules for an ACL user suffice', async (t) => {
-  const [rules = '', forPatterns = ''] = reference.text.match(/\*\*Redis ACL\*\*: `(.+?)`[^`]+`pubsub[^`]+`[^`]+`(.+?)`/)?.slice(1) ?? []
+  const [rules = [], forPatterns = []] = reference.blocks('acl').map((block) => block.trim().split(/\s+/))
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const admin = new Redis(redis.url)
   t.teardown(() => admin.disconnect())
-  await admin.call('ACL', 'SETUSER', 'app', 'reset', 'on', '>secret', ...rules.split(' '))
+  await admin.call('ACL', 'SETUSER', 'app', 'reset', 'on', '>secret', ...rules)
   const pubsub = new RedisPubSub({ url: redis.url.replace('//', '//app:secret@') })
   t.teardown(() => pubsub.close())
   const got: unknown[] = []
@@ -79,7 +79,7 @@ t.test('the rules for an ACL user suffice', async (t) => {
   await pubsub.publish('c', 2)
   await live(pubsub)
   t.same(got, [1, 2], 'and channels work on')
-  await admin.call('ACL', 'SETUSER', 'app', ...forPatterns.split(' '))
+  await admin.call('ACL', 'SETUSER', 'app', ...forPatterns)
   await until(() => pubsub.isHealthy(), Boolean)
   await pubsub.publish('c', 3)
   await live(pubsub)

@@ -9,6 +9,7 @@ import { live } from '../../../support/live.ts'
 import { keepLines } from '../../../support/log.ts'
 import { client, open, startRedis } from '../../../support/redis.ts'
 import type { RedisServer } from '../../../support/redis-server.ts'
+import { Document } from '../../../support/snippets.ts'
 import { until } from '../../../support/until.ts'
 
 /** A Redis with a user `app`, who has all rights but some. */
@@ -70,9 +71,8 @@ t.test('a probe needs every command that the scripts run, and the reference list
   const scripts = [...new Set(run.filter((name) => name !== 'command'))].sort()
   const besides = ['eval', 'evalsha', 'ping']
   t.same([...scripts, ...besides].sort(), [...commands].sort())
-  const reference = await readFile(new URL('../../../../docs/reference.md', import.meta.url), 'utf8')
-  const [, rules = ''] = /\*\*Redis ACL\*\*: `(.+?)`/.exec(reference) ?? []
-  const granted = rules.split(' ').filter((rule) => rule.startsWith('+')).map((rule) => rule.slice(1))
+  const [rules = ''] = (await Document.read('docs/reference.md')).blocks('acl')
+  const granted = rules.split(/\s+/).filter((rule) => rule.startsWith('+')).map((rule) => rule.slice(1))
   const connecting = ['subscribe', 'unsubscribe', 'hello', 'client', 'quit']
   t.same(granted.sort(), [...commands, ...connecting].sort())
 })
