@@ -5,7 +5,6 @@ import { LinkedList, type Linked } from '../../core/linked-list.ts'
 import type { RedisClient } from './client.ts'
 import { closeConnection, describeRedisError, isReply, neverLeft, watchConnection } from './connection.ts'
 import { cork } from './cork.ts'
-import type { Script } from './scripts.ts'
 import { budgets } from '../../core/budgets.ts'
 import { timing } from '../../core/timing.ts'
 
@@ -18,20 +17,35 @@ export interface CommandQueueOptions {
   /** Milliseconds until a command without a reply rejects. */
   timeoutMs: number
   log: Logger
+  /** Called after each connect, before a command is sent. */
+  onConnect? (): void
   /** Maximum bytes of unsettled tasks. @default 64 MiB */
   mostBytes?: number
 }
 
-/** Sends a command. `isCold` returns whether Redis may not have a script in its cache. */
-export type Command<T> = (client: RedisClient, isCold: (script: Script) => boolean) => Promise<T>
+/** Sends a command. */
+export type Command<T> = (client: RedisClient) => Promise<T>
+
+/**
+ * What is sent again after a refusal: `this` command, or `all` that have no reply yet, since those sent after this one
+ * must stay behind it.
+ */
+export type Resend = 'this' | 'all'
+
+export interface SendOptions {
+  /** Whether the command is idempotent, so that it can be sent again after a lost reply. */
+  repeatable: boolean
+  /** Size of the arguments. @default 0 */
+  bytes?: number
+  /** Called if Redis refused the command. Returns what to send again, or `undefined` if the refusal is final. */
+  resend? (error: Error): Resend | undefined
+}
 
 /** A command to send, with the callbacks for its outcome. */
-export interface Task<T> {
+export interface Task<T> extends SendOptions {
   command: Command<T>
   /** Approximate memory in bytes that the task takes until it settles. */
   bytes: number
-  /** Whether the command is idempotent, so that it can be sent again after a lost reply. */
-  repeatable: boolean
   /**
    * Called if Redis refused the command and cannot have applied it. The task resolves with the returned value, if any.
    */
@@ -67,23 +81,10 @@ export class CommandQueue {
   readonly #mostBytes: number
   /** In the order they were queued, which is also the order of their deadlines. */
   readonly #pending = new LinkedList<Pending>()
-  readonly #onReady = (): void => {
-    this.#warm.clear()
-    // Readers that wait for this connection go first: they read where the log ends before anything more is published.
-    setImmediate(() => this.#sendAll(false))
-  }
-
-  readonly #isNew = (script: Script): boolean => {
-    const isNew = !this.#warm.has(script)
-    if (isNew) this.#warm.add(script)
-    return isNew
-  }
-
+  readonly #onReady: () => void
   readonly #unwatch: () => void
   #waiting = 0
   #bytes = 0
-  /** Scripts already sent on this connection. The first command sends the whole script, later ones only its hash. */
-  readonly #warm = new Set<Script>()
   #later: NodeJS.Timeout | undefined
   /** One timer, set for the oldest task (which may have settled since). A timer for each task would cost too much. */
   #expiry: NodeJS.Timeout | undefined
@@ -93,13 +94,18 @@ export class CommandQueue {
 
   constructor (
     client: RedisClient,
-    { owned, timeoutMs, log, mostBytes = budgets.unanswered }: CommandQueueOptions
+    { owned, timeoutMs, log, onConnect, mostBytes = budgets.unanswered }: CommandQueueOptions
   ) {
     this.#client = client
     this.#owned = owned
     this.#timeoutMs = timeoutMs
     this.#mostBytes = mostBytes
     this.#unwatch = watchConnection(client, 'publisher', log)
+    this.#onReady = () => {
+      onConnect?.()
+      // Readers that wait for this connection go first: they read where the log ends before anything more is published.
+      setImmediate(() => this.#sendAll())
+    }
     client.on('ready', this.#onReady)
   }
 
@@ -107,9 +113,9 @@ export class CommandQueue {
    * Sends a command, and waits for a connection if necessary. Rejects with the same errors as a task. A repeatable
    * command is sent again after a lost reply. Any other command then rejects with `RT_PUBLISH_UNKNOWN`.
    */
-  send<T> (command: Command<T>, { repeatable, bytes = 0 }: { repeatable: boolean, bytes?: number }): Promise<T> {
+  send<T> (command: Command<T>, { bytes = 0, ...options }: SendOptions): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.perform({ command, bytes: bytes + BYTES_EACH, repeatable, resolve, reject })
+      this.perform({ ...options, command, bytes: bytes + BYTES_EACH, resolve, reject })
     })
   }
 
@@ -130,7 +136,7 @@ export class CommandQueue {
     this.#pending.add(pending)
     this.#waiting++
     // Tasks that already wait go first, also right after a connect.
-    if (this.#isReady() && this.#waiting === 1) this.#send(pending, false)
+    if (this.#isReady() && this.#waiting === 1) this.#send(pending)
     // A waiting task keeps the process alive through the timer. A sent one does so through the open connection.
     else this.#expiry.ref()
   }
@@ -182,26 +188,20 @@ export class CommandQueue {
       : new RealtimeError('RT_PUBLISH_REJECTED', `Redis was not connected for ${this.#timeoutMs} ms`)
   }
 
-  /**
-   * Sends all waiting tasks in order. With `cold`, sends scripts in full, and also sends all repeatable tasks again
-   * that have no reply yet.
-   */
-  #sendAll (cold: boolean): void {
+  /** Sends all waiting tasks in order. */
+  #sendAll (): void {
     for (const pending of this.#pending) {
-      if (cold && pending.underway && pending.task.repeatable) this.#wait(pending)
-    }
-    for (const pending of this.#pending) {
-      if (!pending.underway) this.#send(pending, cold)
+      if (!pending.underway) this.#send(pending)
     }
   }
 
-  #send (pending: Pending, cold: boolean): void {
+  #send (pending: Pending): void {
     if (this.#pending.size > 1) this.#cork()
     pending.underway = true
     this.#waiting--
     const sending = ++pending.sending
     pending.unsure++
-    promiseTry(() => pending.task.command(this.#client, cold ? always : this.#isNew)).then((value) => {
+    promiseTry(() => pending.task.command(this.#client)).then((value) => {
       this.#resolve(pending, value)
     }, (error: Error) => {
       // This sending was not applied, but an earlier one may have been. ioredis always rejects with an Error.
@@ -224,21 +224,7 @@ export class CommandQueue {
   }
 
   #failed (pending: Pending, error: Error): void {
-    if (isReply(error)) {
-      // Redis no longer has the script. Commands sent after this one must stay behind it: see lua/includes/batch.lua.
-      if (error.message.startsWith('NOSCRIPT ')) return this.#sendAll(true)
-      // An earlier batch was refused or is being sent again. A Cluster client may hold that one back for a while.
-      if (error.message.startsWith('EARLY ')) {
-        this.#wait(pending)
-        return this.#client.isCluster && pending.sending > 1 ? this.#sendLater() : this.#sendAll(false)
-      }
-      const value = pending.unsure > 0 ? undefined : pending.task.instead?.(error)
-      if (value !== undefined) return this.#resolve(pending, value)
-      const reason = `Redis said ${describeRedisError(error)}`
-      return this.#reject(pending, pending.unsure > 0
-        ? unknown(`a reply was lost, then ${reason}`)
-        : new RealtimeError('RT_PUBLISH_REJECTED', reason))
-    }
+    if (isReply(error)) return this.#refused(pending, error)
     if (this.#closed) return this.#giveUp(pending)
     if (pending.unsure > 0 && !pending.task.repeatable) {
       return this.#reject(pending, unknown('the reply of Redis was lost'))
@@ -248,6 +234,28 @@ export class CommandQueue {
     if (this.#isReady()) this.#sendLater()
   }
 
+  #refused (pending: Pending, error: Error): void {
+    const resend = pending.task.resend?.(error)
+    if (resend !== undefined) return this.#resend(pending, resend)
+    const value = pending.unsure > 0 ? undefined : pending.task.instead?.(error)
+    if (value !== undefined) return this.#resolve(pending, value)
+    const reason = `Redis said ${describeRedisError(error)}`
+    this.#reject(pending, pending.unsure > 0
+      ? unknown(`a reply was lost, then ${reason}`)
+      : new RealtimeError('RT_PUBLISH_REJECTED', reason))
+  }
+
+  #resend (refused: Pending, what: Resend): void {
+    if (what === 'all') {
+      for (const pending of this.#pending) if (pending.underway && pending.task.repeatable) this.#wait(pending)
+      return this.#sendAll()
+    }
+    this.#wait(refused)
+    // A Cluster client may hold an earlier command back for a while, so the next refusals are answered later.
+    if (this.#client.isCluster && refused.sending > 1) this.#sendLater()
+    else this.#sendAll()
+  }
+
   /**
    * Sends waiting tasks after a delay. A client that stays connected emits no further `ready` event: a Cluster that
    * lost one node, or a client whose commands time out.
@@ -255,7 +263,7 @@ export class CommandQueue {
   #sendLater (): void {
     this.#later ??= setTimeout(() => {
       this.#later = undefined
-      if (this.#isReady()) this.#sendAll(false)
+      if (this.#isReady()) this.#sendAll()
     }, timing.redisRetryMin).unref()
   }
 
@@ -300,10 +308,6 @@ export class CommandQueue {
     }
     this.#expiry = undefined
   }
-}
-
-function always (): boolean {
-  return true
 }
 
 function unknown (what: string): RealtimeError {

@@ -87,11 +87,11 @@ export class HealthCheck {
     // The two zeros: no batch before this one, and no batch with an unknown outcome.
     const args = [newEpoch(), '0', '0', channel, '-', String(randomTag()), payload]
     const scriptKeys = [`${batch}${randomTag()}`, meta, stream, fields, leases]
-    let cold = false
-    const appended = publisher.send((client, isCold) => {
-      cold = isCold(script)
-      return script.run(client, scriptKeys, args, cold)
-    }, { repeatable: true }) as Promise<[Buffer]>
+    const call = script.call()
+    const resend = (error: Error): 'all' | undefined => call.isForgotten(error) ? 'all' : undefined
+    const appended = publisher.send(
+      (client) => call.send(client, scriptKeys, args), { repeatable: true, resend }
+    ) as Promise<[Buffer]> // The reply of lua/probe.lua.
     // DEL is not part of the script, because Redis does not refuse a script that has already written for lack of
     // memory. DEL does not wait for the script to resolve, because a script that fails midway also leaves keys.
     const cleared = publisher.send((client) => {
@@ -101,7 +101,7 @@ export class HealthCheck {
     const [[trouble]] = await Promise.all([appended, cleared])
     // The probe was appended to the log but could not be broadcast.
     if (trouble.length > 0) throw new Error(trouble.toString())
-    return cold
+    return call.isWhole
   }
 }
 

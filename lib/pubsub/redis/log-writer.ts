@@ -191,16 +191,19 @@ export class LogWriter {
     this.#underway++
     let before: Batch[] = []
     let givenUp: Batch[] = []
+    const call = script.call()
     this.#options.perform<Reply | typeof APART>({
       repeatable: true,
       bytes: bytesOf(runs),
-      command: (client, isCold) => {
+      command: (client) => {
         ({ before, givenUp } = batchesBefore(runs))
         const args = build()
         args[1] = String(before.length)
         args[2] = String(givenUp.length)
-        return script.run(client, withKeys(keys, before, givenUp), args, isCold(script)) as Promise<Reply>
+        return call.send(client, withKeys(keys, before, givenUp), args) as Promise<Reply>
       },
+      // A batch after one whose script Redis has lost was refused as well, or has overtaken it.
+      resend: (error) => call.isForgotten(error) ? 'all' : isEarly(error) ? 'this' : undefined,
       instead: ({ message }) => this.#mayPass(message, runs, before, givenUp) ? APART : undefined,
       resolve: (reply) => {
         this.#underway--
@@ -354,6 +357,14 @@ function batchesBefore (runs: Run[]): { before: Batch[], givenUp: Batch[] } {
 function withKeys (keys: string[], before: Batch[], givenUp: Batch[]): string[] {
   if (before.length === 0 && givenUp.length === 0) return keys
   return [...keys, ...before.map(({ name }) => name), ...givenUp.map(({ name }) => name)]
+}
+
+/**
+ * Returns whether Redis refused a batch because an earlier one is missing, which was refused or is being sent again.
+ * See lua/includes/batch.lua.
+ */
+function isEarly ({ message }: Error): boolean {
+  return message.startsWith('EARLY ')
 }
 
 /** `words` is undefined if the reply with the reason was lost. */

@@ -8,8 +8,6 @@ import type { Script } from './scripts.ts'
 export class Query {
   readonly #client: () => RedisClient
   readonly #timeoutMs: number
-  /** Scripts that Redis had in its cache when they last ran. */
-  readonly #warm = new Set<Script>()
   #connected: Promise<void> | undefined
 
   /** `client` may throw. `timeoutMs`: milliseconds until a query without a reply rejects. */
@@ -42,9 +40,7 @@ export class Query {
 
   /** Runs a script that reads and returns its reply. Rejects with `RT_LOG_UNAVAILABLE`. */
   async run (script: Script, keys: string[], args: (string | number)[]): Promise<unknown> {
-    const reply = await this.ask((client) => this.#run(client, script, keys, args))
-    this.#warm.add(script)
-    return reply
+    return await this.ask((client) => runScript(client, script, keys, args))
   }
 
   /**
@@ -52,17 +48,10 @@ export class Query {
    * if Redis does not reply.
    */
   async tries (script: Script, keys: string[], args: (string | number)[]): Promise<boolean> {
-    return await this.ask((client) => this.#run(client, script, keys, args).then(() => true, (error: Error) => {
+    return await this.ask((client) => runScript(client, script, keys, args).then(() => true, (error: Error) => {
       if (!isReply(error)) throw error
       return false
     }))
-  }
-
-  #run (client: RedisClient, script: Script, keys: string[], args: (string | number)[]): Promise<unknown> {
-    return script.run(client, keys, args, !this.#warm.has(script)).catch((error: Error) => {
-      if (!error.message.startsWith('NOSCRIPT')) throw error
-      return script.run(client, keys, args, true)
-    })
   }
 
   /** Resolves once the client is ready. The subscriber may reconnect first, and then all streams read their logs. */
@@ -71,4 +60,14 @@ export class Query {
       .finally(() => { this.#connected = undefined })
     await this.#connected
   }
+}
+
+function runScript (
+  client: RedisClient, script: Script, keys: string[], args: (string | number)[]
+): Promise<unknown> {
+  const call = script.call()
+  return call.send(client, keys, args).catch((error: Error) => {
+    if (!call.isForgotten(error)) throw error
+    return call.send(client, keys, args)
+  })
 }

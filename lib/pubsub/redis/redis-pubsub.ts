@@ -26,7 +26,7 @@ import { LogReader, type LogReaderOptions } from './log-reader.ts'
 import { CommandQueue } from './command-queue.ts'
 import { Query } from './query.ts'
 import { ReadConnection } from './read-connection.ts'
-import { Scripts } from './scripts.ts'
+import { Scripts, type Script } from './scripts.ts'
 import { ShardedSubscriber } from './sharded-subscriber.ts'
 import { RedisStateStore } from './state-store.ts'
 import { Subscriber, type SubscriberEvents } from './subscriber.ts'
@@ -117,12 +117,16 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       database: databaseOf(connection),
       sharded
     })
-    this.#publisher = new CommandQueue(connection, { owned: client === undefined, timeoutMs: publishTimeoutMs, log })
+    // Redis keeps scripts until it restarts, and a client may reconnect to another Redis.
+    const cached = new Set<Script>()
+    this.#publisher = new CommandQueue(connection, {
+      owned: client === undefined, timeoutMs: publishTimeoutMs, log, onConnect: () => cached.clear()
+    })
     // Such events are in the log, so other instances find them when they next poll it.
     const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
     const near = new Query(() => connection, publishTimeoutMs)
     const openLog = (keys: RedisKeys, kept: { size: number, ttlMs: number }, reader: Query): OpenedLog => {
-      const scripts = new Scripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded })
+      const scripts = new Scripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded, cached })
       const common = { keys, scripts, reader, near, instanceId }
       const writer = new LogWriter({
         ...common,
@@ -140,9 +144,9 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       this.eventLog = events
       this.state = new RedisStateStore({
         ...common,
-        send: (command, bytes) => {
+        send: (command, options) => {
           writer.flush()
-          return this.#publisher.send(command, { repeatable: true, bytes })
+          return this.#publisher.send(command, options)
         },
         finalize: async (channel, finalization) => await writer.finalize(
           channel,

@@ -10,27 +10,69 @@ type Argument = string | number | Buffer
 export class Script {
   /** The complete source, as sent with EVAL. */
   readonly lua: string
-  readonly #sha: string
+  readonly sha: string
+  readonly #cached: Set<Script>
 
-  /** Joins the constants, the files named by `-- @include` lines (each once), and the script itself, in this order. */
-  constructor (name: string, constants: Record<string, string | number>) {
+  /**
+   * Joins the constants, the files named by `-- @include` lines (each once), and the script itself, in this order.
+   * `cached` contains the scripts that Redis should have in its cache.
+   */
+  constructor (name: string, constants: Record<string, string | number>, cached: Set<Script>) {
     const head = Object.entries(constants).map(([name, value]) => `local ${name} = '${value}'`)
     this.lua = [...head, ...sourcesOf(name)].join('\n')
-    this.#sha = createHash('sha1').update(this.lua).digest('hex')
+    this.sha = createHash('sha1').update(this.lua).digest('hex')
+    this.#cached = cached
   }
 
-  /** Runs the script. `cold` sends the whole source with EVAL, for a Redis that may not have it in its cache. */
-  run (client: RedisClient, keys: string[], args: Argument[], cold: boolean): Promise<unknown> {
-    const command: Argument[] = [cold ? this.lua : this.#sha, keys.length]
+  /** Returns a call, which can be sent several times. */
+  call (): ScriptCall {
+    return new ScriptCall(this, this.#cached)
+  }
+}
+
+/** One call of a script. Only the first call sends the whole source, and one for which Redis has lost the script. */
+export class ScriptCall {
+  readonly #script: Script
+  readonly #cached: Set<Script>
+  #isWhole = false
+
+  constructor (script: Script, cached: Set<Script>) {
+    this.#script = script
+    this.#cached = cached
+  }
+
+  /** Whether the next or last sending contains the whole source. */
+  get isWhole (): boolean {
+    return this.#isWhole
+  }
+
+  /** Sends the call: the source with EVAL, or only its hash if Redis should have the script in its cache. */
+  send (client: RedisClient, keys: string[], args: Argument[]): Promise<unknown> {
+    const { lua, sha } = this.#script
+    if (!this.#cached.has(this.#script)) this.#isWhole = true
+    // Redis runs what is sent later on the same connection after it.
+    this.#cached.add(this.#script)
+    const command: Argument[] = [this.#isWhole ? lua : sha, keys.length]
     // Loops, because a spread or `concat` takes several times as long.
     for (const name of keys) command.push(name)
     for (const value of args) command.push(value)
     // A raw Command, because `callBuffer` does not work on a client with automatic pipelining.
     return client.sendCommand(new Command(
-      cold ? 'eval' : 'evalsha',
+      this.#isWhole ? 'eval' : 'evalsha',
       command,
       { replyEncoding: null, keyPrefix: client.options.keyPrefix ?? '' }
     )) as Promise<unknown>
+  }
+
+  /**
+   * Returns whether Redis has lost the script. If so, nothing was done, and the call sends the whole source next time.
+   * A node of a Cluster has a cache of its own, so other calls may have the script.
+   */
+  isForgotten (error: Error): boolean {
+    if (!error.message.startsWith('NOSCRIPT ')) return false
+    this.#isWhole = true
+    this.#cached.clear()
+    return true
   }
 }
 
@@ -54,6 +96,8 @@ export interface ScriptsOptions {
   publishTimeoutMs: number
   /** Whether to broadcast with SPUBLISH to shard channels. */
   sharded: boolean
+  /** The scripts that Redis should have in its cache. The owner empties it after a reconnect. */
+  cached: Set<Script>
 }
 
 /**
@@ -73,7 +117,7 @@ export class Scripts {
   readonly changeState: Script
   readonly readState: Script
 
-  constructor ({ size, ttlMs, idempotencyTtlMs, publishTimeoutMs, sharded }: ScriptsOptions) {
+  constructor ({ size, ttlMs, idempotencyTtlMs, publishTimeoutMs, sharded, cached }: ScriptsOptions) {
     // Times are milliseconds.
     const constants = {
       PUBLISH: sharded ? 'SPUBLISH' : 'PUBLISH',
@@ -93,12 +137,15 @@ export class Scripts {
       LEASE_STEP: timing.idleCheck
     }
     const ttl = timing.healthProbeKeys
-    this.append = new Script('append', constants)
-    this.probe = new Script('probe', { ...constants, LOG_TTL: ttl, META_TTL: ttl, BATCH_TTL: ttl })
-    this.finalize = new Script('finalize', constants)
-    this.read = new Script('read', constants)
-    this.mark = new Script('mark', constants)
-    this.changeState = new Script('change-state', constants)
-    this.readState = new Script('read-state', constants)
+    const probing = { ...constants, LOG_TTL: ttl, META_TTL: ttl, BATCH_TTL: ttl }
+    const script = (name: string, values: Record<string, string | number> = constants): Script =>
+      new Script(name, values, cached)
+    this.append = script('append')
+    this.probe = script('probe', probing)
+    this.finalize = script('finalize')
+    this.read = script('read')
+    this.mark = script('mark')
+    this.changeState = script('change-state')
+    this.readState = script('read-state')
   }
 }

@@ -1,7 +1,8 @@
 import { newEpoch } from '../epoch.ts'
 import type { PublishReceipt } from '../provider.ts'
+import type { RedisClient } from './client.ts'
 import { encodeKey, type RedisKeys } from './keys.ts'
-import type { Command } from './command-queue.ts'
+import type { Command, SendOptions } from './command-queue.ts'
 import type { Query } from './query.ts'
 import type { Scripts } from './scripts.ts'
 import {
@@ -24,8 +25,8 @@ export interface RedisStateStoreOptions {
   keys: RedisKeys
   scripts: Scripts
   reader: Query
-  /** Sends a command that may be applied twice. `bytes` is the size of its arguments. */
-  send<T> (command: Command<T>, bytes: number): Promise<T>
+  /** Sends a command, again if necessary, until it settles. */
+  send<T> (command: Command<T>, options: SendOptions): Promise<T>
   /** Finalizes a bot message: publishes its event and removes its text. */
   finalize (channel: string, finalization: Finalization): Promise<PublishReceipt | { epoch: string }>
 }
@@ -86,10 +87,13 @@ export class RedisStateStore implements StateStore {
     const { keys, scripts: { changeState }, send } = this.#options
     const names = [...this.#keysOf(channel), keys.of(channel).finalization + encodeKey(key)]
     const bytes = args.reduce<number>((sum, value) => sum + Buffer.byteLength(String(value)), 0)
+    const call = changeState.call()
     // Each sending has a new epoch: a failover may have discarded an epoch that an earlier sending began.
-    const run: Command<unknown> = (client, isCold) =>
-      changeState.run(client, names, [keys.channel(channel), newEpoch(), ...args], isCold(changeState))
-    return send(run, bytes) as Promise<[Buffer, Buffer, Buffer[]]> // The reply of lua/change-state.lua.
+    const command = (client: RedisClient): Promise<unknown> =>
+      call.send(client, names, [keys.channel(channel), newEpoch(), ...args])
+    const resend = (error: Error): 'all' | undefined => call.isForgotten(error) ? 'all' : undefined
+    // The reply of lua/change-state.lua.
+    return send(command, { repeatable: true, bytes, resend }) as Promise<[Buffer, Buffer, Buffer[]]>
   }
 
   #keysOf (channel: string): string[] {

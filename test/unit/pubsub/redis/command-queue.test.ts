@@ -106,6 +106,30 @@ t.test('what is sent again waits as well, and keeps the process alive', async (t
   await publisher.close()
 })
 
+t.test('what is sent again with all later commands stays before them, and their refusals are ignored', async (t) => {
+  const { client, publisher } = open(60_000)
+  const refusal = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
+  const sent: string[] = []
+  const send = (name: string, reply: () => Promise<string>): Promise<string> => publisher.send(() => {
+    sent.push(name)
+    return reply()
+  }, { repeatable: true, resend: ({ message }) => message === 'LOST' ? 'all' : undefined })
+  let isLost = true
+  const first = send('first', async () => {
+    if (!isLost) return 'done'
+    isLost = false
+    throw refusal('LOST')
+  })
+  const second = send('second', async () => {
+    if (sent.length > 2) return 'in order'
+    throw refusal('TOOEARLY')
+  })
+  t.same(await Promise.all([first, second]), ['done', 'in order'])
+  t.same(sent, ['first', 'second', 'first', 'second'])
+  client.status = 'end'
+  await publisher.close()
+})
+
 const FULL = { code: 'RT_PUBLISH_REJECTED', message: /bytes that may wait for it, so await earlier publishes before later ones/ }
 
 t.test('what waits is bounded in bytes: beyond them a command is rejected at once, and those before it are sent', async (t) => {

@@ -7,7 +7,8 @@ import type { Script } from '../../../../lib/pubsub/redis/scripts.ts'
 t.test('where Redis refuses a write, reading goes on; where its answer is lost, the read rejects', async (t) => {
   // No more is asked of a client that is connected.
   const reader = new Query(() => ({ status: 'ready' } as RedisClient), 1_000)
-  const failing = (error: Error): Script => ({ run: () => Promise.reject(error) }) as unknown as Script // As above.
+  const failing = (error: Error): Script =>
+    ({ call: () => ({ send: () => Promise.reject(error), isForgotten: () => false }) }) as unknown as Script // As above.
   t.equal(await reader.tries(failing(Object.assign(new Error('OOM'), { name: 'ReplyError' })), [], []), false)
   await t.rejects(reader.tries(failing(new Error('Connection is closed.')), [], []), { code: 'RT_LOG_UNAVAILABLE' })
 })
