@@ -1,14 +1,14 @@
 import { AsyncResource } from 'node:async_hooks'
 
-/** Captures the AsyncLocalStorage context at load time, which belongs to no request. */
-const loading = new AsyncResource('FastifyRealtime')
+/** The AsyncLocalStorage context in which this module was loaded: no request is active then. */
+const loadContext = new AsyncResource('FastifyRealtime')
 
 /**
- * Runs `open` outside the AsyncLocalStorage context of the current request. Use it to create connections, rooms and
+ * Runs `create` outside the AsyncLocalStorage context of the current request. Use it to create connections, rooms and
  * timers, which outlive the request: otherwise their callbacks would run in its context and keep its store alive.
  */
-export function outsideRequests<T> (open: () => T): T {
-  return loading.runInAsyncScope(open)
+export function outsideRequests<T> (create: () => T): T {
+  return loadContext.runInAsyncScope(create)
 }
 
 /** Binds a function to the current AsyncLocalStorage context. */

@@ -6,7 +6,7 @@ export const budgets = {
   firstPage: 16_384,
   /** A page for reconnecting clients. The chats of one stream take turns, one page each. */
   clientPage: 65_536,
-  /** All pages that an instance requests at the same time. Redis buffers the same number of bytes for it. */
+  /** All pages that an instance requests at the same time. Redis buffers that many bytes for the instance. */
   reads: 1_048_576,
   /** The events that a chat buffers while its log or state is read. Beyond it, the chat reads again. */
   held: 262_144,
@@ -14,7 +14,7 @@ export const budgets = {
   replay: 1_048_576,
   /** The same for all chats of an instance. */
   replays: 67_108_864,
-  /** The frames that a chat or a multi-chat stream collects in one turn before it writes them. */
+  /** The frames that a chat or a multi-chat stream collects in one turn of the event loop, to write them at once. */
   turn: 1_048_576,
   /** Publishes that Redis has not acknowledged yet. Beyond it, a publish is rejected immediately. */
   unanswered: 67_108_864,

@@ -1,6 +1,9 @@
 import { RealtimeError, kindOf } from '../errors.ts'
 
-/** Serializes a value as JSON on one line, without CR, LF or NUL. Throws `RT_PAYLOAD_INVALID`. */
+/**
+ * Serializes a value as JSON on one line. The line contains no CR, LF or NUL, so it is safe in an SSE frame. Throws
+ * `RT_PAYLOAD_INVALID`.
+ */
 export function toJson (value: unknown): string {
   let json: string | undefined
   try {
@@ -9,7 +12,7 @@ export function toJson (value: unknown): string {
     // The original message is not included: an error of a toJSON method may quote the payload.
     throw notJson(
       error instanceof TypeError
-        ? 'one that holds a BigInt or a circle, or whose getter or toJSON method throws'
+        ? 'one that holds a BigInt or a circular reference, or whose getter or toJSON method throws'
         : 'one whose getter or toJSON method throws'
     )
   }
@@ -33,6 +36,6 @@ export function parseJson (json: string): unknown {
   try {
     return JSON.parse(json)
   } catch {
-    throw new RealtimeError('RT_PAYLOAD_INVALID', 'What was received is not JSON')
+    throw new RealtimeError('RT_PAYLOAD_INVALID', 'The received data is not valid JSON')
   }
 }

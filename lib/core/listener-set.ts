@@ -15,7 +15,7 @@ export class ListenerSet<Args extends readonly unknown[]> {
     return this.#handlers.size
   }
 
-  /** Adds a handler, unless it was added before. `call` invokes it, for example in a bound async context. */
+  /** Adds a handler, unless it was added before. If `call` is given, it is called instead of the handler. */
   add (handler: (...args: Args) => unknown, call = handler): void {
     if (!this.#handlers.has(handler)) this.#handlers.set(handler, call)
   }
@@ -35,9 +35,9 @@ export class ListenerSet<Args extends readonly unknown[]> {
     }
   }
 
-  #call (handler: (...args: Args) => unknown, args: Args): void {
+  #call (call: (...args: Args) => unknown, args: Args): void {
     try {
-      const result = handler(...args) as Partial<PromiseLike<unknown>> | undefined | null
+      const result = call(...args) as Partial<PromiseLike<unknown>> | undefined | null
       if (typeof result?.then === 'function') result.then(undefined, this.#report)
     } catch (error) {
       this.#report(error)

@@ -28,21 +28,25 @@ export const timing = {
   metaExtra: 7 * 24 * 3_600_000,
   /**
    * Time for which an empty log is kept after it was last read or compared. It holds only the position from which
-   * listeners start. It must exceed the duration of two rounds of idle checks.
+   * listeners start. It must be longer than two rounds of idle checks; a round takes up to `idleCheck` times
+   * `idleCheckRounds`.
    */
   emptyLog: 60_000,
-  /** The state of a chat outlives its events by this time. It is the upper limit of any lease. */
+  /** The state of a chat outlives its events by this time, so no lease may be longer. */
   stateExtra: 60_000,
-  /** Minimum duration of leases that restart after a restart or failover of Redis. */
+  /**
+   * After a restart or failover of Redis, all leases start again, with at least this duration: their owners must first
+   * reconnect.
+   */
   stateLease: 5_000,
   /**
    * Interval at which idle chats are compared with their logs, and chats with state with that state. Without it, the
    * loss of the last event before a silence would go unnoticed.
    */
   idleCheck: 2_000,
-  /** Number of chats compared in one check. If there are more, each chat is compared less often. */
-  idleCheckMost: 1_000,
-  /** Each chat is compared at least once in this number of checks. */
+  /** Maximum number of chats compared in one check. If there are more, each chat is compared less often. */
+  idleCheckMax: 1_000,
+  /** Each chat is compared at least once in this many checks, even if a check must then exceed `idleCheckMax`. */
   idleCheckRounds: 10,
   /** Time over which the reads of all chats are spread after a reconnect, so that they do not all run at once. */
   resyncSpread: 250,

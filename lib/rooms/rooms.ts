@@ -110,7 +110,7 @@ export class Rooms {
    */
   #nextToCheck (): Room[] {
     const next: Entry[] = []
-    const most = Math.max(timing.idleCheckMost, this.#rooms.size / timing.idleCheckRounds)
+    const most = Math.max(timing.idleCheckMax, this.#rooms.size / timing.idleCheckRounds)
     for (const entry of this.#rooms.values()) {
       next.push(entry)
       if (next.length >= most) break

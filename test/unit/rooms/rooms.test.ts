@@ -78,7 +78,7 @@ t.test('quiet chats are compared later where Redis is away', async (t) => {
 
 t.test('of many quiet chats only so many are compared at a time, and in the end each', async (t) => {
   const { rooms, log, rest } = start(t)
-  const names = Array.from({ length: 2 * timing.idleCheckMost + 1 }, (_, n) => `${n}`)
+  const names = Array.from({ length: 2 * timing.idleCheckMax + 1 }, (_, n) => `${n}`)
   for (const name of names) rooms.enter(name)
   await rest()
   const asked: string[][] = []
@@ -90,13 +90,13 @@ t.test('of many quiet chats only so many are compared at a time, and in the end 
   t.same(asked, [], 'something may be on its way to each')
   for (let n = 0; n < 3; n++) mock.timers.tick(timing.idleCheck)
   await rest()
-  t.ok(asked.every(({ length }) => length <= timing.idleCheckMost))
-  t.same(asked.flat(), [...names, ...names].slice(0, 3 * timing.idleCheckMost - 1).map(getChatChannel), 'in turn')
+  t.ok(asked.every(({ length }) => length <= timing.idleCheckMax))
+  t.same(asked.flat(), [...names, ...names].slice(0, 3 * timing.idleCheckMax - 1).map(getChatChannel), 'in turn')
 })
 
 t.test('a room that was dropped is let go of, whenever the idle check comes next', async (t) => {
   const { rooms, rest } = start(t)
-  for (let n = 0; n < 2 * timing.idleCheckMost; n++) rooms.enter(`${n}`)
+  for (let n = 0; n < 2 * timing.idleCheckMax; n++) rooms.enter(`${n}`)
   await rest()
   mock.timers.tick(timing.idleCheck)
   const dropped = Array.from({ length: 10_000 }, (_, n) => new WeakRef(rooms.enter(`brief ${n}`)))
@@ -117,7 +117,7 @@ t.test('a room that was dropped is let go of, whenever the idle check comes next
 
 t.test('of very many quiet chats each is compared within so many checks, so that those without an event keep their position', async (t) => {
   const { rooms, log, rest } = start(t)
-  const count = timing.idleCheckMost * timing.idleCheckRounds + 2 * timing.idleCheckRounds
+  const count = timing.idleCheckMax * timing.idleCheckRounds + 2 * timing.idleCheckRounds
   for (let n = 0; n < count; n++) rooms.enter(`${n}`)
   await rest()
   const asked = new Set<string>()
