@@ -3,14 +3,16 @@ import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure } from './repeated-failure.ts'
 
-const reported = new WeakSet<object>()
+/** The errors that were logged already. */
+const logged = new WeakSet<object>()
 
-/** The longest valid name of a chat, channel or event type. */
-const LONGEST_NAME = 4_096
+/** Maximum length of a valid name of a chat, channel or event type. */
+const MAX_NAME_LENGTH = 4_096
 
 /**
- * Publishes and logs a failure, only once even if several layers return the same promise. Never throws. A rejection
- * reaches callers that await the promise, and causes no `unhandledRejection` otherwise.
+ * Calls `publish` and returns its promise. A failure is logged, only once even if several layers report the same error.
+ * Never throws. A rejection reaches a caller that awaits the promise; if the promise is ignored, it causes no
+ * `unhandledRejection`.
  */
 export function reportFailure<T> (publish: () => Promise<T>, log: Logger, context: object): Promise<T> {
   const published = promiseTry(publish)
@@ -25,19 +27,19 @@ const PUBLISHING: RecoverableFailure = {
 /** Codes of failures that affect all publishes. */
 const OUTAGES: ReadonlySet<string | number> = new Set<RealtimeErrorCode>(['RT_PUBLISH_REJECTED', 'RT_PUBLISH_UNKNOWN'])
 
-/** An invalid event says nothing about the next one, so this failure has no recovery. */
-const WRONG_EVENT: RepeatedFailure = { level: 'warn', message: 'Publishing failed' }
+/** Any other failure. It concerns one event and says nothing about the next one, so it has no recovery. */
+const REFUSED_EVENT: RepeatedFailure = { level: 'warn', message: 'Publishing failed' }
 
 /** Logs the failure of a publish, unless it was logged before. Never throws. */
 export function logFailure (error: unknown, log: Logger, context: object): void {
   if (error instanceof Object) {
-    if (reported.has(error)) return
-    reported.add(error)
+    if (logged.has(error)) return
+    logged.add(error)
   }
   const code = codeOf(error)
   // The message of a RealtimeError contains the fix and no payload.
   const reason = error instanceof RealtimeError ? { reason: error.message } : {}
-  const failure = OUTAGES.has(code) ? PUBLISHING : WRONG_EVENT
+  const failure = OUTAGES.has(code) ? PUBLISHING : REFUSED_EVENT
   logRepeated(log, failure, { ...namesOf(context), code, ...reason }, code)
 }
 
@@ -46,10 +48,10 @@ export function logPublished (log: Logger): void {
   logRecovered(log, PUBLISHING)
 }
 
-/** Omits values that cannot be names: if a caller forgets the chat id, the payload is passed as the first argument. */
+/** Omits values that cannot be names: if a caller forgets the chat id, the payload takes its place in the context. */
 function namesOf (context: object): object {
   return Object.fromEntries(
-    Object.entries(context).filter(([, name]) => typeof name === 'string' && name.length <= LONGEST_NAME)
+    Object.entries(context).filter(([, name]) => typeof name === 'string' && name.length <= MAX_NAME_LENGTH)
   )
 }
 

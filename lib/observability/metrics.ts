@@ -9,7 +9,7 @@ export class LabeledCounter {
 
 /**
  * The metrics of an instance. They are counted even if they are not exported, since incrementing a number costs almost
- * nothing. There are no labels per chat or user. prometheus.ts has their Prometheus names and descriptions.
+ * nothing. There are no labels per chat or user. For their meanings see the help texts in prometheus.ts.
  */
 export class Metrics {
   published = 0
@@ -33,7 +33,7 @@ export class Metrics {
   /** Called with the time between the publishing and the writing of an event, in seconds. */
   onWritten: ((seconds: number) => void) | undefined
 
-  /** Counts a publish. `begun` is the time of `performance.now()` at its start. */
+  /** Counts a successful publish. `begun` is the result of `performance.now()` at its start. */
   publish ({ duplicate }: { duplicate: boolean }, begun: number): void {
     if (duplicate) this.duplicates.add('published')
     else this.published++

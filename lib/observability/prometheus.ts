@@ -3,7 +3,7 @@ import type { Metrics, LabeledCounter } from './metrics.ts'
 
 /** The methods of a prom-client `Registry` that this package uses. */
 export interface MetricsRegistry {
-  /** Adds a metric. */
+  /** Adds a metric. `never` accepts every registry, whatever type its parameter has. */
   registerMetric (metric: never): void
   /** Removes a metric. */
   removeSingleMetric (name: string): void
@@ -31,18 +31,18 @@ const counters: readonly Row[] = [
   ['pubsub_messages_published_total', 'Messages published by this instance', ({ metrics }) => metrics.published],
   [
     'pubsub_messages_received_total',
-    'Messages received from Redis, or from this process without it',
+    'Messages received from Redis, or from this process without Redis',
     ({ metrics }) => metrics.received
   ],
   [
     'pubsub_messages_ignored_total',
-    'Messages received that are garbage or of an unknown version',
+    'Messages received that are malformed or have an unknown version',
     ({ metrics }) => metrics.ignored
   ],
   ['pubsub_publish_failures_total', 'Publishes that rejected, by code', ({ metrics }) => metrics.failures, 'code'],
   [
     'pubsub_duplicates_total',
-    'Events that came again: published with a known key, or received twice',
+    'Duplicate events, by kind: published again with a known key, or received twice',
     ({ metrics }) => metrics.duplicates,
     'kind'
   ],
@@ -54,43 +54,43 @@ const counters: readonly Row[] = [
     ({ metrics }) => metrics.deliveries
   ],
   ['realtime_delivered_bytes_total', 'Bytes of events written to streams', ({ metrics }) => metrics.bytes],
-  ['realtime_slow_clients_total', 'Streams cut since their client did not keep up', ({ metrics }) => metrics.slow],
+  ['realtime_slow_clients_total', 'Streams ended because their client did not keep up', ({ metrics }) => metrics.slow],
   ['realtime_resets_total', 'Resets sent to streams, by reason', ({ metrics }) => metrics.resets, 'reason'],
-  ['realtime_resyncs_total', 'Times that a chat\'s log was read to catch up', ({ metrics }) => metrics.resyncs]
+  ['realtime_resyncs_total', 'Times that the log of a chat was read to catch up', ({ metrics }) => metrics.resyncs]
 ]
 
 const gauges: readonly Row[] = [
   [
     'pubsub_subscriptions_active',
-    'Channels and patterns subscribed to',
+    'Subscriptions, by kind',
     ({ pubsub }) => ({ ...pubsub.stats?.() }),
     'kind'
   ],
   [
     'pubsub_redis_connected',
-    'Whether a connection to Redis is up',
-    ({ pubsub }) => numbers(pubsub.connected?.()),
+    '1 while the connection to Redis is up, otherwise 0',
+    ({ pubsub }) => toNumbers(pubsub.connected?.()),
     'connection'
   ],
   ['realtime_streams_open', 'Open streams', ({ connections }) => connections.size],
   [
     'realtime_chats_followed',
-    'Chats that have a stream or handler on this instance',
+    'Chats with a stream or handler on this instance',
     ({ chatEvents }) => chatEvents.stats().localChats
   ],
   [
     'realtime_buffered_bytes',
-    'Bytes that wait for clients to take them',
+    'Bytes written to streams that clients have not received yet',
     ({ connections }) => connections.bufferedBytes()
   ]
 ]
 
 /** The name of a histogram, its help text, and the callback of `Metrics` that feeds it. */
 const histograms = [
-  ['pubsub_publish_seconds', 'From publish() to its receipt', 'onPublished'],
+  ['pubsub_publish_seconds', 'Time from publish() until it resolves', 'onPublished'],
   [
     'realtime_publish_to_write_seconds',
-    'From publish() to being written to streams, by the clocks of the two instances',
+    'Time from publish() until the event is written to streams, by the clocks of the two instances',
     'onWritten'
   ]
 ] as const
@@ -107,7 +107,7 @@ export const metricNames: readonly string[] = [...counters, ...gauges, ...histog
 export async function exportMetrics (registry: MetricsRegistry, source: MetricsSource): Promise<() => void> {
   // Loaded on demand, because prom-client is an optional peer dependency.
   const { Counter, Gauge, Histogram } = (await import('prom-client')).default
-  const registers = [registry] as never
+  const registers = [registry] as never // `MetricsRegistry` declares only the methods that this package needs.
   for (const [Metric, rows] of [[Counter, counters], [Gauge, gauges]] as const) {
     for (const [name, help, read, label] of rows) {
       const metric = new Metric({
@@ -115,9 +115,10 @@ export async function exportMetrics (registry: MetricsRegistry, source: MetricsS
         help,
         registers,
         ...label && { labelNames: [label] },
+        // Called before each scrape. `Metrics` has the current values, so those of the previous scrape are dropped.
         collect () {
           metric.reset()
-          collect(read(source), label, (labels, value) => metric.inc(labels, value))
+          setValues(read(source), label, (labels, value) => metric.inc(labels, value))
         }
       } as MetricConfiguration<string>)
     }
@@ -129,7 +130,8 @@ export async function exportMetrics (registry: MetricsRegistry, source: MetricsS
   return () => { for (const name of metricNames) registry.removeSingleMetric(name) }
 }
 
-function collect (
+/** Calls `set` for a single value, or for each value of a metric with a label. */
+function setValues (
   values: Values,
   label: string | undefined,
   set: (labels: Record<string, string>, value: number) => void
@@ -141,6 +143,6 @@ function collect (
   for (const [name, value] of entries) set({ [label as string]: name }, value)
 }
 
-function numbers (flags: Record<string, boolean> = {}): Record<string, number> {
+function toNumbers (flags: Record<string, boolean> = {}): Record<string, number> {
   return Object.fromEntries(Object.entries(flags).map(([name, flag]) => [name, Number(flag)]))
 }

@@ -14,11 +14,11 @@ export interface RepeatedFailure {
 /** A failure whose recovery can be observed. */
 export type RecoverableFailure = RepeatedFailure & { recovered: string }
 
-/** Maximum number of causes of one failure that are counted separately. */
-const MOST_CAUSES = 32
+/** Maximum number of causes of one failure that are counted separately. Further causes are counted together. */
+const MAX_CAUSES = 32
 
-/** Failures by logger. Parts of an app that share a logger also share its repeated log lines. */
-const known = new WeakMap<Logger, Map<RepeatedFailure, Episode>>()
+/** Ongoing failures by logger. Parts of an app that share a logger also share its repeated log lines. */
+const ongoing = new WeakMap<Logger, Map<RepeatedFailure, Episode>>()
 
 /**
  * Logs a failure: the first immediately, further ones once per `timing.repeatedLog`, with their count and the latest
@@ -30,21 +30,21 @@ export function logRepeated (
   context: object,
   cause: string | number = ''
 ): void {
-  const episodes = known.get(log) ?? new Map<RepeatedFailure, Episode>()
-  known.set(log, episodes)
+  const episodes = ongoing.get(log) ?? new Map<RepeatedFailure, Episode>()
+  ongoing.set(log, episodes)
   const episode = episodes.get(failure) ?? new Episode(log, failure, () => episodes.delete(failure))
   episodes.set(failure, episode)
   episode.fail(context, cause)
 }
 
-/** Logs a recovery with the number of failures, if it has failed before. Never throws. */
+/** Logs that a failure is over, with the number of its occurrences. Does nothing without a failure. Never throws. */
 export function logRecovered (log: Logger, failure: RecoverableFailure, context: object = {}): void {
-  known.get(log)?.get(failure)?.recover(context)
+  ongoing.get(log)?.get(failure)?.recover(context)
 }
 
-/** Logs the counts that were not logged yet, because the user of this logger is closing. Never throws. */
+/** Logs the counts that were not logged yet. Called when an app or a provider with this logger closes. Never throws. */
 export function logPending (log: Logger): void {
-  for (const episode of known.get(log)?.values() ?? []) episode.end()
+  for (const episode of ongoing.get(log)?.values() ?? []) episode.end()
 }
 
 /** Returns the first stack frame of an error. It distinguishes errors of an app without using their messages. */
@@ -55,7 +55,10 @@ export function originOf (error: unknown): string {
 
 interface Cause { count: number, unlogged: number, context: object }
 
-/** The lifetime of a failure, from its first occurrence until it is over. */
+/**
+ * One ongoing failure, from its first occurrence until it is over: after an interval in which it did not occur. If its
+ * recovery can be observed, it must also have recovered.
+ */
 class Episode {
   readonly #log: Logger
   readonly #failure: RepeatedFailure
@@ -64,9 +67,9 @@ class Episode {
   #timer: NodeJS.Timeout | undefined
   #failing = true
   /** The context of the latest recovery, logged with the count. */
-  #context: object = {}
-  /** `true` if a recovery was logged since the timer last fired: an intermittent failure logs one per interval. */
-  #recovered = false
+  #recoveryContext: object = {}
+  /** True if a recovery was logged since the timer last fired: an intermittent failure logs one per interval. */
+  #recoveryLogged = false
 
   constructor (log: Logger, failure: RepeatedFailure, onEnd: () => void) {
     this.#log = log
@@ -77,7 +80,7 @@ class Episode {
 
   fail (context: object, name: string | number): void {
     this.#failing = true
-    const key = this.#causes.has(name) || this.#causes.size < MOST_CAUSES ? name : ''
+    const key = this.#causes.has(name) || this.#causes.size < MAX_CAUSES ? name : ''
     const cause = this.#causes.get(key)
     if (cause === undefined) {
       this.#causes.set(key, { count: 1, unlogged: 0, context })
@@ -91,8 +94,8 @@ class Episode {
   recover (context: object): void {
     if (!this.#failing) return
     this.#failing = false
-    this.#context = context
-    if (!this.#recovered) this.#logRecovery()
+    this.#recoveryContext = context
+    if (!this.#recoveryLogged) this.#logRecovery()
   }
 
   end (): void {
@@ -108,18 +111,18 @@ class Episode {
   #check (): void {
     const repeated = this.#logCounts()
     if (!repeated && !(this.#failing && this.#failure.recovered !== undefined)) return this.#onEnd()
-    this.#recovered = false
-    // It has failed since the last log line, and works now.
+    this.#recoveryLogged = false
+    // It failed during the interval, and works now.
     if (!this.#failing) this.#logRecovery()
     this.#checkLater()
   }
 
   #logRecovery (): void {
-    this.#recovered = true
+    this.#recoveryLogged = true
     const causes = [...this.#causes.values()]
     for (const cause of causes) cause.unlogged = 0
     const count = causes.reduce((sum, cause) => sum + cause.count, 0)
-    this.#write('info', { ...this.#context, count }, this.#failure.recovered as string) // Set for all that recover.
+    this.#write('info', { ...this.#recoveryContext, count }, this.#failure.recovered as string) // See `logRecovered`.
   }
 
   /** Returns whether there was anything to log. */

@@ -34,13 +34,18 @@ export interface DeliverTrace {
 const publishing = tracingChannel<unknown, PublishTrace>('fastify-realtime:publish')
 const delivering = channel('fastify-realtime:deliver')
 
-/** Publishes an event with its `traceparent`, and reports the publish to the tracing channel if it has subscribers. */
+/**
+ * Calls `publish` with the valid `traceparent` of the event. Reports the call to the tracing channel if it has
+ * subscribers, which may replace the `traceparent`.
+ */
 export function tracePublish<T> (
   describe: () => PublishTrace,
-  given: unknown,
+  traceparent: unknown,
   publish: (traceparent: string | undefined) => Promise<T>
 ): Promise<T> {
-  if (!publishing.start.hasSubscribers && !publishing.asyncEnd.hasSubscribers) return publish(checkTraceparent(given))
+  if (!publishing.start.hasSubscribers && !publishing.asyncEnd.hasSubscribers) {
+    return publish(checkTraceparent(traceparent))
+  }
   const trace = describe()
   // `promiseTry` turns an exception into a rejection: an exception would not emit `asyncEnd`.
   return publishing.tracePromise(() => promiseTry(() => publish(checkTraceparent(trace.traceparent))), trace)
