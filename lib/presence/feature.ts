@@ -41,16 +41,16 @@ export interface PresenceMethods {
 /** Presence: which users have a chat open, and which of them are typing. Throws `RT_STATE_UNAVAILABLE`. */
 export function presence (context: FeatureContext<PresenceFeatureOptions>): ChatFeature<PresenceMethods> {
   const { pubsub, state, instanceId, log, options: { presence: times = false } } = context
-  const typing = new TypingThrottle()
+  const throttle = new TypingThrottle()
 
   async function emitTyping (chatId: string, user: string, options: TypingOptions | undefined): Promise<boolean> {
     const channel = getChatChannel(chatId)
     checkUserId(user)
     const { typing: value = true } = checkOptions(options, 'typing')
     // The value may come unchecked from a client. Without the conversion each object would count as a change.
-    const types = Boolean(value)
-    if (!typing.admits(chatId, user, types)) return false
-    const event = { type: 'typing', user, expiresInMs: types ? timing.typingExpiry : 0, chatId }
+    const isTyping = Boolean(value)
+    if (!throttle.admits(chatId, user, isTyping)) return false
+    const event = { type: 'typing', user, expiresInMs: isTyping ? timing.typingExpiry : 0, chatId }
     await pubsub.publish(channel, event, own({ ephemeral: true }))
     return true
   }
@@ -61,15 +61,14 @@ export function presence (context: FeatureContext<PresenceFeatureOptions>): Chat
     presence: (chatId) => readPresence(state, chatId)
   }
   if (times === false) return { methods }
-  const here = new PresenceTracker({ ...times, store: state, instanceId, log })
+  const tracker = new PresenceTracker({ ...times, store: state, instanceId, log })
   return {
     methods,
     projection: (room) => new PresenceProjection(room, {
-      instanceId, onGone: (chatId, userId) => here.restore(chatId, userId)
+      instanceId, onFieldDeleted: (chatId, userId) => tracker.restore(chatId, userId)
     }),
-    onJoin: (chatId, stream) => here.add(chatId, stream),
-    onRevoke: (chatId, userId) => here.remove(chatId, userId),
-    // The fields stay until their leases expire, since the users of the ended streams reconnect to other instances.
-    close: () => here.close()
+    onJoin: (chatId, stream) => tracker.add(chatId, stream),
+    onRevoke: (chatId, userId) => tracker.remove(chatId, userId),
+    close: () => tracker.close()
   }
 }

@@ -7,11 +7,14 @@ import { timing } from '../core/timing.ts'
 /** Dependencies of a presence projection. */
 export interface PresenceProjectionContext {
   instanceId: string
-  /** Called when a field of this instance was deleted, whatever deleted it. */
-  onGone (chatId: string, userId: string): void
+  /** Called when a field of this instance was deleted, by this instance or not. */
+  onFieldDeleted (chatId: string, userId: string): void
 }
 
-/** Publishes the users of a chat to its streams and handlers: first all users, then those who join and leave. */
+/**
+ * Shows the present users of a chat to its streams and handlers. A new stream gets all users first; then `presence`
+ * events name those who have joined or left.
+ */
 export class PresenceProjection implements StateProjection {
   readonly #room: ProjectedRoom
   readonly #context: PresenceProjectionContext
@@ -19,8 +22,8 @@ export class PresenceProjection implements StateProjection {
   readonly #present = new Map<string, Set<string>>()
   /** The present users according to the events published so far. */
   readonly #published = new Set<string>()
-  /** The cached snapshot frame with all users: many streams may open before it changes. */
-  #all: Buffer | undefined
+  /** The cached snapshot, since many streams may open before it changes. */
+  #snapshot: Buffer | undefined
   /** The users whose fields have changed in this turn of the event loop. */
   #changed = new Set<string>()
 
@@ -40,21 +43,20 @@ export class PresenceProjection implements StateProjection {
     if (this.#changed.size === 0) setImmediate(() => this.#endTurn())
     this.#changed.add(userId)
     if (after === undefined && name === presenceField(this.#context.instanceId, userId)) {
-      this.#context.onGone(
-        this.#room.chatId, userId
-      )
+      this.#context.onFieldDeleted(this.#room.chatId, userId)
     }
   }
 
+  /** Events of the log do not change presence. */
   event (): void {}
 
   /**
-   * Contains the published users only. Changes that are not published yet follow as an event, to this stream and all
-   * others.
+   * Returns one frame with the published users. Changes that are not published yet follow as an event, to this stream
+   * and all others.
    */
   snapshot (): Buffer[] {
-    this.#all ??= encodeFrame({ event: 'presence', json: this.#json({ users: [...this.#published].sort() }) })
-    return [this.#all]
+    this.#snapshot ??= encodeFrame({ event: 'presence', json: this.#json({ users: [...this.#published].sort() }) })
+    return [this.#snapshot]
   }
 
   #endTurn (): void {
@@ -62,8 +64,8 @@ export class PresenceProjection implements StateProjection {
     this.#changed = new Set()
     this.#publish(changed.filter((userId) => this.#present.has(userId)))
     const absent = changed.filter((userId) => !this.#present.has(userId))
-    // If Redis has lost the fields, the instances write them again. Without the delay connected users would be
-    // published as having left.
+    // If Redis has lost the fields, the instances write them again. Without the delay, users who are still connected
+    // would be published as `left`.
     if (absent.length > 0) setTimeout(() => this.#publish(absent), timing.presenceSettle).unref()
   }
 
@@ -74,13 +76,13 @@ export class PresenceProjection implements StateProjection {
     if (joined.length + left.length === 0) return
     for (const userId of joined) this.#published.add(userId)
     for (const userId of left) this.#published.delete(userId)
-    this.#all = undefined
+    this.#snapshot = undefined
     this.#room.emit({
       from: this.#context.instanceId, timestamp: Date.now(), event: 'presence', json: this.#json({ joined, left })
     })
   }
 
-  #json (who: object): string {
-    return JSON.stringify({ type: 'presence', chatId: this.#room.chatId, ...who })
+  #json (users: object): string {
+    return JSON.stringify({ type: 'presence', chatId: this.#room.chatId, ...users })
   }
 }

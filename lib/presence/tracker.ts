@@ -25,22 +25,22 @@ interface PresentUser {
   userId: string
   field: string
   streams: number
-  /** Whether the user shall be marked as present. */
-  here: boolean
-  /** Whether the user is marked as present, according to the last reply of Redis. */
-  written: boolean
+  /** Whether the user is to be marked as present in the state of the chat. */
+  present: boolean
+  /** Whether the user is marked as present there, according to the last reply of Redis. */
+  marked: boolean
   /** Whether a command for this user is in progress. */
   writing: boolean
   /** Runs while the user has no open stream. */
   grace?: NodeJS.Timeout | undefined
 }
 
-/** How many chats are renewed in parallel. */
+/** Number of chats whose leases are renewed in parallel. */
 const CHATS_AT_ONCE = 100
 
 /**
- * Tracks which users have a chat open on this instance. It shares them with all instances: one field of the chat's
- * state for each user, with a lease.
+ * Tracks which users have a chat open on this instance, and shares them with all instances: each user is marked as
+ * present by a field of the chat's state, with a lease.
  */
 export class PresenceTracker {
   readonly #options: PresenceContext & { store: StateStore }
@@ -65,7 +65,7 @@ export class PresenceTracker {
     const user = this.#presentUser(channel, userId)
     clearTimeout(user.grace)
     user.streams++
-    user.here = true
+    user.present = true
     stream.onClose(() => this.#leave(channel, user))
     this.#write(channel, user)
   }
@@ -77,17 +77,23 @@ export class PresenceTracker {
     if (user !== undefined) this.#end(channel, user)
   }
 
-  /** Writes a missing field again: Redis has lost it, or its lease expired because this instance seemed dead. */
+  /**
+   * Writes a missing field again. Either Redis has lost it, or its lease expired because this instance could not renew
+   * it in time.
+   */
   restore (chatId: string, userId: string): void {
     const channel = getChatChannel(chatId)
     const user = this.#chats.get(channel)?.get(userId)
-    if (user?.written !== true || user.writing) return
-    user.written = false
-    // Usually all fields disappear together and all instances notice at once, so the writes are spread over time.
+    if (user?.marked !== true || user.writing) return
+    user.marked = false
+    // Usually all fields disappear at once and all instances notice it together, so the writes are spread over time.
     setTimeout(() => this.#write(channel, user), Math.random() * timing.resyncSpread).unref()
   }
 
-  /** Lets all leases expire: a user who reconnects to another instance in time stays present without interruption. */
+  /**
+   * Stops renewing. The fields stay until their leases expire: a user who reconnects to another instance in time stays
+   * present without interruption.
+   */
   close (): void {
     this.#closed = true
     this.#renewal.stop()
@@ -100,7 +106,7 @@ export class PresenceTracker {
     const users = this.#chats.get(channel) ?? new Map<string, PresentUser>()
     this.#chats.set(channel, users)
     const user = users.get(userId) ?? {
-      userId, field: presenceField(instanceId, userId), streams: 0, here: true, written: false, writing: false
+      userId, field: presenceField(instanceId, userId), streams: 0, present: true, marked: false, writing: false
     }
     users.set(userId, user)
     this.#renewal.start()
@@ -115,33 +121,34 @@ export class PresenceTracker {
 
   #end (channel: string, user: PresentUser): void {
     clearTimeout(user.grace)
-    user.here = false
+    user.present = false
     this.#write(channel, user)
   }
 
-  /** Writes the current state of a user, one command at a time. A failed command is retried with the next renewal. */
+  /** Marks or unmarks a user, one command at a time. A failed command is retried with the next renewal. */
   async #write (channel: string, user: PresentUser): Promise<void> {
     if (user.writing) return
     user.writing = true
-    while (user.written !== user.here && !this.#closed && await this.#change(channel, user)) {
-      /* `here` may have changed meanwhile */
+    // Repeated, because the user may join or leave while a command is in progress.
+    while (user.marked !== user.present && !this.#closed) {
+      if (!await this.#change(channel, user)) break
     }
     user.writing = false
-    if (!user.here && !user.written) this.#forget(channel, user)
+    if (!user.present && !user.marked) this.#forget(channel, user)
   }
 
-  /** Resolves with whether Redis has replied. */
+  /** Sets or deletes the field of a user. Resolves with whether Redis has replied. */
   async #change (channel: string, user: PresentUser): Promise<boolean> {
     const { store, leaseMs } = this.#options
-    const { field, here } = user
+    const { field, present } = user
     const reply = await this.#try(store.change(
-      channel, here ? { operation: 'set', field, value: '', leaseMs } : { operation: 'delete', field }
+      channel, present ? { operation: 'set', field, value: '', leaseMs } : { operation: 'delete', field }
     ))
-    if (reply !== undefined) user.written = here
+    if (reply !== undefined) user.marked = present
     return reply !== undefined
   }
 
-  /** Resolves with `undefined` if Redis has not replied. */
+  /** Resolves with the reply, or with `undefined` if Redis has not replied. */
   async #try<T> (result: Promise<T>): Promise<T | undefined> {
     try {
       const reply = await result
@@ -154,7 +161,7 @@ export class PresenceTracker {
   }
 
   async #renewAll (): Promise<void> {
-    // While Redis is unavailable, the previous renewal is still waiting for it.
+    // If Redis is unavailable, the previous renewal may still wait for it.
     if (this.#renewing) return
     this.#renewing = true
     const chats = [...this.#chats]
@@ -168,12 +175,12 @@ export class PresenceTracker {
 
   async #renew (channel: string, users: PresentUser[]): Promise<void> {
     const { store, leaseMs } = this.#options
-    const known = users.filter(({ here, written }) => here && written)
-    if (known.length > 0) {
-      const renewed = await this.#try(store.renew(channel, known.map(({ field }) => field), leaseMs))
+    const marked = users.filter((user) => user.present && user.marked)
+    if (marked.length > 0) {
+      const renewed = await this.#try(store.renew(channel, marked.map(({ field }) => field), leaseMs))
       if (renewed === undefined) return
       const gone = new Set(renewed.gone)
-      for (const user of known) if (gone.has(user.field)) user.written = false
+      for (const user of marked) if (gone.has(user.field)) user.marked = false
     }
     await Promise.all(users.map((user) => this.#write(channel, user)))
   }

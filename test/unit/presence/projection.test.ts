@@ -6,7 +6,7 @@ import { PresenceProjection } from '../../../lib/presence/projection.ts'
 const here: Field = { value: '', text: false, expired: false }
 
 t.test('all who come at a time are told by one frame', async (t) => {
-  const view = new PresenceProjection({ chatId: 'c', fields: new Map(), write () {}, emit () {} }, { instanceId: 'one', onGone () {} })
+  const view = new PresenceProjection({ chatId: 'c', fields: new Map(), write () {}, emit () {} }, { instanceId: 'one', onFieldDeleted () {} })
   const join = async (userId: string): Promise<void> => {
     view.field(presenceField('two', userId), here)
     await new Promise(setImmediate)
