@@ -1,24 +1,25 @@
 // @ts-check
 
-/** Longer ones nobody types, and the depth of the recursion stays small. */
+/** Limits the depth of the recursion. */
 const MAX_LENGTH = 200
 
 /**
- * Works out `2 * (3 + 4)` and the like, with + - * / % ^ and parentheses. It reads the text by itself: what people write is never
- * run as code.
+ * Evaluates `2 * (3 + 4)` and the like, with + - * / % ^ and parentheses. Parses the text: user input is never run as
+ * code.
  *
  * @param {string} text
- * @returns {number | undefined} `undefined` where it is no arithmetic
+ * @returns {number | undefined} `undefined` if the text is not arithmetic
  */
 export function calculate (text) {
-  if (text.length > MAX_LENGTH || !/^[\d\s.()+\-*/%^]*$/.test(text) || !/\d\s*[)\s]*[+\-*/%^]/.test(text)) return undefined
+  if (text.length > MAX_LENGTH || !/^[\d\s.()+\-*/%^]*$/.test(text)) return undefined
+  if (!/\d\s*[)\s]*[+\-*/%^]/.test(text)) return undefined
   const tokens = text.match(/\d+(?:\.\d+)?|[^\s\d]/g) ?? []
   const expression = new Expression(tokens)
   const value = expression.sum()
   return expression.done ? value : undefined
 }
 
-/** A recursive descent over the tokens, one method a level of precedence. What does not fit comes out as `NaN`. */
+/** A recursive descent parser, one method per level of precedence. A token out of place results in `NaN`. */
 class Expression {
   #tokens
   #next = 0

@@ -1,19 +1,19 @@
 // @ts-check
 import { setTimeout as delay } from 'node:timers/promises'
-import { answerTo } from './answers.js'
-import { newMessage } from './messages.js'
-import { storyFor } from './stories.js'
+import { longAnswerTo } from './long-answers.js'
+import { newMessage } from './message.js'
+import { shortAnswerTo } from './short-answers.js'
 
 const NAME = 'Robo'
 
 /**
  * @typedef {object} BotOptions
- * @property {number} pauseMs How long it seems to think.
- * @property {number} wordMs How long it takes for each word of a long answer.
+ * @property {number} pauseMs How long it waits before it answers.
+ * @property {number} wordMs How long it waits after each word of a long answer.
  * @property {import('fastify').FastifyBaseLogger} log
  */
 
-/** Answers what people write. The instance that took a message has its bot answer, so there is one answer, whichever it is. */
+/** Answers messages. The bot of the instance that accepted a message answers it, so each message gets one answer. */
 export class Bot {
   #chatEvents
   #options
@@ -27,7 +27,7 @@ export class Bot {
     this.#options = options
   }
 
-  /** Answers after a pause. Nobody waits for it. @param {string} chatId @param {import('./messages.js').Message} message */
+  /** Answers after a pause. Returns at once. @param {string} chatId @param {import('./message.js').Message} message */
   answer (chatId, message) {
     const answering = this.#answer(chatId, message)
       .catch((error) => this.#options.log.warn({ err: error, chatId }, 'The bot could not answer'))
@@ -36,32 +36,38 @@ export class Bot {
   }
 
   /**
-   * Gives the short answers that are still due at once. Resolves when the last one is out. A long one that is being told is interrupted when the
-   * app closes: its readers see that, with what there is of it.
+   * Gives the pending short answers at once, and resolves when the last one is published. Long answers that are being
+   * streamed end as interrupted when the app closes; their readers keep the text so far.
    */
   async finish () {
     this.#closing.abort()
     await Promise.all(this.#answering)
   }
 
-  /** @param {string} chatId @param {import('./messages.js').Message} message */
+  /** @param {string} chatId @param {import('./message.js').Message} message */
   async #answer (chatId, { id: inReplyTo, text, author }) {
     try {
       await this.#chatEvents.emitBotAction(chatId, { actionType: 'thinking', inReplyTo })
       await delay(this.#options.pauseMs, undefined, { signal: this.#closing.signal }).catch(() => {})
-      const story = storyFor(text)
-      if (story === undefined) await this.#chatEvents.emitChatMessage(chatId, newMessage({ text: answerTo(text, author), author: NAME, role: 'bot' }))
-      else this.#tell(chatId, story)
+      const longAnswer = longAnswerTo(text)
+      if (longAnswer !== undefined) return this.#stream(chatId, longAnswer)
+      const answer = newMessage({ text: shortAnswerTo(text, author), author: NAME, role: 'bot' })
+      await this.#chatEvents.emitChatMessage(chatId, answer)
     } finally {
       await this.#chatEvents.emitBotAction(chatId, { actionType: 'idle', inReplyTo })
     }
   }
 
-  /** Not awaited: it takes its time, and a failure is in the log. @param {string} chatId @param {import('./stories.js').Story} story */
-  #tell (chatId, story) {
-    this.#chatEvents.streamBotMessage(chatId, (signal) => story(this.#options.wordMs, signal), {
+  /**
+   * Does not wait for the end. The plugin logs a failure.
+   *
+   * @param {string} chatId
+   * @param {import('./long-answers.js').LongAnswer} longAnswer
+   */
+  #stream (chatId, longAnswer) {
+    this.#chatEvents.streamBotMessage(chatId, (signal) => longAnswer(this.#options.wordMs, signal), {
       extra: () => ({ sentAt: new Date().toISOString() }),
-      describeError: () => 'The source of this answer broke off. Ask again.'
+      describeError: () => 'The language model stopped responding. Ask again.'
     })
   }
 }

@@ -1,6 +1,6 @@
-import type { Message } from './messages.js'
+import type { Message } from './message.js'
 
-/** What this app's events carry, on the server and in the page alike. */
+/** The content of this app's events, for the server and the page. */
 declare module 'fastify-realtime' {
   interface ChatMessage extends Message {}
   interface BotAction { actionType: string, inReplyTo?: string, detail?: string }

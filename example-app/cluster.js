@@ -8,7 +8,7 @@ const INSTANCES = 3
 const { PORT = '3000', HOST = '127.0.0.1' } = process.env
 
 const stopping = new AbortController()
-/** What has been started, in that order: the last goes first. @type {(() => Promise<unknown>)[]} */
+/** Stops everything that was started. The last one is called first. @type {(() => Promise<unknown>)[]} */
 const stops = []
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop)
@@ -42,13 +42,13 @@ async function start () {
 
   console.log([
     '',
-    `The chat is open at ${url}, a proxy that takes turns between`,
-    ...instances.map(({ name, url, pid }) => `  ${name}  ${url}  (kill ${pid} and see what happens)`),
+    `The chat is open at ${url}, a proxy in front of`,
+    ...instances.map(({ name, url, pid }) => `  ${name}  ${url}  (kill ${pid} to see what happens)`),
     `They share the Redis at port ${redisPort}. Ctrl+C stops everything.`
   ].join('\n'))
 }
 
-/** Starts processes side by side. @param {readonly import('./cluster/child.js').Child[]} children */
+/** Starts processes at the same time. @param {readonly import('./cluster/child.js').Child[]} children */
 async function run (children) {
   stopping.signal.throwIfAborted()
   stops.push(() => Promise.all(children.map((child) => child.stop())))

@@ -1,6 +1,6 @@
 // @ts-check
 
-/** Where instances tell each other which of them shall stop. */
+/** The channel for requests to stop an instance. */
 const CHANNEL = 'example-app:stop'
 
 const stopBody = {
@@ -11,8 +11,8 @@ const stopBody = {
 }
 
 /**
- * Says which instance answers, in a header of each response, so that a stream of several chats says it, too. Where something starts an instance
- * again that has ended, any instance can be asked to stop: whoever asks can't choose which one a proxy takes the request to.
+ * Names this instance in a header of each response, event streams included. If instances are restarted when they exit,
+ * any instance accepts the request to stop any other: behind a proxy, the page cannot choose the instance that it asks.
  *
  * @param {import('fastify').FastifyInstance} app
  * @param {boolean} restarts
@@ -21,7 +21,7 @@ export function instanceRoutes (app, restarts) {
   const instanceId = instanceOf(app)
 
   app.addHook('onRequest', async (_request, reply) => {
-    // The time tells the page what was said before its stream opened, and what after.
+    // With the time, the page can tell messages sent before its stream opened from later ones.
     reply.headers({ 'x-instance': instanceId, 'x-served-at': Date.now() })
   })
 
@@ -33,26 +33,38 @@ export function instanceRoutes (app, restarts) {
   })
   app.addHook('preClose', async () => unsubscribe())
 
-  app.post('/api/instance/stop', { onRequest: refuseOtherSites, schema: { body: stopBody } }, async (request, reply) => {
+  const options = { onRequest: refuseOtherSites, schema: { body: stopBody } }
+  app.post('/api/instance/stop', options, async (request, reply) => {
     await app.pubsub.publish(CHANNEL, request.body, { ephemeral: true })
-    // If it is this instance, it closes already, and would wait for the connection to be used again.
+    // If this instance is the one that stops, an idle connection would delay it.
     return reply.code(202).header('connection', 'close').send(request.body)
   })
 }
 
 /**
- * A page of another site can send a form or plain text here without being asked, but no JSON. Browsers also say where a request comes from.
+ * Without a preflight request, a page of another site can send a form or plain text here, but not JSON. Browsers also
+ * send the origin of a request.
  *
  * @param {import('fastify').FastifyRequest} request
  * @param {import('fastify').FastifyReply} reply
  */
 async function refuseOtherSites ({ headers }, reply) {
   const { 'content-type': type = '', 'sec-fetch-site': site = 'same-origin' } = headers
-  if (!/^application\/json\b/i.test(type)) return await reply.code(415).send({ statusCode: 415, error: 'Unsupported Media Type', message: 'Only JSON stops an instance' })
-  if (site !== 'same-origin' && site !== 'none') return await reply.code(403).send({ statusCode: 403, error: 'Forbidden', message: 'Another site can’t stop an instance' })
+  if (!/^application\/json\b/i.test(type)) {
+    const message = 'The body must be JSON'
+    return await reply.code(415).send({ statusCode: 415, error: 'Unsupported Media Type', message })
+  }
+  if (site !== 'same-origin' && site !== 'none') {
+    const message = 'A page of another site cannot stop an instance'
+    return await reply.code(403).send({ statusCode: 403, error: 'Forbidden', message })
+  }
 }
 
-/** Both built-in providers have a name for this instance; one of an app's own need not. @param {import('fastify').FastifyInstance} app */
+/**
+ * The built-in providers have an instance id. A custom provider may have none.
+ *
+ * @param {import('fastify').FastifyInstance} app
+ */
 export function instanceOf ({ pubsub }) {
   return 'instanceId' in pubsub ? String(pubsub.instanceId) : pubsub.name
 }

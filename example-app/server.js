@@ -1,11 +1,12 @@
 // @ts-check
 import { buildApp } from './app.js'
 
-const { PORT = '3000', HOST = '127.0.0.1', LOG_LEVEL = 'warn', BOT_PAUSE_MS, BOT_WORD_MS, INSTANCE_ID, REDIS_URL, RESTARTS } = process.env
+const { PORT = '3000', HOST = '127.0.0.1', LOG_LEVEL = 'warn', REDIS_URL, INSTANCE_ID, RESTARTS } = process.env
+const { BOT_PAUSE_MS, BOT_WORD_MS } = process.env
 
 const app = await buildApp({
   redisUrl: REDIS_URL,
-  // Alone it can be called anything; no two that share a Redis may have the same name, so there one is made up.
+  // Instances that share a Redis need different names. If none is given, the plugin generates one.
   instanceId: INSTANCE_ID ?? (REDIS_URL === undefined ? 'chat' : undefined),
   botPauseMs: BOT_PAUSE_MS === undefined ? undefined : Number(BOT_PAUSE_MS),
   botWordMs: BOT_WORD_MS === undefined ? undefined : Number(BOT_WORD_MS),
@@ -14,9 +15,9 @@ const app = await buildApp({
 })
 
 for (const signal of ['SIGINT', 'SIGTERM']) {
-  // Once: whoever has no patience sends it again. No `process.exit()`: after `close()` nothing keeps the process.
+  // A second signal ends the process at once. No `process.exit()`: after `close()` nothing keeps the process alive.
   process.once(signal, () => app.close())
 }
 
 const url = await app.listen({ port: Number(PORT), host: HOST })
-console.log(`The chat is open at ${url} (${REDIS_URL === undefined ? 'one process, without Redis' : 'sharing a Redis'})`)
+console.log(`The chat is open at ${url} (${REDIS_URL === undefined ? 'one process, without Redis' : 'with Redis'})`)

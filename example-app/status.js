@@ -1,127 +1,95 @@
 // @ts-check
-import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { instanceOf } from './instance.js'
+import { StatusReports } from './status-report.js'
 
-/** What all instances tell each other on. */
+/** The channel on which all instances publish their reports. */
 const CHANNEL = 'status'
-const INTERVAL_MS = 1_000
-/** How long an instance goes on telling after it has last heard of somebody who looks. */
+/** The health page shows an instance as stopped after 1.25 seconds without a report. */
+const INTERVAL_MS = 500
+/** How long an instance continues to publish after the last report of an instance that serves a health page. */
 const LINGER_MS = 5_000
-/** The monitor measures from tick to tick, so each of its values has this one in it. */
-const RESOLUTION_MS = 20
+/** How soon a health page reconnects. */
+const RETRY_MS = 250
+
+/** @typedef {import('./status-report.js').Report} Report */
 
 /**
- * @typedef {object} Report How an instance is.
- * @property {string} instanceId
- * @property {number} pages How many look at the health page by this instance.
- * @property {string} provider
- * @property {boolean} healthy Whether messages get through, as `GET /api/health/pubsub` says.
- * @property {Record<string, boolean>} connections Which connections to Redis are up.
- * @property {number} uptime Seconds.
- * @property {number} memory Bytes.
- * @property {number} loopDelay Milliseconds for which the event loop was late at most since the last report.
- * @property {Record<string, number>} metrics The plugin's metrics by their names; one with labels is the sum of its values.
- */
-
-/**
- * The stream of the health page. Every instance tells on a channel how it is, and hands on what all of them tell, so the page shows
- * all from whichever one serves it. They tell only while somebody looks, anywhere.
+ * The stream of the health page. Every instance publishes its reports and forwards the reports of all instances, so the
+ * page shows all of them. Reports are published only while a health page is open on one of the instances.
  *
  * @param {import('fastify').FastifyInstance} app
- * @param {import('prom-client').Registry} registry that of the plugin
+ * @param {import('prom-client').Registry} registry the plugin's
  */
 export function statusRoutes (app, registry) {
-  const instanceId = instanceOf(app)
-  /** @type {Set<import('fastify').FastifyReply['sse']>} */
-  const pages = new Set()
-  const loop = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
-  let watchedUntil = 0
-  let told = 0
-
-  /** @param {{ data: Report, timestamp: number }} message */
-  function hear ({ data: report, timestamp: at }) {
-    if (report.pages > 0) watch()
-    for (const page of pages) page.send({ event: 'report', data: { ...report, at } })
-  }
-
-  function watch () {
-    watchedUntil = Date.now() + LINGER_MS
-    loop.enable()
-  }
-
-  async function tell () {
-    const report = await makeReport()
-    // Who can't reach the others still shows itself. Publishing would fail, and say so in the log, every time.
-    if (!report.healthy) return hear({ data: report, timestamp: Date.now() })
-    await app.pubsub.publish(CHANNEL, report, { ephemeral: true })
-    told++
-  }
-
-  /** @returns {Promise<Report>} */
-  async function makeReport () {
-    const healthy = await app.pubsub.isHealthy()
-    const { metrics, connections } = await read(registry)
-    const loopDelay = Math.max(0, loop.max / 1e6 - RESOLUTION_MS)
-    loop.reset()
-    return {
-      instanceId,
-      pages: pages.size,
-      provider: app.pubsub.name,
-      healthy,
-      connections,
-      uptime: process.uptime(),
-      memory: process.memoryUsage.rss(),
-      loopDelay,
-      // These reports are not what anybody wants to see here.
-      metrics: { ...metrics, pubsub_messages_published_total: (metrics.pubsub_messages_published_total ?? 0) - told }
-    }
-  }
-
-  function watched () {
-    return pages.size > 0 || Date.now() < watchedUntil
-  }
-
-  function tick () {
-    if (watched()) tell().catch(() => {}) // The plugin has logged it.
-    else loop.disable()
-  }
-
-  const unsubscribe = app.pubsub.subscribeExact(CHANNEL, hear)
-  const timer = setInterval(tick, INTERVAL_MS).unref()
-  app.addHook('preClose', async () => {
-    clearInterval(timer)
-    unsubscribe()
-    loop.disable()
-  })
+  const status = new StatusFeed(app, registry)
+  app.addHook('preClose', async () => status.close())
 
   app.get('/api/status', { exposeHeadRoute: false }, async (_request, reply) => {
     const { sse } = reply
-    await sse.send({ event: 'instance', data: { instanceId }, retry: INTERVAL_MS })
-    if (sse.signal.aborted) return
-    const first = !watched()
-    pages.add(sse)
-    sse.signal.addEventListener('abort', () => pages.delete(sse), { once: true })
-    watch()
-    if (first) tick()
+    await sse.send({ event: 'instance', data: { instanceId: instanceOf(app) }, retry: RETRY_MS })
+    if (!sse.signal.aborted) status.add(sse)
   })
 }
 
-/** @param {import('prom-client').Registry} registry */
-async function read (registry) {
-  /** @type {Record<string, number>} */
-  const metrics = {}
-  /** @type {Record<string, boolean>} */
-  const connections = {}
-  for (const { name: metric, values } of await registry.getMetricsAsJSON()) {
-    metrics[metric] = 0
-    for (const sample of values) {
-      const { labels, value } = sample
-      if ('le' in labels) continue
-      // Those of a histogram have names of their own: with `_sum` and `_count`.
-      const name = 'metricName' in sample ? String(sample.metricName) : metric
-      metrics[name] = (metrics[name] ?? 0) + value
-      if (metric === 'pubsub_redis_connected') connections[String(labels.connection)] = value === 1
-    }
+class StatusFeed {
+  #pubsub
+  #reports
+  /** @type {Set<import('fastify').FastifyReply['sse']>} */
+  #pages = new Set()
+  #watchedUntil = 0
+  #published = 0
+  #timer = setInterval(() => this.#tick(), INTERVAL_MS).unref()
+  #unsubscribe
+
+  /** @param {import('fastify').FastifyInstance} app @param {import('prom-client').Registry} registry */
+  constructor (app, registry) {
+    this.#pubsub = app.pubsub
+    this.#reports = new StatusReports(app, registry)
+    this.#unsubscribe = app.pubsub.subscribeExact(CHANNEL, ({ data, timestamp }) => {
+      this.#forward(/** @type {Report} */ (data), timestamp) // All instances run this code.
+    })
   }
-  return { metrics, connections }
+
+  /** @param {import('fastify').FastifyReply['sse']} page */
+  add (page) {
+    this.#pages.add(page)
+    page.signal.addEventListener('abort', () => this.#pages.delete(page), { once: true })
+    this.#watch()
+    // The page needs a report of its own server before it can judge the silence of other instances.
+    this.#tick()
+  }
+
+  close () {
+    clearInterval(this.#timer)
+    this.#unsubscribe()
+    this.#reports.stop()
+  }
+
+  get #watched () {
+    return this.#pages.size > 0 || Date.now() < this.#watchedUntil
+  }
+
+  #watch () {
+    this.#watchedUntil = Date.now() + LINGER_MS
+    this.#reports.start()
+  }
+
+  #tick () {
+    if (this.#watched) this.#publish().catch(() => {}) // The plugin logs it.
+    else this.#reports.stop()
+  }
+
+  async #publish () {
+    const report = await this.#reports.next(this.#pages.size, this.#published)
+    // Publishing would fail, and each failure would be logged. This instance can still show its own state.
+    if (!report.healthy) return this.#forward(report, Date.now())
+    await this.#pubsub.publish(CHANNEL, report, { ephemeral: true })
+    this.#published++
+  }
+
+  /** @param {Report} report @param {number} at */
+  #forward (report, at) {
+    if (report.pages > 0) this.#watch()
+    for (const page of this.#pages) page.send({ event: 'report', data: { ...report, at } })
+  }
 }

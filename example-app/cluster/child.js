@@ -4,20 +4,20 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
 const RESTART_MS = 1_000
-/** Longer than a server takes to end its streams. */
+/** A server needs less time than this to end its streams. */
 const KILL_MS = 8_000
 
 /**
  * @typedef {object} ChildOptions
- * @property {string} name For people.
+ * @property {string} name Used in messages.
  * @property {string} command
  * @property {string[]} args
- * @property {Record<string, string>} [env] In addition to this process's own.
- * @property {string} readyText What it prints once it can be used.
- * @property {(line: string) => void} print Takes each line that it prints before it is ready and after, and what happens to it.
+ * @property {Record<string, string>} [env] Added to the environment of this process.
+ * @property {string} readyText The text that it prints when it is ready.
+ * @property {(line: string) => void} print Called with each line of its output, and with what happens to the process.
  */
 
-/** A process that is started again whenever it dies by itself, and that never outlives this one. */
+/** A process that is restarted when it exits by itself, and that never outlives this process. */
 export class Child {
   #options
   /** @type {import('node:child_process').ChildProcess | undefined} */
@@ -45,65 +45,71 @@ export class Child {
     return this.#ready
   }
 
-  /** Resolves once it is ready. Rejects if it ends before; then it is not started again. */
+  /** Resolves when the process is ready. Rejects if it exits before that; then it is not restarted. */
   async start () {
     await this.#spawn()
-    this.#process?.once('exit', () => this.#died())
+    this.#process?.once('exit', () => this.#restartSoon())
   }
 
-  /** Asks it to end, and makes it end if that takes too long. Resolves once it is gone. */
+  /** Sends SIGTERM, and SIGKILL if that takes too long. Resolves when the process has exited. */
   async stop () {
     this.#stopping = true
     clearTimeout(this.#restart)
     const running = this.#process
     if (running === undefined) return
-    const gone = once(running, 'exit')
+    const exited = once(running, 'exit')
     const kill = setTimeout(() => running.kill('SIGKILL'), KILL_MS)
     running.kill('SIGTERM')
-    await gone
+    await exited
     clearTimeout(kill)
   }
 
   async #spawn () {
-    const { command, args, env, name, readyText, print } = this.#options
-    // In a group of its own: Ctrl+C in a terminal would end all at once, the Redis before those who still publish to it.
-    const child = spawn(command, args, { detached: true, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const { command, args, env } = this.#options
+    // In a process group of its own. Otherwise Ctrl+C would end Redis before the instances that still publish to it.
+    const child = spawn(command, args, {
+      detached: true, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe']
+    })
     this.#process = child
     process.once('exit', this.#killAtExit)
+    /** @type {string[]} */
+    const output = []
     await new Promise((resolve, reject) => {
-      const seen = /** @type {string[]} */ ([])
-      /** @param {string} line */
-      const read = (line) => {
-        if (!this.#ready) seen.push(line)
-        print(line)
-        if (!line.includes(readyText)) return
-        this.#ready = true
-        resolve(undefined)
+      for (const stream of [child.stdout, child.stderr]) {
+        createInterface(stream).on('line', (line) => { if (this.#read(line, output)) resolve(undefined) })
       }
-      createInterface(child.stdout).on('line', read)
-      createInterface(child.stderr).on('line', read)
       child.once('error', (error) => {
-        this.#gone()
+        this.#exited()
         reject(error)
       })
       child.once('exit', (code, signal) => {
-        this.#gone()
-        reject(new Error(`${name} ended with ${signal ?? code} before it was ready:\n${seen.slice(-5).join('\n')}`))
+        this.#exited()
+        const end = output.slice(-5).join('\n')
+        reject(new Error(`${this.name} exited with ${signal ?? code} before it was ready:\n${end}`))
       })
     })
   }
 
-  #gone () {
+  /** Returns whether the process is ready. @param {string} line @param {string[]} output gets the lines before that */
+  #read (line, output) {
+    const { readyText, print } = this.#options
+    print(line)
+    if (!this.#ready) output.push(line)
+    this.#ready ||= line.includes(readyText)
+    return this.#ready
+  }
+
+  #exited () {
     this.#process = undefined
     this.#ready = false
     process.off('exit', this.#killAtExit)
   }
 
-  #died () {
+  #restartSoon () {
     if (this.#stopping) return
-    this.#options.print('It ended by itself and is started again.')
+    this.#options.print('The process exited and is restarted.')
     this.#restart = setTimeout(() => {
-      this.start().catch(() => this.#died())
+      this.start().catch(() => this.#restartSoon())
     }, RESTART_MS)
   }
 }

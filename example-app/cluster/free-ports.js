@@ -2,12 +2,14 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
-/** Below those that kernels give to outgoing connections: who retries one of these would sooner or later reach itself. */
+/**
+ * Below the ports that kernels use for outgoing connections: a client that retries one of those may connect to itself.
+ */
 const LOWEST = 20_000
 const HIGHEST = 32_767
 
 /**
- * Ports on the loopback interface that nobody uses now. All are held until the last one is found, so that they differ.
+ * Free ports on the loopback interface. All are held until the last one is found, so that they differ.
  *
  * @param {number} count
  */

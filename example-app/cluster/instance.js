@@ -4,7 +4,7 @@ import { Child } from './child.js'
 
 const SERVER = fileURLToPath(new URL('../server.js', import.meta.url))
 
-/** One instance of the chat, always on the same port. */
+/** An instance of the chat. It keeps its port when it is restarted. */
 export class Instance extends Child {
   /** @param {string} name @param {number} port @param {string} redisUrl @param {(line: string) => void} print */
   constructor (name, port, redisUrl, print) {

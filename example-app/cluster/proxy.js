@@ -3,20 +3,20 @@ import Fastify from 'fastify'
 import httpProxy from '@fastify/http-proxy'
 
 /**
- * A proxy that hands each request to the next instance that is ready. Neither cookies nor addresses tie a browser to one: that is
- * what the Redis is for.
+ * A proxy that passes each request to the next instance that is ready. It has no sticky sessions: with Redis, none are
+ * needed.
  *
  * @param {readonly import('./instance.js').Instance[]} instances
  */
 export async function buildProxy (instances) {
-  // Closing cuts the open streams; the browsers come back when there is a server again.
+  // Closing cuts the open streams. The browsers reconnect when the server is back.
   const proxy = Fastify({ forceCloseConnections: true })
   let turn = 0
 
   await proxy.register(httpProxy, {
     upstream: '',
-    // By `node:http`, which opens a connection for each stream and lets it be silent for as long as it likes. The other client has
-    // 128 connections for an instance, so that the next stream would wait for ever.
+    // With `node:http`, which opens a connection for each stream and has no timeout for idle ones. The default client
+    // has at most 128 connections to an instance, so one more stream would wait for ever.
     http: {},
     disableRequestLogging: true,
     replyOptions: {
@@ -26,10 +26,11 @@ export async function buildProxy (instances) {
         if (next === undefined) throw Object.assign(new Error('No instance is ready'), { statusCode: 503 })
         return next.url
       },
-      // The answer "503" is one that people are waiting for: the Redis is away.
+      // By default, a 503 is retried. Here it means that Redis is unreachable, and the page shows that.
       retryDelay: () => null,
       onError (reply) {
-        reply.code(502).send({ statusCode: 502, error: 'Bad Gateway', message: 'The instance is gone. Another one answers next time.' })
+        const message = 'The instance is unreachable. The next request goes to another one.'
+        reply.code(502).send({ statusCode: 502, error: 'Bad Gateway', message })
       }
     }
   })

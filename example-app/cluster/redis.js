@@ -5,11 +5,12 @@ import { Child } from './child.js'
 
 const COMMANDS = ['redis-server', 'valkey-server']
 
-/** A Redis of the cluster's own, which keeps nothing. @param {number} port @param {(line: string) => void} print */
+/** A Redis for this cluster. It stores nothing on disk. @param {number} port @param {(line: string) => void} print */
 export function redisChild (port, print) {
   const command = COMMANDS.find((candidate) => spawnSync(candidate, ['--version']).status === 0)
   if (command === undefined) {
-    throw new Error(`There is neither ${COMMANDS.join(' nor ')} here. Install one of them, such as by "apt-get install redis-server" or "brew install redis".`)
+    const hint = 'Install one of them, for example with "apt-get install redis-server" or "brew install redis".'
+    throw new Error(`Found neither ${COMMANDS.join(' nor ')}. ${hint}`)
   }
   return new Child({
     name: 'redis',

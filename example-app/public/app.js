@@ -4,61 +4,54 @@ import { Connection } from './connection.js'
 import { ConnectionView } from './connection-view.js'
 import { find } from './dom.js'
 import { LogView } from './log-view.js'
-import { Outages } from './outages.js'
+import { OutageMenu } from './outage-menu.js'
 import { Outbox } from './outbox.js'
 import { PeopleView } from './people-view.js'
 import { Profile } from './profile.js'
 import { Room } from './room.js'
-import { RoomList } from './room-list.js'
+import { loadRooms, RoomList } from './room-list.js'
 import { TypingSignal } from './typing-signal.js'
 import { showTyping } from './typing-view.js'
-
-const ROOMS_RETRY_MS = 2_000
 
 const view = new ConnectionView()
 const people = new PeopleView()
 const typing = new TypingSignal()
 const profile = new Profile(enter)
 const outbox = new Outbox(showUnsent, ({ chatId, text, author, at }, id) => {
-  // The stream may be down just now, so the page doesn't wait for it; what comes twice is shown once.
+  // The stream may be down, so the page does not wait for it. A message that arrives twice is shown once.
   addMessage(chatId, { id, text, author, role: 'user', sentAt: new Date(at).toISOString() }, true)
 })
 const log = new LogView({
   retry: (key) => outbox.retry(key),
   discard: (key) => outbox.discard(key),
-  stop: (answerId) => room?.stopAnswer(answerId),
+  stop: (botMessageId) => room?.stopBotMessage(botMessageId),
   say
 })
 const composer = new Composer({
   send: say,
-  typing: (types) => { if (room !== undefined) typing.tell(room.id, profile.name, types) }
+  typing: (active) => { if (room !== undefined) typing.send(room.id, profile.name, active) }
 })
 
 const connection = new Connection({
   state: (state) => view.showState(state),
-  lost: () => { for (const each of rooms.values()) each.lost() },
+  disconnected: () => { for (const each of rooms.values()) each.disconnected() },
   instance: (instanceId) => view.showInstance(instanceId),
-  back: (how) => view.showReturn(how)
+  resumed: (resumption) => view.showResumption(resumption),
+  reset: () => view.withdrawResumption()
 })
 
 const list = await loadRooms()
 const roomList = new RoomList(list)
 /** @type {Map<string, Room>} */
 const rooms = new Map(list.map((info) => [info.id, new Room(info, connection, {
-  message: (of, message, when) => {
-    const mine = outbox.recognise(of.id, message)
-    addMessage(of.id, message, mine)
-    if (mine || when === 'old' || (of === room && !document.hidden)) return
-    roomList.countUnread(of.id)
-    showTitle()
-  },
-  gap: (of, reset) => {
+  message: receive,
+  reset: (of, reset) => {
     const entry = of.history.addGap(reset)
     if (entry !== undefined && of === room) log.add(entry)
   },
-  answers: (of) => { if (of === room) log.showAnswers(of.answers.values()) },
-  thinking: (of) => { if (of === room) log.showThinking(of.thinking.thinks) },
-  typing: (of) => { if (of === room) showTyping(of.typists.names, profile.name) },
+  botMessages: (of) => { if (of === room) log.showBotMessages(of.botMessages.values()) },
+  thinking: (of) => { if (of === room) log.showThinking(of.thinking.active) },
+  typing: (of) => { if (of === room) showTyping(of.typing.names, profile.name) },
   people: (of) => { if (of === room) people.show(of.people, profile.name) }
 })]))
 
@@ -66,11 +59,11 @@ const rooms = new Map(list.map((info) => [info.id, new Room(info, connection, {
 let room
 let entered = false
 
-const outages = new Outages({
+const outages = new OutageMenu({
   drop: (ms) => connection.drop(ms),
-  losePlace: () => room?.losePlace(),
+  losePosition: () => room?.losePosition(),
   instanceId: () => view.instanceId,
-  say: (text) => view.say(text, 'doubtful')
+  warn: (text) => view.notify(text, 'warning')
 })
 
 window.addEventListener('hashchange', showRoom)
@@ -84,7 +77,7 @@ document.addEventListener('visibilitychange', () => {
   }
 })
 find('.skip-link', 'a').addEventListener('click', (event) => {
-  // The hash says which room is open.
+  // The hash names the open room, so it must not change.
   event.preventDefault()
   composer.focus()
 })
@@ -94,7 +87,7 @@ outages.offerStop()
 if (profile.name === '') profile.ask()
 else enter()
 
-/** Comes in under the name that was given, or given anew. */
+/** Enters the rooms under the user's name, or under a new one. */
 function enter () {
   connection.enterAs(profile.name)
   if (!entered) for (const each of rooms.values()) each.open()
@@ -104,16 +97,17 @@ function enter () {
 }
 
 function showRoom () {
-  const wanted = [...rooms.values()].find(({ id }) => window.location.hash === `#/${id}`) ?? [...rooms.values()][0]
+  const all = [...rooms.values()]
+  const wanted = all.find(({ id }) => window.location.hash === `#/${id}`) ?? all[0]
   if (wanted === undefined || wanted === room) return
   room = wanted
   find('#room-name', 'h1').textContent = room.name
   find('#room-topic', 'p').textContent = room.topic
   roomList.select(room.id)
   log.show(room.name, room.history.entries)
-  log.showAnswers(room.answers.values())
-  log.showThinking(room.thinking.thinks)
-  showTyping(room.typists.names, profile.name)
+  log.showBotMessages(room.botMessages.values())
+  log.showThinking(room.thinking.active)
+  showTyping(room.typing.names, profile.name)
   people.show(room.people, profile.name)
   composer.open(room.id, room.name)
   showUnsent()
@@ -126,7 +120,24 @@ function say (text) {
   if (room !== undefined) outbox.send(room.id, text, profile.name)
 }
 
-/** @param {string} chatId @param {import('./room-history.js').Message} message @param {boolean} mine */
+/**
+ * Shows a message of the stream.
+ *
+ * @param {Room} of
+ * @param {import('./room.js').Message} message
+ * @param {import('./room.js').Arrival} arrival
+ */
+function receive (of, message, arrival) {
+  const sentHere = outbox.confirm(of.id, message)
+  // Messages of the user's other windows are theirs, too.
+  const mine = sentHere || (message.role === 'user' && message.author === profile.name)
+  addMessage(of.id, message, mine)
+  if (mine || arrival === 'old' || (of === room && !document.hidden)) return
+  roomList.countUnread(of.id)
+  showTitle()
+}
+
+/** @param {string} chatId @param {import('./room.js').Message} message @param {boolean} mine */
 function addMessage (chatId, message, mine) {
   const entry = rooms.get(chatId)?.history.add(message, mine)
   if (entry === undefined || chatId !== room?.id) return
@@ -147,18 +158,7 @@ function showTitle () {
   document.title = `${unread > 0 ? `(${unread}) ` : ''}${room?.name ?? 'Chat'} – Relay`
 }
 
-/** On a touch screen the focus would open the keyboard. */
+/** Not on a touch screen, where the focus would open the keyboard. */
 function focusComposer () {
   if (window.matchMedia('(pointer: fine)').matches && profile.name !== '') composer.focus()
-}
-
-/** @returns {Promise<import('./room-list.js').Room[]>} */
-async function loadRooms () {
-  for (;;) {
-    try {
-      const response = await fetch('/api/rooms')
-      if (response.ok) return (await response.json()).rooms
-    } catch {}
-    await new Promise((resolve) => setTimeout(resolve, ROOMS_RETRY_MS))
-  }
 }

@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * Fills an avatar with the initials of a name, on a colour that the name always has.
+ * Fills an avatar with the initials of a name, on a colour that is always the same for the name.
  *
  * @param {HTMLElement} element
  * @param {string} name
@@ -15,7 +15,7 @@ export function paintAvatar (element, name) {
 function initialsOf (name) {
   const words = name.trim().split(/\s+/)
   const letters = words.length > 1 ? [words[0], words.at(-1)] : [words[0]]
-  // Not `word[0]`, which is half of an emoji.
+  // Not `word[0]`, which could be half of an emoji.
   return letters.map((word) => [...(word ?? '')][0] ?? '').join('').toUpperCase()
 }
 

@@ -5,10 +5,10 @@ import { jsonStorage } from './storage.js'
 const storage = jsonStorage('sessionStorage')
 const KEY = 'drafts'
 
-/** How much is left is said only when it gets tight. */
-const TELL_BELOW = 200
+/** The number of characters left is shown below this. */
+const SHOW_BELOW = 200
 
-/** Where people write. What is not sent yet is kept for each room. */
+/** The text field. It keeps a draft for each room. */
 export class Composer {
   #form = find('#composer', 'form')
   #text = find('#text', 'textarea')
@@ -33,7 +33,7 @@ export class Composer {
       this.#typing(this.#text.value !== '')
     })
     this.#text.addEventListener('keydown', (event) => {
-      // While characters are composed, such as Japanese ones, Enter picks one of them.
+      // While an input method composes characters, such as Japanese ones, Enter selects one.
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
       event.preventDefault()
       this.#submit()
@@ -65,8 +65,8 @@ export class Composer {
     const { value, maxLength } = this.#text
     this.#button.disabled = value.trim() === '' || this.#roomId === ''
     const left = maxLength - value.length
-    this.#left.textContent = left < TELL_BELOW ? `${left} characters left` : ''
-    // Grows with what is written; the style sheet says how far.
+    this.#left.textContent = left < SHOW_BELOW ? `${left} characters left` : ''
+    // The field grows with the text, up to a limit in the style sheet.
     this.#text.style.height = 'auto'
     this.#text.style.height = `${this.#text.scrollHeight}px`
     this.#drafts[this.#roomId] = value

@@ -1,10 +1,12 @@
 // @ts-check
 import { find } from './dom.js'
 
-const LABELS = { connecting: 'Connecting…', live: 'Live', reconnecting: 'Reconnecting…', offline: 'Offline', refused: 'Refused' }
+const LABELS = {
+  connecting: 'Connecting…', live: 'Live', reconnecting: 'Reconnecting…', offline: 'Offline', refused: 'Refused'
+}
 const NOTICE_MS = 6_000
 
-/** The connection as people see it: how it is, who serves it, and how the page came back. */
+/** Shows the state of the connection, the instance that serves it, and what a reconnect brought. */
 export class ConnectionView {
   #connection = find('#connection', 'p')
   #label = find('[data-part="label"]', 'span', this.#connection)
@@ -26,22 +28,36 @@ export class ConnectionView {
   /** @param {string} instanceId */
   showInstance (instanceId) {
     this.#instance.textContent = instanceId
-    this.#instance.title = `This stream comes from the instance ${instanceId}`
+    this.#instance.title = `This stream is served by the instance ${instanceId}`
     this.#instance.hidden = instanceId === ''
   }
 
-  /** @param {import('./connection.js').Return} how */
-  showReturn ({ caughtUp, certain }) {
-    const what = caughtUp === 0 ? 'nobody wrote meanwhile' : `${caughtUp} ${caughtUp === 1 ? 'message' : 'messages'} caught up`
-    const text = certain ? `Resumed on ${this.instanceId}: nothing missed, ${what}` : `Back on ${this.instanceId}, but something may be missing`
-    this.say(text, certain ? 'good' : 'doubtful')
+  /** @param {import('./connection.js').Resumption} resumption */
+  showResumption ({ caughtUp, loss }) {
+    if (loss === 'none') {
+      this.notify(`Resumed on ${this.instanceId}: nothing missed, ${messagesOf(caughtUp)}`, 'good')
+    } else {
+      const messages = loss === 'certain' ? 'messages are missing' : 'messages may be missing'
+      this.notify(`Reconnected to ${this.instanceId}: ${messages}`, 'warning')
+    }
   }
 
-  /** @param {string} text @param {'good' | 'doubtful'} kind */
-  say (text, kind) {
+  /** @param {string} text @param {'good' | 'warning'} kind */
+  notify (text, kind) {
     clearTimeout(this.#timer)
     this.#notice.textContent = text
     this.#notice.dataset.kind = kind
     this.#timer = setTimeout(() => { this.#notice.textContent = '' }, NOTICE_MS)
   }
+
+  /** Removes the notice that nothing was missed. It is no longer true after a reset. */
+  withdrawResumption () {
+    if (this.#notice.dataset.kind === 'good') this.#notice.textContent = ''
+  }
+}
+
+/** @param {number} caughtUp */
+function messagesOf (caughtUp) {
+  if (caughtUp === 0) return 'no new messages'
+  return caughtUp === 1 ? '1 message caught up' : `${caughtUp} messages caught up`
 }

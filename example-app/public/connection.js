@@ -3,19 +3,23 @@ import { createRealtimeClient } from './fastify-realtime/client.js'
 
 /**
  * @typedef {'connecting' | 'live' | 'reconnecting' | 'offline' | 'refused'} ConnectionState
- * @typedef {{ caughtUp: number, certain: boolean }} Return How the page came back: how many messages it got that it had missed, and whether that is all.
+ *
+ * @typedef {object} Resumption What a reconnect brought.
+ * @property {number} caughtUp How many messages were missed and then received.
+ * @property {'none' | 'possible' | 'certain'} loss Whether messages are missing all the same.
  *
  * @typedef {object} ConnectionEvents
  * @property {(state: ConnectionState) => void} state
- * @property {() => void} lost It was live, and is no more.
- * @property {(instanceId: string) => void} instance Who serves the stream.
- * @property {(how: Return) => void} back The connection broke, and is there again.
+ * @property {() => void} disconnected The connection was live and broke.
+ * @property {(instanceId: string) => void} instance The instance that serves the stream.
+ * @property {(resumption: Resumption) => void} resumed
+ * @property {() => void} reset Messages of a room may be missing, and no reconnect is about to be reported.
  */
 
-/** How long after coming back what was missed still counts as one story. */
+/** Missed messages that arrive within this time after a reconnect are reported together. */
 const SETTLE_MS = 400
 
-/** One connection for all rooms. The client comes back by itself; this tells people about it. */
+/** The connection for all rooms. The client reconnects by itself; this class reports what happens. */
 export class Connection {
   #events
   #client
@@ -26,13 +30,13 @@ export class Connection {
   #wasLive = false
   /** Whether the page itself asked for a new connection. */
   #expected = false
-  /** @type {Return | undefined} */
-  #return
+  /** @type {Resumption | undefined} */
+  #resumption
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #settling
-  /** How many connections there were. */
+  /** How many connections were opened. */
   number = 0
-  /** When the present one was opened, by the server's clock. */
+  /** When the present connection was opened, by the server's clock. */
   openedAt = 0
 
   /** @param {ConnectionEvents} events */
@@ -49,13 +53,13 @@ export class Connection {
     return this.#live
   }
 
-  /** Opens a room, from a place or with the last messages. @param {string} chatId @param {import('./fastify-realtime/client.js').ChatOptions} options */
+  /** @param {string} chatId @param {import('./fastify-realtime/client.js').ChatOptions} options */
   open (chatId, options) {
     this.#expected = true
     return this.#client.chat(chatId, options)
   }
 
-  /** Says who is here. @param {string} user */
+  /** Reconnects under another name. @param {string} user */
   enterAs (user) {
     if (user === this.#user) return
     this.#user = user
@@ -64,20 +68,21 @@ export class Connection {
     this.#break()
   }
 
-  /** Cuts the connection and keeps it away for a while, as a tunnel does. @param {number} ms */
+  /** Cuts the connection and prevents a new one for a while, as a tunnel does. @param {number} ms */
   drop (ms) {
     this.#held = new Promise((resolve) => setTimeout(resolve, ms))
     this.#break()
   }
 
-  /** A message came that was sent while the page was away. */
+  /** A message arrived that was sent while the page was disconnected. */
   countMissed () {
-    if (this.#return !== undefined) this.#return.caughtUp++
+    if (this.#resumption !== undefined) this.#resumption.caughtUp++
   }
 
-  /** The server can't prove that this is all. */
-  countReset () {
-    if (this.#return !== undefined) this.#return.certain = false
+  /** @param {import('./fastify-realtime/client.js').Reset} reset */
+  noteReset ({ certain }) {
+    if (this.#resumption === undefined) this.#events.reset()
+    else if (this.#resumption.loss !== 'certain') this.#resumption.loss = certain ? 'certain' : 'possible'
   }
 
   #break () {
@@ -103,21 +108,36 @@ export class Connection {
   #changed (state) {
     const wasLive = this.#live
     this.#live = state === 'open'
-    if (this.#live) {
-      this.#wasLive = true
-      this.#expected = false
-      if (this.#return !== undefined) this.#settling = setTimeout(() => this.#settled(), SETTLE_MS)
-    } else {
-      clearTimeout(this.#settling)
-      if (wasLive) this.#events.lost()
-      if (wasLive && !this.#expected) this.#return ??= { caughtUp: 0, certain: true }
-    }
-    this.#events.state(state === 'open' ? 'live' : state === 'offline' ? 'offline' : state === 'stopped' ? 'refused' : this.#wasLive ? 'reconnecting' : 'connecting')
+    if (this.#live) this.#opened()
+    else this.#closed(wasLive)
+    this.#events.state(this.#stateOf(state))
+  }
+
+  #opened () {
+    this.#wasLive = true
+    this.#expected = false
+    if (this.#resumption !== undefined) this.#settling = setTimeout(() => this.#settled(), SETTLE_MS)
+  }
+
+  /** @param {boolean} wasLive */
+  #closed (wasLive) {
+    clearTimeout(this.#settling)
+    if (!wasLive) return
+    this.#events.disconnected()
+    if (!this.#expected) this.#resumption ??= { caughtUp: 0, loss: 'none' }
   }
 
   #settled () {
-    const how = this.#return
-    this.#return = undefined
-    if (how !== undefined) this.#events.back(how)
+    const resumption = this.#resumption
+    this.#resumption = undefined
+    if (resumption !== undefined) this.#events.resumed(resumption)
+  }
+
+  /** @param {import('./fastify-realtime/client.js').ClientState} state @returns {ConnectionState} */
+  #stateOf (state) {
+    if (state === 'open') return 'live'
+    if (state === 'offline') return 'offline'
+    if (state === 'stopped') return 'refused'
+    return this.#wasLive ? 'reconnecting' : 'connecting'
   }
 }

@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * The element that the page's HTML promises.
+ * Finds an element of the page. Throws if it is not there.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {string} selector
@@ -15,7 +15,7 @@ export function find (selector, tag, within = document) {
 }
 
 /**
- * Makes an element. Text is only ever set as text, so that nothing people write can become markup.
+ * Makes an element. Strings become text nodes, never markup.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -31,7 +31,7 @@ export function make (tag, className, ...content) {
 }
 
 /**
- * Calls `handler` with the value of a data attribute of the button that was clicked, if it has it.
+ * Calls `handler` when a button with a data attribute is clicked, with the value of the attribute.
  *
  * @param {Element} within
  * @param {string} name the attribute, without `data-`
@@ -42,4 +42,9 @@ export function onClick (within, name, handler) {
     const value = /** @type {Element} */ (target).closest('button')?.dataset[name]
     if (value !== undefined) handler(value)
   })
+}
+
+/** Sets a text, if it has changed: screen readers read each change. @param {Element} element @param {string} text */
+export function setText (element, text) {
+  if (element.textContent !== text) element.textContent = text
 }

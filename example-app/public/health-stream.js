@@ -5,22 +5,19 @@ const RETRY_MS = 2_000
 
 /**
  * @typedef {object} HealthHandlers
- * @property {(live: boolean) => void} state
- * @property {(instanceId: string) => void} instance Who serves this page.
- * @property {(report: import('./instance-history.js').Report) => void} report How an instance is.
+ * @property {(instanceId: string) => void} opened The stream is open, served by this instance.
+ * @property {() => void} closed
+ * @property {(report: import('./instance-history.js').Report) => void} report
  */
 
 /** Opens the stream of reports, for as long as the page is open. @param {HealthHandlers} handlers */
-export function followHealth ({ state, instance, report }) {
+export function followHealth (handlers) {
   const source = new EventSource('/api/status')
-  source.addEventListener('instance', ({ data }) => {
-    instance(JSON.parse(data).instanceId)
-    state(true)
-  })
-  source.addEventListener('report', ({ data }) => report(JSON.parse(data)))
+  source.addEventListener('instance', ({ data }) => handlers.opened(JSON.parse(data).instanceId))
+  source.addEventListener('report', ({ data }) => handlers.report(JSON.parse(data)))
   source.addEventListener('error', () => {
-    state(false)
-    // The browser gives up for good where the answer was no stream, such as 502 from a proxy.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => followHealth({ state, instance, report }), RETRY_MS)
+    handlers.closed()
+    // The browser does not retry if the response is not a stream, such as a 502 of a proxy.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => followHealth(handlers), RETRY_MS)
   })
 }

@@ -1,51 +1,59 @@
 // @ts-check
-import { find } from './dom.js'
+import { find, setText } from './dom.js'
 import { followHealth } from './health-stream.js'
 import { InstanceCard } from './instance-card.js'
 import { InstanceHistory } from './instance-history.js'
-import { statusOf, words } from './instance-status.js'
+import { statusOf } from './instance-status.js'
+import { ReportFlow } from './report-flow.js'
 
-const RENDER_MS = 500
-/** What is said of none, one and two instances. */
-const wellBeing = ['Waiting for the first sign of life…', 'The only instance is well', 'Both instances are well']
-const { compare: inOrder } = new Intl.Collator('en', { numeric: true })
+/** @typedef {{ history: InstanceHistory, card: InstanceCard }} Instance */
+
+const RENDER_MS = 250
+const { compare } = new Intl.Collator('en', { numeric: true })
+
+/** The summary of zero, one and two healthy instances. */
+const HEALTHY = ['Waiting for the first report…', 'The instance is healthy', 'Both instances are healthy']
+/** What the summary says of an instance that is not healthy. */
+const TROUBLE = { degraded: 'is degraded', down: 'is down', stopped: 'has stopped', unknown: 'is out of reach' }
 
 const summary = find('#summary', 'p')
 const connection = find('#connection', 'p')
 const list = find('#instances', 'div')
 
-/** @type {Map<string, { history: InstanceHistory, card: InstanceCard }>} */
+const flow = new ReportFlow()
+/** @type {Map<string, Instance>} */
 const instances = new Map()
-let live = false
-/** The instance that serves this page. */
-let server = ''
-/** Since when every instance could be heard: the stream is open, and who serves it hears the others. @type {number | undefined} */
-let hearingSince
 
 followHealth({
-  instance (instanceId) { server = instanceId },
-  state (open) {
-    live = open
-    hearingSince = undefined
-    connection.dataset.state = live ? 'live' : 'reconnecting'
-    connection.textContent = live ? 'Live' : 'Reconnecting…'
+  opened (instanceId) {
+    flow.opened(instanceId)
+    showConnection()
+  },
+  closed () {
+    flow.closed()
+    showConnection()
   },
   report (report) {
     const now = performance.now()
-    if (report.instanceId === server) hearingSince = report.healthy ? hearingSince ?? now : undefined
+    flow.received(report, now)
     instanceOf(report.instanceId).history.add(report, now)
   }
 })
 
-// Not with each report: who falls silent has to be shown, too.
+// By a timer, not for each report, since an instance that is silent has to be shown as well.
 setInterval(render, RENDER_MS)
+
+function showConnection () {
+  connection.dataset.state = flow.live ? 'live' : 'reconnecting'
+  connection.textContent = flow.live ? 'Live' : 'Reconnecting…'
+}
 
 /** @param {string} instanceId */
 function instanceOf (instanceId) {
   const known = instances.get(instanceId)
   if (known !== undefined) return known
   const instance = { history: new InstanceHistory(), card: new InstanceCard(instanceId) }
-  const next = [...instances].filter(([id]) => inOrder(instanceId, id) < 0).sort(([a], [b]) => inOrder(a, b))[0]
+  const [next] = [...instances].filter(([id]) => compare(instanceId, id) < 0).sort(([a], [b]) => compare(a, b))
   list.insertBefore(instance.card.element, next?.[1].card.element ?? null)
   instances.set(instanceId, instance)
   return instance
@@ -53,24 +61,26 @@ function instanceOf (instanceId) {
 
 function render () {
   const now = performance.now()
-  /** @type {string[]} */
-  const troubled = []
-  for (const [instanceId, { history, card }] of instances) {
-    history.trim(now)
-    if (history.last === undefined) {
-      instances.delete(instanceId)
-      card.element.remove()
-      continue
-    }
-    const state = statusOf(history, hearingSince, now)
-    if (state.status !== 'ok') troubled.push(`${instanceId} is ${words[state.status].toLowerCase()}`)
-    card.render(history, state, { serving: live && instanceId === server, now })
-  }
-  tell(troubled)
+  const troubles = [...instances].map(([instanceId, instance]) => renderInstance(instanceId, instance, now))
+  showSummary(troubles.filter((trouble) => trouble !== ''))
 }
 
-/** Says it anew only if it is new, since it is read out. @param {string[]} troubled */
-function tell (troubled) {
-  const text = troubled.length > 0 ? troubled.join(', ') : wellBeing[instances.size] ?? `All ${instances.size} instances are well`
-  if (summary.textContent !== text) summary.textContent = text
+/** @param {string} instanceId @param {Instance} instance @param {number} now @returns {string} its trouble, or '' */
+function renderInstance (instanceId, { history, card }, now) {
+  history.trim(now)
+  if (history.last === undefined) {
+    instances.delete(instanceId)
+    card.element.remove()
+    return ''
+  }
+  const state = statusOf(history, flow.complete(now), now)
+  card.render(history, state, { serving: flow.live && instanceId === flow.server, now })
+  return state.status === 'ok' ? '' : `${instanceId} ${TROUBLE[state.status]}`
+}
+
+/** @param {string[]} troubles */
+function showSummary (troubles) {
+  const healthy = HEALTHY[instances.size] ?? `All ${instances.size} instances are healthy`
+  const text = troubles.length > 0 ? troubles.join(', ') : healthy
+  setText(summary, text)
 }

@@ -1,55 +1,80 @@
 // @ts-check
 
-/** For how long reports are kept, and how far the charts reach back. */
+/** How long reports are kept, and how far the charts reach back. */
 export const WINDOW_MS = 120_000
+/** An instance reports every half second. One that is silent for longer than this has most likely stopped. */
+export const SILENCE_MS = 1_250
+/** Of reports closer together than this, only one is kept: they would make one event look like a high rate. */
+const CLOSEST_MS = 250
+/** Rates and averages are those of this many reports, which is one second. */
+const SPAN = 2
 
-/** An instance tells once a second how it is. One that is silent for longer is most likely no more. */
-export const SILENCE_MS = 4_000
-/** Of reports that come closer together only one is kept: in next to no time, one event would be a great many a second. */
-const CLOSEST_MS = 500
-
-/** @typedef {import('../status.js').Report & { at: number }} Report `at` is when it was published, by the clock of its instance. */
-/** @typedef {{ heardAt: number, report: Report }} Heard By the clock of this page. */
-/** @typedef {{ at: number, value: number | undefined }} Point */
-/** @typedef {(report: Report, before: Report) => number | undefined} Measure What a report, or the time since the one before, says. */
+/**
+ * @typedef {import('../status.js').Report & { at: number }} Report `at` is when it was published, by its own clock.
+ * @typedef {{ receivedAt: number, report: Report }} Received By the clock of this page.
+ * @typedef {{ at: number, value: number | undefined }} Point `undefined` if there was nothing to measure.
+ * @typedef {(report: Report, before: Report) => number | undefined} Measure Measures the time between two reports.
+ */
 
 /** The last reports of one instance. */
 export class InstanceHistory {
-  /** @type {Heard[]} */
-  #heard = []
+  /** @type {Received[]} */
+  #received = []
 
   /** @param {Report} report @param {number} now */
   add (report, now) {
-    const last = this.#heard.at(-1)
-    if (last === undefined || report.at - last.report.at >= CLOSEST_MS) this.#heard.push({ heardAt: now, report })
+    const { last } = this
+    if (last === undefined || report.at - last.report.at >= CLOSEST_MS) this.#received.push({ receivedAt: now, report })
   }
 
-  /** Forgets what the charts don't show any more. @param {number} now */
+  /** Drops what the charts no longer show. @param {number} now */
   trim (now) {
-    while (this.#heard[0] !== undefined && now - this.#heard[0].heardAt > WINDOW_MS) this.#heard.shift()
+    while (this.#received[0] !== undefined && now - this.#received[0].receivedAt > WINDOW_MS) this.#received.shift()
   }
 
   get last () {
-    return this.#heard.at(-1)
+    return this.#received.at(-1)
   }
 
-  /** What was measured, with `undefined` where there was nothing to measure, as after a silence. @param {Measure} measure @returns {Point[]} */
-  points (measure) {
-    return this.#heard.map(({ heardAt, report }, index) => {
-      const before = this.#heard[index - 1]
-      const joins = before !== undefined && heardAt - before.heardAt <= SILENCE_MS
-      return { at: heardAt, value: joins ? measure(report, before.report) : undefined }
-    })
+  /** The values of a chart. A silence of the instance ends a run. @param {Measure} measure @returns {Point[][]} */
+  runs (measure) {
+    /** @type {Point[][]} */
+    const runs = []
+    for (const [index, { receivedAt, report }] of this.#received.entries()) {
+      const run = runs.at(-1)
+      const before = this.#received[index - Math.min((run?.length ?? 0) + 1, SPAN)]?.report
+      // A value needs an earlier report of the same run.
+      if (this.#joins(index) && before !== undefined) run?.push({ at: receivedAt, value: measure(report, before) })
+      else runs.push([])
+    }
+    return runs
   }
 
-  /** By how much a counter has grown within the last so many milliseconds. @param {string} name @param {number} ms @param {number} now */
+  /** The growth of a counter in the last milliseconds. @param {string} name @param {number} ms @param {number} now */
   increase (name, ms, now) {
-    return this.points((report, before) => increase(report, before, name))
-      .reduce((sum, { at, value = 0 }) => now - at > ms ? sum : sum + value, 0)
+    let sum = 0
+    for (const [index, { receivedAt, report }] of this.#received.entries()) {
+      const before = this.#received[index - 1]?.report
+      if (before !== undefined && this.#joins(index) && now - receivedAt <= ms) sum += increase(report, before, name)
+    }
+    return sum
+  }
+
+  /** Whether no silence lies between a report and the one before it. @param {number} index */
+  #joins (index) {
+    const before = this.#received[index - 1]
+    const { receivedAt } = /** @type {Received} */ (this.#received[index]) // Called with valid indexes only.
+    return before !== undefined && receivedAt - before.receivedAt <= SILENCE_MS
   }
 }
 
-/** By how much a counter has grown. It begins anew with its instance. @param {Report} report @param {Report} before @param {string} name */
+/**
+ * The growth of a counter. It starts at 0 when its instance restarts.
+ *
+ * @param {Report} report
+ * @param {Report} before
+ * @param {string} name
+ */
 export function increase (report, before, name) {
   const value = report.metrics[name] ?? 0
   return report.uptime < before.uptime ? value : Math.max(0, value - (before.metrics[name] ?? 0))

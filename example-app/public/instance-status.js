@@ -1,47 +1,47 @@
 // @ts-check
 import { SILENCE_MS } from './instance-history.js'
 
-/** For how long something that went wrong is told. */
+/** How long a failure is shown. */
 const TROUBLE_MS = 10_000
 
-/** What each is called. */
-export const words = { ok: 'OK', degraded: 'Degraded', down: 'Down', gone: 'Gone', unknown: 'Out of hearing' }
+/** The label of each status. */
+export const labels = { ok: 'OK', degraded: 'Degraded', down: 'Down', stopped: 'Stopped', unknown: 'Unknown' }
 
-/** @typedef {keyof typeof words} Status */
+/** @typedef {keyof typeof labels} Status */
 
-/** What goes wrong while messages get through all the same, by its counter. @type {readonly (readonly [string, string])[]} */
-const troubles = [
-  ['pubsub_publish_failures_total', 'Publishes that failed'],
-  ['realtime_resets_total', 'Streams told to reload'],
-  ['realtime_slow_clients_total', 'Slow clients cut'],
+/** Failures of an instance whose messages are delivered all the same, by their counters. */
+const troubles = /** @type {const} */ ([
+  ['pubsub_publish_failures_total', 'Failed publishes'],
+  ['realtime_resets_total', 'Resets sent'],
+  ['realtime_slow_clients_total', 'Slow clients disconnected'],
   ['realtime_streams_refused_total', 'Streams refused'],
-  ['pubsub_messages_ignored_total', 'Messages that are garbage']
-]
+  ['pubsub_messages_ignored_total', 'Invalid messages ignored']
+])
 
 /**
- * How an instance is, and why.
+ * The status of an instance, and its reason.
  *
  * @param {import('./instance-history.js').InstanceHistory} history
- * @param {number | undefined} hearingSince since when this page can hear every instance, or that it can't
+ * @param {boolean} complete whether the reports of all instances reach this page
  * @param {number} now
  * @returns {{ status: Status, reason: string }}
  */
-export function statusOf (history, hearingSince, now) {
-  const { heardAt = -Infinity, report } = history.last ?? {}
-  if (report === undefined || now - heardAt > SILENCE_MS) {
-    if (hearingSince === undefined || now - hearingSince <= SILENCE_MS) return { status: 'unknown', reason: 'This page can’t hear it right now' }
-    return { status: 'gone', reason: 'It has fallen silent' }
+export function statusOf (history, complete, now) {
+  const { receivedAt = -Infinity, report } = history.last ?? {}
+  if (report === undefined || now - receivedAt > SILENCE_MS) {
+    if (complete) return { status: 'stopped', reason: 'It has stopped reporting' }
+    return { status: 'unknown', reason: 'Its reports do not reach this page' }
   }
   if (!report.healthy) return { status: 'down', reason: reasonOf(report.connections) }
   const happened = troubles
     .map(([name, label]) => ({ label, count: history.increase(name, TROUBLE_MS, now) }))
     .filter(({ count }) => count > 0)
-  if (happened.length > 0) return { status: 'degraded', reason: happened.map(({ label, count }) => `${label}: ${count}`).join(' · ') }
-  return { status: 'ok', reason: 'Messages get through' }
+  if (happened.length === 0) return { status: 'ok', reason: 'Messages are published and received' }
+  return { status: 'degraded', reason: happened.map(({ label, count }) => `${label}: ${count}`).join(' · ') }
 }
 
 /** @param {Record<string, boolean>} connections */
 function reasonOf (connections) {
   const down = Object.keys(connections).filter((name) => !connections[name])
-  return down.length === 0 ? 'Redis does not answer' : `Redis is not connected: ${down.join(' and ')}`
+  return down.length === 0 ? 'Redis does not respond' : `Redis is not connected: ${down.join(' and ')}`
 }

@@ -1,39 +1,35 @@
 // @ts-check
-import { AnswerRows } from './answer-rows.js'
-import { dayOf, sameDay, timeOf } from './clock.js'
+import { BotMessageRows } from './bot-message-rows.js'
+import { dayOf, sameDay } from './clock.js'
 import { find, make, onClick } from './dom.js'
+import { gapRow } from './gap-row.js'
 import { avatarOf, messageRow } from './message-row.js'
+import { unsentRow } from './unsent-row.js'
 
 /**
  * @typedef {import('./room-history.js').Entry} Entry
  * @typedef {import('./outbox.js').Unsent} Unsent
+ *
+ * @typedef {object} LogActions
+ * @property {(key: string) => void} retry
+ * @property {(key: string) => void} discard
+ * @property {(botMessageId: string) => void} stop
+ * @property {(text: string) => void} say
  */
 
-/** Messages of one author within this time stand together. */
+/** Messages of one author within this time form a group. */
 const GROUP_MS = 5 * 60_000
 
-/** Who reads further up than this many pixels is not scrolled away from it. */
+/** A reader within this many pixels of the end follows new messages. */
 const NEAR_END_PX = 80
 
-/** Why messages may be missing, for people. */
-const REASONS = /** @type {Record<string, string>} */ ({
-  epoch: 'The server started anew, without what it had kept.',
-  ahead: 'Redis has lost messages that it had taken.',
-  diverged: 'Redis has lost messages that it had taken.',
-  expired: 'This page was away for longer than the server keeps messages.',
-  trimmed: 'More was written meanwhile than the server keeps.',
-  invalid: 'This page could not say where it was.',
-  failover: 'Another Redis has taken over.',
-  'no-history': 'The server keeps nothing.'
-})
-
-/** The messages of the open room, the answers that are being written, the bot while it thinks, and what is not sent yet. */
+/** The messages of the open room, the bot messages in progress, the bot that thinks, and the messages not sent yet. */
 export class LogView {
   #log = find('#log', 'div')
   #messages = find('#messages', 'ol')
   #outbox = make('ol', 'messages outbox')
   #thinking = make('div', 'message bot thinking', avatarOf('', true), dots())
-  #answers
+  #botMessages
   #empty = find('#empty', 'div')
   #toNewest = find('#to-newest', 'button')
   /** @type {Entry | undefined} */
@@ -41,18 +37,18 @@ export class LogView {
   #atEnd = true
   #shownUnsent = '[]'
 
-  /** @param {{ retry: (key: string) => void, discard: (key: string) => void, stop: (answerId: string) => void, say: (text: string) => void }} actions */
+  /** @param {LogActions} actions */
   constructor ({ retry, discard, stop, say }) {
-    this.#answers = new AnswerRows(stop)
+    this.#botMessages = new BotMessageRows(stop)
     this.#outbox.setAttribute('aria-label', 'Not sent yet')
     this.#thinking.hidden = true
-    this.#messages.after(this.#answers.list, this.#outbox, this.#thinking)
+    this.#messages.after(this.#botMessages.list, this.#outbox, this.#thinking)
     onClick(this.#outbox, 'retry', retry)
     onClick(this.#outbox, 'discard', discard)
     onClick(this.#empty, 'say', say)
     this.#log.addEventListener('scroll', () => this.#scrolled(), { passive: true })
     this.#toNewest.addEventListener('click', () => this.scrollToEnd())
-    // The keyboard of a phone makes the log smaller, and the composer grows: what was at the end stays there.
+    // The log shrinks when the keyboard of a phone opens and when the composer grows. The end stays visible.
     new window.ResizeObserver(() => { if (this.#atEnd) this.scrollToEnd() }).observe(this.#log)
   }
 
@@ -60,7 +56,7 @@ export class LogView {
   show (name, entries) {
     this.#log.ariaLabel = `Messages in ${name}`
     find('[data-part="room"]', 'strong', this.#empty).textContent = name
-    // The history of a room is no news to be read out.
+    // Screen readers should not read the history of a room as new messages.
     this.#log.ariaBusy = 'true'
     this.#messages.replaceChildren()
     this.#last = undefined
@@ -72,7 +68,7 @@ export class LogView {
 
   /** @param {Entry} entry */
   add (entry) {
-    // Two gaps in a row are one, which has changed.
+    // Two gaps in a row are one gap that has changed.
     if (entry.kind === 'gap' && entry === this.#last) this.#messages.lastElementChild?.remove()
     this.#append(entry)
     this.#showEmpty()
@@ -84,38 +80,39 @@ export class LogView {
   /** @param {readonly Unsent[]} unsent */
   showUnsent (unsent) {
     const shown = JSON.stringify(unsent)
-    // Each message that comes in asks for it; what has the focus, or is being read out, should not be replaced for nothing.
+    // Called for each message. An unchanged row is not replaced: it may have the focus, or be read by a screen reader.
     if (shown === this.#shownUnsent) return
     this.#shownUnsent = shown
     const grew = unsent.length > this.#outbox.childElementCount
     const hadFocus = this.#outbox.contains(document.activeElement)
     this.#outbox.replaceChildren(...unsent.map(unsentRow))
-    this.#showEmpty()
-    if (grew || this.#atEnd) this.scrollToEnd()
-    // A button that was pressed is gone now; without this the keyboard would start over at the top of the page.
+    this.#changed(grew)
+    // The button that was pressed is removed. Without this, the keyboard focus would move to the top of the page.
     if (hadFocus) (this.#outbox.querySelector('button') ?? this.#log).focus()
   }
 
-  /** @param {boolean} thinks */
-  showThinking (thinks) {
-    if (this.#thinking.hidden !== thinks) return
-    this.#thinking.hidden = !thinks
-    this.#showEmpty()
-    if (this.#atEnd) this.scrollToEnd()
+  /** @param {boolean} thinking */
+  showThinking (thinking) {
+    if (this.#thinking.hidden !== thinking) return
+    this.#thinking.hidden = !thinking
+    this.#changed()
   }
 
-  /** @param {Iterable<import('./room.js').Answer>} answers */
-  showAnswers (answers) {
-    // A button that had the focus is gone with its answer.
-    if (this.#answers.show(answers)) this.#log.focus()
-    this.#showEmpty()
-    if (this.#atEnd) this.scrollToEnd()
+  /** @param {Iterable<import('./room.js').BotMessage>} botMessages */
+  showBotMessages (botMessages) {
+    if (this.#botMessages.show(botMessages)) this.#log.focus()
+    this.#changed()
   }
 
   scrollToEnd () {
     this.#atEnd = true
     this.#toNewest.hidden = true
     this.#log.scrollTop = this.#log.scrollHeight
+  }
+
+  #changed (scroll = false) {
+    this.#showEmpty()
+    if (scroll || this.#atEnd) this.scrollToEnd()
   }
 
   /** @param {Entry} entry */
@@ -137,7 +134,8 @@ export class LogView {
   }
 
   #showEmpty () {
-    this.#empty.hidden = this.#last !== undefined || this.#outbox.childElementCount > 0 || !this.#thinking.hidden || !this.#answers.empty
+    const rows = this.#outbox.childElementCount + (this.#thinking.hidden ? 0 : 1) + (this.#botMessages.empty ? 0 : 1)
+    this.#empty.hidden = this.#last !== undefined || rows > 0
   }
 
   #scrolled () {
@@ -146,33 +144,8 @@ export class LogView {
   }
 }
 
-/** @param {Unsent} unsent */
-function unsentRow ({ key, text, author, at, state, reason }) {
-  const row = messageRow({ text, author, at, mine: true, bot: false, continued: false })
-  row.classList.add(state)
-  const body = find('.message-body', 'div', row)
-  if (state === 'sending') {
-    body.append(make('p', 'fate', 'Sending…'))
-    return row
-  }
-  const retry = make('button', 'retry', 'Retry')
-  retry.type = 'button'
-  retry.dataset.retry = key
-  const discard = make('button', 'discard', 'Delete')
-  discard.type = 'button'
-  discard.dataset.discard = key
-  body.append(make('p', 'fate', make('strong', '', 'Not sent. '), reason), make('p', 'fate-actions', retry, discard))
-  return row
-}
-
-/** @param {import('./room-history.js').GapEntry} gap */
-function gapRow ({ from, to, certain, reason }) {
-  const when = timeOf(from) === timeOf(to) && sameDay(from, to) ? `around ${timeOf(from)}` : `between ${timeOf(from)} and ${timeOf(to)}`
-  return make('li', 'gap', make('p', '', make('strong', '', `Messages sent ${when} ${certain ? 'are' : 'may be'} missing here`), make('span', '', REASONS[reason] ?? reason)))
-}
-
 function dots () {
-  const bubble = make('p', 'bubble', make('span', 'visually-hidden', 'Robo is thinking…'))
+  const bubble = make('div', 'bubble', make('span', 'visually-hidden', 'Robo is thinking…'))
   for (let dot = 0; dot < 3; dot++) bubble.append(make('span', 'dot'))
   return make('div', 'message-body', bubble)
 }

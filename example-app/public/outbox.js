@@ -3,20 +3,22 @@ import { jsonStorage } from './storage.js'
 
 /**
  * @typedef {object} Unsent
- * @property {string} key Becomes the id of the message, so that it is sent once, however often it is tried.
+ * @property {string} key Becomes the id of the message, so that it is published once, however often it is sent.
  * @property {string} chatId
  * @property {string} text
  * @property {string} author
  * @property {number} at
- * @property {'sending' | 'failed'} state
- * @property {string} reason Why it failed, for people.
+ * @property {'sending' | 'failed' | 'unconfirmed'} state `unconfirmed` if the message may have been published.
+ * @property {string} reason Why it is not sent, for users.
+ *
+ * @typedef {{ id: string } | { state: 'failed' | 'unconfirmed', reason: string }} Result
  */
 
 const storage = jsonStorage('sessionStorage')
 const KEY = 'outbox'
 const TIMEOUT_MS = 15_000
 
-/** What was written and is not known to be sent yet. It survives a reload: nothing that somebody typed is lost. */
+/** The messages that are not known to be sent. It survives a reload, so no text is lost. */
 export class Outbox {
   /** @type {Unsent[]} */
   #unsent
@@ -25,14 +27,15 @@ export class Outbox {
 
   /**
    * @param {() => void} changed
-   * @param {(unsent: Unsent, id: string) => void} sent the server took it and gave it an id
+   * @param {(unsent: Unsent, id: string) => void} sent the server accepted the message under this id
    */
   constructor (changed, sent) {
     this.#changed = changed
     this.#sent = sent
     this.#unsent = /** @type {Unsent[]} */ (storage.get(KEY) ?? [])
     for (const unsent of this.#unsent) {
-      if (unsent.state === 'sending') fail(unsent, 'The page was left before the server answered. It may have been sent.')
+      if (unsent.state !== 'sending') continue
+      Object.assign(unsent, { state: 'unconfirmed', reason: 'The page was closed before the server responded.' })
     }
   }
 
@@ -42,12 +45,12 @@ export class Outbox {
   }
 
   /**
-   * Whether a message that came by the stream is one of these: the stream is often faster than the answer. Then it is sent, whatever the answer was.
+   * Removes a message that arrived by the stream, which is often faster than the response. Returns whether it was here.
    *
    * @param {string} chatId
    * @param {import('./room-history.js').Message} message
    */
-  recognise (chatId, { id }) {
+  confirm (chatId, { id }) {
     if (!this.of(chatId).some(({ key }) => key === id)) return false
     this.discard(id)
     return true
@@ -55,8 +58,9 @@ export class Outbox {
 
   /** @param {string} chatId @param {string} text @param {string} author */
   send (chatId, text, author) {
+    const at = Date.now()
     /** @type {Unsent} */
-    const unsent = { key: `${Date.now()}-${Math.random()}`, chatId, text, author, at: Date.now(), state: 'sending', reason: '' }
+    const unsent = { key: `${at}-${Math.random()}`, chatId, text, author, at, state: 'sending', reason: '' }
     this.#unsent.push(unsent)
     this.#post(unsent)
   }
@@ -64,7 +68,7 @@ export class Outbox {
   /** @param {string} key */
   retry (key) {
     const unsent = this.#unsent.find((other) => other.key === key)
-    if (unsent?.state !== 'failed') return
+    if (unsent === undefined || unsent.state === 'sending') return
     unsent.at = Date.now()
     this.#post(unsent)
   }
@@ -79,12 +83,12 @@ export class Outbox {
   async #post (unsent) {
     unsent.state = 'sending'
     this.#update()
-    const { id, reason = '' } = await post(unsent)
-    if (id !== undefined) {
+    const result = await post(unsent)
+    if ('id' in result) {
       this.discard(unsent.key)
-      this.#sent(unsent, id)
+      this.#sent(unsent, result.id)
     } else {
-      fail(unsent, reason)
+      Object.assign(unsent, result)
       this.#update()
     }
   }
@@ -95,13 +99,7 @@ export class Outbox {
   }
 }
 
-/** @param {Unsent} unsent @param {string} reason */
-function fail (unsent, reason) {
-  unsent.state = 'failed'
-  unsent.reason = reason
-}
-
-/** @param {Unsent} unsent @returns {Promise<{ id?: string, reason?: string }>} */
+/** @param {Unsent} unsent @returns {Promise<Result>} */
 async function post ({ chatId, key, text, author }) {
   try {
     const response = await fetch(`/api/chats/${encodeURIComponent(chatId)}/messages`, {
@@ -110,17 +108,19 @@ async function post ({ chatId, key, text, author }) {
       body: JSON.stringify({ id: key, text, author }),
       signal: AbortSignal.timeout(TIMEOUT_MS)
     })
-    const answer = await response.json()
-    return response.ok ? { id: answer.id } : { reason: reasonOf(response.status, answer) }
+    const body = await response.json()
+    return response.ok ? { id: body.id } : failureOf(response.status, body)
   } catch (error) {
     const late = error instanceof DOMException && error.name === 'TimeoutError'
-    return { reason: late ? 'The server did not answer in time. It may have been sent.' : 'The server can’t be reached.' }
+    return { state: 'unconfirmed', reason: late ? 'The server did not respond in time.' : 'The server is unreachable.' }
   }
 }
 
-/** @param {number} status @param {{ code?: string, message?: string }} answer */
-function reasonOf (status, { code, message }) {
-  if (code === 'RT_PUBLISH_UNKNOWN') return 'The server lost its Redis on the way. It may have been sent.'
-  if (status === 503) return 'The server can’t reach its Redis right now.'
-  return message ?? `The server answered ${status}.`
+/** @param {number} status @param {{ code?: string, message?: string }} body @returns {Result} */
+function failureOf (status, { code, message }) {
+  if (code === 'RT_PUBLISH_UNKNOWN') {
+    return { state: 'unconfirmed', reason: 'The server lost its connection to Redis.' }
+  }
+  if (status === 503) return { state: 'failed', reason: 'The server cannot reach Redis.' }
+  return { state: 'failed', reason: message ?? `The server answered ${status}.` }
 }

@@ -4,7 +4,7 @@ import { avatarOf } from './message-row.js'
 
 const FACES = 3
 
-/** Who is in the open room: some faces and how many there are, and all of them by name for who asks. */
+/** The users in the open room: some faces, their number, and a menu with all names. */
 export class PeopleView {
   #button = find('#people', 'button')
   #faces = find('[data-part="faces"]', 'span', this.#button)
@@ -20,6 +20,12 @@ export class PeopleView {
     this.#shown = shown
     this.#faces.replaceChildren(...names.slice(0, FACES).map((name) => avatarOf(name, false)))
     this.#count.textContent = String(names.length)
-    this.#list.replaceChildren(...names.map((name) => make('li', 'person', avatarOf(name, false), make('span', 'person-name', name), ...name === self ? [make('span', 'tag', 'you')] : [])))
+    this.#list.replaceChildren(...names.map((name) => personRow(name, name === self)))
   }
+}
+
+/** @param {string} name @param {boolean} self */
+function personRow (name, self) {
+  const tags = self ? [make('span', 'tag', 'you')] : []
+  return make('li', 'person', avatarOf(name, false), make('span', 'person-name', name), ...tags)
 }

@@ -7,7 +7,10 @@ const storage = jsonStorage('localStorage')
 const KEY = 'name'
 const MAX_LENGTH = 40
 
-/** The name that people write under. It is asked for once and remembered by the browser. */
+const ADJECTIVES = ['Bright', 'Calm', 'Curious', 'Merry', 'Quick', 'Sunny', 'Witty']
+const ANIMALS = ['Badger', 'Finch', 'Heron', 'Lynx', 'Otter', 'Panda', 'Wren']
+
+/** The name of the user. The page asks for it once, and the browser stores it. */
 export class Profile {
   #button = find('#profile', 'button')
   #dialog = find('#name-dialog', 'dialog')
@@ -16,7 +19,7 @@ export class Profile {
   #name = String(storage.get(KEY) ?? '').slice(0, MAX_LENGTH)
   #done
 
-  /** @param {() => void} done called whenever the dialog was closed */
+  /** @param {() => void} done called each time the dialog was closed */
   constructor (done) {
     this.#done = done
     this.#button.addEventListener('click', () => this.ask())
@@ -39,7 +42,7 @@ export class Profile {
   }
 
   #closed () {
-    // Escape keeps the name; where there is none yet, the suggestion serves.
+    // Escape keeps the name. If there is none yet, the suggestion is used.
     const accepted = this.#dialog.returnValue !== 'cancelled' || this.#name === ''
     if (accepted) this.#name = this.#input.value.trim() || this.#name || suggestion()
     storage.set(KEY, this.#name)
@@ -59,7 +62,7 @@ export class Profile {
 }
 
 function suggestion () {
-  return `${pick(['Bright', 'Calm', 'Curious', 'Merry', 'Quick', 'Sunny', 'Witty'])} ${pick(['Badger', 'Finch', 'Heron', 'Lynx', 'Otter', 'Panda', 'Wren'])}`
+  return `${pick(ADJECTIVES)} ${pick(ANIMALS)}`
 }
 
 /** @param {string[]} words */

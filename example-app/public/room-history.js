@@ -8,38 +8,45 @@ import { jsonStorage } from './storage.js'
  * @property {string} author
  * @property {'user' | 'bot'} role
  * @property {string} sentAt
- * @property {'stopped' | 'interrupted' | 'failed'} [fate] How a streamed answer ended that was not finished.
- * @property {string} [error] What the server says of an answer that failed.
+ * @property {'stopped' | 'interrupted' | 'failed'} [outcome] How a bot message ended that is not finished.
+ * @property {string} [error] The server's description of a failure.
  *
  * @typedef {{ kind: 'message', message: Message, mine: boolean }} MessageEntry
- * @typedef {{ kind: 'gap', from: number, to: number, certain: boolean, reason: string }} GapEntry What was sent between the two may be missing, or is.
+ *
+ * @typedef {object} GapEntry Messages sent between two times are missing, or may be.
+ * @property {'gap'} kind
+ * @property {number} from
+ * @property {number} to
+ * @property {boolean} certain Whether it is certain that messages are missing.
+ * @property {string} reason
+ *
  * @typedef {MessageEntry | GapEntry} Entry
  */
 
 const storage = jsonStorage('sessionStorage')
 
-/** Older ones are forgotten, so that a busy room neither fills the tab's storage nor slows the page down. */
+/** Older entries are dropped, so that a busy room neither fills the storage of the tab nor slows the page down. */
 const MAX_ENTRIES = 300
 
-/** What this tab has seen of a room. It survives a reload. */
+/** What this tab has shown of a room. It survives a reload. */
 export class RoomHistory {
   #key
   /** @type {Entry[]} */
   #entries
   #ids
-  /** Where the stream was, for servers that can go on from there. @type {string} */
+  /** The position of the stream, or '' if none is known. @type {string} */
   lastEventId
-  /** When the stream was last known to be complete; `undefined` before the first time. @type {number | undefined} */
+  /** When the history was last known to be complete; `undefined` before the first time. @type {number | undefined} */
   completeUntil
 
   /** @param {string} roomId */
   constructor (roomId) {
     this.#key = `room:${roomId}`
-    const { entries = [], lastEventId = '', completeUntil } = /** @type {Partial<RoomHistory>} */ (storage.get(this.#key) ?? {})
-    this.#entries = [...entries]
+    const stored = /** @type {Partial<RoomHistory>} */ (storage.get(this.#key) ?? {})
+    this.#entries = [...stored.entries ?? []]
     this.#ids = new Set(this.#entries.map((entry) => entry.kind === 'message' ? entry.message.id : ''))
-    this.lastEventId = lastEventId
-    this.completeUntil = completeUntil
+    this.lastEventId = stored.lastEventId ?? ''
+    this.completeUntil = stored.completeUntil
   }
 
   /** @returns {readonly Entry[]} */
@@ -53,12 +60,18 @@ export class RoomHistory {
     return last === undefined ? Date.now() : last.kind === 'gap' ? last.to : Date.parse(last.message.sentAt)
   }
 
-  /** @param {string} id of a message */
-  has (id) {
-    return this.#ids.has(id)
+  /** @param {string} messageId */
+  has (messageId) {
+    return this.#ids.has(messageId)
   }
 
-  /** Adds a message, unless it is there already. @param {Message} message @param {boolean} mine @returns {MessageEntry | undefined} */
+  /**
+   * Adds a message, unless it was added before.
+   *
+   * @param {Message} message
+   * @param {boolean} mine
+   * @returns {MessageEntry | undefined}
+   */
   add (message, mine) {
     if (this.#ids.has(message.id)) return undefined
     /** @type {MessageEntry} */
@@ -69,31 +82,33 @@ export class RoomHistory {
   }
 
   /**
-   * Notes that something may be missing, or is. Two such notes in a row become one.
+   * Adds a gap. Two gaps in a row become one.
    *
    * @param {import('./fastify-realtime/client.js').Reset} reset
-   * @returns {GapEntry | undefined} what was noted; nothing, where nothing was seen before
+   * @returns {GapEntry | undefined} `undefined` if the history is empty: then nothing can be missing from it
    */
   addGap ({ certain, reason }) {
     const last = this.#entries.at(-1)
     if (last === undefined) return undefined
-    const now = Date.now()
+    const to = Date.now()
     if (last.kind === 'gap') {
-      last.to = now
-      last.certain ||= certain
-      last.reason = reason
+      // The reason that is shown is the one that makes it certain.
+      if (certain || !last.certain) Object.assign(last, { certain, reason })
+      last.to = to
       return last
     }
+    const from = Math.max(this.completeUntil ?? 0, Date.parse(last.message.sentAt))
     /** @type {GapEntry} */
-    const entry = { kind: 'gap', from: Math.max(this.completeUntil ?? 0, Date.parse(last.message.sentAt)), to: now, certain, reason }
+    const entry = { kind: 'gap', from, to, certain, reason }
     this.#append(entry)
     return entry
   }
 
-  /** @param {string | undefined} lastEventId where the stream is now, if that is known */
+  /** @param {string | undefined} lastEventId the position of the stream, if known */
   save (lastEventId) {
     this.lastEventId = lastEventId ?? this.lastEventId
-    storage.set(this.#key, { entries: this.#entries, lastEventId: this.lastEventId, completeUntil: this.completeUntil })
+    const { entries, completeUntil } = this
+    storage.set(this.#key, { entries, lastEventId: this.lastEventId, completeUntil })
   }
 
   /** @param {Entry} entry */

@@ -1,15 +1,18 @@
 // @ts-check
 import { find, make } from './dom.js'
 
-/** @typedef {{ id: string, name: string, topic: string }} Room */
+/** @typedef {{ id: string, name: string, topic: string }} RoomInfo */
 
-/** The rooms, with how many messages are unread in each. */
+const RETRY_MS = 2_000
+
+/** The rooms, with the number of unread messages in each. */
 export class RoomList {
   #list = find('#rooms', 'ul')
   /** @type {Map<string, { link: HTMLAnchorElement, badge: HTMLElement, unread: number }>} */
   #items = new Map()
+  #selected = ''
 
-  /** @param {readonly Room[]} rooms */
+  /** @param {readonly RoomInfo[]} rooms */
   constructor (rooms) {
     for (const { id, name } of rooms) {
       const badge = make('span', 'badge')
@@ -21,6 +24,8 @@ export class RoomList {
       this.#list.append(make('li', '', link))
       this.#items.set(id, { link, badge, unread: 0 })
     }
+    this.#list.addEventListener('scroll', () => this.#showEdges(), { passive: true })
+    new window.ResizeObserver(() => this.#showEdges()).observe(this.#list)
   }
 
   get unread () {
@@ -33,9 +38,9 @@ export class RoomList {
       if (otherId === id) link.setAttribute('aria-current', 'page')
       else link.removeAttribute('aria-current')
     }
-    // In the narrow layout the rooms are a strip that may reach out of sight.
-    this.#items.get(id)?.link.scrollIntoView({ block: 'nearest', inline: 'nearest' })
+    this.#selected = id
     this.markRead(id)
+    this.#showSelected()
   }
 
   /** @param {string} id */
@@ -52,8 +57,34 @@ export class RoomList {
   #setUnread (id, unread) {
     const item = this.#items.get(id)
     if (item === undefined) return
+    const resized = (item.unread === 0) !== (unread === 0)
     item.unread = unread
     item.badge.hidden = unread === 0
     item.badge.replaceChildren(unread > 99 ? '99+' : String(unread), make('span', 'visually-hidden', ' unread'))
+    if (resized) this.#showSelected()
+  }
+
+  /** On a phone, the rooms are tabs in a row. In the middle, the selected one shows its neighbours. */
+  #showSelected () {
+    this.#items.get(this.#selected)?.link.scrollIntoView({ block: 'nearest', inline: 'center' })
+    this.#showEdges()
+  }
+
+  /** Marks the edges beyond which there are more tabs. */
+  #showEdges () {
+    const { scrollLeft, scrollWidth, clientWidth } = this.#list
+    this.#list.parentElement?.classList.toggle('more-before', scrollLeft > 1)
+    this.#list.parentElement?.classList.toggle('more-after', scrollWidth - clientWidth - scrollLeft > 1)
+  }
+}
+
+/** Resolves when the server has answered. @returns {Promise<RoomInfo[]>} */
+export async function loadRooms () {
+  for (;;) {
+    try {
+      const response = await fetch('/api/rooms')
+      if (response.ok) return (await response.json()).rooms
+    } catch {}
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
   }
 }

@@ -1,51 +1,59 @@
 // @ts-check
 import { RoomHistory } from './room-history.js'
 import { Thinking } from './thinking.js'
-import { Typists } from './typists.js'
+import { TypingUsers } from './typing-users.js'
 
 /**
  * @typedef {import('./room-history.js').Message} Message
- * @typedef {'live' | 'missed' | 'old'} When Whether a message is new, was missed while the page was away, or is from before its time.
+ * @typedef {import('./fastify-realtime/client.js').ChatEventMap['bot_message']} BotMessageEvent
+ * @typedef {import('./fastify-realtime/client.js').ChatEventMap['presence']} PresenceEvent
  *
- * @typedef {object} Answer What there is of an answer that is being streamed.
+ * @typedef {'live' | 'missed' | 'old'} Arrival Whether a message is new, was missed while the page was disconnected, or
+ * was sent before the page was opened.
+ *
+ * @typedef {object} BotMessage A bot message in progress.
  * @property {string} id
  * @property {string} text
- * @property {number} at When the page first saw it.
- * @property {boolean} stopping Whether its end was asked for here.
- * @property {number} connection On which connection it came last.
+ * @property {number} at When the page first received a part of it.
+ * @property {boolean} stopping Whether this page asked to stop it.
+ * @property {number} connection The number of the connection that brought the last part.
  *
  * @typedef {object} RoomEvents
- * @property {(room: Room, message: Message, when: When) => void} message
- * @property {(room: Room, reset: import('./fastify-realtime/client.js').Reset) => void} gap
- * @property {(room: Room) => void} answers
+ * @property {(room: Room, message: Message, arrival: Arrival) => void} message
+ * @property {(room: Room, reset: import('./fastify-realtime/client.js').Reset) => void} reset
+ * @property {(room: Room) => void} botMessages
  * @property {(room: Room) => void} thinking
  * @property {(room: Room) => void} typing
  * @property {(room: Room) => void} people
  */
 
-/** How many of the last events a page gets that comes for the first time. */
+/** How many of the last events a new page gets. */
 const REWIND = 50
 
-/** A room, as the stream tells of it. */
+/** A room, as its events describe it. */
 export class Room {
   #connection
   #events
   /** @type {import('./fastify-realtime/client.js').RealtimeChat | undefined} */
   #chat
-  /** The connection that brings the past. */
+  /** The number of the connection that brings the history. */
   #rewoundOn = 0
   id
   name
   topic
   history
-  /** @type {Map<string, Answer>} */
-  answers = new Map()
-  /** Who is here. @type {Set<string>} */
+  /** Those in progress. @type {Map<string, BotMessage>} */
+  botMessages = new Map()
+  /** The users who have this room open. @type {Set<string>} */
   people = new Set()
   thinking = new Thinking(() => this.#events.thinking(this))
-  typists = new Typists(() => this.#events.typing(this))
+  typing = new TypingUsers(() => this.#events.typing(this))
 
-  /** @param {{ id: string, name: string, topic: string }} room @param {import('./connection.js').Connection} connection @param {RoomEvents} events */
+  /**
+   * @param {import('./room-list.js').RoomInfo} info
+   * @param {import('./connection.js').Connection} connection
+   * @param {RoomEvents} events
+   */
   constructor ({ id, name, topic }, connection, events) {
     this.id = id
     this.name = name
@@ -55,13 +63,13 @@ export class Room {
     this.#events = events
   }
 
-  /** Follows it from where this tab has left it. */
+  /** Follows the room from the position at which this tab left it. */
   open () {
     this.#follow(this.history.lastEventId === '' ? undefined : this.history.lastEventId)
   }
 
-  /** Follows it from a place that no log has, to see what happens then. */
-  losePlace () {
+  /** Follows the room from a position that is in no log. */
+  losePosition () {
     this.#follow('nowhere')
   }
 
@@ -70,17 +78,18 @@ export class Room {
     this.history.save(this.#chat?.lastEventId)
   }
 
-  /** The connection broke. What was shown is complete up to now: from here on, something may be missed. */
-  lost () {
+  /** The connection broke. The history is complete up to now; later messages may be missed. */
+  disconnected () {
     this.history.completeUntil = Date.now()
     this.thinking.clear()
   }
 
-  /** Asks for the end of an answer, on whichever instance. @param {string} id */
-  async stopAnswer (id) {
+  /** Asks to stop a bot message, on whichever instance writes it. @param {string} id */
+  async stopBotMessage (id) {
     this.#setStopping(id, true)
-    const asked = await fetch(`/api/chats/${encodeURIComponent(this.id)}/answers/${encodeURIComponent(id)}/stop`, { method: 'POST' }).catch(() => undefined)
-    if (asked?.ok !== true) this.#setStopping(id, false)
+    const url = `/api/chats/${encodeURIComponent(this.id)}/bot-messages/${encodeURIComponent(id)}/stop`
+    const response = await fetch(url, { method: 'POST' }).catch(() => undefined)
+    if (response?.ok !== true) this.#setStopping(id, false)
   }
 
   /** @param {string | undefined} after */
@@ -89,57 +98,68 @@ export class Room {
     if (after === undefined) this.#rewoundOn = this.#connection.number + 1
     const chat = this.#chat = this.#connection.open(this.id, { after, rewind: REWIND })
     chat.on('message', ({ message }) => {
-      this.typists.remove(message.author)
-      this.#take(message, Date.parse(message.sentAt) >= this.#connection.openedAt)
+      this.typing.remove(message.author)
+      this.#receive(message, Date.parse(message.sentAt) >= this.#connection.openedAt)
     })
-    chat.on('bot_action', ({ action }) => this.thinking.take(action))
-    chat.on('bot_message', (piece) => this.#answer(piece))
-    chat.on('typing', (sign) => this.typists.take(sign))
-    chat.on('presence', ({ users, joined = [], left = [] }) => {
-      this.people = new Set([...users ?? this.people, ...joined].filter((user) => !left.includes(user)))
-      this.#events.people(this)
-    })
+    chat.on('bot_action', ({ action }) => this.thinking.update(action))
+    chat.on('bot_message', (event) => this.#updateBotMessage(event))
+    chat.on('typing', (signal) => this.typing.update(signal))
+    chat.on('presence', (event) => this.#updatePeople(event))
     chat.onReset((reset) => this.#reset(reset))
   }
 
-  /** @param {import('./fastify-realtime/client.js').ChatEventMap['bot_message']} piece */
-  #answer ({ id, status, at, text, extra, error }) {
-    const before = this.answers.get(id)
-    const whole = (before?.text ?? '').slice(0, at) + text
-    const { number } = this.#connection
+  /** @param {PresenceEvent} event */
+  #updatePeople ({ users, joined = [], left = [] }) {
+    this.people = new Set([...users ?? this.people, ...joined].filter((user) => !left.includes(user)))
+    this.#events.people(this)
+  }
+
+  /** @param {BotMessageEvent} event */
+  #updateBotMessage (event) {
+    const { id, status, at: offset } = event
+    const before = this.botMessages.get(id)
+    const text = (before?.text ?? '').slice(0, offset) + event.text
+    const { at = Date.now(), stopping = false } = before ?? {}
     if (status === 'streaming') {
-      this.answers.set(id, { id, text: whole, at: before?.at ?? Date.now(), stopping: before?.stopping ?? false, connection: number })
+      this.botMessages.set(id, { id, text, at, stopping, connection: this.#connection.number })
     } else {
-      this.answers.delete(id)
-      // Only who finishes says when. Of the others it is known by who was there.
-      const sentAt = extra?.sentAt ?? new Date(before === undefined ? this.history.lastAt : Date.now()).toISOString()
-      this.#take({ id, text: whole, author: 'Robo', role: 'bot', sentAt, ...status !== 'finished' && { fate: status, error } }, before?.connection === number)
+      this.botMessages.delete(id)
+      this.#receiveEnd(event, text, before)
     }
-    this.#events.answers(this)
+    this.#events.botMessages(this)
+  }
+
+  /** The end of a bot message. @param {BotMessageEvent} event @param {string} text @param {BotMessage} [before] */
+  #receiveEnd ({ id, status, extra, error }, text, before) {
+    // Only a finished one has a time. The end of another one is dated by when this page was connected.
+    const sentAt = extra?.sentAt ?? new Date(before === undefined ? this.history.lastAt : Date.now()).toISOString()
+    const outcome = /** @type {Message['outcome']} */ (status === 'finished' ? undefined : status)
+    const live = before?.connection === this.#connection.number
+    this.#receive({ id, text, author: 'Robo', role: 'bot', sentAt, ...outcome && { outcome, error } }, live)
   }
 
   /** @param {string} id @param {boolean} stopping */
   #setStopping (id, stopping) {
-    const answer = this.answers.get(id)
-    if (answer !== undefined) answer.stopping = stopping
-    this.#events.answers(this)
+    const botMessage = this.botMessages.get(id)
+    if (botMessage !== undefined) botMessage.stopping = stopping
+    this.#events.botMessages(this)
   }
 
   /** @param {Message} message @param {boolean} live */
-  #take (message, live) {
+  #receive (message, live) {
     if (this.history.has(message.id)) return
-    const when = live ? 'live' : this.#connection.number === this.#rewoundOn ? 'old' : 'missed'
-    if (when === 'missed') this.#connection.countMissed()
-    this.#events.message(this, message, when)
+    const arrival = live ? 'live' : this.#connection.number === this.#rewoundOn ? 'old' : 'missed'
+    if (arrival === 'missed') this.#connection.countMissed()
+    this.#events.message(this, message, arrival)
   }
 
   /** @param {import('./fastify-realtime/client.js').Reset} reset */
   #reset (reset) {
-    this.#connection.countReset()
-    this.answers.clear()
-    this.#events.answers(this)
-    this.#events.gap(this, reset)
-    // The stream goes on behind the gap, except after a failover. An app that keeps its messages in a database would read them there.
+    this.#connection.noteReset(reset)
+    this.botMessages.clear()
+    this.#events.botMessages(this)
+    this.#events.reset(this, reset)
+    // The stream continues after the gap, except after a failover. A real app would load the room from its database.
     if (reset.reason !== 'failover') this.#follow(undefined)
   }
 }

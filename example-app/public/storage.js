@@ -1,13 +1,13 @@
 // @ts-check
 
 /**
- * Reads and writes JSON in the browser's storage, which may be full or forbidden: the page then works without a memory.
+ * Reads and writes JSON in the browser's storage. It may be full or forbidden; then nothing is stored.
  *
  * @param {'localStorage' | 'sessionStorage'} kind
  */
 export function jsonStorage (kind) {
   return {
-    /** @param {string} key @returns {unknown} `undefined` where nothing usable is stored */
+    /** @param {string} key @returns {unknown} `undefined` if no valid JSON is stored */
     get (key) {
       try {
         return JSON.parse(window[kind].getItem(key) ?? 'null') ?? undefined

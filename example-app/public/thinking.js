@@ -1,9 +1,9 @@
 // @ts-check
 
-/** An instance that dies while its bot thinks never says that it stopped. */
-const FORGET_MS = 30_000
+/** If an instance crashes while its bot is thinking, no event reports the end. */
+const EXPIRY_MS = 30_000
 
-/** For which messages the bot is thinking about an answer. */
+/** The messages that the bot is thinking about. */
 export class Thinking {
   /** @type {Map<string, ReturnType<typeof setTimeout>>} */
   #timers = new Map()
@@ -14,28 +14,28 @@ export class Thinking {
     this.#changed = changed
   }
 
-  get thinks () {
+  get active () {
     return this.#timers.size > 0
   }
 
   /** @param {{ actionType: string, inReplyTo?: string }} action */
-  take ({ actionType, inReplyTo = '' }) {
+  update ({ actionType, inReplyTo = '' }) {
     if (actionType === 'thinking') {
       clearTimeout(this.#timers.get(inReplyTo))
-      this.#timers.set(inReplyTo, setTimeout(() => this.#forget(inReplyTo), FORGET_MS))
+      this.#timers.set(inReplyTo, setTimeout(() => this.#remove(inReplyTo), EXPIRY_MS))
       this.#changed()
     } else if (actionType === 'idle') {
-      this.#forget(inReplyTo)
+      this.#remove(inReplyTo)
     }
   }
 
   clear () {
-    for (const about of [...this.#timers.keys()]) this.#forget(about)
+    for (const messageId of [...this.#timers.keys()]) this.#remove(messageId)
   }
 
-  /** @param {string} about */
-  #forget (about) {
-    clearTimeout(this.#timers.get(about))
-    if (this.#timers.delete(about)) this.#changed()
+  /** @param {string} messageId */
+  #remove (messageId) {
+    clearTimeout(this.#timers.get(messageId))
+    if (this.#timers.delete(messageId)) this.#changed()
   }
 }

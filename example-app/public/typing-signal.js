@@ -1,19 +1,20 @@
 // @ts-check
 
-/** A sign holds for six seconds, so one in two keeps it up. */
-const EVERY_MS = 2_000
+/** A signal is valid for six seconds. */
+const INTERVAL_MS = 2_000
 
-/** Tells the others that one types here, and when one has stopped. */
+/** Notifies the others that the user types, or has stopped. */
 export class TypingSignal {
-  #told = { roomId: '', typing: false, at: -Infinity }
+  #last = { roomId: '', typing: false, at: -Infinity }
 
   /** @param {string} roomId @param {string} user @param {boolean} typing */
-  tell (roomId, user, typing) {
-    const { roomId: toldRoom, typing: told, at } = this.#told
-    const same = roomId === toldRoom && typing === told
-    if (user === '' || (same && (!typing || performance.now() - at < EVERY_MS)) || (!typing && !told)) return
-    this.#told = { roomId, typing, at: performance.now() }
-    // If it does not arrive, nothing is lost.
+  send (roomId, user, typing) {
+    const { at } = this.#last
+    const same = roomId === this.#last.roomId && typing === this.#last.typing
+    if (user === '' || (!typing && !this.#last.typing)) return
+    if (same && performance.now() - at < INTERVAL_MS) return
+    this.#last = { roomId, typing, at: performance.now() }
+    // A signal that is lost does no harm.
     fetch(`/api/chats/${encodeURIComponent(roomId)}/typing`, {
       method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ user, typing })
     }).catch(() => {})

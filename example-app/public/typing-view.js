@@ -1,11 +1,11 @@
 // @ts-check
 import { find, make } from './dom.js'
 
-/** Shows who else types: by name as long as those are few. @param {readonly string[]} names @param {string} self */
+/** Shows the other users who type, the first two by name. @param {readonly string[]} names @param {string} self */
 export function showTyping (names, self) {
   const others = names.filter((name) => name !== self)
-  const line = find('#typing', 'p')
-  line.replaceChildren(...others.length === 0 ? [] : [make('span', 'typing-text', `${listOf(others)} typing…`)])
+  const text = others.length === 0 ? [] : [make('span', 'typing-text', `${listOf(others)} typing…`)]
+  find('#typing', 'p').replaceChildren(...text)
 }
 
 /** @param {readonly string[]} names */

@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { PageWindow } from './page-window.ts'
 
-/** The chat in one browser window of its own, by what people see and press. */
+/** The chat in a browser window of its own, by what a user sees and presses. */
 export class ChatPage extends PageWindow {
   private constructor (page: Page) {
     super(page)
@@ -12,7 +12,7 @@ export class ChatPage extends PageWindow {
     })
   }
 
-  /** Opens the chat and gives a name. Resolves once it is live. */
+  /** Opens the chat and enters a name. Resolves once it is live. */
   static async open (t: Test, browser: Browser, url: string, name: string, options: BrowserContextOptions = {}): Promise<ChatPage> {
     const chat = new ChatPage(await PageWindow.newPage(t, browser, options))
     await chat.page.goto(url)
@@ -46,13 +46,13 @@ export class ChatPage extends PageWindow {
   }
 
   /** Causes an outage from the menu. */
-  async cause (outage: 'Drop the connection' | 'Forget the place' | 'Stop the instance'): Promise<void> {
+  async cause (outage: 'Drop the connection' | 'Lose my position' | 'Stop the instance'): Promise<void> {
     await this.page.getByRole('button', { name: 'Outages to try' }).click()
     await this.page.getByRole('button', { name: outage }).click()
   }
 
-  /** Resolves once the page tells how it came back. */
-  async tells (text: string | RegExp): Promise<void> {
+  /** Resolves once the page shows a notice of the connection. */
+  async notice (text: string | RegExp): Promise<void> {
     await this.page.getByRole('status').filter({ hasText: text }).waitFor()
   }
 
@@ -61,12 +61,12 @@ export class ChatPage extends PageWindow {
     return await this.page.locator('#instance').innerText()
   }
 
-  /** The answer that is being written. */
+  /** The bot message in progress. */
   get streaming (): Locator {
     return this.page.locator('.streaming')
   }
 
-  /** Resolves with what there is of the answer once that is so many characters. */
+  /** Resolves with the text of the bot message in progress once it has so many characters. */
   async reads (characters: number): Promise<string> {
     const answer = this.streaming.locator('.bubble').filter({ hasText: new RegExp(`[^]{${characters},}`) })
     return await answer.textContent() ?? ''
@@ -77,12 +77,12 @@ export class ChatPage extends PageWindow {
     return this.page.getByRole('listitem').filter({ has: this.page.getByText(text, { exact: true }) })
   }
 
-  /** Resolves once a message is there that somebody else wrote. */
+  /** Resolves once a message of another user is shown. */
   async hears (text: string): Promise<void> {
     await this.message(text).and(this.page.locator('.message:not(.mine)')).waitFor()
   }
 
-  /** Resolves once a message is there that this page has sent. */
+  /** Resolves once a message of this user is shown as sent. */
   async hasSent (text: string): Promise<void> {
     await this.message(text).and(this.page.locator('.message.mine:not(.sending, .failed)')).waitFor()
   }

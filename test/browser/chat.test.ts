@@ -4,7 +4,7 @@ import { ExampleApp } from '../support/example-app.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { ChatPage } from './chat-page.ts'
 
-// Processes and browsers that start take their time on a busy machine.
+// Processes and browsers start slowly on a busy machine.
 t.setTimeout(180_000)
 
 const QUICK = { BOT_PAUSE_MS: '50' }
@@ -16,7 +16,7 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
 
   const open = (t: Test, { url }: ExampleApp, name: string, options = {}): Promise<ChatPage> => ChatPage.open(t, browser, url, name, options)
 
-  t.test('people on two instances see each other and the bot', async (t) => {
+  t.test('users on two instances see each other and the bot', async (t) => {
     const redis = await RedisServer.start()
     t.teardown(() => redis.stop())
     const [one, two] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } }))) as [ExampleApp, ExampleApp]
@@ -31,7 +31,7 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
     for (const page of [ada, lin]) await page.hears('= 84')
     await ada.hasSent('Good morning! Is the new build on all instances?')
     await lin.hasSent('12 * (3 + 4)')
-    t.equal(await lin.page.locator('.message').filter({ hasText: '12 * (3 + 4)' }).count(), 1, 'one’s own message is shown once')
+    t.equal(await lin.page.locator('.message').filter({ hasText: '12 * (3 + 4)' }).count(), 1, 'a user’s own message is shown once')
     await ada.keep('desktop-light')
     await lin.keep('desktop-dark')
     t.strictSame([...ada.complaints, ...lin.complaints], [])
@@ -41,8 +41,8 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
     const app = await ExampleApp.start(t, { env: { BOT_PAUSE_MS: '300' } })
     const chat = await open(t, app, 'Ada')
 
-    await t.test('an empty room offers something to say', async () => {
-      await chat.page.getByRole('heading', { name: 'It is quiet in here' }).waitFor()
+    await t.test('an empty room suggests messages', async () => {
+      await chat.page.getByRole('heading', { name: 'No messages yet' }).waitFor()
       await chat.keep('desktop-empty')
       await chat.page.getByRole('button', { name: 'roll 2d6' }).click()
       await chat.hasSent('roll 2d6')
@@ -59,9 +59,9 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
       t.equal(await chat.log.locator('img, script, b').count(), 0)
     })
 
-    await t.test('other rooms count what is unread, and each keeps its messages', async (t) => {
+    await t.test('other rooms count unread messages, and each room keeps its messages', async (t) => {
       await chat.enter('Random')
-      await chat.page.getByRole('heading', { name: 'It is quiet in here' }).waitFor()
+      await chat.page.getByRole('heading', { name: 'No messages yet' }).waitFor()
       await chat.composer.fill('half a')
       const other = await open(t, app, 'Lin')
       await other.say('flip')
@@ -71,13 +71,13 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
       await chat.hasSent('roll 2d6')
       t.equal(await chat.page.getByRole('link', { name: 'unread' }).count(), 0)
       await chat.page.getByText('flip', { exact: true }).last().waitFor()
-      t.equal(await chat.page.getByText(/missing here$/).count(), 0, 'what was said meanwhile is here')
+      t.equal(await chat.page.getByText(/missing here$/).count(), 0, 'nothing is missing')
       await chat.enter('Random')
       t.equal(await chat.composer.inputValue(), 'half a')
       await chat.enter('General')
     })
 
-    await t.test('a reload keeps the name and what was seen', async () => {
+    await t.test('a reload keeps the name and the messages', async () => {
       await chat.page.reload()
       await chat.state('Live')
       await chat.hasSent('roll 2d6')
@@ -88,7 +88,7 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
     t.strictSame(chat.complaints, [])
   })
 
-  t.test('it needs no mouse', async (t) => {
+  t.test('the chat needs no mouse', async (t) => {
     const app = await ExampleApp.start(t, { env: QUICK })
     const context = await browser.newContext()
     t.teardown(() => context.close())

@@ -5,7 +5,7 @@ import { LoadBalancer } from '../support/load-balancer.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { HealthPage } from './health-page.ts'
 
-// Processes and browsers that start take their time on a busy machine.
+// Processes and browsers start slowly on a busy machine.
 t.setTimeout(180_000)
 
 const QUICK = { BOT_PAUSE_MS: '0' }
@@ -30,22 +30,22 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
     const health = await HealthPage.open(t, browser, one.url)
     const dark = await HealthPage.open(t, browser, two.url, { colorScheme: 'dark' })
 
-    await t.test('are both shown by either', async (t) => {
+    await t.test('each shows both', async (t) => {
       for (const page of [health, dark]) {
         for (const instance of ['chat-1', 'chat-2']) await page.state(instance, 'OK')
-        await page.summary('Both instances are well')
+        await page.summary('Both instances are healthy')
       }
       t.ok(await health.card('chat-1').getByText('serves this page').isVisible())
       t.notOk(await health.card('chat-2').getByText('serves this page').isVisible())
-      await health.card('chat-2').getByText('2 of 2 up').waitFor()
+      await health.card('chat-2').getByText('2 of 2 connected').waitFor()
     })
 
-    await t.test('their numbers move when messages are posted', async () => {
+    await t.test('their measures change when messages are posted', async () => {
       const stream = await fetch(`${one.url}/api/chats/general/events`)
       t.teardown(() => stream.body?.cancel())
       await dark.shows('chat-1', 'Delivered', /^0\/s$/)
       for (let message = 0; message < 20; message++) await say(two.url, 'echo so')
-      // Each is answered by the bot, and makes it think.
+      // The bot answers each of them.
       await dark.shows('chat-2', 'Published', /^[1-9][\d.]*\/s$/)
       await dark.card('chat-1').locator('.tile', { hasText: 'Delivered' }).getByText(/^peak [1-9]/).waitFor()
       await dark.shows('chat-1', 'Delivery lag', /^[\d.]+ms$/)
@@ -53,53 +53,53 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
       await dark.keep('health-dark')
     })
 
-    await t.test('one that is killed is gone, and is back when it is started again', async () => {
+    await t.test('a killed instance is shown as stopped, and as OK when it is restarted', async () => {
       await two.stop('SIGKILL')
-      await health.state('chat-2', 'Gone')
-      await health.summary('chat-2 is gone')
+      await health.state('chat-2', 'Stopped')
+      await health.summary('chat-2 has stopped')
       await health.state('chat-1', 'OK')
-      await health.keep('health-gone')
+      await health.keep('health-stopped')
       await start('chat-2')
       await health.state('chat-2', 'OK')
-      await health.summary('Both instances are well')
+      await health.summary('Both instances are healthy')
     })
 
-    await t.test('while Redis is away, who serves the page shows that', async (t) => {
+    await t.test('while Redis is down, the instance that serves the page shows that', async (t) => {
       await redis.kill()
       await health.state('chat-1', 'Down')
       await health.card('chat-1').getByText('Redis is not connected: publisher and subscriber').waitFor()
-      await health.state('chat-2', 'Out of hearing')
+      await health.state('chat-2', 'Unknown')
       await health.keep('health-down')
       await redis.restart()
       for (const instance of ['chat-1', 'chat-2']) await health.state(instance, 'OK')
-      t.ok((one.output.match(/Publishing failed/g) ?? []).length <= 1, 'and its log is not full of that')
+      t.ok((one.output.match(/Publishing failed/g) ?? []).length <= 1, 'its log is not flooded')
     })
 
     t.strictSame(health.complaints, [])
   })
 
-  t.test('a page behind a load balancer goes on at another instance', async (t) => {
+  t.test('a page behind a load balancer reconnects to another instance', async (t) => {
     const redis = await RedisServer.start()
     t.teardown(() => redis.stop())
     const apps = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })))
     const balancer = await LoadBalancer.start(t)
     for (const { url } of apps) balancer.add(url)
     const health = await HealthPage.open(t, browser, balancer.url)
-    await health.summary('Both instances are well')
+    await health.summary('Both instances are healthy')
     const server = health.page.getByRole('article').filter({ hasText: 'serves this page' }).getByRole('heading')
     const [left, other] = await server.innerText() === 'chat-1' ? ['chat-1', 'chat-2'] : ['chat-2', 'chat-1']
     await apps[left === 'chat-1' ? 0 : 1]?.stop('SIGKILL')
     await health.card(other).getByText('serves this page').waitFor()
-    await health.state(left, 'Gone')
+    await health.state(left, 'Stopped')
     await health.state(other, 'OK')
   })
 
   t.test('one process without Redis, on a phone', async (t) => {
     const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'an-instance-with-a-name-as-long-as-those-of-pods-5d9c7b6f4-x2x7k' } })
     const health = await HealthPage.open(t, browser, app.url, PHONE)
-    await health.summary('The only instance is well')
+    await health.summary('The instance is healthy')
     await health.shows('an-instance-with', 'Streams', /^1$/)
-    await health.page.getByText('none needed').waitFor()
+    await health.page.getByText('not used').waitFor()
     t.equal(await health.overflow(), 0)
     await health.keep('health-phone')
     await health.page.setViewportSize({ width: 320, height: 480 })

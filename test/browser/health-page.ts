@@ -2,7 +2,7 @@ import type { Test } from 'tap'
 import type { Browser, BrowserContextOptions, Locator } from 'playwright-core'
 import { PageWindow } from './page-window.ts'
 
-/** The health page in one browser window of its own, by what people see. */
+/** The health page in a browser window of its own, by what a user sees. */
 export class HealthPage extends PageWindow {
   /** Resolves once it is live. */
   static async open (t: Test, browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<HealthPage> {
@@ -18,16 +18,16 @@ export class HealthPage extends PageWindow {
   }
 
   /** Resolves once an instance is shown in a state. */
-  async state (instanceId: string, label: 'OK' | 'Degraded' | 'Down' | 'Gone' | 'Out of hearing'): Promise<void> {
+  async state (instanceId: string, label: 'OK' | 'Degraded' | 'Down' | 'Stopped' | 'Unknown'): Promise<void> {
     await this.card(instanceId).getByText(label, { exact: true }).waitFor()
   }
 
-  /** Resolves once a number of an instance is a certain one. */
+  /** Resolves once a measure of an instance has a value. */
   async shows (instanceId: string, name: string, value: RegExp): Promise<void> {
     await this.card(instanceId).locator('.tile', { hasText: name }).locator('.tile-now').filter({ hasText: value }).waitFor()
   }
 
-  /** Resolves once it is summed up so: this is what is read out. */
+  /** Resolves once the summary, which screen readers read, has a text. */
   async summary (text: string): Promise<void> {
     await this.page.getByRole('status').filter({ hasText: text }).waitFor()
   }

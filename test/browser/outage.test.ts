@@ -4,15 +4,15 @@ import { ExampleApp } from '../support/example-app.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { ChatPage } from './chat-page.ts'
 
-// Processes and browsers that start take their time on a busy machine.
+// Processes and browsers start slowly on a busy machine.
 t.setTimeout(180_000)
 
 const QUICK = { BOT_PAUSE_MS: '50' }
 
-t.test('outages, as somebody in the chat sees them', { skip: skipWithoutChromium }, async (t) => {
+t.test('outages, as a user of the chat sees them', { skip: skipWithoutChromium }, async (t) => {
   const browser = await launchChromium(t)
 
-  t.test('an instance that is gone and comes back', async (t) => {
+  t.test('an instance crashes and is restarted', async (t) => {
     const app = await ExampleApp.start(t, { env: QUICK })
     const chat = await ChatPage.open(t, browser, app.url, 'Ada')
     await chat.say('flip')
@@ -20,34 +20,34 @@ t.test('outages, as somebody in the chat sees them', { skip: skipWithoutChromium
     await app.stop('SIGKILL')
     await chat.state('Reconnecting…')
     await chat.say('Is anybody there?')
-    await chat.page.getByText('Not sent. The server can’t be reached.').waitFor()
+    await chat.page.getByText('Not confirmed. The server is unreachable.').waitFor()
     await chat.keep('desktop-not-sent')
     t.equal(await chat.composer.inputValue(), '')
 
     await ExampleApp.start(t, { port: app.port, env: QUICK })
     await chat.state('Live')
     await chat.page.getByText(/^Messages sent (around|between) .* may be missing here$/).waitFor()
-    await chat.page.getByText('The server started anew, without what it had kept.').waitFor()
-    await chat.tells(/^Back on .*, but something may be missing$/)
+    await chat.page.getByText('The room has a new log, for example because the server was restarted.').waitFor()
+    await chat.notice(/^Reconnected to .*: messages may be missing$/)
     await chat.keep('desktop-reset')
     await chat.page.getByRole('button', { name: 'Retry' }).click()
     await chat.hasSent('Is anybody there?')
-    await chat.hears('I read 3 words and 17 characters, but I only understand simple things. Say “help” and I will list them.')
+    await chat.hears('I read 3 words and 17 characters, but I only understand simple things. Say “help” for a list.')
     t.equal(await chat.page.getByRole('button', { name: 'Retry' }).count(), 0)
   })
 
-  t.test('a Redis that is gone and comes back', async (t) => {
+  t.test('Redis is killed and restarted', async (t) => {
     const redis = await RedisServer.start()
     t.teardown(() => redis.stop())
     const app = await ExampleApp.start(t, { env: { ...QUICK, REDIS_URL: redis.url } })
     const chat = await ChatPage.open(t, browser, app.url, 'Ada')
     await redis.kill()
     await chat.say('2 + 2')
-    await chat.page.getByText(/Redis.*(right now|on the way)/).waitFor()
+    await chat.page.getByText(/^Not (sent|confirmed)\. The server .* Redis\.$/).waitFor()
     await chat.page.reload()
     await chat.page.getByRole('button', { name: 'Retry' }).waitFor()
     await redis.restart()
-    // Until the instance is back too, the bot's answer would be lost to it.
+    // Until the instance is connected again, it would miss the bot's answer.
     await app.healthy()
     await chat.page.getByRole('button', { name: 'Retry' }).click()
     await chat.hasSent('2 + 2')

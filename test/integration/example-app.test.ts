@@ -11,7 +11,7 @@ import { until } from '../support/until.ts'
 interface Answer { status: number, body: { id?: string, code?: string, message?: string } }
 interface Piece { id: string, status: string, at: number, text: string, extra?: { sentAt: string }, error?: string }
 
-// Processes and browsers that start take their time on a busy machine.
+// Processes and browsers start slowly on a busy machine.
 t.setTimeout(180_000)
 
 const QUICK = { BOT_PAUSE_MS: '0' }
@@ -44,7 +44,7 @@ async function reportOf (stream: EventStream, instanceId: string): Promise<Repor
 
 const textOf = ({ data }: StreamEvent): string => (data as { message: { text: string } }).message.text
 
-/** Reads on until something holds of an event. Resolves with it. */
+/** Reads until an event fulfils a condition. Resolves with it. */
 async function find (stream: EventStream, holds: (event: StreamEvent) => boolean): Promise<StreamEvent> {
   for (;;) {
     const event = await stream.next()
@@ -52,7 +52,7 @@ async function find (stream: EventStream, holds: (event: StreamEvent) => boolean
   }
 }
 
-/** Reads an answer until there are so many words of it, or its end. Resolves with the last piece. */
+/** Reads a long answer until it has so many words, or has ended. Resolves with the last event. */
 async function answer (stream: EventStream, words = Infinity): Promise<Piece & { whole: string }> {
   let whole = ''
   const { data } = await find(stream, ({ event, data }) => {
@@ -69,12 +69,12 @@ t.test('the page is served, without anything inline', async (t) => {
   const page = await fetch(`${app.url}/`)
   t.match(page.headers.get('content-security-policy'), /^default-src 'self';/)
   t.notMatch(await page.text(), /<script>|<style>| style=| on\w+=/)
-  for (const file of ['app.js', 'fastify-realtime/client.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${app.url}/${file}`)).status, 200, file)
+  for (const file of ['app.js', 'fastify-realtime/client.js', 'markdown-it.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${app.url}/${file}`)).status, 200, file)
   const { rooms } = await (await fetch(`${app.url}/api/rooms`)).json() as { rooms: { id: string }[] }
   t.strictSame(rooms.map(({ id }) => id), ['general', 'support', 'random', 'dev-team'])
 })
 
-t.test('what a message must not be is answered with 400', async (t) => {
+t.test('an invalid message is answered with 400', async (t) => {
   const app = await ExampleApp.start(t, { env: QUICK })
   const wrong = [
     {}, { text: 'hi' }, { author: 'Ada' }, { text: '', author: 'Ada' }, { text: ' \n ', author: 'Ada' }, { text: 'hi', author: ' ' },
@@ -85,7 +85,7 @@ t.test('what a message must not be is answered with 400', async (t) => {
   t.match(await post(`${app.url}/api/chats/general/messages`, { text: 'x'.repeat(2000), author: 'x'.repeat(40) }), { status: 202, body: { id: String } })
 })
 
-t.test('who has a chat open sees a message, the bot thinking, and its answer', async (t) => {
+t.test('a client of a chat gets a message, the bot thinking, and its answer', async (t) => {
   const app = await ExampleApp.start(t, { env: QUICK })
   const stream = await follow(t, app, 'general')
   const { status, body: { id } } = await say(app, 'general', 'what is 12 * (3 + 4)?')
@@ -100,7 +100,7 @@ t.test('who has a chat open sees a message, the bot thinking, and its answer', a
   t.match(await stream.next(), { event: 'bot_action', data: { action: { actionType: 'typing', detail: 'by hand' } } })
 })
 
-t.test('a message that is sent again under its id is said once, and answered once', async (t) => {
+t.test('a message that is sent again with its id is published once, and answered once', async (t) => {
   const app = await ExampleApp.start(t, { env: QUICK })
   const stream = await follow(t, app, 'general')
   const message = { id: '1795668918303-0.25', text: '1 + 1', author: 'Ada' }
@@ -110,7 +110,7 @@ t.test('a message that is sent again under its id is said once, and answered onc
   t.match(await stream.next(), { data: { message: { text: 'flip' } } })
 })
 
-t.test('the bot answers from what was written', async (t) => {
+t.test('the bot answers a message by its content', async (t) => {
   const app = await ExampleApp.start(t, { env: QUICK })
   const stream = await follow(t, app, 'lab')
   const expected: [string, RegExp][] = [
@@ -127,7 +127,7 @@ t.test('the bot answers from what was written', async (t) => {
     ['count one two  three', /^That is 3 words and 14 characters\.$/],
     ['echo <b>twice</b>', /^<b>twice<\/b>$/],
     ['time', / GMT\.$/],
-    ['tell me about unicorns', /^Of that I know nothing/],
+    ['tell me about unicorns', /^I know nothing about that/],
     ['process.exit(1)', /^I read 3 words/],
     ['('.repeat(2000), /^I read 0 words and 2000 characters/]
   ]
@@ -147,7 +147,7 @@ t.test('markup and control characters arrive as they were written', async (t) =>
   t.equal(textOf(event as StreamEvent), text)
 })
 
-t.test('each response says which instance it comes from, also a stream of several chats', async (t) => {
+t.test('each response names its instance, also a stream of several chats', async (t) => {
   const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'chat-7' } })
   const stream = await EventStream.open(t, `${app.url}/api/chats/events?chat=general&chat=support`)
   t.equal(stream.response.headers.get('x-instance'), 'chat-7')
@@ -155,7 +155,7 @@ t.test('each response says which instance it comes from, also a stream of severa
   t.strictSame(await (await fetch(`${app.url}/api/instance`)).json(), { instanceId: 'chat-7', restarts: false })
 })
 
-t.test('a long answer comes word by word, and ends once', async (t) => {
+t.test('a long answer arrives word by word, and ends once', async (t) => {
   const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0' } })
   const stream = await follow(t, app, 'general')
   for (const text of ['tell me a story', 'explain rooms.', 'what are Server-Sent Events?', 'Tell me about presence', 'tell me about answers', 'tell me about resuming']) {
@@ -163,10 +163,10 @@ t.test('a long answer comes word by word, and ends once', async (t) => {
     t.match(await answer(stream), { status: 'finished', at: 0, text: /^[^]{500,}\.$/, extra: { sentAt: String } }, text)
   }
   await say(app, 'general', 'break')
-  t.match(await answer(stream), { status: 'failed', text: /the model behind me is$/, error: 'The source of this answer broke off. Ask again.' })
+  t.match(await answer(stream), { status: 'failed', text: /the language model is$/, error: 'The language model stopped responding. Ask again.' })
 })
 
-t.test('who comes in the midst of a long answer gets all of it so far, and who has read enough stops it', async (t) => {
+t.test('a client that opens a chat in the middle of a long answer gets the text so far, and can stop it', async (t) => {
   const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '20' } })
   const first = await follow(t, app, 'general')
   await say(app, 'general', 'tell me a story')
@@ -174,13 +174,13 @@ t.test('who comes in the midst of a long answer gets all of it so far, and who h
   const second = await EventStream.open(t, `${app.url}/api/chats/general/events`)
   const { id, whole } = await answer(second, 10)
   t.match(whole, /^Once there was a message/)
-  t.match(await (await fetch(`${app.url}/api/chats/general/answers/${id}/stop`, { method: 'POST' })).json(), { id })
+  t.match(await (await fetch(`${app.url}/api/chats/general/bot-messages/${id}/stop`, { method: 'POST' })).json(), { id })
   const ends = await Promise.all([first, second].map((stream) => answer(stream)))
   t.match(ends, [{ id, status: 'stopped' }, { id, status: 'stopped' }])
-  t.ok(ends[0]?.text.startsWith(whole), 'what was read stays')
+  t.ok(ends[0]?.text.startsWith(whole), 'the text so far stays')
 })
 
-t.test('who is here, and who types', async (t) => {
+t.test('presence and typing', async (t) => {
   const app = await ExampleApp.start(t)
   const ada = await EventStream.open(t, `${app.url}/api/chats/general/events?user=Ada`)
   const here = ({ event, data }: StreamEvent, name: string): boolean => event === 'presence' && JSON.stringify(data).includes(name)
@@ -194,11 +194,11 @@ t.test('who is here, and who types', async (t) => {
   t.match(await post(`${app.url}/api/chats/general/typing`, { user: ' ', typing: true }), { status: 400 })
   for (const name of ['%E0%A4%A', 'x'.repeat(41), '%20']) {
     const nobody = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': name } })
-    t.match(await nobody.next(), { event: 'ready' }, 'who gives no name is nobody, and may read all the same')
+    t.match(await nobody.next(), { event: 'ready' }, 'a client without a valid name is anonymous, and may read')
   }
 })
 
-t.test('an instance is stopped only by its own page, and only where something starts it again', async (t) => {
+t.test('an instance is stopped only by its own page, and only if it is restarted', async (t) => {
   const alone = await ExampleApp.start(t, { env: { INSTANCE_ID: 'alone' } })
   t.equal((await post(`${alone.url}/api/instance/stop`, { instanceId: 'alone' })).status, 404)
 
@@ -206,18 +206,18 @@ t.test('an instance is stopped only by its own page, and only where something st
   const url = `${app.url}/api/instance/stop`
   t.match(await (await fetch(`${app.url}/api/instance`)).json(), { restarts: true })
   t.equal((await fetch(url, { method: 'POST' })).status, 415)
-  t.equal((await fetch(url, { method: 'POST', body: '{"instanceId":"chat-1"}' })).status, 415, 'what a form of another site can send')
+  t.equal((await fetch(url, { method: 'POST', body: '{"instanceId":"chat-1"}' })).status, 415, 'a form of another site can send this')
   t.equal((await fetch(url, { method: 'POST', body: new URLSearchParams({ instanceId: 'chat-1' }) })).status, 415)
   for (const site of ['cross-site', 'same-site']) t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': site })).status, 403, site)
   t.equal((await fetch(url, { method: 'OPTIONS', headers: { origin: 'http://elsewhere.example', 'access-control-request-method': 'POST' } })).headers.get('access-control-allow-origin'), null)
-  t.equal((await post(url, { instanceId: 'chat-2' })).status, 202, 'that is another one')
+  t.equal((await post(url, { instanceId: 'chat-2' })).status, 202, 'the id of another instance')
   const stream = await follow(t, app, 'general')
   t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': 'same-origin' })).status, 202)
   await stream.end()
   t.equal(await app.stop(), 0)
 })
 
-t.test('the stream of the health page says how every instance is, and who serves it', async (t) => {
+t.test('the stream of the health page reports every instance, and names the one that serves it', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const [one] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } }))) as [ExampleApp, ExampleApp]
@@ -228,17 +228,17 @@ t.test('the stream of the health page says how every instance is, and who serves
   t.match(before, { pages: 1, metrics: { realtime_streams_open: 1, pubsub_messages_published_total: 0 } })
   for (let message = 0; message < 3; message++) await say(one, 'general', 'hi')
   for (let published = 0; published < 12;) published = (await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total ?? 0
-  t.equal((await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total, 12, 'each message, its answer, and the bot thinking before it; the reports do not count')
+  t.equal((await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total, 12, 'each message, its answer, and two bot actions; reports do not count')
 
   await redis.kill()
   let report = await reportOf(stream, 'chat-1')
   while (report.healthy) report = await reportOf(stream, 'chat-1')
   const { pubsub_publish_failures_total: failures } = report.metrics
-  t.match(await reportOf(stream, 'chat-1'), { healthy: false, connections: { publisher: false, subscriber: false }, metrics: { pubsub_publish_failures_total: failures } }, 'it does not try in vain')
+  t.match(await reportOf(stream, 'chat-1'), { healthy: false, connections: { publisher: false, subscriber: false }, metrics: { pubsub_publish_failures_total: failures } }, 'it does not try to publish')
   t.equal(await one.stop(), 0)
 })
 
-t.test('it ends by itself on SIGTERM and SIGINT while streams are open', async (t) => {
+t.test('the server exits on SIGTERM and SIGINT while streams are open', async (t) => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const app = await ExampleApp.start(t)
     const streams = [await follow(t, app, 'general'), await follow(t, app, 'random')]
@@ -247,7 +247,7 @@ t.test('it ends by itself on SIGTERM and SIGINT while streams are open', async (
   }
 })
 
-t.test('a connection that was opened ahead of time does not keep it', async (t) => {
+t.test('an idle connection does not delay the exit', async (t) => {
   const app = await ExampleApp.start(t)
   const connection = connect(app.port, '127.0.0.1')
   await once(connection, 'connect')
@@ -265,7 +265,7 @@ t.test('two instances share a Redis', async (t) => {
   ])
   const [atOne, atTwo] = [await follow(t, one, 'general'), await follow(t, two, 'general')]
 
-  await t.test('both see what is said on one of them', async (t) => {
+  await t.test('clients of both get a message that is posted to one', async (t) => {
     const { body: { id } } = await say(two, 'general', '1 + 1')
     for (const stream of [atOne, atTwo]) {
       const events = await stream.take(4)
@@ -274,25 +274,25 @@ t.test('two instances share a Redis', async (t) => {
     }
   })
 
-  await t.test('while Redis is away a message is answered with 503, and saying it again is enough', async (t) => {
+  await t.test('while Redis is down a message is answered with 503, and can be sent again', async (t) => {
     await redis.kill()
     const failed = await say(two, 'general', '2 + 2')
     t.match(failed, { status: 503, body: { code: /^RT_PUBLISH_(REJECTED|UNKNOWN)$/, message: String } })
     t.equal((await fetch(`${two.url}/api/health/pubsub`)).status, 503)
     await redis.restart()
-    // The streams have to hold again too, on both: only then is nothing missed.
+    // The subscriptions of both instances must be open again: only then is nothing missed.
     for (const app of [one, two]) await app.healthy()
     const { status, body: { id } } = await say(two, 'general', '2 + 2')
     t.equal(status, 202)
     for (const stream of [atOne, atTwo]) {
-      t.match(await stream.next(), { event: 'reset', data: { reason: 'epoch', certain: false } }, 'who listens is told that something may be missing')
+      t.match(await stream.next(), { event: 'reset', data: { reason: 'epoch', certain: false } }, 'the client learns that events may be missing')
       const events = await stream.take(4)
-      t.match(events[0], { data: { message: { id } } }, 'no other message came before')
+      t.match(events[0], { data: { message: { id } } }, 'no other message is before it')
       t.equal(textOf(events[2] as StreamEvent), '= 4')
     }
   })
 
-  await t.test('a long answer ends as interrupted when its instance ends', async (t) => {
+  await t.test('a long answer ends as interrupted when its instance exits', async (t) => {
     const three = await ExampleApp.start(t, { env: { ...env, BOT_WORD_MS: '50' } })
     const reader = await follow(t, two, 'lab')
     await say(three, 'lab', 'tell me a story')
@@ -303,7 +303,7 @@ t.test('two instances share a Redis', async (t) => {
     t.ok(end.text.startsWith(whole))
   })
 
-  await t.test('an answer that is due when its instance ends is still given', async (t) => {
+  await t.test('a pending short answer is given when its instance exits', async (t) => {
     const { body: { id } } = await say(one, 'general', '3 + 3')
     t.match(await atTwo.take(2), [{ data: { message: { id } } }, { data: { action: { actionType: 'thinking' } } }])
     t.equal(await one.stop(), 0)
@@ -316,21 +316,21 @@ t.test('the cluster', async (t) => {
   const instances = [...cluster.output.matchAll(/^ +chat-\d +(http:\S+) +\(kill (\d+)/gm)].map(([, url, pid]) => ({ url: url as string, pid: Number(pid) }))
   t.equal(instances.length, 3)
 
-  await t.test('its proxy takes turns, and every stream sees the same', async (t) => {
+  await t.test('the proxy uses each instance in turn, and every stream gets the same events', async (t) => {
     const streams = await Promise.all(instances.map(() => follow(t, cluster, 'general')))
     t.strictSame(new Set(streams.map(({ response }) => response.headers.get('x-instance'))), new Set(['chat-1', 'chat-2', 'chat-3']))
     const { body: { id } } = await say(cluster, 'general', 'hi')
     for (const stream of streams) t.match(await stream.next(), { data: { message: { id } } })
   })
 
-  await t.test('who leaves the proxy has left the instance', async (t) => {
+  await t.test('a client that leaves the proxy leaves the instance', async (t) => {
     const streams = await Promise.all(instances.map(() => follow(t, cluster, 'a-room-of-this-test')))
     for (const instance of instances) await chats(instance, 1)
     for (const stream of streams) stream.close()
     for (const instance of instances) await chats(instance, 0)
   })
 
-  await t.test('an instance that dies is passed over and started again', async (t) => {
+  await t.test('an instance that crashes is skipped and restarted', async (t) => {
     const dead = instances[0] as { url: string, pid: number }
     const stream = await follow(t, dead, 'general')
     process.kill(dead.pid, 'SIGKILL')
@@ -340,17 +340,17 @@ t.test('the cluster', async (t) => {
     await follow(t, dead, 'general')
   })
 
-  await t.test('an instance that was asked to stop by way of another one is started again', async (t) => {
+  await t.test('an instance that is stopped through another one is restarted', async (t) => {
     const { url } = instances[1] as { url: string }
     const stream = await follow(t, { url }, 'general')
-    // The proxy takes it to any of them.
+    // The proxy passes it to any of them.
     t.equal((await post(`${cluster.url}/api/instance/stop`, { instanceId: 'chat-2' })).status, 202)
     await stream.end()
     await until(async () => await fetch(`${url}/api/health/pubsub`).catch(() => undefined), (response) => response === undefined)
     await healthy(url)
   })
 
-  await t.test('it ends by itself on SIGTERM and leaves nothing behind', async (t) => {
+  await t.test('it exits on SIGTERM and leaves nothing behind', async (t) => {
     const stream = await follow(t, cluster, 'general')
     const port = /Redis at port (\d+)/.exec(cluster.output)?.[1]
     t.equal(await cluster.stop(), 0)
@@ -359,19 +359,19 @@ t.test('the cluster', async (t) => {
   })
 })
 
-t.test('what its README says to try by hand can be tried', { skip: spawnSync('curl', ['--version']).error !== undefined && 'there is no curl' }, async (t) => {
+t.test('the commands of its README work', { skip: spawnSync('curl', ['--version']).error !== undefined && 'there is no curl' }, async (t) => {
   const app = await ExampleApp.start(t, { env: { ...QUICK, RESTARTS: '1' } })
   const commands = (await Document.read('example-app/README.md')).blocks('sh').flatMap((block) => block.split('\n\n')).filter((command) => command.startsWith('curl'))
   for (const command of commands) {
     const isStream = command.startsWith('curl -N')
-    const { status, stdout } = spawnSync('sh', ['-c', command.replace('curl', isStream ? 'curl --silent --max-time 1' : 'curl --silent --fail').replace('http://127.0.0.1:3000', app.url)], { env: { ...process.env, ANSWER_ID: 'some' }, encoding: 'utf8' })
+    const { status, stdout } = spawnSync('sh', ['-c', command.replace('curl', isStream ? 'curl --silent --max-time 1' : 'curl --silent --fail').replace('http://127.0.0.1:3000', app.url)], { env: { ...process.env, BOT_MESSAGE_ID: 'some' }, encoding: 'utf8' })
     t.equal(status, isStream ? 28 : 0, command)
     t.match(stdout, isStream ? 'event: ready' : /^\{/)
   }
   t.ok(commands.length >= 9, `${commands.length} commands`)
 })
 
-/** Resolves once an instance listens to so many chats. */
+/** Resolves once an instance follows so many chats. */
 async function chats ({ url }: { url: string }, count: number): Promise<void> {
   for (;;) {
     const { chatSubscriptions } = await (await fetch(`${url}/api/health/pubsub`)).json() as { chatSubscriptions: { localChats: number } }

@@ -1,2 +1,2 @@
-/** What `page.js` serves under this name. */
+/** `page.js` serves the package under this name. */
 export * from 'fastify-realtime/client'

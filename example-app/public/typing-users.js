@@ -1,7 +1,7 @@
 // @ts-check
 
-/** Who types. Each sign says for how long it holds. */
-export class Typists {
+/** The users who are typing. Each signal says for how long it is valid. */
+export class TypingUsers {
   /** @type {Map<string, ReturnType<typeof setTimeout>>} */
   #timers = new Map()
   #changed
@@ -15,8 +15,8 @@ export class Typists {
     return [...this.#timers.keys()]
   }
 
-  /** @param {{ user: string, expiresInMs: number }} sign */
-  take ({ user, expiresInMs }) {
+  /** @param {{ user: string, expiresInMs: number }} signal */
+  update ({ user, expiresInMs }) {
     if (expiresInMs === 0) return this.remove(user)
     clearTimeout(this.#timers.get(user))
     this.#timers.set(user, setTimeout(() => this.remove(user), expiresInMs))

@@ -1,22 +1,22 @@
 // @ts-check
 import { randomInt } from 'node:crypto'
 import { calculate } from './arithmetic.js'
-import { topics } from './stories.js'
+import { topics } from './long-answers.js'
 
 /**
- * What the bot can do: the first that has an answer gives it.
+ * What the bot can do. The first skill that returns an answer wins.
  *
  * @type {((text: string, author: string) => string | undefined)[]}
  */
 const skills = [help, topic, greeting, time, dice, coin, echo, count, arithmetic]
 
-/** @param {string} text @param {string} author */
-export function answerTo (text, author) {
+/** An answer in Markdown. @param {string} text @param {string} author */
+export function shortAnswerTo (text, author) {
   for (const skill of skills) {
     const answer = skill(text.trim(), author)
     if (answer !== undefined) return answer
   }
-  return `I read ${sizeOf(text)}, but I only understand simple things. Say “help” and I will list them.`
+  return `I read ${sizeOf(text)}, but I only understand simple things. Say “help” for a list.`
 }
 
 /** @param {string} text */
@@ -24,26 +24,29 @@ function help (text) {
   if (!/^(help|\?)$/i.test(text)) return undefined
   return [
     'Here is what I can do:',
-    `• tell me about … – ${topics.join(', ')}: a long answer, word by word`,
-    '• tell me a story – the same, for the evening',
-    '• break – an answer that fails half-way, to see what that looks like',
-    '• 12 * (3 + 4) – simple arithmetic',
-    '• roll 2d6 – dice of any kind',
-    '• flip – heads or tails',
-    '• count some words – words and characters',
-    '• echo something – says it back',
-    '• time – the time here on the server'
+    '',
+    `- **tell me about …** ${topics.join(', ')}: a long answer, word by word`,
+    '- **tell me a story**: the same, for the evening',
+    '- **break**: an answer that fails half-way',
+    '- **12 \\* (3 + 4)**: simple arithmetic',
+    '- **roll 2d6**: dice of any kind',
+    '- **flip**: heads or tails',
+    '- **count some words**: words and characters',
+    '- **echo something**: repeats it, with its Markdown',
+    '- **time**: the time on the server'
   ].join('\n')
 }
 
 /** @param {string} text */
 function topic (text) {
-  return /^(tell me|explain)\b/i.test(text) ? `Of that I know nothing. Ask me about ${topics.join(', ')}, or for a story.` : undefined
+  if (!/^(tell me|explain)\b/i.test(text)) return undefined
+  return `I know nothing about that. Ask me about ${topics.join(', ')}, or for a story.`
 }
 
 /** @param {string} text @param {string} author */
 function greeting (text, author) {
-  return /^(hi|hello|hey|good (morning|evening))\b/i.test(text) ? `Hello ${author}! Say “help” to see what I can do.` : undefined
+  if (!/^(hi|hello|hey|good (morning|evening))\b/i.test(text)) return undefined
+  return `Hello ${author}! Say “help” to see what I can do.`
 }
 
 /** @param {string} text */
@@ -84,8 +87,8 @@ function count (text) {
 function arithmetic (text) {
   const value = calculate(text.replace(/^(what is|=)\s*/i, '').replace(/[=?]\s*$/, ''))
   if (value === undefined) return undefined
-  // 0.1 + 0.2 is 0.3 to people.
-  return Number.isFinite(value) ? `= ${Number(value.toPrecision(12))}` : 'That has no result that I could name.'
+  // Rounded, so that 0.1 + 0.2 is 0.3.
+  return Number.isFinite(value) ? `= ${Number(value.toPrecision(12))}` : 'That has no result.'
 }
 
 /** @param {string} text */
