@@ -8,8 +8,9 @@ import type { Logger } from './core/logger.ts'
 import { resolveOptions, type ResolvedOptions } from './options.ts'
 import type { TypingOptions } from './presence/feature.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from './pubsub/provider.ts'
+import { publishWith } from './pubsub/publisher.ts'
 import { RealtimeRuntime } from './runtime.ts'
-import { reportFailure } from './observability/log-failure.ts'
+import { reportRejection } from './observability/log-failure.ts'
 
 /**
  * The runtime that the helpers of this process use: that of the first app that registered the plugin, otherwise one of
@@ -90,7 +91,8 @@ export async function closePubSub (): Promise<void> {
 /** The provider of this process, created on first use. */
 export const pubsub: PubSubProvider = {
   get name () { return getPubSub().name },
-  publish: (channel, data, options) => reporting(() => getPubSub().publish(channel, data, options), { channel }),
+  publish: (channel, data, options) =>
+    reporting(() => publishWith(getPubSub(), () => [channel, data, options], log(), { channel }), { channel }),
   subscribe: (pattern, handler) => getPubSub().subscribe(pattern, handler),
   subscribeExact: (channel, handler) => getPubSub().subscribeExact(channel, handler),
   isHealthy: async () => await getPubSub().isHealthy(),
@@ -159,9 +161,13 @@ export function cleanupChatSubscriptions (): void {
 }
 
 /**
- * Logs a failed publish. An invalid `REDIS_URL` throws on first use; like any other failure, that must become a logged
- * rejection.
+ * Calls a method that reports its failures. An invalid `REDIS_URL` throws on first use; like any other failure, that
+ * must become a logged rejection.
  */
 function reporting<T> (publish: () => Promise<T>, context: object): Promise<T> {
-  return reportFailure(publish, log(), context)
+  try {
+    return publish()
+  } catch (error) {
+    return reportRejection(error, log(), context)
+  }
 }

@@ -13,6 +13,7 @@ import { controlFeedOf, type Controllable } from '../pubsub/control-feed.ts'
 import { checkEventType, typeOf } from '../pubsub/event-name.ts'
 import { channelFeedOf, type ChannelFeed } from '../pubsub/channel-feed.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from '../pubsub/provider.ts'
+import { publishWith } from '../pubsub/publisher.ts'
 import type { Stateful } from '../pubsub/state-store.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import type { ResumeRequest } from '../rooms/catch-up.ts'
@@ -111,9 +112,7 @@ export class ChatEvents {
   #publish (
     chatId: string, type: unknown, event: () => ChatEvent, options: PublishOptions | undefined
   ): Promise<PublishReceipt> {
-    return reportFailure(
-      () => this.#pubsub.publish(getChatChannel(chatId), event(), options), this.#log, { chatId, type }
-    )
+    return publishWith(this.#pubsub, () => [getChatChannel(chatId), event(), options], this.#log, { chatId, type })
   }
 
   /**

@@ -1,7 +1,7 @@
 import { promiseTry } from '../core/promise-try.ts'
 import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
 import type { Logger } from '../core/logger.ts'
-import { logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure } from './repeated-failure.ts'
+import { logRepeated, type RecoverableFailure, type RepeatedFailure } from './repeated-failure.ts'
 
 /** The errors that were logged already. */
 const logged = new WeakSet<object>()
@@ -20,7 +20,13 @@ export function reportFailure<T> (publish: () => Promise<T>, log: Logger, contex
   return published
 }
 
-const PUBLISHING: RecoverableFailure = {
+/** Returns a rejection that is logged, and causes no `unhandledRejection`. */
+export function reportRejection (error: unknown, log: Logger, context: object): Promise<never> {
+  return reportFailure(() => Promise.reject(error), log, context)
+}
+
+/** The failure of publishing as such. The next publish that succeeds ends it. */
+export const PUBLISHING: RecoverableFailure = {
   level: 'warn', message: 'Publishing failed', recovered: 'Publishing works again'
 }
 
@@ -41,11 +47,6 @@ export function logFailure (error: unknown, log: Logger, context: object): void 
   const reason = error instanceof RealtimeError ? { reason: error.message } : {}
   const failure = OUTAGES.has(code) ? PUBLISHING : REFUSED_EVENT
   logRepeated(log, failure, { ...namesOf(context), code, ...reason }, code)
-}
-
-/** Logs that publishing works again, if it had failed. Never throws. */
-export function logPublished (log: Logger): void {
-  logRecovered(log, PUBLISHING)
 }
 
 /** Omits values that cannot be names: if a caller forgets the chat id, the payload takes its place in the context. */

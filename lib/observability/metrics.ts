@@ -33,13 +33,6 @@ export class Metrics {
   /** Called with the time between the publishing and the writing of an event, in seconds. */
   onWritten: ((seconds: number) => void) | undefined
 
-  /** Counts a successful publish. `begun` is the result of `performance.now()` at its start. */
-  publish ({ duplicate }: { duplicate: boolean }, begun: number): void {
-    if (duplicate) this.duplicates.add('published')
-    else this.published++
-    this.onPublished?.((performance.now() - begun) / 1_000)
-  }
-
   /** Counts a failed publish. */
   fail (error: unknown): void {
     this.failures.add((error as { code?: string }).code ?? 'unknown')

@@ -1,5 +1,4 @@
 import { channel, tracingChannel } from 'node:diagnostics_channel'
-import { promiseTry } from '../core/promise-try.ts'
 
 /**
  * The message on the tracing channel `fastify-realtime:publish`. Subscribers may set `traceparent` in `start`; it is
@@ -36,7 +35,8 @@ const delivering = channel('fastify-realtime:deliver')
 
 /**
  * Calls `publish` with the valid `traceparent` of the event. Reports the call to the tracing channel if it has
- * subscribers, which may replace the `traceparent`.
+ * subscribers, which may replace the `traceparent`. `publish` must not throw
+ * synchronously, since an exception would not emit `asyncEnd`.
  */
 export function tracePublish<T> (
   describe: () => PublishTrace,
@@ -47,8 +47,7 @@ export function tracePublish<T> (
     return publish(checkTraceparent(traceparent))
   }
   const trace = describe()
-  // `promiseTry` turns an exception into a rejection: an exception would not emit `asyncEnd`.
-  return publishing.tracePromise(() => promiseTry(() => publish(checkTraceparent(trace.traceparent))), trace)
+  return publishing.tracePromise(() => publish(checkTraceparent(trace.traceparent)), trace)
 }
 
 /** Reports a delivery if the channel has subscribers. */

@@ -1,7 +1,7 @@
 import { checkOptions } from '../core/check-options.ts'
 import { PresenceTracker, readPresence } from './tracker.ts'
 import { getChatChannel } from '../pubsub/channel-name.ts'
-import { own } from '../pubsub/own-publish.ts'
+import { own } from '../pubsub/publisher.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import type { ChatFeature, FeatureContext } from '../rooms/chat-feature.ts'
 import { PresenceProjection } from './projection.ts'

@@ -1,5 +1,5 @@
 import { CONTROL } from './channel-name.ts'
-import { own } from './own-publish.ts'
+import { own } from './publisher.ts'
 import type { PubSubProvider } from './provider.ts'
 import type { FeedListener, ChannelFeed } from './channel-feed.ts'
 import type { EventLog, Replayable } from './event-log.ts'

@@ -8,7 +8,7 @@ import { makeEnvelope, makeInstanceId } from '../envelope.ts'
 import { LocalControlFeed } from './control-feed.ts'
 import { LocalLog, type LogKey } from './log.ts'
 import { LocalStateStore } from './state-store.ts'
-import { instrumentPublish, type Outgoing, type Publishing } from '../instrument-publish.ts'
+import { Publisher, type Outgoing } from '../publisher.ts'
 import type { Stateful } from '../state-store.ts'
 import { Subscriptions } from '../subscriptions.ts'
 import type { FeedListener, ChannelFeed } from '../channel-feed.ts'
@@ -34,9 +34,11 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
   readonly state: LocalStateStore | undefined
   readonly control: LocalControlFeed
   readonly #metrics: Metrics
-  readonly #publishing: Publishing
+  readonly #publisher: Publisher
   readonly #subscriptions: Subscriptions
   #closed = false
+
+  static { Publisher.isUsedBy(this.prototype.publish) }
 
   /** Throws `RT_OPTION_INVALID`. */
   constructor ({ log = silentLogger, metrics = new Metrics(), ...options }: LocalPubSubOptions = {}) {
@@ -49,9 +51,15 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
     this.instanceId = instanceId
     this.#metrics = metrics
     const mustBeOpen = (): void => this.#mustBeOpen()
-    this.#publishing = {
-      instanceId, maxPayloadBytes, log, metrics, message: 'Published message in this process', mustBeOpen
-    }
+    this.#publisher = new Publisher({
+      instanceId,
+      maxPayloadBytes,
+      log,
+      metrics,
+      message: 'Published message in this process',
+      mustBeOpen,
+      send: (message) => this.#send(message)
+    })
     this.#subscriptions = new Subscriptions(log)
     this.control = new LocalControlFeed({ instanceId, log, mustBeOpen })
     if (history === false) return
@@ -65,7 +73,7 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
   }
 
   publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
-    return instrumentPublish(this.#publishing, [channel, data, options], (outgoing) => this.#send(outgoing))
+    return this.#publisher.publish(channel, data, options)
   }
 
   #send ({ channel, envelope, ephemeral, key }: Outgoing): Promise<PublishReceipt> {

@@ -31,7 +31,7 @@ import { ShardedSubscriber } from './sharded-subscriber.ts'
 import { RedisStateStore } from './state-store.ts'
 import { Subscriber, type SubscriberEvents } from './subscriber.ts'
 import { checkRedisUrl } from './url.ts'
-import { instrumentPublish, type Outgoing, type Publishing } from '../instrument-publish.ts'
+import { Publisher, type Outgoing } from '../publisher.ts'
 import type { Stateful } from '../state-store.ts'
 import { Subscriptions, type Recipients } from '../subscriptions.ts'
 import { timing } from '../../core/timing.ts'
@@ -74,15 +74,17 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   readonly #log: Logger
   readonly #metrics: Metrics
   readonly #keys: RedisKeys
-  readonly #publishing: Publishing
+  readonly #publisher: Publisher
   readonly #sharded: boolean
-  readonly #publisher: CommandQueue
+  readonly #commands: CommandQueue
   readonly #logWriter: LogWriter | undefined
   readonly #reading: ReadConnection | undefined
   readonly #subscriber: Subscriber | ShardedSubscriber
   readonly #subscriptions: Subscriptions
   readonly #health: HealthCheck
   #closed: Promise<void> | undefined
+
+  static { Publisher.isUsedBy(this.prototype.publish) }
 
   /** Throws `RT_REDIS_URL_INVALID` or `RT_OPTION_INVALID`. */
   constructor ({ url, client, log = silentLogger, metrics = new Metrics(), ...options }: RedisPubSubOptions) {
@@ -100,14 +102,15 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     this.instanceId = instanceId
     this.#log = log
     this.#metrics = metrics
-    this.#publishing = {
+    this.#publisher = new Publisher({
       instanceId,
       maxPayloadBytes,
       log,
       metrics,
       message: 'Published message to Redis',
-      mustBeOpen: () => this.#mustBeOpen()
-    }
+      mustBeOpen: () => this.#mustBeOpen(),
+      send: (message) => this.#send(message)
+    })
     this.#sharded = sharded
     this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
     const connection = openPublisher(source)
@@ -119,7 +122,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     })
     // Redis keeps scripts until it restarts, and a client may reconnect to another Redis.
     const cached = new Set<Script>()
-    this.#publisher = new CommandQueue(connection, {
+    this.#commands = new CommandQueue(connection, {
       owned: client === undefined, timeoutMs: publishTimeoutMs, log, onConnect: () => cached.clear()
     })
     // Such events are in the log, so other instances find them when they next poll it.
@@ -131,7 +134,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       const writer = new LogWriter({
         ...common,
         apart: connection.isCluster,
-        perform: (task) => this.#publisher.perform(task),
+        perform: (task) => this.#commands.perform(task),
         onUnheard
       })
       return { common, writer, events: new LogReader(common) }
@@ -146,7 +149,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
         ...common,
         send: (command, options) => {
           writer.flush()
-          return this.#publisher.send(command, options)
+          return this.#commands.send(command, options)
         },
         finalize: async (channel, finalization) => await writer.finalize(
           channel,
@@ -187,7 +190,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       : new Subscriber(openSubscriber(source), events, log)
     this.#health = new HealthCheck({
       keys: controlKeys,
-      publisher: this.#publisher,
+      publisher: this.#commands,
       subscriber: this.#subscriber,
       reading: this.#reading,
       script: history === false ? undefined : controlLog.common.scripts.probe,
@@ -197,7 +200,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   }
 
   publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
-    return instrumentPublish(this.#publishing, [channel, data, options], (outgoing) => this.#send(outgoing))
+    return this.#publisher.publish(channel, data, options)
   }
 
   #send ({ channel, envelope, ephemeral, key }: Outgoing): Promise<PublishReceipt> {
@@ -218,9 +221,9 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     if (ephemeral) {
       // Deliver locally at once, so that it works without Redis. The copy that Redis sends back is ignored.
       queueMicrotask(() => this.#subscriptions.deliver({ channel, envelope, remote: false }))
-      await this.#publisher.sendNow(command, bytes)
+      await this.#commands.sendNow(command, bytes)
     } else {
-      await this.#publisher.send(command, { repeatable: false, bytes })
+      await this.#commands.send(command, { repeatable: false, bytes })
     }
     return { duplicate: false }
   }
@@ -257,7 +260,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   connected (): Record<string, boolean> {
     const reader = this.#reading?.isConnected
     return {
-      publisher: this.#publisher.isConnected,
+      publisher: this.#commands.isConnected,
       subscriber: this.#subscriber.isConnected,
       ...reader !== undefined && { reader }
     }
@@ -287,7 +290,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     this.#subscriptions.clear()
     this.control.close()
     this.#logWriter?.flush()
-    await Promise.all([this.#publisher, this.#subscriber, this.#reading].map((part) => part?.close()))
+    await Promise.all([this.#commands, this.#subscriber, this.#reading].map((part) => part?.close()))
     logPending(this.#log)
   }
 

@@ -1,0 +1,150 @@
+import { checkOptions, invalid } from '../core/check-options.ts'
+import type { Logger } from '../core/logger.ts'
+import { RealtimeError } from '../errors.ts'
+import { logFailure, PUBLISHING, reportFailure, reportRejection } from '../observability/log-failure.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { logRecovered } from '../observability/repeated-failure.ts'
+import { tracePublish } from '../observability/tracing.ts'
+import { CHAT, checkChannel, checkIdempotencyKey, CONTROL } from './channel-name.ts'
+import { makeEnvelope } from './envelope.ts'
+import type { Envelope } from './event-log.ts'
+import { checkEventType, eventName, isReserved, typeOf } from './event-name.ts'
+import type { PubSubProvider, PublishOptions, PublishReceipt } from './provider.ts'
+
+export interface PublisherOptions {
+  instanceId: string
+  maxPayloadBytes: number
+  log: Logger
+  metrics: Metrics
+  /** Logged at level debug after each publish. */
+  message: string
+  /** Throws once the provider is closed. */
+  mustBeOpen (): void
+  send (message: Outgoing): Promise<PublishReceipt>
+}
+
+/** A message that was checked, on its way to be sent. */
+export interface Outgoing {
+  channel: string
+  envelope: Envelope
+  ephemeral: boolean
+  /** The idempotency key, if the app gave one. */
+  key: string | undefined
+}
+
+/** Marks a publish by this package. It is a symbol, since no JSON that an app takes from a client can contain it. */
+const OWN = Symbol('fastify-realtime')
+
+interface OwnOptions extends PublishOptions { [OWN]?: true }
+
+/** Returns options for a publish by this package: of an event that apps can't publish, or on the control channel. */
+export function own (options: PublishOptions = {}): PublishOptions {
+  return { ...options, [OWN]: true } as OwnOptions
+}
+
+/** The methods that publish with a `Publisher`. */
+const methods = new WeakSet<PubSubProvider['publish']>()
+
+/**
+ * The publishing half of a provider. Its `publish` checks, traces and counts each message, and logs a failure. It never
+ * throws synchronously. A caller that ignores the promise causes no `unhandledRejection`.
+ */
+export class Publisher {
+  readonly #options: PublisherOptions
+
+  constructor (options: PublisherOptions) {
+    this.#options = options
+  }
+
+  /** Declares that a provider's method returns the promise of a `Publisher`. See `publishWith`. */
+  static isUsedBy (method: PubSubProvider['publish']): void {
+    methods.add(method)
+  }
+
+  /** Messages are sent in the order of the calls. */
+  publish (channel: string, data: unknown, options: PublishOptions | undefined): Promise<PublishReceipt> {
+    const { log, message, metrics } = this.#options
+    const begun = performance.now()
+    // Invalid options are rejected later.
+    const given = (options as PublishOptions | null | undefined)?.traceparent
+    const published = tracePublish(
+      () => ({ channel, event: eventName(data), traceparent: given }),
+      given,
+      (traceparent) => this.#send(channel, data, options, traceparent)
+    )
+    // Not chained to the returned promise: callers don't wait for it, and their own reactions run after the count.
+    published.then(({ duplicate }) => {
+      if (duplicate) metrics.duplicates.add('published')
+      else metrics.published++
+      metrics.onPublished?.((performance.now() - begun) / 1_000)
+      logRecovered(log, PUBLISHING)
+      log.debug({ channel }, message)
+    }, (error: unknown) => {
+      metrics.fail(error)
+      logFailure(error, log, { channel })
+    }).then(undefined, ignore)
+    return published
+  }
+
+  /** Never throws synchronously. */
+  #send (
+    channel: string, data: unknown, options: PublishOptions | undefined, traceparent: string | undefined
+  ): Promise<PublishReceipt> {
+    const { instanceId, maxPayloadBytes, mustBeOpen, send } = this.#options
+    try {
+      mustBeOpen()
+      const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
+      return send({ channel, envelope: makeEnvelope(data, instanceId, maxPayloadBytes, traceparent), ephemeral, key })
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+}
+
+/**
+ * Publishes with any provider, and settles as `Publisher.publish` does. `make` returns the arguments of the publish; if
+ * it throws, that counts as a failed publish. A provider of the app may leave its failures to the caller.
+ */
+export function publishWith (
+  provider: PubSubProvider, make: () => [channel: string, data: unknown, options?: PublishOptions | undefined],
+  log: Logger, context: object
+): Promise<PublishReceipt> {
+  try {
+    const args = make()
+    if (methods.has(provider.publish)) return provider.publish(...args)
+    return reportFailure(() => provider.publish(...args), log, context)
+  } catch (error) {
+    return reportRejection(error, log, context)
+  }
+}
+
+/**
+ * Checks the arguments of a publish and returns its options. Throws `RT_CHANNEL_INVALID`, `RT_EVENT_TYPE_INVALID`,
+ * `RT_OPTION_INVALID` or `RT_IDEMPOTENCY_KEY_INVALID`.
+ */
+function checkPublish (
+  channel: string, data: unknown, given: PublishOptions | undefined
+): { ephemeral: boolean, idempotencyKey: string | undefined } {
+  checkChannel(channel)
+  const options: OwnOptions = checkOptions(given, 'idempotencyKey, ephemeral or traceparent')
+  if (options[OWN] !== true) checkName(channel, data)
+  const { ephemeral = false, idempotencyKey } = options
+  if (typeof ephemeral !== 'boolean') {
+    throw invalid('options.ephemeral', 'true or false', ephemeral, 'Leave it out for what shall be kept in the log')
+  }
+  return { ephemeral, idempotencyKey: checkIdempotencyKey(idempotencyKey) }
+}
+
+/** Rejects channels, and chat events, that only this package publishes. */
+function checkName (channel: string, data: unknown): void {
+  if (channel.startsWith(CONTROL)) {
+    throw new RealtimeError(
+      'RT_CHANNEL_INVALID', `one that begins with "${CONTROL}", which this package keeps for itself`
+    )
+  }
+  if (!channel.startsWith(CHAT)) return
+  const type = typeOf(data)
+  if (isReserved(type)) checkEventType(type)
+}
+
+function ignore (): void {}
