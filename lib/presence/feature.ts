@@ -27,7 +27,7 @@ export interface PresenceMethods {
   /**
    * Publishes to all clients of a chat, on every instance, that a user is typing or has stopped. Call it as often as
    * you like: without a change it is published once in two seconds at most. Clients show it for `expiresInMs`, so that
-   * a disconnected user does not seem to type for ever. Resolves with whether the event was published. Rejects with
+   * a disconnected user does not seem to type forever. Resolves with whether the event was published. Rejects with
    * `RT_CHAT_ID_INVALID`, `RT_USER_ID_INVALID`, or as `publish` does.
    */
   emitTyping (chatId: string, user: string, options?: TypingOptions): Promise<boolean>

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { allSettled, drained, listen, listenTo, type Bus } from './bus.ts'
+import { untilAllActive, untilDelivered, collect, collectPattern, type Bus } from './bus.ts'
 import type { Cases } from './contract.ts'
 
 export const ODD_CHANNELS = [
@@ -8,7 +8,7 @@ export const ODD_CHANNELS = [
   'x'.repeat(1024), `${'x'.repeat(1023)}*`, 'x'.repeat(4096), 'é'.repeat(2048)
 ]
 
-export const NO_CHANNELS = [
+export const INVALID_CHANNELS = [
   '', 1, null, undefined, {}, ['c'], '\ud800', 'a\udc00b', 'x'.repeat(4097), 'é'.repeat(2049), '€'.repeat(1366)
 ] as string[] // Callers without type checks can pass these.
 
@@ -46,25 +46,26 @@ function escape (text: string): string {
 
 /** Cases about valid channels and patterns, and what they match. */
 export const channels: Cases<Bus> = {
-  async 'every character is just a character of a channel' ({ peer, sides }) {
-    const got = sides.flatMap((side) => ODD_CHANNELS.map((channel) => ({ channel, data: listen(side, channel) })))
-    await allSettled(sides)
+  async 'no character of a channel has a special meaning' ({ peer, sides }) {
+    const got = sides.flatMap((side) => ODD_CHANNELS.map((channel) => ({ channel, data: collect(side, channel) })))
+    await untilAllActive(sides)
     for (const channel of [...ODD_CHANNELS, 'a', 'b', 'ab', 'aab']) await peer.publish(channel, channel)
-    await drained(sides)
+    await untilDelivered(sides)
     for (const { channel, data } of got) assert.deepEqual(data, [channel], JSON.stringify(channel.slice(0, 9)))
   },
 
   async 'every channel can be matched by a pattern that escapes it' ({ peer, sides }) {
     const short = ODD_CHANNELS.filter((channel) => escape(channel).length <= 2_048)
-    const got = sides.flatMap((side) => short.map((channel) => ({ channel, data: listenTo(side, escape(channel)) })))
-    await allSettled(sides)
+    const got = sides.flatMap((side) =>
+      short.map((channel) => ({ channel, data: collectPattern(side, escape(channel)) })))
+    await untilAllActive(sides)
     for (const channel of [...ODD_CHANNELS, 'a', 'b', 'ab', 'aab']) await peer.publish(channel, channel)
-    await drained(sides)
+    await untilDelivered(sides)
     for (const { channel, data } of got) assert.deepEqual(data, [channel], JSON.stringify(channel.slice(0, 9)))
   },
 
-  async 'what is no channel is refused' ({ provider }) {
-    for (const channel of NO_CHANNELS) {
+  async 'an invalid channel is refused' ({ provider }) {
+    for (const channel of INVALID_CHANNELS) {
       await assert.rejects(provider.publish(channel, 1), { code: 'RT_CHANNEL_INVALID', statusCode: 400 })
       await assert.rejects(provider.publish(channel, 1, { ephemeral: true }), { code: 'RT_CHANNEL_INVALID' })
       assert.throws(() => provider.subscribeExact(channel, () => {}), { code: 'RT_CHANNEL_INVALID' })
@@ -72,14 +73,14 @@ export const channels: Cases<Bus> = {
     }
   },
 
-  async 'a pattern matches the same channels on every provider: those of Redis' ({ provider, sides }) {
+  async 'a pattern matches the same channels as in Redis' ({ provider, sides }) {
     const all = new Set(PATTERNS.flatMap(([, matching, others]) => [...matching, ...others]))
     const rows = sides.flatMap((side) => PATTERNS.map(([pattern, matching, others]) => ({
-      pattern, matching, others, got: listenTo(side, pattern) as string[]
+      pattern, matching, others, got: collectPattern(side, pattern) as string[]
     })))
-    await allSettled(sides)
+    await untilAllActive(sides)
     for (const channel of all) await provider.publish(channel, channel)
-    await drained(sides)
+    await untilDelivered(sides)
     for (const { pattern, matching, others, got } of rows) {
       assert.deepEqual(
         got.filter((channel) => matching.includes(channel)).sort(),

@@ -10,59 +10,60 @@ export interface ContractCase {
 }
 
 /**
- * Creates a provider for one case, or two connected providers, as on two instances, which checks more. The case closes
- * them. Most cases use channels of their own, but not all: do not run two cases at once on one bus.
+ * Creates a provider for one case, or two connected providers as on two instances, which checks more. The case closes
+ * them. Not all cases use unique channel names, so do not run two cases at once on the same broker.
  */
 export type Make<P extends PubSubProvider = PubSubProvider> = () =>
   P | readonly [provider: P, peer: P] | Promise<P | readonly [provider: P, peer: P]>
 
-/** Cases by name. Each one gets fresh fixtures that no other case uses. */
-export type Cases<Given> = Record<string, (given: Given) => Promise<void>>
+/** Cases by name. Each one gets its own fixtures. */
+export type Cases<Fixtures> = Record<string, (fixtures: Fixtures) => Promise<void>>
 
-/** Registers a provider, so that it is closed when the case ends. */
-export type Closing = <P extends PubSubProvider>(provider: P) => P
+/** Registers a provider, so that it is closed when the case ends. Returns the provider. */
+export type CloseLater = <P extends PubSubProvider>(provider: P) => P
 
-/** The time limit of a case in milliseconds: a missing message must not block the test runner for ever. */
-const LONGEST_MS = 30_000
+/** The time limit of a case in milliseconds, since a missing message must not block the test runner forever. */
+const TIMEOUT_MS = 30_000
 
 /** Turns `cases` into a contract. `prepare` creates the fixtures for each case. */
-export function contract<Given> (
-  cases: Cases<Given>, prepare: (closing: Closing) => Given | Promise<Given>
+export function contract<Fixtures> (
+  cases: Cases<Fixtures>, prepare: (closeLater: CloseLater) => Fixtures | Promise<Fixtures>
 ): ContractCase[] {
   return Object.entries(cases).map(([name, check]) => ({
-    name, run: () => run(async (closing) => check(await prepare(closing)))
+    name, run: () => run(async (closeLater) => check(await prepare(closeLater)))
   }))
 }
 
-async function run (check: (closing: Closing) => Promise<void>): Promise<void> {
+async function run (check: (closeLater: CloseLater) => Promise<void>): Promise<void> {
   const unhandled: unknown[] = []
-  const note = (error: unknown): void => { unhandled.push(error) }
-  process.on('unhandledRejection', note)
+  const onUnhandled = (error: unknown): void => { unhandled.push(error) }
+  process.on('unhandledRejection', onUnhandled)
   try {
-    await inTime(thenClose(check))
+    await withTimeLimit(runAndClose(check))
     // Node reports unhandled rejections after the microtasks of the turn in which they happen.
     await new Promise(setImmediate)
-    assert.deepEqual(unhandled, [], 'a promise was rejected and nobody looked at it')
+    assert.deepEqual(unhandled, [], 'a promise was rejected and the rejection was not handled')
   } finally {
-    process.off('unhandledRejection', note)
+    process.off('unhandledRejection', onUnhandled)
   }
 }
 
-async function thenClose (check: (closing: Closing) => Promise<void>): Promise<void> {
-  const made: PubSubProvider[] = []
+async function runAndClose (check: (closeLater: CloseLater) => Promise<void>): Promise<void> {
+  const providers: PubSubProvider[] = []
   try {
-    await check((provider) => { made.push(provider); return provider })
+    await check((provider) => { providers.push(provider); return provider })
   } finally {
-    await Promise.all(made.map((provider) => provider.close()))
+    await Promise.all(providers.map((provider) => provider.close()))
   }
 }
 
-async function inTime (checked: Promise<void>): Promise<void> {
+/** Unlike `core/with-timeout`, this timer keeps the process alive until the failure is reported. */
+async function withTimeLimit (checked: Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(
-      new Error(`Not done after ${LONGEST_MS} ms: a message did not come, or a promise never settled`)
-    ), LONGEST_MS)
+      new Error(`Not done after ${TIMEOUT_MS} ms: a message did not arrive, or a promise never settled`)
+    ), TIMEOUT_MS)
   })
   await Promise.race([checked, late]).finally(() => clearTimeout(timer))
 }

@@ -1,55 +1,58 @@
 import assert from 'node:assert/strict'
 import type { PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
-import { allSettled, drained, fresh, listen, listenTo, type Bus } from './bus.ts'
+import { untilAllActive, untilDelivered, freshName, collect, collectPattern, type Bus } from './bus.ts'
 import type { Cases } from './contract.ts'
 import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 
 /** Cases about delivery: messages arrive unchanged and in order. */
 export const delivery: Cases<Bus> = {
-  async 'a message reaches every subscription on every instance once, the publisher\'s too' ({
+  async 'a message reaches every subscription on every instance once, including its publisher' ({
     provider, peer, sides
   }) {
-    const c = fresh()
+    const c = freshName()
     // A provider may subscribe to a broader pattern at its broker, such as `?` for `[.]`. It must still filter exactly.
-    const subscribed = (side: PubSubProvider): unknown[][] =>
+    const collectAll = (side: PubSubProvider): unknown[][] =>
       [
-        listen(side, `${c}.a`),
-        listen(side, `${c}.a`),
-        ...['.*', '*', '.?', '.?', '[.]a', '.[a-c]', '.\\a'].map((end) => listenTo(side, c + end))
+        collect(side, `${c}.a`),
+        collect(side, `${c}.a`),
+        ...['.*', '*', '.?', '.?', '[.]a', '.[a-c]', '.\\a'].map((end) => collectPattern(side, c + end))
       ]
-    const got = sides.flatMap(subscribed)
+    const got = sides.flatMap(collectAll)
     const others = sides.flatMap((side) => [
-      listen(side, `${c}.b`), listen(side, `${c}.?`), listenTo(side, `${c}.[b-z]`), listenTo(side, `${c}.`)
+      collect(side, `${c}.b`),
+      collect(side, `${c}.?`),
+      collectPattern(side, `${c}.[b-z]`),
+      collectPattern(side, `${c}.`)
     ])
-    await allSettled(sides)
+    await untilAllActive(sides)
     assert.equal((await provider.publish(`${c}.a`, 1)).duplicate, false)
     assert.equal((await peer.publish(`${c}.a`, 2)).duplicate, false)
-    await drained(sides)
+    await untilDelivered(sides)
     for (const data of got) assert.deepEqual([...data].sort(), [1, 2])
     for (const data of others) assert.deepEqual(data, [])
   },
 
   async 'an ephemeral message reaches every subscription on every instance once' ({ provider, peer, sides }) {
-    const c = fresh()
+    const c = freshName()
     const got = sides.flatMap((side) => [
-      listen(side, c), listenTo(side, `${c}*`), listenTo(side, `${c.slice(0, -1)}?`)
+      collect(side, c), collectPattern(side, `${c}*`), collectPattern(side, `${c.slice(0, -1)}?`)
     ])
-    await allSettled(sides)
+    await untilAllActive(sides)
     assert.equal((await provider.publish(c, 1, { ephemeral: true })).duplicate, false)
     assert.equal((await peer.publish(c, 2, { ephemeral: true })).duplicate, false)
     await provider.publish(c, 3, { ephemeral: false })
-    await drained(sides)
+    await untilDelivered(sides)
     for (const data of got) assert.deepEqual([...data].sort(), [1, 2, 3])
   },
 
-  async 'a message tells its channel, its data, when it was published and by whom' ({ provider, sides }) {
-    const c = fresh()
+  async 'a message has its channel, its data, the time of publishing and its publisher' ({ provider, sides }) {
+    const c = freshName()
     const got: PubSubMessage[] = []
     for (const side of sides) {
       side.subscribeExact(c, (message) => { got.push(message) })
       side.subscribe(`${c}*`, (message) => { got.push(message) })
     }
-    await allSettled(sides)
+    await untilAllActive(sides)
     const text = 'é€😀\n\0\u2028'
     const data = JSON.parse(
       JSON.stringify({ text, list: [null, false, 0, ''] }).replace('{', '{"__proto__":{"polluted":true},')
@@ -57,10 +60,10 @@ export const delivery: Cases<Bus> = {
     const before = Date.now()
     await provider.publish(c, { ...data, at: new Date(0), none: undefined })
     const after = Date.now()
-    await drained(sides)
+    await untilDelivered(sides)
     assert.equal(got.length, 2 * sides.length)
     const { instanceId = got[0]?.from } = provider as Partial<ChannelFeed>
-    assert.ok(typeof instanceId === 'string' && instanceId !== '', 'a publisher has a name')
+    assert.ok(typeof instanceId === 'string' && instanceId !== '', 'a publisher has an instance id')
     for (const { channel, from, timestamp, data } of got) {
       const published = data as Record<string, unknown>
       assert.deepEqual([channel, from], [c, instanceId])
@@ -74,42 +77,44 @@ export const delivery: Cases<Bus> = {
     }
   },
 
-  async 'every kind of value that JSON can carry arrives as it was' ({ provider, sides }) {
-    const c = fresh()
+  async 'every kind of JSON value arrives unchanged' ({ provider, sides }) {
+    const c = freshName()
     const values = [null, false, true, 0, -1.5, '', 'text', [], [[]], {}, { type: 'message' }, { type: '\n' }]
-    const got = sides.map((side) => listen(side, c))
-    await allSettled(sides)
+    const got = sides.map((side) => collect(side, c))
+    await untilAllActive(sides)
     for (const value of values) await provider.publish(c, value)
-    await drained(sides)
+    await untilDelivered(sides)
     for (const data of got) assert.deepEqual(data, values)
   },
 
-  async 'messages of one publisher on one channel arrive in the order of publishing, though nobody awaits in between' ({
+  async 'messages of one publisher on one channel arrive in order, even if it awaits no publish' ({
     provider, peer, sides
   }) {
-    const c = fresh()
-    const got = sides.flatMap((side) => [listen(side, c), listenTo(side, `${c}*`)])
-    await allSettled(sides)
+    const c = freshName()
+    const got = sides.flatMap((side) => [collect(side, c), collectPattern(side, `${c}*`)])
+    await untilAllActive(sides)
     const numbers = Array.from({ length: 1_000 }, (_, n) => n)
     await Promise.all(numbers.flatMap((n) => [provider.publish(c, { by: 1, n }), peer.publish(c, { by: 2, n })]))
-    await drained(sides)
+    await untilDelivered(sides)
     for (const data of got as { by: number, n: number }[][]) {
       for (const by of [1, 2]) assert.deepEqual(data.filter((message) => message.by === by).map(({ n }) => n), numbers)
     }
   },
 
-  async 'what a handler publishes comes after the message that it handles, for every handler' ({ provider, sides }) {
-    const c = fresh()
-    const before = [listen(provider, c), listenTo(provider, `${c}*`)]
+  async 'a message that a handler publishes comes after the one that it handles, for every handler' ({
+    provider, sides
+  }) {
+    const c = freshName()
+    const before = [collect(provider, c), collectPattern(provider, `${c}*`)]
     provider.subscribeExact(c, ({ data }) => { if (data !== 'answer') provider.publish(c, 'answer') })
     const reply = new Promise<void>((resolve) => {
       provider.subscribeExact(c, ({ data }) => { if (data === 'answer') resolve() })
     })
-    const after = [listen(provider, c), listenTo(provider, `${c}*`)]
-    await allSettled(sides)
+    const after = [collect(provider, c), collectPattern(provider, `${c}*`)]
+    await untilAllActive(sides)
     await provider.publish(c, 'question')
     await reply
-    await drained(sides)
+    await untilDelivered(sides)
     for (const data of [...before, ...after]) assert.deepEqual(data, ['question', 'answer'])
   }
 }

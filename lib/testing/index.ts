@@ -1,5 +1,5 @@
 export type { ContractCase, Make } from './contract.ts'
 export { providerContract, type ProviderContractOptions } from './provider-contract.ts'
-export { channelFeedContract, type Feed } from './channel-feed-contract.ts'
-export { statsContract, type Counting } from './stats-contract.ts'
-export { logContract, type Keeper, type LogOptions } from './log-contract.ts'
+export { channelFeedContract, type FeedProvider } from './channel-feed-contract.ts'
+export { statsContract, type CountingProvider } from './stats-contract.ts'
+export { logContract, type LogProvider, type LogOptions } from './log-contract.ts'

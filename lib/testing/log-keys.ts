@@ -1,34 +1,34 @@
 import assert from 'node:assert/strict'
 import type { Cases } from './contract.ts'
-import { freshLog, hear, logOf, readNumbers, upTo, type OpenLog } from './log.ts'
+import { freshLogName, collectMessages, logOf, readNumbers, range, type OpenLog } from './log.ts'
 
 /** Cases about idempotency keys: an event is published once, however often its key is used. */
 export const keys: Cases<OpenLog> = {
-  async 'what is published again with its key is told as a duplicate, and reaches nobody again' (open) {
+  async 'an event that is published again with its key is a duplicate, and is not delivered again' (open) {
     const provider = await open()
-    const c = freshLog()
-    const { got, heard } = await hear(provider, c)
+    const c = freshLogName()
+    const { got, delivered } = await collectMessages(provider, c)
     const first = await provider.publish(c, 1, { idempotencyKey: 'key' })
     assert.deepEqual([first.duplicate, typeof first.id], [false, 'string'])
     const others = await Promise.all([1, 2].map((n) => provider.publish(c, n, { idempotencyKey: 'key' })))
-    assert.deepEqual(others, [{ ...first, duplicate: true }, { ...first, duplicate: true }], 'whatever it says')
-    await heard()
+    assert.deepEqual(others, [{ ...first, duplicate: true }, { ...first, duplicate: true }], 'whatever its data')
+    await delivered()
     assert.deepEqual(got.map(({ data }) => data), [1])
     assert.deepEqual(await readNumbers(provider, c, undefined, 10), { gap: undefined, numbers: [1] })
   },
 
-  async 'two that race with one key are published once' (open) {
+  async 'concurrent publishes with the same key publish one event' (open) {
     const provider = await open()
-    const c = freshLog()
-    const receipts = await Promise.all(upTo(20).map((n) => provider.publish(c, n, { idempotencyKey: 'key' })))
+    const c = freshLogName()
+    const receipts = await Promise.all(range(1, 20).map((n) => provider.publish(c, n, { idempotencyKey: 'key' })))
     assert.equal(new Set(receipts.map(({ id }) => id)).size, 1)
     assert.equal(receipts.filter(({ duplicate }) => !duplicate).length, 1)
     assert.deepEqual(await readNumbers(provider, c, undefined, 10), { gap: undefined, numbers: [1] })
   },
 
-  async 'keys of one channel don\'t meet those of another, and every one of 200 characters is fine' (open) {
+  async 'a key belongs to one channel, and may have any 200 characters' (open) {
     const provider = await open()
-    const [one, two] = [freshLog(), freshLog()]
+    const [one, two] = [freshLogName(), freshLogName()]
     for (const idempotencyKey of [
       'key', 'x'.repeat(200), '😀'.repeat(100), '{}', '*', '\0', '\n', '__proto__', ':m'
     ]) {
@@ -45,9 +45,9 @@ export const keys: Cases<OpenLog> = {
     }
   },
 
-  async 'a key is forgotten after its time' (open) {
+  async 'a key is forgotten after idempotencyTtlMs' (open) {
     const provider = await open({ idempotencyTtlMs: 200 })
-    const c = freshLog()
+    const c = freshLogName()
     // In parallel: the key could expire between two publishes that wait for each other.
     const twice = (idempotencyKey: string): Promise<boolean[]> => Promise.all(
       [1, 2].map(async () => (await provider.publish(c, 1, { idempotencyKey })).duplicate)
@@ -58,9 +58,9 @@ export const keys: Cases<OpenLog> = {
     assert.deepEqual(repeats, [false, true], 'and remembered again')
   },
 
-  async 'what is no key is refused, and nothing is published' (open) {
+  async 'an invalid key is refused, and nothing is published' (open) {
     const provider = await open()
-    const c = freshLog()
+    const c = freshLogName()
     for (const wrong of ['', 1, null, {}, ['key'], 'x'.repeat(201), '\ud800', 'a\udc00b']) {
       const idempotencyKey = wrong as string // Callers without type checks can pass it.
       await assert.rejects(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { copyCursor, formatCursor } from '../pubsub/cursor.ts'
 import type { Cases } from './contract.ts'
-import { fill, freshLog, hear, logOf, positionOf, readNumbers, upTo, type OpenLog } from './log.ts'
+import { fill, freshLogName, collectMessages, logOf, positionOf, readNumbers, range, type OpenLog } from './log.ts'
 import type { Envelope } from '../pubsub/event-log.ts'
 
 const ODD_CHANNELS = [
@@ -11,36 +11,36 @@ const ODD_CHANNELS = [
 
 /** Cases about the positions of events, and about events without a position. */
 export const positions: Cases<OpenLog> = {
-  async 'each event has a place: one epoch, offsets without a hole, a tag that the next one names' (open) {
+  async 'each event has a position: the epoch, the next offset, and a tag that the next event names' (open) {
     const provider = await open()
-    const c = freshLog()
-    const { got, heard } = await hear(provider, c)
+    const c = freshLogName()
+    const { got, delivered } = await collectMessages(provider, c)
     const followed: Envelope[] = []
     provider.follow(c, { live () {}, lost () {}, receive (envelope) { followed.push(envelope) } })
     const cursors = await fill(provider, c, 100)
     assert.deepEqual([cursors[0]?.offset, cursors[0]?.tag], [0, 0])
-    assert.deepEqual(cursors.map(({ offset }) => offset), upTo(100, 0))
+    assert.deepEqual(cursors.map(({ offset }) => offset), range(0, 100))
     assert.equal(new Set(cursors.map(({ epoch }) => epoch)).size, 1)
-    assert.equal(new Set(cursors.map(({ tag }) => tag)).size, 101, 'no tag comes twice')
+    assert.equal(new Set(cursors.map(({ tag }) => tag)).size, 101, 'no tag is used twice')
     const { head, gap, entries } = await logOf(provider).read(c, cursors[0], 1_000)
     assert.equal(gap, undefined)
     assert.deepEqual(head, cursors[100])
     assert.deepEqual(entries.map(({ position }) => copyCursor(position)), cursors.slice(1))
     assert.deepEqual(entries.map(({ position }) => position.previousTag), cursors.slice(0, -1).map(({ tag }) => tag))
     assert.ok(entries.every(({ position }) => !position.isMarker))
-    await heard()
-    assert.deepEqual(got.map(({ id }) => id), cursors.slice(1).map(formatCursor), 'handlers are told the same')
+    await delivered()
+    assert.deepEqual(got.map(({ id }) => id), cursors.slice(1).map(formatCursor), 'handlers get the same ids')
     const durable = followed.filter(({ position }) => position !== undefined)
     assert.deepEqual(
       durable.map(({ position }) => position),
       entries.map(({ position }) => position),
-      'and so are followers'
+      'listeners get the same positions'
     )
   },
 
   async 'an event is read as it was published' (open) {
     const provider = await open()
-    const c = freshLog()
+    const c = freshLogName()
     const before = Date.now()
     await provider.publish(c, { type: 'typing', text: 'é€😀\n\0\u2028' })
     const { entries: [entry] } = await logOf(provider).read(c, undefined, 1)
@@ -59,26 +59,26 @@ export const positions: Cases<OpenLog> = {
     }
   },
 
-  async 'an ephemeral event has no place' (open) {
+  async 'an ephemeral event has no position' (open) {
     const provider = await open()
-    const c = freshLog()
-    const { got, heard } = await hear(provider, c)
+    const c = freshLogName()
+    const { got, delivered } = await collectMessages(provider, c)
     // Opens the connection first: an ephemeral event does not wait for it.
-    await provider.publish(freshLog(), 1)
+    await provider.publish(freshLogName(), 1)
     for (let n = 0; n < 2; n++) {
       assert.deepEqual(
         await provider.publish(c, 'typing', { ephemeral: true, idempotencyKey: 'key' }),
         { duplicate: false }
       )
     }
-    await heard()
+    await delivered()
     assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 'typing'], [undefined, 'typing']])
     assert.deepEqual(await readNumbers(provider, c, undefined, 10), { gap: undefined, numbers: [] })
   },
 
-  async 'what is too large gets no place and uses up no key' (open) {
+  async 'an event that is too large gets no position and does not use up its key' (open) {
     const provider = await open({ maxPayloadBytes: 10 })
-    const c = freshLog()
+    const c = freshLogName()
     await assert.rejects(
       provider.publish(c, 'x'.repeat(9), { idempotencyKey: 'key' }),
       { code: 'RT_PAYLOAD_TOO_LARGE' }
@@ -88,10 +88,10 @@ export const positions: Cases<OpenLog> = {
     assert.equal(positionOf(receipt)?.offset, 1)
   },
 
-  async 'with history off there is no log, no id, and a key is without effect' (open) {
+  async 'with history off there is no log and no id, and a key has no effect' (open) {
     const provider = await open({ history: false })
-    const c = freshLog()
-    const { got, heard } = await hear(provider, c)
+    const c = freshLogName()
+    const { got, delivered } = await collectMessages(provider, c)
     assert.equal(provider.eventLog, undefined)
     for (let n = 0; n < 2; n++) {
       assert.deepEqual(
@@ -100,7 +100,7 @@ export const positions: Cases<OpenLog> = {
       )
     }
     await assert.rejects(provider.publish(c, 1, { idempotencyKey: '' }), { code: 'RT_IDEMPOTENCY_KEY_INVALID' })
-    await heard()
+    await delivered()
     assert.deepEqual(got.map(({ id, data }) => [id, data]), [[undefined, 0], [undefined, 1]])
   }
 }

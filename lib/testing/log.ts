@@ -1,36 +1,36 @@
 import { randomUUID } from 'node:crypto'
 import { parseCursor, type Cursor } from '../pubsub/cursor.ts'
 import type { PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
-import { settled } from './bus.ts'
+import { untilActive } from './bus.ts'
 import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 import type { EventLog, LogGap, Replayable } from '../pubsub/event-log.ts'
 import type { ProviderOptions } from '../pubsub/provider-options.ts'
 
 /** A provider that can keep a log. */
-export type Keeper = PubSubProvider & ChannelFeed & Replayable
+export type LogProvider = PubSubProvider & ChannelFeed & Replayable
 
 /** The provider options of a case. The provider chooses the value of an absent option. */
 export type LogOptions = Pick<ProviderOptions, 'history' | 'idempotencyTtlMs' | 'maxPayloadBytes'>
 
 /** Creates a provider, which is closed when the case ends. */
-export type OpenLog = (options?: LogOptions) => Promise<Keeper>
+export type OpenLog = (options?: LogOptions) => Promise<LogProvider>
 
-/** A unique channel name. */
-export function freshLog (): string {
+/** Returns a unique channel name. */
+export function freshLogName (): string {
   return `log-${randomUUID()}`
 }
 
-export function logOf (provider: Keeper): EventLog {
+export function logOf (provider: LogProvider): EventLog {
   return provider.eventLog as EventLog
 }
 
-/** The position in a publish receipt. */
+/** Returns the position in a publish receipt. */
 export function positionOf ({ id }: { id?: string }): Cursor | undefined {
   return id === undefined ? undefined : parseCursor(id)
 }
 
 /** Publishes the numbers from 1 to `last`. Returns the start position, followed by the position of each event. */
-export async function fill (provider: Keeper, channel: string, last: number): Promise<Cursor[]> {
+export async function fill (provider: LogProvider, channel: string, last: number): Promise<Cursor[]> {
   const { head } = await logOf(provider).read(channel, undefined, 1)
   const receipts = await Promise.all(Array.from({ length: last }, (_, n) => provider.publish(channel, n + 1)))
   return [head, ...receipts.map((receipt) => positionOf(receipt) as Cursor)]
@@ -38,33 +38,33 @@ export async function fill (provider: Keeper, channel: string, last: number): Pr
 
 /** Reads a page. Returns its gap, and the published number of each event. */
 export async function readNumbers (
-  provider: Keeper, channel: string, after: Cursor | undefined, limit: number
+  provider: LogProvider, channel: string, after: Cursor | undefined, limit: number
 ): Promise<{ gap: LogGap | undefined, numbers: number[] }> {
   const { gap, entries } = await logOf(provider).read(channel, after, limit)
   return { gap, numbers: entries.map(({ json }) => JSON.parse(json.toString())) }
 }
 
-export function upTo (last: number, first = 1): number[] {
+export function range (first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, n) => first + n)
 }
 
 /**
- * Subscribes to a channel. Received messages are appended to `got`. `heard()` resolves when all messages published
- * before the call are delivered.
+ * Subscribes to a channel. Received messages are appended to `got`. `delivered()` resolves when all messages published
+ * before the call have been received.
  */
-export async function hear (
-  provider: Keeper, channel: string
-): Promise<{ got: PubSubMessage[], heard: () => Promise<void> }> {
+export async function collectMessages (
+  provider: LogProvider, channel: string
+): Promise<{ got: PubSubMessage[], delivered: () => Promise<void> }> {
   const got: PubSubMessage[] = []
-  let seen: () => void = () => {}
-  provider.subscribeExact(channel, (message) => { message.data === 'last' ? seen() : got.push(message) })
-  await settled(provider)
-  const heard = async (): Promise<void> => {
-    const last = new Promise<void>((resolve) => { seen = resolve })
+  let onLast: () => void = () => {}
+  provider.subscribeExact(channel, (message) => { message.data === 'last' ? onLast() : got.push(message) })
+  await untilActive(provider)
+  const delivered = async (): Promise<void> => {
+    const last = new Promise<void>((resolve) => { onLast = resolve })
     await provider.publish(channel, 'last', { ephemeral: true })
     await last
     // The ephemeral message may arrive before durable ones. A new subscription is confirmed only after all of them.
-    await settled(provider)
+    await untilActive(provider)
   }
-  return { got, heard }
+  return { got, delivered }
 }

@@ -27,5 +27,5 @@ export function providerContract (
   make: Make, { maxPayloadBytes = 65_536 }: ProviderContractOptions = {}
 ): ContractCase[] {
   const cases = { ...delivery, ...subscribing, ...channels, ...payloads(maxPayloadBytes), ...closing }
-  return contract(cases, (closing) => openBus(make, closing))
+  return contract(cases, (closeLater) => openBus(make, closeLater))
 }

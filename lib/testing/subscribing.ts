@@ -1,97 +1,99 @@
 import assert from 'node:assert/strict'
 import type { PubSubMessage, PubSubProvider } from '../pubsub/provider.ts'
-import { allSettled, drained, fresh, listen, listenTo, subscribeBoth, type Bus } from './bus.ts'
+import { untilAllActive, untilDelivered, freshName, collect, collectPattern, subscribeBoth, type Bus } from './bus.ts'
 import type { Cases } from './contract.ts'
 
 /** Cases about unsubscribing, and about calls inside handlers. */
 export const subscribing: Cases<Bus> = {
-  async 'a subscription that was undone gets nothing more, and all others go on' ({ provider, sides }) {
-    const c = fresh()
-    const gone: unknown[] = []
-    const note = ({ data }: PubSubMessage): void => { gone.push(data) }
-    const unsubscribed = [
-      ...subscribeBoth(provider, c, note),
-      provider.subscribe(`[${c.charAt(0)}]${c.slice(1)}`, note)
+  async 'a handler that was unsubscribed gets no more messages, and all others still do' ({ provider, sides }) {
+    const c = freshName()
+    const got: unknown[] = []
+    const handler = ({ data }: PubSubMessage): void => { got.push(data) }
+    const unsubscribes = [
+      ...subscribeBoth(provider, c, handler),
+      provider.subscribe(`[${c.charAt(0)}]${c.slice(1)}`, handler)
     ]
-    const kept = [listen(provider, c), listenTo(provider, `${c}*`), listenTo(provider, `?${c.slice(1)}`)]
-    await allSettled(sides)
+    const kept = [collect(provider, c), collectPattern(provider, `${c}*`), collectPattern(provider, `?${c.slice(1)}`)]
+    await untilAllActive(sides)
     await provider.publish(c, 1)
-    await drained(sides)
-    assert.deepEqual(gone, [1, 1, 1])
-    for (const unsubscribe of [...unsubscribed, ...unsubscribed]) {
-      assert.equal(
-        unsubscribe(), undefined, 'also a second time'
-      )
+    await untilDelivered(sides)
+    assert.deepEqual(got, [1, 1, 1])
+    for (const unsubscribe of [...unsubscribes, ...unsubscribes]) {
+      assert.equal(unsubscribe(), undefined, 'also a second time')
     }
-    await allSettled(sides)
+    await untilAllActive(sides)
     await provider.publish(c, 2)
-    await drained(sides)
-    assert.deepEqual(gone, [1, 1, 1])
+    await untilDelivered(sides)
+    assert.deepEqual(got, [1, 1, 1])
     for (const data of kept) assert.deepEqual(data, [1, 2])
   },
 
-  async 'a subscription that is undone while a message is under way does not get it' ({ provider, sides }) {
-    const c = fresh()
+  async 'a handler that is unsubscribed while a message is on its way does not get it' ({ provider, sides }) {
+    const c = freshName()
     const late: unknown[] = []
-    const unsubscribed = subscribeBoth(provider, c, (message) => { late.push(message) })
-    const kept = listen(provider, c)
-    await allSettled(sides)
+    const unsubscribes = subscribeBoth(provider, c, (message) => { late.push(message) })
+    const kept = collect(provider, c)
+    await untilAllActive(sides)
     const published = provider.publish(c, 1)
-    for (const unsubscribe of unsubscribed) unsubscribe()
+    for (const unsubscribe of unsubscribes) unsubscribe()
     await published
-    await drained(sides)
-    assert.deepEqual(late, [], 'nothing comes after an undo')
+    await untilDelivered(sides)
+    assert.deepEqual(late, [], 'no message arrives after unsubscribing')
     assert.deepEqual(kept, [1])
   },
 
-  async 'a handler that is subscribed twice gets a message twice, and once after one undo' ({ provider, sides }) {
-    const c = fresh()
+  async 'a handler that is subscribed twice gets each message twice, and once after it was unsubscribed once' ({
+    provider, sides
+  }) {
+    const c = freshName()
     const got: unknown[] = []
     const handler = ({ data }: PubSubMessage): void => { got.push(data) }
-    const unsubscribed = subscribeBoth(provider, c, handler)
+    const unsubscribes = subscribeBoth(provider, c, handler)
     subscribeBoth(provider, c, handler)
-    await allSettled(sides)
+    await untilAllActive(sides)
     await provider.publish(c, 1)
-    await drained(sides)
-    for (const unsubscribe of [...unsubscribed, ...unsubscribed]) unsubscribe()
+    await untilDelivered(sides)
+    for (const unsubscribe of [...unsubscribes, ...unsubscribes]) unsubscribe()
     await provider.publish(c, 2)
-    await drained(sides)
+    await untilDelivered(sides)
     assert.deepEqual(got, [1, 1, 1, 1, 2, 2])
   },
 
-  async 'a channel and a pattern can be subscribed to again after everybody left' ({ provider, sides }) {
-    const c = fresh()
+  async 'a channel and a pattern can be subscribed to again after all handlers were unsubscribed' ({
+    provider, sides
+  }) {
+    const c = freshName()
     for (let round = 0; round < 3; round++) {
       const got: unknown[] = []
-      const unsubscribed = subscribeBoth(provider, c, ({ data }) => { got.push(data) })
-      await allSettled(sides)
+      const unsubscribes = subscribeBoth(provider, c, ({ data }) => { got.push(data) })
+      await untilAllActive(sides)
       await provider.publish(c, round)
-      await drained(sides)
+      await untilDelivered(sides)
       assert.deepEqual(got, [round, round])
-      for (const unsubscribe of unsubscribed) unsubscribe()
+      for (const unsubscribe of unsubscribes) unsubscribe()
     }
   },
 
   async 'no handler runs inside publish' ({ provider, sides }) {
-    const c = fresh()
+    const c = freshName()
     let publishing = false
     const during: boolean[] = []
     subscribeBoth(provider, c, () => { during.push(publishing) })
-    await allSettled(sides)
+    await untilAllActive(sides)
     for (const ephemeral of [false, true]) {
       publishing = true
       const published = provider.publish(c, 1, { ephemeral })
       publishing = false
       await published
     }
-    await drained(sides)
+    await untilDelivered(sides)
     assert.deepEqual(during, [false, false, false, false])
   },
 
-  async 'a handler that throws or rejects keeps no other from the message, nor itself from the next' ({
+  async 'a handler that throws or rejects does not stop the others, and gets the next message' ({
     provider, sides
   }) {
-    const c = fresh()
+    const c = freshName()
     const failed: unknown[] = []
     const failing = [
       ({ data }: PubSubMessage) => { failed.push(data); throw new Error('thrown on purpose') },
@@ -101,44 +103,48 @@ export const subscribing: Cases<Bus> = {
       ({ data }: PubSubMessage) => { failed.push(data); return Promise.reject(undefined) }
     ]
     for (const handler of failing) subscribeBoth(provider, c, handler)
-    const got = [listen(provider, c), listenTo(provider, `${c}*`)]
-    await allSettled(sides)
+    const got = [collect(provider, c), collectPattern(provider, `${c}*`)]
+    await untilAllActive(sides)
     await provider.publish(c, 1)
     await provider.publish(c, 2)
-    await drained(sides)
+    await untilDelivered(sides)
     for (const data of got) assert.deepEqual(data, [1, 2])
     assert.deepEqual(failed.sort(), [1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2])
   },
 
-  async 'a handler can undo itself and others at once' ({ provider, sides }) {
-    const c = fresh()
+  async 'a handler can unsubscribe itself and others at once' ({ provider, sides }) {
+    const c = freshName()
     const got: unknown[] = []
     const late: unknown[] = []
     const unsubscribeFirst = provider.subscribeExact(c, ({ data }) => {
       got.push(data); unsubscribeFirst(); unsubscribeLater()
     })
     const unsubscribeLater = provider.subscribeExact(c, ({ data }) => { late.push(data) })
-    const kept = listen(provider, c)
-    await allSettled(sides)
+    const kept = collect(provider, c)
+    await untilAllActive(sides)
     await provider.publish(c, 1)
     await provider.publish(c, 2)
-    await drained(sides)
+    await untilDelivered(sides)
     assert.deepEqual(got, [1])
-    assert.deepEqual(late, [], 'it was undone before its turn')
+    assert.deepEqual(late, [], 'it was unsubscribed before its turn')
     assert.deepEqual(kept, [1, 2])
   },
 
-  async 'what a handler of a channel subscribes to the same channel gets the next message' ({ provider, sides }) {
-    const c = fresh()
+  async 'a handler that is subscribed to a channel during a message of that channel gets the next one' ({
+    provider, sides
+  }) {
+    const c = freshName()
     await addsWhileHandling({ provider, sides, c, subscribe: (handler) => provider.subscribeExact(c, handler) })
   },
 
-  async 'what a handler of a pattern subscribes to the same pattern gets the next message' ({ provider, sides }) {
-    const c = fresh()
+  async 'a handler that is subscribed to a pattern during a message of that pattern gets the next one' ({
+    provider, sides
+  }) {
+    const c = freshName()
     await addsWhileHandling({ provider, sides, c, subscribe: (handler) => provider.subscribe(`${c}*`, handler) })
   },
 
-  async 'what is no function is refused as a handler' ({ provider }) {
+  async 'a handler that is not a function is refused' ({ provider }) {
     for (const wrong of [undefined, null, {}, 'handler', Promise.resolve()]) {
       const handler = wrong as () => void // Callers without type checks can pass it.
       assert.throws(() => provider.subscribeExact('c', handler), { code: 'RT_HANDLER_INVALID' })
@@ -164,11 +170,11 @@ async function addsWhileHandling ({ provider, sides, c, subscribe }: Adding): Pr
   let unsubscribe = subscribe(adding)
   // Keeps the channel subscribed, so that the new subscription is active at once.
   subscribe(() => {})
-  await allSettled(sides)
+  await untilAllActive(sides)
   await provider.publish(c, 1)
-  await drained(sides)
+  await untilDelivered(sides)
   assert.deepEqual(got, [])
   await provider.publish(c, 2)
-  await drained(sides)
+  await untilDelivered(sides)
   assert.deepEqual(got, [2])
 }

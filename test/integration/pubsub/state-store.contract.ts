@@ -4,12 +4,12 @@ import type { Field, StateChange, Stateful, StateReceipt, StateRequest, StateSto
 import { live } from '../../support/live.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
-import type { Feed } from '../../../lib/testing/index.ts'
+import type { FeedProvider } from '../../../lib/testing/index.ts'
 import type { EventLog, Replayable } from '../../../lib/pubsub/event-log.ts'
 import type { ProviderOptions } from '../../../lib/pubsub/provider-options.ts'
 
 /** A provider that keeps a log and a state. */
-export type StateKeeper = Feed & PubSubStats & Replayable & Stateful
+export type StateKeeper = FeedProvider & PubSubStats & Replayable & Stateful
 
 type Make = (t: Test, options?: ProviderOptions) => Promise<StateKeeper>
 
