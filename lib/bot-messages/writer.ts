@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { botMessage, endKeyOf, fieldOf } from './fields.ts'
+import { FlushWindow } from './flush-window.ts'
+import { BotMessageText, jsonBytesOf } from './text.ts'
 import type { BotMessage, BotMessageExtra } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import type { Logger } from '../core/logger.ts'
@@ -40,38 +42,49 @@ export interface BotMessageEnd {
 
 type Ending = Pick<BotMessage, 'extra' | 'error'> & { status: BotMessageStatus }
 
-/** Writes one bot message that this instance produces. */
+interface Open { readonly name: 'open' }
+
+interface Finalizing {
+  readonly name: 'finalizing'
+  readonly ending: Ending
+  /** The attempt in progress. After a failed one, the next renewal of the lease retries. */
+  attempt: Promise<BotMessageEnd> | undefined
+  /** An earlier attempt has an unknown outcome (reply lost). */
+  mayHaveEnded: boolean
+}
+
+interface Ended { readonly name: 'ended', readonly end: BotMessageEnd }
+
+const OPEN: Open = { name: 'open' }
+
+/**
+ * Writes one bot message that this instance produces. Text can be appended while it is `open`. It is `finalizing` from
+ * the first request to end it, and `ended` once the outcome is known, or once the lease is found lost.
+ */
 export class BotMessageWriter {
   readonly id: string
   readonly channel: string
   readonly #context: BotMessageWriterContext
   readonly #owner = randomBytes(12).toString('base64url')
   readonly #abort = new AbortController()
-  /** The whole text appended so far. */
-  #text = ''
-  /** How much of the text is in the state: in UTF-16 code units, and in bytes of UTF-8. */
-  #sent = 0
-  #sentBytes = 0
-  /** The size of the final event with the text so far, in bytes. */
-  #eventBytes: number
-  #epoch = ''
-  /** Monotonic time at which the lease was last confirmed. */
-  #leaseConfirmedAt = 0
-  #flushedAt = -Infinity
-  #timer: NodeJS.Timeout | undefined
-  #flushing: Promise<void> | undefined
-  /** The requested end; `#finalizing` is the attempt in progress. */
-  #ending: Ending | undefined
-  /** An earlier finalize has an unknown outcome (reply lost). */
-  #mayHaveEnded = false
-  #finalizing: Promise<BotMessageEnd> | undefined
-  #end: BotMessageEnd | undefined
+  readonly #text = new BotMessageText()
+  readonly #flushes: FlushWindow
+  /** The size of the final event without text, in bytes. */
+  readonly #emptyBytes: number
+  #state: Open | Finalizing | Ended = OPEN
+  /** The lease as it was last confirmed: the epoch of the state, and a monotonic time. */
+  #lease = { epoch: '', confirmedAt: 0 }
 
   constructor (id: string, context: BotMessageWriterContext) {
     this.id = id
     this.channel = context.channel
     this.#context = context
-    this.#eventBytes = this.#bytesOf({ status: 'interrupted' })
+    this.#emptyBytes = this.#bytesOf({ status: 'interrupted' })
+    this.#flushes = new FlushWindow({
+      windowMs: context.windowMs,
+      flush: () => this.#writeAll(),
+      isDue: () => this.#state.name === 'open' && this.#text.hasUnwritten
+    })
   }
 
   /**
@@ -127,115 +140,87 @@ export class BotMessageWriter {
     await ended
   }
 
-  #endAs (ending: Ending): Promise<BotMessageEnd> {
-    const ended = this.#finalizing ?? this.#finalize(ending)
-    ended.catch(() => {})
-    return ended
-  }
-
   /** Handles a renewal of the lease. `isGone` means that the lease has expired, or that Redis has lost the field. */
   async renewed (epoch: string, isGone: boolean, at: number): Promise<void> {
-    if (this.#end !== undefined || this.#finalizing !== undefined) return
-    // Retry the end: the previous attempt failed or has an unknown outcome.
-    if (this.#ending !== undefined) await this.#endAs(this.#ending).catch(() => {})
-    // In a new epoch the text may be lost.
-    else if (isGone || epoch !== this.#epoch) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
-    else this.#confirmLease(epoch, at)
+    const state = this.#state
+    if (state.name === 'finalizing') {
+      if (state.attempt === undefined) await this.#attempt(state).catch(() => {})
+    } else if (state.name === 'open') {
+      // In a new epoch the text may be lost.
+      if (isGone || epoch !== this.#lease.epoch) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
+      else this.#confirmLease(epoch, at)
+    }
+  }
+
+  /**
+   * The only place that changes the state. A finalizing bot message is open again if its final event can't be
+   * published. An ended one stays ended.
+   */
+  #to (state: Open | Finalizing | Ended): void {
+    if (this.#state.name === 'ended') return
+    this.#state = state
+    if (state.name !== 'open') this.#flushes.cancel()
+    else if (this.#text.hasUnwritten) this.#flushes.soon()
+    if (state.name !== 'ended') return
+    this.#context.onEnd()
+    const { status } = state.end
+    if (status === 'interrupted') this.#abort.abort(new RealtimeError('RT_BOT_MESSAGE_ENDED', status))
   }
 
   async #append (text: string): Promise<void> {
     if (typeof text !== 'string') {
       throw new RealtimeError(
         'RT_PAYLOAD_INVALID',
-      `\`text\` must be a string, got ${kindOf(text)}. Append the text of what the model gives only`
+        `\`text\` must be a string, got ${kindOf(text)}. Append the text of what the model gives only`
       )
     }
     this.#mustBeOpen()
-    const bytes = this.#eventBytes + Buffer.byteLength(JSON.stringify(text)) - 2 // Without the quotes.
+    const bytes = this.#emptyBytes + this.#text.jsonBytes + jsonBytesOf(text)
     if (bytes > this.#context.maxPayloadBytes) {
       throw new RealtimeError(
         'RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#context.maxPayloadBytes}`
       )
     }
-    this.#eventBytes = bytes
-    this.#text += text
-    this.#flushSoon()
+    this.#text.append(text)
+    this.#flushes.soon()
     // The lease may have expired and another instance may have ended the bot message: confirm the lease first.
-    if (performance.now() - this.#leaseConfirmedAt < this.#context.leaseMs) return
-    await this.#flush()
+    if (performance.now() - this.#lease.confirmedAt < this.#context.leaseMs) return
+    await this.#flushes.now()
     this.#mustBeOpen()
   }
 
   #mustBeOpen (): void {
-    if (!this.#isOpen) throw new RealtimeError('RT_BOT_MESSAGE_ENDED', this.#end?.status ?? this.#ending?.status)
+    const state = this.#state
+    if (state.name === 'open') return
+    throw new RealtimeError('RT_BOT_MESSAGE_ENDED', state.name === 'ended' ? state.end.status : state.ending.status)
   }
 
-  /** Schedules a flush. The first piece is written at once, since readers are waiting for it. */
-  #flushSoon (): void {
-    if (this.#flushing !== undefined) return
-    const ms = this.#flushedAt + this.#context.windowMs - performance.now()
-    if (ms <= 0) this.#flush()
-    else this.#timer ??= setTimeout(() => this.#flush(), ms)
-  }
-
-  /** Never rejects. */
-  #flush (): Promise<void> {
-    this.#stopTimer()
-    this.#flushing ??= this.#writeAll().finally(() => {
-      this.#flushing = undefined
-      if (this.#sendable > this.#sent && this.#isOpen) this.#flushSoon()
-    })
-    return this.#flushing
-  }
-
-  #stopTimer (): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-  }
-
-  get #isOpen (): boolean {
-    return this.#end === undefined && this.#ending === undefined
-  }
-
-  /** Writes the text so far. Retries until that succeeds or the bot message has ended. */
+  /** Writes the text so far. Retries until that succeeds or the bot message is not open any more. Never rejects. */
   async #writeAll (): Promise<void> {
-    this.#flushedAt = performance.now()
-    while (this.#isOpen) {
+    while (this.#state.name === 'open') {
       try {
         return await this.#write()
       } catch (error) {
         const { code } = error as RealtimeError
-        if (code === 'RT_CLOSED') this.#finished('interrupted')
+        if (code === 'RT_CLOSED') this.#ended('interrupted')
         else logRepeated(this.#context.log, WRITING, { chatId: this.#context.chatId, code }, code)
-        if (this.#isOpen) await delay(timing.redisRetryMax, undefined, { ref: false })
+        if (this.#state.name === 'open') await delay(timing.redisRetryMax, undefined, { ref: false })
       }
     }
   }
 
   async #write (): Promise<void> {
-    const end = this.#sendable
-    const value = this.#text.slice(this.#sent, end)
+    const piece = this.#text.unwritten
     const receipt = await this.#change({
       operation: 'append',
       field: fieldOf(this.id),
-      value,
+      value: piece,
       leaseMs: this.#context.leaseMs,
       owner: this.#owner,
-      at: this.#sentBytes
+      at: this.#text.writtenBytes
     })
     if (receipt.outcome !== 'done') await this.#recover(receipt)
-    else this.#markSent(end)
-  }
-
-  /** The end of the text that can be written: not inside a surrogate pair, whose second half is still to come. */
-  get #sendable (): number {
-    const last = this.#text.charCodeAt(this.#text.length - 1)
-    return last >= 0xd800 && last <= 0xdbff ? this.#text.length - 1 : this.#text.length
-  }
-
-  #markSent (end: number): void {
-    this.#sentBytes += Buffer.byteLength(this.#text.slice(this.#sent, end))
-    this.#sent = end
+    else this.#text.addWritten(piece)
   }
 
   /**
@@ -243,17 +228,16 @@ export class BotMessageWriter {
    * has ended. Resolves with whether it goes on.
    */
   async #recover ({ outcome, epoch }: StateReceipt): Promise<boolean> {
-    if (outcome === 'behind' || epoch !== this.#epoch) {
-      const end = this.#sendable
-      const receipt = await this.#put(this.#text.slice(0, end))
+    if (outcome === 'behind' || epoch !== this.#lease.epoch) {
+      const text = this.#text.writable
+      const receipt = await this.#put(text)
       if (receipt.outcome === 'done') {
-        this.#sent = this.#sentBytes = 0
-        this.#markSent(end)
+        this.#text.setWritten(text)
         return true
       }
     }
     // If an end was requested, an attempt of this writer may have finalized it.
-    if (this.#ending === undefined) this.#finished('interrupted')
+    if (this.#state.name === 'open') this.#ended('interrupted')
     return false
   }
 
@@ -277,33 +261,41 @@ export class BotMessageWriter {
   }
 
   #confirmLease (epoch: string, at: number): void {
-    this.#epoch = epoch
-    this.#leaseConfirmedAt = Math.max(this.#leaseConfirmedAt, at)
+    this.#lease = { epoch, confirmedAt: Math.max(this.#lease.confirmedAt, at) }
   }
 
-  async #finalize (ending: Ending): Promise<BotMessageEnd> {
-    if (this.#end !== undefined) return this.#end
-    this.#ending ??= ending
-    this.#stopTimer()
-    this.#finalizing = this.#tryToFinalize(this.#ending)
+  /** Requests the end. The first request decides how the bot message ends; a later one waits for the same end. */
+  #endAs (ending: Ending): Promise<BotMessageEnd> {
+    const state = this.#state
+    if (state.name === 'ended') return Promise.resolve(state.end)
+    if (state.name === 'finalizing') return this.#attempt(state)
+    const finalizing: Finalizing = { name: 'finalizing', ending, attempt: undefined, mayHaveEnded: false }
+    this.#to(finalizing)
+    return this.#attempt(finalizing)
+  }
+
+  /** Begins an attempt to finalize, or joins the one in progress. */
+  #attempt (finalizing: Finalizing): Promise<BotMessageEnd> {
+    const attempt = finalizing.attempt ??= this.#finalize(finalizing)
+    attempt.catch(() => {})
+    return attempt
+  }
+
+  async #finalize (finalizing: Finalizing): Promise<BotMessageEnd> {
     try {
-      return await this.#finalizing
+      return await this.#tryToFinalize(finalizing)
     } catch (error) {
-      this.#finalizing = undefined
+      finalizing.attempt = undefined
       const { code } = error as RealtimeError
-      if (code === 'RT_PAYLOAD_TOO_LARGE' || code === 'RT_PAYLOAD_INVALID') this.#goOn()
-      else if (code !== 'RT_PUBLISH_REJECTED') this.#mayHaveEnded = true
+      // The final event is invalid or too large: it can end with a smaller one.
+      if (code === 'RT_PAYLOAD_TOO_LARGE' || code === 'RT_PAYLOAD_INVALID') this.#to(OPEN)
+      else if (code !== 'RT_PUBLISH_REJECTED') finalizing.mayHaveEnded = true
       throw error
     }
   }
 
-  /** The final event is invalid or too large: the bot message stays open, so that it can end with a smaller event. */
-  #goOn (): void {
-    this.#ending = undefined
-    if (this.#sendable > this.#sent) this.#flushSoon()
-  }
-
-  async #tryToFinalize (ending: Ending): Promise<BotMessageEnd> {
+  async #tryToFinalize (finalizing: Finalizing): Promise<BotMessageEnd> {
+    const { ending } = finalizing
     const finalization = {
       field: fieldOf(this.id), owner: this.#owner, event: this.#event(ending), key: endKeyOf(this.id)
     }
@@ -311,11 +303,9 @@ export class BotMessageWriter {
       const receipt = await this.#context.store.finalize(this.channel, finalization)
       // A duplicate means that another instance has ended it, unless it was an earlier attempt of this one.
       if ('duplicate' in receipt) {
-        return this.#finished(
-          receipt.duplicate && !this.#mayHaveEnded ? 'interrupted' : ending.status
-        )
+        return this.#ended(receipt.duplicate && !finalizing.mayHaveEnded ? 'interrupted' : ending.status)
       }
-      if (!await this.#recover({ outcome: 'gone', epoch: receipt.epoch })) return this.#finished('interrupted')
+      if (!await this.#recover({ outcome: 'gone', epoch: receipt.epoch })) return this.#ended('interrupted')
     }
   }
 
@@ -324,14 +314,13 @@ export class BotMessageWriter {
   }
 
   #event (ending: Ending): object {
-    return botMessage(this.#context.chatId, { id: this.id, at: 0, text: this.#text, ...ending })
+    return botMessage(this.#context.chatId, { id: this.id, at: 0, text: this.#text.whole, ...ending })
   }
 
-  #finished (status: BotMessageStatus): BotMessageEnd {
-    if (this.#end !== undefined) return this.#end
-    this.#end = { status }
-    this.#context.onEnd()
-    if (status === 'interrupted') this.#abort.abort(new RealtimeError('RT_BOT_MESSAGE_ENDED', status))
-    return this.#end
+  /** Ends the bot message, unless it has ended already. Returns how it has ended. */
+  #ended (status: BotMessageStatus): BotMessageEnd {
+    const end = this.#state.name === 'ended' ? this.#state.end : { status }
+    this.#to({ name: 'ended', end })
+    return end
   }
 }

@@ -1,0 +1,246 @@
+import t, { type Test } from 'tap'
+import { setImmediate as turn } from 'node:timers/promises'
+import { BotMessageWriter } from '../../../lib/bot-messages/writer.ts'
+import { RealtimeError, type RealtimeErrorCode } from '../../../lib/errors.ts'
+import { silentLogger } from '../../../lib/core/logger.ts'
+import type { Finalization, StateReceipt, StateRequest, StateStore } from '../../../lib/pubsub/state-store.ts'
+import type { PublishReceipt } from '../../../lib/pubsub/provider.ts'
+import { FakeTimers } from '../../support/fake-timers.ts'
+import { nothingUnhandled } from '../../support/unhandled.ts'
+
+t.beforeEach(nothingUnhandled)
+
+const DONE: StateReceipt = { outcome: 'done', epoch: 'e' }
+const PUBLISHED: PublishReceipt = { id: 'e-1-1', duplicate: false }
+const DUPLICATE: PublishReceipt = { id: 'e-1-1', duplicate: true }
+
+/** One command of the writer that the test answers. */
+interface Call<Request, Receipt> {
+  request: Request
+  answer (receipt: Receipt): Promise<void>
+  fail (code: RealtimeErrorCode): Promise<void>
+}
+
+/** A store whose replies the test gives, in any order. */
+class ManualStore {
+  readonly changes: Call<StateRequest, StateReceipt>[] = []
+  readonly finalizations: Call<Finalization, PublishReceipt | { epoch: string }>[] = []
+
+  change (_channel: string, request: StateRequest): Promise<StateReceipt> {
+    return call(this.changes, request)
+  }
+
+  finalize (_channel: string, request: Finalization): Promise<PublishReceipt | { epoch: string }> {
+    return call(this.finalizations, request)
+  }
+}
+
+function call<Request, Receipt> (calls: Call<Request, Receipt>[], request: Request): Promise<Receipt> {
+  return new Promise((resolve, reject) => {
+    calls.push({
+      request,
+      answer: (receipt) => { resolve(receipt); return turn() },
+      fail: (code) => { reject(new RealtimeError(code)); return turn() }
+    })
+  })
+}
+
+interface Started {
+  writer: BotMessageWriter
+  store: ManualStore
+  /** How often the writer has reported its end. */
+  ends: () => number
+}
+
+/** An open bot message. */
+async function start ({ windowMs = 0, leaseMs = 60_000 } = {}): Promise<Started> {
+  const store = new ManualStore()
+  let ends = 0
+  const writer = new BotMessageWriter('a', {
+    chatId: 'c',
+    channel: 'chat:c',
+    store: store as unknown as StateStore, // The writer uses two of its methods.
+    windowMs,
+    leaseMs,
+    maxPayloadBytes: 1_000,
+    log: silentLogger,
+    onEnd: () => { ends++ }
+  })
+  const opened = writer.open()
+  await store.changes.shift()?.answer(DONE)
+  await opened
+  return { writer, store, ends: () => ends }
+}
+
+async function rejectsAppend (t: Test, writer: BotMessageWriter, status: string): Promise<void> {
+  await t.rejects(writer.append('late'), { code: 'RT_BOT_MESSAGE_ENDED', message: new RegExp(status) })
+}
+
+t.test('the first request to end decides how; later ones wait for it, and no text is appended', async (t) => {
+  const { writer, store, ends } = await start()
+  const finished = writer.finish({ tokens: 1 })
+  const later = [writer.fail('too late'), writer.finish()]
+  const stopped = writer.stop('stopped')
+  t.equal(writer.signal.aborted, true, 'a stop reaches the producer all the same')
+  await rejectsAppend(t, writer, 'finished')
+  t.equal(store.finalizations.length, 1)
+  t.match(store.finalizations[0]?.request.event, { status: 'finished', extra: { tokens: 1 } })
+  t.equal(ends(), 0, 'not before the reply')
+  await store.finalizations[0]?.answer(PUBLISHED)
+  t.same(await Promise.all([finished, ...later]), Array(3).fill({ status: 'finished' }))
+  await stopped
+  t.same(await writer.fail(), { status: 'finished' }, 'the end stays')
+  await rejectsAppend(t, writer, 'finished')
+  t.equal(ends(), 1)
+  t.equal(store.finalizations.length, 1)
+})
+
+t.test('a request to end cancels the piece that is scheduled, since the end carries all of the text', async (t) => {
+  const timers = new FakeTimers()
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const { writer, store } = await start({ windowMs: 60_000 })
+  writer.append('one ')
+  t.match(store.changes.shift()?.request, { operation: 'append', value: 'one ' }, 'the first piece is sent at once')
+  writer.append('two ')
+  t.equal(store.changes.length, 0)
+  writer.finish()
+  t.equal(timers.size, 0)
+  t.match(store.finalizations[0]?.request.event, { text: 'one two ' })
+})
+
+t.test('while a piece is being written, the text that follows waits for the window', async (t) => {
+  const timers = new FakeTimers()
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const { writer, store } = await start({ windowMs: 60_000 })
+  writer.append('one ')
+  writer.append('two ')
+  t.equal(timers.size, 0)
+  await store.changes.shift()?.answer(DONE)
+  writer.append('three ')
+  t.equal(timers.size, 1, 'one flush is scheduled')
+  timers.fire()
+  t.equal(store.changes.length, 1)
+  t.match(store.changes[0]?.request, { value: 'two three ', at: 4 })
+  await store.changes.shift()?.answer(DONE)
+  t.equal(store.changes.length + timers.size, 0, 'nothing is written if nothing was appended')
+})
+
+t.test('only one piece is written at a time, also if its end fails meanwhile', async (t) => {
+  const { writer, store } = await start()
+  writer.append('one ')
+  const finished = t.rejects(writer.finish(), { code: 'RT_PAYLOAD_TOO_LARGE' })
+  await store.finalizations.shift()?.fail('RT_PAYLOAD_TOO_LARGE')
+  await finished
+  writer.append('two ')
+  t.equal(store.changes.length, 1)
+  await store.changes.shift()?.answer(DONE)
+  t.match(store.changes[0]?.request, { value: 'two ', at: 4 })
+})
+
+t.test('without a confirmed lease, `append` waits for the piece that is being written', async (t) => {
+  const { writer, store } = await start({ leaseMs: 0 })
+  let appended = false
+  const append = writer.append('one').then(() => { appended = true })
+  await turn()
+  t.equal(appended, false)
+  t.equal(store.changes.length, 1)
+  await store.changes[0]?.answer(DONE)
+  await append
+})
+
+for (const code of ['RT_PAYLOAD_TOO_LARGE', 'RT_PAYLOAD_INVALID'] as const) {
+  t.test(`it is open again if its end fails with ${code}, and what was appended before is written`, async (t) => {
+    const timers = new FakeTimers()
+    timers.install()
+    t.teardown(() => timers.uninstall())
+    const { writer, store, ends } = await start({ windowMs: 60_000 })
+    writer.append('one ')
+    await store.changes.shift()?.answer(DONE)
+    writer.append('two ')
+    const finished = t.rejects(writer.finish(), { code })
+    await store.finalizations.shift()?.fail(code)
+    await finished
+    t.equal(timers.size, 1, 'the piece is scheduled again')
+    writer.append('three ')
+    timers.fire()
+    t.match(store.changes.shift()?.request, { value: 'two three ' })
+    const failed = writer.fail()
+    t.match(store.finalizations[0]?.request.event, { status: 'failed', text: 'one two three ' }, 'as something else')
+    await store.finalizations[0]?.answer(PUBLISHED)
+    t.same(await failed, { status: 'failed' })
+    t.equal(ends(), 1)
+  })
+}
+
+for (const [code, status] of [['RT_PUBLISH_UNKNOWN', 'finished'], ['RT_PUBLISH_REJECTED', 'interrupted']] as const) {
+  t.test(`an end that fails with ${code} is retried with the lease; if it exists then, it is ${status}`, async (t) => {
+    const { writer, store, ends } = await start()
+    const finished = t.rejects(writer.finish(), { code })
+    await store.finalizations.shift()?.fail(code)
+    await finished
+    await rejectsAppend(t, writer, 'finished')
+    const renewed = writer.renewed('e', false, 0)
+    writer.renewed('e', false, 0)
+    t.equal(store.finalizations.length, 1, 'one attempt at a time')
+    t.match(store.finalizations[0]?.request.event, { status: 'finished' }, 'the end that was requested first')
+    const joined = writer.fail()
+    t.equal(store.finalizations.length, 1)
+    await store.finalizations[0]?.answer(DUPLICATE)
+    await renewed
+    t.same(await joined, { status })
+    t.equal(writer.signal.aborted, status === 'interrupted')
+    t.equal(ends(), 1)
+  })
+}
+
+t.test('it is interrupted if the provider is closed while a piece is being written', async (t) => {
+  const { writer, store, ends } = await start()
+  writer.append('one')
+  await store.changes.shift()?.fail('RT_CLOSED')
+  t.equal(writer.signal.aborted, true)
+  await rejectsAppend(t, writer, 'interrupted')
+  t.same(await writer.finish(), { status: 'interrupted' })
+  await writer.renewed('another', true, 0)
+  t.equal(store.changes.length + store.finalizations.length, 0, 'the end is final: nothing more is sent')
+  t.equal(ends(), 1)
+})
+
+t.test('it stays interrupted, whatever the attempt to end it comes to', async (t) => {
+  for (const [name, reply] of Object.entries({
+    published: (store: ManualStore) => store.finalizations[0]?.answer(PUBLISHED),
+    'too large': (store: ManualStore) => store.finalizations[0]?.fail('RT_PAYLOAD_TOO_LARGE')
+  })) {
+    const { writer, store, ends } = await start()
+    writer.append('one')
+    const finished = writer.finish().catch(({ code }: RealtimeError) => code)
+    await store.changes.shift()?.fail('RT_CLOSED')
+    t.equal(ends(), 1, name)
+    await reply(store)
+    t.same(await finished, name === 'published' ? { status: 'interrupted' } : 'RT_PAYLOAD_TOO_LARGE', name)
+    await rejectsAppend(t, writer, 'interrupted')
+    t.same(await writer.finish(), { status: 'interrupted' }, name)
+    t.equal(ends(), 1, name)
+  }
+})
+
+t.test('a lost lease ends an open bot message, but leaves the end of a finalizing one to the attempt', async (t) => {
+  const open = await start()
+  await open.writer.renewed('e', true, 0)
+  t.equal(open.writer.signal.aborted, true)
+  t.equal(open.ends(), 1)
+  const finalizing = await start()
+  const finished = finalizing.writer.finish()
+  await finalizing.writer.renewed('e', true, 0)
+  t.equal(finalizing.ends(), 0)
+  const late = await start()
+  late.writer.append('one')
+  const lateEnd = late.writer.finish()
+  await late.store.changes.shift()?.answer({ outcome: 'over', epoch: 'e' })
+  t.equal(late.ends(), 0, 'a late piece does not decide how it ended')
+  await late.store.finalizations[0]?.answer(PUBLISHED)
+  t.same(await lateEnd, { status: 'finished' })
+  await finalizing.store.finalizations[0]?.answer(PUBLISHED)
+  t.same(await finished, { status: 'finished' })
+})
