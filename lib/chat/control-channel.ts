@@ -55,8 +55,10 @@ export class ControlChannel<T> implements FeedListener {
   #close: (() => void) | undefined
   #logFollower: LogFollower | undefined
   #continuity = 0
+  /**
+   * True once the channel has a position in the log; without a log, while the subscription is active.
+   */
   #started = false
-  #live = false
   /** True if no message has been received since the last comparison with the log. */
   #quiet = false
 
@@ -68,7 +70,7 @@ export class ControlChannel<T> implements FeedListener {
 
   /** True if every message published so far has been received. */
   get inSync (): boolean {
-    return this.#logFollower === undefined ? this.#live : this.#logFollower.inSync
+    return this.#logFollower === undefined ? this.#started : this.#logFollower.inSync
   }
 
   /**
@@ -119,13 +121,12 @@ export class ControlChannel<T> implements FeedListener {
     this.#handlers.clear()
     this.#synced.clear()
     this.#logFollower = undefined
-    this.#live = this.#started = false
+    this.#started = false
   }
 
   // The provider calls these methods: see FeedListener.
 
   live (): void {
-    this.#live = true
     if (this.#logFollower !== undefined) {
       this.#logFollower.live()
     } else {
@@ -135,7 +136,6 @@ export class ControlChannel<T> implements FeedListener {
   }
 
   lost (): void {
-    this.#live = false
     // Without a log, messages published from now on are missed.
     if (this.#logFollower === undefined) this.#started = false
     else this.#logFollower.lost()

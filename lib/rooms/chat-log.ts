@@ -67,8 +67,8 @@ export class ChatLog implements FeedListener {
   readonly #logFollower: LogFollower | undefined
   readonly #waiting = new Set<() => void>()
   #recent: ReplayBuffer
-  #live = false
-  #interrupted = false
+  /** `pending` until the subscription is active for the first time. */
+  #subscription: 'pending' | 'live' | 'lost' = 'pending'
   /** True if no event of the log has been received since the last call of `takeQuiet`. */
   #quiet = false
 
@@ -98,7 +98,7 @@ export class ChatLog implements FeedListener {
 
   /** True if no published event is missed. */
   get inSync (): boolean {
-    return this.#logFollower === undefined ? this.#live : this.#logFollower.inSync
+    return this.#logFollower === undefined ? this.#subscription === 'live' : this.#logFollower.inSync
   }
 
   /**
@@ -142,24 +142,24 @@ export class ChatLog implements FeedListener {
   }
 
   live (): void {
-    const again = this.#interrupted
-    this.#live = true
-    this.#interrupted = false
+    const wasLost = this.#subscription === 'lost'
+    this.#subscription = 'live'
     if (this.#logFollower === undefined) {
       // Without a log, missed events can't be read.
-      if (again) this.#events.reset('failover')
+      if (wasLost) this.#events.reset('failover')
       this.#inSyncAgain()
-    } else if (again) {
+    } else if (wasLost) {
       // After a reconnect all chats are live at the same time, so their reads are spread over time.
-      setTimeout(() => { if (this.#live) this.#logFollower?.live() }, Math.random() * timing.resyncSpread).unref()
+      setTimeout(() => {
+        if (this.#subscription === 'live') this.#logFollower?.live()
+      }, Math.random() * timing.resyncSpread).unref()
     } else {
       this.#logFollower.live()
     }
   }
 
   lost (): void {
-    if (this.#live) this.#interrupted = true
-    this.#live = false
+    if (this.#subscription === 'live') this.#subscription = 'lost'
     this.#logFollower?.lost()
   }
 

@@ -24,6 +24,16 @@ export interface LogFollowerEvents {
 }
 
 /**
+ * - `detached`: the subscription is not active.
+ * - `syncing`: the subscription is active, and the log is being read, or the read will be retried.
+ * - `in sync`: no event is missed. Each received event is reported at once, unless one before it is missing.
+ * - `closed`: nothing is reported any more.
+ *
+ * Received events are held unless the follower is in sync.
+ */
+type State = 'detached' | 'syncing' | 'in sync' | 'closed'
+
+/**
  * Puts the events of a channel into the order of its log. Broadcasts can be lost, duplicated or late, and the log can
  * be trimmed or fall back. An event is reported only if it follows the previous one by offset and by tag. Missing
  * events are read from the log.
@@ -32,14 +42,14 @@ export class LogFollower {
   readonly #pages: LogPages
   readonly #events: LogFollowerEvents
   #position: Cursor | undefined
-  #live = false
-  #inSync = false
+  #state: State = 'detached'
   #unproven = false
   readonly #held = new HeldBuffer<LogEntry>()
+  /** The read in progress. The log is also read while the follower is detached. */
+  #reading: Promise<void> | undefined
+  /** True if the read in progress must be followed by another. */
   #again = false
-  #syncing: Promise<void> | undefined
   #retry: NodeJS.Timeout | undefined
-  #closed = false
 
   constructor (pages: LogPages, events: LogFollowerEvents) {
     this.#pages = pages
@@ -52,7 +62,7 @@ export class LogFollower {
   }
 
   get inSync (): boolean {
-    return this.#inSync
+    return this.#state === 'in sync'
   }
 
   /**
@@ -76,17 +86,16 @@ export class LogFollower {
    * without a gap.
    */
   live (): Promise<void> {
-    this.#live = true
+    this.#to('syncing')
     return this.sync()
   }
 
   lost (): void {
-    this.#live = false
-    this.#inSync = false
+    this.#to('detached')
   }
 
   receive (entry: LogEntry): void {
-    if (!this.#inSync) {
+    if (this.#state !== 'in sync') {
       this.#buffer(entry)
     } else if (!this.#apply(entry)) {
       this.#buffer(entry)
@@ -99,31 +108,33 @@ export class LogFollower {
    * unnoticed.
    */
   reconcile (head: LogHead | undefined): void {
-    if (this.#inSync && head !== undefined && (head.unproven === true || !sameCursor(head, this.#position as Cursor))) {
-      this.sync()
-    }
+    if (this.#state !== 'in sync' || head === undefined) return
+    if (head.unproven === true || !sameCursor(head, this.#position as Cursor)) this.sync()
   }
 
   /** Reads the log from the position to its end. Calls during a read share one more read. Never rejects. */
   sync (): Promise<void> {
-    if (this.#closed) return Promise.resolve()
+    if (this.#state === 'closed') return Promise.resolve()
     this.#again = true
-    this.#syncing ??= outsideRequests(() => this.#run())
-    return this.#syncing
+    this.#reading ??= outsideRequests(() => this.#run())
+    return this.#reading
   }
 
   close (): void {
-    this.#closed = true
-    this.#live = false
-    this.#inSync = false
+    this.#to('closed')
     clearTimeout(this.#retry)
   }
 
+  /** The only place that changes the state. A closed follower stays closed. */
+  #to (state: State): void {
+    if (this.#state !== 'closed') this.#state = state
+  }
+
   async #run (): Promise<void> {
-    this.#inSync = false
+    if (this.#state === 'in sync') this.#to('syncing')
     clearTimeout(this.#retry)
     try {
-      while (this.#again && !this.#closed) {
+      while (this.#again && this.#state !== 'closed') {
         this.#again = false
         this.#events.reading()
         // No other await here: with an in-process log, a listener must be in sync before a publish of the same turn
@@ -138,14 +149,14 @@ export class LogFollower {
         // is not read after it.
         this.#applyHeld()
       }
-      this.#inSync = this.#live
+      if (this.#state === 'syncing') this.#to('in sync')
     } catch (error) {
       // Logs reject with an Error only.
-      if (!this.#closed) this.#tryLater(error as Error)
+      if (this.#state === 'syncing') this.#tryLater(error as Error)
     }
     // Reset it in this turn: this read is over, so a later call of `sync` must not share it.
-    this.#syncing = undefined
-    if (this.#inSync) this.#events.inSync()
+    this.#reading = undefined
+    if (this.inSync) this.#events.inSync()
   }
 
   /** Reads the head of the log if there is no position yet; otherwise the events after the position. */
@@ -154,7 +165,6 @@ export class LogFollower {
   }
 
   #tryLater (error: Error): void {
-    if (!this.#live) return
     this.#events.failed(error)
     this.#retry = setTimeout(() => this.sync(), this.#pages.retryMs).unref()
   }
@@ -181,7 +191,7 @@ export class LogFollower {
 
   /** Applies a page of the log. Returns true if there is more to read. */
   #take ({ head, gap, entries }: LogPage): boolean {
-    if (this.#closed) return false
+    if (this.#state === 'closed') return false
     this.#events.read(head)
     const known = this.#unproven
     this.#unproven = gap === 'failover' && head.unproven === true

@@ -17,6 +17,23 @@ export interface StateReplicaEvents {
   failed (error: Error): void
 }
 
+interface Reading {
+  readonly name: 'reading'
+  /** True if the state must be read again when this read ends. */
+  again: boolean
+  /** The version that the replica must have reached when this read ends. */
+  wanted: StateVersion | undefined
+}
+
+type State =
+  | { readonly name: 'idle' }
+  | Reading
+  /** The last read failed, and is retried. */
+  | { readonly name: 'failed', readonly retry: NodeJS.Timeout }
+  | { readonly name: 'closed' }
+
+const IDLE: State = { name: 'idle' }
+
 /**
  * This instance's copy of a channel's state. It is read once for all streams, then updated by the changes that are
  * broadcast. A change is applied only if it follows the previous one. Other sources that know the current version,
@@ -33,12 +50,7 @@ export class StateReplica {
   readonly #forgotten = new Set<string>()
   #version: StateVersion | undefined
   readonly #held = new HeldBuffer<StateChange>()
-  #again = false
-  /** The version that the replica must have reached when the current read ends. */
-  #wanted: StateVersion | undefined
-  #reading = false
-  #retry: NodeJS.Timeout | undefined
-  #closed = false
+  #state: State = IDLE
 
   constructor (channel: string, store: StateStore, gate: ReadGate, events: StateReplicaEvents) {
     this.#channel = channel
@@ -56,9 +68,12 @@ export class StateReplica {
   /** Reads the state, unless the replica already includes `version`. */
   syncTo (version: StateVersion | undefined): void {
     if (version === undefined || this.#covers(version)) return
-    // The order of the two versions is unknown, so read again.
-    if (this.#wanted !== undefined) this.#again = true
-    this.#wanted = version
+    const state = this.#state
+    if (state.name === 'reading') {
+      // The order of the two versions is unknown, so read again.
+      if (state.wanted !== undefined) state.again = true
+      state.wanted = version
+    }
     this.#read()
   }
 
@@ -68,7 +83,7 @@ export class StateReplica {
     for (const name of this.#fields.keys()) this.#forgotten.add(name)
     this.#fields.clear()
     this.#version = undefined
-    this.#again = true
+    if (this.#state.name === 'reading') this.#state.again = true
     this.#read()
   }
 
@@ -81,39 +96,52 @@ export class StateReplica {
   }
 
   close (): void {
-    this.#closed = true
     this.#unwatch()
-    clearTimeout(this.#retry)
+    this.#to({ name: 'closed' })
+  }
+
+  /** The only place that changes the state. A closed replica stays closed. */
+  #to (state: State): void {
+    if (this.#state.name === 'closed') return
+    if (this.#state.name === 'failed') clearTimeout(this.#state.retry)
+    this.#state = state
   }
 
   #receive (change: StateChange): void {
-    if (!this.#reading && this.#apply(change)) return
-    if (!this.#held.add(change, change.value.length)) this.#again = true
+    const state = this.#state
+    if (state.name !== 'reading' && this.#apply(change)) return
+    const isHeld = this.#held.add(change, change.value.length)
+    if (state.name === 'reading' && !isHeld) state.again = true
     this.#read()
   }
 
+  /** Reads the state, unless a read is in progress. */
+  #read (): void {
+    const { name } = this.#state
+    if (name === 'idle' || name === 'failed') this.#run()
+  }
+
   /** Reads the state, and again as often as necessary. */
-  async #read (): Promise<void> {
-    if (this.#reading) return
-    this.#reading = true
-    clearTimeout(this.#retry)
+  async #run (): Promise<void> {
+    const reading: Reading = { name: 'reading', again: false, wanted: undefined }
+    this.#to(reading)
     try {
       do {
-        this.#again = false
-        this.#wanted = undefined
+        reading.again = false
+        reading.wanted = undefined
         const known = this.#version
         const page = await this.#readPage(known)
-        if (this.#closed) return
+        if (this.#state !== reading) return // Closed meanwhile.
         // If `forget` was called meanwhile, the page may only say that nothing has changed since the old version.
         if (known === this.#version) this.#replace(page)
         // Apply held changes in this turn: changes before it are held, and the buffer is not read after it.
-        this.#applyHeld()
+        this.#applyHeld(reading)
         // The page may be older than a version that was announced since.
-      } while (this.#again || (this.#wanted !== undefined && !this.#covers(this.#wanted)))
+      } while (reading.again || (reading.wanted !== undefined && !this.#covers(reading.wanted)))
+      this.#to(IDLE)
     } catch (error) {
-      if (!this.#closed) this.#tryLater(error as Error)
+      if (this.#state === reading) this.#tryLater(error as Error)
     }
-    this.#reading = false
   }
 
   /**
@@ -132,7 +160,7 @@ export class StateReplica {
 
   #tryLater (error: Error): void {
     this.#events.failed(error)
-    this.#retry = setTimeout(() => this.#read(), timing.resyncRetry).unref()
+    this.#to({ name: 'failed', retry: setTimeout(() => this.#read(), timing.resyncRetry).unref() })
   }
 
   #replace ({ version, fields }: StatePage): void {
@@ -146,8 +174,8 @@ export class StateReplica {
     if (isVanished) this.#events.vanished()
   }
 
-  #applyHeld (): void {
-    for (const change of this.#held.take()) if (!this.#apply(change)) this.#again = true
+  #applyHeld (reading: Reading): void {
+    for (const change of this.#held.take()) if (!this.#apply(change)) reading.again = true
   }
 
   /** Applies a change if it comes next. Returns true if it is included, now or before. */
