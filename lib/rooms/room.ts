@@ -4,15 +4,15 @@ import { formatCursor, type Cursor } from '../pubsub/cursor.ts'
 import { ListenerSet } from '../core/listener-set.ts'
 import { parseJson } from '../core/json.ts'
 import { isReserved } from '../pubsub/event-name.ts'
-import type { StateStore } from '../pubsub/state-store.ts'
+import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import { encodeFrame } from '../sse/frame.ts'
 import { traceDeliver } from '../observability/tracing.ts'
 import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
 import { ChatLog, type ChatLogContext } from './chat-log.ts'
 import { ChatFrame, concat, frameOf, reset, type ResetReason } from './frames.ts'
-import { Projections } from './projections.ts'
-import type { MakeProjection } from './state-projection.ts'
+import type { MakeProjection, ProjectedRoom, StateProjection } from './state-projection.ts'
+import { StateReplica } from './state-replica.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
 import type { Envelope, LogEntry } from '../pubsub/event-log.ts'
@@ -30,8 +30,10 @@ const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of chat e
 
 const NOT_JSON: RepeatedFailure = { level: 'error', message: 'What was received for a chat is not JSON' }
 
+const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a chat can\'t be read, trying again' }
+
 /** The streams and handlers of one chat on this instance. Each event goes to all of them. */
-export class Room implements CatchUpTarget {
+export class Room implements CatchUpTarget, ProjectedRoom {
   readonly chatId: string
   readonly retryMs: number
   readonly chatLog: ChatLog
@@ -41,7 +43,9 @@ export class Room implements CatchUpTarget {
   readonly #streams = new Set<EventSink>()
   /** Streams that are still catching up. */
   readonly #joining = new Set<EventSink>()
-  readonly #projections: Projections | undefined
+  /** The state of the chat; `undefined` if no projection presents it. */
+  readonly #state: StateReplica | undefined
+  readonly #projections: readonly StateProjection[] = []
   /** Frames of this turn of the event loop. They go out as one write, since the system call is the main cost. */
   #pending: ChatFrame[] = []
   #pendingBytes = 0
@@ -53,16 +57,25 @@ export class Room implements CatchUpTarget {
     this.#context = context
     this.#onEmpty = onEmpty
     this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER, { chatId, err }, originOf(err)))
-    const chatLog = this.chatLog = new ChatLog(chatId, channel, context, {
+    this.chatLog = new ChatLog(chatId, channel, context, {
       entry: (entry) => this.#receive(entry),
       event: (envelope) => this.emit(envelope),
       reset: (reason, at) => this.#reset(reason, at),
-      read: (head) => this.#projections?.syncTo(head?.state)
+      read: (head) => this.#state?.syncTo(head?.state)
     })
-    const { state: store, projections = [], log, eventLog, reads } = context
-    if (eventLog === undefined || store === undefined || projections.length === 0) return
-    const onVanished = (): void => { chatLog.sync() }
-    this.#projections = new Projections(this, { channel, store, reads, projections, log, onVanished })
+    const { state, projections = [], log, eventLog, reads } = context
+    if (eventLog === undefined || state === undefined || projections.length === 0) return
+    this.#state = new StateReplica(channel, state, reads, {
+      field: (name, after, before) => { for (const each of this.#projections) each.field(name, after, before) },
+      // The log may be lost as well.
+      vanished: () => { this.chatLog.sync() },
+      failed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })
+    })
+    this.#projections = projections.map((make) => make(this))
+  }
+
+  get fields (): ReadonlyMap<string, Field> {
+    return (this.#state as StateReplica).fields // Only projections use it, and there are none without a state.
   }
 
   get isEmpty (): boolean {
@@ -97,7 +110,7 @@ export class Room implements CatchUpTarget {
     // Flush first: pending frames are already part of this stream's frames, or precede its start.
     this.#flush()
     // Take the snapshot in this turn: from now on the stream gets all later changes.
-    const all = [...frames, ...(this.#projections?.snapshot() ?? []).map(withoutId)]
+    const all = [...frames, ...this.#projections.flatMap((projection) => projection.snapshot()).map(withoutId)]
     const chunk = concat(all)
     stream.write(chunk, all)
     this.#count(1, all.length, chunk.length)
@@ -119,7 +132,7 @@ export class Room implements CatchUpTarget {
 
   /** Compares the replica of the state with the store. */
   pollState (): void {
-    this.#projections?.poll()
+    this.#state?.poll()
   }
 
   /**
@@ -134,14 +147,14 @@ export class Room implements CatchUpTarget {
   close (): void {
     this.#flush()
     this.chatLog.close()
-    this.#projections?.close()
+    this.#state?.close()
     this.#handlers.clear()
     for (const stream of [...this.#streams, ...this.#joining]) stream.end()
   }
 
   /** Passes the next entry of the log to every stream and handler. */
   #receive (entry: LogEntry): void {
-    this.#projections?.event(entry)
+    for (const projection of this.#projections) projection.event?.(entry)
     this.#write(() => frameOf(this.chatId, entry), entry.timestamp)
     if (entry.position.isMarker) return this.#afterReset('failover')
     this.#trace(entry)
@@ -154,8 +167,8 @@ export class Room implements CatchUpTarget {
   }
 
   #afterReset (reason: ResetReason): void {
-    // A client that reloads discards its state.
-    this.#projections?.forget()
+    // A client that reloads discards its state, so all fields are reported again.
+    this.#state?.forget()
     this.#context.metrics.resets.add(reason, this.#streams.size)
   }
 

@@ -23,7 +23,7 @@ export interface StateProjection {
    */
   field (name: string, after: Field | undefined, before: Field | undefined): void
   /** Called with each event of the log, just before it is written. */
-  event (envelope: Envelope): void
+  event? (envelope: Envelope): void
   /** Returns the frames that a new stream needs first. They have no ids. Later changes are written with `write`. */
   snapshot (): Buffer[]
 }

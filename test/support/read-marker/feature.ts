@@ -24,7 +24,6 @@ export function readMarkers (calls: string[]): MakeFeature<ReadMarkerMethods, { 
       },
       projection: (room) => ({
         field: (name, after) => { if (name.startsWith(PREFIX) && after !== undefined) room.write(frame(name, after.value)) },
-        event () {},
         snapshot: () => [...room.fields].flatMap(([name, { value }]) => name.startsWith(PREFIX) ? [frame(name, value)] : [])
       }),
       onJoin: (chatId, { userId }) => { calls.push(`join ${chatId} ${userId}`) },
