@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto'
+
 /** A position in the log of a channel: after the event that it names and before the next one. */
 export interface Cursor {
   /** Identifies the log. A new log, with a new epoch, starts when Redis has lost the old one. */
@@ -34,4 +36,24 @@ export function parseCursor (id: string): Cursor | undefined {
 
 export function sameCursor (one: Cursor, other: Cursor): boolean {
   return one.offset === other.offset && one.tag === other.tag && one.epoch === other.epoch
+}
+
+const boot = randomBytes(5).toString('hex')
+let count = 0
+
+/**
+ * Makes a unique name for a new log: 16 hexadecimal digits. The first ten are random for each process, the rest count
+ * the calls.
+ */
+export function newEpoch (): string {
+  count = (count + 1) % 2 ** 24
+  return boot + count.toString(16).padStart(6, '0')
+}
+
+/**
+ * Returns a random number of 47 bits, which has at most 15 decimal digits, so that both JavaScript and Lua represent
+ * it exactly. It only has to be distinct, not secret.
+ */
+export function randomTag (): number {
+  return 1 + Math.floor(Math.random() * (2 ** 47 - 1))
 }

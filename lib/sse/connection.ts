@@ -1,8 +1,7 @@
 import { ServerResponse, type OutgoingHttpHeaders } from 'node:http'
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import { Socket } from 'node:net'
-import { chunked } from './chunked.ts'
-import { heartbeat } from './frame.ts'
+import { chunked, heartbeat } from './frame.ts'
 
 /** Node's response object, over HTTP/1.1 or HTTP/2. */
 export type RawResponse = ServerResponse | Http2ServerResponse

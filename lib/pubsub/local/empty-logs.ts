@@ -1,5 +1,5 @@
 import { RepeatingTimer } from '../../core/repeating-timer.ts'
-import { newEpoch } from '../epoch.ts'
+import { newEpoch } from '../cursor.ts'
 import { timing } from '../../core/timing.ts'
 
 /**

@@ -1,7 +1,6 @@
-import { formatCursor, type Cursor } from '../cursor.ts'
+import { formatCursor, randomTag, type Cursor } from '../cursor.ts'
 import { ByteBudget } from '../byte-budget.ts'
 import { EmptyLogs } from './empty-logs.ts'
-import { randomTag } from '../epoch.ts'
 import { EventRing } from '../event-ring.ts'
 import type { StateVersion } from '../state-store.ts'
 import { budgets } from '../../core/budgets.ts'

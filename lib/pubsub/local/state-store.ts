@@ -1,4 +1,4 @@
-import { newEpoch } from '../epoch.ts'
+import { newEpoch } from '../cursor.ts'
 import type { LocalLog, LogKey } from './log.ts'
 import type { PublishReceipt } from '../provider.ts'
 import type {

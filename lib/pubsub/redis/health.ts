@@ -1,7 +1,7 @@
 import { Command } from 'ioredis'
 import { withTimeout } from '../../core/with-timeout.ts'
 import { makeEnvelope } from '../envelope.ts'
-import { newEpoch, randomTag } from '../epoch.ts'
+import { newEpoch, randomTag } from '../cursor.ts'
 import type { HealthReport } from '../provider.ts'
 import type { RedisKeys } from './keys.ts'
 import type { CommandQueue } from './command-queue.ts'

@@ -1,5 +1,4 @@
-import { parseCursor, type Cursor } from '../cursor.ts'
-import { newEpoch, randomTag } from '../epoch.ts'
+import { parseCursor, newEpoch, randomTag, type Cursor } from '../cursor.ts'
 import { isCluster } from './client.ts'
 import { cork } from './cork.ts'
 import type { RedisKeys } from './keys.ts'

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { RealtimeError } from '../../errors.ts'
-import { newEpoch, randomTag } from '../epoch.ts'
+import { newEpoch, randomTag } from '../cursor.ts'
 import type { PublishReceipt } from '../provider.ts'
 import { describeRedisError } from './connection.ts'
 import { encodeKey, type ChannelKeys, type RedisKeys } from './keys.ts'

@@ -1,4 +1,4 @@
-import { newEpoch } from '../epoch.ts'
+import { newEpoch } from '../cursor.ts'
 import type { PublishReceipt } from '../provider.ts'
 import type { RedisClient } from './client.ts'
 import { encodeKey, type RedisKeys } from './keys.ts'
