@@ -125,10 +125,9 @@ export class GracefulShutdown {
       socket.destroy()
       return
     }
-    const known = this.#connections.has(socket)
-    if (!known) socket.on('close', this.#onClose)
-    // A session is created after its connection was added.
-    if (!known || session !== undefined) this.#connections.set(socket, session)
+    // A connection can be added again, with the HTTP/2 session that was created on it.
+    socket.off('close', this.#onClose).on('close', this.#onClose)
+    if (session !== undefined || !this.#connections.has(socket)) this.#connections.set(socket, session)
   }
 
   #addSession (session: Http2Session): void {

@@ -282,6 +282,25 @@ t.test('where localhost has two addresses, closing ends sessions of HTTP/2 on th
   await Promise.all(closed)
 })
 
+for (const [protocol, https] of [['http', undefined], ['https', { key, cert }]] as const) {
+  t.test(`a session of HTTP/2 over ${protocol} is forgotten once its connection is closed`, async (t) => {
+    const app = await start(t, { http2: true, https })
+    await listen(app)
+    const sessions = once(app.server, 'session') as Promise<[http2.ServerHttp2Session]>
+    const client = http2.connect(`${protocol}://127.0.0.1:${portOf(app)}`, { ca: cert })
+    t.teardown(() => client.destroy())
+    const [session] = await sessions
+    // `session.socket` is a proxy. Its methods return the socket itself, which outlives the session.
+    const disconnected = once(session.socket.off('close', () => {}), 'close')
+    client.close()
+    await disconnected
+    let closed = 0
+    session.close = () => { closed++ }
+    await app.close()
+    t.equal(closed, 0)
+  })
+}
+
 t.test('connections of other servers of the process are left alone', async (t) => {
   const app = await start(t)
   await listen(app)
