@@ -2,7 +2,8 @@
 const table = {
   RT_OPTION_INVALID: [500, (what: string) => `${what}.`],
   RT_REGISTERED_TWICE: [500, () =>
-    'The plugin is registered here already. Register it once, on the root instance or in separate contexts.'],
+    'The plugin is already registered in this context. ' +
+    'Register it once, on the root instance or in separate contexts.'],
   RT_REDIS_URL_INVALID: [500, (what: string) =>
     `The Redis URL ${what}. Set redisUrl or REDIS_URL to redis://[user:password@]host[:port][/db] or rediss://…, ` +
     'or leave both unset to run without Redis.'],
@@ -10,34 +11,35 @@ const table = {
     `A chat id must be a well-formed string of 1 to 1024 bytes, got ${what}.`],
   RT_FORBIDDEN: [403, () => 'Access to this chat was refused.'],
   RT_GRANT_INVALID: [403, (what: string) =>
-    `authorize() returned ${what}, so the chat was refused. Return true, false, or a plain object with userId, ` +
-    'a well-formed string of 1 to 256 characters, or expiresAt, milliseconds since 1970 or a Date, ' +
-    'or both, and no other field.'],
+    `authorize() returned ${what}, so the chat was refused. Return true, false, or a plain object with userId ` +
+    '(a well-formed string of 1 to 256 characters), expiresAt (a Date or milliseconds since 1970) or both, ' +
+    'and no other field.'],
   RT_USER_ID_INVALID: [400, (what: string) =>
     `A user id must be a well-formed string of 1 to 256 characters, got ${what}.`],
   RT_TOO_MANY_CONNECTIONS: [503, () =>
-    'This instance has as many streams as it may have. Come back later; ' +
-    'operators raise maxConnections or add instances.'],
+    'This instance has reached its maximum number of streams. Try again later; ' +
+    'operators can raise maxConnections or add instances.'],
   RT_TOO_MANY_PER_CLIENT: [503, () =>
-    'This client has as many streams as it may have. Close one, or raise maxConnectionsPerClient.'],
+    'This client has reached its maximum number of streams. Close one, or raise maxConnectionsPerClient.'],
   RT_TOO_MANY_PER_SESSION: [503, () =>
-    'This HTTP/2 session has as many streams as it may have. Close one, or raise maxStreamsPerSession.'],
+    'This HTTP/2 session has reached its maximum number of streams. Close one, or raise maxStreamsPerSession.'],
   RT_TOO_MANY_ROOMS: [503, () =>
-    'This instance follows as many chats as it may. Come back later; operators raise maxRooms or add instances.'],
+    'This instance has reached its maximum number of chats. Try again later; ' +
+    'operators can raise maxRooms or add instances.'],
   RT_TOO_MANY_CHATS: [400, (what: string) =>
-    `One stream may carry ${what} chats. Open another one for more, or raise maxChatsPerStream.`],
+    `One stream can carry at most ${what}. Open another stream for more, or raise maxChatsPerStream.`],
   RT_CHANNEL_INVALID: [400, (what: string) =>
     `A channel or pattern must be a well-formed string of 1 to 4096 bytes, got ${what}.`],
   RT_PATTERN_SHARDED: [500, () =>
     'The shard channels of a Redis Cluster have no patterns. ' +
-    'Use subscribeExact or onChatEvent, or leave the option sharded off.'],
+    'Use subscribeExact or onChatEvent, or turn off the option sharded.'],
   RT_REWIND_INVALID: [400, (what: string) =>
-    'The query\'s rewind must be a number of events, once or for each chat, ' +
-    `from 0 to ${what}. Ask for fewer, or raise maxRewind.`],
+    'rewind in the query must be a number of events, given once or once for each chat, ' +
+    `from 0 to ${what}. Request fewer events, or raise maxRewind.`],
   RT_EVENT_TYPE_INVALID: [400, (what: string) =>
-    'An event\'s type must match ^[\\w.-]{1,64}$ and be none of ' +
-    'ready, reset, refused, error, open, bot_message, presence and typing, ' +
-    `which are reserved, got ${what}. Publish it under a type of your own, ` +
+    'The type of an event must match ^[\\w.-]{1,64}$ and must not be ' +
+    'ready, reset, refused, error, open, bot_message, presence or typing, ' +
+    `which are reserved, got ${what}. Use a type of your own, ` +
     'or use emitTyping, startBotMessage or the option presence.'],
   RT_HANDLER_INVALID: [500, (what: string) => `A handler must be a function, got ${what}.`],
   RT_PAYLOAD_INVALID: [400, (what: string) => `${what}.`],
@@ -46,26 +48,28 @@ const table = {
   RT_PUBLISH_REJECTED: [503, (what: string) =>
     `Nothing was published: ${what}. Publish again once GET /api/health/pubsub says ok.`],
   RT_PUBLISH_UNKNOWN: [503, (what: string) =>
-    `Whether it was published is unknown: ${what}. ` +
-    'Publish it again with the same idempotencyKey: then it is applied once.'],
+    `It is unknown whether the event was published: ${what}. ` +
+    'Publish it again with the same idempotencyKey: it is then applied once.'],
   RT_IDEMPOTENCY_KEY_INVALID: [400, (what: string) =>
     `An idempotency key must be a well-formed string of 1 to 200 characters, got ${what}.`],
   RT_BOT_MESSAGE_ID_INVALID: [400, (what: string) =>
-    `The id of an answer must be a well-formed string of 1 to 128 characters, got ${what}.`],
+    `The id of a bot message must be a well-formed string of 1 to 128 characters, got ${what}.`],
   RT_BOT_MESSAGE_EXISTS: [409, () =>
-    'There is or was an answer with this id in this chat. Give each answer an id of its own, or none.'],
-  RT_BOT_MESSAGE_ENDED: [409, (what: string) => `This answer is ${what}. Stop producing it when its signal aborts.`],
+    'This chat has, or had, a bot message with this id. Give each bot message an id of its own, or none.'],
+  RT_BOT_MESSAGE_ENDED: [409, (what: string) =>
+    `This bot message is already ${what}. Stop producing it when its signal aborts.`],
   RT_STATE_UNAVAILABLE: [500, () =>
-    'This provider keeps no state of a chat. ' +
+    'This provider keeps no state of chats. ' +
     'Bot messages and presence need the built-in providers, with the option history turned on.'],
   RT_LOG_UNAVAILABLE: [503, (what: string) =>
-    `The log, or the state of a chat, can't be read: ${what}. Read again once GET /api/health/pubsub says ok.`],
+    `The log, or the state of a chat, cannot be read: ${what}. Try again once GET /api/health/pubsub says ok.`],
   RT_CLOSED: [503, (what: string) => `${what} was closed. Publish and subscribe before app.close() or closePubSub().`],
-  RT_SSE_FIELD_INVALID: [500, (what: string) => `An SSE frame can't carry this: ${what}.`],
+  RT_SSE_FIELD_INVALID: [500, (what: string) => `This cannot be written as an SSE event: ${what}.`],
   RT_STREAM_CLOSED: [499, () =>
-    'The client is gone or the stream was closed. Stop sending when reply.sse.signal aborts.'],
+    'The client has disconnected, or the stream was closed. Stop sending when reply.sse.signal aborts.'],
   RT_STREAM_STARTED: [500, () =>
-    'This reply was sent or streams already. Open one stream for a reply; reply.sse.send can add events to it.'],
+    'This reply was already sent, or is already a stream. ' +
+    'Open one stream for each reply; reply.sse.send can add events to it.'],
   RT_STREAM_PIPELINED: [400, () =>
     'This request waits behind another one on its connection. Open each event stream on a connection of its own.']
 } as const satisfies Record<string, readonly [number, (what: string) => string]>

@@ -45,7 +45,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   })
   app.addHook('onClose', async () => { access.close() })
   if (options.authorize === undefined && process.env.NODE_ENV === 'production') {
-    app.log.warn('Anyone can open any chat: give the option authorize, or guard the routes yourself')
+    app.log.warn('Anyone can open any chat: set the option authorize, or protect the routes yourself')
   }
   const context: SseContext = {
     connections,

@@ -11,7 +11,7 @@ import { logRepeated, type RepeatedFailure } from '../observability/repeated-fai
 import { timing } from '../core/timing.ts'
 
 const WRITING: RepeatedFailure = {
-  level: 'warn', message: 'A piece of a bot answer could not be written, trying again'
+  level: 'warn', message: 'A piece of a bot message could not be written, trying again'
 }
 
 /** Dependencies of a bot message writer. */
@@ -171,7 +171,7 @@ export class BotMessageWriter {
     if (typeof text !== 'string') {
       throw new RealtimeError(
         'RT_PAYLOAD_INVALID',
-        `\`text\` must be a string, got ${kindOf(text)}. Append the text of what the model gives only`
+      `\`text\` must be a string, got ${kindOf(text)}. Append only the text of each chunk of the model`
       )
     }
     this.#mustBeOpen()

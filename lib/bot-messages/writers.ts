@@ -206,7 +206,7 @@ function checkStreamOptions (options: StreamBotMessageOptions | undefined): Part
   const { extra, describeError } = checked
   if (extra === null || !['undefined', 'object', 'function'].includes(typeof extra)) {
     throw invalid(
-      'options.extra', 'an object, or a function that returns one', extra, 'Leave it out where there is none'
+      'options.extra', 'an object, or a function that returns one', extra, 'Leave it out if there is none'
     )
   }
   if (!['undefined', 'function'].includes(typeof describeError)) {
@@ -222,7 +222,7 @@ function checkPiece (piece: unknown): string {
   if (typeof piece === 'string') return piece
   const kind = ArrayBuffer.isView(piece) ? 'bytes' : kindOf(piece)
   throw new RealtimeError('RT_PAYLOAD_INVALID', `\`source\` must yield strings, got ${kind}. ` +
-    'Yield the text of each chunk only, such as chunk.choices[0]?.delta?.content ?? "", ' +
+    'Yield only the text of each chunk, such as chunk.choices[0]?.delta?.content ?? "", ' +
     'and decode bytes with a TextDecoder')
 }
 

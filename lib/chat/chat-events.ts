@@ -286,6 +286,7 @@ function copyOf (chatId: string, event: ChatEventInput): ChatEvent {
 function mustBeObject<T> (field: string, value: T): T {
   if (typeof value === 'object' && value !== null) return value
   throw new RealtimeError(
-    'RT_PAYLOAD_INVALID', `\`${field}\` must be an object, got ${kindOf(value)}. Publish one that JSON can carry`
+    'RT_PAYLOAD_INVALID',
+    `\`${field}\` must be an object, got ${kindOf(value)}. Publish an object that can be converted to JSON`
   )
 }

@@ -19,7 +19,7 @@ const HANDLING: RepeatedFailure = { level: 'error', message: 'A message of the c
 const NOT_JSON: RepeatedFailure = { level: 'error', message: 'A message of the control channel is not JSON' }
 const READING: RecoverableFailure = {
   level: 'warn',
-  message: 'The log of the control channel can\'t be read, trying again',
+  message: 'The log of the control channel cannot be read, trying again',
   recovered: 'The log of the control channel can be read again'
 }
 

@@ -28,7 +28,7 @@ export function readGrant (result: unknown): Grant | string | undefined {
   if (result === true) return ANYONE
   if (result === false || result === undefined || result === null) return undefined
   if (typeof result !== 'object' || Array.isArray(result)) return kindOf(result)
-  if (!isPlain(result)) return 'an object that is not a plain one'
+  if (!isPlain(result)) return 'an object that is not plain'
   const names = Reflect.ownKeys(result)
   if (names.length === 0) return 'an empty object'
   const other = names.find((name) => name !== 'userId' && name !== 'expiresAt')

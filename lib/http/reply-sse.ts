@@ -280,7 +280,9 @@ export class ReplySse {
   #checkCount ({ length }: readonly string[]): void {
     const { maxChatsPerStream } = this.#context
     if (length === 0) throw new RealtimeError('RT_CHAT_ID_INVALID', 'none')
-    if (length > maxChatsPerStream) throw new RealtimeError('RT_TOO_MANY_CHATS', `${maxChatsPerStream}, not ${length},`)
+    if (length > maxChatsPerStream) {
+      throw new RealtimeError('RT_TOO_MANY_CHATS', `${maxChatsPerStream} chats, got ${length}`)
+    }
   }
 
   /** Returns the number of rewind events for each chat. Refuses a chat whose `rewind` exceeds `maxRewind`. */
@@ -409,7 +411,7 @@ function iteratorOf<T> (events: AsyncIterable<T>): AsyncIterator<T> {
   }
   throw new RealtimeError(
     'RT_SSE_FIELD_INVALID',
-    `what is streamed must be an async iterable of events, got ${kindOf(events)}`
+    `stream() takes an async iterable of events, got ${kindOf(events)}`
   )
 }
 

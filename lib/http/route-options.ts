@@ -8,8 +8,8 @@ const REFUSED = {
   path: 'Use the option prefix, or call reply.sse.chat in a route of your own',
   handler: 'Call reply.sse.chat in a route of your own',
   exposeHeadRoute: 'A HEAD request has no stream. Leave it out',
-  attachValidation: 'The routes would answer what the schema refuses. Leave it out',
-  sse: 'It replaces the reply.sse of this plugin by that of @fastify/sse. Leave it out',
+  attachValidation: 'The routes would accept requests that the schema refuses. Leave it out',
+  sse: 'It would replace the reply.sse of this plugin with that of @fastify/sse. Leave it out',
   websocket: 'Add a route of your own for WebSockets',
   wsHandler: 'Add a route of your own for WebSockets'
 } as const
@@ -20,11 +20,11 @@ export type RealtimeRouteOptions = Omit<RouteShorthandOptions, keyof typeof REFU
 /** Throws `RT_OPTION_INVALID`. */
 export function checkRouteOptions (given: RealtimeRouteOptions): RealtimeRouteOptions {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw wrong(`Expected \`routeOptions\` to be an object of options of a route, got ${kindOf(given)}`)
+    throw wrong(`Expected \`routeOptions\` to be an object of route options, got ${kindOf(given)}`)
   }
   const options = given as Record<string, unknown> // Plugins add options that Fastify's types do not declare.
   for (const [name, fix] of Object.entries(REFUSED)) {
-    if (options[name] !== undefined) throw wrong(`\`routeOptions.${name}\` can't be set. ${fix}`)
+    if (options[name] !== undefined) throw wrong(`\`routeOptions.${name}\` cannot be set. ${fix}`)
   }
   const { childLoggerFactory } = given
   if (childLoggerFactory !== undefined && typeof childLoggerFactory !== 'function') {

@@ -10,7 +10,7 @@ import type { PresenceTimes } from '../core/defaults.ts'
 import { timing } from '../core/timing.ts'
 
 const WRITING: RecoverableFailure = {
-  level: 'warn', message: 'Presence can\'t be written, trying again', recovered: 'Presence is written again'
+  level: 'warn', message: 'Presence cannot be written, trying again', recovered: 'Presence is written again'
 }
 
 interface PresenceContext extends PresenceTimes {

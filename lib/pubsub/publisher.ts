@@ -130,7 +130,7 @@ function checkPublish (
   if (options[OWN] !== true) checkName(channel, data)
   const { ephemeral = false, idempotencyKey } = options
   if (typeof ephemeral !== 'boolean') {
-    throw invalid('options.ephemeral', 'true or false', ephemeral, 'Leave it out for what shall be kept in the log')
+    throw invalid('options.ephemeral', 'true or false', ephemeral, 'Leave it out for events that belong in the log')
   }
   return { ephemeral, idempotencyKey: checkIdempotencyKey(idempotencyKey) }
 }
@@ -139,7 +139,7 @@ function checkPublish (
 function checkName (channel: string, data: unknown): void {
   if (channel.startsWith(CONTROL)) {
     throw new RealtimeError(
-      'RT_CHANNEL_INVALID', `one that begins with "${CONTROL}", which this package keeps for itself`
+      'RT_CHANNEL_INVALID', `one that begins with "${CONTROL}", which is reserved for this package`
     )
   }
   if (!channel.startsWith(CHAT)) return

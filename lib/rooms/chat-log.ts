@@ -44,14 +44,14 @@ export interface ChatLogEvents {
 
 const READING_LOG: RecoverableFailure = {
   level: 'warn',
-  message: 'The log of a chat can\'t be read, trying again',
+  message: 'The log of a chat cannot be read, trying again',
   recovered: 'The logs of chats can be read again'
 }
 
 const STUCK: RepeatedFailure = {
   level: 'warn',
-  message: 'The log of a chat can\'t be read, not even one event at a time, trying again. ' +
-    'Where Redis closes the connection, the event may be larger than its client-output-buffer-limit'
+  message: 'The log of a chat cannot be read, not even one event at a time, trying again. ' +
+    'If Redis closes the connection, the event may be larger than its client-output-buffer-limit'
 }
 
 /** Frames kept for clients that reconnect soon. */

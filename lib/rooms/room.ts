@@ -28,9 +28,9 @@ export interface RoomContext extends ChatLogContext {
 
 const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of chat events failed' }
 
-const NOT_JSON: RepeatedFailure = { level: 'error', message: 'What was received for a chat is not JSON' }
+const NOT_JSON: RepeatedFailure = { level: 'error', message: 'A received chat event is not JSON' }
 
-const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a chat can\'t be read, trying again' }
+const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a chat cannot be read, trying again' }
 
 /** The streams and handlers of one chat on this instance. Each event goes to all of them. */
 export class Room implements CatchUpTarget, ProjectedRoom {

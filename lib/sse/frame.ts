@@ -32,7 +32,7 @@ export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
   if (retry !== undefined) head += `retry: ${checkRetry(retry)}\n`
   if (event !== undefined) head += `event: ${checkEvent(event)}\n`
   if (json === undefined) return Buffer.from(`${head}\n`)
-  if (json.includes('\n') || json.includes('\r')) throw invalid('data with a line break')
+  if (json.includes('\n') || json.includes('\r')) throw invalid('its data contains a line break')
   return Buffer.from(`${head}data: ${json}\n\n`)
 }
 

@@ -66,9 +66,9 @@ t.test('where Redis lets less wait than one event takes, one line names the chat
   await publish('large', 3, 60_000)
   await publish('small', 3, 10)
   const stream = await open('large', '?rewind=3')
-  const stuck = await line('The log of a chat can\'t be read, not even one event at a time, trying again. ' +
-    'Where Redis closes the connection, the event may be larger than its client-output-buffer-limit')
-  t.match(stuck, { level: 40, chatId: 'large', reason: /can't be read/ })
+  const stuck = await line('The log of a chat cannot be read, not even one event at a time, trying again. ' +
+    'If Redis closes the connection, the event may be larger than its client-output-buffer-limit')
+  t.match(stuck, { level: 40, chatId: 'large', reason: /cannot be read/ })
   // It is tried again, ever later: the line has a connection to break.
   const before = await connections()
   await until(connections, (count) => count >= before + 2)

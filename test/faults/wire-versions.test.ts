@@ -11,7 +11,7 @@ import { keepLog } from '../support/log.ts'
 import { RedisServer } from '../support/redis-server.ts'
 
 const CHANNEL = 'rt:{chat:c}'
-const IGNORED = 'Ignored what is no message of ours; does something else use this keyPrefix?'
+const IGNORED = 'Ignored an unknown message; does another app use this keyPrefix?'
 
 t.setTimeout(200_000)
 

@@ -227,7 +227,7 @@ for (const [name, setup] of Object.entries(setups)) {
       for (const [piece, kind] of [[{ choices: [] }, 'object'], [undefined, 'undefined'], [Buffer.from('text'), 'bytes'], [['text'], 'an array']]) {
         const id = `${kind}`
         const source = async function * (): AsyncGenerator<unknown> { yield piece }
-        await t.rejects(chatEvents.streamBotMessage('c', source as never, { id }), { code: 'RT_PAYLOAD_INVALID', message: new RegExp(`^\`source\` must yield strings, got ${kind}\\. Yield the text`) })
+        await t.rejects(chatEvents.streamBotMessage('c', source as never, { id }), { code: 'RT_PAYLOAD_INVALID', message: new RegExp(`^\`source\` must yield strings, got ${kind}\\. Yield only the text`) })
         t.match(await reader.end(stream), { id, status: 'failed', text: '' })
       }
       t.equal(reader.ends.size, 4, 'and of the others there is no trace')
@@ -724,7 +724,7 @@ t.test('a piece that Redis refuses is tried again, and logged once', async (t) =
   await delay(1_100)
   await admin.config('SET', 'maxmemory', '0')
   await until(async () => (await (pubsub.state as StateStore).read('chat:c')).fields?.get(`answer:${botMessage.id}`)?.value, (value) => value === 'xy')
-  t.match(lines, [{ chatId: 'c', code: 'RT_PUBLISH_REJECTED', msg: 'A piece of a bot answer could not be written, trying again' }])
+  t.match(lines, [{ chatId: 'c', code: 'RT_PUBLISH_REJECTED', msg: 'A piece of a bot message could not be written, trying again' }])
   t.equal(lines.length, 1)
   botMessage.append('z')
   await pubsub.close()

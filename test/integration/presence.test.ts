@@ -246,7 +246,7 @@ t.test('while Redis is away nothing fails, one line says so, and what happened m
   const watcher = await open(t, two)
   const ann = await open(t, one, 'ann')
   await watcher.until('ann')
-  const msg = 'Presence can\'t be written, trying again'
+  const msg = 'Presence cannot be written, trying again'
   await redis.kill()
   ann.close()
   const bobs = Array.from({ length: 5 }, (_, n) => EventStream.open(t, `${one.url}/api/chats/c/events?user=bob${n}`))

@@ -179,7 +179,7 @@ t.test('no message of an app, on whatever channel, ends a stream or keeps a revo
   await ada.end()
   t.same(heard.filter((channel) => channel === 'rt' || channel.includes('{')), ['!{revoked}'], 'what the plugin has to say is not heard by an app')
   t.equal(heard.filter((channel) => channel === 'revoked').length, 1)
-  t.match(await stage.lines.line('Ignored what is not a message of the control channel'), { redisChannel: 'rt:!{revoked}', bytes: 7 })
+  t.match(await stage.lines.line('Ignored an unknown message on the control channel'), { redisChannel: 'rt:!{revoked}', bytes: 7 })
   await stage.lines.line('A message of the control channel could not be handled')
   await stage.lines.line('A message of the control channel is not JSON')
 })

@@ -174,11 +174,11 @@ export class CommandQueue {
   }
 
   #full (): RealtimeError {
-    const state = this.#isReady() ? 'has not answered' : 'is not connected'
+    const state = this.#isReady() ? 'has not replied' : 'is not connected'
     return new RealtimeError(
       'RT_PUBLISH_REJECTED',
-      `Redis ${state}, and what was published before takes ${this.#bytes} of ` +
-      `${this.#mostBytes} bytes that may wait for it, so await earlier publishes before later ones`
+      `Redis ${state}, and earlier publishes take ${this.#bytes} of ` +
+      `the ${this.#mostBytes} bytes that may wait for it, so await them before you publish more`
     )
   }
 
@@ -269,7 +269,7 @@ export class CommandQueue {
 
   #giveUp (pending: Pending): void {
     this.#reject(pending, pending.unsure > 0
-      ? unknown('RedisPubSub was closed before the reply came')
+      ? unknown('RedisPubSub was closed before the reply arrived')
       : new RealtimeError('RT_CLOSED', 'RedisPubSub'))
   }
 

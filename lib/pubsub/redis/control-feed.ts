@@ -9,7 +9,7 @@ import { Subscriptions } from '../subscriptions.ts'
 import type { FeedListener } from '../channel-feed.ts'
 import { decodeWire } from '../wire.ts'
 
-const FOREIGN: RepeatedFailure = { level: 'warn', message: 'Ignored what is not a message of the control channel' }
+const FOREIGN: RepeatedFailure = { level: 'warn', message: 'Ignored an unknown message on the control channel' }
 
 export interface RedisControlFeedOptions {
   /** Keys in a namespace that the app's channels cannot use. */

@@ -52,10 +52,10 @@ export type RedisPubSubOptions = RedisSource & ProviderOptions & {
   metrics?: Metrics | undefined
 }
 
-const UNHEARD: RepeatedFailure = { level: 'error', message: 'Redis refuses to broadcast, events come late' }
+const UNHEARD: RepeatedFailure = { level: 'error', message: 'Redis refuses to broadcast, so events arrive late' }
 
 const FOREIGN_MESSAGE: RepeatedFailure = {
-  level: 'warn', message: 'Ignored what is no message of ours; does something else use this keyPrefix?'
+  level: 'warn', message: 'Ignored an unknown message; does another app use this keyPrefix?'
 }
 
 const CLOSED: HealthReport = { healthy: false, error: { code: 'CLOSED', message: 'RedisPubSub was closed.' } }

@@ -6,17 +6,17 @@ import { RealtimeError, kindOf } from '../../errors.ts'
  */
 export function checkRedisUrl (value: unknown): string {
   const wrong = (what: string): RealtimeError => new RealtimeError('RT_REDIS_URL_INVALID', what)
-  if (typeof value !== 'string' || value === '') throw wrong(`must be a string that is not empty, got ${kindOf(value)}`)
+  if (typeof value !== 'string' || value === '') throw wrong(`must be a non-empty string, got ${kindOf(value)}`)
   // `URL` accepts surrounding whitespace and an uppercase scheme, but ioredis does not.
   if (!/^rediss?:\/\//.test(value)) throw wrong('must start with redis:// or rediss://')
   if (/\s/.test(value) || !URL.canParse(value)) throw wrong('is malformed')
   const url = new URL(value)
-  if (url.hostname === '') throw wrong('names no host')
-  if (url.port === '0') throw wrong('names port 0')
+  if (url.hostname === '') throw wrong('must name a host')
+  if (url.port === '0') throw wrong('must not have the port 0')
   if (!/^(\/\d{0,5})?$/.test(url.pathname)) throw wrong('must name its database by a number')
   // ioredis reads options from the query string, which could override options that the plugin relies on.
   if (url.search !== '' || url.hash !== '') {
-    throw wrong('must have nothing behind ? or #; pass a client in the option redis for more')
+    throw wrong('must not contain ? or #; for more settings, pass a client as the option redis')
   }
   // ioredis decodes the user and the password, and would throw an error that contains them.
   if (!isDecodable(url.username) || !isDecodable(url.password)) throw wrong('must percent-encode its user and password')

@@ -126,8 +126,8 @@ t.test('a client that asks for more of the last events than maxRewind gets the l
     const chat = await Chat.start(t, options)
     const response = await fetch(`${chat.url}?rewind=${most + 1}`)
     t.equal(response.status, 400)
-    const message = 'The query\'s rewind must be a number of events, once or for each chat, ' +
-      `from 0 to ${most}, got ${most + 1}. Ask for fewer, or raise maxRewind.`
+    const message = 'rewind in the query must be a number of events, given once or once for each chat, ' +
+      `from 0 to ${most}, got ${most + 1}. Request fewer events, or raise maxRewind.`
     t.match(await response.json(), { message })
     t.match(await (await chat.open(`?rewind=${most}`)).next(), { event: 'ready' })
   }

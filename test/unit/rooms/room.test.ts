@@ -278,7 +278,7 @@ t.test('handlers get what is JSON, and one that removes itself empties the room'
   f.room.addHandler(() => { throw new Error('mine') })
   f.room.addHandler(handler)
   f.room.chatLog.receive({ from: 'x', timestamp: 1, event: 'message', json: '{' }, false)
-  t.match(await line('What was received for a chat is not JSON'), { chatId: 'chat' })
+  t.match(await line('A received chat event is not JSON'), { chatId: 'chat' })
   f.publish(2)
   t.equal(seen.length, 1)
   await line('A handler of chat events failed')

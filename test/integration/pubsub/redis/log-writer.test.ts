@@ -157,7 +157,7 @@ t.test('a chat that a user may not touch takes none along, and where one may not
   t.same(outcomes.map(({ status }) => status === 'fulfilled'), [true, false, true, true, true])
   t.match(outcomes[1], { reason: { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ } })
   t.same([await logged(pubsub, 'ok'), await logged(pubsub, 'ok2'), await logged(pubsub, 'mute')], [[0, 0, 3], [4], [2]])
-  t.same(lines.map(({ msg }) => msg).sort(), ['Publishing failed', 'Redis refuses to broadcast, events come late'])
+  t.same(lines.map(({ msg }) => msg).sort(), ['Publishing failed', 'Redis refuses to broadcast, so events arrive late'])
 })
 
 t.test('what is behind one that was refused, was published before or has no text is neither held up nor unsure', async (t) => {

@@ -130,7 +130,7 @@ t.test('what is sent again with all later commands stays before them, and their 
   await publisher.close()
 })
 
-const FULL = { code: 'RT_PUBLISH_REJECTED', message: /bytes that may wait for it, so await earlier publishes before later ones/ }
+const FULL = { code: 'RT_PUBLISH_REJECTED', message: /bytes that may wait for it, so await them before you publish more/ }
 
 t.test('what waits is bounded in bytes: beyond them a command is rejected at once, and those before it are sent', async (t) => {
   const { client, publisher } = open(60_000, 2 * BYTES_EACH + 100)
@@ -140,7 +140,7 @@ t.test('what waits is bounded in bytes: beyond them a command is rejected at onc
   await t.rejects(publish(publisher, 4, 1_000), { message: /^Nothing was published: Redis is not connected/ })
   client.status = 'ready'
   client.writable = true
-  await t.rejects(publish(publisher, 5), { message: /^Nothing was published: Redis has not answered/ })
+  await t.rejects(publish(publisher, 5), { message: /^Nothing was published: Redis has not replied/ })
   client.emit('ready')
   await Promise.all(accepted)
   await Promise.all([publish(publisher, 6, 60), publish(publisher, 7, 40)])
