@@ -1,10 +1,8 @@
 import { SocketAddress, isIPv6 } from 'node:net'
 
-/**
- * IPv4 addresses in IPv6 form: as dual-stack sockets report them, and as a translator (NAT64) in front of the app
- * does.
- */
+/** An IPv4 address in IPv6 form, as dual-stack sockets report it: `::ffff:192.0.2.1`. */
 const MAPPED = /^::ffff:(?=[\d.]+$)/
+/** An IPv4 address in IPv6 form, as a NAT64 translator in front of the app reports it: `64:ff9b::c000:201`. */
 const TRANSLATED = /^64:ff9b::/
 
 /**
@@ -13,12 +11,14 @@ const TRANSLATED = /^64:ff9b::/
  * that a proxy sets, stays unchanged.
  */
 export function clientAddress (ip: string): string {
+  // Without the zone, as in `fe80::1%eth0`.
   const [unzoned = ''] = ip.split('%')
   if (!isIPv6(unzoned)) return ip
-  // `SocketAddress` normalizes: it writes each address in one way only.
+  // Normalizes the address: IPv6 addresses have several notations.
   const { address } = new SocketAddress({ address: unzoned, family: 'ipv6' })
   if (MAPPED.test(address)) return address.replace(MAPPED, '')
   if (TRANSLATED.test(address)) return address
+  // `::` stands for as many zero groups as are missing from eight. The first four groups are the network.
   const [first = [], last = []] = address.split('::').map((groups) => groups.split(':').filter((group) => group !== ''))
   const zeros = Array<string>(8 - first.length - last.length).fill('0')
   return `${[...first, ...zeros, ...last].slice(0, 4).join(':')}::/64`

@@ -21,7 +21,7 @@ export class ConnectionRegistry {
 
   constructor (options: ConnectionRegistryOptions) {
     this.#options = options
-    // Runs twice per `heartbeatMs`: a stream gets a heartbeat after 0.5 to 1 times `heartbeatMs` of silence.
+    // Runs twice per `heartbeatMs`, so a stream gets a heartbeat after 0.5 to 1 times `heartbeatMs` of silence.
     this.#heartbeat = new RepeatingTimer(Math.ceil(options.heartbeatMs / 2), () => this.#beat())
   }
 
@@ -48,8 +48,8 @@ export class ConnectionRegistry {
   }
 
   /**
-   * Milliseconds after which a client that can't be served now should reconnect. A random value of 1 to 3 times
-   * `retryMs`: if all clients reconnected at once, they would overload the instances.
+   * Returns the milliseconds after which a client that can't be served now should reconnect: a random value of 1 to 3
+   * times `retryMs`, since clients that all reconnect at once would overload the instances.
    */
   comeBackMs (): number {
     return Math.round(this.#options.retryMs * (1 + 2 * Math.random()))

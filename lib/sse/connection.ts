@@ -78,7 +78,7 @@ export class Connection {
     return this.#closed
   }
 
-  /** Always false: no other chat shares this connection. */
+  /** As `EventSink` requires. Always false: no other chat shares this connection. */
   get crowded (): boolean {
     return false
   }
@@ -91,7 +91,7 @@ export class Connection {
   /**
    * Writes the chunk, unless the stream is closed. A client with more than `maxBufferedBytes` unsent from earlier
    * writes is disconnected, and can reconnect. The chunk itself does not count, since no client could have received it
-   * yet.
+   * yet. Returns false if `drain` follows or the stream is closed.
    */
   write (chunk: Buffer): boolean {
     if (this.#closed) return false
@@ -132,7 +132,7 @@ export class Connection {
     return !this.#closed
   }
 
-  /** Runs at once: this connection carries one chat only, so there is no queue. */
+  /** As `EventSink` requires. Runs at once: this connection carries one chat only, so there is no queue. */
   inTurn<T> (work: () => Promise<T>): Promise<T> {
     return work()
   }

@@ -1,7 +1,7 @@
 import { RealtimeError, kindOf } from '../errors.ts'
 import { NAME } from '../core/names.ts'
 
-/** One event of Server-Sent Events, before it is encoded. */
+/** One event of an SSE stream, before it is encoded. */
 export interface Frame {
   /**
    * The client sends it back as `Last-Event-ID`. It must not contain CR, LF or NUL. It must not be empty, since an
@@ -23,8 +23,8 @@ export interface Frame {
 export const heartbeat = Buffer.from(':\n')
 
 /**
- * Encodes a frame. Throws `RT_SSE_FIELD_INVALID` for a value that would end a line early: a forged field or event
- * could follow.
+ * Encodes a frame. Throws `RT_SSE_FIELD_INVALID` for an invalid value, such as one with a line break, after which a
+ * forged field or event could follow.
  */
 export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
   let head = ''
@@ -32,15 +32,14 @@ export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
   if (retry !== undefined) head += `retry: ${checkRetry(retry)}\n`
   if (event !== undefined) head += `event: ${checkEvent(event)}\n`
   if (json === undefined) return Buffer.from(`${head}\n`)
+  // `toJson` escapes line breaks, but JSON from elsewhere may contain them.
   if (json.includes('\n') || json.includes('\r')) throw invalid('its data contains a line break')
   return Buffer.from(`${head}data: ${json}\n\n`)
 }
 
 function checkId (id: unknown): string {
   if (typeof id !== 'string' || !/^[^\r\n\0]+$/.test(id)) {
-    throw invalid(
-      'an id must be a string without line breaks and NUL that is not empty'
-    )
+    throw invalid('an id must be a non-empty string without line breaks and NUL')
   }
   return id
 }
@@ -52,9 +51,7 @@ function checkEvent (event: unknown): string {
 
 function checkRetry (retry: unknown): number {
   if (!Number.isSafeInteger(retry) || (retry as number) < 0) {
-    throw invalid(
-    `retry must be a whole number of milliseconds, got ${kindOf(retry)}`
-    )
+    throw invalid(`retry must be a whole number of milliseconds, got ${kindOf(retry)}`)
   }
   return retry as number
 }
@@ -63,19 +60,19 @@ function invalid (what: string): RealtimeError {
   return new RealtimeError('RT_SSE_FIELD_INVALID', what)
 }
 
-const END = Buffer.from('\r\n')
+const CRLF = Buffer.from('\r\n')
 
-let last: Buffer | undefined
-let framed: Buffer
+let lastBytes: Buffer | undefined
+let lastChunk: Buffer
 
 /**
  * Frames the bytes as one chunk of `transfer-encoding: chunked`. A room writes the same buffer to each of its streams,
  * so the last result is cached.
  */
 export function chunked (bytes: Buffer): Buffer {
-  if (bytes !== last) {
-    framed = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, END])
-    last = bytes
+  if (bytes !== lastBytes) {
+    lastChunk = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, CRLF])
+    lastBytes = bytes
   }
-  return framed
+  return lastChunk
 }

@@ -9,16 +9,14 @@ export interface StreamLimitsOptions {
   maxStreamsPerSession: number
 }
 
-/**
- * Returns the address of a client. It is a function because Node keeps an address once read for as long as the
- * connection.
- */
-type AskAddress = () => string | undefined
+/** Reads the address of a client. Called only if needed: Node then keeps the address until the client disconnects. */
+type ReadAddress = () => string | undefined
 
 /**
- * Factor for `maxConnectionsPerClient`. Once `authorize` names users, that many times the limit of requests from one
- * address may wait for `authorize`, since many users may share an address. They never take more than half of
- * `maxConnections`, so that with a slow `authorize` one address cannot block all others.
+ * Streams are limited per user once `authorize` returns users. A request that waits for `authorize` has no user yet:
+ * the limit of such requests from one address is `maxConnectionsPerClient` times this factor, since many users may
+ * share an address. It is at most half of `maxConnections`, so that with a slow `authorize` one address cannot block
+ * all others.
  */
 const USERS_PER_ADDRESS = 100
 
@@ -31,8 +29,8 @@ export class StreamLimits {
   readonly #waiting: Counter | undefined
   readonly #sessions: Counter
   readonly #log: Logger
-  /** True once `authorize` has named a user. */
-  #usersNamed = false
+  /** True once `authorize` has returned a user. */
+  #hasUsers = false
   #warned = false
 
   constructor (options: StreamLimitsOptions, log: Logger) {
@@ -48,18 +46,18 @@ export class StreamLimits {
   }
 
   /**
-   * Counts a request until its response is closed. For a stream that may be long after its end, since a client that
-   * does not read keeps its socket. Throws `RT_TOO_MANY_CONNECTIONS`, `RT_TOO_MANY_PER_CLIENT` or
+   * Counts a request until its response is closed. That may be long after a stream has ended: a client that does not
+   * read keeps its socket open. Throws `RT_TOO_MANY_CONNECTIONS`, `RT_TOO_MANY_PER_CLIENT` or
    * `RT_TOO_MANY_PER_SESSION`.
    */
-  reserve (raw: RawResponse, address: AskAddress): Reservation {
+  reserve (raw: RawResponse, address: ReadAddress): Reservation {
     const reservation = new Reservation()
-    // The response may have emitted `close` already.
+    // The response may have emitted `close` already, so the reservation would never be released.
     if (isGone(raw)) return reservation
     try {
       reservation.add(this.#all, this)
       // The user is not known yet, so count by address.
-      const counter = this.#usersNamed ? this.#waiting : this.#clients
+      const counter = this.#hasUsers ? this.#waiting : this.#clients
       if (counter !== undefined) reservation.assign(counter, this.#byAddress(address()))
       const session = sessionOf(raw)
       if (session !== undefined) reservation.add(this.#sessions, session)
@@ -75,10 +73,10 @@ export class StreamLimits {
    * Counts a request for its user from now on, or for its address if there is no user. Throws
    * `RT_TOO_MANY_PER_CLIENT`.
    */
-  claim (reservation: Reservation, userId: string | undefined, address: AskAddress): void {
-    if (userId !== undefined) this.#usersNamed = true
+  claim (reservation: Reservation, userId: string | undefined, address: ReadAddress): void {
+    if (userId !== undefined) this.#hasUsers = true
     if (this.#clients === undefined) return
-    // The prefix keeps the two apart: an app may let users choose their ids, and an id may look like an address.
+    // The prefixes separate users from addresses: a user may have chosen an id that looks like an address.
     reservation.assign(this.#clients, userId === undefined ? this.#byAddress(address()) : `user ${userId}`)
   }
 
@@ -106,10 +104,11 @@ export class Reservation {
 
   /** Counts the request for a client, and no longer for the previous one. */
   assign (counter: Counter, client: string): void {
-    const [before, name] = this.#client ?? []
-    if (before === counter && name === client) return
+    const [previousCounter, previousClient] = this.#client ?? []
+    if (previousCounter === counter && previousClient === client) return
+    // `add` throws at the limit; the request then stays counted for the previous client.
     counter.add(client)
-    before?.remove(name)
+    previousCounter?.remove(previousClient)
     this.#client = [counter, client]
   }
 
