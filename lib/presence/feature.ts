@@ -1,7 +1,7 @@
 import { checkOptions } from '../core/check-options.ts'
 import { PresenceTracker, readPresence } from './tracker.ts'
 import { getChatChannel } from '../pubsub/channel-name.ts'
-import { own } from '../pubsub/publisher.ts'
+import { asOwn } from '../pubsub/publisher.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import type { ChatFeature, FeatureContext } from '../rooms/chat-feature.ts'
 import { PresenceProjection } from './projection.ts'
@@ -51,7 +51,7 @@ export function presence (context: FeatureContext<PresenceFeatureOptions>): Chat
     const isTyping = Boolean(value)
     if (!throttle.admits(chatId, user, isTyping)) return false
     const event = { type: 'typing', user, expiresInMs: isTyping ? timing.typingExpiry : 0, chatId }
-    await pubsub.publish(channel, event, own({ ephemeral: true }))
+    await pubsub.publish(channel, event, asOwn({ ephemeral: true }))
     return true
   }
 

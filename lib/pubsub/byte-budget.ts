@@ -4,8 +4,8 @@ export interface ByteHolder {
   release (): boolean
 }
 
-/** The share of the limit that a trim shrinks to, so that not every further byte triggers another trim. */
-const DOWN_TO = 7 / 8
+/** A trim shrinks the data to this share of the limit. At the limit itself, each further event would need a trim. */
+const TARGET = 7 / 8
 
 /** Limits the bytes that many holders have together. Beyond the limit, the holders drop their oldest data in turn. */
 export class ByteBudget {
@@ -37,14 +37,15 @@ export class ByteBudget {
     this.#bytes += bytes
   }
 
-  /** Shrinks holders if the limit is exceeded. */
+  /** Lets the holders drop data if the limit is exceeded. */
   trim (): void {
-    if (this.#bytes > this.#limit) while (this.#holders.size > 0 && this.#bytes > this.#limit * DOWN_TO) this.#shrink()
+    if (this.#bytes > this.#limit) while (this.#holders.size > 0 && this.#bytes > this.#limit * TARGET) this.#shrink()
   }
 
+  /** Goes through the holders once. Each one that has data left moves to the end. */
   #shrink (): void {
     for (const holder of [...this.#holders]) {
-      if (this.#bytes <= this.#limit * DOWN_TO) return
+      if (this.#bytes <= this.#limit * TARGET) return
       this.#holders.delete(holder)
       if (holder.release()) this.#holders.add(holder)
     }

@@ -27,10 +27,12 @@ export interface ChannelFeed {
  * the start.
  */
 export function channelFeedOf (provider: PubSubProvider & Partial<ChannelFeed>): ChannelFeed {
+  // A provider that has `follow` implements the whole capability.
   if (provider.follow !== undefined) return provider as ChannelFeed
   return {
     instanceId: makeInstanceId(provider.name),
     follow (channel: string, listener: FeedListener): () => void {
+      // `remote` is always false: a plain subscription does not report which instance published a message.
       const unsubscribe = provider.subscribeExact(channel, ({ data, timestamp, from }) => {
         listener.receive({ from, timestamp, event: plainName(data), json: toJson(data) }, false)
       })
@@ -42,8 +44,9 @@ export function channelFeedOf (provider: PubSubProvider & Partial<ChannelFeed>):
 }
 
 /**
- * Returns the event name of a message of a provider without a feed. Such a provider keeps no state, so events named
- * like those of presence and bot messages don't come from this package: they are renamed to `message`.
+ * Returns the event name of a message of a provider without a feed. Presence and bot messages need a state, which such
+ * a provider does not keep. So an event with one of their names was not published by this package; it is renamed to
+ * `message`. Typing events need no state and keep their name.
  */
 function plainName (data: unknown): string {
   const name = eventName(data)

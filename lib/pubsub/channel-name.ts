@@ -1,8 +1,9 @@
 import { bytesOver } from '../core/byte-length.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 
-/** Channel prefixes: of chats, and of the channels by which instances control each other. */
+/** Prefix of the channels of chats. */
 export const CHAT = 'chat:'
+/** Prefix of the channels by which instances control each other. */
 export const CONTROL = 'fastify-realtime:'
 
 const MAX_CHANNEL_BYTES = 4096
@@ -11,15 +12,15 @@ const MAX_KEY_LENGTH = 200
 
 /** Validates a channel or pattern and returns it unchanged. Throws `RT_CHANNEL_INVALID`. */
 export function checkChannel (channel: unknown): string {
-  const wrong = whyNot(channel, MAX_CHANNEL_BYTES)
-  if (wrong !== undefined) throw new RealtimeError('RT_CHANNEL_INVALID', wrong)
+  const problem = problemOf(channel, MAX_CHANNEL_BYTES)
+  if (problem !== undefined) throw new RealtimeError('RT_CHANNEL_INVALID', problem)
   return channel as string
 }
 
 /** Returns the channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
 export function getChatChannel (chatId: string): string {
-  const wrong = whyNot(chatId, MAX_CHAT_ID_BYTES)
-  if (wrong !== undefined) throw new RealtimeError('RT_CHAT_ID_INVALID', wrong)
+  const problem = problemOf(chatId, MAX_CHAT_ID_BYTES)
+  if (problem !== undefined) throw new RealtimeError('RT_CHAT_ID_INVALID', problem)
   return CHAT + chatId
 }
 
@@ -37,9 +38,9 @@ export function checkIdempotencyKey (key: unknown): string | undefined {
  * Returns why a name is invalid, or `undefined`. Lone surrogates are refused, since UTF-8 encodes all of them to the
  * same bytes: different chats would share a channel.
  */
-function whyNot (name: unknown, most: number): string | undefined {
+function problemOf (name: unknown, maxBytes: number): string | undefined {
   if (typeof name !== 'string' || name === '') return kindOf(name)
   if (!name.isWellFormed()) return 'a lone surrogate in it'
-  const bytes = bytesOver(name, most)
+  const bytes = bytesOver(name, maxBytes)
   return bytes === undefined ? undefined : `${bytes} bytes`
 }

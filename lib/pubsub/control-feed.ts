@@ -1,14 +1,14 @@
 import { CONTROL } from './channel-name.ts'
-import { own } from './publisher.ts'
+import { asOwn } from './publisher.ts'
 import type { PubSubProvider } from './provider.ts'
 import type { FeedListener, ChannelFeed } from './channel-feed.ts'
 import type { EventLog, Replayable } from './event-log.ts'
 
-/** The messages that instances exchange for the plugin's own purposes. */
+/** Carries messages between instances for the plugin's own purposes, such as revocations. */
 export interface ControlFeed {
   /**
-   * The published messages, in order; `undefined` if they cannot be read again. Its size and time to live do not
-   * depend on the option `history`.
+   * The log of the published messages; `undefined` if they can't be read again. The built-in providers keep it
+   * independently of the option `history`.
    */
   readonly eventLog: EventLog | undefined
   /** Publishes to every instance that follows the channel. Settles as `PubSubProvider.publish` does. */
@@ -23,17 +23,18 @@ export interface Controllable {
 }
 
 /**
- * Returns the control feed of a provider: its own, or one built on the provider's channels and the logs that it keeps
- * of them.
+ * Returns the control feed of a provider: its own, or one built on the provider's channels and, if there is one, its
+ * event log.
  */
 export function controlFeedOf (
   provider: PubSubProvider & Partial<Replayable & Controllable>,
   feed: ChannelFeed
 ): ControlFeed {
-  return provider.control ?? new PlainControl(provider, feed)
+  return provider.control ?? new PlainControlFeed(provider, feed)
 }
 
-class PlainControl implements ControlFeed {
+/** A control feed on channels of the app's provider, with names that apps can't use. */
+class PlainControlFeed implements ControlFeed {
   readonly eventLog: EventLog | undefined
   readonly #provider: PubSubProvider
   readonly #feed: ChannelFeed
@@ -43,20 +44,20 @@ class PlainControl implements ControlFeed {
     this.#provider = provider
     this.#feed = feed
     this.eventLog = log && {
-      read: (channel, ...rest) => log.read(nameOf(channel), ...rest),
-      heads: (channels) => log.heads(channels.map(nameOf))
+      read: (channel, ...rest) => log.read(channelOf(channel), ...rest),
+      heads: (channels) => log.heads(channels.map(channelOf))
     }
   }
 
   publish (channel: string, message: object): Promise<unknown> {
-    return this.#provider.publish(nameOf(channel), message, own())
+    return this.#provider.publish(channelOf(channel), message, asOwn())
   }
 
   follow (channel: string, listener: FeedListener): () => void {
-    return this.#feed.follow(nameOf(channel), listener)
+    return this.#feed.follow(channelOf(channel), listener)
   }
 }
 
-function nameOf (channel: string): string {
+function channelOf (channel: string): string {
   return CONTROL + channel
 }

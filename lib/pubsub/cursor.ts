@@ -10,7 +10,7 @@ export interface Cursor {
   tag: number
 }
 
-/** Copies a cursor that may be mutated later. */
+/** Returns only the cursor of a position, as a copy that does not change when the original is updated in place. */
 export function copyCursor ({ epoch, offset, tag }: Cursor): Cursor {
   return { epoch, offset, tag }
 }
@@ -22,7 +22,7 @@ export function positionBefore (
   return { epoch, offset: offset - 1, tag: previousTag }
 }
 
-const FORM = /^([A-Za-z0-9]{1,32})-(\d{1,15})-(\d{1,15})$/
+const CURSOR = /^([A-Za-z0-9]{1,32})-(\d{1,15})-(\d{1,15})$/
 
 export function formatCursor ({ epoch, offset, tag }: Cursor): string {
   return `${epoch}-${offset}-${tag}`
@@ -30,7 +30,7 @@ export function formatCursor ({ epoch, offset, tag }: Cursor): string {
 
 /** Parses the output of `formatCursor`; returns `undefined` for any other text. */
 export function parseCursor (id: string): Cursor | undefined {
-  const [, epoch, offset, tag] = FORM.exec(id) ?? []
+  const [, epoch, offset, tag] = CURSOR.exec(id) ?? []
   return epoch === undefined ? undefined : { epoch, offset: Number(offset), tag: Number(tag) }
 }
 

@@ -13,24 +13,33 @@ export interface Envelope {
   json: string
   /** A W3C `traceparent`, if the publisher gave one. */
   traceparent?: string | undefined
-  /** Its position in the channel's log. Absent for ephemeral messages, and if the provider keeps no log. */
+  /** The position in the channel's log. Absent for ephemeral messages, and if the provider keeps no log. */
   position?: LogPosition | undefined
 }
 
 /** The position of an event in a log. */
 export interface LogPosition extends Cursor {
-  /** The tag of the event before it. Readers that followed another branch of the log detect that by a different tag. */
+  /**
+   * The tag of the previous event. After a failover, two events may have had the same offset. A reader of the lost one
+   * notices that by this tag.
+   */
   previousTag: number
-  /** Whether it is a discontinuity marker: acknowledged events may be missing before it. Markers carry no app event. */
+  /** Whether it is a discontinuity marker: acknowledged events may be missing before it. It carries no app event. */
   isMarker: boolean
 }
 
 /**
- * Why a cursor can't be followed.
+ * Why the events after a cursor can't be read:
  *
- * - `failover`: acknowledged events may be missing after it. Either the log has only discontinuity markers from there
- *   on, or it cannot be marked at the moment (`head.unproven`). A read without a cursor returns it for the log's end.
- * - `diverged`, `expired` and `trimmed` prove that an event is missing.
+ * - `epoch`: the cursor belongs to another log, which was lost.
+ * - `ahead`: the cursor is beyond the end of the log.
+ * - `diverged`: the log has another event at the cursor's offset.
+ * - `expired`: events followed the cursor, but all of them have expired.
+ * - `trimmed`: the next events were dropped; later ones still exist.
+ * - `failover`: acknowledged events may be missing after the cursor. Either only discontinuity markers follow it, or no
+ *   marker can be written at the moment (`head.unproven`). In the second case, a read without a cursor returns it, too.
+ *
+ * `diverged`, `expired` and `trimmed` prove that an event is missing. The others don't.
  */
 export type LogGap = 'epoch' | 'ahead' | 'diverged' | 'expired' | 'trimmed' | 'failover'
 
@@ -48,7 +57,7 @@ export interface LogHead extends Cursor {
 export interface LogPage {
   /** The last event's position; offset 0 in an empty log. */
   head: LogHead
-  /** Why the events after the cursor can't be read. If it is set, there are no entries. */
+  /** Why the events after the cursor can't be read. If it is set, a read after a cursor returns no entries. */
   gap?: LogGap | undefined
   /** Events in order, without a hole. After a cursor, more events follow if the last entry is before `head`. */
   entries: LogEntry[]
@@ -66,8 +75,8 @@ export type LogEntry = Envelope & { position: LogPosition }
 export interface EventLog {
   /**
    * Reads a page of at most `limit` events after a cursor, or of the last events without a cursor. Creates the log if
-   * there is none, so that there is always a position to continue from. A log without an event is kept while it is
-   * read, or polled with `heads`, now and then. Rejects with `RT_LOG_UNAVAILABLE`.
+   * there is none, so that there is always a position to continue from. A log without events is dropped when it has
+   * not been read, or polled with `heads`, for a while. Rejects with `RT_LOG_UNAVAILABLE`.
    *
    * The payloads of a page have about `maxBytes` bytes at most, unless the page is a single event. With a `maxBytes` of
    * 0 and without a cursor, the page has no events; it only gives the end of the log, and in `start` the position

@@ -3,10 +3,12 @@ import { RealtimeError, kindOf } from '../errors.ts'
 import { NAME } from '../core/names.ts'
 
 /**
- * - `stream`: a stream writes the event itself, or an EventSource dispatches it itself; a published `error` would
- *   call every browser's `onerror`. These names cannot be published at all.
- * - `own`: only this package publishes it on the channel of a chat, so that a client can forge neither presence nor
- *   the end of a bot message.
+ * Event names that apps must not publish:
+ *
+ * - `stream`: nothing can publish them. A stream writes them itself (`ready`, `reset`, `refused`), or an EventSource
+ *   dispatches them itself: a published `error` would call every browser's `onerror`.
+ * - `own`: only this package publishes them on the channel of a chat. Otherwise a client could forge presence or the
+ *   end of a bot message.
  */
 const reserved: Readonly<Record<ReservedEventType, 'stream' | 'own'>> = {
   ready: 'stream',
@@ -24,7 +26,7 @@ function reservation (type: string): 'stream' | 'own' | undefined {
   return Object.hasOwn(reserved, type) ? reserved[type as ReservedEventType] : undefined
 }
 
-/** Whether a message may have this event name: an SSE frame can carry it, and it has no special meaning there. */
+/** Whether an SSE frame can carry this event name and it has no special meaning there. */
 export function isEventName (name: unknown): name is string {
   return typeof name === 'string' && NAME.test(name) && reservation(name) !== 'stream'
 }

@@ -2,13 +2,13 @@ import { sameCursor, type Cursor } from './cursor.ts'
 import type { ByteBudget, ByteHolder } from './byte-budget.ts'
 import type { LogEntry } from './event-log.ts'
 
-/** Limits of a ring. Beyond them, the oldest events are dropped. */
+/** Limits of a ring. If one is exceeded, the oldest events are dropped. */
 export interface EventRingOptions {
   /** Maximum number of events. @default no limit */
   capacity?: number | undefined
   /** Maximum bytes of the events and their frames. The newest event is always kept. @default no limit */
   bytes?: number | undefined
-  /** A shared budget that counts the bytes. The ring drops its older half when the budget asks for it. @default none */
+  /** A budget shared with other rings. If it is exceeded, the ring drops its older half. @default none */
   budget?: ByteBudget | undefined
 }
 
@@ -16,25 +16,26 @@ export interface EventRingOptions {
 const OVERHEAD = 100
 
 /**
- * Consecutive events of a log, the newest last. Beyond the limits, the oldest are dropped. They are stored in columns:
- * millions of small objects would keep the garbage collector busy.
+ * Consecutive events of a log, the newest last. If a limit is exceeded, the oldest are dropped. Each property has an
+ * array of its own, since millions of small objects would keep the garbage collector busy. An event is addressed by its
+ * index: 0 is the oldest. Its slot is its place in these arrays.
  */
 export class EventRing implements ByteHolder {
   readonly #capacity: number
-  readonly #mostBytes: number
+  readonly #maxBytes: number
   readonly #budget: ByteBudget | undefined
   #bytes = 0
   #base: Cursor
   #size = 0
   /** The slot of the next event. It wraps around at the capacity. */
   #next = 0
-  /** Negative for a discontinuity marker. */
+  /** A negative tag marks a discontinuity marker. */
   readonly #tags: number[] = []
   readonly #timestamps: number[] = []
   readonly #from: string[] = []
   readonly #events: string[] = []
   readonly #json: string[] = []
-  /** `undefined` until an event has a traceparent. */
+  /** `undefined` while no event has a traceparent, as in most apps. */
   #traceparents: (string | undefined)[] | undefined
   /** `undefined` until the first frame is made. */
   #frames: (Buffer | undefined)[] | undefined
@@ -42,7 +43,7 @@ export class EventRing implements ByteHolder {
   constructor (base: Cursor, { capacity = Infinity, bytes = Infinity, budget }: EventRingOptions = {}) {
     this.#base = base
     this.#capacity = capacity
-    this.#mostBytes = bytes
+    this.#maxBytes = bytes
     this.#budget = budget
   }
 
@@ -66,10 +67,10 @@ export class EventRing implements ByteHolder {
   }
 
   /** Adds the event that directly follows the last one. */
-  push ({ from, timestamp, event, json, traceparent, position: { tag, isMarker: fence } }: LogEntry): void {
+  push ({ from, timestamp, event, json, traceparent, position: { tag, isMarker } }: LogEntry): void {
     if (this.#size === this.#capacity) this.#shift()
     const slot = this.#next
-    this.#tags[slot] = fence ? -tag : tag
+    this.#tags[slot] = isMarker ? -tag : tag
     this.#timestamps[slot] = timestamp
     this.#from[slot] = from
     this.#events[slot] = event
@@ -79,19 +80,19 @@ export class EventRing implements ByteHolder {
     this.#next = (slot + 1) % this.#capacity
     this.#size++
     if (this.#size === 1) this.#budget?.enter(this)
-    this.#count(json.length + OVERHEAD)
+    this.#addBytes(json.length + OVERHEAD)
     this.trim()
   }
 
-  /** Drops the oldest events beyond the limits. This shifts the indexes. */
+  /** Drops the oldest events beyond the limits. The indexes of the others become smaller. */
   trim (): void {
-    while (this.#bytes > this.#mostBytes && this.#size > 1) this.#shift()
+    while (this.#bytes > this.#maxBytes && this.#size > 1) this.#shift()
     this.#budget?.trim()
   }
 
   /**
-   * Returns the frame of an event. `make` builds it on the first call; it is cached until the event is dropped. A
-   * frame counts as bytes, but only the next `trim` or `push` drops the excess.
+   * Returns the frame of an event. `make` builds it on the first call; it is cached until the event is dropped. Its
+   * bytes count, but this call drops nothing, so indexes stay valid: the next `trim` or `push` drops the excess.
    */
   frame (index: number, make: (entry: LogEntry) => Buffer): Buffer {
     const slot = this.#slot(index)
@@ -99,12 +100,12 @@ export class EventRing implements ByteHolder {
     let frame = frames[slot]
     if (frame === undefined) {
       frame = frames[slot] = make(this.at(index))
-      this.#count(frame.length)
+      this.#addBytes(frame.length)
     }
     return frame
   }
 
-  /** Drops the older half. Returns whether any is left. */
+  /** Drops the older half, rounded up. Returns whether any event is left. */
   release (): boolean {
     for (let n = Math.ceil(this.#size / 2); n > 0; n--) this.#shift()
     return this.#size > 0
@@ -148,25 +149,13 @@ export class EventRing implements ByteHolder {
   }
 
   /** How many of the `limit` events from an index on fit into `bytes` bytes: at least one, if there is one. */
-  fitAfter (index: number, limit: number, bytes: number): number {
-    const most = Math.min(limit, this.#size - index)
-    let count = 0
-    for (let left = bytes; count < most; count++) {
-      left -= this.#weight(index + count)
-      if (left < 0 && count > 0) break
-    }
-    return count
+  countFirst (index: number, limit: number, bytes: number): number {
+    return this.#countFitting(Math.min(limit, this.#size - index), bytes, (n) => index + n)
   }
 
   /** How many of the last `limit` events fit into `bytes` bytes: at least one, if there is one. */
-  fitBeforeEnd (limit: number, bytes: number): number {
-    const most = Math.min(limit, this.#size)
-    let count = 0
-    for (let left = bytes; count < most; count++) {
-      left -= this.#weight(this.#size - 1 - count)
-      if (left < 0 && count > 0) break
-    }
-    return count
+  countLast (limit: number, bytes: number): number {
+    return this.#countFitting(Math.min(limit, this.#size), bytes, (n) => this.#size - 1 - n)
   }
 
   /** The events at the indexes from `start` to before `end`. */
@@ -174,22 +163,33 @@ export class EventRing implements ByteHolder {
     return Array.from({ length: Math.max(0, Math.min(end, this.#size) - start) }, (_, n) => this.at(start + n))
   }
 
-  #weight (index: number): number {
+  #countFitting (limit: number, bytes: number, indexOf: (n: number) => number): number {
+    let count = 0
+    for (let left = bytes; count < limit; count++) {
+      left -= this.#bytesAt(indexOf(count))
+      if (left < 0 && count > 0) break
+    }
+    return count
+  }
+
+  /** The bytes of an event without its frame. */
+  #bytesAt (index: number): number {
     return (this.#json[this.#slot(index)] as string).length + OVERHEAD
   }
 
+  /** Drops the oldest event. */
   #shift (): void {
     const slot = this.#slot(0)
-    const bytes = this.#weight(0) + (this.#frames?.[slot]?.length ?? 0)
+    const bytes = this.#bytesAt(0) + (this.#frames?.[slot]?.length ?? 0)
     this.#base = this.positionBefore(1)
     this.#size--
-    // Otherwise these would stay in memory until the slot is used again.
+    // Otherwise they would stay in memory until the slot is used again.
     this.#json[slot] = ''
     if (this.#frames !== undefined) this.#frames[slot] = undefined
-    this.#count(-bytes)
+    this.#addBytes(-bytes)
   }
 
-  #count (bytes: number): void {
+  #addBytes (bytes: number): void {
     this.#bytes += bytes
     this.#budget?.count(bytes)
   }

@@ -1,11 +1,11 @@
-/** One step of a pattern: any number of bytes, one byte of a class, or one specific byte. */
+/** One step of a pattern: `star` matches any number of bytes, `class` one byte of a class, `literal` one given byte. */
 type Step = { kind: 'star' } | { kind: 'class', ranges: Range[], not: boolean } | { kind: 'literal', byte: number }
 
 type Range = [low: number, high: number]
 
 /**
  * Compiles a glob with the semantics of Redis PSUBSCRIBE: `*`, `?`, `[a-c]`, `[^x]` and `\` escapes, over the bytes
- * of UTF-8. For every pattern, the matching time is at most proportional to the product of both lengths.
+ * of UTF-8. The time to match is at most proportional to the product of both lengths, whatever the pattern.
  */
 export function compileGlob (pattern: string): (channel: string) => boolean {
   const steps = parse(pattern)
@@ -16,16 +16,16 @@ export function compileGlob (pattern: string): (channel: string) => boolean {
 const MAX_STARS = 1000
 
 /**
- * Translates a glob over plain names to one over encoded names for Redis. Runs of literals are encoded. Everything
- * else becomes a star, since one byte of a name may be several when encoded. The result matches at least the names that
- * `pattern` matches, so the receiver must still match exactly. `encodeLiteral` must encode each character by itself
+ * Translates a glob for channel names into one for their encoded names in Redis. Literals are encoded. Everything else
+ * becomes a star, since one byte of a name may be several when encoded. So the result may match more names than
+ * `pattern`, and the receiver must filter them with `compileGlob`. `encodeLiteral` must encode each character by itself
  * and must leave no character that is special in a glob.
  */
 export function broaden (pattern: string, encodeLiteral: (literal: string) => string): string {
   let broad = ''
   let stars = 0
   let literal: number[] = []
-  // A run holds whole characters only: no byte of a multi-byte character is special in a glob, so none is split.
+  // A run of literals has whole characters only: no byte of a multi-byte character is special in a glob.
   const flush = (): void => {
     broad += encodeLiteral(Buffer.from(literal).toString())
     literal = []
@@ -46,24 +46,25 @@ export function broaden (pattern: string, encodeLiteral: (literal: string) => st
 }
 
 function matches (steps: Step[], text: Int8Array): boolean {
-  // Redis does not process stars without input: only the empty pattern matches an empty channel name.
+  // As in Redis, an empty channel name is matched by the empty pattern only, not by stars.
   if (text.length === 0) return steps.length === 0
   let step = 0
   let at = 0
+  /** The last star, and where the text after its bytes continues. */
   let star = -1
-  let starAt = 0
+  let afterStar = 0
   while (at < text.length) {
     const current = steps[step]
     if (current?.kind === 'star') {
       star = step++
-      starAt = at
+      afterStar = at
     } else if (current !== undefined && fits(current, text[at] as number)) {
       step++
       at++
     } else if (star >= 0) {
-      // Only the last star needs to take more bytes: the steps before it stay matched.
+      // Backtrack: the last star takes one byte more. Earlier stars never need to.
       step = star + 1
-      at = ++starAt
+      at = ++afterStar
     } else {
       return false
     }
@@ -78,8 +79,8 @@ function fits (step: Exclude<Step, { kind: 'star' }>, byte: number): boolean {
 }
 
 /**
- * The bytes of a text in UTF-8, signed like a C `char` on the common platforms of Redis. The sign affects ranges
- * between an ASCII character and another one.
+ * Returns the bytes of a text in UTF-8, signed like a C `char` on the common platforms of Redis. The sign matters for
+ * a range between an ASCII and a non-ASCII character.
  */
 function bytesOf (text: string): Int8Array {
   return new Int8Array(Buffer.from(text))
@@ -95,6 +96,7 @@ function parse (pattern: string): Step[] {
     if (byte === CODES.star) {
       steps.push({ kind: 'star' })
     } else if (byte === CODES.any) {
+      // Any byte: a class that excludes nothing.
       steps.push({ kind: 'class', ranges: [], not: true })
     } else if (byte === CODES.open) {
       const { end, ...members } = parseClass(bytes, at + 1)
@@ -110,7 +112,7 @@ function parse (pattern: string): Step[] {
   return steps
 }
 
-/** Parses a class from after its `[` up to its `]`, or to the end of the pattern if there is none, as Redis does. */
+/** Parses the class that starts after a `[`. As in Redis, a class without `]` reaches to the end of the pattern. */
 function parseClass (bytes: Int8Array, start: number): { ranges: Range[], not: boolean, end: number } {
   const not = bytes[start] === CODES.not
   const ranges: Range[] = []

@@ -23,7 +23,7 @@ export interface PublisherOptions {
   send (message: Outgoing): Promise<PublishReceipt>
 }
 
-/** A message that was checked, on its way to be sent. */
+/** A checked message, ready to be sent. */
 export interface Outgoing {
   channel: string
   envelope: Envelope
@@ -37,8 +37,8 @@ const OWN = Symbol('fastify-realtime')
 
 interface OwnOptions extends PublishOptions { [OWN]?: true }
 
-/** Returns options for a publish by this package: of an event that apps can't publish, or on the control channel. */
-export function own (options: PublishOptions = {}): PublishOptions {
+/** Marks the options of a publish by this package: of an event that apps can't publish, or on a control channel. */
+export function asOwn (options: PublishOptions = {}): PublishOptions {
   return { ...options, [OWN]: true } as OwnOptions
 }
 
@@ -64,19 +64,20 @@ export class Publisher {
   /** Messages are sent in the order of the calls. */
   publish (channel: string, data: unknown, options: PublishOptions | undefined): Promise<PublishReceipt> {
     const { log, message, metrics } = this.#options
-    const begun = performance.now()
-    // Invalid options are rejected later.
+    const startedAt = performance.now()
+    // The options are not checked yet: `#send` does that, within the trace.
     const given = (options as PublishOptions | null | undefined)?.traceparent
     const published = tracePublish(
       () => ({ channel, event: eventName(data), traceparent: given }),
       given,
       (traceparent) => this.#send(channel, data, options, traceparent)
     )
-    // Not chained to the returned promise: callers don't wait for it, and their own reactions run after the count.
+    // Registered before the caller's own reactions, so that the metrics are up to date when those run. Not part of the
+    // returned promise: the caller need not wait for it.
     published.then(({ duplicate }) => {
       if (duplicate) metrics.duplicates.add('published')
       else metrics.published++
-      metrics.onPublished?.((performance.now() - begun) / 1_000)
+      metrics.onPublished?.((performance.now() - startedAt) / 1_000)
       logRecovered(log, PUBLISHING)
       log.debug({ channel }, message)
     }, (error: unknown) => {
@@ -127,7 +128,7 @@ function checkPublish (
 ): { ephemeral: boolean, idempotencyKey: string | undefined } {
   checkChannel(channel)
   const options: OwnOptions = checkOptions(given, 'idempotencyKey, ephemeral or traceparent')
-  if (options[OWN] !== true) checkName(channel, data)
+  if (options[OWN] !== true) refuseReserved(channel, data)
   const { ephemeral = false, idempotencyKey } = options
   if (typeof ephemeral !== 'boolean') {
     throw invalid('options.ephemeral', 'true or false', ephemeral, 'Leave it out for events that belong in the log')
@@ -135,8 +136,8 @@ function checkPublish (
   return { ephemeral, idempotencyKey: checkIdempotencyKey(idempotencyKey) }
 }
 
-/** Rejects channels, and chat events, that only this package publishes. */
-function checkName (channel: string, data: unknown): void {
+/** Throws for a channel or a chat event that only this package publishes. */
+function refuseReserved (channel: string, data: unknown): void {
   if (channel.startsWith(CONTROL)) {
     throw new RealtimeError(
       'RT_CHANNEL_INVALID', `one that begins with "${CONTROL}", which is reserved for this package`

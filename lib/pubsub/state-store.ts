@@ -1,8 +1,7 @@
 import type { PublishReceipt } from './provider.ts'
 
 /**
- * A version of a channel's state. If Redis has lost the state, the next one has a new epoch. Each change increments
- * `count`.
+ * A version of a channel's state. Each change increments `count`. A state that replaces a lost one has a new epoch.
  */
 export interface StateVersion {
   epoch: string
@@ -12,13 +11,13 @@ export interface StateVersion {
 /** One stored field. */
 export interface Field {
   value: string
-  /** Whether it is a text, which stays after its lease expires until it is finalized. Other fields expire with it. */
+  /** Whether it is a text. A text stays until it is finalized; any other field is deleted when its lease expires. */
   text: boolean
   /** Whether its lease has expired. */
   expired: boolean
 }
 
-/** The kinds of changes: sets a value, opens a text, appends to one, deletes a field, or expires a lease. */
+/** The kinds of changes: a value is set, a text is opened or appended to, a field is deleted, a lease expires. */
 export type StateOperation = 'set' | 'open' | 'append' | 'delete' | 'expire'
 
 /** One change, as listeners receive it. */
@@ -32,8 +31,8 @@ export interface StateChange {
 }
 
 /**
- * A change that an owner requests. Leases are in milliseconds from now. `owner` is a unique name: a text accepts
- * appends of its owner only.
+ * A change that an owner requests. `leaseMs` is the lease in milliseconds from now. `owner` is a unique name: only the
+ * owner of a text may append to it.
  */
 export type StateRequest =
   | { operation: 'set', field: string, value: string, leaseMs: number }
@@ -42,22 +41,23 @@ export type StateRequest =
    * longer: texts only grow, so a request with a shorter text has arrived late.
    */
   | { operation: 'open', field: string, value: string, leaseMs: number, owner: string, key: string }
-  /** Appends to a text of `at` bytes of UTF-8. A piece must not begin or end inside a character. */
+  /** Appends to a text that has `at` bytes of UTF-8. A piece must not begin or end inside a character. */
   | { operation: 'append', field: string, value: string, leaseMs: number, owner: string, at: number }
   | { operation: 'delete', field: string }
 
 /**
  * The outcome of a request:
  *
- * - `done`: it was applied now, or when it was sent before.
+ * - `done`: the change is applied, now or by an earlier request whose reply was lost.
  * - `taken`: the field belongs to another owner.
- * - `over`: an event was published with its key.
- * - `gone`: there is no such text, or its lease has expired and that was broadcast.
- * - `behind`: the text has another length, since Redis has lost some of it.
+ * - `over`: the text was already finalized: an event was published with its key.
+ * - `gone`: the field does not exist, it belongs to another owner (`append`), or its lease has expired and that was
+ *   broadcast.
+ * - `behind`: the text does not have `at` bytes, since Redis has lost some of it.
  */
 export type StateOutcome = 'done' | 'taken' | 'over' | 'gone' | 'behind'
 
-/** An outcome, and the epoch of the state. If the epoch is new, a field that is `gone` may have been lost. */
+/** An outcome, and the epoch of the state. If the epoch has changed, a field that is `gone` may have been lost. */
 export interface StateReceipt { outcome: StateOutcome, epoch: string }
 
 /** The result of reading a state. */
@@ -67,8 +67,8 @@ export interface StatePage {
   /** `undefined` if the reader already knows this version. */
   fields: Map<string, Field> | undefined
   /**
-   * Fields whose lease has expired by the clock, but not certainly: no instance has accessed the state for a while, or
-   * the clock has stepped.
+   * Fields whose lease has expired by the clock only. Their owners may still be alive, since the clock has stepped, or
+   * no instance has accessed the state for a while.
    */
   doubtful?: ReadonlySet<string> | undefined
 }
@@ -123,18 +123,18 @@ export interface StateStore {
   watch(channel: string, listener: (change: StateChange) => void): () => void
 }
 
-/** A capability of a provider that keeps a log: it also keeps a state, whose version is part of the log's head. */
+/** A capability of a provider with a log: it also keeps the state of a channel. The log's head holds its version. */
 export interface Stateful {
   /** `undefined` if history is turned off. */
   readonly state: StateStore | undefined
 }
 
-export function formatStateVersion ({ epoch, count: version }: StateVersion): string {
-  return `${epoch}-${version}`
+export function formatStateVersion ({ epoch, count }: StateVersion): string {
+  return `${epoch}-${count}`
 }
 
 /** Parses the output of `formatStateVersion`; returns `undefined` for any other text. */
 export function parseStateVersion (text: string): StateVersion | undefined {
-  const [, epoch, version] = /^([A-Za-z0-9]{1,32})-(\d{1,15})$/.exec(text) ?? []
-  return epoch === undefined ? undefined : { epoch, count: Number(version) }
+  const [, epoch, count] = /^([A-Za-z0-9]{1,32})-(\d{1,15})$/.exec(text) ?? []
+  return epoch === undefined ? undefined : { epoch, count: Number(count) }
 }

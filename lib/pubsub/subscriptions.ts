@@ -22,22 +22,23 @@ export interface Delivery {
 }
 
 /**
- * The subscribers that a delivery is for. Redis sends a message once for the channel and once for each matching
- * pattern.
+ * The subscribers that a delivery is for. Redis sends a message once for the channel, and once for each pattern that
+ * matches it, so each copy is delivered to a part of the subscribers only.
  */
 export type Recipients = 'everyone' | 'channel' | { redisPattern: string }
 
-/** `message` parses the payload on its first call. All listeners get the same object. */
+/** `message` parses the payload on its first call only. All listeners get the same object. */
 type Listeners = ListenerSet<[delivery: Delivery, message: () => PubSubMessage]>
 type Listener = Parameters<Listeners['add']>[0]
 
 interface Pattern {
   matches: (channel: string) => boolean
+  /** The pattern that Redis knows. It may match more channels than `matches`. */
   redisPattern: string
   listeners: Listeners
 }
 
-/** The subscriptions of this process. Both built-in providers deliver through it, so that they treat handlers alike. */
+/** The subscriptions of this process. Both built-in providers use it, so that they call handlers in the same way. */
 export class Subscriptions {
   readonly #channels = new Map<string, Listeners>()
   readonly #patterns = new Map<string, Pattern>()
@@ -90,7 +91,7 @@ export class Subscriptions {
     }
   }
 
-  /** The current feed listeners of a channel. */
+  /** Returns the listeners to notify when the subscription to a channel is live or lost. */
   feedListeners (channel: string): FeedListener[] {
     return [...this.#feedListeners.get(channel) ?? []]
   }
@@ -111,8 +112,8 @@ export class Subscriptions {
   }
 
   /**
-   * Delivers a message to its recipients. Must not be called by a handler: messages that a handler publishes are
-   * delivered after the current one.
+   * Delivers a message to its recipients. Must not be called inside a handler, since all handlers get the current
+   * message before the next one.
    */
   deliver (delivery: Delivery, recipients: Recipients = 'everyone'): void {
     let parsed: PubSubMessage | undefined

@@ -5,7 +5,7 @@ import type { Envelope } from './event-log.ts'
 import { isEventName } from './event-name.ts'
 import { parseStateVersion, type StateChange, type StateOperation } from './state-store.ts'
 
-/** Kinds of events on the wire: `d` durable, `e` ephemeral, `f` discontinuity marker. */
+/** The kind of an event on the wire: `d` durable, `e` ephemeral, `f` discontinuity marker. */
 export type EventKind = 'd' | 'e' | 'f'
 
 /** A received message: an event, or a state change (kind `s`). */
@@ -16,16 +16,16 @@ const ZERO = 0x30
 const TRACEPARENT_LENGTH = 55
 
 /**
- * Writes `<from> <timestamp> <event> [<traceparent>] <json>`, the part of a message that its publisher knows. The JSON
- * follows plain words, so that a receiver can forward it without parsing it.
+ * Encodes the part of a message that its publisher knows: `<from> <timestamp> <event> [<traceparent>] <json>`. A
+ * receiver needs only the words before the JSON, so it forwards the JSON without parsing it.
  */
 export function encodePayload ({ from, timestamp, event, json, traceparent }: Envelope): string {
   return `${from} ${timestamp} ${event} ${traceparent === undefined ? '' : `${traceparent} `}${json}`
 }
 
 /**
- * Writes a message without a log position: `1 - - - - <kind> <payload>`. lua/includes/log.lua writes messages with a
- * position.
+ * Encodes a message without a log position: `1 - - - - <kind> <payload>`. For messages with a position,
+ * lua/includes/log.lua does that.
  */
 export function encodeWire (kind: EventKind, envelope: Envelope): string {
   return `1 - - - - ${kind} ${encodePayload(envelope)}`
@@ -36,7 +36,7 @@ export function encodeWire (kind: EventKind, envelope: Envelope): string {
  * `undefined` for malformed messages and unknown format versions. Never throws.
  */
 export function decodeWire (message: Buffer): WireMessage | undefined {
-  const header = words(message, 0, 6)
+  const header = readWords(message, 0, 6)
   if (header === undefined) return undefined
   const [format, epoch, count, tag, previousTag, kind] =
     header.words as [string, string, string, string, string, string]
@@ -68,9 +68,9 @@ const operations = new Map(
 )
 
 /** Parses `<operation> <field> <value>`, which lua/includes/state.lua writes. */
-function decodeChange (message: Buffer, start: number, format: string): WireMessage | undefined {
-  const header = words(message, start, 2)
-  const version = parseStateVersion(format)
+function decodeChange (message: Buffer, start: number, versionText: string): WireMessage | undefined {
+  const header = readWords(message, start, 2)
+  const version = parseStateVersion(versionText)
   if (header === undefined || version === undefined) return undefined
   const [code, name] = header.words as [string, string]
   const operation = operations.get(code)
@@ -95,11 +95,11 @@ export function decodeField (field: string): string | undefined {
 
 /** Parses the output of `encodePayload`; returns `undefined` for malformed bytes. Never throws. */
 export function decodePayload (payload: Buffer): Envelope | undefined {
-  const header = words(payload, 0, 3)
+  const header = readWords(payload, 0, 3)
   if (header === undefined) return undefined
   const [from, timestamp, event] = header.words as [string, string, string]
   if (!NAME.test(from) || !NUMBER.test(timestamp) || !isEventName(event)) return undefined
-  // No JSON text starts like a traceparent.
+  // A traceparent begins with `00-`, which no JSON text does.
   const traceparent = payload[header.end] === ZERO
     ? checkTraceparent(payload.toString('latin1', header.end, header.end + TRACEPARENT_LENGTH))
     : undefined
@@ -110,8 +110,8 @@ export function decodePayload (payload: Buffer): Envelope | undefined {
   return { from, timestamp: Number(timestamp), event, json, ...traceparent !== undefined && { traceparent } }
 }
 
-/** Reads the next words, each ended by a space. `end` is the index after the last of them. */
-function words (bytes: Buffer, start: number, count: number): { words: string[], end: number } | undefined {
+/** Reads `count` words, each ended by a space. `end` is the index after the last space. */
+function readWords (bytes: Buffer, start: number, count: number): { words: string[], end: number } | undefined {
   const words: string[] = []
   let end = start
   while (words.length < count) {

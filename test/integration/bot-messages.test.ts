@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import { ChatEvents, closePubSub, LocalPubSub, RealtimeError, RedisPubSub, startBotMessage, stopBotMessage, streamBotMessage, type BotMessageWriter, type ChatEvent, type PubSubProvider, type RealtimeOptions, type StateStore } from '../../lib/index.ts'
 import { silentLogger } from '../../lib/core/logger.ts'
-import { own } from '../../lib/pubsub/publisher.ts'
+import { asOwn } from '../../lib/pubsub/publisher.ts'
 import { BotMessageReader } from '../support/bot-message-reader.ts'
 import { startApp } from '../support/app.ts'
 import { EventStream } from '../support/event-stream.ts'
@@ -534,7 +534,7 @@ t.test('outside Fastify', async (t) => {
 t.test('who publishes anything under the name of an answer harms nobody', async (t) => {
   const { one } = await setups['in one process']?.(t) as { one: Side }
   const { stream, reader } = await open(t, one)
-  for (const data of [{ type: 'bot_message' }, { type: 'bot_message', id: 5 }, { type: 'bot_message', id: 'x' }]) await one.app.pubsub.publish('chat:c', data, own())
+  for (const data of [{ type: 'bot_message' }, { type: 'bot_message', id: 5 }, { type: 'bot_message', id: 'x' }]) await one.app.pubsub.publish('chat:c', data, asOwn())
   await stream.take(3)
   // A state is for more than answers.
   await (one.app.pubsub as LocalPubSub).state?.change('chat:c', { operation: 'set', field: 'other', value: '1', leaseMs: 60_000 })

@@ -25,12 +25,14 @@ export class LocalControlFeed implements ControlFeed {
   async publish (channel: string, message: object): Promise<void> {
     this.#options.mustBeOpen()
     const envelope = makeEnvelope(message, this.#options.instanceId, Infinity)
+    // As with Redis, listeners never run inside `publish`.
     await undefined
     this.#subscriptions.deliver({ channel, envelope, remote: false })
   }
 
   follow (channel: string, listener: FeedListener): () => void {
     this.#options.mustBeOpen()
+    // Nothing connects here, so the listener is live in this call, not in a later microtask.
     const unfollow = this.#subscriptions.addFeedListener(channel, listener, () => false)
     listener.live()
     return unfollow

@@ -101,8 +101,8 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
   }
 
   /**
-   * Called a microtask after `publish`, so that handlers never run inside it, as with Redis. They have run when the
-   * promise of `publish` resolves.
+   * Called in a microtask, so that handlers never run inside `publish`, as with Redis. When the promise of `publish`
+   * resolves, they have run.
    */
   #deliver (channel: string, envelope: Envelope): void {
     this.#metrics.received++
@@ -129,7 +129,7 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
   }
 
   async isHealthy (): Promise<boolean> {
-    // Otherwise `while (!await isHealthy())` would freeze the process once the provider is closed.
+    // Without it, the loop `while (!await isHealthy())` would freeze the process once the provider is closed.
     await turn()
     return !this.#closed
   }

@@ -19,73 +19,78 @@ export interface LocalLogOptions {
 }
 
 /**
- * A key with its owner: an idempotency key of the app, or a key of a finalization. The prefixes keep them apart, since
- * an app may let clients choose its keys.
+ * An idempotency key of the app, or the key of a finalization. The prefixes keep them apart: an app may let its clients
+ * choose the idempotency keys, and they must not be able to end a bot message.
  */
 export type LogKey = `app ${string}` | `finalization ${string}`
 
 interface ChannelLog {
-  run: EventRing
+  events: EventRing
   /** The version of the channel's state, if it ever had one. */
   state?: StateVersion
-  /** The ids of events that were published with a key, if any, and when each key is forgotten. */
+  /** The id of the event that was published with each key, and when the key expires. */
   keys?: Map<string, { id: string, until: number }>
-  /** When the entries expire, in milliseconds since 1970. */
+  /** When the events expire, in milliseconds since 1970. */
   until: number
 }
 
 /**
- * The log of `LocalPubSub`: like the one in Redis, but in memory. Each channel gets a new epoch in each process, so
- * clients also notice a restart.
+ * The log of `LocalPubSub`: like the one in Redis, but in memory. The epochs of a restarted process are new, so clients
+ * notice the restart.
  */
 export class LocalLog implements EventLog {
   readonly #channels = new Map<string, ChannelLog>()
   readonly #empty = new EmptyLogs()
   readonly #options: LocalLogOptions
-  /** Shared by all channels. */
+  /** Limits the bytes of all channels together. */
   readonly #budget = new ByteBudget(budgets.localLogs)
-  readonly #sweep: NodeJS.Timeout
+  readonly #sweepTimer: NodeJS.Timeout
 
   constructor (options: LocalLogOptions) {
     this.#options = options
-    this.#sweep = setInterval(() => this.#forget(), Math.min(options.ttlMs, timing.emptyLog)).unref()
+    this.#sweepTimer = setInterval(() => this.#sweep(), Math.min(options.ttlMs, timing.emptyLog)).unref()
   }
 
-  /** Appends an event, unless its key was used before. Returns its id, and the entry if it is new. */
+  /**
+   * Appends an event, unless its key was used before. Returns the id of the event with this key, and the entry if it
+   * was appended.
+   */
   append (channel: string, envelope: Envelope, key: LogKey | undefined): { id: string, entry: LogEntry | undefined } {
     const log = this.#open(channel)
     const now = Date.now()
     const known = key === undefined ? undefined : log.keys?.get(key)
     if (known !== undefined && known.until > now) return { id: known.id, entry: undefined }
-    const { epoch, offset, tag } = log.run.head
+    const { epoch, offset, tag } = log.events.head
     const entry = {
       ...envelope,
       position: { epoch, offset: offset + 1, tag: randomTag(), previousTag: tag, isMarker: false }
     }
-    log.run.push(entry)
+    log.events.push(entry)
     log.until = now + this.#options.ttlMs
     const id = formatCursor(entry.position)
     if (key !== undefined) {
       const keys = log.keys ??= new Map()
-      const { ttlMs, idempotencyTtlMs } = this.#options
-      keys.set(key, {
-        id,
-        until: now + (key.startsWith('app ') ? idempotencyTtlMs : Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra))
-      })
+      keys.set(key, { id, until: now + this.#ttlOf(key) })
     }
     return { id, entry }
   }
 
+  #ttlOf (key: LogKey): number {
+    const { ttlMs, idempotencyTtlMs } = this.#options
+    // A finalized text must not be opened again as long as its owner may try to restore it.
+    return key.startsWith('app ') ? idempotencyTtlMs : Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra)
+  }
+
   /** Whether an event was published with this key. */
-  knows (channel: string, key: LogKey): boolean {
+  hasKey (channel: string, key: LogKey): boolean {
     return (this.#channels.get(channel)?.keys?.get(key)?.until ?? 0) > Date.now()
   }
 
-  /** Stores the version of the channel's state. */
-  mark (channel: string, state: StateVersion): void {
+  /** Stores the version of the channel's state, which is part of the log's head. */
+  setStateVersion (channel: string, state: StateVersion): void {
     const log = this.#open(channel)
     log.state = state
-    keepEmpty(log)
+    extendEmpty(log)
   }
 
   /** The version of the channel's state, if it ever had one. */
@@ -94,29 +99,29 @@ export class LocalLog implements EventLog {
   }
 
   async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = PAGE): Promise<LogPage> {
-    const log = this.#find(channel) ?? { run: this.#start(startOf(this.#empty.keep(channel))) }
-    const { run } = log
-    const head = topOf(log)
-    if (after === undefined) return { head, ...lastOf(run, limit, maxBytes) }
-    const start = run.indexAfter(after)
-    if (start === undefined) return { head, gap: gapAfter(after, run), entries: [] }
-    return { head, gap: undefined, entries: run.slice(start, start + run.fitAfter(start, limit, maxBytes)) }
+    const log = this.#find(channel) ?? { events: this.#start(startOf(this.#empty.keep(channel))) }
+    const { events } = log
+    const head = headOf(log)
+    if (after === undefined) return { head, ...lastOf(events, limit, maxBytes) }
+    const start = events.indexAfter(after)
+    if (start === undefined) return { head, gap: gapAfter(after, events), entries: [] }
+    return { head, gap: undefined, entries: events.slice(start, start + events.countFirst(start, limit, maxBytes)) }
   }
 
   async heads (channels: string[]): Promise<(LogHead | undefined)[]> {
     return channels.map((channel) => {
       const log = this.#channels.get(channel)
       if (log !== undefined) {
-        keepEmpty(log)
-        return topOf(log)
+        extendEmpty(log)
+        return headOf(log)
       }
       return this.#empty.has(channel) ? startOf(this.#empty.keep(channel)) : undefined
     })
   }
 
   close (): void {
-    clearInterval(this.#sweep)
-    for (const { run } of this.#channels.values()) run.clear()
+    clearInterval(this.#sweepTimer)
+    for (const { events } of this.#channels.values()) events.clear()
     this.#channels.clear()
     this.#empty.clear()
   }
@@ -124,7 +129,7 @@ export class LocalLog implements EventLog {
   #open (channel: string): ChannelLog {
     let log = this.#find(channel)
     if (log === undefined) {
-      log = { run: this.#start(startOf(this.#empty.take(channel))), until: Date.now() + this.#options.ttlMs }
+      log = { events: this.#start(startOf(this.#empty.take(channel))), until: Date.now() + this.#options.ttlMs }
       this.#channels.set(channel, log)
     }
     return log
@@ -134,7 +139,7 @@ export class LocalLog implements EventLog {
     const log = this.#channels.get(channel)
     if (log === undefined) return undefined
     if (log.until <= Date.now()) this.#expire(log)
-    keepEmpty(log)
+    extendEmpty(log)
     return log
   }
 
@@ -143,49 +148,50 @@ export class LocalLog implements EventLog {
   }
 
   #expire (log: ChannelLog): void {
-    if (log.run.size === 0) return
-    log.run.clear()
-    log.run = this.#start(log.run.head)
+    if (log.events.size === 0) return
+    log.events.clear()
+    log.events = this.#start(log.events.head)
   }
 
   /**
-   * Drops expired entries and keys. Whole logs are dropped much later than their entries; clients that reconnect after
-   * that, or still listen, get another epoch.
+   * Drops expired events and keys. A log itself is dropped much later than its events: it then gets a new epoch, and
+   * its clients get a reset.
    */
-  #forget (): void {
+  #sweep (): void {
     const now = Date.now()
     for (const [channel, log] of this.#channels) {
-      const { until, keys, run } = log
+      const { until, keys, events } = log
       if (until <= now) this.#expire(log)
       for (const [key, known] of keys ?? []) {
         if (known.until <= now) keys?.delete(key)
       }
-      const extra = run.head.offset === 0 ? 0 : timing.metaExtra
+      const extra = events.head.offset === 0 ? 0 : timing.metaExtra
       if (until + extra <= now && (keys?.size ?? 0) === 0) this.#channels.delete(channel)
     }
   }
 }
 
-/** Extends the life of a log without an event, which is kept while its state changes or it is read or polled. */
-function keepEmpty (log: ChannelLog): void {
-  if (log.run.head.offset === 0) log.until = Date.now() + timing.emptyLog
+/** Postpones the end of a log without events. It is kept while it is read or polled, or while its state changes. */
+function extendEmpty (log: ChannelLog): void {
+  if (log.events.head.offset === 0) log.until = Date.now() + timing.emptyLog
 }
 
-/** The position at the start of a log. */
+/** Returns the position before the first event of a log. */
 function startOf (epoch: string): Cursor {
   return { epoch, offset: 0, tag: 0 }
 }
 
-function topOf ({ run, state }: Pick<ChannelLog, 'run' | 'state'>): LogHead {
-  return state === undefined ? run.head : { ...run.head, state }
+function headOf ({ events, state }: Pick<ChannelLog, 'events' | 'state'>): LogHead {
+  return state === undefined ? events.head : { ...events.head, state }
 }
 
-/** The last events of a ring that fit, and the position before the last `limit` events if that is earlier. */
-function lastOf (run: EventRing, limit: number, maxBytes: number): Pick<LogPage, 'entries' | 'start'> {
-  const { size } = run
-  const first = size - (maxBytes === 0 ? 0 : run.fitBeforeEnd(limit, maxBytes))
-  const wanted = Math.max(0, size - limit)
-  return { entries: run.slice(first, size), start: wanted < first ? run.positionBefore(wanted) : undefined }
+/** Returns the last events that fit, and the position before the last `limit` events if that is earlier. */
+function lastOf (events: EventRing, limit: number, maxBytes: number): Pick<LogPage, 'entries' | 'start'> {
+  const { size } = events
+  const first = size - (maxBytes === 0 ? 0 : events.countLast(limit, maxBytes))
+  const firstOfLimit = Math.max(0, size - limit)
+  const start = firstOfLimit < first ? events.positionBefore(firstOfLimit) : undefined
+  return { entries: events.slice(first, size), start }
 }
 
 /** Returns why the events after a cursor can't be read, by the rules of lua/read.lua. */

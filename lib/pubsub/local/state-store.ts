@@ -16,15 +16,17 @@ import type {
 import { StateListeners } from '../state-listeners.ts'
 import type { Envelope } from '../event-log.ts'
 
-interface Kept extends Field {
+type RequestOf<Operation extends StateRequest['operation']> = Extract<StateRequest, { operation: Operation }>
+
+interface StoredField extends Field {
   owner: string
-  /** When the lease expires, by a monotonic clock. */
+  /** When the lease expires, by the monotonic clock of `performance.now`. */
   until: number
 }
 
 interface ChannelState {
   version: StateVersion
-  fields: Map<string, Kept>
+  fields: Map<string, StoredField>
 }
 
 export interface LocalStateOptions {
@@ -37,7 +39,7 @@ export interface LocalStateOptions {
   mustBeOpen (): void
 }
 
-/** The state store of `LocalPubSub`: in memory, by the rules of lua/change-state.lua. */
+/** The state store of `LocalPubSub`: in memory, with the rules of lua/change-state.lua. */
 export class LocalStateStore implements StateStore {
   readonly #channels = new Map<string, ChannelState>()
   readonly #options: LocalStateOptions
@@ -51,7 +53,7 @@ export class LocalStateStore implements StateStore {
     this.#options.mustBeOpen()
     const state = this.#open(channel)
     const outcome = this.#apply(channel, state, request)
-    // Sweep after the change: a lease that is renewed late is kept as long as its expiry was not broadcast.
+    // Sweep after the change: a late renewal still succeeds if the expiry of its lease was not broadcast yet.
     this.#sweep(channel, state)
     return { outcome, epoch: state.version.epoch }
   }
@@ -60,14 +62,14 @@ export class LocalStateStore implements StateStore {
     this.#options.mustBeOpen()
     const state = this.#open(channel)
     const gone = fields.filter((field) => {
-      const kept = state.fields.get(field)
-      if (kept === undefined || kept.expired) return true
-      kept.until = performance.now() + leaseMs
+      const stored = state.fields.get(field)
+      if (stored === undefined || stored.expired) return true
+      stored.until = performance.now() + leaseMs
       return false
     })
     this.#sweep(channel, state)
-    // Otherwise the log of a chat without an event could be forgotten before its state.
-    if (state.fields.size > 0) this.#options.log.mark(channel, state.version)
+    // Keeps a log without events as long as its state: its end would end the state, too.
+    if (state.fields.size > 0) this.#options.log.setStateVersion(channel, state.version)
     return { gone, epoch: state.version.epoch }
   }
 
@@ -79,14 +81,14 @@ export class LocalStateStore implements StateStore {
     const { log, wrap, append } = this.#options
     const envelope = wrap(event)
     const state = this.#open(channel)
-    const kept = state.fields.get(field)
-    const isOver = log.knows(channel, `finalization ${key}`)
-    if (!isOver && (kept?.text !== true || (owner === undefined ? !kept.expired : kept.owner !== owner))) {
+    const stored = state.fields.get(field)
+    const isFinalized = log.hasKey(channel, `finalization ${key}`)
+    if (!isFinalized && (stored?.text !== true || (owner === undefined ? !stored.expired : stored.owner !== owner))) {
       return { epoch: state.version.epoch }
     }
     const receipt = append(channel, envelope, `finalization ${key}`)
-    // In the same turn as the event and after it, as in lua/finalize.lua.
-    if (!isOver) this.#change(channel, state, 'delete', field)
+    // Delete the text in the same turn and after the event, as lua/finalize.lua does: readers get the event first.
+    if (!isFinalized) this.#change(channel, state, 'delete', field)
     return await receipt
   }
 
@@ -107,58 +109,62 @@ export class LocalStateStore implements StateStore {
   }
 
   #apply (channel: string, state: ChannelState, request: StateRequest): StateOutcome {
-    const { operation, field } = request
-    const kept = state.fields.get(field)
-    if (operation === 'delete') {
-      if (kept === undefined) return 'gone'
-      this.#change(channel, state, operation, field)
-      return 'done'
+    switch (request.operation) {
+      case 'set': return this.#set(channel, state, request)
+      case 'open': return this.#openText(channel, state, request)
+      case 'append': return this.#append(channel, state, request)
+      case 'delete': return this.#delete(channel, state, request)
     }
-    const { value, leaseMs } = request
+  }
+
+  #set (channel: string, state: ChannelState, { field, value, leaseMs }: RequestOf<'set'>): StateOutcome {
+    const stored = state.fields.get(field)
     const until = performance.now() + leaseMs
-    if (operation === 'append') {
-      if (kept?.text !== true || kept.expired || kept.owner !== request.owner) return 'gone'
-      const length = Buffer.byteLength(kept.value)
-      if (length === request.at) {
-        this.#change(channel, state, operation, field, value, { ...kept, value: kept.value + value, until })
-      }
-      return length === request.at || length === request.at + Buffer.byteLength(value) ? 'done' : 'behind'
+    if (stored?.text === false && stored.value === value) stored.until = until
+    else this.#change(channel, state, 'set', field, value, { value, text: false, expired: false, owner: '', until })
+    return 'done'
+  }
+
+  #openText (channel: string, state: ChannelState, request: RequestOf<'open'>): StateOutcome {
+    const { field, value, leaseMs, owner, key } = request
+    if (this.#options.log.hasKey(channel, `finalization ${key}`)) return 'over'
+    const stored = state.fields.get(field)
+    if (stored !== undefined && stored.owner !== owner) return 'taken'
+    if (stored?.expired === true) return 'gone'
+    // Texts only grow: a shorter text has arrived late.
+    if (stored === undefined || Buffer.byteLength(stored.value) < Buffer.byteLength(value)) {
+      const until = performance.now() + leaseMs
+      this.#change(channel, state, 'open', field, value, { value, text: true, expired: false, owner, until })
     }
-    if (operation === 'open') {
-      if (this.#options.log.knows(channel, `finalization ${request.key}`)) return 'over'
-      if (kept !== undefined && kept.owner !== request.owner) return 'taken'
-      if (kept?.expired === true) return 'gone'
-      // Texts only grow: see lua/change-state.lua.
-      const isLonger = kept === undefined || Buffer.byteLength(kept.value) < Buffer.byteLength(value)
-      if (isLonger) {
-        this.#change(
-          channel,
-          state,
-          operation,
-          field,
-          value,
-          { value, text: true, expired: false, owner: request.owner, until }
-        )
-      }
+    return 'done'
+  }
+
+  #append (channel: string, state: ChannelState, request: RequestOf<'append'>): StateOutcome {
+    const { field, value, leaseMs, owner, at } = request
+    const stored = state.fields.get(field)
+    if (stored?.text !== true || stored.expired || stored.owner !== owner) return 'gone'
+    const length = Buffer.byteLength(stored.value)
+    if (length === at) {
+      const until = performance.now() + leaseMs
+      this.#change(channel, state, 'append', field, value, { ...stored, value: stored.value + value, until })
       return 'done'
     }
-    if (kept?.text === false && kept.value === value) kept.until = until
-    else this.#change(channel, state, operation, field, value, { value, text: false, expired: false, owner: '', until })
+    // An earlier request, whose reply was lost, may have appended this piece already.
+    return length === at + Buffer.byteLength(value) ? 'done' : 'behind'
+  }
+
+  #delete (channel: string, state: ChannelState, { field }: RequestOf<'delete'>): StateOutcome {
+    if (!state.fields.has(field)) return 'gone'
+    this.#change(channel, state, 'delete', field)
     return 'done'
   }
 
   #sweep (channel: string, state: ChannelState): void {
-    for (const [field, kept] of state.fields) {
-      if (kept.until > performance.now()) continue
-      // A text stays until it is finalized, so that its readers don't lose it.
-      this.#change(
-        channel,
-        state,
-        'expire',
-        field,
-        '',
-        kept.text ? { ...kept, expired: true, until: Infinity } : undefined
-      )
+    for (const [field, stored] of state.fields) {
+      if (stored.until > performance.now()) continue
+      // A text stays until it is finalized, so that its readers do not lose it.
+      const remaining = stored.text ? { ...stored, expired: true, until: Infinity } : undefined
+      this.#change(channel, state, 'expire', field, '', remaining)
     }
   }
 
@@ -168,16 +174,16 @@ export class LocalStateStore implements StateStore {
     operation: StateOperation,
     field: string,
     value = '',
-    kept?: Kept
+    stored?: StoredField
   ): void {
-    if (kept === undefined) state.fields.delete(field)
-    else state.fields.set(field, kept)
-    // A state without fields consists of its version only, which the log stores.
+    if (stored === undefined) state.fields.delete(field)
+    else state.fields.set(field, stored)
+    // Of a state without fields only the version remains, and the log stores it.
     if (state.fields.size === 0) this.#channels.delete(channel)
     else this.#channels.set(channel, state)
     const { epoch, count: before } = state.version
     const version = state.version = { epoch, count: before + 1 }
-    this.#options.log.mark(channel, version)
+    this.#options.log.setStateVersion(channel, version)
     queueMicrotask(() => this.#listeners.notify(channel, { version, operation, field, value }))
   }
 

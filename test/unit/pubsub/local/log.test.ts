@@ -48,9 +48,9 @@ t.test('what a chat without an event keeps for its state is kept for those who l
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const state = { epoch: 'e', count: 1 }
-  log.mark('c', state)
+  log.setStateVersion('c', state)
   const [top] = await log.heads(['c']) as [Cursor]
-  for (const again of [() => log.heads(['c']), () => log.read('c', top, 10), () => log.mark('c', state)]) {
+  for (const again of [() => log.heads(['c']), () => log.read('c', top, 10), () => log.setStateVersion('c', state)]) {
     mock.timers.tick(timing.emptyLog - 1)
     await again()
   }
@@ -84,7 +84,7 @@ t.test('what has finalized a text is remembered as long as the state is kept in 
   const long = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: DAY })
   t.teardown(() => { for (const each of [log, long]) each.close() })
   for (const each of [log, long]) for (const key of ['finalization key', 'app key'] as const) each.append('c', envelope, key)
-  const known = (each: LocalLog): boolean[] => [each.knows('c', 'finalization key'), each.knows('c', 'app key')]
+  const known = (each: LocalLog): boolean[] => [each.hasKey('c', 'finalization key'), each.hasKey('c', 'app key')]
   t.same([known(log), known(long)], [[true, true], [true, true]])
   mock.timers.tick(ttlMs + timing.stateExtra - 1)
   t.same([known(log), known(long)], [[true, false], [true, true]])
