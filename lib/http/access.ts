@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { bindContext } from '../core/async-context.ts'
 import { RealtimeError } from '../errors.ts'
-import { ANYONE, readGrant, type AccessGrant, type Grant } from './grant.ts'
+import { ANONYMOUS, readGrant, type AccessGrant, type Grant } from './grant.ts'
 import { LimitedQueue } from '../core/limited-queue.ts'
 import type { Logger } from '../core/logger.ts'
 import { Permit, Permits, type PermitHolder } from './permits.ts'
@@ -33,7 +33,7 @@ const MISSED: RepeatedFailure = {
 }
 
 /** Maximum number of streams that are reauthorized at the same time. */
-const MOST_AT_ONCE = 32
+const MAX_CONCURRENT = 32
 
 /**
  * Calls the app's `authorize` and holds the grants while their streams are open. A grant is valid only if no revocation
@@ -45,9 +45,9 @@ export class Access implements PermitHolder {
   readonly #revocations: RevocationWatch | undefined
   /** Permits by chat id: those being authorized, and those held by open streams. */
   readonly #permits = new Map<string, Set<Permit>>()
-  readonly #again = new LimitedQueue<Permit>(MOST_AT_ONCE, (permit) => this.#askAgain(permit))
-  /** The continuity number at which streams were last checked. */
-  #seen = 0
+  readonly #reauthorizing = new LimitedQueue<Permit>(MAX_CONCURRENT, (permit) => this.#reauthorize(permit))
+  /** The continuity number for which open streams were last checked. */
+  #checked = 0
   readonly #timers = new Set<NodeJS.Timeout>()
   /** Mistakes that were logged already. Each is logged only once, since the same mistake refuses every request. */
   readonly #logged = new Set<string>()
@@ -69,7 +69,7 @@ export class Access implements PermitHolder {
   async check (request: FastifyRequest, chatIds: readonly string[]): Promise<Permits> {
     const permits = new Permits(chatIds.map((chatId) => new Permit(chatId, request)), this)
     try {
-      await Promise.all(permits.all.map((permit) => this.#ask(permit)))
+      await Promise.all(permits.all.map((permit) => this.#authorize(permit)))
       permits.confirm()
       return permits
     } catch (error) {
@@ -85,14 +85,14 @@ export class Access implements PermitHolder {
       this.drop(permit)
       permit.join()
     }
-    // The stream of a HEAD request has already ended.
+    // Without `authorize` no access can be revoked. The stream of a HEAD request has already ended.
     if (this.#revocations === undefined || stream.closed) return leave()
     stream.onClose(leave)
-    this.#settle(permit)
+    this.#joinOrReauthorize(permit)
   }
 
   drop (permit: Permit): void {
-    this.#again.delete(permit)
+    this.#reauthorizing.delete(permit)
     const permits = this.#permits.get(permit.chatId)
     if (permits?.delete(permit) === true && permits.size === 0) this.#permits.delete(permit.chatId)
   }
@@ -103,7 +103,7 @@ export class Access implements PermitHolder {
     this.#timers.clear()
   }
 
-  async #ask (permit: Permit): Promise<void> {
+  async #authorize (permit: Permit): Promise<void> {
     const { chatId } = permit
     try {
       // Throws for an invalid chat id, so that `authorize` never sees one.
@@ -117,16 +117,16 @@ export class Access implements PermitHolder {
 
   async #grant (permit: Permit): Promise<Grant> {
     const { authorize } = this.#options
-    if (authorize === undefined) return ANYONE
+    if (authorize === undefined) return ANONYMOUS
     const { chatId, request } = permit
     const permits = this.#permits.get(chatId) ?? new Set()
     this.#permits.set(chatId, permits.add(permit))
-    const since = this.#continuity
-    permit.ask ??= bindContext(() => authorize(request, chatId))
-    const grant = readGrant(await permit.ask())
+    const continuity = this.#continuity
+    permit.authorize ??= bindContext(() => authorize(request, chatId))
+    const grant = readGrant(await permit.authorize())
     if (typeof grant === 'string') this.#logMistake(grant)
     if (typeof grant !== 'object') throw new RealtimeError('RT_FORBIDDEN')
-    permit.since = since
+    permit.continuity = continuity
     return grant
   }
 
@@ -134,42 +134,47 @@ export class Access implements PermitHolder {
     return (this.#revocations as RevocationWatch).continuity // Permits are held only if there is a watch.
   }
 
-  /** Lets a stream join its chat if its grant is valid. Otherwise reauthorizes it, once revocations are in sync. */
-  #settle (permit: Permit): void {
+  /**
+   * Once revocations are in sync, lets a stream join its chat, or reauthorizes it if a revocation may have been missed.
+   */
+  #joinOrReauthorize (permit: Permit): void {
     if (this.#revocations?.inSync !== true) return
-    if (permit.since !== this.#continuity) return this.#again.add(permit)
-    // A timer can be late.
+    if (permit.continuity !== this.#continuity) return this.#reauthorizing.add(permit)
+    // The timer that ends the stream on expiry can be late.
     if ((permit.grant.expiresAt ?? Infinity) <= Date.now()) permit.end()
     else permit.join()
   }
 
+  /** Lets waiting streams join. Reauthorizes open streams if a revocation may have been missed. */
   #synced (): void {
     const continuity = this.#continuity
-    const held = [...this.#permits.values()].flatMap((permits) => [...permits]).filter(({ admitted }) => admitted)
-    for (const permit of held) if (!permit.joined) this.#settle(permit)
-    if (this.#seen === continuity) return
-    this.#seen = continuity
-    const stale = held.filter(({ joined, since }) => joined && since !== continuity)
+    const admitted = [...this.#permits.values()].flatMap((permits) => [...permits]).filter((permit) => permit.admitted)
+    for (const permit of admitted) if (!permit.joined) this.#joinOrReauthorize(permit)
+    if (this.#checked === continuity) return
+    this.#checked = continuity
+    const stale = admitted.filter((permit) => permit.joined && permit.continuity !== continuity)
     if (stale.length === 0) return
     logRepeated(this.#options.log, MISSED, { streams: stale.length })
+    // Spread over time, so that not all streams call `authorize` at once.
     for (const permit of stale) {
       this.#later(Math.random() * timing.accessSpread, () => {
-        if (this.#isStale(permit, continuity)) this.#again.add(permit)
+        if (this.#isStale(permit, continuity)) this.#reauthorizing.add(permit)
       })
     }
+    // Access that cannot be confirmed in time must not continue.
     this.#later(timing.accessDeadline, () => {
       for (const permit of stale) if (this.#isStale(permit, continuity)) permit.end()
     })
   }
 
-  #isStale ({ since, closed }: Permit, continuity: number): boolean {
-    return since < continuity && !closed
+  #isStale (permit: Permit, continuity: number): boolean {
+    return permit.continuity < continuity && !permit.closed
   }
 
-  #later (ms: number, call: () => void): void {
+  #later (ms: number, callback: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
-      call()
+      callback()
     }, ms).unref()
     this.#timers.add(timer)
   }
@@ -178,10 +183,10 @@ export class Access implements PermitHolder {
    * Reauthorizes an open stream. Never rejects. If access is refused or `authorize` fails, the stream is ended; the
    * client then reconnects and gets the error as its response.
    */
-  async #askAgain (permit: Permit): Promise<void> {
+  async #reauthorize (permit: Permit): Promise<void> {
     const { userId, expiresAt = Infinity } = permit.grant
     try {
-      await withTimeout(this.#ask(permit), timing.accessDeadline)
+      await withTimeout(this.#authorize(permit), timing.accessDeadline)
       permit.confirm(Date.now())
     } catch (error) {
       permit.refuse(error)
@@ -190,7 +195,7 @@ export class Access implements PermitHolder {
     if (permit.refused !== undefined || permit.userId !== userId) return permit.end()
     const until = permit.grant.expiresAt ?? Infinity
     if (until < expiresAt) permit.endAfter(until - Date.now())
-    this.#settle(permit)
+    this.#joinOrReauthorize(permit)
   }
 
   #logMistake (mistake: string): void {

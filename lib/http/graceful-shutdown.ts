@@ -19,20 +19,22 @@ const TAKEN_OVER = ['upgrade', 'connect', 'clientError', 'unknownProtocol']
 const REQUESTED = ['checkContinue', 'checkExpectation']
 
 /**
- * Lets the servers of an app close quickly and without a 503 response. A 503 would stop an EventSource permanently,
- * while it reconnects after a broken connection. Fastify has several servers if `localhost` has several addresses.
+ * Lets the servers of an app close quickly and without a 503 response. An EventSource reconnects after a broken
+ * connection, but a 503 would stop it permanently. Fastify has several servers if `localhost` has several addresses.
  * `server.close()` alone would wait for connections without a request, such as those that browsers preopen, and for
  * HTTP/2 sessions. Connections that other code has taken over, such as WebSockets, are left alone.
  */
 export class GracefulShutdown {
   readonly #server: Server
-  readonly #watched = new WeakMap<object, boolean>()
+  /** The servers whose connections were seen, and whether they belong to the app. */
+  readonly #seen = new WeakMap<object, boolean>()
   readonly #connections = new Map<Socket, Use>()
+  /** Recognizes HTTP/2 sessions in `#connections`: Node does not export their class. */
   readonly #sessions = new WeakSet<Http2Session>()
   readonly #onAccepted: (message: unknown) => void
-  // One function serves all connections, since there may be many.
+  // There may be many connections, so they share these functions instead of each having a closure.
   readonly #onClose: (this: Socket) => void
-  readonly #onAnswered: (this: ServerResponse) => void
+  readonly #onResponseClosed: (this: ServerResponse) => void
   #begun = false
 
   constructor (server: Server) {
@@ -40,7 +42,7 @@ export class GracefulShutdown {
     const forget = (socket: Socket): void => this.#forget(socket)
     this.#onClose = function (this: Socket) { forget(this) }
     const connections = this.#connections
-    this.#onAnswered = function (this: ServerResponse) {
+    this.#onResponseClosed = function (this: ServerResponse) {
       const { socket } = this.req
       if (connections.get(socket) === this) connections.set(socket, undefined)
     }
@@ -69,7 +71,10 @@ export class GracefulShutdown {
     unsubscribe(ACCEPTED, this.#onAccepted)
   }
 
-  /** Destroys connections whose HTTP/2 sessions have ended, since a client may never close its side. */
+  /**
+   * Repeatedly destroys connections whose HTTP/2 sessions had ended at the last sweep, since a client may never close
+   * its side.
+   */
   #sweep (): void {
     const sessions = [...this.#connections].filter((entry): entry is [Socket, Http2Session] =>
       this.#sessions.has(entry[1] as Http2Session))
@@ -82,8 +87,8 @@ export class GracefulShutdown {
   }
 
   #watch (server: Server): void {
-    this.#watched.set(server, true)
-    // Prepended, because Node's own listener may emit further events for the connection synchronously.
+    this.#seen.set(server, true)
+    // Prepended: Node's own listener may emit further events for the connection synchronously.
     server.prependListener('connection', (socket: Socket) => this.#add(socket))
     server.prependListener('secureConnection', (socket: Socket & { _parent?: Socket }) => {
       // `_parent` is undocumented, but nothing else links the TLS socket to its raw socket: over a Unix socket, neither
@@ -96,13 +101,13 @@ export class GracefulShutdown {
       request: IncomingMessage | Http2ServerRequest,
       response: ServerResponse | Http2ServerResponse
     ): void => this.#requested(request, response)
-    // Prepended, because Fastify's listener may respond synchronously.
+    // Prepended: Fastify's listener may respond synchronously.
     server.prependListener('request', onRequest)
-    for (const event of REQUESTED) alongside(server, event, onRequest)
+    for (const event of REQUESTED) listenAlongside(server, event, onRequest)
     const onTakenOver = (...args: unknown[]): void => {
       for (const socket of args) if (socket instanceof Socket) this.#forget(socket)
     }
-    for (const event of TAKEN_OVER) alongside(server, event, onTakenOver)
+    for (const event of TAKEN_OVER) listenAlongside(server, event, onTakenOver)
   }
 
   /**
@@ -111,9 +116,9 @@ export class GracefulShutdown {
    */
   #accepted (socket: Socket & { server: Server }): void {
     const { server } = socket
-    if (this.#watched.has(server)) return
+    if (this.#seen.has(server)) return
     const ours = this.#server.listeners('request').includes(server.listeners('request')[0] as () => void)
-    this.#watched.set(server, ours)
+    this.#seen.set(server, ours)
     if (!ours) return
     this.#watch(server)
     // Its `connection` event was emitted before the listener was added.
@@ -143,7 +148,7 @@ export class GracefulShutdown {
       if (session !== undefined && !this.#sessions.has(session)) this.#addSession(session)
     } else if (this.#connections.has(request.socket)) {
       this.#connections.set(request.socket, response)
-      response.on('close', this.#onAnswered)
+      response.on('close', this.#onResponseClosed)
     }
   }
 
@@ -165,14 +170,14 @@ function closeAfter (response: ServerResponse): void {
  * Listens to an event only while other listeners exist. If this were the only listener, Node would leave the connection
  * to it.
  */
-function alongside (server: Server, event: string, listener: (...args: never[]) => void): void {
-  const follow = listener as (...args: unknown[]) => void // The arguments depend on the event.
-  const present = (): boolean => server.listeners(event).includes(follow)
+function listenAlongside (server: Server, event: string, listener: (...args: never[]) => void): void {
+  const ours = listener as (...args: unknown[]) => void // The arguments depend on the event.
+  const isListening = (): boolean => server.listeners(event).includes(ours)
   server.on('newListener', (name: string, added: unknown) => {
-    if (name === event && added !== follow && !present()) server.on(event, follow)
+    if (name === event && added !== ours && !isListening()) server.on(event, ours)
   })
   server.on('removeListener', (name: string) => {
-    if (name === event && present() && server.listenerCount(event) === 1) server.off(event, follow)
+    if (name === event && isListening() && server.listenerCount(event) === 1) server.off(event, ours)
   })
-  if (server.listenerCount(event) > 0) server.on(event, follow)
+  if (server.listenerCount(event) > 0) server.on(event, ours)
 }

@@ -14,18 +14,18 @@ export type AccessGrant = { userId: string, expiresAt?: number | Date } | { user
 /** A validated grant. */
 export interface Grant { userId: string | undefined, expiresAt: number | undefined }
 
-/** The grant that `true` stands for. */
-export const ANYONE: Grant = { userId: undefined, expiresAt: undefined }
+/** The grant for a result of `true`: no user and no expiry. */
+export const ANONYMOUS: Grant = { userId: undefined, expiresAt: undefined }
 
 /** A grant that has always been expired. */
-export const NO_ACCESS: Grant = { userId: undefined, expiresAt: -Infinity }
+export const EXPIRED: Grant = { userId: undefined, expiresAt: -Infinity }
 
 /**
- * Reads the result of `authorize`. Returns a grant, `undefined` for a refusal, or a description of the mistake that
- * quotes no value. Does not check whether the grant has expired.
+ * Reads the result of `authorize`. Returns a grant, `undefined` for a refusal, or a description of an invalid result
+ * that quotes no value. Does not check whether the grant has expired.
  */
 export function readGrant (result: unknown): Grant | string | undefined {
-  if (result === true) return ANYONE
+  if (result === true) return ANONYMOUS
   if (result === false || result === undefined || result === null) return undefined
   if (typeof result !== 'object' || Array.isArray(result)) return kindOf(result)
   if (!isPlain(result)) return 'an object that is not plain'
@@ -33,7 +33,7 @@ export function readGrant (result: unknown): Grant | string | undefined {
   if (names.length === 0) return 'an empty object'
   const other = names.find((name) => name !== 'userId' && name !== 'expiresAt')
   if (other !== undefined) return `an object with ${fieldName(other)}`
-  const grant: Grant = { ...ANYONE }
+  const grant: Grant = { ...ANONYMOUS }
   if (Object.hasOwn(result, 'userId')) {
     const { userId } = result as { userId?: unknown }
     if (!isUserId(userId)) return `a userId that is ${kindOfUserId(userId)}`

@@ -4,13 +4,13 @@ import { withTimeout } from '../core/with-timeout.ts'
 import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 import { timing } from '../core/timing.ts'
 
-/** `GET {prefix}/health/pubsub`: responds with 200 while messages get through, otherwise with 503. */
+/** `GET {prefix}/health/pubsub`: responds with 200 if messages can be published and received, otherwise with 503. */
 export function healthRoute (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
   app.get(`${prefix}/health/pubsub`, copyRouteOptions(given), async (_request, reply) => {
     const pubsub: PubSubProvider & Partial<PubSubStats & HealthReporting> = app.pubsub
-    const ask = async (): Promise<HealthReport> => await pubsub.health?.() ?? { healthy: await pubsub.isHealthy() }
+    const check = async (): Promise<HealthReport> => await pubsub.health?.() ?? { healthy: await pubsub.isHealthy() }
     // A custom provider may hang, reject or throw.
-    const { healthy, error } = await withTimeout(ask(), timing.healthTimeout)
+    const { healthy, error } = await withTimeout(check(), timing.healthTimeout)
       .catch((): HealthReport => ({ healthy: false }))
     // A cached response would hide an outage or its end.
     reply.code(healthy ? 200 : 503).header('cache-control', 'no-store')

@@ -10,16 +10,16 @@ const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace']
 
 /**
  * Returns a factory of loggers that never log the query of a request, whatever the app's serializers, formatters and
- * hooks read. An EventSource cannot send a header, so the query may contain access tickets. `make` is the app's own
- * factory; the default is the factory of the Fastify instance that has the route.
+ * hooks read. An EventSource cannot send custom headers, so the query may contain access tickets. `make` is the app's
+ * own factory; by default, the factory of the Fastify instance that has the route is used.
  */
 export function logWithoutQuery (make?: LoggerFactory): LoggerFactory {
-  // Fastify calls the factory with that instance as `this`.
+  // Fastify calls the factory with the instance of the route as `this`.
   return function (this: FastifyInstance, logger, bindings, options, request) {
     const log = (make ?? this.childLoggerFactory).call(this, logger, bindings, options, request)
     const { url, originalUrl = url } = request as RawRequest
     const urls = [url, originalUrl].filter((text) => text !== undefined && text !== pathOf(text)) as string[]
-    return urls.length === 0 ? log : guarded(log, new Redaction(request, urls))
+    return urls.length === 0 ? log : redacting(log, new Redaction(request, urls))
   }
 }
 
@@ -29,13 +29,14 @@ function pathOf (url: string): string {
 }
 
 /** Wraps a logger so that all arguments are redacted. */
-function guarded (log: FastifyBaseLogger, redaction: Redaction): FastifyBaseLogger {
+function redacting (log: FastifyBaseLogger, redaction: Redaction): FastifyBaseLogger {
   const { levels } = log as { levels?: { values: object } } // A pino logger may have custom levels.
   const methods = log as unknown as Record<string, (...args: unknown[]) => void> // It has a method for each level.
   const guards = [...new Set([...LEVELS, ...Object.keys(levels?.values ?? {})])].map((name) =>
     [name, { value: (...args: unknown[]) => methods[name]?.(...redaction.all(args)) }])
   const child = (...args: unknown[]): FastifyBaseLogger =>
-    guarded(log.child(...redaction.all(args) as Parameters<typeof log.child>), redaction) // Redaction keeps the types.
+    // Redaction keeps the types.
+    redacting(log.child(...redaction.all(args) as Parameters<typeof log.child>), redaction)
   return Object.create(log, {
     ...Object.fromEntries(guards),
     child: { value: child },

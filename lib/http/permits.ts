@@ -1,21 +1,24 @@
 import type { FastifyRequest } from 'fastify'
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
-import { NO_ACCESS, type Grant } from './grant.ts'
+import { EXPIRED, type Grant } from './grant.ts'
 import type { Entrance } from '../rooms/entrance.ts'
 
-/** The access of one request to one chat. It is granted or refused, then held while the stream is open. */
+/**
+ * The access of one request to one chat. It is first granted or refused. A granted permit is then admitted, that is
+ * attached to a stream, and joined, when the stream enters the chat. It is held until the stream closes.
+ */
 export class Permit {
   readonly chatId: string
   readonly request: FastifyRequest
   /** Calls `authorize` in the AsyncLocalStorage context of this request: another context may belong to another user. */
-  ask: (() => unknown) | undefined
-  /** Until `authorize` has granted access, `confirm` refuses the permit as an expired one. */
-  grant: Grant = NO_ACCESS
+  authorize: (() => unknown) | undefined
+  /** An expired grant until `authorize` has granted access, so that `confirm` refuses the permit. */
+  grant: Grant = EXPIRED
   /**
-   * The continuity number of the revocations when `authorize` was called. While it is unchanged, no later revocation
-   * can have been missed.
+   * The continuity number of the revocations when `authorize` was called. While that number does not change, no later
+   * revocation can have been missed.
    */
-  since = 0
+  continuity = 0
   #refusal: unknown
   /** Users whose access was revoked before the user of this permit was known. */
   #revoked: Set<string> | undefined
