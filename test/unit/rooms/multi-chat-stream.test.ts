@@ -7,6 +7,7 @@ import type { EventSink as Seat } from '../../../lib/rooms/event-sink.ts'
 import { encodeFrame } from '../../../lib/sse/frame.ts'
 import { Fixture, Stream } from './fixture.ts'
 import { budgets } from '../../../lib/core/budgets.ts'
+import { turn } from '../../support/turn.ts'
 
 /** The seats of a connection whose client takes nothing until it is told to. */
 function start (t: Test): { seats: MultiChatStream, written: () => string, fill: (bytes: number) => void, drain: () => void, close: () => void } {
@@ -33,7 +34,6 @@ function start (t: Test): { seats: MultiChatStream, written: () => string, fill:
   }
 }
 
-const turn = (): Promise<void> => new Promise(setImmediate)
 const frame = (id: string, json = '1'): [Buffer, ChatFrame[]] => {
   const bytes = encodeFrame({ id, event: 'message', json })
   return [bytes, [new ChatFrame(parseCursor(id), bytes)]]

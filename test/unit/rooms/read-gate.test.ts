@@ -1,5 +1,6 @@
 import t from 'tap'
 import { ReadGate } from '../../../lib/rooms/read-gate.ts'
+import { turn } from '../../support/turn.ts'
 
 /** Asks a gate for bytes, and notes in which order the requests are let in. */
 function entering (gate: ReadGate, entered: string[], name: string, bytes: number): void {
@@ -7,8 +8,6 @@ function entering (gate: ReadGate, entered: string[], name: string, bytes: numbe
   if (waiting === undefined) entered.push(name)
   else waiting.then(() => entered.push(name))
 }
-
-const turn = (): Promise<void> => new Promise(setImmediate)
 
 t.test('pages are read up to a number of bytes at a time, in the order in which they were asked for', async (t) => {
   const gate = new ReadGate(100)

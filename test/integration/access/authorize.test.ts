@@ -1,18 +1,12 @@
-import t, { type Test } from 'tap'
-import { once } from 'node:events'
-import http from 'node:http'
+import t from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
 import { runInNewContext } from 'node:vm'
-import { EventSource } from 'eventsource'
-import Fastify, { type FastifyBaseLogger, type FastifyRequest } from 'fastify'
-import realtimePlugin, { type AccessGrant, type RealtimeOptions } from '../../lib/index.ts'
-import { startApp } from '../support/app.ts'
-import { EventStream } from '../support/event-stream.ts'
-import { keepLog } from '../support/log.ts'
-import { RedisServer } from '../support/redis-server.ts'
-
-const open = (url: string, chatId = 'c', headers: Record<string, string> = {}): Promise<Response> =>
-  fetch(`${url}/api/chats/${chatId}/events`, { headers })
+import Fastify, { type FastifyBaseLogger } from 'fastify'
+import realtimePlugin, { type RealtimeOptions } from '../../../lib/index.ts'
+import { startApp } from '../../support/app.ts'
+import { EventStream } from '../../support/event-stream.ts'
+import { keepLog } from '../../support/log.ts'
+import { open, later } from './open.ts'
 
 t.test('only who may open a chat gets its stream, and nothing is subscribed to for anybody else', async (t) => {
   const asked: string[] = []
@@ -46,8 +40,6 @@ t.test('what authorize throws is answered like any error of a route', async (t) 
   t.match(await unauthorized.json(), { message: 'Sign in first' })
   t.equal((await open(url)).status, 500)
 })
-
-const later = Date.now() + 3_600_000
 
 /** What `authorize` may return, with what the client gets and what the log says of it once. */
 const answers: Record<string, { answer: unknown, status: 200 | 403, mistake?: RegExp }> = {
@@ -128,64 +120,6 @@ t.test('what a client is told of a refusal says nothing about the code of the ap
   t.same(await (await open(url)).json(), { statusCode: 403, code: 'RT_FORBIDDEN', error: 'Forbidden', message: 'Access to this chat was refused.' })
 })
 
-t.test('a grant that expires while another chat of the request is asked about shows nothing', async (t) => {
-  let answer = (_grant: boolean): void => {}
-  let asked = (): void => {}
-  const { app, url } = await startApp(t, {
-    authorize: (_request, chatId) => chatId === 'short' ? { expiresAt: later } : new Promise<boolean>((resolve) => { answer = resolve; asked() })
-  }, {
-    setup: (app) => { app.get('/own', (_request, reply) => reply.sse.chats(['short', 'b'])) }
-  })
-  await app.chatEvents.emitChatMessage('short', { n: 1 })
-  const { now } = Date
-  t.teardown(() => { Date.now = now })
-  const openLate = async (path: string, granted: boolean): Promise<EventStream> => {
-    const arrived = new Promise<void>((resolve) => { asked = resolve })
-    const opening = EventStream.open(t, `${url}${path}`)
-    await arrived
-    Date.now = () => later
-    answer(granted)
-    const stream = await opening
-    Date.now = now
-    return stream
-  }
-  for (const path of ['/api/chats/events?chat=short&chat=b&rewind=5', '/own?rewind=5']) {
-    const stream = await openLate(path, true)
-    t.match(await stream.take(2), [{ event: 'refused', id: undefined, data: { chatId: 'short', code: 'RT_FORBIDDEN' } }, { event: 'ready', data: { chatId: 'b' } }])
-    await app.chatEvents.emitChatMessage('short', { n: 2 })
-    await app.chatEvents.emitChatMessage('b', { n: 3 })
-    t.match(await stream.next(), { data: { message: { n: 3 } } })
-    const refused = await openLate(path, false)
-    t.equal(refused.response.status, 403)
-  }
-})
-
-t.test('a grant ends, and the client comes back, is asked again, and has missed nothing', async (t) => {
-  const asked: (string | undefined)[] = []
-  const { app, url } = await startApp(t, {
-    retryMs: 10,
-    authorize: (request) => {
-      asked.push(request.headers['last-event-id'] as string | undefined)
-      return { userId: 'ada', expiresAt: Date.now() + 150 }
-    }
-  })
-  const source = new EventSource(`${url}/api/chats/c/events`)
-  t.teardown(() => source.close())
-  const seen: unknown[] = []
-  let resets = 0
-  source.addEventListener('message', ({ data }) => seen.push(JSON.parse(data).message.n))
-  source.addEventListener('reset', () => { resets++ })
-  for (let n = 0; asked.length < 4; n++) {
-    await app.chatEvents.emitChatMessage('c', { n })
-    await delay(10)
-  }
-  source.close()
-  t.same(seen, Array.from({ length: seen.length }, (_, n) => n + (seen[0] as number)))
-  t.ok(seen.length > 5)
-  t.equal(resets, 0)
-  t.ok(asked.slice(1).every((id) => id !== undefined))
-})
-
 t.test('a client that leaves while it is asked about leaves nothing behind', async (t) => {
   let answer = (_grant: boolean): void => {}
   let arrived = (): void => {}
@@ -216,83 +150,6 @@ t.test('a reply that was sent while authorize thought about it is no stream', as
   t.equal(await (await fetch(`${url}/hasty`)).text(), 'done')
   await delay(40)
   t.same(errors, ['RT_STREAM_STARTED', 'RT_STREAM_STARTED'])
-})
-
-async function twoInstances (t: Test, options: RealtimeOptions): Promise<{ url: string, app: Awaited<ReturnType<typeof startApp>>['app'] }[]> {
-  const redis = await RedisServer.start()
-  t.teardown(() => redis.stop())
-  return [await startApp(t, { ...options, redisUrl: redis.url }), await startApp(t, { ...options, redisUrl: redis.url, instanceId: 'other' })]
-}
-
-t.test('a user whose access is revoked loses the streams of that chat on every instance, and nobody else does', async (t) => {
-  const allowed = new Set(['ada', 'bob'])
-  const authorize = ({ headers: { authorization: userId = '' } }: FastifyRequest): AccessGrant | false => allowed.has(userId) && { userId }
-  const instances = await twoInstances(t, { authorize })
-  const streams = await Promise.all(instances.flatMap(({ url }) => ['ada', 'bob'].map(async (user) => {
-    const stream = await EventStream.open(t, `${url}/api/chats/c/events`, { headers: { authorization: user } })
-    const elsewhere = await EventStream.open(t, `${url}/api/chats/d/events`, { headers: { authorization: user } })
-    await stream.next()
-    await elsewhere.next()
-    return { user, url, stream, elsewhere }
-  })))
-  allowed.delete('ada')
-  const [first] = instances as [typeof instances[number]]
-  await first.app.chatEvents.revoke('c', 'ada')
-  await first.app.chatEvents.emitChatMessage('c', { n: 1 })
-  await first.app.chatEvents.emitChatMessage('d', { n: 2 })
-  for (const { user, url, stream, elsewhere } of streams) {
-    t.match(await elsewhere.next(), { data: { message: { n: 2 } } })
-    if (user === 'bob') t.match(await stream.next(), { data: { message: { n: 1 } } })
-    else t.same((await stream.end()).filter(({ event }) => event === 'reset'), [])
-    if (user === 'ada') t.equal((await open(url, 'c', { authorization: user })).status, 403)
-  }
-  await t.rejects(first.app.chatEvents.revoke('c', ''), { code: 'RT_USER_ID_INVALID', message: /^A user id must be/ })
-  await t.rejects(first.app.chatEvents.revoke('', 'ada'), { code: 'RT_CHAT_ID_INVALID' })
-})
-
-t.test('the connection of a stream that is ended serves its client on, who may be sending the next request already', async (t) => {
-  const authorize = ({ query }: FastifyRequest): AccessGrant => {
-    const { userId, until } = query as { userId?: string, until?: string }
-    return { expiresAt: until === undefined ? Infinity : Number(until), ...userId !== undefined && { userId } }
-  }
-  const started = await startApp(t, { authorize, maxConnections: 2, maxConnectionAgeMs: 10_000, retryMs: 1 })
-  const { app } = started
-  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-  t.teardown(() => agent.destroy())
-  const get = async (path: string): Promise<{ reused: boolean, response: http.IncomingMessage }> => {
-    const request = http.get(`${started.url}${path}`, { agent, headers: { accept: 'text/event-stream' } })
-    const [response] = await once(request, 'response') as [http.IncomingMessage]
-    return { reused: request.reusedSocket, response: response.setEncoding('utf8') }
-  }
-  const { response: revoked } = await get('/api/chats/c/events?userId=ada')
-  await once(revoked, 'data')
-  const ended = once(revoked.resume(), 'end')
-  await app.chatEvents.revoke('c', 'ada')
-  await ended
-  const expiring = await get(`/api/chats/c/events?userId=ada&until=${Date.now() + 300}`)
-  t.ok(expiring.reused, 'after its access was revoked')
-  await once(expiring.response.resume(), 'end')
-  for (let n = 0; n < 2; n++) await (await EventStream.open(t, `${started.url}/api/chats/c/events`)).next()
-  const shed = await get('/api/chats/c/events')
-  t.ok(shed.reused, 'after it has expired')
-  t.equal(shed.response.statusCode, 200)
-  await once(shed.response.resume(), 'end')
-  const last = await get('/api/health/pubsub')
-  t.ok(last.reused, 'after there were too many')
-  last.response.resume()
-})
-
-t.test('what is revoked while it is being granted is not granted', async (t) => {
-  let answer = (_grant: AccessGrant): void => {}
-  let arrived = (): void => {}
-  const asked = new Promise<void>((resolve) => { arrived = resolve })
-  const { app, url } = await startApp(t, { authorize: () => new Promise<AccessGrant>((resolve) => { answer = resolve; arrived() }) })
-  const opening = open(url)
-  await asked
-  await app.chatEvents.revoke('other', 'ada')
-  await app.chatEvents.revoke('c', 'ada')
-  answer({ userId: 'ada' })
-  t.equal((await opening).status, 403)
 })
 
 t.test('in production, an app without authorize is told that anyone can open any chat', async (t) => {

@@ -1,0 +1,68 @@
+import t from 'tap'
+import { RealtimeError } from '../../../lib/index.ts'
+import { nothingUnhandled } from '../../support/unhandled.ts'
+import { setups } from './setups.ts'
+import { type Side, open } from './sides.ts'
+
+t.beforeEach(nothingUnhandled)
+
+for (const [name, setup] of Object.entries(setups)) {
+  t.test(name, async (t) => {
+    t.beforeEach(nothingUnhandled)
+
+    t.test('pieces that come within the window are one; the first one comes at once', async (t) => {
+      const { one, two } = await setup(t, { botMessageWindowMs: 100 })
+      const { stream, reader } = await open(t, two)
+      const botMessage = await one.app.chatEvents.startBotMessage('c')
+      for (let n = 0; n < 100; n++) botMessage.append(`${n} `)
+      const text = Array.from({ length: 100 }, (_, n) => `${n} `).join('')
+      await reader.text(stream, botMessage.id, text)
+      t.same(reader.pieces.map(({ text }) => text).filter(Boolean), ['0 ', text.slice(2)])
+      await botMessage.append('never written as a piece')
+      await botMessage.finish()
+      await reader.end(stream)
+      t.equal(reader.pieces.filter(({ text }) => text !== '').length, 2)
+    })
+
+    t.test('no piece holds half of a character', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const botMessage = await one.app.chatEvents.startBotMessage('c')
+      await botMessage.append('a\ud83d')
+      await reader.text(stream, botMessage.id, 'a')
+      await botMessage.append('\ude00b')
+      await reader.text(stream, botMessage.id, 'a😀b')
+      await botMessage.append('\ud83d')
+      await botMessage.finish()
+      t.equal((await reader.end(stream)).text, 'a😀b\ud83d')
+    })
+
+    t.test('an answer is as long as an event may be, with all that it takes in JSON', async (t) => {
+      const { one, two } = await setup(t, { maxPayloadBytes: 200 })
+      const { stream, reader } = await open(t, two)
+      const botMessage = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
+      let text = ''
+      for (let tooLong = false; !tooLong;) {
+        await botMessage.append('"é').then(() => { text += '"é' }, (error) => { tooLong = (error as RealtimeError).code === 'RT_PAYLOAD_TOO_LARGE' })
+      }
+      await t.rejects(botMessage.finish({ much: 'x'.repeat(200) }), { code: 'RT_PAYLOAD_TOO_LARGE' })
+      await t.rejects(botMessage.finish({ n: 1n }), { code: 'RT_PAYLOAD_INVALID' })
+      t.same(await botMessage.finish(), { status: 'finished' })
+      const end = await reader.end(stream)
+      t.equal(end.text, text)
+      t.ok(Buffer.byteLength(JSON.stringify(end)) > 190)
+    })
+  })
+}
+
+t.test('an answer that can\'t end with so much goes on where it was', async (t) => {
+  const { one, two } = await setups['over Redis']?.(t, { botMessageWindowMs: 300 }) as { one: Side, two: Side }
+  const { stream, reader } = await open(t, two)
+  const botMessage = await one.app.chatEvents.startBotMessage('c')
+  botMessage.append('Once')
+  await reader.text(stream, botMessage.id, 'Once')
+  botMessage.append(' upon a time')
+  await t.rejects(botMessage.finish({ much: 'x'.repeat(100_000) } as object), { code: 'RT_PAYLOAD_TOO_LARGE' })
+  await reader.text(stream, botMessage.id, 'Once upon a time')
+  await botMessage.finish()
+})

@@ -1,0 +1,118 @@
+import t from 'tap'
+import type { FastifyRequest } from 'fastify'
+import { until } from '../../support/until.ts'
+import { range } from '../../support/numbers.ts'
+import { becomeBrowser, lead, Tab, publish, start } from './tab.ts'
+
+// What real browsers do is tested in test/browser/client.test.ts.
+
+t.setTimeout(60_000)
+
+t.test('a refusal is told in each tab, and each may ask again', async (t) => {
+  becomeBrowser(t)
+  let allowed = false
+  const { url } = await start(t, { authorize: (_request: unknown, chatId: string) => chatId === 'a' || allowed })
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  await first.open('a').ready()
+  const secret = second.open('secret')
+  await until(async () => second.refusals.length, (length) => length === 1)
+  t.match([first.refusals, second.refusals], [[{ chatId: 'secret' }], [{ status: 403, chatId: 'secret' }]])
+  second.open('a')
+  allowed = true
+  second.client.reconnect()
+  await secret.ready()
+  const own = second.open('a', { rewind: 1 })
+  await own.ready()
+})
+
+t.test('a tab that is told what it can\'t follow reads what is between by itself, and hands on nothing that it has', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t)
+  const leader = lead(t, url)
+  const tell = (n: number, id: string | undefined, previous?: string): void =>
+    leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'message', id, previous, data: { type: 'message', chatId: 'a', message: { n } } } })
+  const ids: string[] = []
+  for (let n = 0; n <= 6; n++) ids.push((await app.chatEvents.emitChatMessage('a', { n })).id as string)
+
+  const tab = new Tab(t, url)
+  const seen = tab.open('a')
+  const rewound = tab.open('a', { rewind: 3 })
+  tell(1, ids[1], ids[0])
+  tell(99, undefined)
+  leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'ready', id: ids[2], previous: ids[2] } })
+  tell(3, ids[3], ids[2])
+  await seen.has(3)
+  tell(2, ids[2], ids[1])
+  tell(3, ids[3], ids[2])
+  tell(6, ids[6], ids[5])
+  await Promise.all([seen.has(6), rewound.has(6)])
+  t.same([seen.numbers, rewound.numbers], [[3, 4, 5, 6], [4, 5, 6]])
+  leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'reset', id: 'e-0-0', data: { reason: 'epoch', certain: true } } })
+  tell(1, 'e-1-1', 'e-0-0')
+  await Promise.all([seen.has(1), rewound.has(1)])
+  t.same(tab.resets, [{ reason: 'epoch', certain: true }, { reason: 'epoch', certain: true }])
+})
+
+t.test('a tab that is told more than it can hold before it can follow reads it by itself', async (t) => {
+  becomeBrowser(t)
+  const { app, url } = await start(t, { history: { size: 2_000 } })
+  const leader = lead(t, url)
+  const ids: string[] = []
+  for (let n = 0; n <= 1_200; n++) ids.push((await app.chatEvents.emitChatMessage('a', { n })).id as string)
+  let release = (): void => {}
+  const released = new Promise<void>((resolve) => { release = resolve })
+  const tab = new Tab(t, url, { fetch: async (...args) => { await released; return await fetch(...args) } })
+  const seen = tab.open('a', { after: ids[0] as string })
+  for (let n = 2; n <= 1_200; n++) {
+    leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'message', id: ids[n], previous: ids[n - 1], data: { type: 'message', chatId: 'a', message: { n } } } })
+  }
+  leader.postMessage({ type: 'state', state: 'open' })
+  await until(async () => tab.client.state, (state) => state === 'open')
+  release()
+  await seen.has(1_200)
+  t.same(seen.numbers, range(1, 1_200))
+})
+
+t.test('what a tab is refused while it catches up by itself is told', async (t) => {
+  becomeBrowser(t)
+  const { url } = await start(t, { authorize: ({ headers }: FastifyRequest) => headers['x-tab'] === 'first' })
+  const [first, second] = [new Tab(t, url, { headers: { 'x-tab': 'first' } }), new Tab(t, url)]
+  await first.open('a').ready()
+  second.open('a', { rewind: 2 })
+  await until(async () => second.refusals.length, (length) => length === 1)
+  t.match(second.refusals, [{ status: 403, chatId: 'a' }])
+  t.same(first.refusals, [])
+})
+
+t.test('a tab that was refused what it reads by itself reads it once it may', async (t) => {
+  becomeBrowser(t)
+  let token = 'none'
+  const { app, url } = await start(t, { authorize: ({ headers }: FastifyRequest) => headers['x-tab'] === 'ok' })
+  await publish(app, 'a', 1, 2, 3)
+  const [first, second] = [new Tab(t, url, { headers: { 'x-tab': 'ok' } }), new Tab(t, url, { headers: () => ({ 'x-tab': token }) })]
+  await first.open('a').ready()
+  const seen = second.open('a', { rewind: 2 })
+  await until(async () => second.refusals.length, (length) => length === 1)
+  await publish(app, 'a', 4)
+  token = 'ok'
+  second.client.reconnect()
+  await seen.has(4)
+  t.same(seen.numbers, [3, 4], 'the last two, once it may')
+})
+
+t.test('what one tab was refused, and has been granted since, goes on in the tab that takes over', async (t) => {
+  becomeBrowser(t)
+  let allowed = false
+  const { app, url } = await start(t, { authorize: (_request: unknown, chatId: string) => chatId === 'a' || allowed })
+  const [first, second] = [new Tab(t, url), new Tab(t, url)]
+  await first.open('a').ready()
+  const secret = second.open('secret')
+  await until(async () => second.refusals.length, (length) => length === 1)
+  allowed = true
+  first.client.reconnect()
+  await first.open('secret').ready()
+  await secret.ready()
+  first.client.close()
+  await publish(app, 'secret', 1)
+  await secret.has(1)
+})
