@@ -18,7 +18,7 @@ import type { Stateful } from '../pubsub/state-store.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import type { ResumeRequest } from '../rooms/catch-up.ts'
 import type { ChatFeature, MakeFeature } from '../rooms/chat-feature.ts'
-import { refused } from '../rooms/frames.ts'
+import { refusedFrame } from '../rooms/frames.ts'
 import type { Room } from '../rooms/room.ts'
 import { ReadGate } from '../rooms/read-gate.ts'
 import { Rooms } from '../rooms/rooms.ts'
@@ -156,7 +156,7 @@ export class ChatEvents {
   }
 
   /**
-   * Ends the streams that a user has open in a chat, on every instance that was given `authorize`. A client that
+   * Ends the streams that a user has open in a chat, on every instance that has the option `authorize`. A client that
    * reconnects is authorized again, so remove the access first. Resolves once the revocation is published. Rejects as
    * `publish` does; the streams of this instance have ended then, too.
    */
@@ -231,14 +231,14 @@ export class ChatEvents {
     const rooms = this.#rooms.enterAll(granted.map(([, { chatId }]) => chatId))
     return (stream) => {
       stream.write(Buffer.concat(
-        chats.map(({ chatId, refused: code }) => code === undefined ? NOTHING : refused(chatId, code))
+        chats.map(({ chatId, refused: code }) => code === undefined ? NOTHING : refusedFrame(chatId, code))
       ))
       // A refused chat has a part in the event id, too, so the client keeps its position in that chat.
       const parent = new MultiChatStream(
         stream, chats.map(({ userId }, index) => ({ after: positions[index], userId }))
       )
       return granted.map(([index], n) => {
-        const sink = parent.all[index] as EventSink
+        const sink = parent.sinks[index] as EventSink
         const resume = { after: positions[index], rewind: rewinds[index] }
         return {
           stream: sink,

@@ -1,7 +1,7 @@
 import { sameCursor, type Cursor } from '../pubsub/cursor.ts'
 import type { ReplayBuffer } from './replay-buffer.ts'
 import type { ChatLog } from './chat-log.ts'
-import { concat, ready, reset, type ChatFrame, type ResetReason } from './frames.ts'
+import { concat, readyFrame, resetFrame, type ChatFrame, type ResetReason } from './frames.ts'
 import type { LogReplay } from './log-replay.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
@@ -35,13 +35,13 @@ export async function catchUp (
   room: CatchUpTarget, stream: EventSink, { after, rewind = 0 }: ResumeRequest
 ): Promise<void> {
   if (!room.chatLog.inSync) await room.chatLog.whenInSync(stream)
-  const { chatId, retryMs, chatLog: { position, replay: history } } = room
-  const hello = ready(chatId, position, false, retryMs)
-  if (history === undefined || (after === undefined && rewind === 0)) room.attach(stream, [hello])
-  else if (after === 'invalid') room.attach(stream, [hello, reset(chatId, after, position)], after)
+  const { chatId, retryMs, chatLog: { position, replay } } = room
+  const ready = readyFrame(chatId, position, false, retryMs)
+  if (replay === undefined || (after === undefined && rewind === 0)) room.attach(stream, [ready])
+  else if (after === 'invalid') room.attach(stream, [ready, resetFrame(chatId, after, position)], after)
   else {
     await sendMissed(
-      room, history, { stream, position: after, resumes: after !== undefined, rewind, greeted: false }
+      room, replay, { stream, position: after, resumes: after !== undefined, rewind, readySent: false }
     )
   }
 }
@@ -53,7 +53,7 @@ interface Client {
   position: Cursor | undefined
   readonly resumes: boolean
   readonly rewind: number
-  greeted: boolean
+  readySent: boolean
 }
 
 /** Reads and writes the missed events until the client is attached or disconnected. */
@@ -69,7 +69,7 @@ async function sendMissed (room: CatchUpTarget, replay: LogReplay, client: Clien
   }
 }
 
-/** Attaches the client if the replay buffer has all missed events and they can be written at once. */
+/** Attaches the client if the replay buffer has all missed events and they are few enough for one write. */
 function attachIfNear (room: CatchUpTarget, client: Client): boolean {
   const { position, stream } = client
   if (!room.chatLog.inSync || isDoubtful(room, client)) return false
@@ -78,11 +78,11 @@ function attachIfNear (room: CatchUpTarget, client: Client): boolean {
   const isAll = missed.length === 0 ||
     sameCursor((missed.at(-1) as ChatFrame).cursor as Cursor, room.chatLog.recent.head)
   if (!isAll || (missed.length > 0 && (bytesOf(missed) > CHUNK_BYTES || stream.crowded))) return false
-  room.attach(stream, [...greeting(room, client, position), ...missed])
+  room.attach(stream, [...readyIfFirst(room, client, position), ...missed])
   return true
 }
 
-/** True if events may be missing after the position that the client sent. */
+/** True if the client sent a position and events may be missing after it. */
 function isDoubtful (room: CatchUpTarget, client: Client): boolean {
   return room.chatLog.isUnproven && client.resumes
 }
@@ -95,7 +95,7 @@ async function step (room: CatchUpTarget, replay: LogReplay, client: Client): Pr
   // The state may have changed while other chats had their turn.
   if (!room.chatLog.inSync || client.stream.closed) return 'again'
   try {
-    if (client.position === undefined) client.position = await rewound(room, replay, client.rewind)
+    if (client.position === undefined) client.position = await rewindStart(room, replay, client.rewind)
     else if (isDoubtful(room, client) || !room.chatLog.recent.has(client.position)) {
       return await stepFrom(room, replay, client, client.position)
     } else await write(room, client, room.chatLog.recent, CHUNK_BYTES)
@@ -109,31 +109,32 @@ async function step (room: CatchUpTarget, replay: LogReplay, client: Client): Pr
 
 /** Does a step from a position that the replay buffer does not cover. */
 async function stepFrom (room: CatchUpTarget, replay: LogReplay, client: Client, position: Cursor): Promise<Outcome> {
-  const found = isDoubtful(room, client) ? 'failover' : await find(room, replay, position)
+  const found = isDoubtful(room, client) ? 'failover' : await readMissed(room, replay, position)
   if (typeof found !== 'string') {
     await write(room, client, found, budgets.clientPage)
-  } else if (!client.resumes && !client.greeted) {
+  } else if (!client.resumes && !client.readySent) {
     // The rewind start was trimmed meanwhile. A new client needs no reset, so choose a new start.
     replay.forget()
     client.position = undefined
   } else if (room.chatLog.inSync) {
     // `ready` carries the old position, and only the reset moves it. If the connection breaks before the reset arrives,
     // the client gets a reset again.
-    const frames = [...greeting(room, client, position, false), reset(room.chatId, found, room.chatLog.position)]
+    const reset = resetFrame(room.chatId, found, room.chatLog.position)
+    const frames = [...readyIfFirst(room, client, position, false), reset]
     room.attach(client.stream, frames, found)
     return 'attached'
   }
   return 'again'
 }
 
-/** Writes the events of a buffer that follow the client's position, up to `most` bytes, at the client's pace. */
-async function write (room: CatchUpTarget, client: Client, run: ReplayBuffer, most: number): Promise<void> {
-  for (let written = 0; written < most && !client.stream.closed;) {
+/** Writes the events of a buffer after the client's position, about `maxBytes` bytes at most, at the client's pace. */
+async function write (room: CatchUpTarget, client: Client, buffer: ReplayBuffer, maxBytes: number): Promise<void> {
+  for (let written = 0; written < maxBytes && !client.stream.closed;) {
     const position = client.position as Cursor // The caller has checked that there is one.
-    const chunk = run.after(position, CHUNK_BYTES)
+    const chunk = buffer.after(position, CHUNK_BYTES)
     // The buffer may have dropped the next events while the client received the last chunk.
     if (chunk === undefined || chunk.length === 0) return
-    const frames = [...greeting(room, client, position), ...chunk]
+    const frames = [...readyIfFirst(room, client, position), ...chunk]
     client.position = (chunk.at(-1) as ChatFrame).cursor
     written += bytesOf(chunk)
     await client.stream.writeAndDrain(concat(frames), frames)
@@ -143,14 +144,14 @@ async function write (room: CatchUpTarget, client: Client, run: ReplayBuffer, mo
 }
 
 /** Returns the `ready` frame if the client has not got it yet. */
-function greeting (room: CatchUpTarget, client: Client, at: Cursor, resumed = client.resumes): ChatFrame[] {
-  if (client.greeted) return []
-  client.greeted = true
-  return [ready(room.chatId, at, resumed, room.retryMs)]
+function readyIfFirst (room: CatchUpTarget, client: Client, at: Cursor, resumed = client.resumes): ChatFrame[] {
+  if (client.readySent) return []
+  client.readySent = true
+  return [readyFrame(room.chatId, at, resumed, room.retryMs)]
 }
 
 /** Reads past the replay buffer. Returns events, a gap reason, or an empty buffer if the caller must retry. */
-async function find (room: CatchUpTarget, replay: LogReplay, position: Cursor): Promise<ReplayBuffer | LogGap> {
+async function readMissed (room: CatchUpTarget, replay: LogReplay, position: Cursor): Promise<ReplayBuffer | LogGap> {
   const head = room.chatLog.position as Cursor // It is set while the log is in sync.
   // The client was last on an instance that had received more events than this one.
   const isAhead = position.epoch === head.epoch && position.offset > head.offset
@@ -164,7 +165,7 @@ async function find (room: CatchUpTarget, replay: LogReplay, position: Cursor): 
 }
 
 /** Returns the position before the last `count` events that the log still has. */
-async function rewound (room: CatchUpTarget, replay: LogReplay, count: number): Promise<Cursor> {
+async function rewindStart (room: CatchUpTarget, replay: LogReplay, count: number): Promise<Cursor> {
   if (room.chatLog.recent.size >= count) return room.chatLog.recent.before(count)
   const { buffer, whole } = await replay.shared(room.chatLog.recent.base)
   // Some of these events may have been published after the shared page was read.
@@ -176,11 +177,11 @@ async function rewound (room: CatchUpTarget, replay: LogReplay, count: number): 
 function pause (ms: number, stream: EventSink): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
-      off()
+      removeCallback()
       clearTimeout(timer)
       resolve()
     }
-    const off = stream.onClose(done)
+    const removeCallback = stream.onClose(done)
     const timer = setTimeout(done, ms).unref()
   })
 }

@@ -32,8 +32,8 @@ export interface FeatureContext<Options extends object = object> {
 }
 
 /**
- * A function of chats beside the events of the log, such as presence. `ChatEvents` and the rooms know features by this
- * interface only.
+ * An addition to chats that is not an event of the log, such as presence. `ChatEvents` and the rooms know features by
+ * this interface only.
  */
 export interface ChatFeature<Methods extends object = object> {
   /** The methods that the feature adds to `ChatEvents`. */

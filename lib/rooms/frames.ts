@@ -43,10 +43,10 @@ export function concat (frames: readonly ChatFrame[]): Buffer {
 }
 
 /**
- * Returns the first event of a stream. It sets the client's cursor, so that the client can resume even if it
+ * Returns the first event of a stream. Its id gives the client a position, so that the client can resume even if it
  * disconnects before the next event.
  */
-export function ready (chatId: string, at: Cursor | undefined, resumed: boolean, retry: number): ChatFrame {
+export function readyFrame (chatId: string, at: Cursor | undefined, resumed: boolean, retry: number): ChatFrame {
   return encode(at, { retry, event: 'ready', json: JSON.stringify({ chatId, resumed }) })
 }
 
@@ -54,7 +54,7 @@ export function ready (chatId: string, at: Cursor | undefined, resumed: boolean,
  * Returns the event for a chat that is left out of a multi-chat stream. It has no id, since the client keeps its
  * position in that chat.
  */
-export function refused (chatId: string, code: RealtimeErrorCode): Buffer {
+export function refusedFrame (chatId: string, code: RealtimeErrorCode): Buffer {
   return encodeFrame({ event: 'refused', json: JSON.stringify({ chatId, code }) })
 }
 
@@ -65,13 +65,13 @@ export function refused (chatId: string, code: RealtimeErrorCode): Buffer {
 const PROOF_OF_LOSS: ReadonlySet<ResetReason> = new Set<ResetReason>(['trimmed', 'expired', 'diverged'])
 
 /** Returns the `reset` event: events before `at` are missing or may be missing. */
-export function reset (chatId: string, reason: ResetReason, at?: Cursor): ChatFrame {
+export function resetFrame (chatId: string, reason: ResetReason, at?: Cursor): ChatFrame {
   return encode(at, { event: 'reset', json: JSON.stringify({ chatId, reason, certain: PROOF_OF_LOSS.has(reason) }) })
 }
 
 /** Returns the frame of a log entry. A discontinuity marker is not an event of the app: it becomes a `reset` event. */
 export function frameOf (chatId: string, { position, event, json }: LogEntry): ChatFrame {
-  return position.isMarker ? reset(chatId, 'failover', position) : encode(position, { event, json })
+  return position.isMarker ? resetFrame(chatId, 'failover', position) : encode(position, { event, json })
 }
 
 function encode (at: Cursor | undefined, frame: Frame): ChatFrame {

@@ -1,10 +1,10 @@
 import { budgets } from '../core/budgets.ts'
 
 /** Maximum number of messages in the buffer. */
-const MOST = 1_000
+const MAX_MESSAGES = 1_000
 
 /**
- * Buffers messages that arrive during a read. If the buffer overflows, all are dropped, and the caller must read them.
+ * Buffers messages that arrive during a read. If it overflows, it drops all of them, and the caller must read again.
  */
 export class HeldBuffer<T> {
   #held: T[] = []
@@ -19,7 +19,7 @@ export class HeldBuffer<T> {
   add (message: T, bytes: number): boolean {
     this.#held.push(message)
     this.#bytes += bytes
-    if (this.#held.length <= MOST && this.#bytes <= budgets.held) return true
+    if (this.#held.length <= MAX_MESSAGES && this.#bytes <= budgets.held) return true
     this.take()
     return false
   }

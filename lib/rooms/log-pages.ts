@@ -4,12 +4,12 @@ import { timing } from '../core/timing.ts'
 import type { EventLog, LogPage } from '../pubsub/event-log.ts'
 
 /** Maximum number of events per page. */
-const EVENTS = 500
+const PAGE_EVENTS = 500
 
 /** After this many failures in a row, a read asks for one event. */
-const SMALLEST = 2
+const FAILURES_UNTIL_SMALLEST = 2
 
-/** Factor by which each failure reduces the size of the next read. */
+/** Each failure divides the size of the next read by this number. */
 const SHRINK = 32
 
 /** After this many successful pages in a row, the size of reads grows again. */
@@ -66,21 +66,22 @@ export class LogPages {
    * Reads at most `bytes` bytes after a cursor, or of the last events if there is no cursor. Rejects if the log can't
    * be read.
    */
-  async read (after: Cursor | undefined, bytes: number, limit = EVENTS): Promise<LogPage> {
-    const smaller = SHRINK ** Math.min(this.#failures, SMALLEST)
-    const asked = Math.ceil(bytes / smaller)
-    const weight = this.#failures <= SMALLEST ? asked : Infinity
-    const entered = this.#gate.enter(weight)
+  async read (after: Cursor | undefined, bytes: number, limit = PAGE_EVENTS): Promise<LogPage> {
+    const divisor = SHRINK ** Math.min(this.#failures, FAILURES_UNTIL_SMALLEST)
+    const maxBytes = Math.ceil(bytes / divisor)
+    // `Infinity` reserves all bytes, so that no other read runs.
+    const reserved = this.#failures <= FAILURES_UNTIL_SMALLEST ? maxBytes : Infinity
+    const entered = this.#gate.enter(reserved)
     // No `await` if the gate is free: an in-process listener is then in sync earlier.
     if (entered !== undefined) await entered
     let page: LogPage
     try {
-      page = await this.#log.read(this.#channel, after, Math.ceil(limit / smaller), asked)
+      page = await this.#log.read(this.#channel, after, Math.ceil(limit / divisor), maxBytes)
     } catch (error) {
-      this.#gate.leave(weight)
+      this.#gate.leave(reserved)
       throw this.#failed(error as Error)
     }
-    this.#gate.leave(weight)
+    this.#gate.leave(reserved)
     if (this.#failures > 0) this.#succeeded(page)
     return page
   }
@@ -95,7 +96,7 @@ export class LogPages {
   #failed (error: Error): Error {
     this.#successes = 0
     // Report this failure only: later ones add no information.
-    if (this.#failures++ === SMALLEST) this.#onStuck(error)
+    if (this.#failures++ === FAILURES_UNTIL_SMALLEST) this.#onStuck(error)
     return error
   }
 }

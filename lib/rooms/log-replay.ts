@@ -9,7 +9,7 @@ import type { LogGap } from '../pubsub/event-log.ts'
 /** The last page of a log. */
 export interface SharedRead {
   buffer: ReplayBuffer
-  /** True if the log had no events before the buffer. */
+  /** True if the buffer begins with the first event of the log that can be replayed. */
   whole: boolean
 }
 
@@ -20,7 +20,7 @@ export class LogReplay {
   readonly #size: number
   readonly #budget: ByteBudget
   #shared: Promise<SharedRead> | undefined
-  #unused: NodeJS.Timeout | undefined
+  #expiry: NodeJS.Timeout | undefined
 
   constructor (chatId: string, pages: LogPages, size: number, budget: ByteBudget) {
     this.#chatId = chatId
@@ -36,20 +36,21 @@ export class LogReplay {
 
   /**
    * Returns the last page. One read is shared by all clients that ask within a short time; it is repeated if the page
-   * ends before `least`. The log may have grown since. Rejects if the log can't be read.
+   * ends before `minimum`. The log may have grown since. Rejects if the log can't be read.
    */
-  async shared (least: Cursor): Promise<SharedRead> {
+  async shared (minimum: Cursor): Promise<SharedRead> {
     const known = this.#shared
-    if (known !== undefined && (await known).buffer.head.offset < least.offset && this.#shared === known) this.forget()
+    const isTooOld = known !== undefined && (await known).buffer.head.offset < minimum.offset
+    if (isTooOld && this.#shared === known) this.forget()
     this.#shared ??= this.#read()
-    this.#unused?.refresh()
+    this.#expiry?.refresh()
     return await this.#shared
   }
 
   /** Drops the shared page, so that the next call reads again. */
   forget (): void {
-    clearTimeout(this.#unused)
-    this.#shared?.then(({ buffer: run }) => run.clear(), () => {})
+    clearTimeout(this.#expiry)
+    this.#shared?.then(({ buffer }) => buffer.clear(), () => {})
     this.#shared = undefined
   }
 
@@ -57,13 +58,13 @@ export class LogReplay {
   async after (position: Cursor): Promise<ReplayBuffer | LogGap> {
     const { gap, entries } = await this.#pages.read(position, budgets.clientPage)
     if (gap !== undefined) return gap
-    const run = new ReplayBuffer(this.#chatId, position)
+    const buffer = new ReplayBuffer(this.#chatId, position)
     for (const entry of entries) {
-      if (!run.precedes(entry.position)) break
-      run.push(entry)
+      if (!buffer.precedes(entry.position)) break
+      buffer.push(entry)
     }
     // An entry that can't be read leaves a gap that no later read fills.
-    return run.size === 0 && entries.length > 0 ? 'diverged' : run
+    return buffer.size === 0 && entries.length > 0 ? 'diverged' : buffer
   }
 
   /** Returns the position before the last `count` events that the log still has. Rejects if the log can't be read. */
@@ -75,21 +76,21 @@ export class LogReplay {
   async #read (): Promise<SharedRead> {
     try {
       const { head, entries, start } = await this.#pages.read(undefined, budgets.clientPage, this.#size)
-      clearTimeout(this.#unused)
-      this.#unused = setTimeout(() => this.forget(), timing.sharedRead).unref()
-      let run = this.#newBuffer(head)
+      clearTimeout(this.#expiry)
+      this.#expiry = setTimeout(() => this.forget(), timing.sharedRead).unref()
+      let buffer = this.#newBuffer(head)
       for (const entry of entries) {
         const { position } = entry
         // The first entry, or one after a gap.
-        if (!run.precedes(position)) {
-          run.clear()
-          run = this.#newBuffer(positionBefore(position))
+        if (!buffer.precedes(position)) {
+          buffer.clear()
+          buffer = this.#newBuffer(positionBefore(position))
         }
-        run.push(entry)
+        buffer.push(entry)
       }
-      // An unreadable entry at the end is a gap, too: no client could continue from before it.
-      if (sameCursor(run.head, head)) return { buffer: run, whole: start === undefined }
-      run.clear()
+      // An unreadable entry at the end is a gap, too: no client can continue from before it.
+      if (sameCursor(buffer.head, head)) return { buffer, whole: start === undefined }
+      buffer.clear()
       return { buffer: this.#newBuffer(head), whole: true }
     } catch (error) {
       this.forget()

@@ -5,8 +5,8 @@ import { formatCursor, parseCursor, type Cursor } from '../pubsub/cursor.ts'
 // single-chat id; only that form contains a dash.
 
 /**
- * Stands for an invalid part that a client has sent. It must not become an empty part, since nothing can be missed
- * without a position.
+ * Replaces an invalid part that a client has sent. An empty part would hide the loss: it means that the client has no
+ * position and so has missed nothing.
  */
 const INVALID = '!'
 
@@ -41,6 +41,7 @@ export function parsePart (part: string): Cursor | 'invalid' | undefined {
  * be matched to chats.
  */
 export function parseMultiChatId (id: string, count: number): (Cursor | 'invalid' | undefined)[] {
+  // The limit bounds the work for a long id. One part too many shows that the id does not match.
   const parts = id.split('.', count + 1)
   return Array.from(
     { length: count }, (_, index) => parts.length === count ? parsePart(parts[index] as string) : 'invalid'

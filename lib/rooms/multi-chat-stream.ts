@@ -20,7 +20,7 @@ const CROWDED_BYTES = 65_536
  * of each frame to the positions of all chats that the client has reached with that frame.
  */
 export class MultiChatStream {
-  readonly all: readonly EventSink[]
+  readonly sinks: readonly EventSink[]
   readonly #connection: Connection
   readonly #parts: string[]
   /** Bytes of this turn of the event loop. They go out as one write, like the frames of a room. */
@@ -33,7 +33,7 @@ export class MultiChatStream {
     this.#connection = connection
     // Until a chat gets its first event, its part is the position that the client sent.
     this.#parts = parts.map(({ after }) => formatPart(after))
-    this.all = parts.map(({ userId }, index) => new ChatSink(this, connection, index, userId))
+    this.sinks = parts.map(({ userId }, index) => new ChatSink(this, connection, index, userId))
   }
 
   get crowded (): boolean {

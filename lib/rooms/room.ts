@@ -10,7 +10,7 @@ import { encodeFrame } from '../sse/frame.ts'
 import { traceDeliver } from '../observability/tracing.ts'
 import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
 import { ChatLog, type ChatLogContext } from './chat-log.ts'
-import { ChatFrame, concat, frameOf, reset, type ResetReason } from './frames.ts'
+import { ChatFrame, concat, frameOf, resetFrame, type ResetReason } from './frames.ts'
 import type { MakeProjection, ProjectedRoom, StateProjection } from './state-projection.ts'
 import { StateReplica } from './state-replica.ts'
 import type { EventSink } from './event-sink.ts'
@@ -107,13 +107,13 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   }
 
   attach (stream: EventSink, frames: ChatFrame[], reason?: ResetReason): void {
-    // Flush first: pending frames are already part of this stream's frames, or precede its start.
+    // Flush to the other streams first: for this stream, pending frames are part of `frames` or precede its start.
     this.#flush()
     // Take the snapshot in this turn: from now on the stream gets all later changes.
     const all = [...frames, ...this.#projections.flatMap((projection) => projection.snapshot()).map(withoutId)]
     const chunk = concat(all)
     stream.write(chunk, all)
-    this.#count(1, all.length, chunk.length)
+    this.#countWritten(1, all.length, chunk.length)
     if (reason !== undefined) this.#context.metrics.resets.add(reason)
     if (this.#joining.delete(stream)) this.#streams.add(stream)
   }
@@ -162,7 +162,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   }
 
   #reset (reason: ResetReason, at?: Cursor): void {
-    this.#write(() => reset(this.chatId, reason, at))
+    this.#write(() => resetFrame(this.chatId, reason, at))
     this.#afterReset(reason)
   }
 
@@ -188,21 +188,21 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   }
 
   /** Writes a frame to every stream. If there is no stream, the frame is not encoded. */
-  #write (encode: () => ChatFrame, published?: number): void {
+  #write (encode: () => ChatFrame, publishedAt?: number): void {
     if (this.#streams.size === 0) return
     const frame = encode()
     if (this.#pending.length === 0) setImmediate(() => this.#flush())
     this.#pending.push(frame)
     this.#pendingBytes += frame.bytes.length
     if (this.#pendingBytes > budgets.turn) this.#flush()
-    if (published !== undefined) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - published) / 1_000)
+    if (publishedAt !== undefined) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - publishedAt) / 1_000)
   }
 
   #flush (): void {
     const pending = this.#pending
     if (pending.length === 0) return
     const chunk = concat(pending)
-    this.#count(this.#streams.size, pending.length, chunk.length)
+    this.#countWritten(this.#streams.size, pending.length, chunk.length)
     this.#pending = []
     this.#pendingBytes = 0
     for (const stream of this.#streams) stream.write(chunk, pending)
@@ -216,7 +216,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     })
   }
 
-  #count (streams: number, frames: number, bytes: number): void {
+  #countWritten (streams: number, frames: number, bytes: number): void {
     const { metrics } = this.#context
     metrics.deliveries += streams * frames
     metrics.bytes += streams * bytes

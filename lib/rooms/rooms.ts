@@ -17,8 +17,8 @@ export interface RoomsOptions extends RoomContext {
 interface Entry {
   room: Room
   unfollow: () => void
-  /** Timer that removes the room; it runs while the room is empty. */
-  grace?: NodeJS.Timeout | undefined
+  /** The timer that removes the room. It runs while the room is empty. */
+  removal?: NodeJS.Timeout | undefined
 }
 
 /** The chats that have streams or handlers on this instance. */
@@ -42,7 +42,7 @@ export class Rooms {
    */
   enter (chatId: string): Room {
     const entry = this.#rooms.get(chatId) ?? outsideRequests(() => this.#open(chatId))
-    clearTimeout(entry.grace)
+    clearTimeout(entry.removal)
     return entry.room
   }
 
@@ -90,12 +90,12 @@ export class Rooms {
    * frames here.
    */
   #dropLater (entry: Entry): void {
-    clearTimeout(entry.grace)
-    entry.grace = setTimeout(() => this.#drop(entry), timing.roomGrace).unref()
+    clearTimeout(entry.removal)
+    entry.removal = setTimeout(() => this.#drop(entry), timing.roomGrace).unref()
   }
 
   #drop (entry: Entry): void {
-    clearTimeout(entry.grace)
+    clearTimeout(entry.removal)
     const { room, unfollow } = entry
     // Another room of the same chat may have replaced this one.
     if (this.#rooms.get(room.chatId) !== entry) return
@@ -110,10 +110,10 @@ export class Rooms {
    */
   #nextToCheck (): Room[] {
     const next: Entry[] = []
-    const most = Math.max(timing.idleCheckMax, this.#rooms.size / timing.idleCheckRounds)
+    const count = Math.max(timing.idleCheckMax, this.#rooms.size / timing.idleCheckRounds)
     for (const entry of this.#rooms.values()) {
       next.push(entry)
-      if (next.length >= most) break
+      if (next.length >= count) break
     }
     for (const entry of next) {
       this.#rooms.delete(entry.room.chatId)

@@ -41,7 +41,7 @@ const frame = (id: string, json = '1'): [Buffer, ChatFrame[]] => {
 
 t.test('a seat is crowded by what others have written, sent or not', async (t) => {
   const { seats, fill } = start(t)
-  const [one, two] = seats.all as [Seat, Seat]
+  const [one, two] = seats.sinks as [Seat, Seat]
   t.equal(one.crowded, false)
   two.write(...frame('e-1-1', '1'.repeat(70_000)))
   t.equal(one.crowded, true)
@@ -53,7 +53,7 @@ t.test('a seat is crowded by what others have written, sent or not', async (t) =
 
 t.test('those who wait for their turn write the places as they are by then', async (t) => {
   const { seats, written, drain } = start(t)
-  const [one, two] = seats.all as [Seat, Seat]
+  const [one, two] = seats.sinks as [Seat, Seat]
   one.inTurn(() => one.writeAndDrain(...frame('e-1-1')))
   one.inTurn(() => one.writeAndDrain(...frame('e-2-2')))
   await turn()
@@ -67,7 +67,7 @@ t.test('those who wait for their turn write the places as they are by then', asy
 
 t.test('what many chats write in one turn is passed on before it is too much', async (t) => {
   const { seats, written } = start(t)
-  const [one, two] = seats.all as [Seat, Seat]
+  const [one, two] = seats.sinks as [Seat, Seat]
   for (let n = 1; n <= 10; n++) for (const seat of [one, two]) seat.write(...frame(`e-${n}-${n}`, '1'.repeat(60_000)))
   t.ok(written().length > 1_000_000 && written().length < budgets.turn + 70_000)
   await turn()
@@ -99,7 +99,7 @@ t.test('who comes back to a crowded stream waits until there is room', async (t)
 
 t.test('nothing waits for a client that has disconnected', async (t) => {
   const { seats, written, close } = start(t)
-  const [seat] = seats.all as [Seat]
+  const [seat] = seats.sinks as [Seat]
   close()
   seat.write(...frame('e-1-1', '1'.repeat(70_000)))
   t.equal(seat.crowded, false)
