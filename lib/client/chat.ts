@@ -57,7 +57,7 @@ export interface ChatContext {
   closed (chat: Chat): void
 }
 
-const MOST_HELD = 1_000
+const MAX_HELD = 1_000
 const NO_HISTORY: Reset = { reason: 'no-history', certain: false }
 
 const ignore = (): void => {}
@@ -72,11 +72,11 @@ export class Chat implements RealtimeChat {
   /** Whether the start position is known, or the server keeps no positions. */
   #ready = false
   /** Whether the shared connection starts at the position that this chat asked for. */
-  #first = false
+  #opensConnection = false
   /** Events that arrived while earlier ones are missing. */
   #held: StreamEvent[] = []
   /** A connection for this chat alone, used to catch up. */
-  #own: StreamConnection | undefined
+  #catchUpConnection: StreamConnection | undefined
   #closed = false
 
   constructor (id: string, { id: after, rewind = 0 }: StartPosition, context: ChatContext) {
@@ -106,13 +106,13 @@ export class Chat implements RealtimeChat {
   close (): void {
     if (this.#closed) return
     this.#closed = true
-    this.#caughtUp()
+    this.#endCatchUp()
     this.#context.closed(this)
   }
 
   /** The start position for a connection that does not carry this chat yet. */
   startPosition (): StartPosition {
-    this.#first = true
+    this.#opensConnection = true
     return { id: this.#cursor, rewind: this.#rewind }
   }
 
@@ -125,8 +125,8 @@ export class Chat implements RealtimeChat {
 
   /** Restarts the catch-up connection, which the server may have refused. */
   retry (): void {
-    if (this.#own === undefined) return
-    this.#caughtUp()
+    if (this.#catchUpConnection === undefined) return
+    this.#endCatchUp()
     this.#catchUp()
   }
 
@@ -140,18 +140,19 @@ export class Chat implements RealtimeChat {
     const isKnown = this.#ready || this.#cursor !== undefined
     if (streamEvent.event === 'ready' && this.#cursor === undefined) this.#start(streamEvent)
     else if (isKnown) this.#take(streamEvent, true)
-    else this.#wantsMore(streamEvent)
+    else this.#rewindFrom(streamEvent)
     if (isKnown && streamEvent.noHistory === true) this.#resets.notify(NO_HISTORY)
   }
 
   #start (streamEvent: StreamEvent): void {
     // The shared connection rewinds only for the first chat that opened it.
-    if (this.#rewind > 0 && !this.#first && streamEvent.id !== undefined) return this.#wantsMore(streamEvent)
+    if (this.#rewind > 0 && !this.#opensConnection && streamEvent.id !== undefined) return this.#rewindFrom(streamEvent)
     this.#cursor = streamEvent.id
     this.#ready = true
   }
 
-  #wantsMore (streamEvent: StreamEvent): void {
+  /** Before the start position is known: requests the latest events, and holds those that follow them. */
+  #rewindFrom (streamEvent: StreamEvent): void {
     if (this.#rewind === 0 || streamEvent.id === undefined) return
     this.#buffer(streamEvent)
     this.#catchUp()
@@ -159,7 +160,7 @@ export class Chat implements RealtimeChat {
 
   /** Keeps the latest events only: the catch-up connection reads all events up to the oldest one kept. */
   #buffer (streamEvent: StreamEvent): void {
-    if (this.#held.push(streamEvent) > MOST_HELD) this.#held.shift()
+    if (this.#held.push(streamEvent) > MAX_HELD) this.#held.shift()
   }
 
   #take (streamEvent: StreamEvent, shared: boolean): void {
@@ -177,17 +178,17 @@ export class Chat implements RealtimeChat {
     } else if (!isPast(id, this.#cursor)) {
       this.#buffer(streamEvent)
     }
-    this.#settle()
+    this.#deliverHeld()
   }
 
-  /** Delivers the held events that have no gap before them. */
-  #settle (): void {
+  /** Delivers the held events that have no gap before them. Starts or ends the catch-up connection accordingly. */
+  #deliverHeld (): void {
     this.#held = this.#held.filter((streamEvent) => {
       if (streamEvent.previous === this.#cursor) this.#advance(streamEvent)
       return !isPast(streamEvent.id as string, this.#cursor)
     })
     if (this.#held.length > 0) this.#catchUp()
-    else this.#caughtUp()
+    else this.#endCatchUp()
   }
 
   #advance ({ event, id, data }: StreamEvent): void {
@@ -200,23 +201,22 @@ export class Chat implements RealtimeChat {
   }
 
   #catchUp (): void {
-    if (this.#own !== undefined || this.#closed) return
-    this.#own = new StreamConnection(this.#context.connection, {
+    if (this.#catchUpConnection !== undefined || this.#closed) return
+    this.#catchUpConnection = new StreamConnection(this.#context.connection, {
       deliver: (streamEvent) => {
         this.#cursor ??= streamEvent.id
         this.#take(streamEvent, false)
       },
       state: ignore,
-      woke: ignore,
       tooMany: ignore,
       refused: (refusal) => this.#context.refused(refusal)
     })
-    this.#own.add(this.id, { id: this.#cursor, rewind: this.#rewind })
+    this.#catchUpConnection.add(this.id, { id: this.#cursor, rewind: this.#rewind })
   }
 
-  #caughtUp (): void {
-    this.#own?.close()
-    this.#own = undefined
+  #endCatchUp (): void {
+    this.#catchUpConnection?.close()
+    this.#catchUpConnection = undefined
   }
 }
 

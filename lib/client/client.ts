@@ -85,7 +85,7 @@ export function createRealtimeClient (options: RealtimeClientOptions = {}): Real
 }
 
 /** The highest value that the server's option `maxRewind` can have. The server refuses a chat that asks for more. */
-const MOST_REWIND = 999_999
+const MAX_REWIND = 999_999
 
 class Client implements RealtimeClient {
   readonly #options: ConnectionOptions
@@ -105,26 +105,26 @@ class Client implements RealtimeClient {
     this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs }
     this.#connections = new ConnectionPool(this.#options, {
       deliver: (streamEvent) => this.#deliver(streamEvent),
-      state: (state) => { this.#become(state); this.#tabs?.notify({ type: 'state', state }) },
+      state: (state) => { this.#setState(state); this.#tabs?.notify({ type: 'state', state }) },
       refused: (refusal) => { this.#refuse(refusal); this.#tabs?.notify({ type: 'refused', refusal }) }
     })
     // Messages from other tabs may have been lost while this page was suspended.
-    this.#unwatch = watchNetwork({ wake: () => { if (!this.#leads) this.#match() }, offline: () => {} })
+    this.#unwatch = watchNetwork({ wake: () => { if (!this.#leads) this.#updateSubscriptions() }, offline: () => {} })
     if (share !== undefined) {
       this.#tabs = joinTabs(`fastify-realtime ${url} ${share}`, silenceMs, {
         lead: () => {
           // The refused chats and the state are those of the previous leader.
           this.#refused.clear()
-          this.#match()
-          if (this.#chats.size === 0) this.#become('idle')
+          this.#updateSubscriptions()
+          if (this.#chats.size === 0) this.#setState('idle')
         },
         follow: () => {
           this.#connections.close()
           for (const chat of this.#chats) chat.lose()
-          this.#match()
+          this.#updateSubscriptions()
         },
-        wanted: (joined) => { this.#match(joined); this.#mark() },
-        asked: () => this.#match(),
+        wanted: (joined) => { this.#updateSubscriptions(joined); this.#sendPositions() },
+        asked: () => this.#updateSubscriptions(),
         message: (message) => this.#handleMessage(message)
       })
     }
@@ -144,7 +144,7 @@ class Client implements RealtimeClient {
       refused: (refusal) => this.#refuse(refusal),
       closed: (chat) => {
         this.#chats.delete(chat)
-        this.#match()
+        this.#updateSubscriptions()
       }
     })
     this.#chats.add(chat)
@@ -155,7 +155,7 @@ class Client implements RealtimeClient {
         chat.receive(marker(id, connections.get(id)?.id))
       })
     }
-    this.#match(id)
+    this.#updateSubscriptions(id)
     whenAborted(signal, () => chat.close())
     return chat
   }
@@ -172,17 +172,18 @@ class Client implements RealtimeClient {
     for (const chat of this.#chats) chat.retry()
     if (!this.#leads) return this.#tabs?.notify({ type: 'reconnect' })
     this.#refused.clear()
-    this.#match()
+    this.#updateSubscriptions()
     this.#connections.wake()
   }
 
   close (): void {
     for (const chat of [...this.#chats]) chat.close()
-    // Tabs first: otherwise the others would hear that the chats ended, although another tab goes on with them.
+    // Leave the tabs first: otherwise they would get the state of the closing connections, although another tab takes
+    // over.
     this.#tabs?.close()
     this.#connections.close()
     this.#unwatch()
-    this.#become('closed')
+    this.#setState('closed')
   }
 
   get #leads (): boolean {
@@ -193,7 +194,7 @@ class Client implements RealtimeClient {
    * In the leading tab: makes the connections carry the chats of all tabs. Otherwise: sends the leader this tab's
    * chats.
    */
-  #match (joined?: string): void {
+  #updateSubscriptions (joined?: string): void {
     if (!this.#leads) {
       this.#tabs?.want(Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId])), joined)
       return
@@ -218,7 +219,7 @@ class Client implements RealtimeClient {
   }
 
   /** Sends the other tabs the current position of each chat. */
-  #mark (): void {
+  #sendPositions (): void {
     for (const [chatId, { greeted, id }] of this.#connections.chats()) {
       if (greeted) this.#tabs?.notify({ type: 'event', delivery: marker(chatId, id) })
     }
@@ -226,19 +227,19 @@ class Client implements RealtimeClient {
   }
 
   #deliver (streamEvent: StreamEvent): void {
-    this.#hand(streamEvent)
+    this.#passToChats(streamEvent)
     this.#tabs?.notify({ type: 'event', delivery: streamEvent })
   }
 
-  #hand (streamEvent: StreamEvent): void {
+  #passToChats (streamEvent: StreamEvent): void {
     for (const chat of [...this.#chats]) if (chat.id === streamEvent.chatId) chat.receive(streamEvent)
   }
 
   #handleMessage (message: Message): void {
     if (message.type === 'reconnect' && this.#leads) this.reconnect()
     if (this.#leads) return
-    if (message.type === 'event') this.#hand(message.delivery)
-    if (message.type === 'state') this.#become(message.state)
+    if (message.type === 'event') this.#passToChats(message.delivery)
+    if (message.type === 'state') this.#setState(message.state)
     if (message.type === 'refused') this.#refuse(message.refusal)
   }
 
@@ -247,7 +248,7 @@ class Client implements RealtimeClient {
     this.#refusals.notify(refusal)
   }
 
-  #become (state: ClientState): void {
+  #setState (state: ClientState): void {
     if (this.#state === state || this.#state === 'closed') return
     this.#state = state
     this.#states.notify(state)
@@ -256,5 +257,5 @@ class Client implements RealtimeClient {
 
 /** Turns `rewind` into a number that the server accepts: a wrong one would make it refuse the whole request. */
 function rewindOf (rewind = 0): number {
-  return Math.min(Math.max(Math.trunc(rewind) || 0, 0), MOST_REWIND)
+  return Math.min(Math.max(Math.trunc(rewind) || 0, 0), MAX_REWIND)
 }

@@ -7,7 +7,7 @@ import {
  * The most characters that the chats of one request may add to its URL and its `Last-Event-ID` together. Servers and
  * proxies accept 8 kB for a line and 16 kB for all headers, cookies included.
  */
-const MOST_CHARACTERS = 6_144
+const MAX_CHARACTERS = 6_144
 /**
  * The characters that a chat needs beside its id: the names `chat` and `rewind`, six digits, and the longest event id.
  */
@@ -26,7 +26,7 @@ export class ConnectionPool {
   readonly #options: ConnectionOptions
   readonly #events: Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>
   /** The most chats that a request may have; `Infinity` until the server reports its limit. */
-  #mostChats = Infinity
+  #maxChats = Infinity
 
   constructor (options: ConnectionOptions, events: Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>) {
     this.#options = options
@@ -37,7 +37,7 @@ export class ConnectionPool {
     return this.#connectionOf(chatId)?.chats.get(chatId)
   }
 
-  chats (): [chatId: string, seat: ChatSubscription][] {
+  chats (): [chatId: string, subscription: ChatSubscription][] {
     return [...this.#connections].flatMap(({ chats }) => [...chats])
   }
 
@@ -76,7 +76,7 @@ export class ConnectionPool {
 
   #hasRoom (chats: string[], chatId: string): boolean {
     const length = [...chats, chatId].reduce((sum, id) => sum + encodeURIComponent(id).length + PER_CHAT, 0)
-    return chats.length === 0 || (chats.length < this.#mostChats && length <= MOST_CHARACTERS)
+    return chats.length === 0 || (chats.length < this.#maxChats && length <= MAX_CHARACTERS)
   }
 
   #open (): StreamConnection {
@@ -84,8 +84,7 @@ export class ConnectionPool {
       deliver: (streamEvent) => this.#events.deliver(streamEvent),
       state: (state) => this.#changed(connection, state),
       refused: (refusal) => this.#events.refused(refusal),
-      tooMany: (most) => this.#split(connection, most),
-      woke: () => {}
+      tooMany: (max) => this.#split(connection, max)
     })
     this.#connections.add(connection)
     return connection
@@ -101,9 +100,9 @@ export class ConnectionPool {
   }
 
   /** Moves the chats that do not fit into one request to other connections. */
-  #split (connection: StreamConnection, most: number): void {
-    this.#mostChats = Math.min(this.#mostChats, most)
-    for (const [chatId, subscription] of [...connection.chats].slice(this.#mostChats)) {
+  #split (connection: StreamConnection, max: number): void {
+    this.#maxChats = Math.min(this.#maxChats, max)
+    for (const [chatId, subscription] of [...connection.chats].slice(this.#maxChats)) {
       connection.chats.delete(chatId)
       this.add(chatId, subscription)
     }

@@ -1,6 +1,8 @@
 import { marker, type StreamEvent, type StartPosition } from './stream-event.ts'
-import { isTooMany, misfitOf, mostOf, refusalIn, refusalOf, TOO_LARGE, type Refusal } from './refusal.ts'
-import { idOf } from './event-id.ts'
+import {
+  isTooMany, limitOf, notEventStreamOf, refusalOfEvent, refusalOfResponse, TOO_LARGE, type Refusal
+} from './refusal.ts'
+import { expandPart } from './event-id.ts'
 import { frameReader } from './sse-parser.ts'
 import { watchNetwork } from './network.ts'
 import { isObject } from './shape.ts'
@@ -25,10 +27,8 @@ export interface ConnectionEvents {
    * A chat was refused and is not requested any more. Without a `chatId` the whole connection was refused, and stops.
    */
   refused (refusal: Refusal): void
-  /** One request can't carry all chats of this connection: those beyond the first `most` must be moved. */
-  tooMany (most: number): void
-  /** The device is online or awake again. Messages from other sources may have been lost meanwhile, too. */
-  woke (): void
+  /** One request can't carry all chats of this connection: those beyond the first `max` must be moved. */
+  tooMany (max: number): void
 }
 
 export interface ChatSubscription extends StartPosition {
@@ -37,20 +37,20 @@ export interface ChatSubscription extends StartPosition {
 }
 
 /** The chats that a connection was opened for, in the order of their parts in the event id. */
-type ChatSubscriptions = [chatId: string, seat: ChatSubscription][]
+type ChatSubscriptions = [chatId: string, subscription: ChatSubscription][]
 
-const LONGEST_WAIT = 30_000
+const MAX_BACKOFF_MS = 30_000
 /** The longest delay of a timer, in milliseconds: with a longer one it fires at once. */
 export const LONGEST_TIMER = 2 ** 31 - 1
 /**
  * Chat ids that can be a path parameter: Fastify accepts 100 characters by default (`maxParamLength`), and `.` and `..`
  * would mean another path.
  */
-const PARAM = /^(?!\.\.?$).{1,100}$/
-/** Strings that can be an event id, or are at least as short. An empty string stands for no position yet. */
+const PATH_PARAMETER = /^(?!\.\.?$).{1,100}$/
+/** Strings that are safe as one part of `Last-Event-ID`. An empty string means that there is no position yet. */
 const LAST_EVENT_ID = /^[\w-]{0,64}$/
 /** Control events of the stream. Their data names the chat. */
-const CONTROL = new Set(['ready', 'reset', 'refused'])
+const CONTROL_EVENTS = new Set(['ready', 'reset', 'refused'])
 
 /** Carries some chats over one connection, which reconnects whenever it breaks. */
 export class StreamConnection {
@@ -59,23 +59,24 @@ export class StreamConnection {
   readonly #options: ConnectionOptions
   readonly #events: ConnectionEvents
   readonly #unwatch: () => void
-  /** Incremented whenever the current connection must be abandoned. */
-  #turn = 0
+  /** Incremented to abandon the current connection: its code notices that and stops. */
+  #generation = 0
   #connection = new AbortController()
   #silence: ReturnType<typeof setTimeout> | undefined
-  #heard = 0
+  #lastByteAt = 0
   /** Ends the wait before the next attempt. */
   #wake = (): void => {}
   #offline = false
+  /** Failed attempts in a row. -1 if the next attempt starts without delay: see `wake`. */
   #attempts = 0
   #retryMs = 2_000
   /** Whether headers were requested again after the server had refused the previous ones. */
-  #renewed = false
+  #headersRenewed = false
 
   constructor (options: ConnectionOptions, events: ConnectionEvents) {
     this.#options = options
     this.#events = events
-    this.#unwatch = watchNetwork({ wake: () => { this.wake(); events.woke() }, offline: () => this.#lose() })
+    this.#unwatch = watchNetwork({ wake: () => this.wake(), offline: () => this.#lose() })
   }
 
   add (chatId: string, position: StartPosition): void {
@@ -90,7 +91,7 @@ export class StreamConnection {
   /** Reconnects at once. Also replaces a connection that may have died unnoticed. */
   wake (): void {
     this.#offline = false
-    if (Date.now() - this.#heard > this.#options.silenceMs / 2) this.#connection.abort()
+    if (Date.now() - this.#lastByteAt > this.#options.silenceMs / 2) this.#connection.abort()
     // A healthy connection keeps its backoff: it may break later, together with those of many other clients.
     if (this.#attempts > 0 || this.#connection.signal.aborted) this.#attempts = -1
     this.#wake()
@@ -100,39 +101,39 @@ export class StreamConnection {
   close (): void {
     this.#unwatch()
     this.chats.clear()
-    this.#turn++
+    this.#generation++
     this.#connection.abort()
     this.#wake()
   }
 
-  /** Reopens the connection, each chat from its position. All changes in one turn cause one new connection only. */
+  /** Reopens the connection, each chat from its position. Several calls in one turn open one connection only. */
   renew (): void {
-    const turn = ++this.#turn
-    queueMicrotask(() => { if (turn === this.#turn) this.#restart() })
+    const generation = ++this.#generation
+    queueMicrotask(() => { if (generation === this.#generation) this.#restart() })
   }
 
   #restart (): void {
     this.#connection.abort()
     this.#wake()
-    if (this.chats.size === 0) this.#become('idle')
-    else this.#run(++this.#turn)
+    if (this.chats.size === 0) this.#setState('idle')
+    else this.#run(++this.#generation)
   }
 
-  #become (state: ConnectionState): void {
+  #setState (state: ConnectionState): void {
     this.state = state
     this.#events.state(state)
   }
 
-  async #run (turn: number): Promise<void> {
+  async #run (generation: number): Promise<void> {
     let wait: number | undefined = 0
     while (wait !== undefined && this.chats.size > 0) {
-      this.#become(this.#offline ? 'offline' : 'connecting')
+      this.#setState(this.#offline ? 'offline' : 'connecting')
       // `wake` may have been called in between.
-      if (wait > 0 && this.#attempts >= 0) await this.#wait(wait)
-      if (turn === this.#turn) wait = await this.#connect()
-      if (turn !== this.#turn) return
+      if (wait > 0 && this.#attempts >= 0) await this.#sleep(wait)
+      if (generation === this.#generation) wait = await this.#connect()
+      if (generation !== this.#generation) return
     }
-    this.#become('stopped')
+    this.#setState('stopped')
   }
 
   /** Runs one connection to its end. Resolves with the milliseconds until the next one, or `undefined` to stop. */
@@ -141,10 +142,10 @@ export class StreamConnection {
     const connection = this.#connection = new AbortController()
     const { signal } = connection
     try {
-      this.#watch()
+      this.#restartSilenceTimer()
       const response = await this.#request(subscriptions, signal)
       if (response.status !== 200) return await this.#refused(response, subscriptions, signal)
-      const problem = misfitOf(response) ?? await this.#read(response, subscriptions, signal)
+      const problem = notEventStreamOf(response) ?? await this.#read(response, subscriptions, signal)
       if (problem !== undefined) {
         this.#events.refused(problem)
         // A retry would have the same result.
@@ -169,11 +170,12 @@ export class StreamConnection {
         new Promise<never>((_resolve, reject) => signal.addEventListener('abort', reject))
       ])
       : headers
-    // The app may pass any string as an id: it must not break the header, nor the positions of the other chats.
+    // The app may pass any string as an id: it must not break the header, nor the positions of the other chats. `!` is
+    // an invalid position, which the server answers with a reset.
     const ids = subscriptions.map(([, { id = '' }]) => LAST_EVENT_ID.test(id) ? id : '!')
     const query = rewindsOf(subscriptions).map((rewind) => `rewind=${rewind}`)
     const chats = subscriptions.map(([chatId]) => encodeURIComponent(chatId))
-    const isShort = chats.length === 1 && PARAM.test(chats[0] as string)
+    const isShort = chats.length === 1 && PATH_PARAMETER.test(chats[0] as string)
     if (!isShort) query.push(...chats.map((chat) => `chat=${chat}`))
     return await this.#options.fetch(`${url}/chats/${isShort ? `${chats[0]}/` : ''}events?${query.join('&')}`, {
       headers: {
@@ -195,15 +197,15 @@ export class StreamConnection {
     if (status >= 500 || status === 429) {
       return Math.max(this.#backoff(), Number(response.headers.get('retry-after')) * 1_000 || 0)
     }
-    if (status === 401 && typeof this.#options.headers === 'function' && !this.#renewed) {
-      this.#renewed = true
+    if (status === 401 && typeof this.#options.headers === 'function' && !this.#headersRenewed) {
+      this.#headersRenewed = true
       return 0
     }
-    const refusal = await refusalOf(response)
+    const refusal = await refusalOfResponse(response)
     // An aborted request says nothing about the chats of the current one.
     signal.throwIfAborted()
     if (subscriptions.length > 1 && isTooMany(refusal)) {
-      this.#events.tooMany(mostOf(refusal, subscriptions.length))
+      this.#events.tooMany(limitOf(refusal, subscriptions.length))
       return 0
     }
     for (const subscription of subscriptions) this.#refuse(subscription, refusal)
@@ -226,24 +228,24 @@ export class StreamConnection {
     let parts: string[] = []
     const read = frameReader(({ event = 'message', id, data: json }) => {
       const data = parse(json)
-      const told = id?.split('.') ?? []
+      const newParts = id?.split('.') ?? []
       // An event belongs to the chat whose part of the event id has changed, whatever its data says. If no part has
       // changed, its data names the chat.
-      const moved = told.findIndex((part, index) => part !== parts[index])
-      const named = subscriptions.findIndex(([chatId]) => chatId === data?.chatId)
+      const changed = newParts.findIndex((part, index) => part !== parts[index])
+      const namedInData = subscriptions.findIndex(([chatId]) => chatId === data?.chatId)
       const index = subscriptions.length === 1
         ? 0
-        : moved === -1 || (CONTROL.has(event) && named !== -1) ? named : moved
-      if (told.length > 0) parts = told
+        : changed === -1 || (CONTROL_EVENTS.has(event) && namedInData !== -1) ? namedInData : changed
+      if (newParts.length > 0) parts = newParts
       const subscription = subscriptions[index]
-      if (subscription !== undefined) this.#take(subscription, event, data, told[index])
+      if (subscription !== undefined) this.#take(subscription, event, data, newParts[index])
       if (this.chats.size === 0) this.#connection.abort()
     }, (retryMs) => { this.#retryMs = retryMs || 1 })
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
       const { done, value } = await reader.read()
       if (done || signal.aborted) return undefined
-      this.#watch()
+      this.#restartSilenceTimer()
       if (!read(decoder.decode(value, { stream: true }))) return TOO_LARGE
     }
   }
@@ -252,10 +254,10 @@ export class StreamConnection {
     const [chatId, subscription] = of
     // A chat that was reopened meanwhile starts at another position.
     if (this.chats.get(chatId) !== subscription) return
-    if (event === 'refused') return this.#refuse(of, refusalIn(data))
+    if (event === 'refused') return this.#refuse(of, refusalOfEvent(data))
     const previous = subscription.id
     // Without a position the part is missing or empty.
-    const id = part ? idOf(part) : undefined
+    const id = part ? expandPart(part) : undefined
     if (event === 'ready') return this.#greeted(chatId, subscription, id)
     if (id !== undefined) subscription.id = id
     this.#events.deliver({ chatId, event, data, id, previous })
@@ -263,8 +265,8 @@ export class StreamConnection {
 
   #greeted (chatId: string, subscription: ChatSubscription, id: string | undefined): void {
     this.#attempts = 0
-    this.#renewed = false
-    this.#become('open')
+    this.#headersRenewed = false
+    this.#setState('open')
     this.#offline = false
     // If the chat can't be resumed, a reset follows. `ready` must not move the position: if the reset is lost, the next
     // connection has to send it again.
@@ -274,8 +276,8 @@ export class StreamConnection {
   }
 
   /** Restarts the silence timer: a connection without any data, not even heartbeats, is dead. */
-  #watch (): void {
-    this.#heard = Date.now()
+  #restartSilenceTimer (): void {
+    this.#lastByteAt = Date.now()
     clearTimeout(this.#silence)
     const connection = this.#connection
     this.#silence = setTimeout(() => connection.abort(), Math.min(this.#options.silenceMs, LONGEST_TIMER))
@@ -284,11 +286,11 @@ export class StreamConnection {
   #backoff (): number {
     if (this.#attempts++ < 0) return 0
     // Never earlier than the server's `retry`, and with jitter, so that clients do not reconnect all at once.
-    return Math.min(this.#retryMs * 2 ** (this.#attempts - 1), Math.max(LONGEST_WAIT, this.#retryMs)) *
+    return Math.min(this.#retryMs * 2 ** (this.#attempts - 1), Math.max(MAX_BACKOFF_MS, this.#retryMs)) *
       (1 + Math.random() / 2)
   }
 
-  async #wait (ms: number): Promise<void> {
+  async #sleep (ms: number): Promise<void> {
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, Math.min(ms, LONGEST_TIMER))
       this.#wake = () => { clearTimeout(timer); resolve() }
@@ -298,16 +300,16 @@ export class StreamConnection {
   #lose (): void {
     this.#offline = true
     this.#connection.abort()
-    if (this.chats.size > 0) this.#become('offline')
+    if (this.chats.size > 0) this.#setState('offline')
   }
 }
 
 /** The `rewind` of each chat, or one value for all. The server ignores the value of a chat that has a position. */
 function rewindsOf (subscriptions: ChatSubscriptions): number[] {
   const rewinds = subscriptions.map(([, { id, rewind = 0 }]) => id ? 0 : rewind)
-  const most = Math.max(...rewinds)
-  const isShared = subscriptions.every(([, { id }], index) => id || rewinds[index] === most)
-  return most === 0 ? [] : isShared ? [most] : rewinds
+  const max = Math.max(...rewinds)
+  const isShared = subscriptions.every(([, { id }], index) => id || rewinds[index] === max)
+  return max === 0 ? [] : isShared ? [max] : rewinds
 }
 
 /** Parses the JSON object of an event. Returns `undefined` for anything else. */

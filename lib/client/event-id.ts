@@ -1,7 +1,7 @@
 /**
  * Expands one part of a multi-chat event id into an event id. A part that is not in the compact form stays as it is.
  */
-export function idOf (part: string): string {
+export function expandPart (part: string): string {
   if (!/^[\w~]{19}\d+$/.test(part)) return part
   const hex = Array.from(
     atob(part.slice(0, 19).replace(/~/g, '+').replace(/_/g, '/')),

@@ -19,7 +19,7 @@ export interface Refusal {
 }
 
 /** Reads the reason from a response that refuses the request. */
-export async function refusalOf (response: Response): Promise<Refusal> {
+export async function refusalOfResponse (response: Response): Promise<Refusal> {
   const { status } = response
   // The response may come from a proxy and have any body.
   const body: unknown = await response.json().catch(() => undefined)
@@ -28,7 +28,7 @@ export async function refusalOf (response: Response): Promise<Refusal> {
 }
 
 /** Reads the data of an event `refused`: the reason why the server left out one of several chats. */
-export function refusalIn (data: StreamEvent['data']): Refusal {
+export function refusalOfEvent (data: StreamEvent['data']): Refusal {
   const code = textOf(data?.code)
   return { message: 'The server refused this chat', status: /^RT_(CHAT_ID|REWIND)_/.test(code ?? '') ? 400 : 403, code }
 }
@@ -43,13 +43,13 @@ export function isTooMany ({ status, code }: Refusal): boolean {
 }
 
 /** How many chats to request after `count` were too many: the limit in the server's message, or else half of them. */
-export function mostOf ({ code, message }: Refusal, count: number): number {
+export function limitOf ({ code, message }: Refusal, count: number): number {
   const said = code === 'RT_TOO_MANY_CHATS' ? Number(/\d+/.exec(message)) : 0
   return said > 0 && said < count ? said : Math.floor(count / 2)
 }
 
 /** The refusal for a response with status 200 that is not an event stream. */
-export function misfitOf ({ headers, status }: Response): Refusal | undefined {
+export function notEventStreamOf ({ headers, status }: Response): Refusal | undefined {
   const type = headers.get('content-type') ?? 'no content type'
   if (/^text\/event-stream\b/i.test(type)) return undefined
   return {

@@ -7,7 +7,7 @@ export interface Frame {
 }
 
 /** Limits the memory that an event without an end can take. */
-const MOST_CHARACTERS = 16 * 2 ** 20
+const MAX_CHARACTERS = 16 * 2 ** 20
 
 /**
  * Parses an event stream as the HTML standard defines it. The text may arrive in pieces that are cut anywhere. The cost
@@ -60,6 +60,6 @@ export function frameReader (
     endsWithCR = text.endsWith('\r')
     pieces.push(text.slice(at))
     lineSize += text.length - at
-    return size + lineSize <= MOST_CHARACTERS
+    return size + lineSize <= MAX_CHARACTERS
   }
 }

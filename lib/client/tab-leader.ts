@@ -41,8 +41,8 @@ export function joinTabs (name: string, silenceMs: number, events: TabsEvents): 
 
 /**
  * The tabs of a browser that share connections: one leads, the others follow. The leader holds a lock, so that the next
- * tab takes the lead when the leader ends. A leader may also hang while it holds the lock. So a tab that hears nothing
- * from the leader asks it to respond, and steals the lock if there is no response.
+ * tab takes the lead when the leader ends. A leader may also hang while it holds the lock. So a tab that receives
+ * nothing from the leader asks it to respond, and steals the lock if there is no response.
  */
 export class Tabs {
   /** The chats of each other tab, kept by the leader. */
