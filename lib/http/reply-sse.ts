@@ -65,7 +65,7 @@ const STREAM_HEADERS = {
 /** Replaces a `lastEventId` that is not a string. No event has this id. */
 const UNREADABLE_ID = '!'
 
-/** A stream has no known length, and Node decides how it is framed. */
+/** Headers of the reply that a stream must not have: its length is unknown, and Node chooses the transfer encoding. */
 const UNFIT_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 
 /** Headers of an HTTP/1.1 connection. Over HTTP/2, Node refuses to send them. */
@@ -242,7 +242,7 @@ export class ReplySse {
     return this.#request.query as Record<string, unknown>
   }
 
-  /** `true` if the reply was sent, or the app has sent headers through `reply.raw`. */
+  /** `true` if the reply was sent, or if the app has sent headers through `reply.raw`. */
   get #isAnswered (): boolean {
     return this.#reply.sent || this.#reply.raw.headersSent
   }
@@ -254,7 +254,7 @@ export class ReplySse {
     if (!await connection.writeAndDrain(frame)) throw new RealtimeError('RT_STREAM_CLOSED')
   }
 
-  /** Throws if no stream can be opened. */
+  /** Marks a stream as being opened. Throws if none can be opened. */
   #begin (): void {
     if (this.#begun || this.#connection !== undefined || this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
     const { raw } = this.#reply
@@ -307,15 +307,19 @@ export class ReplySse {
     this.#context.limits.claim(this.#reservation as Reservation, userId, () => this.#request.ip)
   }
 
-  /** Without a stream, the request no longer counts. Its handler may continue or try to open another stream. */
+  /**
+   * Ends the opening. If it failed, the request no longer counts against the limits; its handler may continue or try
+   * again.
+   */
   #settle (): void {
     this.#begun = false
     if (this.#connection === undefined) this.#reservation?.release()
   }
 
   /**
-   * Opens a stream. If the instance is overloaded, a browser gets a stream that only asks it to reconnect later, since
-   * any status other than 200 would stop an EventSource permanently.
+   * Calls `open`, a step of opening the stream, unless the client has disconnected. If the instance is overloaded, a
+   * browser gets a stream that only asks it to reconnect later, since any status other than 200 would stop an
+   * EventSource permanently.
    */
   #whileServed (open: (headers: OutgoingHttpHeaders) => void): void {
     if (this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
