@@ -11,7 +11,7 @@ export default [
     rules: { 'no-console': 'error' }
   },
   {
-    files: ['lib/**/*.ts', 'example-app/**/*.js'],
+    files: ['lib/**/*.ts', 'example-app/**/*.js', 'bench/**/*.js'],
     rules: { '@stylistic/max-len': ['error', { code: 120, comments: 120, ignoreUrls: true }] }
   }
 ]

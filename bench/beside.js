@@ -1,16 +1,17 @@
 // @ts-check
 import { setTimeout as delay } from 'node:timers/promises'
 
-/** Between two publishes, in milliseconds: the server is idle in between. */
+/** Milliseconds between two publishes, in which the server is idle. */
 const PAUSE = 10
 
 /**
- * Publishes one event after another for a while, beside whatever else goes on. Returns how many ms the publishes took, in the middle
- * and at most, and of how many the outcome is unknown, or that they failed.
+ * Publishes one event after another for a while, whatever else is running. Returns the durations of the publishes in
+ * milliseconds, and how many of them had an unknown outcome or failed.
  * @param {() => unknown} publish
  * @param {number} seconds
  */
 export async function publishBeside (publish, seconds) {
+  /** @type {number[]} */
   const latencies = []
   let unknown = 0
   let rejected = 0
@@ -26,12 +27,13 @@ export async function publishBeside (publish, seconds) {
     await delay(PAUSE)
   }
   latencies.sort((a, b) => a - b)
-  const at = (/** @type {number} */ share) => /** @type {number} */ (latencies[Math.floor((latencies.length - 1) * share)])
+  const last = latencies.length - 1
+  const at = (/** @type {number} */ share) => /** @type {number} */ (latencies[Math.floor(last * share)])
   return { count: latencies.length, median: at(0.5), p99: at(0.99), most: at(1), unknown, rejected }
 }
 
 /**
- * Publishes so many events of so many bytes to each of several chats.
+ * Publishes `events` events of `bytes` bytes to each of `chats` chats.
  * @param {(chatId: string, event: { message: object }) => unknown} publish
  * @param {number} chats
  * @param {number} events

@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 
 /** @typedef {import('./report.js').Result} Result */
 
-// Draws bars of the scenarios that are named, of what run.js has written: what each contender takes, ours first.
+// Draws bar charts from the results of run.js, for the scenarios that are named as arguments. Our bar comes first.
 
 const { values: { results, out }, positionals } = parseArgs({
   allowPositionals: true,
@@ -22,14 +22,18 @@ const TITLE = 44
 
 /** @type {Result[]} */
 const all = JSON.parse(readFileSync(results, 'utf8')).results
-const chosen = positionals.length === 0 ? all : positionals.map((name) => all.find((result) => result.name === name)).filter((result) => result !== undefined)
+const chosen = positionals.length === 0
+  ? all
+  : positionals.flatMap((name) => all.find((result) => result.name === name) ?? [])
 let y = 0
 const parts = chosen.map((result) => {
   const part = bars(result, y)
   y += TITLE + result.rows.length * ROW + 12
   return part
 })
-writeFileSync(out, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${y}" width="${WIDTH}" height="${y}" role="img" aria-label="${escape(chosen.map(({ title }) => title).join('; '))}">
+const size = `viewBox="0 0 ${WIDTH} ${y}" width="${WIDTH}" height="${y}"`
+const label = escape(chosen.map(({ title }) => title).join('; '))
+writeFileSync(out, `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img" aria-label="${label}">
 <style>
 text { font: 13px system-ui, sans-serif; fill: #1f2933 }
 .title { font-weight: 600 }
@@ -53,7 +57,9 @@ ${parts.join('\n')}
  */
 function bars ({ title, unit, subject, more, rows }, top) {
   const most = Math.max(...rows.map(({ value }) => value))
-  const sorted = [...rows].sort((a, b) => Number(b.name.startsWith(subject)) - Number(a.name.startsWith(subject)) || (more ? b.value - a.value : a.value - b.value))
+  const isOwn = (/** @type {string} */ name) => name.startsWith(subject)
+  const sorted = [...rows].sort((a, b) =>
+    Number(isOwn(b.name)) - Number(isOwn(a.name)) || (more ? b.value - a.value : a.value - b.value))
   return [
     `<text class="title" x="0" y="${top + 18}">${escape(title)}</text>`,
     `<text class="unit" x="0" y="${top + 35}">${escape(unit)}${more ? ', more is better' : ', less is better'}</text>`,
@@ -61,10 +67,16 @@ function bars ({ title, unit, subject, more, rows }, top) {
       const at = top + TITLE + index * ROW
       const length = Math.max(1, value / most * (WIDTH - LABEL - 70))
       return `<text x="0" y="${at + 13}">${escape(name)}</text>` +
-        `<rect class="${name.startsWith(subject) ? 'own' : 'bar'}" x="${LABEL}" y="${at}" width="${length.toFixed(1)}" height="${BAR}" rx="3"/>` +
-        `<text x="${(LABEL + length + 8).toFixed(1)}" y="${at + 13}">${value >= 100 ? value.toFixed(0) : value.toPrecision(3)}</text>`
+        `<rect class="${isOwn(name) ? 'own' : 'bar'}" ` +
+        `x="${LABEL}" y="${at}" width="${length.toFixed(1)}" height="${BAR}" rx="3"/>` +
+        `<text x="${(LABEL + length + 8).toFixed(1)}" y="${at + 13}">${short(value)}</text>`
     })
   ].join('\n')
+}
+
+/** @param {number} value */
+function short (value) {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
 }
 
 /** @param {string} text */

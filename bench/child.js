@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url'
 /** @typedef {{ pid: number, call: (name: string, ...args: any[]) => Promise<any>, stop: () => Promise<void> }} Child */
 
 /**
- * Runs a file of this folder in a process of its own, whose functions are then called by name.
+ * Runs a file of this folder in a process of its own. Its functions are called by name.
  * @param {string} file
  * @param {string[]} [execArgv] Options of Node.
  * @returns {Child}
  */
 export function startChild (file, execArgv = []) {
-  // So that each measuring can begin with a clean heap.
+  // With `gc`, each measurement can begin with a clean heap.
   const child = fork(fileURLToPath(new URL(file, import.meta.url)), { execArgv: ['--expose-gc', ...execArgv] })
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
   const calls = new Map()

@@ -7,34 +7,36 @@ import { MARK, MARK_LENGTH, NUMBER_WIDTH, TIME_WIDTH, microseconds } from './eve
 // the server is the bottleneck. Each checks that it gets every event of its chat, once and in order.
 
 /**
- * Where a server is reached.
+ * The address of a server.
  * @typedef {object} Address
  * @property {number} port
  * @property {string} path `:chat` stands for the id of a chat.
  * @property {'sse' | 'socket.io'} [protocol]
- * @property {string} [ready] What a client has received once it gets the events of its chat. Default: the headers.
+ * @property {string} [ready] The text after which a client gets events. Default: the end of the headers.
  */
 
 /**
  * @typedef {object} OpenOptions
  * @property {number} [chats]
  * @property {number} [perChat]
- * @property {number} [stalled] How many of the clients of a chat read nothing once their stream is open.
- * @property {string[]} [lastEventIds] Where the clients of each chat resume.
- * @property {number} [opening] How many connections are opened at once.
+ * @property {number} [stalled] Number of clients of a chat that read nothing once their stream is open.
+ * @property {string[]} [lastEventIds] The event ids from which the clients of each chat resume.
+ * @property {number} [opening] Number of connections that are opened at the same time.
  */
 
-/** What a browser sends: servers may keep it in memory as long as a stream is open. */
+/** The headers that a browser sends. Servers may keep them in memory as long as a stream is open. */
 const HEADERS = [
   'host: localhost', 'connection: keep-alive', 'cache-control: no-cache', 'accept-language: en-US,en;q=0.9',
   'user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36',
-  'referer: http://localhost/chat', 'accept-encoding: gzip, deflate, br', 'cookie: session=0123456789abcdef0123456789abcdef'
+  'referer: http://localhost/chat', 'accept-encoding: gzip, deflate, br',
+  'cookie: session=0123456789abcdef0123456789abcdef'
 ]
 const UPGRADE = [
-  'host: localhost', 'connection: Upgrade', 'upgrade: websocket', 'sec-websocket-version: 13', 'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',
+  'host: localhost', 'connection: Upgrade', 'upgrade: websocket', 'sec-websocket-version: 13',
+  'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',
   ...HEADERS.slice(2)
 ]
-/** The masked frame by which socket.io enters the main namespace. */
+/** The masked frame with which a client of socket.io enters the main namespace. */
 const ENTER = Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x34, 0x30])
 
 const mark = Buffer.from(MARK)
@@ -44,24 +46,24 @@ const memory = Buffer.allocUnsafe(65_536)
 
 /** @type {Set<Client>} */
 const clients = new Set()
-/** Events, by all clients. */
+/** Number of events that all clients have received. */
 let received = 0
-/** How often a socket was read for them. */
+/** Number of reads of sockets for these events. */
 let reads = 0
-/** @type {number[] | undefined} Of each event, in microseconds. */
+/** @type {number[] | undefined} The latency of each event in microseconds. */
 let latencies
 /** @type {string | undefined} */
 let failure
-/** Called after each reading and failure. */
+/** Called after each read and after each failure. */
 let progress = () => {}
 
 class Client {
   /** The number of the next event; unknown before the first. */
   next = -1
   open = false
-  /** What has come so far, before the stream is open. */
+  /** The data that arrived before the stream was open. */
   greeting = ''
-  /** A mark that was cut in two. */
+  /** The beginning of a mark whose rest has not arrived. */
   rest = nothing
   /** @type {import('node:net').Socket | undefined} */
   socket
@@ -89,7 +91,9 @@ class Client {
               return true
             }
             this.greeting += memory.toString('latin1', 0, size)
-            if (!/^HTTP\/1.1 (200|101) /.test(this.greeting)) reject(new Error(`No stream: ${this.greeting.slice(0, 200)}`))
+            if (!/^HTTP\/1.1 (200|101) /.test(this.greeting)) {
+              reject(new Error(`No stream: ${this.greeting.slice(0, 200)}`))
+            }
             if (!entered && this.greeting.includes('"sid"')) {
               entered = true
               socket.write(ENTER)
@@ -104,10 +108,11 @@ class Client {
         }
       })
       socket.once('connect', () => {
-        const headers = isWebSocket ? UPGRADE : ['accept: text/event-stream', ...lastEventId === undefined ? [] : [`last-event-id: ${lastEventId}`], ...HEADERS]
+        const resume = lastEventId === undefined ? [] : [`last-event-id: ${lastEventId}`]
+        const headers = isWebSocket ? UPGRADE : ['accept: text/event-stream', ...resume, ...HEADERS]
         socket.write(`GET ${path.replace(':chat', chat)} HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n`)
       })
-      // Who reads nothing may be cut.
+      // A client that reads nothing may be disconnected.
       const fail = (/** @type {string} */ reason) => { if (!stalled || !this.open) this.fail(reason, reject) }
       socket.on('error', (error) => fail(error.message))
       socket.on('close', () => fail('The connection was closed'))
@@ -178,10 +183,10 @@ answerCalls({
     await Promise.all(lanes)
   },
 
-  /** Where the stream of each chat started. */
+  /** Returns the event id with which the stream of each chat started. */
   lastEventIds: () => [...clients].map(({ greeting }) => /^id: (\S+)$/m.exec(greeting)?.[1]),
 
-  /** Resolves once so many events have come since the last call, or rejects after a while. */
+  /** Resolves once `count` events have arrived since the last call. Rejects after `seconds`. */
   expect (/** @type {number} */ count, /** @type {number} */ seconds = 60) {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`Got ${received} of ${count} events`)), seconds * 1000)
@@ -198,12 +203,12 @@ answerCalls({
     })
   },
 
-  /** Starts to note how long events take. */
+  /** Starts to record the latencies of events. */
   watch () {
     latencies = []
   },
 
-  /** What was noted, as percentiles in milliseconds. */
+  /** Returns percentiles of the recorded latencies in milliseconds. */
   latencies () {
     const sorted = Float64Array.from(latencies ?? []).sort()
     latencies = undefined
@@ -211,7 +216,7 @@ answerCalls({
     return { p50: at(0.5), p99: at(0.99) }
   },
 
-  /** Leaves, without a trace in the tables of the kernel. */
+  /** Closes all connections. A reset leaves no entries in the tables of the kernel. */
   close () {
     for (const { socket } of clients) socket?.removeAllListeners('close').resetAndDestroy()
     clients.clear()

@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 
 /**
- * Starts a server that is no Node process, in a folder of its own that goes with it. Resolves once it listens.
+ * Starts a server that is not a Node process. It gets a folder, which is removed with it. Resolves once it listens.
  * @param {string} command
  * @param {(folder: string) => string[]} args
  * @param {number} port
@@ -15,7 +15,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 export async function startDaemon (command, args, port) {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
   const child = spawn(command, args(folder), { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder })
-  // Node's children end with their parent by themselves; these don't. They keep nothing, and nchan crashes when it ends politely.
+  // Unlike the Node processes, these do not end with their parent. They store nothing, and nchan crashes on SIGTERM.
   const kill = () => child.kill('SIGKILL')
   process.once('exit', kill)
   const exited = new Promise((resolve) => child.once('exit', resolve))
@@ -36,7 +36,8 @@ export async function startDaemon (command, args, port) {
 
 /** @param {string} command */
 export function isOnPath (command) {
-  return [...String(process.env.PATH).split(delimiter), '/usr/sbin'].some((path) => exists(join(path, command), constants.X_OK))
+  const folders = [...String(process.env.PATH).split(delimiter), '/usr/sbin']
+  return folders.some((folder) => exists(join(folder, command), constants.X_OK))
 }
 
 /**

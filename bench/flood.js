@@ -2,7 +2,7 @@
 import { makeEvent } from './event.js'
 
 /**
- * Publishes `count` events, `inFlight` of them at a time, and returns how many seconds it took.
+ * Publishes `count` events, `inFlight` of them at a time, and resolves with the seconds that it took.
  * @param {(chatId: string, event: ReturnType<typeof makeEvent>) => Promise<unknown>} publish
  * @param {number} count
  * @param {(index: number) => string} chatOf

@@ -2,7 +2,7 @@
 import { createServer } from 'node:net'
 import { listen } from './contenders/listen.js'
 
-/** A port that was free a moment ago, for servers that can't say which one they took. */
+/** Resolves with a port that was just free, for servers that cannot report which port they chose. */
 export async function freePort () {
   const server = createServer()
   const port = await listen(server)

@@ -6,17 +6,19 @@ import { exists, isOnPath, startDaemon } from './daemon.js'
 import { freePort } from './free-port.js'
 import { publishByPost } from './post.js'
 
-/** Where Debian's libnginx-mod-nchan puts it. */
+/** The path in Debian's package libnginx-mod-nchan. */
 const MODULE = '/usr/lib/nginx/modules/ngx_nchan_module.so'
 
-/** Why nchan can't be measured, if so. */
+/** Returns why nchan cannot be measured here, or `undefined`. */
 export function nchanIsMissing () {
-  if (!isOnPath('nginx') || !exists(MODULE)) return 'nginx with nchan is not installed (Debian: nginx and libnginx-mod-nchan)'
-  return exists('/proc/self/schedstat') ? undefined : 'the CPU time of other processes can be told on Linux only'
+  if (!isOnPath('nginx') || !exists(MODULE)) {
+    return 'nginx with nchan is not installed (Debian: nginx and libnginx-mod-nchan)'
+  }
+  return exists('/proc/self/schedstat') ? undefined : 'the CPU time of other processes can be read on Linux only'
 }
 
 /**
- * nginx with nchan, which keeps as many events of a chat as ours.
+ * Starts nginx with nchan, which keeps as many events of a chat as ours.
  * @returns {Promise<import('./target.js').Target>}
  */
 export async function startNchan () {
@@ -32,7 +34,7 @@ export async function startNchan () {
     name: 'nchan',
     address,
     client: client.call,
-    server: async () => { throw new Error('nchan is no process of ours') },
+    server: async () => { throw new Error('nchan does not run server.js') },
     open: (options) => client.call('open', { ...address, ...options }),
     begin: async () => { cpu = cpuOf(daemon.pid) },
     end: async () => cpuOf(daemon.pid) - cpu,
@@ -45,12 +47,13 @@ export async function startNchan () {
 }
 
 /**
- * One process does all, as one Node process does.
+ * Returns a configuration with a single process, like that of Node.
  * @param {string} folder
  * @param {number} port
  */
 function configuration (folder, port) {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}/${kind};`)
+  const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  const temporary = kinds.map((kind) => `${kind}_temp_path ${folder}/${kind};`)
   return `
 load_module ${MODULE};
 daemon off;
@@ -79,7 +82,7 @@ http {
 }
 
 /**
- * CPU time of a process with one thread, in µs. (/proc/<pid>/stat has it, too, but counts in hundredths of a second.)
+ * Returns the CPU time of a process with one thread, in µs. (/proc/<pid>/stat only counts hundredths of a second.)
  * @param {number} pid
  */
 function cpuOf (pid) {

@@ -3,7 +3,7 @@ import { makeEvent } from './event.js'
 import { median } from './statistics.js'
 
 /**
- * Publishes one event after another, and returns how many microseconds one took, as a median.
+ * Publishes one event after another. Resolves with the median duration in microseconds.
  * @param {(chatId: string, event: ReturnType<typeof makeEvent>) => Promise<unknown>} publish
  * @param {number} count
  */

@@ -13,7 +13,8 @@ export function publishByPost (port, path) {
   let number = 0
   return async ({ ticks }) => {
     for (let tick = 0; tick < ticks; tick++) {
-      await post({ agent, port, host: '127.0.0.1', path: path.replace(':chat', 'chat0') }, JSON.stringify(makeEvent('chat0', number++)))
+      const event = makeEvent('chat0', number++)
+      await post({ agent, port, host: '127.0.0.1', path: path.replace(':chat', 'chat0') }, JSON.stringify(event))
     }
   }
 }
@@ -28,8 +29,9 @@ function post (options, body) {
     const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
     request({ ...options, headers, method: 'POST' }, (response) => {
       response.resume().once('end', () => {
-        if (response.statusCode === undefined || response.statusCode >= 300) reject(new Error(`POST was answered ${response.statusCode}`))
-        else resolve()
+        const { statusCode = 0 } = response
+        if (statusCode >= 200 && statusCode < 300) resolve()
+        else reject(new Error(`The answer to a POST had the status ${statusCode}`))
       })
     }).once('error', reject).end(body)
   })

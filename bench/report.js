@@ -7,7 +7,7 @@ import { median, ratio } from './statistics.js'
  * @property {number} value The median of the rounds.
  * @property {number} least
  * @property {number} most
- * @property {number | undefined} [ratio] Ours to this one.
+ * @property {number | undefined} [ratio] The ratio of ours to this one.
  * @property {number} [target]
  * @property {boolean} [met]
  */
@@ -25,10 +25,12 @@ export function summary (name, { title, unit, subject = 'ours', more = false, ta
   const rows = Object.entries(values).map(([contender, rounds]) => {
     const row = { name: contender, value: median(rounds), least: Math.min(...rounds), most: Math.max(...rounds) }
     if (contender === subject) return row
-    if (limits[contender] !== undefined) return { ...row, target: limits[contender], met: row.value <= limits[contender] }
+    const limit = limits[contender]
+    if (limit !== undefined) return { ...row, target: limit, met: row.value <= limit }
     const target = targets[contender]
     const to = own.length === 0 ? undefined : ratio(own, rounds)
-    return { ...row, ratio: to, ...target === undefined || to === undefined ? {} : { target, met: more ? to >= target : to <= target } }
+    if (target === undefined || to === undefined) return { ...row, ratio: to }
+    return { ...row, ratio: to, target, met: more ? to >= target : to <= target }
   })
   return { name, title, unit, subject, more, rows }
 }
@@ -42,11 +44,21 @@ export function markdown (results, { about, heading = true } = {}) {
     ...heading ? [`## ${title}`, '', `\`node bench/run.js ${name}\``, ''] : [],
     `| ${unit} | median | range | ${subject} ÷ this | target |`,
     '|---|--:|--:|--:|--:|',
-    ...rows.map((row) => `| ${row.name} | ${short(row.value)} | ${short(row.least)} – ${short(row.most)} | ${cell(row.ratio)} | ${goal(row, more)} |`),
+    ...rows.map((row) => line(row, more)),
     ''
   ].join('\n'))
-  const head = about === undefined ? [] : [`# Results\n\n${Object.entries(about).map(([key, value]) => `${key}: ${value}`).join(', ')}\n`]
-  return [...head, ...parts].join('\n')
+  if (about === undefined) return parts.join('\n')
+  const facts = Object.entries(about).map(([key, value]) => `${key}: ${value}`).join(', ')
+  return [`# Results\n\n${facts}\n`, ...parts].join('\n')
+}
+
+/**
+ * @param {Row} row
+ * @param {boolean} more
+ */
+function line (row, more) {
+  const range = `${short(row.least)} – ${short(row.most)}`
+  return `| ${row.name} | ${short(row.value)} | ${range} | ${cell(row.ratio)} | ${goal(row, more)} |`
 }
 
 /**

@@ -8,23 +8,24 @@ import { scenarios } from './scenarios/index.js'
 /**
  * @typedef {object} Context
  * @property {number} rounds
- * @property {number} scale How much of the usual work a round does.
- * @property {boolean} check Whether nobody looks at the values.
+ * @property {number} scale The share of the usual work that a round does.
+ * @property {boolean} check Whether only the scenario is tested, and its values are ignored.
  * @property {(text: string) => void} note
  */
 
 /**
- * One thing that is measured.
+ * One measurement.
  * @typedef {object} Scenario
  * @property {string} title
  * @property {string} unit
- * @property {string | undefined} [subject] Whom the targets are about. Default: ours.
+ * @property {string | undefined} [subject] The contender that has the targets. Default: ours.
  * @property {boolean} [more] Whether more is better.
- * @property {Record<string, number>} targets What its ratio to each of the others may be.
- * @property {Record<string, number>} [limits] What a value itself may be.
- * @property {(() => string | undefined) | undefined} [missing] Why it can't be measured here, if so.
- * @property {number} [files] How many files a process has open.
- * @property {(context: Context) => Promise<Record<string, number[]>>} run Returns the values of each contender, one a round.
+ * @property {Record<string, number>} targets The limit of its ratio to each of the others.
+ * @property {Record<string, number>} [limits] The maximum of a value itself.
+ * @property {(() => string | undefined) | undefined} [missing] Returns why it cannot be measured here.
+ * @property {number} [files] The number of files that a process has open.
+ * @property {(context: Context) => Promise<Record<string, number[]>>} run Resolves with the values of each
+ * contender, one for each round.
  */
 
 const { values: options, positionals } = parseArgs({
@@ -38,16 +39,22 @@ const { values: options, positionals } = parseArgs({
   }
 })
 
-// So that what was started ends, too.
+// An exit also ends the processes that were started.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
 
-if (!existsSync(new URL('../dist/index.js', import.meta.url))) fail('There is no dist/: run `npm run build` in the folder above first.')
+if (!existsSync(new URL('../dist/index.js', import.meta.url))) {
+  fail('There is no dist/: run `npm run build` in the folder above first.')
+}
 const names = positionals.length === 0 ? Object.keys(scenarios) : positionals
 const unknown = names.filter((name) => !(name in scenarios))
-if (unknown.length > 0) fail(`There is no scenario ${unknown.join(', ')}. The scenarios are ${Object.keys(scenarios).join(', ')}.`)
+if (unknown.length > 0) {
+  fail(`There is no scenario ${unknown.join(', ')}. The scenarios are ${Object.keys(scenarios).join(', ')}.`)
+}
 
 // `--check` only proves that the scenarios still work.
 const rounds = options.check ? 1 : options.quick ? 3 : Number(options.rounds)
+/** @param {string} text */
+const note = (text) => { if (options.verbose) console.log(`  ${text}`) }
 const scale = options.check ? 0.02 : options.quick ? 0.3 : 1
 /** @type {import('./report.js').Result[]} */
 const results = []
@@ -59,25 +66,29 @@ for (const name of names) {
     console.log(`Skipped: ${reason}`)
     continue
   }
-  const values = await scenario.run({ rounds, scale, check: options.check, note: (text) => { if (options.verbose) console.log(`  ${text}`) } })
+  const values = await scenario.run({ rounds, scale, check: options.check, note })
   const result = summary(name, scenario, values)
   results.push(result)
   console.log(options.check ? 'works' : markdown([result], { heading: false }))
   if (!options.check) save()
 }
 
-/** After each scenario, so that a run which is broken off leaves what it has found. */
+/** Saves the results after each scenario, so that an interrupted run leaves the results so far. */
 function save () {
   mkdirSync(options.out, { recursive: true })
-  const about = { date: new Date().toISOString().slice(0, 10), node: process.version, cpu: cpus()[0]?.model, cores: cpus().length, rounds, quick: options.quick }
+  const date = new Date().toISOString().slice(0, 10)
+  const machine = { node: process.version, cpu: cpus()[0]?.model, cores: cpus().length }
+  const about = { date, ...machine, rounds, quick: options.quick }
   writeFileSync(`${options.out}/results.json`, JSON.stringify({ about, results }, null, 2) + '\n')
   writeFileSync(`${options.out}/results.md`, markdown(results, { about }))
 }
 
 /** @param {Scenario} scenario */
 function lacksFiles ({ files = 0 }) {
-  // Where there is no such file, such as on macOS, we find out by trying.
-  const limit = existsSync('/proc/self/limits') ? Number(/Max open files\s+(\d+)/.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]) : Infinity
+  const path = '/proc/self/limits'
+  // Without this file, as on macOS, the scenario is tried.
+  if (!existsSync(path)) return undefined
+  const limit = Number(/Max open files\s+(\d+)/.exec(readFileSync(path, 'utf8'))?.[1])
   return limit < files ? `it takes ${files} open files, and \`ulimit -n\` is ${limit}` : undefined
 }
 

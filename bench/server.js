@@ -4,18 +4,18 @@ import { answerCalls } from './child.js'
 import { makeEvent } from './event.js'
 
 /**
- * What runs in this process.
+ * The server that runs in this process.
  * @typedef {Partial<import('./client.js').Address> & ContenderFunctions} Contender
  */
 
 /**
  * @typedef {object} ContenderFunctions
  * @property {(chatId: string, event: ReturnType<typeof makeEvent>) => unknown} [publish]
- * @property {Record<string, (...args: any[]) => any>} [functions] More that a scenario calls.
+ * @property {Record<string, (...args: any[]) => any>} [functions] Other functions that a scenario calls.
  */
 
 /**
- * What is published: `ticks` times `burst` events to each of `perTick` chats, which take turns.
+ * A plan of events: `ticks` times `burst` events to each of `perTick` chats, which take turns.
  * @typedef {object} Plan
  * @property {number} ticks
  * @property {number} [burst]
@@ -27,12 +27,12 @@ import { makeEvent } from './event.js'
 /** @type {Contender} */
 let contender
 let cpu = process.cpuUsage()
-/** @type {Map<string, number>} How many events each chat got. */
+/** @type {Map<string, number>} The number of events that each chat got. */
 const numbers = new Map()
 let turn = 0
 
 answerCalls({
-  /** Becomes one of the contenders. */
+  /** Starts one of the contenders in this process. */
   async start (/** @type {string} */ file, /** @type {object} */ options) {
     const { default: start } = await import(file)
     contender = await start(options)
@@ -40,7 +40,7 @@ answerCalls({
     return { port, path, ready, protocol }
   },
 
-  /** Calls a function that this contender has besides. */
+  /** Calls another function of this contender. */
   call: (/** @type {string} */ name, /** @type {any[]} */ ...args) => contender.functions?.[name]?.(...args),
 
   /** Starts to measure. */
@@ -60,7 +60,7 @@ answerCalls({
     for (let tick = 0; tick < ticks; tick++) {
       for (let index = 0; index < perTick; index++) publish(`chat${turn++ % chats}`, burst)
       if (everyMs > 0) await delay(Math.max(0, start + (tick + 1) * everyMs - performance.now()))
-      // Twice: what a contender leaves for the end of the turn must be done before the next tick.
+      // Two turns: work that a contender defers to the end of the turn must be done before the next tick.
       await immediate()
       await immediate()
     }

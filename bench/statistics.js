@@ -4,11 +4,12 @@
 export function median (values) {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? /** @type {number} */ (sorted[middle]) : (/** @type {number} */ (sorted[middle - 1]) + /** @type {number} */ (sorted[middle])) / 2
+  const at = (/** @type {number} */ index) => /** @type {number} */ (sorted[index])
+  return sorted.length % 2 === 1 ? at(middle) : (at(middle - 1) + at(middle)) / 2
 }
 
 /**
- * The median of the ratios in each round: what a round has in common, such as a busy machine, cancels out.
+ * Returns the median of the ratios of all rounds. A busy machine slows down a whole round, so it cancels out.
  * @param {number[]} values
  * @param {number[]} others
  */

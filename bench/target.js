@@ -18,7 +18,7 @@ import { publishByPost } from './post.js'
  */
 
 /**
- * What is compared, by name.
+ * The contenders by name.
  * @type {Record<string, { file: string, options?: object }>}
  */
 const CONTENDERS = {
@@ -61,7 +61,16 @@ export async function startTarget (name, options = {}) {
 }
 
 /**
- * The same, published to over HTTP. A server in C has no other way.
+ * Starts two instances of a contender that share a Redis.
+ * @param {string} name
+ * @param {{ url: string }} redis
+ */
+export function startPair (name, { url: redisUrl }) {
+  return Promise.all([startTarget(name, { redisUrl }), startTarget(name, { redisUrl })])
+}
+
+/**
+ * Starts a contender that is published to over HTTP, as a server in C requires.
  * @param {string} name
  * @returns {Promise<Target>}
  */

@@ -1,7 +1,7 @@
 // @ts-check
 
 /**
- * Who is in which chat: what an app keeps itself where a library has no broadcast.
+ * The members of each chat. An app keeps them itself if a library has no broadcast.
  * @template T
  */
 export class Chats {
@@ -9,7 +9,7 @@ export class Chats {
   #chats = new Map()
 
   /**
-   * Returns its undo.
+   * Adds a member. Returns a function that removes it.
    * @param {string} chatId
    * @param {T} member
    */

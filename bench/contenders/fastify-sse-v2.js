@@ -4,7 +4,7 @@ import { FastifySSEPlugin } from 'fastify-sse-v2'
 import { Chats } from './chats.js'
 import { listen } from './listen.js'
 
-/** fastify-sse-v2 has no broadcast: as its README shows, each reply is sent the event as JSON. It is encoded once. */
+/** fastify-sse-v2 has no broadcast. As its README shows, each reply gets the event as JSON, which is encoded once. */
 export default async function start () {
   /** @type {Chats<import('fastify').FastifyReply>} */
   const chats = new Chats()

@@ -4,12 +4,12 @@ import fastifySse from '@fastify/sse'
 import { Chats } from './chats.js'
 import { listen } from './listen.js'
 
-/** @fastify/sse has no broadcast: as its README shows, each reply is sent the event as an object. */
+/** @fastify/sse has no broadcast. As its README shows, each reply gets the event as an object. */
 export default async function start () {
   /** @type {Chats<import('@fastify/sse').SSEReplyInterface>} */
   const chats = new Chats()
   const app = Fastify()
-  // (Its types and those of fastify-sse-v2 are at odds about `reply.sse`.)
+  // Its types and those of fastify-sse-v2 disagree about `reply.sse`.
   await app.register(/** @type {any} */ (fastifySse))
   app.get('/:chat', { sse: 'only' }, async (/** @type {any} */ { params }, /** @type {any} */ { sse, raw }) => {
     sse.keepAlive()

@@ -13,15 +13,16 @@ import { listen } from './listen.js'
 export default async function start (options) {
   const app = Fastify()
   await app.register(realtimePlugin, options)
-  app.post('/:chat', async (/** @type {any} */ { params, body }) => await app.chatEvents.emitChatMessage(params.chat, body.message))
-  const publish = (/** @type {string} */ chatId, /** @type {{ message: object }} */ { message }) => app.chatEvents.emitChatMessage(chatId, message)
+  const publish = (/** @type {string} */ chatId, /** @type {{ message: object }} */ { message }) =>
+    app.chatEvents.emitChatMessage(chatId, message)
+  app.post('/:chat', async (/** @type {any} */ { params, body }) => await publish(params.chat, body))
   let active = 0
-  let unheard = 0
+  let undelivered = 0
   let done = () => {}
   return {
     port: await listen(app),
     path: '/api/chats/:chat/events',
-    // Follows the headers once nothing can be missed.
+    // Comes after the headers, once the client cannot miss an event.
     ready: 'event: ready',
     publish,
     functions: {
@@ -34,18 +35,18 @@ export default async function start (options) {
 
       beside: (/** @type {number} */ seconds) => publishBeside(() => publish('beside', { message: {} }), seconds),
 
-      /** Listens to so many chats, and publishes once to each of them. */
+      /** Adds a handler to each of `chats` chats, and publishes once to each of them. */
       async activate (/** @type {number} */ chats) {
-        while (active < chats) app.chatEvents.onChatEvent(`chat${active++}`, () => { if (--unheard === 0) done() })
+        while (active < chats) app.chatEvents.onChatEvent(`chat${active++}`, () => { if (--undelivered === 0) done() })
         await flood(publish, chats, (index) => `chat${index}`, 256)
       },
 
-      /** Publishes to chats here and there, and waits until the listeners have heard all of it. */
+      /** Publishes to random chats, and waits until the handlers have all events. */
       async scatter (/** @type {number} */ count) {
-        const heard = new Promise((resolve) => { done = () => resolve(undefined) })
-        unheard = count
+        const delivered = new Promise((resolve) => { done = () => resolve(undefined) })
+        undelivered = count
         await flood(publish, count, () => `chat${Math.floor(Math.random() * active)}`, 256)
-        await heard
+        await delivered
       }
     }
   }

@@ -5,14 +5,21 @@ import { oneByOne } from '../one-by-one.js'
 import startOurs from './ours.js'
 
 /**
- * What an app would write that does nothing but run the script which appends an event: the same keys and values, and nothing around it. All else that
- * is in its process is the same, too.
+ * An app that only runs the script which appends an event, with the same keys and arguments. Everything else in its
+ * process is the same, too.
  * @param {{ redisUrl: string }} options
  */
 export default async function start ({ redisUrl }) {
   await startOurs({ redisUrl })
   const redis = new Redis(redisUrl)
-  const { append } = new Scripts({ size: 1000, ttlMs: 600_000, idempotencyTtlMs: 120_000, publishTimeoutMs: 5_000, sharded: false })
+  const { append } = new Scripts({
+    size: 1000,
+    ttlMs: 600_000,
+    idempotencyTtlMs: 120_000,
+    publishTimeoutMs: 5_000,
+    sharded: false,
+    cached: new Set()
+  })
   const sha = String(await redis.script('LOAD', append.lua))
   const from = `redis-${process.pid}-${Date.now()}-0a1b2c`
   let number = 0
@@ -20,7 +27,8 @@ export default async function start ({ redisUrl }) {
     const channel = `rt:{chat:${chatId}}`
     const payload = `${from} ${Date.now()} message ${JSON.stringify({ ...event, chatId })}`
     const tag = 1 + Math.floor(Math.random() * 2 ** 46)
-    return redis.evalsha(sha, 3, `${channel}:b:0123456789abcdef-${++number}`, `${channel}:m`, `${channel}:s`, '0123456789abcdef', 0, channel, '-', tag, payload)
+    const keys = [`${channel}:b:0123456789abcdef-${++number}`, `${channel}:m`, `${channel}:s`]
+    return redis.evalsha(sha, 3, ...keys, '0123456789abcdef', 0, 0, channel, '-', tag, payload)
   }
   return { functions: { oneByOne: (/** @type {number} */ count) => oneByOne(publish, count) } }
 }

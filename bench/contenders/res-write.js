@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { Chats } from './chats.js'
 import { listen } from './listen.js'
 
-/** What an app would write by hand: the event is encoded once, then a loop over the responses of node:http. */
+/** Code that an app would write by hand: the event is encoded once, then written to each response of node:http. */
 export default async function start () {
   /** @type {Chats<import('node:http').ServerResponse>} */
   const chats = new Chats()

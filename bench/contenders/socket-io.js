@@ -6,7 +6,7 @@ import { createAdapter as createStreamsAdapter } from '@socket.io/redis-streams-
 import { Redis } from 'ioredis'
 import { listen } from './listen.js'
 
-/** How long nobody is pinged: the clients here answer no pings. */
+/** The interval of pings. It is long, since the clients here do not answer pings. */
 const HOUR = 3_600_000
 
 /**
@@ -15,13 +15,14 @@ const HOUR = 3_600_000
  */
 export default async function start ({ redisUrl, streams = false }) {
   const server = createServer()
-  const io = new Server(server, { transports: ['websocket'], pingInterval: HOUR, ...redisUrl === undefined ? {} : { adapter: adapterFor(redisUrl, streams) } })
+  const adapter = redisUrl === undefined ? {} : { adapter: adapterFor(redisUrl, streams) }
+  const io = new Server(server, { transports: ['websocket'], pingInterval: HOUR, ...adapter })
   io.on('connection', (socket) => { socket.join(String(socket.handshake.query.chat)) })
   return {
     port: await listen(server),
     path: '/socket.io/?EIO=4&transport=websocket&chat=:chat',
     protocol: 'socket.io',
-    // The answer to having entered the main namespace, which `connection` follows in the same turn.
+    // The reply to a client that enters the main namespace. `connection` is emitted in the same turn.
     ready: '40{"sid"',
     publish (/** @type {string} */ chatId, /** @type {object} */ event) {
       io.to(chatId).emit('message', event)

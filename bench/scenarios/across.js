@@ -1,11 +1,11 @@
 // @ts-check
 import { setTimeout as delay } from 'node:timers/promises'
 import { redisIsMissing, startRedis } from '../redis.js'
-import { startTarget } from '../target.js'
+import { startPair } from '../target.js'
 import { rotate } from './fanout.js'
 
 /**
- * CPU time that an instance takes for each delivery of what another instance publishes.
+ * Measures the CPU time of an instance for each delivery of an event that another instance publishes.
  * @param {object} shape
  * @param {string} shape.title
  * @param {string[]} shape.contenders
@@ -25,7 +25,7 @@ export function across ({ title, contenders, targets, ticks, everyMs, perChat })
       const few = Math.max(2, Math.round(ticks * scale))
       const redis = await startRedis()
       const pair = async (/** @type {string} */ name) => {
-        const [publisher, deliverer] = await Promise.all([startTarget(name, { redisUrl: redis.url }), startTarget(name, { redisUrl: redis.url })])
+        const [publisher, deliverer] = await startPair(name, redis)
         return { name, publisher, deliverer }
       }
       const field = await Promise.all(contenders.map(pair))
@@ -33,7 +33,7 @@ export function across ({ title, contenders, targets, ticks, everyMs, perChat })
       const values = Object.fromEntries(contenders.map((name) => [name, []]))
       try {
         for (const { deliverer } of field) await deliverer.open({ perChat })
-        // Some subscribe in their own time, and tell nobody when it is done.
+        // Some contenders subscribe later, and do not report when they are done.
         await delay(1_000)
         for (let round = -1; round < rounds; round++) {
           for (const { name, publisher, deliverer } of rotate(field, round)) {

@@ -4,11 +4,11 @@ import { startTarget } from '../target.js'
 import { rotate } from './fanout.js'
 
 /**
- * CPU time that a publish takes while so many chats are listened to, to one of them by chance, until it is heard.
+ * Measures the CPU time of a publish to a random chat, until its handler is called, while many chats have handlers.
  * @param {object} shape
  * @param {string} shape.title
  * @param {number[]} shape.chats
- * @param {number} shape.limit What the most may cost of each of the others.
+ * @param {number} shape.limit The maximum ratio of the most chats to each of the others.
  * @param {number} shape.count
  * @param {boolean} shape.throughRedis
  * @returns {import('../run.js').Scenario}
@@ -34,7 +34,9 @@ export function activeChats ({ title, chats, limit, count, throughRedis }) {
       /** @type {Record<string, number[]>} */
       const values = Object.fromEntries(field.map(({ name }) => [name, []]))
       try {
-        for (const { many, target } of field) await target.server('call', 'activate', check ? Math.min(many, 1_000) : many)
+        for (const { many, target } of field) {
+          await target.server('call', 'activate', check ? Math.min(many, 1_000) : many)
+        }
         for (let round = -1; round < rounds; round++) {
           for (const { name, target } of rotate(field, round)) {
             await target.begin()

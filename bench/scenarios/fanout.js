@@ -2,21 +2,23 @@
 import { startPostTarget, startTarget } from '../target.js'
 
 /**
- * CPU time that the server takes for each delivery, while it publishes as fast as it can.
+ * Measures the CPU time of the server for each delivery, while it publishes as fast as it can.
  * @param {object} shape
  * @param {string} shape.title
  * @param {string[]} shape.contenders
- * @param {Record<string, number>} shape.targets What ours may cost of each.
+ * @param {Record<string, number>} shape.targets The maximum ratio of ours to each.
  * @param {number} shape.ticks
  * @param {number} [shape.burst]
  * @param {number} [shape.chats]
  * @param {number} [shape.perTick]
  * @param {number} shape.perChat Connections.
- * @param {boolean} [shape.byPost] Published over HTTP.
+ * @param {boolean} [shape.byPost] Whether to publish over HTTP.
  * @param {() => string | undefined} [shape.missing]
  * @returns {import('../run.js').Scenario}
  */
-export function fanout ({ title, contenders, targets, ticks, burst = 1, chats = 1, perTick = chats, perChat, byPost = false, missing }) {
+export function fanout (shape) {
+  const { title, contenders, targets, missing, ticks, perChat, byPost = false } = shape
+  const { burst = 1, chats = 1, perTick = chats } = shape
   return {
     title,
     unit: 'µs of CPU per delivery',
@@ -37,8 +39,9 @@ export function fanout ({ title, contenders, targets, ticks, burst = 1, chats = 
             await target.publish({ ticks: few, burst, chats, perTick })
             const { reads } = await target.client('expect', deliveries)
             const cpu = await target.end()
-            note(`${target.name}: ${(cpu / deliveries).toFixed(2)} µs, ${(reads / deliveries).toFixed(2)} reads per delivery`)
-            if (round >= 0) values[target.name]?.push(cpu / deliveries)
+            const each = cpu / deliveries
+            note(`${target.name}: ${each.toFixed(2)} µs, ${(reads / deliveries).toFixed(2)} reads per delivery`)
+            if (round >= 0) values[target.name]?.push(each)
           }
         }
       } finally {
@@ -50,7 +53,7 @@ export function fanout ({ title, contenders, targets, ticks, burst = 1, chats = 
 }
 
 /**
- * So that nobody always comes first.
+ * Returns the list in another order for each round, so that no contender always comes first.
  * @template T
  * @param {T[]} list
  * @param {number} by

@@ -12,6 +12,7 @@ import { stalled } from './stalled.js'
 import { storm } from './storm.js'
 
 const everyone = ['ours', 'ours without log', 'res.write', '@fastify/sse', 'fastify-sse-v2', 'better-sse', 'socket.io']
+const common = ['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io']
 
 /** @type {Record<string, import('../run.js').Scenario>} */
 export const scenarios = {
@@ -57,7 +58,7 @@ export const scenarios = {
   }),
   latency: latency({
     title: 'Latency at 20 events a second to 1000 connections',
-    contenders: ['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io'],
+    contenders: common,
     targets: { 'res.write': 0.8 },
     perSecond: 20,
     seconds: 2,
@@ -100,7 +101,7 @@ export const scenarios = {
   }),
   'idle-memory': memory({
     title: 'Idle memory at 10,000 connections',
-    cases: Object.fromEntries(['ours', 'res.write', '@fastify/sse', 'better-sse', 'socket.io'].map((contender) => [contender, { contender }])),
+    cases: Object.fromEntries(common.map((contender) => [contender, { contender }])),
     targets: { 'res.write': 1.1 },
     connections: 9_500
   }),
@@ -127,7 +128,7 @@ export const scenarios = {
     reads: 3
   }),
   'rewind-1': rewind({
-    title: 'Publishing beside a client that rewinds 1000 events of 16 kB in each of 50 chats',
+    title: 'Publishing during a rewind: a client that rewinds 1000 events of 16 kB in each of 50 chats',
     chats: 50,
     events: 1_000,
     bytes: 16_000,
@@ -135,7 +136,7 @@ export const scenarios = {
     seconds: 10
   }),
   'rewind-5': rewind({
-    title: 'Publishing beside 5 clients that rewind 1000 events of 16 kB in each of 50 chats',
+    title: 'Publishing during a rewind: 5 clients that rewind 1000 events of 16 kB in each of 50 chats',
     chats: 50,
     events: 1_000,
     bytes: 16_000,
@@ -143,7 +144,7 @@ export const scenarios = {
     seconds: 10
   }),
   'rewind-small': rewind({
-    title: 'Publishing beside 5 clients that rewind 1000 events of 500 bytes in each of 50 chats',
+    title: 'Publishing during a rewind: 5 clients that rewind 1000 events of 500 bytes in each of 50 chats',
     chats: 50,
     events: 1_000,
     bytes: 500,
@@ -172,5 +173,7 @@ export const scenarios = {
   })
 }
 
-// Sockets, and a few more.
-for (const scenario of [scenarios['idle-memory'], scenarios['nchan-5000']]) Object.assign(scenario ?? {}, { files: 11_000 })
+// The sockets, and a few more files.
+for (const scenario of [scenarios['idle-memory'], scenarios['nchan-5000']]) {
+  Object.assign(scenario ?? {}, { files: 11_000 })
+}

@@ -1,9 +1,9 @@
 // @ts-check
 import { redisIsMissing, startRedis } from '../redis.js'
-import { startTarget } from '../target.js'
+import { startPair } from '../target.js'
 
 /**
- * What an instance keeps in memory for one client of many chats with large events.
+ * Measures the memory of an instance with one client of many chats with large events.
  * @param {object} shape
  * @param {string} shape.title
  * @param {number} shape.chats
@@ -19,13 +19,15 @@ export function largeEvents ({ title, chats, events, bytes }) {
     missing: redisIsMissing,
     async run ({ check }) {
       const redis = await startRedis()
-      const [reader, other] = await Promise.all([startTarget('ours', { redisUrl: redis.url }), startTarget('ours', { redisUrl: redis.url })])
+      const [reader, other] = await startPair('ours', redis)
       try {
         const query = Array.from({ length: chats }, (_, index) => `chat=chat${index}`).join('&')
         await reader.client('open', { ...reader.address, path: `/api/chats/events?${query}`, perChat: 1 })
         const before = await reader.server('memory')
         // In steps, so that the client keeps up.
-        for (let done = 0; done < (check ? 1 : events); done += 10) await other.server('call', 'fill', chats, check ? 1 : 10, bytes)
+        for (let done = 0; done < (check ? 1 : events); done += 10) {
+          await other.server('call', 'fill', chats, check ? 1 : 10, bytes)
+        }
         const { heapUsed, external, rss } = await reader.server('memory')
         return {
           heap: [(heapUsed - before.heapUsed) / 1e6],

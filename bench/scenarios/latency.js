@@ -3,7 +3,7 @@ import { startTarget } from '../target.js'
 import { rotate } from './fanout.js'
 
 /**
- * How long an event takes from the publishing call to a client, at a rate that leaves the server idle in between.
+ * Measures the time of an event from the publishing call to a client, at a rate that leaves the server idle in between.
  * @param {object} shape
  * @param {string} shape.title
  * @param {string[]} shape.contenders
@@ -33,7 +33,8 @@ export function latency ({ title, contenders, targets, perSecond, seconds, perCh
             await client('expect', ticks * perChat)
             const cpu = await end()
             const { p50, p99 } = await client('latencies')
-            note(`${name}: median ${p50.toFixed(1)} ms, 99th percentile ${p99.toFixed(1)} ms, ${(cpu / ticks / perChat).toFixed(2)} µs of CPU per delivery`)
+            const times = `median ${p50.toFixed(1)} ms, 99th percentile ${p99.toFixed(1)} ms`
+            note(`${name}: ${times}, ${(cpu / ticks / perChat).toFixed(2)} µs of CPU per delivery`)
             if (round >= 0) values[name]?.push(p99)
           }
         }

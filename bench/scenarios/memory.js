@@ -2,11 +2,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { startTarget } from '../target.js'
 
-/** Opened before, so that what is loaded and compiled on first use is not counted. */
+/** Connections that are opened before, so that code which is loaded and compiled on first use is not counted. */
 const FIRST = 500
 
 /**
- * Memory that the server's process takes for each idle connection: all of them in one chat, or with `chatEach` in a chat each.
+ * Measures the memory of the server's process for each idle connection. All connections are in one chat, or each is in
+ * a chat of its own (`chatEach`).
  * @param {object} shape
  * @param {string} shape.title
  * @param {string} [shape.subject]
@@ -21,7 +22,7 @@ export function memory ({ title, subject, cases, targets, connections }) {
     unit: 'kB of resident memory per connection',
     subject,
     targets,
-    // One number of a fresh process varies little.
+    // The memory of a fresh process varies little, so a third of the rounds is enough.
     async run ({ rounds, check, note }) {
       const many = check ? 100 : connections
       /** @type {Record<string, number[]>} */
@@ -39,7 +40,7 @@ export function memory ({ title, subject, cases, targets, connections }) {
 }
 
 /**
- * How much a server grows for each of the connections that are opened, in kB.
+ * Resolves with the growth of a server for each connection that is opened, in kB.
  * @param {string} name
  * @param {import('../client.js').OpenOptions} open
  * @param {boolean} check

@@ -4,7 +4,7 @@ import { startTarget } from '../target.js'
 import { rotate } from './fanout.js'
 
 /**
- * Durable publishes through a Redis that all contenders share.
+ * Measures durable publishes through a Redis that all contenders share.
  * @param {object} shape
  * @param {string} shape.title
  * @param {string} shape.unit
@@ -12,7 +12,7 @@ import { rotate } from './fanout.js'
  * @param {string[]} shape.contenders
  * @param {Record<string, number>} shape.targets
  * @param {number} shape.count
- * @param {number} [shape.least] How many publishes a quick round has at least.
+ * @param {number} [shape.least] The minimum number of publishes in a quick round.
  * @param {(server: import('../child.js').Child['call'], count: number) => Promise<number>} shape.measure
  * @returns {import('../run.js').Scenario}
  */

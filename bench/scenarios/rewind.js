@@ -1,10 +1,10 @@
 // @ts-check
 import { setTimeout as delay } from 'node:timers/promises'
 import { redisIsMissing, startRedis } from '../redis.js'
-import { startTarget } from '../target.js'
+import { startPair } from '../target.js'
 
 /**
- * Publishing beside clients that ask for all there is of many chats: on the instance that they are connected to, and on another one.
+ * Measures publishing while clients request all stored events of many chats, on their instance and on another one.
  * @param {object} shape
  * @param {string} shape.title
  * @param {number} shape.chats
@@ -19,12 +19,16 @@ export function rewind ({ title, chats, events, bytes, clients, seconds }) {
     title,
     unit: 'of ours',
     targets: {},
-    limits: { 'ms of a publish, longest': 100, 'ms of a publish elsewhere, longest': 100, 'publishes of unknown outcome': 0 },
+    limits: {
+      'ms of a publish, longest': 100,
+      'ms of a publish elsewhere, longest': 100,
+      'publishes of unknown outcome': 0
+    },
     missing: redisIsMissing,
     async run ({ scale, check, note }) {
       const count = check ? 2 : events
       const redis = await startRedis()
-      const [reader, other] = await Promise.all([startTarget('ours', { redisUrl: redis.url }), startTarget('ours', { redisUrl: redis.url })])
+      const [reader, other] = await startPair('ours', redis)
       try {
         await other.server('call', 'fill', chats, count, bytes)
         const query = Array.from({ length: chats }, (_, index) => `chat=chat${index}`).join('&')
@@ -33,12 +37,15 @@ export function rewind ({ title, chats, events, bytes, clients, seconds }) {
         const before = await numberOf(redis.client, 'used_memory')
         const rss = await reader.server('rss')
         const memory = watchMemory(redis.client, reader)
-        const opened = reader.client('open', { ...reader.address, path: `/api/chats/events?${query}&rewind=${count}`, perChat: clients })
-        const [near, far] = await Promise.all([reader, other].map(({ server }) => server('call', 'beside', seconds * scale)))
+        const path = `/api/chats/events?${query}&rewind=${count}`
+        const opened = reader.client('open', { ...reader.address, path, perChat: clients })
+        const publishes = [reader, other].map(({ server }) => server('call', 'beside', seconds * scale))
+        const [near, far] = await Promise.all(publishes)
         const most = await memory.stop()
         await opened.catch((/** @type {Error} */ error) => note(`a client: ${error.message.split('\n')[0]}`))
         note(`on the instance of the clients: ${describe(near)}; on another one: ${describe(far)}`)
-        note(`Redis: ${most.redis - before} bytes more, ${most.replies} of replies; the instance: ${most.rss - rss} bytes more`)
+        note(`Redis: ${most.redis - before} bytes more, ${most.replies} of replies`)
+        note(`the instance: ${most.rss - rss} bytes more`)
         return {
           'ms of a publish, median': [near.median],
           'ms of a publish, 99th percentile': [near.p99],
@@ -73,7 +80,7 @@ async function numberOf (client, name) {
 }
 
 /**
- * Notes how much memory is taken at most.
+ * Records the highest memory use.
  * @param {import('ioredis').Redis} client
  * @param {import('../target.js').Target} target
  */

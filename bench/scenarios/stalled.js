@@ -1,19 +1,19 @@
 // @ts-check
 import { startTarget } from '../target.js'
 
-/** Events of one tick, and how long it is: 1000 a second. */
+/** The events of one tick and its duration: 1000 events a second. */
 const BURST = 10
 const EVERY_MS = 10
 
 /**
- * How much the memory of a server grows while some clients read nothing, and whether it stops growing.
+ * Measures the growth of a server's memory while some clients read nothing.
  * @param {object} shape
  * @param {string} shape.title
  * @param {string[]} shape.contenders
  * @param {Record<string, number>} shape.targets
  * @param {number} shape.seconds
  * @param {number} shape.perChat Connections.
- * @param {number} shape.stalled How many of them read nothing.
+ * @param {number} shape.stalled The number of them that read nothing.
  * @returns {import('../run.js').Scenario}
  */
 export function stalled ({ title, contenders, targets, seconds, perChat, stalled }) {
@@ -32,7 +32,7 @@ export function stalled ({ title, contenders, targets, seconds, perChat, stalled
           try {
             const readers = perChat - stalled
             await target.open({ perChat: readers })
-            // What is compiled, and what is kept of the chat, is no growth.
+            // Compiled code and the stored events of the chat do not count as growth.
             const warmUp = Math.round(ticks / 6)
             await target.publish({ ticks: warmUp, burst: BURST, everyMs: EVERY_MS })
             await target.client('expect', warmUp * BURST * readers)
@@ -53,7 +53,7 @@ export function stalled ({ title, contenders, targets, seconds, perChat, stalled
 }
 
 /**
- * Publishes, and notes the memory meanwhile.
+ * Publishes, and records the memory meanwhile.
  * @param {import('../target.js').Target} target
  * @param {number} ticks
  */

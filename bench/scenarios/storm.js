@@ -1,15 +1,15 @@
 // @ts-check
 import { redisIsMissing, startRedis } from '../redis.js'
-import { startTarget } from '../target.js'
+import { startPair } from '../target.js'
 
 /**
- * All clients of an instance come back at once on another one, which has none of what they missed.
+ * All clients of an instance reconnect at once to another one, which has none of the events that they missed.
  * @param {object} shape
  * @param {string} shape.title
  * @param {number} shape.chats
  * @param {number} shape.perChat Connections.
- * @param {number} shape.behind Events that each has missed.
- * @param {number} shape.reads What Redis may be asked for each chat.
+ * @param {number} shape.behind The number of events that each has missed.
+ * @param {number} shape.reads The maximum number of reads of Redis for each chat.
  * @returns {import('../run.js').Scenario}
  */
 export function storm ({ title, chats, perChat, behind, reads }) {
@@ -22,10 +22,10 @@ export function storm ({ title, chats, perChat, behind, reads }) {
     async run ({ rounds, scale, note }) {
       const each = Math.max(2, Math.round(perChat * scale))
       /** @type {Record<string, number[]>} */
-      const values = { 'reads of Redis per chat': [], 'ms until all are level': [], 'µs of CPU per client': [] }
+      const values = { 'reads of Redis per chat': [], 'ms until all are in sync': [], 'µs of CPU per client': [] }
       for (let round = 0; round < Math.ceil(rounds / 3); round++) {
         const redis = await startRedis()
-        const [before, after] = await Promise.all([startTarget('ours', { redisUrl: redis.url }), startTarget('ours', { redisUrl: redis.url })])
+        const [before, after] = await startPair('ours', redis)
         try {
           await before.open({ chats })
           const lastEventIds = await before.client('lastEventIds')
@@ -33,7 +33,8 @@ export function storm ({ title, chats, perChat, behind, reads }) {
           await before.client('expect', behind * chats)
           await before.stop()
           // Loads the code, in a chat of its own.
-          await after.client('open', { ...after.address, path: after.address.path.replace(':chat', 'warm'), perChat: 100 })
+          const path = after.address.path.replace(':chat', 'warm')
+          await after.client('open', { ...after.address, path, perChat: 100 })
 
           await redis.client.config('RESETSTAT')
           await after.begin()
@@ -45,7 +46,7 @@ export function storm ({ title, chats, perChat, behind, reads }) {
           const calls = callsOf(await redis.client.info('commandstats'))
           note(`${calls} reads, ${ms.toFixed(0)} ms`)
           values['reads of Redis per chat']?.push(calls / chats)
-          values['ms until all are level']?.push(ms)
+          values['ms until all are in sync']?.push(ms)
           values['µs of CPU per client']?.push(cpu / chats / each)
         } finally {
           await Promise.all([before.stop(), after.stop()])
@@ -58,9 +59,10 @@ export function storm ({ title, chats, perChat, behind, reads }) {
 }
 
 /**
- * How often the log was read: by scripts, since nothing is published.
+ * Returns how often the log was read. Only reads run scripts here, since nothing is published.
  * @param {string} statistics
  */
 function callsOf (statistics) {
-  return [...statistics.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)].reduce((sum, [, calls]) => sum + Number(calls), 0)
+  const calls = [...statistics.matchAll(/cmdstat_eval(?:sha)?:calls=(\d+)/g)]
+  return calls.reduce((sum, [, count]) => sum + Number(count), 0)
 }
