@@ -22,7 +22,8 @@ const layers = {
   standalone: [...HTTP, 'options', 'runtime'],
   plugin: [...HTTP, 'options', 'runtime', 'standalone'],
   index: [...HTTP, 'options', 'runtime', 'standalone', 'plugin'],
-  client: ['event-types'],
+  // The client runs in browsers, so it may use only what needs nothing of Node.
+  client: ['event-types', 'core/listener-set'],
   testing: [...OBSERVABILITY, 'pubsub']
 }
 const path = (names) => `^lib/(${names.join('|')})(/|\\.ts$)`

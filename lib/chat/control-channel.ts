@@ -50,7 +50,7 @@ export interface ControlListener<T> {
 export class ControlChannel<T> implements FeedListener {
   readonly #options: ControlChannelOptions
   readonly #handlers: ListenerSet<[T]>
-  readonly #synced = new Set<() => void>()
+  readonly #synced: ListenerSet<[]>
   readonly #starting = new Set<() => void>()
   #close: (() => void) | undefined
   #logFollower: LogFollower | undefined
@@ -65,7 +65,9 @@ export class ControlChannel<T> implements FeedListener {
   constructor (options: ControlChannelOptions) {
     this.#options = options
     const { channel, log } = options
-    this.#handlers = new ListenerSet((err) => logRepeated(log, HANDLING, { channel, err }, originOf(err)))
+    const report = (err: unknown): void => logRepeated(log, HANDLING, { channel, err }, originOf(err))
+    this.#handlers = new ListenerSet(report)
+    this.#synced = new ListenerSet(report)
   }
 
   /** True if every message published so far has been received. */
@@ -111,7 +113,7 @@ export class ControlChannel<T> implements FeedListener {
    * `PubSubProvider.publish` does.
    */
   async publish (message: T & object): Promise<void> {
-    this.#handlers.run(message)
+    this.#handlers.notify(message)
     await this.#options.feed.publish(this.#options.channel, message)
   }
 
@@ -202,7 +204,7 @@ export class ControlChannel<T> implements FeedListener {
 
   #inSyncAgain (): void {
     logRecovered(this.#options.log, READING)
-    for (const synced of this.#synced) synced()
+    this.#synced.notify()
   }
 
   /**
@@ -232,7 +234,7 @@ export class ControlChannel<T> implements FeedListener {
       logRepeated(this.#options.log, NOT_JSON, { channel: this.#options.channel })
       return
     }
-    this.#handlers.run(message)
+    this.#handlers.notify(message)
   }
 }
 

@@ -3,7 +3,8 @@ import type { StreamEvent, StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
 import { isPast } from './event-id.ts'
 import { StreamConnection, type ConnectionOptions } from './connection.ts'
-import { ListenerSet, type ListenOptions } from './listener-set.ts'
+import { ListenerSet } from '../core/listener-set.ts'
+import { listen, reportError, type ListenOptions } from './listen.ts'
 import { isText } from './shape.ts'
 
 /** Metadata that a handler gets beside the event. */
@@ -66,7 +67,7 @@ export class Chat implements RealtimeChat {
   readonly id: string
   readonly #context: ChatContext
   readonly #events = new Map<string, ListenerSet<[ChatEvent, EventInfo]>>()
-  readonly #resets = new ListenerSet<[Reset]>()
+  readonly #resets = new ListenerSet<[Reset]>(reportError)
   #rewind: number
   #cursor: string | undefined
   /** Whether the start position is known, or the server keeps no positions. */
@@ -93,14 +94,14 @@ export class Chat implements RealtimeChat {
   on<Type extends ChatEventType | '*'> (
     type: Type, handler: (event: EventOf<Type>, info: EventInfo) => unknown, options?: ListenOptions
   ): () => void {
-    const listeners = this.#events.get(type) ?? new ListenerSet()
+    const listeners = this.#events.get(type) ?? new ListenerSet(reportError)
     this.#events.set(type, listeners)
     // The handler only gets events of its type.
-    return listeners.add(handler as unknown as (event: ChatEvent, info: EventInfo) => unknown, options)
+    return listen(listeners, handler as unknown as (event: ChatEvent, info: EventInfo) => unknown, options)
   }
 
   onReset (handler: (reset: Reset) => unknown, options?: ListenOptions): () => void {
-    return this.#resets.add(handler, options)
+    return listen(this.#resets, handler, options)
   }
 
   close (): void {

@@ -3,7 +3,8 @@ import { marker, type StreamEvent, type StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import type { ConnectionOptions, ConnectionState, Headers } from './connection.ts'
-import { ListenerSet, whenAborted, type ListenOptions } from './listener-set.ts'
+import { ListenerSet } from '../core/listener-set.ts'
+import { listen, reportError, whenAborted, type ListenOptions } from './listen.ts'
 import { watchNetwork } from './network.ts'
 import type { Message } from './tab-message.ts'
 import { joinTabs, type Tabs } from './tab-leader.ts'
@@ -91,8 +92,8 @@ class Client implements RealtimeClient {
   readonly #options: ConnectionOptions
   readonly #chats = new Set<Chat>()
   readonly #refused = new Set<string>()
-  readonly #states = new ListenerSet<[ClientState]>()
-  readonly #refusals = new ListenerSet<[Refusal]>()
+  readonly #states = new ListenerSet<[ClientState]>(reportError)
+  readonly #refusals = new ListenerSet<[Refusal]>(reportError)
   readonly #connections: ConnectionPool
   readonly #tabs: Tabs | undefined
   readonly #unwatch: () => void
@@ -161,11 +162,11 @@ class Client implements RealtimeClient {
   }
 
   onState (handler: (state: ClientState) => unknown, options?: ListenOptions): () => void {
-    return this.#states.add(handler, options)
+    return listen(this.#states, handler, options)
   }
 
   onRefused (handler: (refusal: Refusal) => unknown, options?: ListenOptions): () => void {
-    return this.#refusals.add(handler, options)
+    return listen(this.#refusals, handler, options)
   }
 
   reconnect (): void {

@@ -2,6 +2,6 @@ export {
   createRealtimeClient, type ChatOptions, type ClientState, type RealtimeClient, type RealtimeClientOptions
 } from './client.ts'
 export type { EventInfo, EventOf, RealtimeChat, Reset } from './chat.ts'
-export type { ListenOptions } from './listener-set.ts'
+export type { ListenOptions } from './listen.ts'
 export type { Refusal } from './refusal.ts'
 export type { BotAction, ChatEvent, ChatEventMap, ChatEventType, ChatMessage } from '../event-types.ts'

@@ -1,10 +1,12 @@
+export type Listener<Args extends readonly unknown[]> = (...args: Args) => unknown
+
 /**
- * A set of handlers, called one after another. If a handler throws or its promise rejects, the error is reported and
- * the other handlers are still called.
+ * A set of listeners, called one after another. If a listener throws or its promise rejects, the error is reported and
+ * the other listeners are still called. Used in browsers, too.
  */
 export class ListenerSet<Args extends readonly unknown[]> {
-  /** Maps each handler to the function that calls it. */
-  readonly #handlers = new Map<(...args: Args) => unknown, (...args: Args) => unknown>()
+  /** Maps each listener to the function that calls it. */
+  readonly #listeners = new Map<Listener<Args>, Listener<Args>>()
   readonly #report: (error: unknown) => void
 
   constructor (report: (error: unknown) => void) {
@@ -12,30 +14,35 @@ export class ListenerSet<Args extends readonly unknown[]> {
   }
 
   get size (): number {
-    return this.#handlers.size
+    return this.#listeners.size
   }
 
-  /** Adds a handler, unless it was added before. If `call` is given, it is called instead of the handler. */
-  add (handler: (...args: Args) => unknown, call = handler): void {
-    if (!this.#handlers.has(handler)) this.#handlers.set(handler, call)
+  /**
+   * Adds a listener, unless it was added before. If `call` is given, it is called instead of the listener. Returns a
+   * function that removes the listener.
+   */
+  add (listener: Listener<Args>, call = listener): () => void {
+    if (!this.#listeners.has(listener)) this.#listeners.set(listener, call)
+    return () => this.delete(listener)
   }
 
-  delete (handler: (...args: Args) => unknown): void {
-    this.#handlers.delete(handler)
+  delete (listener: Listener<Args>): void {
+    this.#listeners.delete(listener)
   }
 
   clear (): void {
-    this.#handlers.clear()
+    this.#listeners.clear()
   }
 
-  run (...args: Args): void {
-    // Iterates over a copy: otherwise a handler that removes and adds itself would be called endlessly.
-    for (const [handler, call] of [...this.#handlers]) {
-      if (this.#handlers.has(handler)) this.#call(call, args)
+  /** Calls the listeners that are in the set now, except those that are removed meanwhile. */
+  notify (...args: Args): void {
+    // Iterates over a copy: otherwise a listener that removes and adds itself would be called endlessly.
+    for (const [listener, call] of [...this.#listeners]) {
+      if (this.#listeners.has(listener)) this.#call(call, args)
     }
   }
 
-  #call (call: (...args: Args) => unknown, args: Args): void {
+  #call (call: Listener<Args>, args: Args): void {
     try {
       const result = call(...args) as Partial<PromiseLike<unknown>> | undefined | null
       if (typeof result?.then === 'function') result.then(undefined, this.#report)

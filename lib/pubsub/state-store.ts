@@ -1,3 +1,6 @@
+import { ListenerMap } from '../core/listener-map.ts'
+import type { Logger } from '../core/logger.ts'
+import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import type { PublishReceipt } from './provider.ts'
 
 /**
@@ -137,4 +140,11 @@ export function formatStateVersion ({ epoch, count }: StateVersion): string {
 export function parseStateVersion (text: string): StateVersion | undefined {
   const [, epoch, count] = /^([A-Za-z0-9]{1,32})-(\d{1,15})$/.exec(text) ?? []
   return epoch === undefined ? undefined : { epoch, count: Number(count) }
+}
+
+const LISTENING: RepeatedFailure = { level: 'error', message: 'A listener of the state of a channel failed' }
+
+/** Creates the listeners of a state store, by channel. */
+export function stateListeners (log: Logger): ListenerMap<[StateChange]> {
+  return new ListenerMap((err, channel) => logRepeated(log, LISTENING, { channel, err }, originOf(err)))
 }

@@ -3,7 +3,8 @@ import type { Logger } from '../core/logger.ts'
 import type { PubSubHandler, PubSubMessage } from './provider.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { formatCursor } from './cursor.ts'
-import { ListenerSet } from '../core/listener-set.ts'
+import { ListenerMap } from '../core/listener-map.ts'
+import type { Listener, ListenerSet } from '../core/listener-set.ts'
 import { parseJson } from '../core/json.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import { checkChannel } from './channel-name.ts'
@@ -28,27 +29,30 @@ export interface Delivery {
 export type Recipients = 'everyone' | 'channel' | { redisPattern: string }
 
 /** `message` parses the payload on its first call only. All listeners get the same object. */
-type Listeners = ListenerSet<[delivery: Delivery, message: () => PubSubMessage]>
-type Listener = Parameters<Listeners['add']>[0]
+type Args = [delivery: Delivery, message: () => PubSubMessage]
 
 interface Pattern {
   matches: (channel: string) => boolean
   /** The pattern that Redis knows. It may match more channels than `matches`. */
   redisPattern: string
-  listeners: Listeners
 }
 
 /** The subscriptions of this process. Both built-in providers use it, so that they call handlers in the same way. */
 export class Subscriptions {
-  readonly #channels = new Map<string, Listeners>()
-  readonly #patterns = new Map<string, Pattern>()
-  readonly #feedListeners = new Map<string, Set<FeedListener>>()
-  readonly #log: Logger
+  readonly #channels: ListenerMap<Args>
+  readonly #patterns: ListenerMap<Args>
+  readonly #compiled = new Map<string, Pattern>()
+  /** Called when a channel is live or lost. */
+  readonly #feeds: ListenerMap<['live' | 'lost']>
   readonly #toRedisPattern: (pattern: string) => string
 
   constructor (log: Logger, toRedisPattern = (pattern: string): string => pattern) {
-    this.#log = log
     this.#toRedisPattern = toRedisPattern
+    const report = (err: unknown, subscription: string): void =>
+      logRepeated(log, HANDLER, { subscription, err }, originOf(err))
+    this.#channels = new ListenerMap(report)
+    this.#patterns = new ListenerMap(report)
+    this.#feeds = new ListenerMap(report)
   }
 
   /**
@@ -56,7 +60,7 @@ export class Subscriptions {
    * `RT_HANDLER_INVALID`.
    */
   addHandler (channel: string, handler: PubSubHandler<never>): () => void {
-    return this.#listen(checkChannel(channel), listenerOf(handler))
+    return this.#channels.add(checkChannel(channel), listenerOf(handler))
   }
 
   /**
@@ -65,13 +69,13 @@ export class Subscriptions {
    */
   addPattern (pattern: string, handler: PubSubHandler<never>): () => void {
     const listener = listenerOf(handler)
-    const { listeners } = getOrMake(this.#patterns, checkChannel(pattern), () => ({
-      matches: compileGlob(pattern), redisPattern: this.#toRedisPattern(pattern), listeners: this.#listeners(pattern)
-    }))
-    listeners.add(listener)
+    if (!this.#compiled.has(checkChannel(pattern))) {
+      this.#compiled.set(pattern, { matches: compileGlob(pattern), redisPattern: this.#toRedisPattern(pattern) })
+    }
+    const remove = this.#patterns.add(pattern, listener)
     return () => {
-      listeners.delete(listener)
-      if (listeners.size === 0 && this.#patterns.get(pattern)?.listeners === listeners) this.#patterns.delete(pattern)
+      remove()
+      if (this.#patterns.get(pattern) === undefined) this.#compiled.delete(pattern)
     }
   }
 
@@ -80,20 +84,22 @@ export class Subscriptions {
    * Returns a function that removes the listener. Throws `RT_CHANNEL_INVALID`.
    */
   addFeedListener (channel: string, listener: FeedListener, isLive: () => boolean): () => void {
-    const unlisten = this.#listen(checkChannel(channel), ({ envelope, remote }) => listener.receive(envelope, remote))
-    const listeners = getOrMake(this.#feedListeners, channel, () => new Set())
-    listeners.add(listener)
-    queueMicrotask(() => { if (listeners.has(listener) && isLive()) listener.live() })
+    const unlisten = this.#channels.add(
+      checkChannel(channel), ({ envelope, remote }) => listener.receive(envelope, remote)
+    )
+    const unfollow = this.#feeds.add(channel, (event) => listener[event]())
+    let isFollowing = true
+    queueMicrotask(() => { if (isFollowing && isLive()) listener.live() })
     return () => {
+      isFollowing = false
       unlisten()
-      listeners.delete(listener)
-      if (listeners.size === 0 && this.#feedListeners.get(channel) === listeners) this.#feedListeners.delete(channel)
+      unfollow()
     }
   }
 
-  /** Returns the listeners to notify when the subscription to a channel is live or lost. */
-  feedListeners (channel: string): FeedListener[] {
-    return [...this.#feedListeners.get(channel) ?? []]
+  /** Calls `live` or `lost` of the channel's feed listeners. */
+  notify (channel: string, event: 'live' | 'lost'): void {
+    this.#feeds.notify(channel, event)
   }
 
   stats (): { channels: number, patterns: number } {
@@ -102,13 +108,10 @@ export class Subscriptions {
 
   /** Removes all listeners, including those that a delivery in progress has not reached yet. */
   clear (): void {
-    for (const listeners of [
-      ...this.#channels.values(),
-      ...[...this.#patterns.values()].map((pattern) => pattern.listeners)
-    ]) listeners.clear()
     this.#channels.clear()
     this.#patterns.clear()
-    this.#feedListeners.clear()
+    this.#compiled.clear()
+    this.#feeds.clear()
   }
 
   /**
@@ -118,36 +121,23 @@ export class Subscriptions {
   deliver (delivery: Delivery, recipients: Recipients = 'everyone'): void {
     let parsed: PubSubMessage | undefined
     const message = (): PubSubMessage => (parsed ??= parse(delivery))
-    for (const listeners of this.#recipients(delivery.channel, recipients)) listeners.run(delivery, message)
+    for (const listeners of this.#recipients(delivery.channel, recipients)) listeners.notify(delivery, message)
   }
 
-  #recipients (channel: string, recipients: Recipients): Listeners[] {
+  #recipients (channel: string, recipients: Recipients): ListenerSet<Args>[] {
     const exact = this.#channels.get(channel)
     const all = exact !== undefined && (recipients === 'everyone' || recipients === 'channel') ? [exact] : []
     if (recipients === 'channel') return all
-    for (const { matches, redisPattern, listeners } of this.#patterns.values()) {
+    for (const [pattern, { matches, redisPattern }] of this.#compiled) {
       if ((recipients === 'everyone' || recipients.redisPattern === redisPattern) && matches(channel)) {
-        all.push(listeners)
+        all.push(this.#patterns.get(pattern) as ListenerSet<Args>) // Both maps have the same keys.
       }
     }
     return all
   }
-
-  #listen (channel: string, listener: Listener): () => void {
-    const listeners = getOrMake(this.#channels, channel, () => this.#listeners(channel))
-    listeners.add(listener)
-    return () => {
-      listeners.delete(listener)
-      if (listeners.size === 0 && this.#channels.get(channel) === listeners) this.#channels.delete(channel)
-    }
-  }
-
-  #listeners (subscription: string): Listeners {
-    return new ListenerSet((error) => logRepeated(this.#log, HANDLER, { subscription, err: error }, originOf(error)))
-  }
 }
 
-function listenerOf (handler: PubSubHandler<never>): Listener {
+function listenerOf (handler: PubSubHandler<never>): Listener<Args> {
   if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
   // The subscriber declares the type of `data`, which JSON cannot prove.
   const call = bindContext(handler as PubSubHandler)
@@ -157,10 +147,4 @@ function listenerOf (handler: PubSubHandler<never>): Listener {
 function parse ({ channel, envelope: { json, timestamp, from, position } }: Delivery): PubSubMessage {
   const message = { channel, data: parseJson(json), timestamp, from }
   return position === undefined ? message : { ...message, id: formatCursor(position) }
-}
-
-function getOrMake<T> (map: Map<string, T>, key: string, make: () => T): T {
-  const value = map.get(key) ?? make()
-  map.set(key, value)
-  return value
 }

@@ -181,7 +181,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
       // Skip an event whose payload claims a reserved type that it was not published as: only this package publishes
       // those.
       if (isReserved(parsed?.type) && parsed.type !== event) return
-      this.#handlers.run(parsed, { timestamp, from, id, traceparent })
+      this.#handlers.notify(parsed, { timestamp, from, id, traceparent })
     } catch (err) {
       logRepeated(this.#context.log, NOT_JSON, { chatId: this.chatId, err })
     }

@@ -65,7 +65,8 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
     if (history === false) return
     const events = this.eventLog = new LocalLog({ ...history, idempotencyTtlMs })
     this.state = new LocalStateStore({
-      log: events,
+      eventLog: events,
+      log,
       wrap: (event) => makeEnvelope(event, instanceId, maxPayloadBytes),
       append: (channel, envelope, key) => this.#append(events, channel, envelope, key),
       mustBeOpen

@@ -1,19 +1,21 @@
 import { newEpoch } from '../cursor.ts'
 import type { LocalLog, LogKey } from './log.ts'
 import type { PublishReceipt } from '../provider.ts'
-import type {
-  Finalization,
-  Field,
-  StateVersion,
-  StateChange,
-  StateOperation,
-  StateOutcome,
-  StatePage,
-  StateReceipt,
-  StateRequest,
-  StateStore
+import type { ListenerMap } from '../../core/listener-map.ts'
+import type { Logger } from '../../core/logger.ts'
+import {
+  stateListeners,
+  type Finalization,
+  type Field,
+  type StateVersion,
+  type StateChange,
+  type StateOperation,
+  type StateOutcome,
+  type StatePage,
+  type StateReceipt,
+  type StateRequest,
+  type StateStore
 } from '../state-store.ts'
-import { StateListeners } from '../state-listeners.ts'
 import type { Envelope } from '../event-log.ts'
 
 type RequestOf<Operation extends StateRequest['operation']> = Extract<StateRequest, { operation: Operation }>
@@ -30,7 +32,8 @@ interface ChannelState {
 }
 
 export interface LocalStateOptions {
-  log: LocalLog
+  eventLog: LocalLog
+  log: Logger
   /** Serializes an event into an envelope. Throws if it is too large. */
   wrap (event: unknown): Envelope
   /** Publishes an envelope. */
@@ -43,10 +46,11 @@ export interface LocalStateOptions {
 export class LocalStateStore implements StateStore {
   readonly #channels = new Map<string, ChannelState>()
   readonly #options: LocalStateOptions
-  readonly #listeners = new StateListeners()
+  readonly #listeners: ListenerMap<[StateChange]>
 
   constructor (options: LocalStateOptions) {
     this.#options = options
+    this.#listeners = stateListeners(options.log)
   }
 
   async change (channel: string, request: StateRequest): Promise<StateReceipt> {
@@ -69,7 +73,7 @@ export class LocalStateStore implements StateStore {
     })
     this.#sweep(channel, state)
     // Keeps a log without events as long as its state: its end would end the state, too.
-    if (state.fields.size > 0) this.#options.log.setStateVersion(channel, state.version)
+    if (state.fields.size > 0) this.#options.eventLog.setStateVersion(channel, state.version)
     return { gone, epoch: state.version.epoch }
   }
 
@@ -78,11 +82,11 @@ export class LocalStateStore implements StateStore {
     { field, owner, event, key }: Finalization
   ): Promise<PublishReceipt | { epoch: string }> {
     this.#options.mustBeOpen()
-    const { log, wrap, append } = this.#options
+    const { eventLog, wrap, append } = this.#options
     const envelope = wrap(event)
     const state = this.#open(channel)
     const stored = state.fields.get(field)
-    const isFinalized = log.hasKey(channel, `finalization ${key}`)
+    const isFinalized = eventLog.hasKey(channel, `finalization ${key}`)
     if (!isFinalized && (stored?.text !== true || (owner === undefined ? !stored.expired : stored.owner !== owner))) {
       return { epoch: state.version.epoch }
     }
@@ -93,7 +97,7 @@ export class LocalStateStore implements StateStore {
   }
 
   async read (channel: string, known?: StateVersion): Promise<StatePage> {
-    if (this.#options.log.stateVersion(channel) === undefined) return { version: undefined, fields: new Map() }
+    if (this.#options.eventLog.stateVersion(channel) === undefined) return { version: undefined, fields: new Map() }
     const state = this.#open(channel)
     this.#sweep(channel, state)
     const { version, fields } = state
@@ -127,7 +131,7 @@ export class LocalStateStore implements StateStore {
 
   #openText (channel: string, state: ChannelState, request: RequestOf<'open'>): StateOutcome {
     const { field, value, leaseMs, owner, key } = request
-    if (this.#options.log.hasKey(channel, `finalization ${key}`)) return 'over'
+    if (this.#options.eventLog.hasKey(channel, `finalization ${key}`)) return 'over'
     const stored = state.fields.get(field)
     if (stored !== undefined && stored.owner !== owner) return 'taken'
     if (stored?.expired === true) return 'gone'
@@ -183,12 +187,12 @@ export class LocalStateStore implements StateStore {
     else this.#channels.set(channel, state)
     const { epoch, count: before } = state.version
     const version = state.version = { epoch, count: before + 1 }
-    this.#options.log.setStateVersion(channel, version)
+    this.#options.eventLog.setStateVersion(channel, version)
     queueMicrotask(() => this.#listeners.notify(channel, { version, operation, field, value }))
   }
 
   #open (channel: string): ChannelState {
-    const version = this.#options.log.stateVersion(channel) ?? { epoch: newEpoch(), count: 0 }
+    const version = this.#options.eventLog.stateVersion(channel) ?? { epoch: newEpoch(), count: 0 }
     return this.#channels.get(channel) ?? { version, fields: new Map() }
   }
 }

@@ -52,10 +52,12 @@ export class RedisControlFeed implements ControlFeed {
     return () => { unfollow(); unsubscribe() }
   }
 
-  /** Returns the listeners of a Redis channel, or `[]` if it is not a control channel. */
-  feedListeners (redisChannel: string): FeedListener[] {
+  /** Calls `live` or `lost` of the listeners. Returns whether the channel is a control channel. */
+  notify (redisChannel: string, event: 'live' | 'lost'): boolean {
     const channel = this.#channels.get(redisChannel)
-    return channel === undefined ? [] : this.#subscriptions.feedListeners(channel)
+    if (channel === undefined) return false
+    this.#subscriptions.notify(channel, event)
+    return true
   }
 
   /** Handles a received message. Returns whether the channel is a control channel. */

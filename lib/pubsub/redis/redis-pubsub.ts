@@ -147,6 +147,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       this.eventLog = events
       this.state = new RedisStateStore({
         ...common,
+        log,
         send: (command, options) => {
           writer.flush()
           return this.#commands.send(command, options)
@@ -180,10 +181,8 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     const events: SubscriberEvents = {
       message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
       patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
-      live: (redisChannel) => { for (const listener of this.#feedListeners(redisChannel)) listener.live() },
-      lost: (redisChannels) => {
-        for (const listener of redisChannels.flatMap((name) => this.#feedListeners(name))) listener.lost()
-      }
+      live: (redisChannel) => this.#notify(redisChannel, 'live'),
+      lost: (redisChannels) => { for (const redisChannel of redisChannels) this.#notify(redisChannel, 'lost') }
     }
     this.#subscriber = sharded
       ? new ShardedSubscriber(client as ClusterClient, events, log)
@@ -316,11 +315,9 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     this.#subscriptions.deliver({ channel, envelope, remote }, recipients)
   }
 
-  #feedListeners (redisChannel: string): FeedListener[] {
-    return [
-      ...this.control.feedListeners(redisChannel),
-      ...this.#subscriptions.feedListeners(this.#keys.parse(redisChannel) as string)
-    ]
+  #notify (redisChannel: string, event: 'live' | 'lost'): void {
+    if (this.control.notify(redisChannel, event)) return
+    this.#subscriptions.notify(this.#keys.parse(redisChannel) as string, event) // Only our own names are subscribed to.
   }
 
   #mustBeOpen (): void {

@@ -1,5 +1,7 @@
 import { newEpoch } from '../cursor.ts'
 import type { PublishReceipt } from '../provider.ts'
+import type { ListenerMap } from '../../core/listener-map.ts'
+import type { Logger } from '../../core/logger.ts'
 import type { RedisClient } from './client.ts'
 import { encodeKey, type RedisKeys } from './keys.ts'
 import type { Command, SendOptions } from './command-queue.ts'
@@ -8,6 +10,7 @@ import type { Scripts } from './scripts.ts'
 import {
   formatStateVersion,
   parseStateVersion,
+  stateListeners,
   type Finalization,
   type Field,
   type StateVersion,
@@ -18,13 +21,13 @@ import {
   type StateRequest,
   type StateStore
 } from '../state-store.ts'
-import { StateListeners } from '../state-listeners.ts'
 import { decodeField, encodeField, operationCodes } from '../wire.ts'
 
 export interface RedisStateStoreOptions {
   keys: RedisKeys
   scripts: Scripts
   reader: Query
+  log: Logger
   /** Sends a command, again if necessary, until it settles. */
   send<T> (command: Command<T>, options: SendOptions): Promise<T>
   /** Finalizes a bot message: publishes its event and removes its text. */
@@ -34,10 +37,11 @@ export interface RedisStateStoreOptions {
 /** The state of channels in Redis. Scripts read and change it atomically: see lua/. */
 export class RedisStateStore implements StateStore {
   readonly #options: RedisStateStoreOptions
-  readonly #listeners = new StateListeners()
+  readonly #listeners: ListenerMap<[StateChange]>
 
   constructor (options: RedisStateStoreOptions) {
     this.#options = options
+    this.#listeners = stateListeners(options.log)
   }
 
   async change (channel: string, request: StateRequest): Promise<StateReceipt> {
