@@ -30,7 +30,6 @@ declare module 'fastify' {
 
 const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const options = resolveOptions(given)
-  const { prefix, drainTimeoutMs, maxBufferedBytes, maxChatsPerStream, maxRewind, maxConnectionAgeMs } = options
   // Checked before anything is opened: a second `decorate` call would throw and leave connections open.
   if (app.hasDecorator('chatEvents')) throw new RealtimeError('RT_REGISTERED_TWICE')
   const used = adoptRealtime(options, app.log)
@@ -48,15 +47,11 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     app.log.warn('Anyone can open any chat: set the option authorize, or protect the routes yourself')
   }
   const context: SseContext = {
+    ...options,
     connections,
     limits: new StreamLimits(options, app.log),
     metrics,
-    maxBufferedBytes,
-    drainTimeoutMs,
     onSlow: () => { metrics.slow++ },
-    maxChatsPerStream,
-    maxRewind,
-    maxConnectionAgeMs,
     authorize: (request, chatIds) => access.check(request, chatIds),
     enter: (chatId, request) => chatEvents.enter(chatId, request),
     enterAll: (chats, request) => chatEvents.enterAll(chats, request)
@@ -73,8 +68,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const unwatchHandlers = endStreamsOfFailedHandlers()
   app.addHook('onClose', async () => { unwatchHandlers() })
 
-  eventsRoutes(app, prefix, options.routeOptions)
-  healthRoute(app, prefix, options.routeOptions)
+  eventsRoutes(app, options.prefix, options.routeOptions)
+  healthRoute(app, options.prefix, options.routeOptions)
 
   if (options.metrics !== undefined) {
     const unsubscribe = await exportMetrics(options.metrics, { metrics, connections, chatEvents, pubsub })

@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util'
 import { ChatEvents } from './chat/chat-events.ts'
 import type { Logger } from './core/logger.ts'
 import { Metrics } from './observability/metrics.ts'
-import type { ResolvedOptions } from './options.ts'
+import type { Option } from './core/options.ts'
+import { pluginOptions, type ResolvedOptions } from './options.ts'
 import { createPubSub } from './pubsub/create-pubsub.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import { logPending } from './observability/repeated-failure.ts'
@@ -17,17 +19,17 @@ export class RealtimeRuntime {
 
   constructor (options: ResolvedOptions, log: Logger) {
     this.pubsub = options.pubsub ?? createPubSub(options, log, this.metrics)
-    const { history } = options
-    const historySize = history === false ? undefined : history.size
-    this.chatEvents = new ChatEvents(this.pubsub, { ...options, log, metrics: this.metrics, historySize })
+    this.chatEvents = new ChatEvents(this.pubsub, { ...options, log, metrics: this.metrics })
     this.#options = options
     this.#log = log
   }
 
-  /** Returns whether this runtime can serve an app with these options, ignoring options of streams only. */
+  /** Returns whether this runtime can serve an app with these options. Options of streams may differ. */
   isCompatible (options: ResolvedOptions): boolean {
-    const names = Object.keys(options) as (keyof ResolvedOptions)[]
-    return names.every((name) => OF_STREAMS.has(name) || options[name] === this.#options[name])
+    return Object.entries<Option<unknown, unknown>>(pluginOptions).every(([name, { scope, fields }]) => {
+      const [one, other] = [this.#options, options].map((all) => all[name as keyof ResolvedOptions])
+      return scope === 'app' || (fields === undefined ? one === other : isDeepStrictEqual(one, other))
+    })
   }
 
   /** The number of users of this runtime: apps, and the standalone helpers. */
@@ -49,10 +51,3 @@ export class RealtimeRuntime {
     logPending(this.#log)
   }
 }
-
-/** Options that affect only the streams of an app. */
-const OF_STREAMS: ReadonlySet<string> = new Set<keyof ResolvedOptions>([
-  'prefix', 'heartbeatMs', 'maxBufferedBytes', 'drainTimeoutMs', 'authorize', 'maxConnections',
-  'maxConnectionsPerClient', 'maxStreamsPerSession', 'maxChatsPerStream', 'maxRewind', 'maxConnectionAgeMs',
-  'metrics', 'routeOptions'
-])

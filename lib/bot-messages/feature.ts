@@ -5,24 +5,12 @@ import {
 import { checkBotMessageId } from './fields.ts'
 import { getChatChannel } from '../pubsub/channel-name.ts'
 import { reportFailure } from '../observability/log-failure.ts'
+import { botMessageOptions } from './options.ts'
 import { BotMessageProjection } from './projection.ts'
-import type { ChatFeature, FeatureContext } from '../rooms/chat-feature.ts'
+import type { ValuesFrom } from '../core/options.ts'
+import type { ChatFeature, FeatureContext, FeatureDefinition } from '../rooms/chat-feature.ts'
 import { withTimeout } from '../core/with-timeout.ts'
-import { defaults } from '../core/defaults.ts'
 import { timing } from '../core/timing.ts'
-
-/** Options of bot messages. */
-export interface BotMessageOptions {
-  /** The most bytes of JSON that one event may take. @default 65_536 */
-  maxPayloadBytes?: number | undefined
-  /** Milliseconds for which appended text is collected into one piece. @default 50 */
-  botMessageWindowMs?: number | undefined
-  /**
-   * Milliseconds after which a bot message counts as interrupted if its producer has not renewed the lease.
-   * @default 5_000
-   */
-  botMessageLeaseMs?: number | undefined
-}
 
 /** The methods that bot messages add to `ChatEvents`. */
 export interface BotMessageMethods {
@@ -57,13 +45,12 @@ export interface BotMessageMethods {
 interface StopRequest { type: 'stop', chatId: string, id: string }
 
 /** Bot messages: the text grows in the state of a chat; the finished bot message becomes an event of its log. */
-export function botMessages (context: FeatureContext<BotMessageOptions>): ChatFeature<BotMessageMethods> {
-  const { state, log, options } = context
-  const {
-    maxPayloadBytes = defaults.maxPayloadBytes,
-    botMessageWindowMs: windowMs = defaults.botMessageWindowMs,
-    botMessageLeaseMs: leaseMs = defaults.botMessageLeaseMs
-  } = options
+export const botMessages: FeatureDefinition<BotMessageMethods, typeof botMessageOptions> = {
+  options: botMessageOptions, create
+}
+
+function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>): ChatFeature<BotMessageMethods> {
+  const { state, log, maxPayloadBytes, options: { botMessageWindowMs: windowMs, botMessageLeaseMs: leaseMs } } = context
   const writers = new BotMessageWriters({ store: state, windowMs, leaseMs, maxPayloadBytes, log })
   const stops = context.control<StopRequest>('stopped')
   const onStop = { message: ({ chatId, id }: StopRequest): Promise<void> => writers.stop(chatId, id) }

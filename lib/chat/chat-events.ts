@@ -1,6 +1,6 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from '../event-types.ts'
 import { ControlChannel } from './control-channel.ts'
-import { features, type FeatureMethods, type FeatureOptions } from './features.ts'
+import { features, type FeatureMethods } from './features.ts'
 import { parseCursor } from '../pubsub/cursor.ts'
 import { parseMultiChatId } from '../rooms/multi-chat-id.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
@@ -17,7 +17,7 @@ import { publishWith } from '../pubsub/publisher.ts'
 import type { Stateful } from '../pubsub/state-store.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import type { ResumeRequest } from '../rooms/catch-up.ts'
-import type { ChatFeature, MakeFeature } from '../rooms/chat-feature.ts'
+import type { ChatFeature, FeatureDefinition } from '../rooms/chat-feature.ts'
 import { refusedFrame } from '../rooms/frames.ts'
 import type { Room } from '../rooms/room.ts'
 import { ReadGate } from '../rooms/read-gate.ts'
@@ -27,25 +27,21 @@ import type { EventSink } from '../rooms/event-sink.ts'
 import type { Connection } from '../sse/connection.ts'
 import { checkUserId } from '../core/user-id.ts'
 import { budgets } from '../core/budgets.ts'
-import { defaults } from '../core/defaults.ts'
+import { resolve } from '../core/options.ts'
+import { chatOptions, type ChatOptions } from './options.ts'
+import { historyFields } from '../pubsub/provider-options.ts'
 import type { Replayable } from '../pubsub/event-log.ts'
 import type { ChatAccess, Entrance, StreamRequest } from '../rooms/entrance.ts'
 import type { RevocationListener, RevocationWatch } from './revocations.ts'
 
 /** Options to create `ChatEvents` outside the plugin. */
-export interface ChatEventsOptions extends FeatureOptions {
+export interface ChatEventsOptions extends ChatOptions {
   /** Logger for failures. */
   log: Logger
-  /** Milliseconds after which a client that was disconnected reconnects. */
-  retryMs: number
-  /** Events that the provider keeps per chat. @default 1000 */
-  historySize?: number | undefined
-  /** Chats that this instance may follow at the same time. @default no limit */
-  maxRooms?: number | undefined
   /** Metrics that count events. @default metrics that are not exported */
   metrics?: Metrics | undefined
   /** Chat features beside events. @default bot messages and presence @internal */
-  features?: readonly MakeFeature<object, never>[] | undefined
+  features?: readonly FeatureDefinition[] | undefined
 }
 
 /** A user whose access to a chat has ended. */
@@ -65,7 +61,8 @@ export class ChatEvents {
 
   /** Throws the error of a feature that does not work with this provider, such as `RT_STATE_UNAVAILABLE`. */
   constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful & Controllable>, options: ChatEventsOptions) {
-    const { log, retryMs, historySize = defaults.history.size, maxRooms = Infinity, metrics = new Metrics() } = options
+    const { log, metrics = new Metrics() } = options
+    const { maxRooms = Infinity, maxPayloadBytes, retryMs, history } = resolve(chatOptions, options)
     this.#pubsub = pubsub
     this.#feed = channelFeedOf(pubsub)
     this.#log = log
@@ -74,11 +71,13 @@ export class ChatEvents {
     const controlFeed = controlFeedOf(pubsub, this.#feed)
     const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
     this.#revocations = control('revoked')
-    // Each feature reads its own options from the shared object.
-    const makers = (options.features ?? features) as readonly MakeFeature[]
-    this.#features = makers.map((make) => make({ pubsub, state, instanceId, log, options, control }))
+    const common = { pubsub, state, instanceId, log, maxPayloadBytes, control }
+    this.#features = (options.features ?? features).map(
+      (feature: FeatureDefinition) => feature.create({ ...common, options: resolve(feature.options, { ...options }) })
+    )
     for (const { methods } of this.#features) Object.assign(this, methods)
     const projections = this.#features.flatMap(({ projection }) => projection ?? [])
+    const historySize = history === false ? historyFields.size.default : history.size
     const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
     const context = { feed: this.#feed, eventLog, historySize, log, metrics, retryMs, state, projections, ...shared }
     this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms })

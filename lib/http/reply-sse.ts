@@ -8,6 +8,8 @@ import { Connection, isGone, type ConnectionOptions } from '../sse/connection.ts
 import type { ConnectionRegistry } from '../sse/connection-registry.ts'
 import { encodeFrame } from '../sse/frame.ts'
 import { suspendIdleTimeout } from '../sse/idle-timeout.ts'
+import type { ConnectionValues } from '../sse/options.ts'
+import type { RouteValues } from './options.ts'
 import type { Reservation, StreamLimits } from '../sse/stream-limits.ts'
 import type { StreamRequest, Entrance, ChatAccess } from '../rooms/entrance.ts'
 
@@ -24,13 +26,13 @@ export interface SseEvent {
 }
 
 /** The parts of the plugin that `reply.sse` uses. */
-export interface SseContext extends ConnectionOptions {
+export interface SseContext extends
+  ConnectionOptions,
+  Pick<ConnectionValues, 'maxConnectionAgeMs'>,
+  Pick<RouteValues, 'maxChatsPerStream' | 'maxRewind'> {
   connections: ConnectionRegistry
   limits: StreamLimits
   metrics: Metrics
-  maxChatsPerStream: number
-  maxRewind: number
-  maxConnectionAgeMs: number | undefined
   /** Authorizes a request for each chat. Rejects if every chat is refused. */
   authorize (request: FastifyRequest, chatIds: readonly string[]): Promise<StreamAccess>
   /** Enters a chat, or throws. The returned function creates the entrance of a stream and cannot fail. */

@@ -3,18 +3,13 @@ import { PresenceTracker, readPresence } from './tracker.ts'
 import { getChatChannel } from '../pubsub/channel-name.ts'
 import { asOwn } from '../pubsub/publisher.ts'
 import { reportFailure } from '../observability/log-failure.ts'
-import type { ChatFeature, FeatureContext } from '../rooms/chat-feature.ts'
+import type { ChatFeature, FeatureContext, FeatureDefinition } from '../rooms/chat-feature.ts'
 import { PresenceProjection } from './projection.ts'
 import { TypingThrottle } from './typing-throttle.ts'
 import { checkUserId } from '../core/user-id.ts'
-import type { PresenceTimes } from '../core/defaults.ts'
+import type { ValuesFrom } from '../core/options.ts'
+import { presenceOptions } from './options.ts'
 import { timing } from '../core/timing.ts'
-
-/** Options of presence. */
-export interface PresenceFeatureOptions {
-  /** The times after which a user counts as disconnected, or `false` for no presence. @default false */
-  presence?: PresenceTimes | false | undefined
-}
 
 /** Options of `emitTyping`. */
 export interface TypingOptions {
@@ -38,9 +33,14 @@ export interface PresenceMethods {
   presence (chatId: string): Promise<string[]>
 }
 
-/** Presence: which users have a chat open, and which of them are typing. Throws `RT_STATE_UNAVAILABLE`. */
-export function presence (context: FeatureContext<PresenceFeatureOptions>): ChatFeature<PresenceMethods> {
-  const { pubsub, state, instanceId, log, options: { presence: times = false } } = context
+/** Presence: which users have a chat open, and which of them are typing. */
+export const presence: FeatureDefinition<PresenceMethods, typeof presenceOptions> = {
+  options: presenceOptions, create
+}
+
+/** Throws `RT_STATE_UNAVAILABLE`. */
+function create (context: FeatureContext<ValuesFrom<typeof presenceOptions>>): ChatFeature<PresenceMethods> {
+  const { pubsub, state, instanceId, log, options: { presence: times } } = context
   const throttle = new TypingThrottle()
 
   async function emitTyping (chatId: string, user: string, options: TypingOptions | undefined): Promise<boolean> {

@@ -6,7 +6,7 @@ import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
 import { logRecovered, logRepeated, type RecoverableFailure } from '../observability/repeated-failure.ts'
 import type { EventSink } from '../rooms/event-sink.ts'
-import type { PresenceTimes } from '../core/defaults.ts'
+import type { PresenceTimes } from './options.ts'
 import { timing } from '../core/timing.ts'
 
 const WRITING: RecoverableFailure = {

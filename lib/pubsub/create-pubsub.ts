@@ -4,10 +4,9 @@ import type { Metrics } from '../observability/metrics.ts'
 import type { RedisClient } from './redis/client.ts'
 import { LocalPubSub } from './local/local-pubsub.ts'
 import { RedisPubSub } from './redis/redis-pubsub.ts'
-import type { Resolved } from '../core/defaults.ts'
-import type { ProviderOptions } from './provider-options.ts'
+import type { ProviderValues } from './provider-options.ts'
 
-type Choice = Resolved<ProviderOptions> & { redisUrl: string | undefined, redis: RedisClient | undefined }
+type Choice = ProviderValues & { redisUrl: string | undefined, redis: RedisClient | undefined }
 
 /** Creates the provider: `RedisPubSub` if Redis is configured, otherwise `LocalPubSub`. */
 export function createPubSub (

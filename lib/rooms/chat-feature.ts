@@ -1,3 +1,4 @@
+import type { OptionTable, ValuesFrom } from '../core/options.ts'
 import type { Logger } from '../core/logger.ts'
 import type { PubSubProvider } from '../pubsub/provider.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
@@ -18,15 +19,16 @@ export interface ControlMessages<T> {
   close (): void
 }
 
-/** The arguments of a feature's factory. */
-export interface FeatureContext<Options extends object = object> {
+/** What a feature is created with. `Values` are the values of its options. */
+export interface FeatureContext<Values = unknown> {
   pubsub: PubSubProvider
   /** The state that the provider keeps beside the log of a chat; `undefined` if it keeps none. */
   state: StateStore | undefined
   instanceId: string
   log: Logger
-  /** The options of `ChatEvents`, including those of the feature. */
-  options: Options
+  /** The most bytes of JSON that one event may take. */
+  maxPayloadBytes: number
+  options: Values
   /** Creates a control channel for the feature. */
   control<T> (channel: string): ControlMessages<T>
 }
@@ -50,17 +52,19 @@ export interface ChatFeature<Methods extends object = object> {
   close? (): void
 }
 
-/** Creates a feature. Throws if the feature does not work with this provider. */
-export type MakeFeature<Methods extends object = object, Options extends object = object> =
-  (context: FeatureContext<Options>) => ChatFeature<Methods>
+/** A feature as it stands in the list of features. */
+export interface FeatureDefinition<Methods extends object = object, Table extends OptionTable = OptionTable> {
+  /** What the feature adds to the options of the plugin. */
+  readonly options: Table
+  /** Creates the feature. Throws if it does not work with this provider. */
+  create (context: FeatureContext<ValuesFrom<Table>>): ChatFeature<Methods>
+}
 
 type Intersection<Union> =
   (Union extends unknown ? (each: Union) => void : never) extends (all: infer All) => void ? All : never
 
-/** The methods that all features together add to `ChatEvents`. */
-export type MethodsOf<Make extends MakeFeature<object, never>> =
-  Intersection<Make extends MakeFeature<infer Methods, never> ? Methods : never>
+/** The methods that all features of a union together add to `ChatEvents`. */
+export type MethodsOf<Feature extends FeatureDefinition> = Intersection<ReturnType<Feature['create']>['methods']>
 
-/** The options of all features together. */
-export type OptionsOf<Make extends MakeFeature<object, never>> =
-  Intersection<Make extends (context: FeatureContext<infer Options>) => ChatFeature ? Options : never>
+/** The option tables of all features of a union, as one table. */
+export type TableOf<Feature extends FeatureDefinition> = Intersection<Feature['options']>

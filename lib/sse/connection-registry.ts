@@ -3,12 +3,9 @@ import type { Metrics } from '../observability/metrics.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
 import type { Connection } from './connection.ts'
 import { encodeFrame } from './frame.ts'
+import type { ConnectionValues } from './options.ts'
 
-export interface ConnectionRegistryOptions {
-  /** Milliseconds of silence after which a stream gets a comment. */
-  heartbeatMs: number
-  /** Milliseconds after which a disconnected client reconnects. */
-  retryMs: number
+export interface ConnectionRegistryOptions extends Pick<ConnectionValues, 'heartbeatMs' | 'retryMs'> {
   metrics: Metrics
 }
 

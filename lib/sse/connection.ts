@@ -2,6 +2,7 @@ import { ServerResponse, type OutgoingHttpHeaders } from 'node:http'
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import { Socket } from 'node:net'
 import { chunked, heartbeat } from './frame.ts'
+import type { ConnectionValues } from './options.ts'
 
 /** Node's response object, over HTTP/1.1 or HTTP/2. */
 export type RawResponse = ServerResponse | Http2ServerResponse
@@ -9,11 +10,7 @@ export type RawResponse = ServerResponse | Http2ServerResponse
 /** The longest delay of a Node timer, in milliseconds. Ending a stream earlier than asked does no harm. */
 const LONGEST_TIMER = 2 ** 31 - 1
 
-export interface ConnectionOptions {
-  /** Bytes that may be unsent before a slow client is disconnected. */
-  readonly maxBufferedBytes: number
-  /** Milliseconds that the client has to receive unsent bytes when its stream ends. */
-  readonly drainTimeoutMs: number
+export interface ConnectionOptions extends Readonly<Pick<ConnectionValues, 'maxBufferedBytes' | 'drainTimeoutMs'>> {
   /** Called when a client is disconnected because it is too slow. */
   onSlow (): void
 }

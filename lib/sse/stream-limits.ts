@@ -2,12 +2,11 @@ import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { clientAddress } from './client-address.ts'
 import { isGone, sessionOf, type RawResponse } from './connection.ts'
+import type { ConnectionValues } from './options.ts'
 
-export interface StreamLimitsOptions {
-  maxConnections: number | undefined
-  maxConnectionsPerClient: number | undefined
-  maxStreamsPerSession: number
-}
+export type StreamLimitsOptions = Pick<
+  ConnectionValues, 'maxConnections' | 'maxConnectionsPerClient' | 'maxStreamsPerSession'
+>
 
 /** Reads the address of a client. Called only if needed: Node then keeps the address until the client disconnects. */
 type ReadAddress = () => string | undefined

@@ -5,13 +5,13 @@ import vm from 'node:vm'
 import { Redis } from 'ioredis'
 import { RedisPubSub, type StateStore } from '../../lib/index.ts'
 import { errorStatus } from '../../lib/errors.ts'
-import { optionNames } from '../../lib/options.ts'
+import type { Option } from '../../lib/core/options.ts'
+import { pluginOptions } from '../../lib/options.ts'
 import { EventStream } from '../support/event-stream.ts'
 import { live } from '../support/live.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { Document, serveSnippet, writeSnippet } from '../support/snippets.ts'
-import { defaults } from '../../lib/core/defaults.ts'
 
 const reference = await Document.read('docs/reference.md')
 
@@ -33,12 +33,24 @@ t.test('the functions outside Fastify run, and the process ends', async (t) => {
   t.match(stdout, /^chat:general \{/m)
 })
 
+/** The options by the names of their rows. */
+function rowsOf (table: Readonly<Record<string, Option<unknown, unknown>>>, path = ''): [string, unknown][] {
+  return Object.entries(table).flatMap(([name, option]) =>
+    [[path + name, option.default], ...rowsOf(option.fields ?? {}, `${name}.`)])
+}
+
 t.test('the table of options lists each option with its default', async (t) => {
-  const rows = [...reference.text.matchAll(/^\| `(\w+)` \| (?:`(.+?)`)?/gm)].filter(([, name]) => optionNames.has(name as string))
-  t.same(rows.map(([, name]) => name).sort(), [...optionNames].sort())
-  for (const [, name = '', value = ''] of rows) {
-    if (name in defaults) t.same(vm.runInNewContext(`(${value})`), defaults[name as keyof typeof defaults], name)
+  const [, table = ''] = reference.text.split('\n## ').find((part) => part.startsWith('Options\n'))?.split('<!-- Written') ?? []
+  const rows = [...table.matchAll(/^\| `([\w.]+)` \| (?:`(.+?)`)?/gm)]
+  const options = rowsOf(pluginOptions)
+  t.same(rows.map(([, name]) => name), options.map(([name]) => name))
+  for (const [row, [name, value]] of rows.map((row, index) => [row[2], options[index] as [string, unknown]] as const)) {
+    if (value !== undefined) t.same(vm.runInNewContext(`(${row})`), value, name)
   }
+})
+
+t.test('the table of options is the one that the docstrings make', async () => {
+  await promisify(execFile)(process.execPath, ['scripts/option-table.js', '--check'])
 })
 
 t.test('the table of error codes lists each code with its status', async (t) => {

@@ -2,15 +2,22 @@ import t from 'tap'
 import { Redis } from 'ioredis'
 import Fastify from 'fastify'
 import realtimePlugin, { LocalPubSub, RedisPubSub, type RealtimeOptions } from '../../lib/index.ts'
-import { resolveOptions } from '../../lib/options.ts'
-import { defaults } from '../../lib/core/defaults.ts'
+import { pluginOptions, resolveOptions } from '../../lib/options.ts'
 
 const SECRET = 'hunter2'
+
+/** The options that have a default, with it. */
+const defaults = Object.fromEntries(
+  Object.entries(pluginOptions).flatMap(([name, option]) => option.default === undefined ? [] : [[name, option.default]])
+)
 
 t.beforeEach(() => { delete process.env.REDIS_URL })
 
 t.test('without options everything has its default', async (t) => {
   t.same(resolveOptions({}), { ...defaults, redisUrl: undefined, redis: undefined, pubsub: undefined, instanceId: undefined })
+  t.match(resolveOptions({}), {
+    prefix: '/api', heartbeatMs: 15_000, history: { size: 1_000, ttlMs: 600_000 }, presence: false, maxRooms: undefined
+  })
 })
 
 t.test('REDIS_URL chooses Redis, redisUrl wins over it, pubsub and redis over both', async (t) => {
@@ -54,6 +61,7 @@ t.test('each wrong option is refused by an error that names it', async (t) => {
     ['presence', null], ['presence', 'yes'], ['presence.graceMs', { authorize: () => true, presence: { graceMs: -1 } }], ['presence.leaseMs', { authorize: () => true, presence: { leaseMs: 99 } }], ['presence.leaseMs', { authorize: () => true, presence: { leaseMs: 60_001 } }],
     ['keyPrefix', 'a{b}'], ['keyPrefix', 'a*'], ['keyPrefix', null], ['keyPrefix', 'x'.repeat(65)],
     ['instanceId', 'a b'], ['instanceId', ''], ['instanceId', 5],
+    ['history.sise', { history: { sise: 5 } }], ['presence.grace', { authorize: () => true, presence: { grace: 1 } }],
     ['redis', {}], ['redis', 'redis://host'], ['pubsub', {}], ['pubsub', { publish () {} }], ['heartBeatMs', 1]
   ]
   for (const [name, value] of wrong) {

@@ -13,7 +13,8 @@ import type { Stateful } from '../state-store.ts'
 import { Subscriptions } from '../subscriptions.ts'
 import type { FeedListener, ChannelFeed } from '../channel-feed.ts'
 import type { Envelope, Replayable } from '../event-log.ts'
-import { resolveProviderOptions, type ProviderOptions } from '../provider-options.ts'
+import { resolve } from '../../core/options.ts'
+import { providerOptions, type ProviderOptions } from '../provider-options.ts'
 
 /** Options of `LocalPubSub`: the plugin options that apply to it, and a logger. */
 export interface LocalPubSubOptions extends Pick<
@@ -47,7 +48,7 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
       maxPayloadBytes,
       history,
       idempotencyTtlMs
-    } = resolveProviderOptions(options)
+    } = resolve(providerOptions, options)
     this.instanceId = instanceId
     this.#metrics = metrics
     const mustBeOpen = (): void => this.#mustBeOpen()

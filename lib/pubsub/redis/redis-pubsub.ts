@@ -37,7 +37,8 @@ import { Subscriptions, type Recipients } from '../subscriptions.ts'
 import { timing } from '../../core/timing.ts'
 import type { FeedListener, ChannelFeed } from '../channel-feed.ts'
 import type { Envelope, Replayable } from '../event-log.ts'
-import { checkSharded, resolveProviderOptions, type ProviderOptions } from '../provider-options.ts'
+import { resolve } from '../../core/options.ts'
+import { checkSharded, providerOptions, type History, type ProviderOptions } from '../provider-options.ts'
 import { decodeWire, encodeWire } from '../wire.ts'
 
 /**
@@ -96,7 +97,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       history,
       idempotencyTtlMs,
       sharded
-    } = resolveProviderOptions(options)
+    } = resolve(providerOptions, options)
     checkSharded(sharded, client)
     const source = client === undefined ? { url: checkRedisUrl(url) } : { client }
     this.instanceId = instanceId
@@ -128,7 +129,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     // Such events are in the log, so other instances find them when they next poll it.
     const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
     const near = new Query(() => connection, publishTimeoutMs)
-    const openLog = (keys: RedisKeys, kept: { size: number, ttlMs: number }, reader: Query): OpenedLog => {
+    const openLog = (keys: RedisKeys, kept: History, reader: Query): OpenedLog => {
       const scripts = new Scripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded, cached })
       const common = { keys, scripts, reader, near, instanceId }
       const writer = new LogWriter({

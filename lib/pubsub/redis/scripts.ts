@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'ioredis'
 import type { RedisClient } from './client.ts'
 import { timing } from '../../core/timing.ts'
+import type { History, ProviderValues } from '../provider-options.ts'
 
 type Argument = string | number | Buffer
 
@@ -85,17 +86,8 @@ function sourcesOf (name: string, seen = new Set<string>()): string[] {
   return [...included, source]
 }
 
-export interface ScriptsOptions {
-  /** Number of events to keep for each channel. */
-  size: number
-  /** Milliseconds to keep the events after the last one. */
-  ttlMs: number
-  /** Milliseconds to remember an idempotency key. A batch is remembered for `publishTimeoutMs` longer. */
-  idempotencyTtlMs: number
-  /** Milliseconds during which a publish may be sent again. */
-  publishTimeoutMs: number
-  /** Whether to broadcast with SPUBLISH to shard channels. */
-  sharded: boolean
+export interface ScriptsOptions
+  extends History, Pick<ProviderValues, 'idempotencyTtlMs' | 'publishTimeoutMs' | 'sharded'> {
   /** The scripts that Redis should have in its cache. The owner empties it after a reconnect. */
   cached: Set<Script>
 }

@@ -4,7 +4,6 @@ import realtimePlugin, { type PubSubProvider, type RealtimeOptions } from '../..
 import { resolveOptions } from '../../../lib/options.ts'
 import { startApp } from '../../support/app.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
-import { defaults, presenceTimes } from '../../../lib/core/defaults.ts'
 import { authorize } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
@@ -21,8 +20,9 @@ t.test('presence needs a state, and says so before anything is opened', async (t
 })
 
 t.test('the option has defaults', async (t) => {
-  t.equal(resolveOptions({}).presence, defaults.presence)
-  t.same(resolveOptions({ presence: true, authorize }).presence, presenceTimes)
+  t.equal(resolveOptions({}).presence, false)
+  const defaults = { graceMs: 10_000, leaseMs: 15_000 }
+  t.same(resolveOptions({ presence: true, authorize }).presence, defaults)
   t.same(resolveOptions({ presence: { leaseMs: 100 }, authorize }).presence, { graceMs: 10_000, leaseMs: 100 })
   t.same(resolveOptions({ presence: { graceMs: 0 }, authorize }).presence, { graceMs: 0, leaseMs: 15_000 })
 })

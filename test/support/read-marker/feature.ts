@@ -1,6 +1,7 @@
 import { getChatChannel } from '../../../lib/index.ts'
 import type { StateStore } from '../../../lib/index.ts'
-import type { FeatureContext, MakeFeature } from '../../../lib/rooms/chat-feature.ts'
+import { milliseconds } from '../../../lib/core/option-kinds.ts'
+import type { FeatureDefinition } from '../../../lib/rooms/chat-feature.ts'
 import { encodeFrame } from '../../../lib/sse/frame.ts'
 
 const PREFIX = 'read:'
@@ -11,25 +12,38 @@ export interface ReadMarkerMethods {
   markRead (chatId: string, userId: string, eventId: string): Promise<void>
 }
 
+const options = {
+  /** Milliseconds for which a read marker is kept. */
+  readLeaseMs: milliseconds({ default: 60_000, from: 1, scope: 'process' })
+}
+
 /** A feature as an app might want it: each stream sees how far every user has read. `calls` notes how it is called. */
-export function readMarkers (calls: string[]): MakeFeature<ReadMarkerMethods, { readLeaseMs?: number }> {
-  return (context: FeatureContext<{ readLeaseMs?: number }>) => {
-    const { options: { readLeaseMs: leaseMs = 60_000 } } = context
-    const state = context.state as StateStore // Its test has one.
-    return {
-      methods: {
-        async markRead (chatId, userId, eventId) {
-          await state.change(getChatChannel(chatId), { operation: 'set', field: PREFIX + userId, value: eventId, leaseMs })
-        }
-      },
-      projection: (room) => ({
-        field: (name, after) => { if (name.startsWith(PREFIX) && after !== undefined) room.write(frame(name, after.value)) },
-        snapshot: () => [...room.fields].flatMap(([name, { value }]) => name.startsWith(PREFIX) ? [frame(name, value)] : [])
-      }),
-      onJoin: (chatId, { userId }) => { calls.push(`join ${chatId} ${userId}`) },
-      onRevoke: (chatId, userId) => { calls.push(`revoke ${chatId} ${userId}`) },
-      onCleanup: () => { calls.push('cleanup') },
-      close: () => { calls.push('close') }
+export function readMarkers (calls: string[]): FeatureDefinition<ReadMarkerMethods, typeof options> {
+  return {
+    options,
+    create: (context) => {
+      const { options: { readLeaseMs: leaseMs } } = context
+      const state = context.state as StateStore // Its test has one.
+      return {
+        methods: {
+          async markRead (chatId, userId, value) {
+            const field = PREFIX + userId
+            await state.change(getChatChannel(chatId), { operation: 'set', field, value, leaseMs })
+          }
+        },
+        projection: (room) => ({
+          field: (name, after) => {
+            if (name.startsWith(PREFIX) && after !== undefined) room.write(frame(name, after.value))
+          },
+          snapshot: () => [...room.fields].flatMap(
+            ([name, { value }]) => name.startsWith(PREFIX) ? [frame(name, value)] : []
+          )
+        }),
+        onJoin: (chatId, { userId }) => { calls.push(`join ${chatId} ${userId}`) },
+        onRevoke: (chatId, userId) => { calls.push(`revoke ${chatId} ${userId}`) },
+        onCleanup: () => { calls.push('cleanup') },
+        close: () => { calls.push('close') }
+      }
     }
   }
 }
