@@ -11,6 +11,9 @@ t.setTimeout(180_000)
 
 interface Report { instanceId: string, healthy: boolean, metrics: Record<string, number> }
 
+/** For the tests that need no app of their own. Each has a chat of its own. */
+const shared = await ExampleApp.start(t, { env: QUICK })
+
 /** The next report of an instance. */
 async function reportOf (stream: EventStream, instanceId: string): Promise<Report> {
   for (;;) {
@@ -20,30 +23,27 @@ async function reportOf (stream: EventStream, instanceId: string): Promise<Repor
 }
 
 t.test('the page is served, without anything inline', async (t) => {
-  const app = await ExampleApp.start(t)
-  const page = await fetch(`${app.url}/`)
+  const page = await fetch(`${shared.url}/`)
   t.match(page.headers.get('content-security-policy'), /^default-src 'self';/)
   t.notMatch(await page.text(), /<script>|<style>| style=| on\w+=/)
-  for (const file of ['app.js', 'fastify-realtime/client.js', 'markdown-it.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${app.url}/${file}`)).status, 200, file)
-  const { rooms } = await (await fetch(`${app.url}/api/rooms`)).json() as { rooms: { id: string }[] }
+  for (const file of ['app.js', 'fastify-realtime/client.js', 'markdown-it.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${shared.url}/${file}`)).status, 200, file)
+  const { rooms } = await (await fetch(`${shared.url}/api/rooms`)).json() as { rooms: { id: string }[] }
   t.strictSame(rooms.map(({ id }) => id), ['general', 'support', 'random', 'dev-team'])
 })
 
 t.test('an invalid message is answered with 400', async (t) => {
-  const app = await ExampleApp.start(t, { env: QUICK })
   const wrong = [
     {}, { text: 'hi' }, { author: 'Ada' }, { text: '', author: 'Ada' }, { text: ' \n ', author: 'Ada' }, { text: 'hi', author: ' ' },
     { id: 'short', text: 'hi', author: 'Ada' }, { text: 'x'.repeat(2001), author: 'Ada' }, { text: 'hi', author: 'x'.repeat(41) }, { text: 'hi', author: 'Ada', role: 'bot' }
   ]
-  for (const body of wrong) t.match(await post(`${app.url}/api/chats/general/messages`, body), { status: 400, body: { code: 'FST_ERR_VALIDATION' } })
-  t.match(await post(`${app.url}/api/chats/general/bot-actions`, { type: 'thinking' }), { status: 400 })
-  t.match(await post(`${app.url}/api/chats/general/messages`, { text: 'x'.repeat(2000), author: 'x'.repeat(40) }), { status: 202, body: { id: String } })
+  for (const body of wrong) t.match(await post(`${shared.url}/api/chats/random/messages`, body), { status: 400, body: { code: 'FST_ERR_VALIDATION' } })
+  t.match(await post(`${shared.url}/api/chats/random/bot-actions`, { type: 'thinking' }), { status: 400 })
+  t.match(await post(`${shared.url}/api/chats/random/messages`, { text: 'x'.repeat(2000), author: 'x'.repeat(40) }), { status: 202, body: { id: String } })
 })
 
 t.test('a client of a chat gets a message, the bot thinking, and its answer', async (t) => {
-  const app = await ExampleApp.start(t, { env: QUICK })
-  const stream = await follow(t, app, 'general')
-  const { status, body: { id } } = await say(app, 'general', 'what is 12 * (3 + 4)?')
+  const stream = await follow(t, shared, 'general')
+  const { status, body: { id } } = await say(shared, 'general', 'what is 12 * (3 + 4)?')
   t.equal(status, 202)
   t.match(await stream.take(4), [
     { event: 'message', data: { type: 'message', chatId: 'general', message: { id, text: 'what is 12 * (3 + 4)?', author: 'Ada', role: 'user' } } },
@@ -51,23 +51,21 @@ t.test('a client of a chat gets a message, the bot thinking, and its answer', as
     { event: 'message', data: { message: { text: '= 84', author: 'Robo', role: 'bot' } } },
     { event: 'bot_action', data: { action: { actionType: 'idle', inReplyTo: id } } }
   ])
-  t.equal((await post(`${app.url}/api/chats/general/bot-actions`, { actionType: 'typing', detail: 'by hand' })).status, 202)
+  t.equal((await post(`${shared.url}/api/chats/general/bot-actions`, { actionType: 'typing', detail: 'by hand' })).status, 202)
   t.match(await stream.next(), { event: 'bot_action', data: { action: { actionType: 'typing', detail: 'by hand' } } })
 })
 
 t.test('a message that is sent again with its id is published once, and answered once', async (t) => {
-  const app = await ExampleApp.start(t, { env: QUICK })
-  const stream = await follow(t, app, 'general')
+  const stream = await follow(t, shared, 'support')
   const message = { id: '1795668918303-0.25', text: '1 + 1', author: 'Ada' }
-  for (let time = 0; time < 2; time++) t.match(await post(`${app.url}/api/chats/general/messages`, message), { status: 202, body: { id: message.id } })
+  for (let time = 0; time < 2; time++) t.match(await post(`${shared.url}/api/chats/support/messages`, message), { status: 202, body: { id: message.id } })
   t.match((await stream.take(4))[0], { data: { message } })
-  await say(app, 'general', 'flip')
+  await say(shared, 'support', 'flip')
   t.match(await stream.next(), { data: { message: { text: 'flip' } } })
 })
 
 t.test('the bot answers a message by its content', async (t) => {
-  const app = await ExampleApp.start(t, { env: QUICK })
-  const stream = await follow(t, app, 'lab')
+  const stream = await follow(t, shared, 'lab')
   const expected: [string, RegExp][] = [
     ['help', /^Here is what I can do/],
     ['Hello', /^Hello Ada!/],
@@ -87,16 +85,15 @@ t.test('the bot answers a message by its content', async (t) => {
     ['('.repeat(2000), /^I read 0 words and 2000 characters/]
   ]
   for (const [text, answer] of expected) {
-    await say(app, 'lab', text)
+    await say(shared, 'lab', text)
     t.match(textOf((await stream.take(4))[2] as StreamEvent), answer, text.slice(0, 40))
   }
 })
 
 t.test('markup and control characters arrive as they were written', async (t) => {
-  const app = await ExampleApp.start(t, { env: QUICK })
-  const stream = await follow(t, app, 'general')
+  const stream = await follow(t, shared, 'dev-team')
   const text = '</script><img src=x onerror="alert(1)">\r\n\r\nevent: reset\ndata: {}\n\n\u0000\u2028😀'
-  await say(app, 'general', text)
+  await say(shared, 'dev-team', text)
   const [event] = await stream.take(1)
   t.match(event, { event: 'message' })
   t.equal(textOf(event as StreamEvent), text)
