@@ -2,6 +2,9 @@ import type { Test } from 'tap'
 import { join } from 'node:path'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 
+/** Animations take most of the time of a machine without a graphics card. */
+const STILL = { viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' } as const
+
 /** A page in a browser window of its own. */
 export class PageWindow {
   readonly page: Page
@@ -16,7 +19,7 @@ export class PageWindow {
 
   /** A window for a desktop, unless the options say otherwise. It is closed with the test. */
   protected static async newPage (t: Test, browser: Browser, options: BrowserContextOptions): Promise<Page> {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
+    const context = await browser.newContext({ ...STILL, ...options })
     t.teardown(() => context.close())
     return await context.newPage()
   }

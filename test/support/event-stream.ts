@@ -3,6 +3,7 @@ import { constants, type ClientHttp2Session, type IncomingHttpHeaders } from 'no
 import { Readable } from 'node:stream'
 import type { Test } from 'tap'
 import { createParser } from 'eventsource-parser'
+import { inTime } from './in-time.ts'
 
 export interface StreamEvent {
   event: string
@@ -67,7 +68,7 @@ export class EventStream {
 
   /** Resolves when the server has ended the stream, with the events that were left. */
   async end (): Promise<StreamEvent[]> {
-    while (!this.#ended) await this.#changed
+    while (!this.#ended) await inTime(this.#changed, 'The end of the stream')
     return this.#events
   }
 
@@ -78,7 +79,7 @@ export class EventStream {
   async #until (fulfilled: () => boolean): Promise<void> {
     while (!fulfilled()) {
       if (this.#ended) throw new Error('The stream has ended')
-      await this.#changed
+      await inTime(this.#changed, 'The next event of the stream')
     }
   }
 

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { freePort } from './free-port.ts'
+import { until } from './until.ts'
 
 export interface ExampleAppOptions {
   /** @default 'server.js' */
@@ -67,10 +68,7 @@ export class ExampleApp {
 
 /** Resolves once the messages of an instance get through. Where they don't, its health route takes the time to see that. */
 export async function healthy (url: string): Promise<void> {
-  for (;;) {
-    const response = await fetch(`${url}/api/health/pubsub`).catch(() => undefined)
-    if (response?.status === 200) return
-  }
+  await until(async () => (await fetch(`${url}/api/health/pubsub`).catch(() => undefined))?.status, (status) => status === 200)
 }
 
 /** Resolves with the URL that it prints. Goes on reading then, since a full pipe would block it. */

@@ -1,6 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises'
+import { inspect } from 'node:util'
+import { inTime, PATIENCE_MS } from './in-time.ts'
 
-/** Asks until the answer is the one that is waited for: for a server that tells of no change by itself. */
-export async function until<T> (ask: () => Promise<T>, fulfilled: (answer: T) => boolean): Promise<void> {
-  while (!fulfilled(await ask())) await delay(20)
+/** Polls until an answer fulfils a condition, for servers that report no change. Throws with the last answer if none does. */
+export async function until<T> (
+  ask: () => Promise<T>, fulfilled: (answer: T) => boolean, patienceMs = PATIENCE_MS
+): Promise<void> {
+  const deadline = performance.now() + patienceMs
+  for (;;) {
+    const answer = await inTime(ask(), `An answer for ${fulfilled}`, patienceMs)
+    if (fulfilled(answer)) return
+    if (performance.now() > deadline) throw new Error(`Never came true: ${fulfilled}. The last answer: ${inspect(answer)}`)
+    await delay(20)
+  }
 }

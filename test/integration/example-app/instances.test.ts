@@ -127,8 +127,10 @@ t.test('the commands of its README work', { skip: spawnSync('curl', ['--version'
 
 /** Resolves once an instance follows so many chats. */
 async function chats ({ url }: { url: string }, count: number): Promise<void> {
-  for (;;) {
-    const { chatSubscriptions } = await (await fetch(`${url}/api/health/pubsub`)).json() as { chatSubscriptions: { localChats: number } }
-    if (chatSubscriptions.localChats === count) return
-  }
+  await until(async () => {
+    const { chatSubscriptions } = await (await fetch(`${url}/api/health/pubsub`)).json() as Health
+    return chatSubscriptions.localChats
+  }, (localChats) => localChats === count)
 }
+
+interface Health { chatSubscriptions: { localChats: number } }
