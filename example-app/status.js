@@ -4,7 +4,7 @@ import { StatusReports } from './status-report.js'
 
 /** The channel on which all instances publish their reports. */
 const CHANNEL = 'status'
-/** The health page shows an instance as stopped after 1.25 seconds without a report. */
+/** The health page shows an instance as stopped after 1.2 seconds without a report. */
 const INTERVAL_MS = 500
 /** How long an instance continues to publish after the last report of an instance that serves a health page. */
 const LINGER_MS = 5_000

@@ -8,7 +8,7 @@ import { ReportFlow } from './report-flow.js'
 
 /** @typedef {{ history: InstanceHistory, card: InstanceCard }} Instance */
 
-const RENDER_MS = 250
+const RENDER_MS = 200
 const { compare } = new Intl.Collator('en', { numeric: true })
 
 /** The summary of zero, one and two healthy instances. */

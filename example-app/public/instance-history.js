@@ -3,7 +3,7 @@
 /** How long reports are kept, and how far the charts reach back. */
 export const WINDOW_MS = 120_000
 /** An instance reports every half second. One that is silent for longer than this has most likely stopped. */
-export const SILENCE_MS = 1_250
+export const SILENCE_MS = 1_200
 /** Of reports closer together than this, only one is kept: they would make one event look like a high rate. */
 const CLOSEST_MS = 250
 /** Rates and averages are those of this many reports, which is one second. */

@@ -1,6 +1,8 @@
 // @ts-check
 import { SILENCE_MS } from './instance-history.js'
 
+const list = new Intl.ListFormat('en')
+
 /** How long a failure is shown. */
 const TROUBLE_MS = 10_000
 
@@ -43,5 +45,5 @@ export function statusOf (history, complete, now) {
 /** @param {Record<string, boolean>} connections */
 function reasonOf (connections) {
   const down = Object.keys(connections).filter((name) => !connections[name])
-  return down.length === 0 ? 'Redis does not respond' : `Redis is not connected: ${down.join(' and ')}`
+  return down.length === 0 ? 'Redis does not respond' : `Redis is not connected: ${list.format(down)}`
 }

@@ -2,7 +2,7 @@
 import { SILENCE_MS } from './instance-history.js'
 
 /** Shorter than the silence after which an instance counts as stopped, so that an outage of Redis is noticed first. */
-const LATE_MS = 750
+const LATE_MS = 700
 
 /**
  * Whether the reports of all instances reach this page: its stream is open, and the instance that serves it is healthy

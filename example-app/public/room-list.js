@@ -25,7 +25,7 @@ export class RoomList {
       this.#items.set(id, { link, badge, unread: 0 })
     }
     this.#list.addEventListener('scroll', () => this.#showEdges(), { passive: true })
-    new window.ResizeObserver(() => this.#showEdges()).observe(this.#list)
+    new window.ResizeObserver(() => this.#showSelected()).observe(this.#list)
   }
 
   get unread () {

@@ -87,6 +87,43 @@ export class ChatPage extends PageWindow {
     await this.message(text).and(this.page.locator('.message.mine:not(.sending, .failed)')).waitFor()
   }
 
+  /** Shows Markdown as it grows. Resolves with the HTML of each step; the last but one says whether a block was kept. */
+  async grow (texts: [string, string, string, string]): Promise<string[]> {
+    return await this.page.evaluate(`import('/markdown.js').then(({ MarkdownText }) => {
+      const element = document.createElement('div')
+      const text = new MarkdownText(element)
+      const show = (step, growing) => { text.show(step, { growing }); return element.innerHTML }
+      const [one, two, three, four] = ${JSON.stringify(texts)}
+      const html = [show(one, true), show(two, true)]
+      const block = element.children[0]
+      html.push(show(three, true), block === element.children[0] ? 'same block' : 'another block', show(four, false))
+      return html
+    })`)
+  }
+
+  /** Adds resets to the history of a room. Resolves with the text of the gap after each. */
+  async gaps (resets: [certain: boolean, reason: string][]): Promise<string[]> {
+    return await this.page.evaluate(`Promise.all([import('/room-history.js'), import('/gap-row.js')])
+      .then(([{ RoomHistory }, { gapRow }]) => {
+        const history = new RoomHistory('a-room-of-this-test')
+        history.add({ id: '1', text: '', author: 'Ada', role: 'user', sentAt: new Date().toISOString() }, false)
+        return ${JSON.stringify(resets)}.map(([certain, reason]) => {
+          return gapRow(history.addGap({ certain, reason })).textContent
+        })
+      })`)
+  }
+
+  /** Shows what a reconnect brought. Resolves with the notices. */
+  async resumptions (losses: ('none' | 'possible' | 'certain')[]): Promise<string[]> {
+    return await this.page.evaluate(`import('/connection-view.js').then(({ ConnectionView }) => {
+      const view = new ConnectionView()
+      return ${JSON.stringify(losses)}.map((loss) => {
+        view.showResumption({ caughtUp: 1, loss })
+        return document.querySelector('#notice').textContent
+      })
+    })`)
+  }
+
   async enter (room: string): Promise<void> {
     await this.page.getByRole('link', { name: room }).click()
     await this.page.getByRole('heading', { level: 1, name: room }).waitFor()

@@ -59,6 +59,52 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
       t.equal(await chat.log.locator('img, script, b').count(), 0)
     })
 
+    await t.test('the Markdown of the bot is rendered, and hostile markup does nothing', async (t) => {
+      const markdown = [
+        '**bold** and `code`',
+        '<img src=x onerror="alert(1)"> <script>alert(2)</script>',
+        '[click](javascript:alert(3)) [site](https://site.example/) ![pixel](https://site.example/pixel.png)',
+        '```\n<b>open fence'
+      ]
+      await chat.say(`echo ${markdown.join('\n\n')}`)
+      const bubble = chat.page.locator('.message.bot .bubble').filter({ has: chat.page.locator('strong') }).last()
+      await bubble.locator('pre').filter({ hasText: '<b>open fence' }).waitFor()
+      t.equal(await bubble.locator('strong').innerText(), 'bold')
+      t.equal(await bubble.locator('img, script, b').count(), 0)
+      await bubble.getByText('[click](javascript:alert(3))').waitFor()
+      t.equal(await bubble.locator('a[href="https://site.example/"][rel*="noopener"]').count(), 1)
+      t.equal(await bubble.locator('a').count(), 2, 'an image is shown as a link')
+      await chat.keep('markdown-light')
+    })
+
+    await t.test('Markdown that grows changes only its last blocks', async (t) => {
+      const [bold, fence, list, sameBlock, shorter] = await chat.grow([
+        'one **bo', 'one **bold**\n\n```\nlet', 'one **bold**\n\n```\nlet x\n```\n\n- item `co', 'one'
+      ])
+      t.equal(bold, '<p>one <strong>bo</strong></p>', 'an open mark is closed')
+      t.match(fence, /<pre><code>let\s*<\/code><\/pre>$/, 'an open fence reaches to the end')
+      t.match(list, /<pre><code>let x\s*<\/code><\/pre><ul>\s*<li>item <code>co<\/code><\/li>\s*<\/ul>$/)
+      t.equal(sameBlock, 'same block')
+      t.equal(shorter, '<p>one</p>')
+    })
+
+    await t.test('messages are missing only if the reset is certain', async (t) => {
+      const gaps = await chat.gaps([[false, 'epoch'], [true, 'trimmed'], [false, 'failover']])
+      t.match(gaps[0], /may be missing here/)
+      t.match(gaps[1], /are missing here.*no longer reaches back/)
+      t.match(gaps[2], /are missing here.*no longer reaches back/, 'a gap that is certain stays certain')
+      const notices = await chat.resumptions(['none', 'possible', 'certain'])
+      t.strictSame(notices.map((text) => /nothing missed|may be missing|are missing/.exec(text)?.[0]), [
+        'nothing missed', 'may be missing', 'are missing'
+      ])
+    })
+
+    await t.test('messages of another window of the same user are on the same side', async (t) => {
+      const again = await open(t, app, 'Ada')
+      await again.say('count my windows')
+      await chat.hasSent('count my windows')
+    })
+
     await t.test('other rooms count unread messages, and each room keeps its messages', async (t) => {
       await chat.enter('Random')
       await chat.page.getByRole('heading', { name: 'No messages yet' }).waitFor()
@@ -146,7 +192,13 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
     await chat.say('help')
     await chat.page.getByText('Here is what I can do').waitFor()
     t.equal(await chat.overflow(), 0)
-    for (const room of ['Dev team', 'General']) await chat.enter(room)
+    const tabs = chat.page.getByRole('navigation')
+    t.match(await tabs.getAttribute('class'), 'more-after', 'an arrow shows that there are more tabs')
+    await chat.enter('Dev team')
+    const title = await chat.page.getByRole('heading', { level: 1, name: 'Dev team' }).boundingBox()
+    t.ok(title !== null && title.width > 40, 'the room has a title')
+    await chat.page.locator('.more-before').waitFor()
+    await chat.enter('General')
     await chat.keep('phone')
     await chat.page.setViewportSize({ width: 320, height: 480 })
     t.equal(await chat.overflow(), 0, 'also the smallest')

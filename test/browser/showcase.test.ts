@@ -114,6 +114,7 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
       await ada.cause('Lose my position')
       await ada.page.getByText(/^Messages sent (around|between) .* may be missing here$/).waitFor()
       await ada.page.getByText('The server does not know the position that this page asked for.').waitFor()
+      t.equal(await ada.page.getByText('nothing missed').count(), 0, 'the notice of the reconnect is removed')
       await ada.keep('reset-light')
       await lin.say('echo after')
       await ada.hears('after')
