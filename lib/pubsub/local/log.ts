@@ -4,6 +4,7 @@ import { EmptyLogs } from './empty-logs.ts'
 import { EventRing } from '../event-ring.ts'
 import type { StateVersion } from '../state-store.ts'
 import { budgets } from '../../core/budgets.ts'
+import { RepeatingTimer } from '../../core/repeating-timer.ts'
 import { timing } from '../../core/timing.ts'
 import type { Envelope, EventLog, LogGap, LogPage, LogEntry, LogHead } from '../event-log.ts'
 
@@ -44,11 +45,11 @@ export class LocalLog implements EventLog {
   readonly #options: LocalLogOptions
   /** Limits the bytes of all channels together. */
   readonly #budget = new ByteBudget(budgets.localLogs)
-  readonly #sweepTimer: NodeJS.Timeout
+  readonly #sweepTimer: RepeatingTimer
 
   constructor (options: LocalLogOptions) {
     this.#options = options
-    this.#sweepTimer = setInterval(() => this.#sweep(), Math.min(options.ttlMs, timing.emptyLog)).unref()
+    this.#sweepTimer = new RepeatingTimer(Math.min(options.ttlMs, timing.emptyLog), () => this.#sweep())
   }
 
   /**
@@ -120,7 +121,7 @@ export class LocalLog implements EventLog {
   }
 
   close (): void {
-    clearInterval(this.#sweepTimer)
+    this.#sweepTimer.stop()
     for (const { events } of this.#channels.values()) events.clear()
     this.#channels.clear()
     this.#empty.clear()
@@ -131,6 +132,7 @@ export class LocalLog implements EventLog {
     if (log === undefined) {
       log = { events: this.#start(startOf(this.#empty.take(channel))), until: Date.now() + this.#options.ttlMs }
       this.#channels.set(channel, log)
+      this.#sweepTimer.start()
     }
     return log
   }
@@ -168,6 +170,7 @@ export class LocalLog implements EventLog {
       const extra = events.head.offset === 0 ? 0 : timing.metaExtra
       if (until + extra <= now && (keys?.size ?? 0) === 0) this.#channels.delete(channel)
     }
+    if (this.#channels.size === 0) this.#sweepTimer.stop()
   }
 }
 

@@ -1,5 +1,6 @@
 import { outsideRequests } from '../../core/async-context.ts'
 import type { Logger } from '../../core/logger.ts'
+import { RepeatingTimer } from '../../core/repeating-timer.ts'
 import { logRepeated, type RepeatedFailure } from '../../observability/repeated-failure.ts'
 import type { StandaloneClient } from './client.ts'
 import { closeConnection, describeRedisError, watchConnection } from './connection.ts'
@@ -44,7 +45,7 @@ export class Subscriber {
   readonly #log: Logger
   readonly #patterns: Names
   readonly #channels: Names
-  readonly #ping: NodeJS.Timeout
+  readonly #ping: RepeatingTimer
   readonly #unwatch: () => void
   /** Incremented whenever confirmations become invalid, so that a late one from an earlier connection is ignored. */
   #generation = 0
@@ -81,8 +82,10 @@ export class Subscriber {
     client.on('close', () => this.#lose())
     client.on('moved', () => this.#askAgain())
     // A frozen Redis leaves an idle connection open. Only a missing reply to PING reveals it.
-    this.#ping = setInterval(() => { if (client.status === 'ready') client.ping().catch(() => {}) }, timing.redisPing)
-    this.#ping.unref()
+    this.#ping = new RepeatingTimer(timing.redisPing, () => {
+      if (client.status === 'ready') client.ping().catch(() => {})
+    })
+    this.#ping.start()
   }
 
   /** Adds a subscription to a channel. Returns a function that unsubscribes. */
@@ -112,7 +115,7 @@ export class Subscriber {
 
   async close (): Promise<void> {
     this.#closed = true
-    clearInterval(this.#ping)
+    this.#ping.stop()
     clearImmediate(this.#soon)
     clearTimeout(this.#later)
     clearTimeout(this.#again)

@@ -59,6 +59,30 @@ t.test('what a chat without an event keeps for its state is kept for those who l
   t.equal(log.stateVersion('c'), undefined)
 })
 
+t.test('no timer runs before the first log and after the last one', async (t) => {
+  const { setInterval, clearInterval } = globalThis
+  let running = 0
+  mock.method(globalThis, 'setInterval', (...args: Parameters<typeof setInterval>) => {
+    running++
+    return setInterval(...args)
+  })
+  mock.method(globalThis, 'clearInterval', (timer: NodeJS.Timeout | undefined) => {
+    if (timer !== undefined) running--
+    clearInterval(timer)
+  })
+  t.teardown(() => mock.restoreAll())
+  const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
+  t.teardown(() => log.close())
+  for (const epoch of ['one', 'two']) {
+    t.equal(running, 0)
+    log.setStateVersion('c', { epoch, count: 1 })
+    t.equal(running, 1)
+    mock.timers.tick(2 * timing.emptyLog)
+    t.equal(log.stateVersion('c'), undefined)
+  }
+  t.equal(running, 0)
+})
+
 t.test('what an event was published with is read with it', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
