@@ -1,6 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import type { PubSubProvider } from './provider.ts'
 import { toJson } from '../core/json.ts'
-import { makeInstanceId } from './envelope.ts'
 import { eventName, isReserved } from './event-name.ts'
 import type { Envelope } from './event-log.ts'
 
@@ -20,6 +20,11 @@ export interface ChannelFeed {
   readonly instanceId: string
   /** Follows one channel by its exact name. Returns a function that unsubscribes. */
   follow(channel: string, listener: FeedListener): () => void
+}
+
+/** Makes a name for this instance. Containers all run as process 1 and may start together: the random part differs. */
+export function makeInstanceId (provider: string): string {
+  return `${provider}-${process.pid}-${Date.now()}-${randomBytes(3).toString('hex')}`
 }
 
 /**

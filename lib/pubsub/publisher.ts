@@ -1,4 +1,6 @@
+import { bytesOver } from '../core/byte-length.ts'
 import { checkOptions, invalid } from '../core/check-options.ts'
+import { toJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
 import { RealtimeError } from '../errors.ts'
 import { logFailure, PUBLISHING, reportFailure, reportRejection } from '../observability/log-failure.ts'
@@ -6,7 +8,6 @@ import type { Metrics } from '../observability/metrics.ts'
 import { logRecovered } from '../observability/repeated-failure.ts'
 import { tracePublish } from '../observability/tracing.ts'
 import { CHAT, checkChannel, checkIdempotencyKey, CONTROL } from './channel-name.ts'
-import { makeEnvelope } from './envelope.ts'
 import type { Envelope } from './event-log.ts'
 import { checkEventType, eventName, isReserved, typeOf } from './event-name.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from './provider.ts'
@@ -30,6 +31,14 @@ export interface Outgoing {
   ephemeral: boolean
   /** The idempotency key, if the app gave one. */
   key: string | undefined
+}
+
+/** Serializes a value into an envelope. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
+export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number, traceparent?: string): Envelope {
+  const json = toJson(data)
+  const bytes = bytesOver(json, maxPayloadBytes)
+  if (bytes !== undefined) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
+  return { from, timestamp: Date.now(), event: eventName(data), json, traceparent }
 }
 
 /** Marks a publish by this package. It is a symbol, since no JSON that an app takes from a client can contain it. */

@@ -1,4 +1,4 @@
-import { ListenerMap } from '../core/listener-map.ts'
+import { ListenerMap } from '../core/listener-set.ts'
 import type { Logger } from '../core/logger.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import type { PublishReceipt } from './provider.ts'

@@ -1,6 +1,6 @@
 import type { Logger } from '../../core/logger.ts'
 import type { ControlFeed } from '../control-feed.ts'
-import { makeEnvelope } from '../envelope.ts'
+import { makeEnvelope } from '../publisher.ts'
 import { Subscriptions } from '../subscriptions.ts'
 import type { FeedListener } from '../channel-feed.ts'
 

@@ -1,7 +1,7 @@
 import { newEpoch } from '../cursor.ts'
 import type { LocalLog, LogKey } from './log.ts'
 import type { PublishReceipt } from '../provider.ts'
-import type { ListenerMap } from '../../core/listener-map.ts'
+import type { ListenerMap } from '../../core/listener-set.ts'
 import type { Logger } from '../../core/logger.ts'
 import {
   stateListeners,

@@ -1,7 +1,7 @@
 import type { Logger } from '../../core/logger.ts'
 import { logRepeated, type RepeatedFailure } from '../../observability/repeated-failure.ts'
 import type { ControlFeed } from '../control-feed.ts'
-import { makeEnvelope } from '../envelope.ts'
+import { makeEnvelope } from '../publisher.ts'
 import type { LogWriter } from './log-writer.ts'
 import type { RedisKeys } from './keys.ts'
 import type { LogReader } from './log-reader.ts'

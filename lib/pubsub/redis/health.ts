@@ -1,6 +1,6 @@
 import { Command } from 'ioredis'
 import { withTimeout } from '../../core/with-timeout.ts'
-import { makeEnvelope } from '../envelope.ts'
+import { makeEnvelope } from '../publisher.ts'
 import { newEpoch, randomTag } from '../cursor.ts'
 import type { HealthReport } from '../provider.ts'
 import type { RedisKeys } from './keys.ts'

@@ -1,6 +1,6 @@
 import { newEpoch } from '../cursor.ts'
 import type { PublishReceipt } from '../provider.ts'
-import type { ListenerMap } from '../../core/listener-map.ts'
+import type { ListenerMap } from '../../core/listener-set.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisClient } from './client.ts'
 import { encodeKey, type RedisKeys } from './keys.ts'

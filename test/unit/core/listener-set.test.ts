@@ -1,7 +1,6 @@
 import t from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
-import { ListenerMap } from '../../../lib/core/listener-map.ts'
-import { ListenerSet } from '../../../lib/core/listener-set.ts'
+import { ListenerMap, ListenerSet } from '../../../lib/core/listener-set.ts'
 
 t.test('errors and rejections are reported, and the other listeners are called', async (t) => {
   const reported: unknown[] = []
