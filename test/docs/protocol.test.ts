@@ -167,6 +167,12 @@ t.test('an ephemeral event reaches who is connected', async (t) => {
   t.match(await stream.next(), { event: 'wave', id: undefined, data: { chatId: '42' } })
 })
 
+/** The files that the page names, in its order. */
+function filesOf (page: string): string[] {
+  const [sentence = ''] = /Concatenate the constants and the files [^]*?: a file/.exec(page) ?? []
+  return [...sentence.matchAll(/`([\w/-]+\.lua)`/g)].map(([, name = '']) => name)
+}
+
 t.test('the script of the package publishes as the page says, once', async (t) => {
   const redis = await startRedis(t)
   const { stream } = await readers(t, redis.url)
@@ -175,7 +181,7 @@ t.test('the script of the package publishes as the page says, once', async (t) =
   const folder = new URL(`../../${/`(dist\/[\w/]*lua)`/.exec(guide.text)?.[1]}/`, import.meta.url)
   const script = [
     ...Object.entries(constants).map(([name, value]) => `local ${name} = '${value}'`),
-    ...['includes/replication-id', 'includes/log', 'includes/batch', 'append'].map((name) => readFileSync(new URL(`${name}.lua`, folder), 'utf8'))
+    ...filesOf(guide.text).map((name) => readFileSync(new URL(name, folder), 'utf8'))
   ].join('\n')
   const foreign = client(t, redis.url)
   const payload = `php-7 ${Date.now()} message {"type":"message","message":{"text":"Hello"},"chatId":"42"}`

@@ -9,9 +9,12 @@ type Argument = string | number | Buffer
 
 /** A script from lua/. Redis runs it atomically. */
 export class Script {
+  readonly name: string
   /** The complete source, as sent with EVAL. */
   readonly lua: string
   readonly sha: string
+  /** The smallest and the largest number of keys, as the header of the script lists them. */
+  readonly keys: readonly [least: number, most: number]
   readonly #cached: Set<Script>
 
   /**
@@ -20,7 +23,10 @@ export class Script {
    */
   constructor (name: string, constants: Record<string, string | number>, cached: Set<Script>) {
     const head = Object.entries(constants).map(([name, value]) => `local ${name} = '${value}'`)
-    this.lua = [...head, ...sourcesOf(name)].join('\n')
+    const sources = sourcesOf(name)
+    this.name = name
+    this.lua = [...head, ...sources].join('\n')
+    this.keys = keysOf(sources.at(-1) as string) // The script itself is the last one.
     this.sha = createHash('sha1').update(this.lua).digest('hex')
     this.#cached = cached
   }
@@ -49,7 +55,8 @@ export class ScriptCall {
 
   /** Sends the call: the source with EVAL, or only its hash if Redis should have the script in its cache. */
   send (client: RedisClient, keys: string[], args: Argument[]): Promise<unknown> {
-    const { lua, sha } = this.#script
+    const { name: script, lua, sha, keys: [least, most] } = this.#script
+    if (keys.length < least || keys.length > most) throw new Error(`${script}.lua does not take ${keys.length} keys`)
     if (!this.#cached.has(this.#script)) this.#isWhole = true
     // Redis runs what is sent later on the same connection after it.
     this.#cached.add(this.#script)
@@ -84,6 +91,13 @@ function sourcesOf (name: string, seen = new Set<string>()): string[] {
   const source = readFileSync(new URL(`lua/${name}.lua`, import.meta.url), 'utf8')
   const included = [...source.matchAll(/^-- @include (\S+)$/gm)].flatMap(([, other = '']) => sourcesOf(other, seen))
   return [...included, source]
+}
+
+/** Returns how many keys a script takes: one for each `KEYS[n]` in its header, and more if there is a `KEYS[...]`. */
+function keysOf (source: string): [least: number, most: number] {
+  const names = [...source.matchAll(/^-- KEYS\[(\d+|\.\.\.)\]/gm)].map(([, name]) => name)
+  const least = names.filter((name) => name !== '...').length
+  return [least, least === names.length ? least : Infinity]
 }
 
 export interface ScriptsOptions

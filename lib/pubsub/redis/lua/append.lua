@@ -1,42 +1,15 @@
 -- Appends a batch of events to the logs of their channels and broadcasts them, in one step.
 --
--- KEYS  those of includes/batch.lua; between its first and its last ones, for each channel: 1 meta, 2 the events, and
---       for each event with an idempotency key of the app, the id of the event that was published with that key
--- ARGV  those of includes/log.lua and includes/batch.lua, then for each channel: 1 its Redis channel, 2 one letter for
---       each event (k: with an idempotency key, -: without), and the tag and the payload of each event
+-- KEYS[1]    the outcome of this batch: see includes/batch.lua
+-- KEYS[...]  for each channel its meta and its events, and for each event with an idempotency key of the app the id of
+--            the event that was published with that key; then the earlier batches: see includes/batch.lua
+-- ARGV[1]    epoch of a new log
+-- ARGV[2]    the number of earlier batches under way
+-- ARGV[3]    the number of batches that were given up
+-- ARGV[...]  for each channel its Redis channel, one letter for each event (k: with an idempotency key, -: without), and
+--            the tag and the payload of each event
 -- Returns the error of a failed broadcast, or '', the outcomes, and the error of each event whose outcome is -
--- @include includes/batch
 
-local ids, refusals, keyed = {}, {}, {}
-local key, arg = 1, 3
+-- @include includes/append
 
-while arg < #ARGV do
-  local refusal = log.open(KEYS[key + 1], KEYS[key + 2], ARGV[arg + 1])
-  local kinds = ARGV[arg + 2]
-  key, arg = key + 2, arg + 2
-  for n = 1, #kinds do
-    local id, why = nil, refusal
-    local own = string.sub(kinds, n, n) == 'k'
-    if own then
-      key = key + 1
-      id = keyed[KEYS[key]] or redis.pcall('GET', KEYS[key])
-      if type(id) == 'table' then id, why = nil, id end
-    end
-    if not id and not why then
-      id, why = log.append(ARGV[arg + 1], ARGV[arg + 2])
-      if own and id then keyed[KEYS[key]] = id end
-    end
-    arg = arg + 2
-    ids[#ids + 1] = id or '-'
-    if not id then refusals[#refusals + 1] = why end
-  end
-  if not refusal then log.close() end
-end
-
--- No event was appended: reply with the error of Redis itself, such as READONLY or OOM.
-if #refusals == #ids then return refusals[1] end
-for own, id in pairs(keyed) do log.remember(own, id, KEY_TTL) end
-local all = table.concat(ids, ' ')
-log.remember(KEYS[1], all, BATCH_TTL)
-for n, refusal in ipairs(refusals) do refusals[n] = refusal.err end
-return { log.trouble, all, unpack(refusals) }
+return append_events()

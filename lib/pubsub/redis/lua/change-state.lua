@@ -1,9 +1,18 @@
 -- Changes the state of a channel and broadcasts the change, in one step.
 --
--- KEYS  1 meta, 2 fields, 3 leases, 4 the id of the event that was published with the text's finalization key
--- ARGV  1 Redis channel, 2 epoch of a new state, 3 operation: = sets a value, o opens a text, + appends to it,
---       - deletes, ~ renews, 4 lease in ms, 5 field, 6 value, 7 owner, 8 bytes that the text must have;
---       for ~ the fields from 5 on
+-- KEYS[1]    meta
+-- KEYS[2]    fields
+-- KEYS[3]    leases
+-- KEYS[4]    the id of the event that was published with the text's finalization key
+-- ARGV[1]    Redis channel
+-- ARGV[2]    epoch of a new state
+-- ARGV[3]    operation: = sets a value, o opens a text, + appends to it, - deletes, ~ renews
+-- ARGV[4]    lease in ms
+-- ARGV[5]    field
+-- ARGV[6]    value
+-- ARGV[7]    owner
+-- ARGV[8]    bytes that the text must have
+-- ARGV[...]  for ~ the fields, from 5 on
 -- Returns the outcome, the epoch, and the fields that could not be renewed
 
 -- @include includes/state

@@ -1,13 +1,28 @@
 -- Appends an event that replaces a text, then deletes the text, in one step.
 --
--- KEYS  those of includes/batch.lua; between its first and its last ones: 2 meta, 3 the events, 4 the id of the event
---       that was published with the finalization key, 5 fields and 6 leases of the state
--- ARGV  those of includes/log.lua and includes/batch.lua, then 4 Redis channel, 5 tag, 6 payload, 7 field, 8 its owner,
---       or '' if its lease must have run out, 9 epoch of a new state
+-- KEYS[1]    the outcome of this batch: see includes/batch.lua
+-- KEYS[2]    meta
+-- KEYS[3]    the events
+-- KEYS[4]    the id of the event that was published with the finalization key
+-- KEYS[5]    fields of the state
+-- KEYS[6]    leases of the state
+-- KEYS[...]  the earlier batches: see includes/batch.lua
+-- ARGV[1]    epoch of a new log
+-- ARGV[2]    the number of earlier batches under way
+-- ARGV[3]    the number of batches that were given up
+-- ARGV[4]    Redis channel
+-- ARGV[5]    tag
+-- ARGV[6]    payload
+-- ARGV[7]    field
+-- ARGV[8]    owner of the field, or '' if its lease must have run out
+-- ARGV[9]    epoch of a new state
 -- Returns the same as append.lua
 
 -- @include includes/state
 -- @include includes/batch
+
+local reply = batch.begin()
+if reply then return reply end
 
 local meta, stream, key, fields, leases = unpack(KEYS, 2, 6)
 state.open(meta, fields, leases, ARGV[4], ARGV[9], true)

@@ -1,9 +1,13 @@
 -- Appends a discontinuity marker to the log of a channel and broadcasts it, if the log was written under another
 -- replication id.
 --
--- KEYS  1 meta, 2 the events
--- ARGV  those of includes/log.lua, then 2 Redis channel, 3 tag of the marker, 4 the first two words of its payload
--- Returns nothing, or the error.
+-- KEYS[1]  meta
+-- KEYS[2]  the events
+-- ARGV[1]  epoch of a new log
+-- ARGV[2]  Redis channel
+-- ARGV[3]  tag of the marker
+-- ARGV[4]  the first two words of its payload
+-- Returns nothing, or the error
 
 -- @include includes/log
 

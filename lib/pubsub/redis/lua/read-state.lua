@@ -1,7 +1,11 @@
 -- Reads the state of a channel.
 --
--- KEYS  1 meta, 2 fields, 3 leases
--- ARGV  1 Redis channel, 2 epoch of a new state, 3 the version that the reader knows
+-- KEYS[1]  meta
+-- KEYS[2]  fields
+-- KEYS[3]  leases
+-- ARGV[1]  Redis channel
+-- ARGV[2]  epoch of a new state
+-- ARGV[3]  the version that the reader knows
 -- Returns the version, or '' if there is no state. Unless the reader knows the version, also the hash of the fields,
 -- and the fields whose lease may have run out: by the wall clock, but not by the lease clock (see includes/state.lua)
 

@@ -1,8 +1,14 @@
 -- Reads a page of the log of a channel: the events after a cursor, or the last events.
 --
--- KEYS  1 meta, 2 the events: see includes/log.lua, 3 the fields of the state
--- ARGV  1 events to read at most, 2 epoch of a new log, 3 bytes of a page that has more than one event, or 0 for no
---       events, 4 epoch, 5 offset and 6 tag of the cursor, or nothing
+-- KEYS[1]  meta
+-- KEYS[2]  the events: see includes/log.lua
+-- KEYS[3]  the fields of the state
+-- ARGV[1]  events to read at most
+-- ARGV[2]  epoch of a new log
+-- ARGV[3]  bytes of a page that has more than one event, or 0 for no events
+-- ARGV[4]  epoch of the cursor, or nothing
+-- ARGV[5]  offset of the cursor, or nothing
+-- ARGV[6]  tag of the cursor, or nothing
 -- Returns 1 the epoch, 2 the last event's id, or 0-0, 3 why the cursor can't be followed, or '', 4 the events, 5 the
 --       version of the state, or '', 6 without a cursor the position before the last ARGV[1] events, or '' if the page
 --       begins there, 7 1 if the log was written under another replication id, else 0

@@ -4,7 +4,7 @@
 -- Fields of meta: e epoch, l id of the last event, or 0-0, r the replication id under which it was written; after a
 -- failover also f offset of the last discontinuity marker, b offset of the last event before it.
 --
--- ARGV  1 epoch of a new log
+-- ARGV[1]  epoch of a new log
 --
 -- Constants: see scripts.ts.
 
