@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import vm from 'node:vm'
 import { EventSource } from 'eventsource'
 import { Document, serveSnippet, writeSnippet } from '../support/snippets.ts'
+import { plainNode } from '../support/plain-node.ts'
 
 const guide = await Document.read('docs/bot-streaming.md')
 
@@ -49,7 +50,7 @@ t.test('by hand', { timeout: 120_000 }, async (t) => {
   const folder = await writeSnippet(t, guide.blocks('ts')[0], 'snippet.ts')
   await writeFile(`${folder}/tsconfig.json`, '{ "extends": "../../tsconfig.build.json", "compilerOptions": { "rootDir": ".", "outDir": ".", "declaration": false }, "include": ["."], "exclude": [] }')
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
-  await promisify(execFile)(process.execPath, [tsc, '-p', folder])
-  const { stdout } = await promisify(execFile)(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
+  await promisify(execFile)(...plainNode(tsc, '-p', folder))
+  const { stdout } = await promisify(execFile)(...plainNode(`${folder}/snippet.js`), { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
   t.equal(stdout, 'finished Once upon a time 4\nfinished\n')
 })

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { startApp } from '../support/app.ts'
 import { Document, writeSnippet } from '../support/snippets.ts'
+import { plainNode } from '../support/plain-node.ts'
 
 const guide = await Document.read('docs/client.md')
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
@@ -20,10 +21,10 @@ t.test('every snippet compiles, and the first one runs', { timeout: 120_000 }, a
   // For a browser as much as for Node.
   for (const types of ['"lib": ["es2023", "dom"], "types": [],', '']) {
     await writeFile(`${folder}/tsconfig.json`, `{ "extends": "../../tsconfig.build.json", "compilerOptions": { ${types} "rootDir": ".", "outDir": ".", "declaration": false }, "include": ["."], "exclude": [] }`)
-    await t.resolves(promisify(execFile)(process.execPath, [tsc, '-p', folder]))
+    await t.resolves(promisify(execFile)(...plainNode(tsc, '-p', folder)))
   }
   await writeFile(`${folder}/page.js`, 'const { fetch } = globalThis; globalThis.fetch = (path, init) => fetch(process.env.ORIGIN + path, init); await import("./snippet.js")')
-  const page = spawn(process.execPath, [`${folder}/page.js`], { env: { ...process.env, ORIGIN: url }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const page = spawn(...plainNode(`${folder}/page.js`), { env: { ...process.env, ORIGIN: url }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => page.kill('SIGKILL'))
   let shown = ''
   while (!shown.includes('Hello')) shown += String((await once(page.stdout, 'data'))[0])

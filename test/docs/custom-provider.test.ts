@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { EventStream } from '../support/event-stream.ts'
 import { Document, serveSnippet, writeSnippet } from '../support/snippets.ts'
+import { plainNode } from '../support/plain-node.ts'
 
 const guide = await Document.read('docs/custom-provider.md')
 const [provider, app] = guide.snippets('An example')
@@ -10,7 +11,7 @@ const [contract] = guide.snippets('Its tests')
 
 t.test('the example keeps the contract, in the test runner of Node', async (t) => {
   const folder = await writeSnippet(t, contract, 'contract.test.js', { 'threads-pubsub.js': provider })
-  const { stdout } = await promisify(execFile)(process.execPath, ['--test-reporter=tap', `${folder}/contract.test.js`])
+  const { stdout } = await promisify(execFile)(...plainNode('--test-reporter=tap', `${folder}/contract.test.js`))
   t.match(stdout, /^# pass (2[5-9]|[3-9]\d)$/m)
   t.match(stdout, /^# fail 0$/m)
 })

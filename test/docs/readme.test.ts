@@ -12,6 +12,8 @@ import vm from 'node:vm'
 import { EventSource } from 'eventsource'
 import { freePort } from '../support/free-port.ts'
 import { Document } from '../support/snippets.ts'
+import { plainNode } from '../support/plain-node.ts'
+import { until } from '../support/until.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = await Document.read('README.md')
@@ -33,10 +35,12 @@ async function newProject (t: Test): Promise<string> {
 async function serve (t: Test, file: string): Promise<{ port: number, lines: AsyncIterator<string> }> {
   const port = await freePort()
   const env = { ...process.env, REDIS_URL: undefined, PORT: String(port) }
-  const child = spawn(process.execPath, [file], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...plainNode(file), { env, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(async () => { child.kill('SIGKILL'); await once(child, 'exit') })
-  const isUp = (): Promise<boolean> => fetch(`http://127.0.0.1:${port}/api/health/pubsub`).then(({ ok }) => ok, () => false)
-  while (!await isUp()) if (child.exitCode !== null) throw new Error('The server ended')
+  await until(async () => {
+    if (child.exitCode !== null) throw new Error('The server ended')
+    return await fetch(`http://127.0.0.1:${port}/api/health/pubsub`).then(({ ok }) => ok, () => false)
+  }, (isUp) => isUp)
   return { port, lines: createInterface(child.stdout)[Symbol.asyncIterator]() }
 }
 
@@ -78,7 +82,7 @@ t.test('the TypeScript compiles in a new project and runs', { timeout: 120_000 }
   await writeFile(join(folder, 'server.mts'), typescript as string)
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   const options = ['--strict', '--module', 'nodenext', '--target', 'es2022', '--skipLibCheck', '--types', 'node']
-  await promisify(execFile)(process.execPath, [tsc, ...options, 'server.mts'], { cwd: folder })
+  await promisify(execFile)(...plainNode(tsc, ...options, 'server.mts'), { cwd: folder })
   const { port, lines } = await serve(t, join(folder, 'server.mjs'))
   const post = (body: object): Promise<Response> => fetch(`http://127.0.0.1:${port}/api/chats/general/messages`, {
     method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body)

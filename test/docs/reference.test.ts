@@ -12,6 +12,7 @@ import { live } from '../support/live.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import { Document, serveSnippet, writeSnippet } from '../support/snippets.ts'
+import { plainNode } from '../support/plain-node.ts'
 
 const reference = await Document.read('docs/reference.md')
 
@@ -28,7 +29,7 @@ t.test('streams of your own run', async (t) => {
 t.test('the functions outside Fastify run, and the process ends', async (t) => {
   const [code] = reference.snippets('Outside Fastify')
   const folder = await writeSnippet(t, code, 'snippet.js')
-  const { stdout } = await promisify(execFile)(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
+  const { stdout } = await promisify(execFile)(...plainNode(`${folder}/snippet.js`), { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
   t.match(stdout, /^message$/m)
   t.match(stdout, /^chat:general \{/m)
 })
@@ -50,7 +51,7 @@ t.test('the table of options lists each option with its default', async (t) => {
 })
 
 t.test('the table of options is the one that the docstrings make', async () => {
-  await promisify(execFile)(process.execPath, ['scripts/option-table.js', '--check'])
+  await promisify(execFile)(...plainNode('scripts/option-table.js', '--check'))
 })
 
 t.test('the table of error codes lists each code with its status', async (t) => {

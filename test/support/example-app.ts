@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import { freePort } from './free-port.ts'
 import { until } from './until.ts'
+import { plainNode } from './plain-node.ts'
 
 export interface ExampleAppOptions {
   /** @default 'server.js' */
@@ -32,7 +33,7 @@ export class ExampleApp {
   /** Resolves once it listens. It is stopped with the test. */
   static async start (t: Test, { script = 'server.js', port, env = {} }: ExampleAppOptions = {}): Promise<ExampleApp> {
     const file = fileURLToPath(new URL(`../../example-app/${script}`, import.meta.url))
-    const child = spawn(process.execPath, [file], {
+    const child = spawn(...plainNode(file), {
       env: { PATH: process.env.PATH, PORT: `${port ?? await freePort()}`, ...env },
       stdio: ['ignore', 'pipe', 'pipe']
     })

@@ -1,6 +1,8 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { plainNode } from './plain-node.ts'
 
 /** An instance that runs as a process of its own. It ends with the test at the latest. */
 export class InstanceProcess {
@@ -15,8 +17,8 @@ export class InstanceProcess {
   }
 
   static async start (t: Test, env: NodeJS.ProcessEnv = {}): Promise<InstanceProcess> {
-    // Without what makes this process slow to start: it runs TypeScript, and counts its coverage.
-    const child = fork(new URL('./instance.js', import.meta.url), { execArgv: [], env: { ...process.env, NODE_V8_COVERAGE: undefined, ...env }, silent: false })
+    const script = fileURLToPath(new URL('./instance.js', import.meta.url))
+    const child = spawn(...plainNode(script), { env: { ...process.env, ...env }, stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })
     const killWithParent = (): void => { child.kill('SIGKILL') }
     process.once('exit', killWithParent)
     child.once('exit', () => process.off('exit', killWithParent))

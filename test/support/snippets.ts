@@ -3,6 +3,8 @@ import { once } from 'node:events'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
+import { plainNode } from './plain-node.ts'
+import { until } from './until.ts'
 
 const root = new URL('../..', import.meta.url)
 
@@ -48,12 +50,12 @@ interface ServeOptions { env?: Record<string, string>, files?: Record<string, st
 export async function serveSnippet (t: Test, code: string | undefined, { env = {}, files = {} }: ServeOptions = {}): Promise<string> {
   const port = await freePort()
   const folder = await writeSnippet(t, code, 'snippet.js', files)
-  const child = spawn(process.execPath, [`${folder}/snippet.js`], { env: { ...process.env, REDIS_URL: undefined, PORT: String(port), ...env }, stdio: 'ignore' })
+  const child = spawn(...plainNode(`${folder}/snippet.js`), { env: { ...process.env, REDIS_URL: undefined, PORT: String(port), ...env }, stdio: 'ignore' })
   t.teardown(async () => { child.kill('SIGKILL'); await once(child, 'exit') })
   const url = `http://127.0.0.1:${port}`
-  while (child.exitCode === null) {
-    const up = await fetch(`${url}/api/health/pubsub`).then(({ ok, status }) => ok || status === 404, () => false)
-    if (up) return url
-  }
-  throw new Error('The snippet ended')
+  await until(async () => {
+    if (child.exitCode !== null) throw new Error('The snippet ended')
+    return await fetch(`${url}/api/health/pubsub`).then(({ ok, status }) => ok || status === 404, () => false)
+  }, (isUp) => isUp)
+  return url
 }
