@@ -114,7 +114,6 @@ export class LogFollower {
 
   /** Reads the log from the position to its end. Calls during a read share one more read. Never rejects. */
   sync (): Promise<void> {
-    if (this.#state === 'closed') return Promise.resolve()
     this.#again = true
     this.#reading ??= outsideRequests(() => this.#run())
     return this.#reading

@@ -17,6 +17,15 @@ t.test('a stream gets ready once the subscription holds, then every event', asyn
   t.ok(f.room.chatLog.inSync)
 })
 
+t.test('an interruption before the subscription was active delays nothing', async (t) => {
+  const f = new Fixture(t)
+  const stream = f.join()
+  f.room.chatLog.lost()
+  f.room.chatLog.live()
+  await f.rest()
+  t.same(stream.names, ['ready'])
+})
+
 t.test('a stream that came while the subscription was interrupted waits for it, the others go on', async (t) => {
   const f = new Fixture(t)
   const early = f.join()

@@ -221,6 +221,32 @@ t.test('after closing nothing is told, read or tried again', async (t) => {
   t.same([other.told, other.timers.size, timers.size], [[], 0, 0])
 })
 
+t.test('a retry is cancelled if the state is read before', async (t) => {
+  const { state, replica, timers, rest } = start(t)
+  state.fails = true
+  replica.syncTo({ epoch: 'e', count: 1 })
+  await rest()
+  t.equal(timers.size, 1)
+  state.fails = false
+  replica.syncTo({ epoch: 'e', count: 1 })
+  await rest()
+  t.equal(timers.size, 0)
+})
+
+t.test('a replica stays closed, also if a field that it reports closes it', async (t) => {
+  const { state, replica, told, rest } = start(t)
+  state.loses = true
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  told.push = (...lines) => { replica.close(); return Array.prototype.push.apply(told, lines) }
+  replica.syncTo(await state.stamp())
+  await rest()
+  t.same(told, ['v: undefined -> 1'])
+  replica.syncTo({ epoch: 'another', count: 1 })
+  replica.poll()
+  await rest()
+  t.equal(state.reads, 1)
+})
+
 t.test('a state that was lost and begins anew replaces the old one', async (t) => {
   const { state, replica, told, rest } = start(t)
   await state.change({ operation: 'set', field: 'v', value: '1' })
