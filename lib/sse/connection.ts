@@ -15,20 +15,28 @@ export interface ConnectionOptions extends Readonly<Pick<ConnectionValues, 'maxB
   onSlow (): void
 }
 
+type State =
+  | { readonly name: 'open' }
+  /** Nothing can be written any more. The client receives what is unsent; `ended` resolves when its response closes. */
+  | { readonly name: 'ending', readonly ended: Promise<void> }
+  /** The response is closed or was destroyed. */
+  | { readonly name: 'closed' }
+
+const OPEN: State = { name: 'open' }
+const CLOSED: State = { name: 'closed' }
+
 /** One client's open stream. Writing never throws; a client that is too slow is disconnected. */
 export class Connection {
   readonly #raw: RawResponse
   /** The target of writes: the response, or its socket directly. */
   #out: RawResponse | Socket
-  #direct = false
   readonly #options: ConnectionOptions
-  #ended: Promise<void> | undefined
+  #state = OPEN
   #onClose: (() => void)[] = []
   /** The user of the stream, if known. */
   userId: string | undefined
   /** True if anything was written since the last heartbeat tick. */
   #written = true
-  #closed = false
   /** Shared by all callers that wait: one listener per caller would trigger Node's listener leak warning. */
   #drained: Promise<void> | undefined
 
@@ -36,7 +44,7 @@ export class Connection {
   constructor (raw: RawResponse, options: ConnectionOptions) {
     this.#raw = this.#out = raw
     this.#options = options
-    raw.on('close', () => this.#close())
+    raw.on('close', () => this.#to(CLOSED))
     // A connection reset by the client is not an error of the app; `close` follows.
     raw.on('error', ignore)
   }
@@ -67,12 +75,11 @@ export class Connection {
       return
     }
     this.#out = raw.socket
-    this.#direct = true
   }
 
   /** True once nothing can be written any more. */
   get closed (): boolean {
-    return this.#closed
+    return this.#state.name !== 'open'
   }
 
   /** As `EventSink` requires. Always false: no other chat shares this connection. */
@@ -91,7 +98,7 @@ export class Connection {
    * yet. Returns false if `drain` follows or the stream is closed.
    */
   write (chunk: Buffer): boolean {
-    if (this.#closed) return false
+    if (this.closed) return false
     // With chunked encoding, an empty chunk ends the response.
     if (chunk.length === 0) return true
     if (this.#out.writableLength > this.#options.maxBufferedBytes) {
@@ -102,7 +109,7 @@ export class Connection {
     this.#written = true
     try {
       // All targets have the method, but TypeScript finds no common overload.
-      return (this.#out as Socket).write(this.#direct ? chunked(chunk) : chunk)
+      return (this.#out as Socket).write(this.#out === this.#raw ? chunk : chunked(chunk))
     } catch {
       // Middleware that replaced the method has failed.
       this.destroy()
@@ -114,7 +121,7 @@ export class Connection {
    * Writes as `write` does. Resolves with true once the bytes are sent, or with false if the client has disconnected.
    */
   async writeAndDrain (chunk: Buffer): Promise<boolean> {
-    if (this.write(chunk) || this.#closed) return !this.#closed
+    if (this.write(chunk) || this.closed) return !this.closed
     this.#drained ??= new Promise<void>((resolve) => {
       const done = (): void => {
         this.#drained = undefined
@@ -126,7 +133,7 @@ export class Connection {
       this.#out.once('drain', done)
     })
     await this.#drained
-    return !this.#closed
+    return !this.closed
   }
 
   /** As `EventSink` requires. Runs at once: this connection carries one chat only, so there is no queue. */
@@ -159,27 +166,28 @@ export class Connection {
 
   /** Ends the stream. Resolves once the client has received everything, or was disconnected after `drainTimeoutMs`. */
   end (): Promise<void> {
-    return (this.#ended ??= this.#end())
+    if (this.#state.name === 'open') this.#end()
+    return this.#state.name === 'ending' ? this.#state.ended : Promise.resolve()
   }
 
-  async #end (): Promise<void> {
+  #end (): void {
     const raw = this.#raw
-    if (isGone(raw) || raw.writableFinished) return this.#close()
-    await new Promise<void>((resolve) => {
-      const deadline = setTimeout(() => this.destroy(), this.#options.drainTimeoutMs).unref()
+    if (isGone(raw) || raw.writableFinished) return this.#to(CLOSED)
+    const deadline = setTimeout(() => this.destroy(), this.#options.drainTimeoutMs).unref()
+    const ended = new Promise<void>((resolve) => {
       raw.once('close', () => {
         clearTimeout(deadline)
         resolve()
       })
-      try {
-        // No callback: middleware such as express-session replaces the method, and would take the callback for a chunk.
-        raw.end()
-      } catch {
-        // Middleware that replaced the method has failed.
-        raw.destroy()
-      }
-      this.#close()
     })
+    try {
+      // No callback: middleware such as express-session replaces the method, and would take the callback for a chunk.
+      raw.end()
+    } catch {
+      // Middleware that replaced the method has failed.
+      raw.destroy()
+    }
+    this.#to({ name: 'ending', ended })
   }
 
   /** Ends the stream after the given milliseconds. Its client reconnects and is authorized again. */
@@ -195,12 +203,12 @@ export class Connection {
     // Over HTTP/2, `destroy` would look like a regular end. A closed HTTP/2 response has no stream.
     if ('stream' in raw) (raw.stream as ServerHttp2Stream | undefined)?.close(constants.NGHTTP2_CANCEL)
     else raw.destroy()
-    this.#close()
+    this.#to(CLOSED)
   }
 
-  #close (): void {
-    if (this.#closed) return
-    this.#closed = true
+  /** The only place that changes the state. No stream opens again, so the callbacks of `onClose` run once. */
+  #to (state: State): void {
+    this.#state = state
     for (let callback = this.#onClose.shift(); callback !== undefined; callback = this.#onClose.shift()) callback()
   }
 }

@@ -97,50 +97,50 @@ export function openReader (source: RedisSource): RedisClient {
 const CLOSED = 'Connection is closed.'
 
 /**
- * Logs once when a connection is lost and once when it is restored. Handles the `error` event, and reconnects in the
- * one case in which ioredis gives up. Returns a function that removes the listeners.
+ * `abandoned` means lost in the one way in which ioredis does not reconnect: if Sentinel reports a failover during a
+ * connection attempt, ioredis aborts the attempt as if the app had called `disconnect()`. A `disconnect()` by the app
+ * emits no error, so the two can be distinguished.
+ */
+type ConnectionState = 'connecting' | 'ready' | 'lost' | 'abandoned'
+
+/**
+ * Logs once when a connection is lost and once when it is restored. Handles the `error` event, and reconnects an
+ * abandoned connection. Returns a function that removes the listeners.
  */
 export function watchConnection (client: RedisClient, role: string, log: Logger): () => void {
   const failure: RecoverableFailure = {
     level: 'warn', message: 'Redis is out of reach, trying again', recovered: 'Redis is back'
   }
-  let lost = false
-  let connected = client.status === 'ready'
-  let abandoned = false
+  let state: ConnectionState = client.status === 'ready' ? 'ready' : 'connecting'
   let revival: NodeJS.Timeout | undefined
-  const lose = (reason: string): void => {
-    lost = true
+  const lose = (reason: string, lost: 'lost' | 'abandoned' = 'lost'): void => {
+    state = lost
     logRepeated(log, failure, { connection: role, reason }, reason)
   }
   const onError = (error: Error): void => {
-    abandoned = error.message === CLOSED
-    lose(describeRedisError(error))
+    lose(describeRedisError(error), error.message === CLOSED ? 'abandoned' : 'lost')
   }
   const onClose = (): void => {
-    abandoned = false
-    if (connected && !lost) lose('the connection was closed')
-    connected = false
+    if (state === 'ready') lose('the connection was closed')
+    else if (state === 'abandoned') state = 'lost'
   }
   const onReady = (): void => {
-    lost = false
+    state = 'ready'
     logRecovered(log, failure, { connection: role })
-    connected = true
   }
   const onEnd = (): void => {
-    // If Sentinel reports a failover during a connection attempt, ioredis aborts the attempt as if the app had called
-    // disconnect(), and does not retry. A real disconnect() by the app emits no error, so the two can be distinguished.
-    if (abandoned) revival = setTimeout(() => { client.connect().catch(() => {}) }, timing.redisRetryMin)
+    if (state === 'abandoned') revival = setTimeout(() => { client.connect().catch(() => {}) }, timing.redisRetryMin)
   }
-  client.on('error', onError)
-  client.on('close', onClose)
-  client.on('ready', onReady)
-  client.on('end', onEnd)
+  const listen = (method: 'on' | 'off'): void => {
+    client[method]('error', onError)
+    client[method]('close', onClose)
+    client[method]('ready', onReady)
+    client[method]('end', onEnd)
+  }
+  listen('on')
   return () => {
     clearTimeout(revival)
-    client.off('error', onError)
-    client.off('close', onClose)
-    client.off('ready', onReady)
-    client.off('end', onEnd)
+    listen('off')
   }
 }
 

@@ -90,6 +90,45 @@ t.test('what is written to a stream that was cut goes nowhere and fails nobody',
   client.destroy()
 })
 
+t.test('a stream that ends takes no more bytes, and its end is reported once', async (t) => {
+  const { connection, client, received } = await open(t, 1_000)
+  const closed = once(client, 'close')
+  let closes = 0
+  connection.onClose(() => { closes++ })
+  connection.start({})
+  connection.write(Buffer.from('before'))
+  const ended = [connection.end(), connection.end()]
+  t.equal(connection.closed, true)
+  t.equal(closes, 1, 'at once, although bytes may be unsent')
+  t.equal(connection.write(Buffer.from('after')), false)
+  t.equal(await connection.writeAndDrain(Buffer.from('after')), false)
+  await Promise.all(ended)
+  await closed
+  await connection.end()
+  t.equal(received(), 'before')
+  t.equal(closes, 1)
+})
+
+t.test('a stream that is cut while it ends has ended', async (t) => {
+  const { connection, response } = await open(t, 1_000)
+  connection.start({})
+  const ended = connection.end()
+  connection.destroy()
+  await ended
+  t.equal(response.destroyed, true)
+  t.equal(connection.closed, true)
+})
+
+t.test('a stream whose response is over already ends at once', async (t) => {
+  const { connection, response } = await open(t, 1_000)
+  let closes = 0
+  connection.onClose(() => { closes++ })
+  response.destroy()
+  await connection.end()
+  t.equal(closes, 1)
+  t.equal(connection.closed, true)
+})
+
 t.test('streams take the same bytes, framed for HTTP/1.1 and plain where something stands in between', async (t) => {
   const bytes = [Buffer.from('data: 1\n\n'), Buffer.from(''), Buffer.from('data: \u00e9\n\n'), Buffer.alloc(70_000, 'x')]
   const streams = await Promise.all(Array.from({ length: 3 }, () => open(t, 1_000_000)))
