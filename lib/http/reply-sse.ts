@@ -1,29 +1,18 @@
-import { validateHeaderName, validateHeaderValue, type OutgoingHttpHeaders } from 'node:http'
+import type { OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { RealtimeError, kindOf, type RealtimeErrorCode } from '../errors.ts'
+import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import type { Grant } from './grant.ts'
-import { toJson } from '../core/json.ts'
+import { encodeEvent, iteratorOf, nextOrClosed, type SseEvent } from './sse-event.ts'
+import { lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
+import { streamHeaders } from './stream-headers.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { Connection, isGone, type ConnectionOptions } from '../sse/connection.ts'
 import type { ConnectionRegistry } from '../sse/connection-registry.ts'
-import { encodeFrame } from '../sse/frame.ts'
 import { suspendIdleTimeout } from '../sse/idle-timeout.ts'
 import type { ConnectionValues } from '../sse/options.ts'
 import type { RouteValues } from './options.ts'
 import type { Reservation, StreamLimits } from '../sse/stream-limits.ts'
 import type { StreamRequest, Entrance, ChatAccess } from '../rooms/entrance.ts'
-
-/** One event of a custom stream. */
-export interface SseEvent {
-  /** Any JSON value. The client reads it with `JSON.parse`. */
-  data: unknown
-  /** The event name that the client listens to: `^[\w.-]{1,64}$`. @default 'message' */
-  event?: string | undefined
-  /** The id that the client sends as `Last-Event-ID` when it reconnects. Not empty, no line breaks. @default none */
-  id?: string | undefined
-  /** Milliseconds after which the client reconnects. @default the value set before */
-  retry?: number | undefined
-}
 
 /** The parts of the plugin that `reply.sse` uses. */
 export interface SseContext extends
@@ -57,23 +46,19 @@ export interface StreamAccess {
   release (): void
 }
 
-const STREAM_HEADERS = {
-  'content-type': 'text/event-stream',
-  // If the response could be stored, a browser would let a second tab with the same URL wait until it ends.
-  'cache-control': 'no-store, no-transform',
-  'x-accel-buffering': 'no'
+interface Opening {
+  readonly name: 'opening'
+  /** Counts the request against the limits. */
+  readonly reservation: Reservation | undefined
 }
 
-/** Replaces a `lastEventId` that is not a string. No event has this id. */
-const UNREADABLE_ID = '!'
+/** The stream of a reply. A reply whose stream could not be opened is `unopened` again. */
+type State =
+  | { readonly name: 'unopened' }
+  | Opening
+  | { readonly name: 'opened', readonly connection: Connection }
 
-/** Headers of the reply that a stream must not have: its length is unknown, and Node chooses the transfer encoding. */
-const UNFIT_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
-
-/** Headers of an HTTP/1.1 connection. Over HTTP/2, Node refuses to send them. */
-const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
-  'connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'upgrade'
-])
+const UNOPENED: State = { name: 'unopened' }
 
 /** `reply.sse`: turns a reply into an event stream. */
 export class ReplySse {
@@ -81,10 +66,7 @@ export class ReplySse {
   readonly #reply: FastifyReply
   readonly #context: SseContext
   #gone: AbortController | undefined
-  #connection: Connection | undefined
-  #reservation: Reservation | undefined
-  /** `true` while a stream is being opened. */
-  #begun = false
+  #state = UNOPENED
 
   constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
     this.#request = request
@@ -94,21 +76,7 @@ export class ReplySse {
 
   /** The last event id of a reconnecting client: its `Last-Event-ID` header, otherwise the query's `lastEventId`. */
   get lastEventId (): string | undefined {
-    const given = this.#givenEventId
-    return typeof given === 'string' ? given : undefined
-  }
-
-  /** The id as sent. Its type is unknown: a query can repeat the parameter, and a custom parser may create objects. */
-  get #givenEventId (): unknown {
-    return [this.#request.headers['last-event-id'], this.#query.lastEventId].find((id) => id !== undefined && id !== '')
-  }
-
-  /**
-   * The event id from which a chat stream starts. A client that sent an unreadable id must not count as a new client,
-   * since a new client cannot have missed anything and would get no `reset`.
-   */
-  get #startId (): string | undefined {
-    return this.#givenEventId === undefined ? undefined : this.lastEventId ?? UNREADABLE_ID
+    return lastEventIdOf(this.#request)
   }
 
   /** Aborts when the client disconnects or the stream is closed. Pass it to the code that produces the events. */
@@ -118,9 +86,10 @@ export class ReplySse {
     if (this.#gone === undefined) {
       const gone = this.#gone = new AbortController()
       const { raw } = this.#reply
-      if (isGone(raw) || this.#connection?.closed === true) gone.abort()
-      else if (this.#connection === undefined) raw.once('close', () => gone.abort())
-      else this.#connection.onClose(() => gone.abort())
+      const connection = this.#connection
+      if (isGone(raw) || connection?.closed === true) gone.abort()
+      else if (connection === undefined) raw.once('close', () => gone.abort())
+      else connection.onClose(() => gone.abort())
     }
     return this.#gone.signal
   }
@@ -157,7 +126,7 @@ export class ReplySse {
       this.#checkCount(chatIds)
       this.#whileServed(() => { this.#reserve() })
       // Over a limit, a browser has already been asked to reconnect later.
-      if (this.#connection !== undefined) return
+      if (this.opened) return
       const access = await this.#context.authorize(this.#request, chatIds)
       try {
         this.#whileServed((headers) => this.#enter(access, headers, enter))
@@ -178,12 +147,12 @@ export class ReplySse {
     enter: SseContext['enterAll']
   ): void {
     const { all } = access
-    const rewinds = this.#rewinds(all)
+    const rewinds = rewindsOf(this.#request, all, this.#context.maxRewind)
     // An early grant may have expired or been revoked while the other chats were being authorized.
     access.confirm()
     const { strictest } = access
     this.#claim(strictest.userId)
-    const entrances = enter(all, { lastEventId: this.#startId, rewinds })
+    const entrances = enter(all, { lastEventId: startIdOf(this.#request), rewinds })
     const connection = this.#takeOver()
     try {
       this.#open(connection, headers, strictest)
@@ -221,7 +190,7 @@ export class ReplySse {
         !next.done;
         next = await nextOrClosed(iterator, connection)
       ) {
-        await connection.writeAndDrain(encode(next.value))
+        await connection.writeAndDrain(encodeEvent(next.value))
       }
     } finally {
       // Not awaited: `return()` of a generator that is stuck in an `await` would never resolve.
@@ -232,7 +201,7 @@ export class ReplySse {
 
   /** `true` if this reply is, or was, a stream. @internal */
   get opened (): boolean {
-    return this.#connection !== undefined
+    return this.#state.name === 'opened'
   }
 
   /** Ends the stream. Resolves once the client has received everything or has disconnected. */
@@ -240,8 +209,8 @@ export class ReplySse {
     await this.#connection?.end()
   }
 
-  get #query (): Record<string, unknown> {
-    return this.#request.query as Record<string, unknown>
+  get #connection (): Connection | undefined {
+    return this.#state.name === 'opened' ? this.#state.connection : undefined
   }
 
   /** `true` if the reply was sent, or if the app has sent headers through `reply.raw`. */
@@ -250,19 +219,19 @@ export class ReplySse {
   }
 
   async #send (event: SseEvent): Promise<void> {
-    const frame = encode(event)
-    if (this.#connection === undefined) this.#begin()
+    const frame = encodeEvent(event)
+    if (!this.opened) this.#begin()
     const connection = this.#connection ?? this.#openOwn()
     if (!await connection.writeAndDrain(frame)) throw new RealtimeError('RT_STREAM_CLOSED')
   }
 
   /** Marks a stream as being opened. Throws if none can be opened. */
   #begin (): void {
-    if (this.#begun || this.#connection !== undefined || this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
+    if (this.#state.name !== 'unopened' || this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
     const { raw } = this.#reply
     // A pipelined response gets its socket once the previous responses have ended, and a stream does not end.
     if (raw.socket === null && !isGone(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
-    this.#begun = true
+    this.#state = { name: 'opening', reservation: undefined }
   }
 
   /** Opens a custom stream. */
@@ -276,7 +245,7 @@ export class ReplySse {
     } finally {
       this.#settle()
     }
-    return this.#connection as unknown as Connection // #takeOver has set it.
+    return this.#connection as Connection // #takeOver has set it.
   }
 
   #checkCount ({ length }: readonly string[]): void {
@@ -287,26 +256,15 @@ export class ReplySse {
     }
   }
 
-  /** Returns the number of rewind events for each chat. Refuses a chat whose `rewind` exceeds `maxRewind`. */
-  #rewinds (all: readonly ChatAccess[]): number[] {
-    const { maxRewind } = this.#context
-    const { rewind: given } = this.#query
-    const isEach = Array.isArray(given) && given.length === all.length
-    return all.map((chat, index) => {
-      const rewind = rewindOf(isEach ? given[index] : given, maxRewind)
-      if (rewind > maxRewind) chat.refuse(rewindInvalid(maxRewind, String(rewind)))
-      return rewind
-    })
-  }
-
   /** Counts the request before anything is awaited, since many requests can wait at the same time. */
   #reserve (): void {
-    this.#reservation = this.#context.limits.reserve(this.#reply.raw, () => this.#request.ip)
+    const reservation = this.#context.limits.reserve(this.#reply.raw, () => this.#request.ip)
+    this.#state = { name: 'opening', reservation }
   }
 
   #claim (userId: string | undefined): void {
-    // #reserve has set the reservation.
-    this.#context.limits.claim(this.#reservation as Reservation, userId, () => this.#request.ip)
+    const { reservation } = this.#state as Opening // The reply is opening, and #reserve has set the reservation.
+    this.#context.limits.claim(reservation as Reservation, userId, () => this.#request.ip)
   }
 
   /**
@@ -314,8 +272,9 @@ export class ReplySse {
    * again.
    */
   #settle (): void {
-    this.#begun = false
-    if (this.#connection === undefined) this.#reservation?.release()
+    if (this.#state.name !== 'opening') return
+    this.#state.reservation?.release()
+    this.#state = UNOPENED
   }
 
   /**
@@ -325,7 +284,7 @@ export class ReplySse {
    */
   #whileServed (open: (headers: OutgoingHttpHeaders) => void): void {
     if (this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
-    const headers = this.#headers()
+    const headers = streamHeaders(this.#request, this.#reply)
     // The client may have disconnected while `authorize` was pending.
     if (isGone(this.#reply.raw)) return this.#takeOver().destroy()
     try {
@@ -341,23 +300,6 @@ export class ReplySse {
       if (overload) this.#reply.header('retry-after', Math.ceil(connections.comeBackMs() / 1_000))
       throw error
     }
-  }
-
-  /**
-   * Returns the headers of the stream. Throws Node's error for an invalid header here, because after `hijack()` no
-   * error response could be sent.
-   */
-  #headers (): OutgoingHttpHeaders {
-    const headers: OutgoingHttpHeaders = {}
-    const overHttp2 = this.#request.raw.httpVersionMajor === 2
-    // `hijack()` would discard headers that hooks have set, such as CORS headers.
-    for (const [name, value] of Object.entries({ ...this.#reply.getHeaders(), ...STREAM_HEADERS })) {
-      if (value === undefined || UNFIT_HEADERS.has(name) || (overHttp2 && CONNECTION_HEADERS.has(name))) continue
-      validateHeaderName(name)
-      validateHeaderValue(name, value as string) // Arrays and numbers are checked as strings, too.
-      headers[name] = value
-    }
-    return headers
   }
 
   #open (connection: Connection, headers: OutgoingHttpHeaders, grant?: Grant): void {
@@ -390,7 +332,8 @@ export class ReplySse {
     this.#reply.hijack()
     const gone = this.#gone
     // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
-    const connection = this.#connection = new Connection(this.#reply.raw, this.#context)
+    const connection = new Connection(this.#reply.raw, this.#context)
+    this.#state = { name: 'opened', connection }
     if (gone !== undefined) connection.onClose(() => gone.abort())
     return connection
   }
@@ -402,41 +345,4 @@ const OVERLOAD: ReadonlySet<string> = new Set<RealtimeErrorCode>([
 
 function isOverload (error: unknown): boolean {
   return error instanceof RealtimeError && OVERLOAD.has(error.code)
-}
-
-function encode (event: SseEvent): Buffer {
-  if (typeof event !== 'object' || event === null) {
-    throw new RealtimeError('RT_SSE_FIELD_INVALID', `an event must be an object with data, got ${kindOf(event)}`)
-  }
-  return encodeFrame({ id: event.id, event: event.event, retry: event.retry, json: toJson(event.data) })
-}
-
-function iteratorOf<T> (events: AsyncIterable<T>): AsyncIterator<T> {
-  if (typeof (events as Partial<AsyncIterable<T>> | null | undefined)?.[Symbol.asyncIterator] === 'function') {
-    return events[Symbol.asyncIterator]()
-  }
-  throw new RealtimeError(
-    'RT_SSE_FIELD_INVALID',
-    `stream() takes an async iterable of events, got ${kindOf(events)}`
-  )
-}
-
-/** Resolves with the next event, or with the end once the client disconnects, even if the iterable hangs. */
-function nextOrClosed<T> (iterator: AsyncIterator<T>, connection: Connection): Promise<IteratorResult<T, unknown>> {
-  if (connection.closed) return Promise.resolve({ done: true, value: undefined })
-  return new Promise((resolve, reject) => {
-    const off = connection.onClose(() => resolve({ done: true, value: undefined }))
-    iterator.next().then(resolve, reject).finally(off)
-  })
-}
-
-/** Parses `rewind` of the query. Throws `RT_REWIND_INVALID`. */
-function rewindOf (given: unknown, maxRewind: number): number {
-  if (given === undefined) return 0
-  if (typeof given === 'string' && /^\d{1,6}$/.test(given)) return Number(given)
-  throw rewindInvalid(maxRewind, typeof given === 'string' ? 'something else' : kindOf(given))
-}
-
-function rewindInvalid (maxRewind: number, got: string): RealtimeError {
-  return new RealtimeError('RT_REWIND_INVALID', `${maxRewind}, got ${got}`)
 }
