@@ -1,4 +1,4 @@
-import type { FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import { Access } from './http/access.ts'
 import type { ChatEvents } from './chat/chat-events.ts'
@@ -59,12 +59,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
 
   app.decorate('pubsub', pubsub)
   app.decorate('chatEvents', chatEvents)
-  // Set for each request: a getter would break apps that also use @fastify/sse, which sets `reply.sse` on its routes.
-  app.decorateReply('sse', null as unknown as ReplySse)
-  app.addHook('onRequest', (request, reply, done) => {
-    reply.sse = new ReplySse(request, reply, context)
-    done()
-  })
+  decorateReplies(app, context)
   const unwatchHandlers = endStreamsOfFailedHandlers()
   app.addHook('onClose', async () => { unwatchHandlers() })
 
@@ -76,6 +71,20 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     app.addHook('onClose', async () => { unsubscribe() })
   }
 
+  shutDownGracefully(app, connections)
+}
+
+function decorateReplies (app: FastifyInstance, context: SseContext): void {
+  // Set for each request: a getter would break apps that also use @fastify/sse, which sets `reply.sse` on its routes.
+  app.decorateReply('sse', null as unknown as ReplySse)
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.sse = new ReplySse(request, reply, context)
+    done()
+  })
+}
+
+/** Ends all streams before the app closes its server. */
+function shutDownGracefully (app: FastifyInstance, connections: ConnectionRegistry): void {
   const shutdown = new GracefulShutdown(app.server)
   // Close handlers run in reverse order of registration. Registered in `onReady`, this one runs first: before the
   // `preClose` hooks of any plugin, and before Fastify starts to respond with 503.
