@@ -3,7 +3,7 @@ import {
   isTooMany, limitOf, notEventStreamOf, refusalOfEvent, refusalOfResponse, TOO_LARGE, type Refusal
 } from './refusal.ts'
 import { expandPart } from './event-id.ts'
-import { frameReader } from './sse-parser.ts'
+import { FrameReader } from './sse-parser.ts'
 import { watchNetwork } from './network.ts'
 import { isObject } from './shape.ts'
 
@@ -226,7 +226,7 @@ export class StreamConnection {
   ): Promise<Refusal | undefined> {
     const decoder = new TextDecoder()
     let parts: string[] = []
-    const read = frameReader(({ event = 'message', id, data: json }) => {
+    const frames = new FrameReader(({ event = 'message', id, data: json }) => {
       const data = parse(json)
       const newParts = id?.split('.') ?? []
       // An event belongs to the chat whose part of the event id has changed, whatever its data says. If no part has
@@ -246,7 +246,7 @@ export class StreamConnection {
       const { done, value } = await reader.read()
       if (done || signal.aborted) return undefined
       this.#restartSilenceTimer()
-      if (!read(decoder.decode(value, { stream: true }))) return TOO_LARGE
+      if (!frames.read(decoder.decode(value, { stream: true }))) return TOO_LARGE
     }
   }
 

@@ -11,55 +11,66 @@ const MAX_CHARACTERS = 16 * 2 ** 20
 
 /**
  * Parses an event stream as the HTML standard defines it. The text may arrive in pieces that are cut anywhere. The cost
- * per character is constant, however large an event is. The returned function takes the next piece and returns whether
- * the stream can go on: `false` after an event of more than 16 million characters.
+ * per character is constant, however large an event is.
  */
-export function frameReader (
-  onFrame: (frame: Frame) => void, onRetry: (retryMs: number) => void
-): (text: string) => boolean {
+export class FrameReader {
+  readonly #onFrame: (frame: Frame) => void
+  readonly #onRetry: (retryMs: number) => void
   /** The pieces of the line that has not ended yet. */
-  let pieces: string[] = []
-  let fields: Omit<Frame, 'data'> = {}
-  let data: string[] = []
-  /** How many characters are kept: `size` of the data, `lineSize` of the line that has not ended. */
-  let size = 0
-  let lineSize = 0
-  let endsWithCR = false
-  const take = (name: string, value: string): void => {
-    if (name === 'data') {
-      size += value.length + 1
-      data.push(value)
-    }
-    if (name === 'event' || (name === 'id' && !value.includes('\0'))) fields[name] = value
-    if (name === 'retry' && /^\d+$/.test(value)) onRetry(Number(value))
+  #pieces: string[] = []
+  #fields: Omit<Frame, 'data'> = {}
+  #data: string[] = []
+  /** How many characters are kept: of the data, and of the line that has not ended. */
+  #size = 0
+  #lineSize = 0
+  #endsWithCR = false
+
+  constructor (onFrame: (frame: Frame) => void, onRetry: (retryMs: number) => void) {
+    this.#onFrame = onFrame
+    this.#onRetry = onRetry
   }
-  const endLine = (line: string): void => {
-    const [, name, value] = /^([^:]*):? ?(.*)/s.exec(line) as unknown as [string, string, string]
-    take(name, value)
-    if (line !== '') return
-    const frame = { ...fields, data: data.join('\n') }
-    const isEvent = data.length > 0
-    fields = {}
-    data = []
-    size = 0
-    if (isEvent) onFrame(frame)
-  }
-  return (text) => {
+
+  /**
+   * Reads the next piece. Returns whether the stream can go on: false after an event of more than 16 million
+   * characters.
+   */
+  read (text: string): boolean {
     if (text === '') return true
     const lineBreak = /\r\n?|\n/g
     // The previous piece may have ended between `\r` and `\n`.
-    let at = endsWithCR && text.startsWith('\n') ? 1 : 0
+    let at = this.#endsWithCR && text.startsWith('\n') ? 1 : 0
     lineBreak.lastIndex = at
     for (let found = lineBreak.exec(text); found !== null; found = lineBreak.exec(text)) {
-      const line = [...pieces, text.slice(at, found.index)].join('')
+      const line = [...this.#pieces, text.slice(at, found.index)].join('')
       at = lineBreak.lastIndex
-      pieces = []
-      lineSize = 0
-      endLine(line)
+      this.#pieces = []
+      this.#lineSize = 0
+      this.#endLine(line)
     }
-    endsWithCR = text.endsWith('\r')
-    pieces.push(text.slice(at))
-    lineSize += text.length - at
-    return size + lineSize <= MAX_CHARACTERS
+    this.#endsWithCR = text.endsWith('\r')
+    this.#pieces.push(text.slice(at))
+    this.#lineSize += text.length - at
+    return this.#size + this.#lineSize <= MAX_CHARACTERS
+  }
+
+  #endLine (line: string): void {
+    const [, name, value] = /^([^:]*):? ?(.*)/s.exec(line) as unknown as [string, string, string] // Matches any line.
+    this.#take(name, value)
+    if (line !== '') return
+    const frame = { ...this.#fields, data: this.#data.join('\n') }
+    const isEvent = this.#data.length > 0
+    this.#fields = {}
+    this.#data = []
+    this.#size = 0
+    if (isEvent) this.#onFrame(frame)
+  }
+
+  #take (name: string, value: string): void {
+    if (name === 'data') {
+      this.#size += value.length + 1
+      this.#data.push(value)
+    }
+    if (name === 'event' || (name === 'id' && !value.includes('\0'))) this.#fields[name] = value
+    if (name === 'retry' && /^\d+$/.test(value)) this.#onRetry(Number(value))
   }
 }

@@ -2,13 +2,13 @@ import t, { type Test } from 'tap'
 import assert from 'node:assert/strict'
 import { createParser } from 'eventsource-parser'
 import fc from 'fast-check'
-import { frameReader } from '../../../lib/client/sse-parser.ts'
+import { FrameReader } from '../../../lib/client/sse-parser.ts'
 
 /** What is read of a stream that comes in these pieces. */
 function read (pieces: string[]): unknown[] {
   const seen: unknown[] = []
-  const reader = frameReader(({ event, id, data }) => seen.push({ event, id, data }), (retryMs) => seen.push(retryMs))
-  for (const piece of pieces) reader(piece)
+  const reader = new FrameReader(({ event, id, data }) => seen.push({ event, id, data }), (retryMs) => seen.push(retryMs))
+  for (const piece of pieces) reader.read(piece)
   return seen
 }
 
@@ -90,14 +90,14 @@ t.test('many lines in one piece are read in as many steps as they have character
 
 t.test('an event of more than 16 million characters is not read to its end', async (t) => {
   const piece = 'x'.repeat(2 ** 20)
-  const begin = (): ReturnType<typeof frameReader> => frameReader(() => {}, () => {})
+  const begin = (): FrameReader => new FrameReader(() => {}, () => {})
   const inOneLine = begin()
-  t.ok(inOneLine('data: '))
-  for (let n = 1; n < 16; n++) t.ok(inOneLine(piece))
-  t.notOk(inOneLine(piece))
+  t.ok(inOneLine.read('data: '))
+  for (let n = 1; n < 16; n++) t.ok(inOneLine.read(piece))
+  t.notOk(inOneLine.read(piece))
   const inManyLines = begin()
-  for (let n = 1; n < 16; n++) t.ok(inManyLines(`data: ${piece}\r\n`))
-  t.notOk(inManyLines(`data: ${piece}\r\n`))
+  for (let n = 1; n < 16; n++) t.ok(inManyLines.read(`data: ${piece}\r\n`))
+  t.notOk(inManyLines.read(`data: ${piece}\r\n`))
   const inManyEvents = begin()
-  for (let n = 0; n < 20; n++) t.ok(inManyEvents(`: ${piece}\ndata: ${piece}\n\n`))
+  for (let n = 0; n < 20; n++) t.ok(inManyEvents.read(`: ${piece}\ndata: ${piece}\n\n`))
 })
