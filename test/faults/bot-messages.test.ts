@@ -17,14 +17,14 @@ const ANSWERS = 15
 const TOKENS = 2_000
 const LEASE = 2_000
 
-/** Beyond the lease: who has the chat open looks every two seconds. */
+/** Longer than the lease: instances with readers of the chat check every two seconds. */
 const NOTICED_WITHIN = 4_000
 
 type Fault = 'kill' | 'freeze' | 'cut subscribers' | 'cut publishers' | 'hop' | 'reload'
 
 t.setTimeout(200_000)
 
-/** A page that follows a chat wherever it is sent, and now and then is reloaded. */
+/** A page that follows a chat from instance to instance, and now and then is reloaded. */
 class Page {
   readonly chatId: string
   reader = new BotMessageReader()
@@ -42,7 +42,7 @@ class Page {
     this.#stream?.close()
   }
 
-  /** What it showed is gone; what has ended it loads anew. */
+  /** Discards the page's state; finalized bot messages are loaded again. */
   reload (): void {
     this.faults.push(...this.reader.faults)
     this.reader = new BotMessageReader()
@@ -61,8 +61,10 @@ class Page {
       const { lastId } = reader
       try {
         const url = `${pick()}/api/chats/${this.chatId}/events${lastId === undefined ? '?rewind=1000' : ''}`
-        const stream = this.#stream = await EventStream.open(t, url, { signal: AbortSignal.timeout(1_000), ...lastId !== undefined && { headers: { 'last-event-id': lastId } } })
-        // One that was frozen before it answers holds it no longer than a browser's user would.
+        const headers = lastId !== undefined && { headers: { 'last-event-id': lastId } }
+        const signal = AbortSignal.timeout(1_000)
+        const stream = this.#stream = await EventStream.open(t, url, { signal, ...headers })
+        // An instance that freezes during the stream holds the page no longer than a browser's user would wait.
         for (;;) {
           const event = await Promise.race([stream.next(), delay(3_000, undefined, { ref: false })])
           if (event === undefined || reader !== this.reader) break
@@ -77,7 +79,7 @@ class Page {
   }
 }
 
-t.test('whatever breaks, every answer has one end, and every client shows the same', async (t) => {
+t.test('despite all faults, each bot message is finalized once, and all clients show the same text', async (t) => {
   const random = new Random()
   t.comment(`SEED=${random.seed}`)
   const redis = await RedisServer.start()
@@ -87,19 +89,23 @@ t.test('whatever breaks, every answer has one end, and every client shows the sa
   t.teardown(() => { admin.disconnect() })
   const env = { REDIS_URL: redis.url, REALTIME: JSON.stringify({ botMessageLeaseMs: LEASE, heartbeatMs: 500 }) }
   const instances = await InstanceProcess.startAll(t, 3, env)
-  const pages = Array.from({ length: CLIENTS }, (_, n) => new Page(t, CHATS[n % CHATS.length] as string, () => random.pick(instances).url))
+  const pick = (): string => random.pick(instances).url
+  const pages = Array.from({ length: CLIENTS }, (_, n) => new Page(t, CHATS[n % CHATS.length] as string, pick))
   t.teardown(() => { for (const page of pages) page.close() })
 
-  /** Which instance produces an answer, and when that was killed. */
+  /** The instance that produces each bot message, and when it was killed. */
   const producers = new Map<string, InstanceProcess>()
   const killed = new Map<InstanceProcess, number>()
   const begin = async (n: number): Promise<void> => {
     const [id, instance] = [`answer ${n}`, random.pick(instances)]
     producers.set(id, instance)
     const asked = fetch(`${instance.url}/api/chats/${CHATS[n % CHATS.length]}/answers`, {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ id, count: TOKENS, everyMs: 1 + random.next() * 3 }), signal: AbortSignal.timeout(500)
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ id, count: TOKENS, everyMs: 1 + random.next() * 3 }),
+      signal: AbortSignal.timeout(500)
     })
-    // One that is frozen or gone begins nothing, or nobody can tell.
+    // A frozen or killed instance starts nothing, or it is unknown whether it did.
     await asked.catch(() => { producers.delete(id) })
   }
   const suffer = async (fault: Fault): Promise<void> => {
@@ -122,7 +128,10 @@ t.test('whatever breaks, every answer has one end, and every client shows the sa
     }
   }
 
-  const faults = random.shuffled<Fault>(['kill', 'kill', 'freeze', 'cut subscribers', 'cut subscribers', 'cut publishers', 'cut publishers', 'hop', 'hop', 'hop', 'reload', 'reload', 'reload'])
+  const faults = random.shuffled<Fault>([
+    ...['kill', 'kill', 'freeze', 'cut subscribers', 'cut subscribers', 'cut publishers', 'cut publishers'] as const,
+    ...['hop', 'hop', 'hop', 'reload', 'reload', 'reload'] as const
+  ])
   for (let n = 0; n < ANSWERS; n++) {
     await begin(n)
     const fault = faults.pop()
@@ -135,20 +144,24 @@ t.test('whatever breaks, every answer has one end, and every client shows the sa
   const log = reader.eventLog as EventLog
   const ends = async (): Promise<{ message: BotMessage, at: number }[]> => {
     const logs = await Promise.all(CHATS.map((chatId) => wholeLog(log, `chat:${chatId}`, 1_000)))
-    return logs.flatMap(({ entries }) => entries.map(({ json, timestamp }) => ({ message: JSON.parse(json.toString()) as BotMessage, at: timestamp })))
+    return logs.flatMap(({ entries }) => entries.map(({ json, timestamp }) => {
+      return { message: JSON.parse(json.toString()) as BotMessage, at: timestamp }
+    }))
   }
   await until(ends, (ends) => [...producers.keys()].every((id) => ends.some(({ message }) => message.id === id)))
   const all = await ends()
-  t.equal(new Set(all.map(({ message: { id } }) => id)).size, all.length, 'each has one end')
+  t.equal(new Set(all.map(({ message: { id } }) => id)).size, all.length, 'each is finalized once')
   const counts: Record<string, number> = {}
   for (const { message: { id, status, text }, at } of all) {
     counts[status] = (counts[status] ?? 0) + 1
-    const said = text.split(' ').slice(0, -1).map(Number)
-    t.ok(said.every((number, n) => number === n + 1), `${id}: nothing is missing`)
-    if (status === 'finished') t.equal(said.length, TOKENS, `${id}: complete`)
+    const tokens = text.split(' ').slice(0, -1).map(Number)
+    t.ok(tokens.every((number, n) => number === n + 1), `${id}: no token is missing`)
+    if (status === 'finished') t.equal(tokens.length, TOKENS, `${id}: complete`)
     else t.equal(status, 'interrupted')
     const died = killed.get(producers.get(id) as InstanceProcess)
-    if (status === 'interrupted' && died !== undefined) t.ok(at - died < LEASE + NOTICED_WITHIN, `${id}: told after ${at - died} ms`)
+    if (status === 'interrupted' && died !== undefined) {
+      t.ok(at - died < LEASE + NOTICED_WITHIN, `${id}: finalized after ${at - died} ms`)
+    }
   }
   for (const page of pages) {
     const { head: top } = await log.read(`chat:${page.chatId}`, undefined, 1)
@@ -161,8 +174,10 @@ t.test('whatever breaks, every answer has one end, and every client shows the sa
       t.equal(reader.texts.get(message.id), message.text)
     }
     t.equal(own.length, reader.ends.size)
-    t.equal(own.length, all.filter(({ message }) => (message as BotMessage & { chatId: string }).chatId === page.chatId).length, 'it has all of its chat')
-    t.equal([...reader.texts.keys()].length, own.length, 'nothing streams for ever')
+    const inChat = all.filter(({ message }) => (message as BotMessage & { chatId: string }).chatId === page.chatId)
+    t.equal(own.length, inChat.length, 'the page has all of its chat')
+    t.equal([...reader.texts.keys()].length, own.length, 'no bot message streams for ever')
   }
-  t.comment(`${JSON.stringify(counts)}, ${pages.reduce((sum, { reader }) => sum + reader.pieces.length, 0)} pieces on the last pages`)
+  const pieces = pages.reduce((sum, { reader }) => sum + reader.pieces.length, 0)
+  t.comment(`${JSON.stringify(counts)}, ${pieces} pieces on the last pages`)
 })

@@ -4,17 +4,17 @@ import type { InstanceProcess } from '../support/instance-process.ts'
 import { HoppingClient } from './hopping-client.ts'
 import type { Random } from './random.ts'
 
-/** A publish that got no answer by now is tried again elsewhere. */
+/** A publish without a response by now is retried elsewhere. */
 const PATIENCE_MS = 6_000
 
-/** What everybody should see is given this long, before something newer is tried. */
+/** How long a probe may take to reach all clients, before a newer one is tried. */
 const PROBE_MS = 500
 
 /** Several instances as processes of their own, clients that hop between them, and publishers that don't give up. */
 export class Crowd {
   readonly instances: InstanceProcess[]
   readonly clients: HoppingClient[] = []
-  /** The ids that publishers were given, by chat. */
+  /** The event ids that publishers received, by chat. */
   readonly acknowledged = new Map<string, string[]>()
   retries = 0
   readonly t: Test
@@ -27,8 +27,13 @@ export class Crowd {
     this.instances = instances
   }
 
-  /** Opens a chat and resolves once the client has its place in it. It hops between the instances, unless it is `bound` to one address. */
-  async join (chatId: string, signal: AbortSignal, bound?: { url: string }, options?: { patient: boolean }): Promise<HoppingClient> {
+  /**
+   * Opens a chat and resolves once the client has its position in it. The client hops between the instances, unless it
+   * is `bound` to one address.
+   */
+  async join (
+    chatId: string, signal: AbortSignal, bound?: { url: string }, options?: { patient: boolean }
+  ): Promise<HoppingClient> {
     const random = this.random.of(`client ${this.clients.length}`)
     const client = new HoppingClient(chatId, () => (bound ?? random.pick(this.instances)).url, { random, ...options })
     this.t.teardown(() => client.close())
@@ -37,8 +42,14 @@ export class Crowd {
     return client
   }
 
-  /** Publishes numbers one after another, each until it is acknowledged, by whichever instance. */
-  async publish (chatId: string, by: string, count: number, paceMs: number, { from = 1, text }: { from?: number, text?: string } = {}): Promise<void> {
+  /** Publishes numbers one after another, each until an instance acknowledges it. */
+  async publish (
+    chatId: string,
+    by: string,
+    count: number,
+    paceMs: number,
+    { from = 1, text }: { from?: number, text?: string } = {}
+  ): Promise<void> {
     const random = this.random.of(`publisher ${chatId} ${by}`)
     for (let n = from; n < from + count; n++) {
       await this.#publishOne(chatId, { by, n, text }, random)
@@ -46,7 +57,7 @@ export class Crowd {
     }
   }
 
-  /** Publishes numbers one after another until told to stop. That resolves with the last one. */
+  /** Publishes numbers one after another. Returns a function that stops this and resolves with the last number. */
   publishSteadily (chatId: string, by: string, paceMs: number): () => Promise<number> {
     const stopping = new AbortController()
     const random = this.random.of(`publisher ${chatId} ${by}`)
@@ -65,7 +76,7 @@ export class Crowd {
     }
   }
 
-  /** Resolves once something that was published from now on through each instance was seen by all of these clients. */
+  /** Resolves once all of these clients have seen an event that was published from now on through each instance. */
   async works (chatId: string, watchers: HoppingClient[], signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const n = ++this.#probes
@@ -75,26 +86,32 @@ export class Crowd {
         return by
       }))
       const inTime = AbortSignal.timeout(PROBE_MS)
-      // What a Redis acknowledges while it is being replaced may be lost: then the next ones are seen.
+      // Redis may lose an acknowledged event while it is being replaced: then the next ones are seen.
       const seen = Promise.all(watchers.flatMap((client) => all.map((by) => client.saw(by, n, inTime))))
       if (await seen.then(() => true, () => false)) return
     }
     signal.throwIfAborted()
   }
 
-  async #publishOne (chatId: string, message: { by: string, n: number, text?: string | undefined }, random: Random, instance?: InstanceProcess): Promise<void> {
+  async #publishOne (
+    chatId: string,
+    message: { by: string, n: number, text?: string | undefined },
+    random: Random,
+    instance?: InstanceProcess
+  ): Promise<void> {
     const acknowledged = this.acknowledged.get(chatId) ?? []
     this.acknowledged.set(chatId, acknowledged)
     for (;;) {
       try {
         const signal = AbortSignal.timeout(PATIENCE_MS)
-        const response = await (instance ?? random.pick(this.instances)).post(chatId, message, { key: `${message.by}-${message.n}`, signal })
+        const key = `${message.by}-${message.n}`
+        const response = await (instance ?? random.pick(this.instances)).post(chatId, message, { key, signal })
         const { id } = await response.json() as { id?: string }
         if (response.status === 202 && id !== undefined) {
           acknowledged.push(id)
           return
         }
-        if (response.status !== 503) throw new Error(`A publish was answered ${response.status}`)
+        if (response.status !== 503) throw new Error(`A publish got the status ${response.status}`)
       } catch (error) {
         if (!(error instanceof TypeError) && !(error instanceof DOMException)) throw error
       }

@@ -4,28 +4,28 @@ import { createParser } from 'eventsource-parser'
 import { parseCursor, type Cursor } from '../../lib/pubsub/cursor.ts'
 import { Random } from './random.ts'
 
-/** What a client was given: where it began, an event, or that it may have missed some. */
+/** An item on a client's stream: where it began, an event, or a reset. */
 export interface Seen {
   event: string
   id: string
   data: { reason?: string | undefined, message?: { by: string, n: number } | undefined }
 }
 
-/** A stream that stays silent for this long is left, as a browser's user would: heartbeats come far more often. */
+/** A client abandons a stream after this silence, as a browser's user would: heartbeats are far more frequent. */
 const SILENCE_MS = 1_500
 
-/** A browser that has a chat open: when its stream ends it goes on at another instance, from the last id that it has. */
+/** A browser with an open chat: when its stream ends, it reconnects to another instance with its last event id. */
 export class HoppingClient {
   readonly chatId: string
   readonly seen: Seen[] = []
-  /** How many streams it has had, and how many of them went on from an id. */
+  /** How many streams it has had, and how many of them resumed from an event id. */
   streams = 0
   resumed = 0
-  /** How many of its streams broke off while it read nothing. */
+  /** How many of its streams were cut while it did not read. */
   cut = 0
-  /** When it had to come back, after its streams had ended. */
+  /** When it was due to reconnect, after its streams had ended. */
   readonly due: number[] = []
-  /** What it was answered instead of a stream. A browser would give up there. */
+  /** The status of each response that was not a stream. A browser would give up there. */
   readonly refusals: number[] = []
   readonly #pick: () => string
   readonly #random: Random
@@ -37,7 +37,10 @@ export class HoppingClient {
   #lastId: string | undefined
   #closed = false
 
-  /** `pick` tells the URL of the instance that it is sent to each time. A patient one leaves no stream, and waits for as long as it was told, as a browser does. */
+  /**
+   * `pick` returns the URL of the instance for each connection. A patient client never abandons a stream, and waits for
+   * the `retry` that it received, as a browser does.
+   */
   constructor (chatId: string, pick: () => string, { random = new Random(), patient = false } = {}) {
     this.chatId = chatId
     this.#pick = pick
@@ -50,12 +53,12 @@ export class HoppingClient {
     return this.#lastId
   }
 
-  /** Drops its stream; it comes back by itself. */
+  /** Drops its stream; it reconnects by itself. */
   drop (): void {
     this.#abort.abort()
   }
 
-  /** Reads nothing for a while: what it is sent piles up on the way. */
+  /** Reads nothing for a while: what is sent to it piles up on the way. */
   stall (until: Promise<void>): void {
     this.#stalled = until.finally(() => { this.#stalled = undefined })
   }
@@ -65,17 +68,18 @@ export class HoppingClient {
     this.drop()
   }
 
-  /** Resolves once it has reached a place. Rejects with the signal. */
+  /** Resolves once it has reached a position. Rejects with the signal. */
   reached (id: string, signal: AbortSignal): Promise<void> {
     return this.#until(() => this.#lastId === id, id, signal)
   }
 
-  /** Resolves once it has been given an event. */
+  /** Resolves once it has received an event. */
   saw (by: string, n: number, signal: AbortSignal): Promise<void> {
-    return this.#until(() => this.seen.some(({ data: { message } }) => message?.by === by && message.n === n), `${by} ${n}`, signal)
+    const received = ({ data: { message } }: Seen): boolean => message?.by === by && message.n === n
+    return this.#until(() => this.seen.some(received), `${by} ${n}`, signal)
   }
 
-  /** Resolves once it has a place in its chat. */
+  /** Resolves once it has a position in its chat. */
   ready (signal: AbortSignal): Promise<void> {
     return this.#until(() => this.#lastId !== undefined, 'ready', signal)
   }
@@ -88,9 +92,11 @@ export class HoppingClient {
         resolve()
       }
       this.#watchers.add(check)
-      // Many wait with the same one.
+      // Many calls share one signal.
       setMaxListeners(0, signal)
-      signal.addEventListener('abort', () => reject(new Error(`A client of ${this.chatId} waits for ${what} and is at ${this.#lastId}`)))
+      signal.addEventListener('abort', () => {
+        reject(new Error(`A client of ${this.chatId} waits for ${what} and is at ${this.#lastId}`))
+      })
       check()
     })
   }
@@ -107,14 +113,18 @@ export class HoppingClient {
 
   async #stream (abort: AbortController): Promise<void> {
     let stalled = false
-    const silence = setTimeout(() => { this.#patient || this.#stalled !== undefined ? silence.refresh() : abort.abort() }, SILENCE_MS)
+    const silence = setTimeout(() => {
+      this.#patient || this.#stalled !== undefined ? silence.refresh() : abort.abort()
+    }, SILENCE_MS)
     try {
       const headers: Record<string, string> = this.#lastId === undefined ? {} : { 'last-event-id': this.#lastId }
       const response = await fetch(`${this.#pick()}/api/chats/${this.chatId}/events`, { headers, signal: abort.signal })
       if (response.status !== 200) this.refusals.push(response.status)
       const parser = createParser({
         onRetry: (retryMs) => { this.#retryMs = retryMs },
-        onEvent: ({ event = 'message', id, data }) => { if (id !== undefined) this.#take({ event, id, data: essence(data) }) }
+        onEvent: ({ event = 'message', id, data }) => {
+          if (id !== undefined) this.#take({ event, id, data: essence(data) })
+        }
       })
       const decoder = new TextDecoder()
       for await (const chunk of response.body ?? []) {
@@ -123,7 +133,7 @@ export class HoppingClient {
           await this.#stalled
         }
         silence.refresh()
-        // What comes after a drop was not read, and comes again.
+        // A chunk after a drop counts as unread; its events are sent again.
         if (abort.signal.aborted) return
         parser.feed(decoder.decode(chunk, { stream: true }))
       }
@@ -145,18 +155,24 @@ export class HoppingClient {
   }
 }
 
-/** All that is judged: the rest may be large. */
+/** The judged part of an event: the rest may be large. */
 function essence (json: string): Seen['data'] {
   const { reason, message } = JSON.parse(json) as Seen['data']
   return { reason, message: message && { by: message.by, n: message.n } }
 }
 
-/** What is wrong with what a client was given. */
-export interface Verdict { losses: number, duplicates: number, disorders: number, resets: Record<string, number>, events: number }
+/** The faults in what a client received. */
+export interface Verdict {
+  losses: number
+  duplicates: number
+  disorders: number
+  resets: Record<string, number>
+  events: number
+}
 
 /**
- * Judges a client: between resets, what it was given is one unbroken run of the log, each event once. A fence is a place of the log
- * itself; any other reset says where the next run starts.
+ * Judges a client: between resets, it received one unbroken run of the log, each event once. A discontinuity marker has
+ * a position in the log itself; any other reset carries the position where the next run starts.
  */
 export function judge ({ seen }: { seen: Seen[] }): Verdict {
   const verdict: Verdict = { losses: 0, duplicates: 0, disorders: 0, resets: {}, events: 0 }
@@ -165,7 +181,7 @@ export function judge ({ seen }: { seen: Seen[] }): Verdict {
   for (const { event, id, data } of seen) {
     const cursor = parseCursor(id) as Cursor
     if (event === 'ready') {
-      // It goes on from where the client was. Only a reset moves it elsewhere.
+      // The stream continues from the client's position. Only a reset changes that position.
       at ??= cursor
       continue
     }
@@ -174,12 +190,13 @@ export function judge ({ seen }: { seen: Seen[] }): Verdict {
       const reason = data.reason as string
       verdict.resets[reason] = (verdict.resets[reason] ?? 0) + 1
       if (reason === 'failover' && !follows) verdict.disorders++
-      // "Once" holds between two of these: who goes back may be given again what another instance still takes for the log.
+      // "Once" holds between two of these: after them, another instance may send events again that it still holds.
       if (reason === 'ahead' || reason === 'diverged') known.clear()
     } else {
       verdict.events++
       if (known.has(id)) verdict.duplicates++
-      else if (!follows) cursor.epoch === at?.epoch && cursor.offset <= at.offset ? verdict.disorders++ : verdict.losses++
+      else if (!follows && cursor.epoch === at?.epoch && cursor.offset <= at.offset) verdict.disorders++
+      else if (!follows) verdict.losses++
     }
     known.add(id)
     at = cursor
@@ -188,20 +205,20 @@ export function judge ({ seen }: { seen: Seen[] }): Verdict {
 }
 
 /**
- * How many of a publisher's numbers, from 1 to `last`, a client missed although it was told of nothing between the one before and the
- * one after them.
+ * How many of a publisher's numbers, from 1 to `last`, a client missed without a reset between the number before and
+ * the number after them.
  */
-export function untold ({ seen }: { seen: Seen[] }, by: string, last: number): number {
+export function unreported ({ seen }: { seen: Seen[] }, by: string, last: number): number {
   let next = 1
-  let told = false
+  let reported = false
   let silent = 0
   for (const { event, data: { message } } of seen) {
-    if (event === 'reset') told = true
+    if (event === 'reset') reported = true
     if (message?.by !== by) continue
-    if (message.n > next && !told) silent += message.n - next
-    // After a reset a number can come again: its publisher was not told that the lost branch had it.
+    if (message.n > next && !reported) silent += message.n - next
+    // After a reset a number can be repeated: its publisher got no reply for the event on the lost branch.
     next = Math.max(next, message.n + 1)
-    told = false
+    reported = false
   }
-  return silent + (told ? 0 : last + 1 - next)
+  return silent + (reported ? 0 : last + 1 - next)
 }

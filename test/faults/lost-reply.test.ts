@@ -8,17 +8,26 @@ import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
 t.setTimeout(200_000)
 
+interface Setup {
+  proxy: LossyProxy
+  one: InstanceProcess
+  two: InstanceProcess
+  seenByAll: () => Promise<unknown[][]>
+}
+
 /** Two instances, the first of which reaches Redis over a proxy, with a client each. */
-async function start (t: Test): Promise<{ proxy: LossyProxy, one: InstanceProcess, two: InstanceProcess, seenByAll: () => Promise<unknown[][]> }> {
+async function start (t: Test): Promise<Setup> {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const proxy = await LossyProxy.start(t, redis.port)
-  const [one, two] = await Promise.all([`redis://127.0.0.1:${proxy.port}`, redis.url].map((url) => InstanceProcess.start(t, { REDIS_URL: url }))) as [InstanceProcess, InstanceProcess]
+  const urls = [`redis://127.0.0.1:${proxy.port}`, redis.url]
+  const starting = urls.map((url) => InstanceProcess.start(t, { REDIS_URL: url }))
+  const [one, two] = await Promise.all(starting) as [InstanceProcess, InstanceProcess]
   const streams = await Promise.all([one, two].map(({ url }) => EventStream.open(t, `${url}/api/chats/c/events`)))
   for (const stream of streams) t.match(await stream.next(), { event: 'ready' })
   const reader = new RedisPubSub({ url: redis.url })
   t.teardown(() => reader.close())
-  /** What the log has, and what each client was given, up to an event that is published now. */
+  /** The events of the log and of each client, up to an event that is published now. */
   const seenByAll = async (): Promise<unknown[][]> => {
     const { id: last } = await (await two.post('c', { n: 'last' })).json() as { id: string }
     const { entries } = await (reader.eventLog as EventLog).read('chat:c', undefined, 100)
@@ -37,7 +46,7 @@ async function start (t: Test): Promise<{ proxy: LossyProxy, one: InstanceProces
 
 interface Message { message: { n: unknown } }
 
-t.test('an instance whose reply from Redis is lost with the connection has published once, and answers as if nothing were', async (t) => {
+t.test('an instance that loses a reply from Redis publishes once, and answers its client as usual', async (t) => {
   const { proxy, one, seenByAll } = await start(t)
   const before = await (await one.post('c', { n: 0 })).json() as { id: string }
   for (const [n, options] of [{}, { key: 'key' }].entries()) {
@@ -48,12 +57,12 @@ t.test('an instance whose reply from Redis is lost with the connection has publi
     t.equal(response.status, 202)
     const { id, duplicate } = await response.json() as { id: string, duplicate: boolean }
     t.equal(Number(id.split('-')[1]), Number(before.id.split('-')[1]) + n + 1)
-    t.equal(duplicate, false, 'the one who published it is told so')
+    t.equal(duplicate, false, 'the response to the original publisher is not marked as a duplicate')
   }
   for (const seen of await seenByAll()) t.same(seen, [0, 1, 2, 'last'])
 })
 
-t.test('a publisher whose answer from an instance is lost publishes once, if it asks another one again with its key', async (t) => {
+t.test('a publisher that loses a response publishes once if it retries elsewhere with its key', async (t) => {
   const { one, two, seenByAll } = await start(t)
   const front = await LossyProxy.start(t, Number(new URL(one.url).port))
   const lost = front.loseReplyTo('POST')

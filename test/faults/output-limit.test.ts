@@ -8,7 +8,7 @@ import { until } from '../support/until.ts'
 
 t.setTimeout(120_000)
 
-/** An app over a Redis that closes a connection for which more than so much waits, and what the app logs. */
+/** An app over a Redis that closes a connection whose unsent replies exceed the limit, and the app's log. */
 async function start (t: Test, limit: string) {
   const { url: redisUrl } = await startRedis(t, ['--client-output-buffer-limit', `normal ${limit} 0 0`])
   const { log, lines, line } = keepLog()
@@ -16,10 +16,13 @@ async function start (t: Test, limit: string) {
   const publish = async (chatId: string, count: number, bytes: number): Promise<(string | undefined)[]> => {
     const text = 'x'.repeat(bytes)
     const numbers = Array.from({ length: count }, (_, index) => index + 1)
-    return (await Promise.all(numbers.map((n) => app.chatEvents.emitChatMessage(chatId, { n, text })))).map(({ id }) => id)
+    const published = await Promise.all(numbers.map((n) => app.chatEvents.emitChatMessage(chatId, { n, text })))
+    return published.map(({ id }) => id)
   }
-  const open = (chatId: string, query = '', id?: string): Promise<EventStream> =>
-    EventStream.open(t, `${url}/api/chats/${chatId}/events${query}`, id === undefined ? {} : { headers: { 'last-event-id': id } })
+  const open = (chatId: string, query = '', id?: string): Promise<EventStream> => {
+    const headers = id === undefined ? {} : { headers: { 'last-event-id': id } }
+    return EventStream.open(t, `${url}/api/chats/${chatId}/events${query}`, headers)
+  }
   const warnings = (): LogLine[] => lines.filter(({ level }) => level >= 40)
   /** How many connections Redis has accepted until now. */
   const admin = client(t, redisUrl)
@@ -28,11 +31,13 @@ async function start (t: Test, limit: string) {
   return { publish, open, warnings, line, connections }
 }
 
-const numbers = (events: StreamEvent[]): number[] => events.map(({ data }) => (data as { message: { n: number } }).message.n)
+const numbers = (events: StreamEvent[]): number[] => {
+  return events.map(({ data }) => (data as { message: { n: number } }).message.n)
+}
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
-t.test('a rewind and a resume of far more than Redis lets wait for a connection bring every event', async (t) => {
+t.test('a rewind and a resume deliver every event, even far more than the output limit of Redis', async (t) => {
   const { publish, open, warnings, connections } = await start(t, '2mb')
   const ids = await publish('c', 300, 60_000)
   const before = await connections()
@@ -46,7 +51,7 @@ t.test('a rewind and a resume of far more than Redis lets wait for a connection 
   t.same(warnings(), [])
 })
 
-t.test('many chats that are read at once ask for less than Redis lets wait for a connection', async (t) => {
+t.test('many chats that are read at once ask for less than the output limit of Redis', async (t) => {
   const { publish, open, warnings, connections } = await start(t, '2mb')
   const chats = range(1, 80).map(String)
   for (const chatId of chats) await publish(chatId, 2, 60_000)
@@ -61,7 +66,7 @@ t.test('many chats that are read at once ask for less than Redis lets wait for a
   t.same(warnings(), [])
 })
 
-t.test('where Redis lets less wait than one event takes, one line names the chat and the cause', async (t) => {
+t.test('if one event exceeds the output limit of Redis, one log line names the chat and the cause', async (t) => {
   const { publish, open, warnings, line, connections } = await start(t, '40kb')
   await publish('large', 3, 60_000)
   await publish('small', 3, 10)
@@ -69,12 +74,12 @@ t.test('where Redis lets less wait than one event takes, one line names the chat
   const stuck = await line('The log of a chat cannot be read, not even one event at a time, trying again. ' +
     'If Redis closes the connection, the event may be larger than its client-output-buffer-limit')
   t.match(stuck, { level: 40, chatId: 'large', reason: /cannot be read/ })
-  // It is tried again, ever later: the line has a connection to break.
+  // The read is retried, ever later: the line needs a connection that breaks.
   const before = await connections()
   await until(connections, (count) => count >= before + 2)
   t.equal(warnings().filter(({ msg }) => msg === stuck.msg).length, 1)
   t.ok(warnings().length <= 6, `${warnings().length} lines`)
-  // Others are read, and what is published now arrives.
+  // Other chats are read, and new events arrive.
   const other = await open('small', '?rewind=3')
   t.match(await other.next(), { event: 'ready' })
   t.same(numbers(await other.take(3)), [1, 2, 3])

@@ -3,18 +3,18 @@ import { createParser } from 'eventsource-parser'
 import { PresenceReader } from '../support/presence-reader.ts'
 import type { Random } from './random.ts'
 
-/** A stream that stays silent for this long is left: heartbeats come far more often. */
+/** A client abandons a stream that is silent for this long: heartbeats are far more frequent. */
 const SILENCE_MS = 1_500
 
 export interface PresentUserOptions {
   random: Random
-  /** The URL of the instance that a tab is sent to each time. */
+  /** The URL of the instance for each connection of a tab. */
   pick (random: Random): string
   /** Whether it always has a tab open. */
   steady: boolean
 }
 
-/** Somebody who has a chat open in one tab or more, each of which goes on at another instance when its stream ends. */
+/** A user with a chat open in one tab or more, each of which reconnects to another instance when its stream ends. */
 export class PresentUser {
   readonly name: string
   readonly chatId: string
@@ -46,12 +46,12 @@ export class PresentUser {
     }
   }
 
-  /** From now on it is measured for how long they are missing in what the tabs show. */
+  /** From now on, measures for how long these users are missing in the tabs. */
   expect (names: readonly string[]): void {
     this.#expected = names
   }
 
-  /** Takes down for how long a tab has missed somebody by now. */
+  /** Records for how long a tab has missed a user by now. */
   absent (tab: Tab): void {
     for (const name of this.#expected) {
       const since = tab.missing.get(name)
@@ -61,13 +61,13 @@ export class PresentUser {
     }
   }
 
-  /** For how many milliseconds somebody who was expected was missing at a time, at most. */
+  /** The longest time in milliseconds for which an expected user was missing. */
   longestAbsence (): number {
     for (const tab of this.tabs) this.absent(tab)
     return this.#longest
   }
 
-  /** Opens and closes tabs at random; one that is steady only reloads them. */
+  /** Opens and closes tabs at random; a steady user only reloads them. */
   async comeAndGo (signal: AbortSignal): Promise<void> {
     const { random, steady } = this.#options
     while (!signal.aborted) {
@@ -79,10 +79,10 @@ export class PresentUser {
   }
 }
 
-/** One page that shows who is there. */
+/** One page that shows the users who are present. */
 class Tab {
   users = new Set<string>()
-  /** Since when somebody is missing. */
+  /** Since when each user is missing. */
   readonly missing = new Map<string, number>()
   readonly #user: PresentUser
   #abort = new AbortController()
@@ -120,7 +120,8 @@ class Tab {
     const silence = setTimeout(() => abort.abort(), SILENCE_MS)
     const reader = new PresenceReader()
     try {
-      const { body } = await fetch(`${url}/api/chats/${this.#user.chatId}/events?user=${this.#user.name}`, { signal: abort.signal })
+      const path = `/api/chats/${this.#user.chatId}/events?user=${this.#user.name}`
+      const { body } = await fetch(url + path, { signal: abort.signal })
       this.#user.streams++
       const parser = createParser({
         onEvent: ({ event = 'message', id, data }) => {

@@ -8,7 +8,7 @@ export class Random {
     this.#state = seed
   }
 
-  /** Random numbers of somebody's own, so that they don't depend on who else draws when. */
+  /** An independent source of random numbers: other draws don't change them. */
   of (name: string): Random {
     let hash = this.seed
     for (const byte of Buffer.from(name)) hash = Math.imul(hash ^ byte, 0x01000193)

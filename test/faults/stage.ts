@@ -9,14 +9,15 @@ import { Crowd } from './crowd.ts'
 import type { Random } from './random.ts'
 
 export type Fault =
-  'kill instance' | 'freeze instance' | 'cut subscribers' | 'cut publishers' | 'mute publishers' | 'freeze redis' | 'kill redis' | 'save redis' | 'fall back' |
+  'kill instance' | 'freeze instance' | 'cut subscribers' | 'cut publishers' | 'mute publishers' | 'freeze redis' |
+  'kill redis' | 'save redis' | 'fall back' |
   'drop clients' | 'slow clients' | 'garbage'
 
-/** What is published at once to a chat whose clients read nothing, until one of them is cut. */
+/** The events published at once to a chat whose clients do not read, until one of the clients is cut. */
 const BURST = 30
 const BURST_BYTES = 60_000
 
-/** A crowd over one Redis, and what goes wrong. */
+/** A crowd over one Redis, and the faults that hit them. */
 export class Stage extends Crowd {
   readonly redis: RedisServer
   readonly admin: Redis
@@ -24,14 +25,21 @@ export class Stage extends Crowd {
   readonly bursts = new Map<string, number>()
   readonly #env: NodeJS.ProcessEnv
 
-  private constructor (t: Test, random: Random, redis: RedisServer, env: NodeJS.ProcessEnv, instances: InstanceProcess[]) {
+  private constructor (
+    t: Test, random: Random, redis: RedisServer, env: NodeJS.ProcessEnv, instances: InstanceProcess[]
+  ) {
     super(t, random, instances)
     this.redis = redis
     this.#env = env
     this.admin = client(t, redis.url, { maxRetriesPerRequest: null })
   }
 
-  static async start (t: Test, random: Random, { count = 3, redisArgs = [] as string[], realtime = {} as RealtimeOptions, env: more = {} as NodeJS.ProcessEnv } = {}): Promise<Stage> {
+  static async start (t: Test, random: Random, {
+    count = 3,
+    redisArgs = [] as string[],
+    realtime = {} as RealtimeOptions,
+    env: more = {} as NodeJS.ProcessEnv
+  } = {}): Promise<Stage> {
     const redis = await startRedis(t, redisArgs)
     const env = { ...more, REDIS_URL: redis.url, REALTIME: JSON.stringify({ heartbeatMs: 300, ...realtime }) }
     const instances = await InstanceProcess.startAll(t, count, env)
@@ -45,7 +53,7 @@ export class Stage extends Crowd {
     return code
   }
 
-  /** Does it, and resolves once what is broken has been mended. */
+  /** Causes a fault, and resolves once it is repaired. */
   async suffer (fault: Fault): Promise<void> {
     const index = Math.floor(this.random.next() * this.instances.length)
     const instance = this.instances[index] as InstanceProcess
@@ -65,7 +73,7 @@ export class Stage extends Crowd {
         await this.admin.call('CLIENT', 'KILL', 'TYPE', 'normal')
         return
       case 'mute publishers':
-        // What is appended meanwhile is broadcast to nobody, while every connection holds.
+        // Broadcasts of events appended meanwhile reach no subscriber, while every connection holds.
         await this.admin.call('ACL', 'SETUSER', 'default', '-publish')
         await delay(300)
         await this.admin.call('ACL', 'SETUSER', 'default', '+publish')
@@ -79,7 +87,7 @@ export class Stage extends Crowd {
         await delay(300)
         return this.redis.restart()
       case 'save redis':
-        // What a Redis without an append-only file starts from next time.
+        // A Redis without an append-only file restarts from this.
         await this.admin.call('SAVE')
         return
       case 'fall back':
@@ -92,18 +100,23 @@ export class Stage extends Crowd {
         const by = `burst ${this.bursts.size + 1}`
         await this.publish(chatId, by, 1, 0)
         const inTime = AbortSignal.timeout(60_000)
-        // Who still catches up is not cut.
-        await Promise.all(this.clients.filter((client) => client.chatId === chatId).map((client) => client.saw(by, 1, inTime)))
+        // A client that is still catching up is not cut.
+        const affected = this.clients.filter((client) => client.chatId === chatId)
+        await Promise.all(affected.map((client) => client.saw(by, 1, inTime)))
         const burst = this.#burst(chatId, by)
-        for (const client of this.clients) if (client.chatId === chatId || this.random.next() < 0.5) client.stall(burst)
+        for (const client of this.clients) {
+          if (client.chatId === chatId || this.random.next() < 0.5) client.stall(burst)
+        }
         return burst
       }
       case 'garbage':
-        for (const { chatId } of this.clients) for (const garbage of GARBAGE) await this.admin.publish(`rt:{chat:${chatId}}`, garbage)
+        for (const { chatId } of this.clients) {
+          for (const garbage of GARBAGE) await this.admin.publish(`rt:{chat:${chatId}}`, garbage)
+        }
     }
   }
 
-  /** How much the buffers of both sides take is for the system to say. */
+  /** Publishes until a client is cut: how much both sides buffer depends on the system. */
   async #burst (chatId: string, by: string): Promise<void> {
     const before = await this.#slow()
     let count = 1
@@ -114,15 +127,17 @@ export class Stage extends Crowd {
     } while (await this.#slow() === before)
   }
 
-  /** How many clients were cut since they did not keep up. */
+  /** How many clients were cut because they did not keep up. */
   async #slow (): Promise<number> {
-    const counts = await Promise.all(this.instances.map(async ({ url }) => Number(await (await fetch(`${url}/slow`)).text())))
+    const counts = await Promise.all(this.instances.map(async ({ url }) => {
+      return Number(await (await fetch(`${url}/slow`)).text())
+    }))
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
   /**
-   * Redis comes back without its last events. One instance has not heard of them, another one has and sleeps until others may have
-   * their places. Nobody is sent to these two meanwhile.
+   * Redis restarts without its last events. One instance has not received them; another one has, and sleeps until other
+   * events may have their positions. No client is sent to these two meanwhile.
    */
   async #fallBack (): Promise<void> {
     const all = [...this.instances]
@@ -142,8 +157,9 @@ export class Stage extends Crowd {
   }
 }
 
-/** What is not ours, what a newer version might say, and what lies: a place beyond the end, of another log, or with another tag. */
+/** Foreign messages, one of a newer version, and false positions: beyond the end, of another log, with another tag. */
 const GARBAGE = [
-  'hello', '', Buffer.from([0, 255, 10, 13]), '2 x 1 2 3 d web 1 message {}', '1 e-0-0 d web', '1 other 5 6 7 d web 1 message {"message":{"by":"liar","n":1}}',
+  'hello', '', Buffer.from([0, 255, 10, 13]), '2 x 1 2 3 d web 1 message {}', '1 e-0-0 d web',
+  '1 other 5 6 7 d web 1 message {"message":{"by":"liar","n":1}}',
   '1 other 1 2 0 f web 1 fence {}'
 ]
