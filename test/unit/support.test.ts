@@ -4,7 +4,7 @@ import { inTime } from '../support/in-time.ts'
 import { replaceAll } from '../support/replace-all.ts'
 import { until } from '../support/until.ts'
 
-t.test('what one text is replaced by is not replaced again', async (t) => {
+t.test('a replacement is not replaced again', async (t) => {
   const config = 'server a 127.0.0.1:3001 check\nserver b 127.0.0.1:3002 check'
   t.equal(replaceAll(config, { '127.0.0.1:3001': '127.0.0.1:30021', '127.0.0.1:3002': '127.0.0.1:28391' }),
     'server a 127.0.0.1:30021 check\nserver b 127.0.0.1:28391 check')
@@ -12,7 +12,7 @@ t.test('what one text is replaced by is not replaced again', async (t) => {
   t.throws(() => replaceAll(config, { 'listen 80;': '' }), { message: /'listen 80;'/ })
 })
 
-t.test('a port that one test was given is given to no other', async (t) => {
+t.test('two tests never get the same port', async (t) => {
   const port = await freePort()
   t.equal(await reserve(port), false)
 })

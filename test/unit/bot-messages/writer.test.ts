@@ -21,7 +21,7 @@ interface Call<Request, Receipt> {
   fail (code: RealtimeErrorCode): Promise<void>
 }
 
-/** A store whose replies the test gives, in any order. */
+/** A store whose replies come from the test, in any order. */
 class ManualStore {
   readonly changes: Call<StateRequest, StateReceipt>[] = []
   readonly finalizations: Call<Finalization, PublishReceipt | { epoch: string }>[] = []
@@ -151,7 +151,7 @@ t.test('without a confirmed lease, `append` waits for the piece that is being wr
 })
 
 for (const code of ['RT_PAYLOAD_TOO_LARGE', 'RT_PAYLOAD_INVALID'] as const) {
-  t.test(`it is open again if its end fails with ${code}, and what was appended before is written`, async (t) => {
+  t.test(`it is open again if its end fails with ${code}, and the text appended before is written`, async (t) => {
     const timers = new FakeTimers()
     timers.install()
     t.teardown(() => timers.uninstall())
@@ -207,7 +207,7 @@ t.test('it is interrupted if the provider is closed while a piece is being writt
   t.equal(ends(), 1)
 })
 
-t.test('it stays interrupted, whatever the attempt to end it comes to', async (t) => {
+t.test('it stays interrupted, whatever the outcome of the attempt to end it', async (t) => {
   for (const [name, reply] of Object.entries({
     published: (store: ManualStore) => store.finalizations[0]?.answer(PUBLISHED),
     'too large': (store: ManualStore) => store.finalizations[0]?.fail('RT_PAYLOAD_TOO_LARGE')

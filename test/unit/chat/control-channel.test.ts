@@ -22,14 +22,22 @@ interface Stage {
   publish (value: number, lost?: boolean): void
 }
 
-/** A control channel over a log of the test's, whose comparisons the test makes happen. */
-function start (t: Test, { withLog = true, logger = silentLogger, events = undefined as EventLog | undefined, live = true } = {}): Stage {
+/** A control channel over a log of the test. The test triggers its polls. */
+interface StageOptions { withLog?: boolean, logger?: Logger, events?: EventLog, live?: boolean }
+
+function start (t: Test, options: StageOptions = {}): Stage {
+  const { withLog = true, logger = silentLogger, events, live = true } = options
   const log = new ModelLog()
   const heard: number[] = []
   const published: unknown[] = []
   const followers: FeedListener[] = []
   const polls = new Set<() => unknown>()
-  t.intercept(globalThis, 'setInterval', { value: (call: () => unknown) => { polls.add(call); return { unref: () => call } } })
+  t.intercept(globalThis, 'setInterval', {
+    value: (call: () => unknown) => {
+      polls.add(call)
+      return { unref: () => call }
+    }
+  })
   t.intercept(globalThis, 'clearInterval', { value: (call: () => unknown) => { polls.delete(call) } })
   let synced = 0
   const channel = new ControlChannel<{ value: number }>({
@@ -62,13 +70,15 @@ function start (t: Test, { withLog = true, logger = silentLogger, events = undef
       await rest()
     },
     publish: (value, lost = false) => {
-      const logged = withLog ? log.append({ value }) : [{ from: 'x', timestamp: 1, event: 'message', json: JSON.stringify({ value }) }]
+      const logged = withLog
+        ? log.append({ value })
+        : [{ from: 'x', timestamp: 1, event: 'message', json: JSON.stringify({ value }) }]
       if (!lost) for (const one of logged) follower().receive(one, true)
     }
   }
 }
 
-t.test('messages come once each, and what was published while the subscription was broken comes, too', async (t) => {
+t.test('each message arrives once, also one that was published while the subscription was broken', async (t) => {
   const stage = start(t)
   await stage.rest()
   const { continuity } = stage.channel
@@ -86,7 +96,7 @@ t.test('messages come once each, and what was published while the subscription w
   t.equal(stage.synced(), 2)
 })
 
-t.test('whatever breaks the log makes unknown what was published before', async (t) => {
+t.test('any break in the log makes earlier messages unknown', async (t) => {
   const stage = start(t)
   await stage.rest()
   for (const [name, breakIt] of Object.entries({
@@ -115,7 +125,7 @@ t.test('whatever breaks the log makes unknown what was published before', async 
   }
 })
 
-t.test('a failover without an interruption makes unknown what was published before', async (t) => {
+t.test('a failover without an interruption makes earlier messages unknown', async (t) => {
   const stage = start(t)
   await stage.rest()
   const { continuity } = stage.channel
@@ -129,7 +139,7 @@ t.test('a failover without an interruption makes unknown what was published befo
   t.equal(stage.synced(), times + 1, 'listeners hear of it')
 })
 
-t.test('the loss of the last message before a silence, or of the whole log, is noticed', async (t) => {
+t.test('the loss of the last message before a silence is noticed, and so is the loss of the log', async (t) => {
   const stage = start(t)
   await stage.rest()
   stage.publish(1)
@@ -148,12 +158,15 @@ t.test('the loss of the last message before a silence, or of the whole log, is n
   t.equal(stage.channel.inSync, false, 'while the subscription is broken there is nothing to compare')
 })
 
-t.test('a message that comes while the log can not be read is handled at once', async (t) => {
+t.test('a message that arrives while the log cannot be read is handled at once', async (t) => {
   const { log: logger, lines } = keepLog()
   let failing = true
   const log = new ModelLog()
   const events: EventLog = {
-    read: async (name, after, limit): Promise<LogPage> => { if (failing) throw new Error('away'); return await log.read(name, after, limit) },
+    read: async (name, after, limit): Promise<LogPage> => {
+      if (failing) throw new Error('away')
+      return await log.read(name, after, limit)
+    },
     heads: async (): Promise<(LogHead | undefined)[]> => { throw new Error('away') }
   }
   const stage = start(t, { events, logger })
@@ -169,15 +182,19 @@ t.test('a message that comes while the log can not be read is handled at once', 
   failing = false
   while (!stage.channel.inSync) await stage.rest()
   await started
-  t.match(lines, [{ channel: 'revoked', reason: 'away' }, { count: Number }], 'an outage is two lines: its begin and its end')
+  t.match(
+    lines,
+    [{ channel: 'revoked', reason: 'away' }, { count: Number }],
+    'an outage is two lines: its begin and its end'
+  )
   t.equal(stage.channel.whenStarted(), undefined)
-  t.same(stage.heard, [1, 1], 'it comes again with its turn')
+  t.same(stage.heard, [1, 1], 'it arrives again in its order')
   await stage.poll()
   await stage.poll()
   t.equal(stage.channel.inSync, true, 'a comparison that fails proves nothing')
 })
 
-t.test('without a log, each interruption makes unknown what was published before', async (t) => {
+t.test('without a log, each interruption makes earlier messages unknown', async (t) => {
   const stage = start(t, { withLog: false })
   t.equal(stage.channel.continuity, 1)
   stage.publish(1)
@@ -189,7 +206,7 @@ t.test('without a log, each interruption makes unknown what was published before
   t.same(stage.heard, [1])
 })
 
-t.test('a message without a position is handled as it comes', async (t) => {
+t.test('a message without a position is handled when it arrives', async (t) => {
   const stage = start(t)
   await stage.rest()
   stage.follower().receive({ from: 'x', timestamp: 1, event: 'message', json: '{"value":7}' }, true)
@@ -197,14 +214,14 @@ t.test('a message without a position is handled as it comes', async (t) => {
   t.equal(stage.channel.inSync, true)
 })
 
-t.test('what is published is handled here at once, and goes to the others', async (t) => {
+t.test('a published message is handled on this instance at once, and is sent to the others', async (t) => {
   const stage = start(t)
   await stage.channel.publish({ value: 1 })
   t.same(stage.heard, [1])
   t.same(stage.published, [['revoked', { value: 1 }]])
 })
 
-t.test('the last listener closes it, and the next one opens it anew', async (t) => {
+t.test('the channel closes with its last listener, and opens again with the next one', async (t) => {
   const stage = start(t)
   await stage.rest()
   const unsubscribe = stage.channel.watch({ message: () => {} })

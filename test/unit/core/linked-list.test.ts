@@ -3,7 +3,7 @@ import { LinkedList, type Linked } from '../../../lib/core/linked-list.ts'
 
 interface Item extends Linked<Item> { name: string }
 
-t.test('items stay in the order in which they came, whichever go', (t) => {
+t.test('items keep their order when others are removed', (t) => {
   for (const gone of ['', 'a', 'b', 'c', 'ab', 'ba', 'bc', 'ac', 'ca', 'abc', 'cba', 'bac']) {
     const items = [...'abc'].map((name): Item => ({ name }))
     const list = new LinkedList<Item>()
@@ -19,7 +19,7 @@ t.test('items stay in the order in which they came, whichever go', (t) => {
   t.end()
 })
 
-t.test('the one at hand can go while all are gone through, and nothing of it stays', (t) => {
+t.test('the current item can be removed during iteration, and leaves nothing behind', (t) => {
   const list = new LinkedList<Item>()
   const items = [...'abc'].map((name): Item => ({ name }))
   for (const item of items) list.add(item)

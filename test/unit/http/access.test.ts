@@ -16,7 +16,7 @@ interface Stage {
   access: Access
   timers: Timers
   opened: Opened[]
-  /** What the app was asked about. */
+  /** The calls of `authorize`. */
   asked: string[]
   lines: ReturnType<typeof keepLog>['lines']
   open (chatId?: string): Promise<Opened>
@@ -55,7 +55,7 @@ class Timers {
 
 const rest = async (): Promise<void> => { for (let n = 0; n < 5; n++) await turn() }
 
-/** The access to chats where the test says what becomes of the revocations. */
+/** The access to chats, with revocations that the test controls. */
 function start (t: Test, authorize: Authorize): Stage {
   const { log, lines } = keepLog()
   const timers = new Timers(t)
@@ -78,8 +78,27 @@ function start (t: Test, authorize: Authorize): Stage {
     open: async (chatId = 'c') => {
       const permits = await access.check(request, [chatId])
       const onClose: (() => void)[] = []
-      const one: Opened = { joined: 0, closed: false, endsAfter: [], close: () => { one.closed = true; for (const call of onClose.splice(0)) call() } }
-      const stream: Entrance['stream'] = { get closed () { return one.closed }, end: async () => { one.close() }, onClose: (call) => { onClose.push(call); return () => {} } }
+      const one: Opened = {
+        joined: 0,
+        closed: false,
+        endsAfter: [],
+        close: () => {
+          one.closed = true
+          for (const call of onClose.splice(0)) call()
+        }
+      }
+      const stream: Entrance['stream'] = {
+        get closed () {
+          return one.closed
+        },
+        end: async () => {
+          one.close()
+        },
+        onClose: (call) => {
+          onClose.push(call)
+          return () => {}
+        }
+      }
       opened.push(one)
       permits.admit([{ stream, join: () => { one.joined++ }, endAfter: (ms) => { one.endsAfter.push(ms) } }])
       permits.release()
@@ -92,7 +111,7 @@ function start (t: Test, authorize: Authorize): Stage {
   }
 }
 
-t.test('a stream joins its chat at once while no revocation can have been missed', async (t) => {
+t.test('a stream joins its chat at once if no revocation can have been missed', async (t) => {
   const stage = start(t, () => ({ userId: 'ada' }))
   const [one, other] = [await stage.open(), await stage.open('d')]
   t.same([one.joined, other.joined], [1, 1])
@@ -105,14 +124,14 @@ t.test('a stream joins its chat at once while no revocation can have been missed
   t.equal(stage.stopped(), 1)
 })
 
-t.test('a stream waits until every revocation has come, and joins then if its user has lost no access', async (t) => {
+t.test('a stream waits until all revocations are read, and joins if the user still has access', async (t) => {
   const stage = start(t, (_request, chatId) => ({ userId: chatId }))
   stage.sync(false)
   const [ada, bob, gone] = [await stage.open('ada'), await stage.open('bob'), await stage.open('gone')]
   t.same([ada.joined, bob.joined, gone.joined], [0, 0, 0])
   stage.revoke('ada', 'ada')
   gone.close()
-  t.same([ada.joined, gone.joined], [1, 1], 'one that has closed lets go of its chat')
+  t.same([ada.joined, gone.joined], [1, 1], 'a closed stream leaves its chat')
   stage.sync(true)
   t.same([ada.joined, bob.joined, gone.joined], [1, 1, 1])
   t.equal(ada.closed, true)
@@ -120,7 +139,7 @@ t.test('a stream waits until every revocation has come, and joins then if its us
   t.equal(stage.asked.length, 3)
 })
 
-t.test('a grant that ran out while its stream waited opens nothing', async (t) => {
+t.test('a stream whose grant expired while it waited does not join', async (t) => {
   const expiresAt = Date.now() + 3_600_000
   const stage = start(t, () => ({ expiresAt }))
   stage.sync(false)
@@ -130,7 +149,7 @@ t.test('a grant that ran out while its stream waited opens nothing', async (t) =
   t.equal(one.closed, true)
 })
 
-t.test('a client is asked about again in the async context of its own request', async (t) => {
+t.test('`authorize` is called again in the async context of the client\'s own request', async (t) => {
   const user = new AsyncLocalStorage<string>()
   const seen: unknown[] = []
   const stage = start(t, () => {
@@ -146,7 +165,7 @@ t.test('a client is asked about again in the async context of its own request', 
   t.same([ann.closed, ben.closed], [true, false])
 })
 
-t.test('a revocation that may have been missed while the app was asked makes it be asked again', async (t) => {
+t.test('`authorize` is called again if a revocation may have been missed during the call', async (t) => {
   const answers: ((answer: boolean) => void)[] = []
   const stage = start(t, () => new Promise<boolean>((resolve) => { answers.push(resolve) }))
   const opening = stage.open()
@@ -190,7 +209,7 @@ for (const [name, answer] of Object.entries(refusals)) {
   })
 }
 
-t.test('what was revoked for certain while it was asked about again ends at once', async (t) => {
+t.test('a stream whose access is revoked while `authorize` is called again ends at once', async (t) => {
   let answer = (_grant: { userId: string }): void => {}
   let asked = 0
   const stage = start(t, () => asked++ === 0 ? { userId: 'ada' } : new Promise((resolve) => { answer = resolve }))
@@ -205,7 +224,7 @@ t.test('what was revoked for certain while it was asked about again ends at once
   t.equal(stage.lines.length, 1, 'nothing is held any more')
 })
 
-t.test('a grant that ends earlier than the one before ends its stream earlier', async (t) => {
+t.test('a new grant that expires earlier ends its stream earlier', async (t) => {
   const now = Date.now()
   const until = [now + 2_000_000, now + 1_000_000, now + 3_000_000]
   const stage = start(t, () => ({ expiresAt: until.shift() as number }))
@@ -218,7 +237,7 @@ t.test('a grant that ends earlier than the one before ends its stream earlier', 
   t.ok((one.endsAfter[0] as number) <= 1_000_000)
 })
 
-t.test('while the revocations are out of sync the app is not asked, and again once they are', async (t) => {
+t.test('`authorize` is not called while the revocations are out of sync, but once they are in sync', async (t) => {
   const stage = start(t, () => ({ userId: 'ada' }))
   const one = await stage.open()
   stage.lose()
@@ -232,7 +251,7 @@ t.test('while the revocations are out of sync the app is not asked, and again on
   t.equal(one.joined, 1)
 })
 
-t.test('few are asked about at a time, and those for which there is no answer in time are ended', async (t) => {
+t.test('few calls of `authorize` run at the same time, and a stream without an answer in time ends', async (t) => {
   let isLater = false
   const stage = start(t, () => isLater ? new Promise(() => {}) : true)
   for (let n = 0; n < 40; n++) await stage.open()
@@ -245,7 +264,7 @@ t.test('few are asked about at a time, and those for which there is no answer in
   t.ok(stage.opened.every(({ closed }) => closed))
 })
 
-t.test('an app that closes asks about no stream any more', async (t) => {
+t.test('a closing app does not call `authorize` any more', async (t) => {
   const stage = start(t, () => true)
   const one = await stage.open()
   stage.lose()

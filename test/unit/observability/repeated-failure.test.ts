@@ -1,5 +1,12 @@
 import t from 'tap'
-import { logPending, logRecovered, logRepeated, originOf, type RecoverableFailure, type RepeatedFailure } from '../../../lib/observability/repeated-failure.ts'
+import {
+  logPending,
+  logRecovered,
+  logRepeated,
+  originOf,
+  type RecoverableFailure,
+  type RepeatedFailure
+} from '../../../lib/observability/repeated-failure.ts'
 import { FakeTimers } from '../../support/fake-timers.ts'
 import { keepLog } from '../../support/log.ts'
 
@@ -10,15 +17,17 @@ const timers = new FakeTimers()
 t.before(() => timers.install())
 t.teardown(() => timers.uninstall())
 
-/** What was logged, without the time and the like. */
+/** Returns the logged lines without the time and similar fields. */
 function setup (): { log: ReturnType<typeof keepLog>['log'], taken: () => unknown[] } {
   const { log, lines } = keepLog()
   return { log, taken: () => lines.splice(0).map(({ level, time, pid, hostname, ...line }) => line) }
 }
 
-t.test('a failure is logged when it begins, now and then with its count, and when it ends', async (t) => {
+t.test('a failure is logged when it begins, at intervals with its count, and when it ends', async (t) => {
   const { log, taken } = setup()
-  const fail = (times: number): void => { for (let n = 0; n < times; n++) logRepeated(log, OUTAGE, { chatId: `c${n}` }) }
+  const fail = (times: number): void => {
+    for (let n = 0; n < times; n++) logRepeated(log, OUTAGE, { chatId: `c${n}` })
+  }
   fail(200)
   t.same(taken(), [{ chatId: 'c0', msg: 'It fails' }])
   timers.fire()
@@ -39,7 +48,7 @@ t.test('a failure is logged when it begins, now and then with its count, and whe
   logPending(log)
 })
 
-t.test('what comes and goes is logged as seldom', async (t) => {
+t.test('a failure that comes and goes is logged as rarely', async (t) => {
   const { log, taken } = setup()
   const flap = (): void => {
     for (let n = 0; n < 30; n++) {
@@ -59,7 +68,7 @@ t.test('what comes and goes is logged as seldom', async (t) => {
   t.equal(timers.size, 0)
 })
 
-t.test('causes are counted each by itself, and not without end', async (t) => {
+t.test('each cause is counted by itself, up to a limit of causes', async (t) => {
   const { log, taken } = setup()
   for (const code of ['A', 'B', 'A']) logRepeated(log, FAULT, { code }, code)
   t.same(taken(), [{ code: 'A', msg: 'It is wrong' }, { code: 'B', msg: 'It is wrong' }])
@@ -72,7 +81,7 @@ t.test('causes are counted each by itself, and not without end', async (t) => {
   t.equal(timers.size, 0, 'without a sign of recovery it is over when it does not repeat')
 })
 
-t.test('what was counted is logged when the app is closed', async (t) => {
+t.test('counts that were not logged are logged when the app closes', async (t) => {
   const { log, taken } = setup()
   for (let n = 0; n < 3; n++) logRepeated(log, OUTAGE, {})
   taken()
@@ -84,7 +93,7 @@ t.test('what was counted is logged when the app is closed', async (t) => {
   t.same(taken(), [])
 })
 
-t.test('a logger that throws harms nothing', async () => {
+t.test('a logger that throws does no harm', async () => {
   const failing = (): never => { throw new Error('the disk is full') }
   const log = { debug: failing, info: failing, warn: failing, error: failing }
   for (let n = 0; n < 2; n++) logRepeated(log, OUTAGE, {})
@@ -92,7 +101,7 @@ t.test('a logger that throws harms nothing', async () => {
   logPending(log)
 })
 
-t.test('faults of an app are told apart by their places', async (t) => {
+t.test('faults of an app are distinguished by their places in the code', async (t) => {
   const make = (message: string): Error => new Error(message)
   t.equal(originOf(make('one')), originOf(make('other\nline')))
   t.not(originOf(make('one')), originOf(new Error('one')))

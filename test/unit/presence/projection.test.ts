@@ -5,8 +5,11 @@ import { PresenceProjection } from '../../../lib/presence/projection.ts'
 
 const here: Field = { value: '', text: false, expired: false }
 
-t.test('all who come at a time are told by one frame', async (t) => {
-  const view = new PresenceProjection({ chatId: 'c', fields: new Map(), write () {}, emit () {} }, { instanceId: 'one', onFieldDeleted () {} })
+t.test('users who join at the same time are sent in one frame', async (t) => {
+  const view = new PresenceProjection(
+    { chatId: 'c', fields: new Map(), write () {}, emit () {} },
+    { instanceId: 'one', onFieldDeleted () {} }
+  )
   const join = async (userId: string): Promise<void> => {
     view.field(presenceField('two', userId), here)
     await new Promise(setImmediate)

@@ -19,7 +19,7 @@ function push (run: EventRing, count: number, bytes: number): void {
 
 const start = { epoch: 'e', offset: 0, tag: 0 }
 
-t.test('runs of one budget drop their older half in turn, and none has more for having come first', async (t) => {
+t.test('rings that share a budget drop their older halves in turn, and an older ring has no advantage', async (t) => {
   const budget = new ByteBudget(100_000)
   const runs = Array.from({ length: 10 }, () => new EventRing(start, { budget }))
   for (let n = 0; n < 50; n++) {
@@ -33,7 +33,7 @@ t.test('runs of one budget drop their older half in turn, and none has more for 
   }
 })
 
-t.test('what is dropped or cleared counts no more, and a run that is empty is asked for nothing', async (t) => {
+t.test('dropped and cleared bytes no longer count, and an empty ring is not asked to drop events', async (t) => {
   const budget = new ByteBudget(10_000)
   const [one, other] = [new EventRing(start, { budget }), new EventRing(start, { budget, capacity: 3 })]
   push(one, 4, 1_000)
@@ -50,7 +50,7 @@ t.test('what is dropped or cleared counts no more, and a run that is empty is as
   t.equal(one.size, 1)
 })
 
-t.test('a run has no more bytes than it may, or one event', async (t) => {
+t.test('a ring has at most its limit of bytes, or one event', async (t) => {
   const run = new EventRing(start, { bytes: 10_000 })
   push(run, 20, 1_000)
   t.equal(run.size, 9)
@@ -76,7 +76,7 @@ t.test('frames count as well, from the next event on', async (t) => {
   t.equal(run.frame(2, () => Buffer.from('another one')).toString(), 'another one')
 })
 
-t.test('all logs of LocalPubSub together keep no more than their budget, and a reader of what is gone is told', async (t) => {
+t.test('the logs of LocalPubSub share a budget, and a reader of a trimmed event gets the gap', async (t) => {
   const log = new LocalLog({ size: 1_000, ttlMs: 60_000, idempotencyTtlMs: 60_000 })
   t.teardown(() => log.close())
   const json = 'x'.repeat(1_000_000)

@@ -23,21 +23,23 @@ class PlainPubSub implements PubSubProvider {
   async close (): Promise<void> {}
 }
 
-t.test('a provider with a feed of its own is its feed', async (t) => {
+t.test('a provider that implements ChannelFeed is used as the feed', async (t) => {
   const pubsub = new LocalPubSub()
   t.teardown(() => pubsub.close())
   t.equal(channelFeedOf(pubsub), pubsub)
 })
 
-t.test('a provider without one is followed through its subscriptions, live from the start', async (t) => {
+t.test('another provider is followed through its subscriptions, and is live from the start', async (t) => {
   const pubsub = new PlainPubSub()
   const feed = channelFeedOf(pubsub)
   t.match(feed.instanceId, /^plain-\d+-/)
-  const told: unknown[] = []
+  const reported: unknown[] = []
   const follower = {
-    live () { told.push('live') },
-    lost () { t.fail('it can\'t tell') },
-    receive ({ from, timestamp, event, json, position }: Envelope, remote: boolean) { told.push([from, timestamp, event, json, position, remote]) }
+    live () { reported.push('live') },
+    lost () { t.fail('this provider does not report interruptions') },
+    receive ({ from, timestamp, event, json, position }: Envelope, remote: boolean) {
+      reported.push([from, timestamp, event, json, position, remote])
+    }
   }
   const unsubscribe = feed.follow('c', follower)
   await Promise.resolve()
@@ -48,15 +50,15 @@ t.test('a provider without one is followed through its subscriptions, live from 
   await pubsub.publish('c', 'not followed any more')
   feed.follow('c', follower)()
   await Promise.resolve()
-  t.same(told, [
+  t.same(reported, [
     'live',
     ['somewhere', 7, 'typing', '{"type":"typing","n":1}', undefined, false],
     ['somewhere', 7, 'message', '["no type"]', undefined, false],
     ['somewhere', 7, 'message', '{"type":"presence"}', undefined, false]
-  ], 'and who left at once is told of nothing')
+  ], 'a follower that leaves at once gets nothing')
 })
 
-t.test('what instances say to each other goes over a channel of its own, followed through the log where one is kept', async (t) => {
+t.test('messages between instances have their own channel, followed through its log if there is one', async (t) => {
   const plain = new PlainPubSub()
   const kept = new LocalPubSub()
   t.teardown(() => kept.close())
@@ -73,7 +75,13 @@ t.test('what instances say to each other goes over a channel of its own, followe
   for (const [provider, feed] of [[plain, channelFeedOf(plain)], [logged, kept]] as const) {
     const control = controlFeedOf(provider, feed)
     const heard: string[] = []
-    const unsubscribe = control.follow('revoked', { live () {}, lost () {}, receive: ({ json }) => { heard.push(json) } })
+    const unsubscribe = control.follow('revoked', {
+      live () {},
+      lost () {},
+      receive: ({ json }) => {
+        heard.push(json)
+      }
+    })
     await control.publish('revoked', { n: 1 })
     await provider.publish('revoked', { n: 2 })
     unsubscribe()

@@ -2,7 +2,7 @@ import t from 'tap'
 import { silentLogger } from '../../../lib/core/logger.ts'
 import { Subscriptions } from '../../../lib/pubsub/subscriptions.ts'
 
-t.test('an undo that is called late takes nobody else off', async (t) => {
+t.test('unsubscribing twice does not remove another handler', async (t) => {
   const subscriptions = new Subscriptions(silentLogger)
   const calls: string[] = []
   const follower = { live: () => { calls.push('live') }, lost: () => { calls.push('lost') }, receive () {} }

@@ -6,7 +6,7 @@ import type { LogReplay } from '../../../lib/rooms/log-replay.ts'
 import { Stream } from './fixture.ts'
 import type { LogGap } from '../../../lib/pubsub/event-log.ts'
 
-t.test('who rewinds to what is gone by then has missed nothing, and begins with what is left', async (t) => {
+t.test('a rewind to trimmed events starts with the first event that is left, without a reset', async (t) => {
   const start = { epoch: 'e', offset: 0, tag: 0 }
   const top = { epoch: 'e', offset: 2, tag: 2 }
   let shared = new ReplayBuffer('chat', start)

@@ -22,7 +22,8 @@ export class Fixture {
   readonly room: Room
   empty = 0
 
-  constructor (t: Test, { logger = silentLogger, historySize = 1_000, withLog = true }: { logger?: Logger, historySize?: number, withLog?: boolean } = {}) {
+  constructor (t: Test, options: { logger?: Logger, historySize?: number, withLog?: boolean } = {}) {
+    const { logger = silentLogger, historySize = 1_000, withLog = true } = options
     this.timers.install()
     t.teardown(() => this.timers.uninstall())
     const events = withLog ? this.log : undefined
@@ -49,7 +50,7 @@ export class Fixture {
   }
 }
 
-/** What a stream was sent. */
+/** A stream that keeps the events that it was sent. */
 export class Stream {
   readonly frames: Frame[] = []
   readonly connection: FakeConnection

@@ -57,7 +57,7 @@ async function inSync (): Promise<Followed> {
   return followed
 }
 
-t.test('detached, it reads a position but reports nothing; events that arrive are held', async (t) => {
+t.test('while detached, it reads a position but reports nothing, and holds events that arrive', async (t) => {
   const followed = new Followed()
   const { follower } = followed
   follower.open()
@@ -84,7 +84,7 @@ t.test('a read that began before the subscription was active does not prove that
   t.same(followed.takeReported(), ['event 2', 'in sync'])
 })
 
-t.test('in sync, events are reported at once; after a missing one it syncs', async (t) => {
+t.test('in sync, it reports events at once, and after a missing one it syncs', async (t) => {
   const followed = await inSync()
   const { follower } = followed
   follower.receive(entry(2))

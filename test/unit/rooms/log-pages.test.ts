@@ -10,7 +10,15 @@ function start (failures: number): { pages: LogPages, asked: number[] } {
   const asked: number[] = []
   const page: LogPage = {
     head: { epoch: 'e', offset: 9, tag: 9 },
-    entries: [{ from: 'x', timestamp: 1, event: 'message', json: '1', position: { epoch: 'e', offset: 1, tag: 1, previousTag: 0, isMarker: false } }]
+    entries: [
+      {
+        from: 'x',
+        timestamp: 1,
+        event: 'message',
+        json: '1',
+        position: { epoch: 'e', offset: 1, tag: 1, previousTag: 0, isMarker: false }
+      }
+    ]
   }
   const log: EventLog = {
     read: async (_channel, _after, _limit, bytes = 0) => {
@@ -23,7 +31,7 @@ function start (failures: number): { pages: LogPages, asked: number[] } {
   return { pages: new LogPages('c', log, new ReadGate(MB)), asked }
 }
 
-t.test('a page that could not be read is asked for smaller, and larger again after many that could be read', async (t) => {
+t.test('after a failed read a smaller page is requested, and larger ones again after many successes', async (t) => {
   const { pages, asked } = start(1)
   await t.rejects(pages.read(undefined, MB), { message: 'away' })
   for (let n = 0; n < 33; n++) await pages.read(undefined, MB)
@@ -32,7 +40,7 @@ t.test('a page that could not be read is asked for smaller, and larger again aft
   t.equal(asked.at(-1), MB)
 })
 
-t.test('where not even one event can be read, the reader of the log need not be told', async (t) => {
+t.test('if not even one event can be read, the reader need not be notified', async (t) => {
   const { pages, asked } = start(4)
   for (let n = 0; n < 4; n++) await t.rejects(pages.read(undefined, MB), { message: 'away' })
   t.same(asked, [MB, MB / 32, MB / 1_024, MB / 1_024])

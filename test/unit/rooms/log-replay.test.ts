@@ -14,13 +14,17 @@ const first: LogEntry = {
   position: { epoch: 'e', offset: 5, tag: 5, previousTag: 4, isMarker: false }
 }
 
-t.test('the last events begin where the log says, before the first event that it gives, or at its end', async (t) => {
+t.test('the last events start at the position of the log, before the first event, or at the end', async (t) => {
   const startIn = async (page: LogPage): Promise<unknown> => {
     const log: EventLog = { read: async () => page, heads: async () => [] }
     return await new LogReplay('c', new LogPages('c', log, new ReadGate(1_000)), 10, new ByteBudget(1_000)).start(5)
   }
   const start = { epoch: 'e', offset: 3, tag: 3 }
   t.same(await startIn({ head: top, start, entries: [] }), start)
-  t.same(await startIn({ head: top, entries: [first] }), { epoch: 'e', offset: 4, tag: 4 }, 'a log that cannot count bytes')
+  t.same(
+    await startIn({ head: top, entries: [first] }),
+    { epoch: 'e', offset: 4, tag: 4 },
+    'a log that cannot count bytes'
+  )
   t.same(await startIn({ head: top, entries: [] }), top, 'a log that has nothing left')
 })

@@ -8,7 +8,7 @@ import type { ModelLog } from './model-log.ts'
 /** A client that judges all that it is sent by what the log has been. */
 export class ModelClient {
   readonly #log: ModelLog
-  /** Where it is. */
+  /** Its position. */
   cursor: Cursor | undefined
   connection: FakeConnection | undefined
   isReady = false
@@ -20,7 +20,7 @@ export class ModelClient {
   /** When it came to where it is. */
   #since = 0
   #arrival: ResumeRequest = {}
-  /** Whether a reset has to come next, since it could not go on from where it was. */
+  /** Whether the next event must be a reset, since the client cannot continue from its position. */
   #owesReset = false
   #seen = new Set<string>()
 
@@ -38,8 +38,10 @@ export class ModelClient {
     this.#arrival = resume
     this.#since = this.#log.now
     const { after } = resume
-    // Its own events only show twice if it goes on from its own place.
-    if (after === undefined || after === 'invalid' || this.cursor === undefined || !sameCursor(after, this.cursor)) this.#seen.clear()
+    // It can only recognize an event that comes twice if it continues from its own position.
+    if (after === undefined || after === 'invalid' || this.cursor === undefined || !sameCursor(after, this.cursor)) {
+      this.#seen.clear()
+    }
     this.cursor = after === 'invalid' ? undefined : after
     this.isReady = false
     this.#owesReset = false
@@ -82,11 +84,11 @@ export class ModelClient {
     const at = parseCursor(id ?? '')
     const { after } = this.#arrival
     if (after === undefined || after === 'invalid') {
-      assert.ok(at && this.#log.wasPlace(at) && resumed === false, `${id} is a place`)
+      assert.ok(at && this.#log.wasPosition(at) && resumed === false, `${id} is a position`)
       this.cursor = at
       this.#owesReset = after === 'invalid'
     } else {
-      // What moves its place is the reset: one that gets lost has to be told again.
+      // Only the reset moves its position. A reset that is lost must be sent again.
       assert.ok(at && sameCursor(after, at), 'it starts from where the client was')
       this.#owesReset = resumed === false
     }
@@ -98,14 +100,18 @@ export class ModelClient {
     this.resets.push(reason)
     assert.equal(certain, ['trimmed', 'expired', 'diverged'].includes(reason))
     if (reason === 'failover') {
-      assert.ok(this.#log.records.get(id)?.position.isMarker, 'failover is told by a fence')
+      assert.ok(this.#log.records.get(id)?.position.isMarker, 'failover comes with a discontinuity marker')
       return this.#advance(at)
     }
-    assert.ok(this.#log.wasPlace(at), `${id} is a place`)
-    if (reason === 'invalid') assert.ok(this.#owesReset && this.#arrival.after === 'invalid', 'what it sent was invalid')
-    else assert.ok(this.#log.hadGap(this.#since, this.cursor as Cursor, reason), `${formatCursor(this.cursor as Cursor)} had a gap: ${reason}`)
+    assert.ok(this.#log.wasPosition(at), `${id} is a position`)
+    if (reason === 'invalid') {
+      assert.ok(this.#owesReset && this.#arrival.after === 'invalid', 'its event id was invalid')
+    } else {
+      const cursor = this.cursor as Cursor
+      assert.ok(this.#log.hadGap(this.#since, cursor, reason), `${formatCursor(cursor)} had a gap: ${reason}`)
+    }
     this.#owesReset = false
-    // It has reloaded: what an instance on a lost branch still tells may come again.
+    // It has reloaded. An instance on a lost branch may deliver the same events again.
     this.#seen.clear()
     this.#goTo(at)
   }
@@ -113,7 +119,7 @@ export class ModelClient {
   #follow (at: Cursor, data: Buffer): void {
     const record = this.#log.records.get(formatCursor(at))
     assert.ok(record, 'there was such an event')
-    assert.ok(!record.position.isMarker, 'a fence is told as a reset')
+    assert.ok(!record.position.isMarker, 'a discontinuity marker is sent as a reset')
     assert.ok(record.json === data.toString(), 'its content is that of its id')
     this.events.push(formatCursor(at))
     this.#advance(at)

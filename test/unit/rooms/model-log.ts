@@ -16,7 +16,10 @@ interface Pending {
   reject: (error: Error) => void
 }
 
-/** A log by the rules of lua/includes/log.lua and lua/read.lua, that can lose whatever a Redis can lose, and remembers all that ever was. */
+/**
+ * A log by the rules of lua/includes/log.lua and lua/read.lua, that can lose whatever a Redis can lose, and remembers
+ * all that ever was.
+ */
 export class ModelLog implements EventLog {
   /** Every event that was ever appended. */
   readonly records = new Map<string, LogEntry>()
@@ -63,7 +66,7 @@ export class ModelLog implements EventLog {
     this.#change({ top: undefined, entries: this.#version.entries })
   }
 
-  /** A failover to a replica that lacks the last events. Without a fence nothing tells that this is another one. */
+  /** A failover to a replica that lacks the last events. Without a marker, nothing shows that it is another Redis. */
   fallBack (count: number, withFence: boolean): void {
     if (this.top === undefined) return
     const { epoch } = this.top
@@ -71,7 +74,10 @@ export class ModelLog implements EventLog {
     this.#branch = this.#branch.slice(0, Math.max(0, this.#branch.length - count))
     const { offset, tag } = this.#branch.at(-1)?.position ?? { offset: 0, tag: 0 }
     this.#fenceIsDue ||= withFence
-    this.#change({ top: { epoch, offset, tag }, entries: this.#version.entries.filter(({ position }) => position.offset <= offset) })
+    this.#change({
+      top: { epoch, offset, tag },
+      entries: this.#version.entries.filter(({ position }) => position.offset <= offset)
+    })
   }
 
   read (_channel: string, after: Cursor | undefined, limit: number): Promise<LogPage> {
@@ -97,7 +103,7 @@ export class ModelLog implements EventLog {
     else pending.resolve(pending.served)
   }
 
-  /** Answers all reads, those to come too. */
+  /** Answers all reads, later ones as well. */
   heal (): void {
     this.prompt = true
     while (this.#pending.length > 0) this.step(0, false)
@@ -108,8 +114,8 @@ export class ModelLog implements EventLog {
     return this.#versions.slice(Math.max(0, since - 1)).some((version) => gapAfter(cursor, version) === reason)
   }
 
-  /** Whether there ever was such a place. */
-  wasPlace (cursor: Cursor): boolean {
+  /** Returns whether this position ever existed. */
+  wasPosition (cursor: Cursor): boolean {
     return this.records.has(formatCursor(cursor)) || (cursor.offset === 0 && cursor.tag === 0)
   }
 
@@ -119,7 +125,7 @@ export class ModelLog implements EventLog {
   }
 
   #read (after: Cursor | undefined, limit: number): LogPage {
-    // What a read writes is found by others when they read, or compare.
+    // Others notice what a read writes when they read or poll.
     const isEmpty = this.top === undefined || (this.#fenceIsDue && this.top.offset === 0)
     if (isEmpty) this.onSilentStart()
     else if (this.#fenceIsDue) this.#add({}, true)
@@ -127,7 +133,11 @@ export class ModelLog implements EventLog {
     const { entries } = this.#version
     if (after === undefined) return { head: top, entries: entries.slice(-limit) }
     const gap = gapAfter(after, this.#version)
-    return { head: top, gap, entries: gap === undefined ? entries.filter(({ position }) => position.offset > after.offset).slice(0, limit) : [] }
+    return {
+      head: top,
+      gap,
+      entries: gap === undefined ? entries.filter(({ position }) => position.offset > after.offset).slice(0, limit) : []
+    }
   }
 
   #open (): Cursor {
@@ -142,7 +152,13 @@ export class ModelLog implements EventLog {
     const { epoch, offset, tag } = this.top as Cursor
     const top = { epoch, offset: offset + 1, tag: ++this.#count }
     const json = JSON.stringify({ ...payload, n: this.#count })
-    const entry = { from: 'model', timestamp: 0, event: fence ? 'fence' : 'message', json, position: { ...top, previousTag: tag, isMarker: fence } }
+    const entry = {
+      from: 'model',
+      timestamp: 0,
+      event: fence ? 'fence' : 'message',
+      json,
+      position: { ...top, previousTag: tag, isMarker: fence }
+    }
     this.#fenceIsDue = false
     this.#branch.push(entry)
     this.records.set(formatCursor(top), entry)

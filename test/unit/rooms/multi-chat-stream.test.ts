@@ -9,8 +9,16 @@ import { Fixture, Stream } from './fixture.ts'
 import { budgets } from '../../../lib/core/budgets.ts'
 import { turn } from '../../support/turn.ts'
 
-/** The seats of a connection whose client takes nothing until it is told to. */
-function start (t: Test): { seats: MultiChatStream, written: () => string, fill: (bytes: number) => void, drain: () => void, close: () => void } {
+/** A stream whose client receives nothing until `drain` is called. */
+interface Stage {
+  stream: MultiChatStream
+  written: () => string
+  fill: (bytes: number) => void
+  drain: () => void
+  close: () => void
+}
+
+function start (t: Test): Stage {
   let written = ''
   let drain = (): void => {}
   const connection = {
@@ -23,10 +31,13 @@ function start (t: Test): { seats: MultiChatStream, written: () => string, fill:
     }
   }
   t.teardown(() => { connection.closed = true; drain() })
-  // All that seats use of one is here.
-  const seats = new MultiChatStream(connection as unknown as Connection, [{ after: undefined, userId: undefined }, { after: 'invalid', userId: undefined }])
+  // All that stream use of one is here.
+  const stream = new MultiChatStream(connection as unknown as Connection, [
+    { after: undefined, userId: undefined },
+    { after: 'invalid', userId: undefined }
+  ])
   return {
-    seats,
+    stream,
     written: () => written,
     fill: (bytes) => { connection.bufferedBytes = bytes },
     drain: () => drain(),
@@ -39,9 +50,9 @@ const frame = (id: string, json = '1'): [Buffer, ChatFrame[]] => {
   return [bytes, [new ChatFrame(parseCursor(id), bytes)]]
 }
 
-t.test('a seat is crowded by what others have written, sent or not', async (t) => {
-  const { seats, fill } = start(t)
-  const [one, two] = seats.sinks as [Seat, Seat]
+t.test('the bytes of all chats count for the buffer of a stream, sent or not', async (t) => {
+  const { stream, fill } = start(t)
+  const [one, two] = stream.sinks as [Seat, Seat]
   t.equal(one.crowded, false)
   two.write(...frame('e-1-1', '1'.repeat(70_000)))
   t.equal(one.crowded, true)
@@ -51,9 +62,9 @@ t.test('a seat is crowded by what others have written, sent or not', async (t) =
   t.equal(one.crowded, true)
 })
 
-t.test('those who wait for their turn write the places as they are by then', async (t) => {
-  const { seats, written, drain } = start(t)
-  const [one, two] = seats.sinks as [Seat, Seat]
+t.test('chats that wait for their turn write the positions of that moment', async (t) => {
+  const { stream, written, drain } = start(t)
+  const [one, two] = stream.sinks as [Seat, Seat]
   one.inTurn(() => one.writeAndDrain(...frame('e-1-1')))
   one.inTurn(() => one.writeAndDrain(...frame('e-2-2')))
   await turn()
@@ -65,16 +76,16 @@ t.test('those who wait for their turn write the places as they are by then', asy
   t.same(written().match(/id: .*/g)?.slice(2), ['id: e-2-2.f-1-1'])
 })
 
-t.test('what many chats write in one turn is passed on before it is too much', async (t) => {
-  const { seats, written } = start(t)
-  const [one, two] = seats.sinks as [Seat, Seat]
+t.test('the frames of many chats in one turn are flushed before they exceed the buffer', async (t) => {
+  const { stream, written } = start(t)
+  const [one, two] = stream.sinks as [Seat, Seat]
   for (let n = 1; n <= 10; n++) for (const seat of [one, two]) seat.write(...frame(`e-${n}-${n}`, '1'.repeat(60_000)))
   t.ok(written().length > 1_000_000 && written().length < budgets.turn + 70_000)
   await turn()
   t.equal(written().match(/^id/gm)?.length, 20)
 })
 
-t.test('who comes back to a crowded stream waits until there is room', async (t) => {
+t.test('a chat that catches up on a full stream waits until there is room', async (t) => {
   const fixture = new Fixture(t)
   fixture.room.chatLog.open()
   fixture.room.chatLog.live()
@@ -90,16 +101,16 @@ t.test('who comes back to a crowded stream waits until there is room', async (t)
     const missed = stream.frames.length
     fixture.publish()
     await fixture.rest()
-    t.equal(stream.frames.length - missed, crowded ? 0 : 1, 'what comes meanwhile waits, too')
+    t.equal(stream.frames.length - missed, crowded ? 0 : 1, 'an event that arrives meanwhile waits, too')
     stream.connection.drain()
     await fixture.rest()
     t.equal(stream.frames.length - missed, 1)
   }
 })
 
-t.test('nothing waits for a client that has disconnected', async (t) => {
-  const { seats, written, close } = start(t)
-  const [seat] = seats.sinks as [Seat]
+t.test('no chat waits for a client that has disconnected', async (t) => {
+  const { stream, written, close } = start(t)
+  const [seat] = stream.sinks as [Seat]
   close()
   seat.write(...frame('e-1-1', '1'.repeat(70_000)))
   t.equal(seat.crowded, false)

@@ -9,10 +9,15 @@ function entering (gate: ReadGate, entered: string[], name: string, bytes: numbe
   else waiting.then(() => entered.push(name))
 }
 
-t.test('pages are read up to a number of bytes at a time, in the order in which they were asked for', async (t) => {
+t.test('pages are read in the order of the requests, up to a limit of bytes at the same time', async (t) => {
   const gate = new ReadGate(100)
   const entered: string[] = []
-  for (const [name, bytes] of [['a', 60], ['b', 40], ['c', 50], ['d', 10]] as const) entering(gate, entered, name, bytes)
+  for (const [name, bytes] of [
+    ['a', 60],
+    ['b', 40],
+    ['c', 50],
+    ['d', 10]
+  ] as const) { entering(gate, entered, name, bytes) }
   await turn()
   t.same(entered, ['a', 'b'])
   gate.leave(40)

@@ -5,7 +5,7 @@ import { Fixture } from './fixture.ts'
 import { budgets } from '../../../lib/core/budgets.ts'
 import { timing } from '../../../lib/core/timing.ts'
 
-/** A room with a stream that has missed an event, and whose log answers no reading yet. */
+/** A room with a stream that has missed an event. Its log does not answer reads yet. */
 async function whileReading (t: Test): Promise<{ f: Fixture, stream: ReturnType<Fixture['join']> }> {
   const f = new Fixture(t)
   const stream = f.join()
@@ -16,7 +16,7 @@ async function whileReading (t: Test): Promise<{ f: Fixture, stream: ReturnType<
   return { f, stream }
 }
 
-t.test('a message that comes twice costs no reading', async (t) => {
+t.test('a message that arrives twice causes no read', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
   f.room.chatLog.live()
@@ -29,7 +29,7 @@ t.test('a message that comes twice costs no reading', async (t) => {
   t.same(stream.names, ['ready', 'message'])
 })
 
-t.test('a log that may have lost events and can\'t be marked: streams get one reset, and clients that reconnect one each, until it can be', async (t) => {
+t.test('while a log with possible loss cannot be marked, each stream and reconnect gets one reset', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
   f.room.chatLog.live()
@@ -69,7 +69,7 @@ t.test('a log that may have lost events and can\'t be marked: streams get one re
   t.same(late.names, ['ready'])
 })
 
-t.test('many messages that come while the log is read are read instead of held', async (t) => {
+t.test('many messages that arrive during a read are read from the log instead of held', async (t) => {
   const { f, stream } = await whileReading(t)
   f.publish(2_500)
   f.log.heal()
@@ -78,7 +78,7 @@ t.test('many messages that come while the log is read are read instead of held',
   t.same(stream.ids.at(-1), formatCursor(f.log.top as Cursor))
 })
 
-t.test('what is held while the log is read is bounded by bytes', async (t) => {
+t.test('messages that are held during a read are bounded by bytes', async (t) => {
   const { f, stream } = await whileReading(t)
   const payload = { pad: 'x'.repeat(budgets.held / 4) }
   f.publish(30, { payload })
@@ -88,7 +88,7 @@ t.test('what is held while the log is read is bounded by bytes', async (t) => {
   t.same(stream.names, ['ready', 'reset'], 'they were let go of: the log has to have them')
 })
 
-t.test('a log that can\'t be read is tried again ever later, and logged once, with its chat and why', async (t) => {
+t.test('a failed read is retried with growing delays, and logged once with the chat and the reason', async (t) => {
   const { log, lines } = keepLog()
   const f = new Fixture(t, { logger: log })
   f.log.prompt = false
@@ -103,14 +103,17 @@ t.test('a log that can\'t be read is tried again ever later, and logged once, wi
   const stuck = lines.filter(({ msg }) => /client-output-buffer-limit/.test(String(msg)))
   t.match(stuck, [{ reason: 'The log can\'t be read now', chatId: 'chat' }])
   t.equal(stuck.length, 1)
-  t.same(f.timers.delays.filter((ms) => ms < timing.repeatedLog), [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000, 15_000, 15_000])
+  t.same(
+    f.timers.delays.filter((ms) => ms < timing.repeatedLog),
+    [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000, 15_000, 15_000]
+  )
   t.same(stream.names, [])
   f.log.heal()
   await f.rest()
   t.same(stream.names, ['ready'])
 })
 
-t.test('what comes while a reading ends is told at once, in whichever moment it comes', async (t) => {
+t.test('a message that arrives at any moment while a read ends is delivered at once', async (t) => {
   const f = new Fixture(t)
   f.log.prompt = true
   const stream = f.join()
@@ -125,7 +128,7 @@ t.test('what comes while a reading ends is told at once, in whichever moment it 
   }
 })
 
-t.test('the places of a log of the app\'s may be objects of any kind', async (t) => {
+t.test('the positions of a custom log may be objects of any class', async (t) => {
   const f = new Fixture(t)
   const read = f.log.read.bind(f.log)
   f.log.read = async (...args) => {
@@ -140,7 +143,7 @@ t.test('the places of a log of the app\'s may be objects of any kind', async (t)
   t.same(stream.names, ['ready', 'message', 'message'])
 })
 
-t.test('closing while the log is read, or after it failed, ends it', async (t) => {
+t.test('closing ends a read that is running, and the retry of one that failed', async (t) => {
   const f = new Fixture(t)
   f.log.prompt = false
   for (const fails of [false, true]) {
@@ -159,7 +162,7 @@ t.test('closing while the log is read, or after it failed, ends it', async (t) =
   t.equal(f.timers.size, 0)
 })
 
-t.test('an entry that can\'t be read is a hole, never skipped', async (t) => {
+t.test('an entry that cannot be decoded is a gap, and is never skipped', async (t) => {
   const f = new Fixture(t)
   f.publish(9, { lost: true })
   const read = f.log.read.bind(f.log)
@@ -178,7 +181,7 @@ t.test('an entry that can\'t be read is a hole, never skipped', async (t) => {
   t.same(streams[0]?.data('reset'), [{ chatId: 'chat', reason: 'diverged', certain: true }])
 })
 
-t.test('a follower that misses an entry which can\'t be read is told', async (t) => {
+t.test('a follower that misses an entry which cannot be decoded gets a reset', async (t) => {
   const f = new Fixture(t)
   f.room.chatLog.live()
   await f.rest()

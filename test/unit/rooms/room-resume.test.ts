@@ -3,7 +3,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { copyCursor, type Cursor } from '../../../lib/pubsub/cursor.ts'
 import { Fixture, forged } from './fixture.ts'
 
-t.test('closing while missed events are read tells none of them', async (t) => {
+t.test('closing while missed events are read delivers none of them', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
   f.room.chatLog.live()
@@ -20,7 +20,7 @@ t.test('closing while missed events are read tells none of them', async (t) => {
   t.same(stream.names, ['ready'])
 })
 
-t.test('many events that were missed are written as fast as the client takes them', async (t) => {
+t.test('many missed events are written as fast as the client receives them', async (t) => {
   const f = new Fixture(t)
   f.room.chatLog.live()
   await f.rest()
@@ -42,7 +42,7 @@ t.test('many events that were missed are written as fast as the client takes the
   t.equal(leaver.frames.length, 4)
 })
 
-t.test('clients that come back at the same time share one reading; who it says nothing to asks the log', async (t) => {
+t.test('clients that reconnect together share one read; a client that it does not cover reads the log', async (t) => {
   const f = new Fixture(t, { historySize: 100 })
   f.publish(700, { lost: true })
   f.room.chatLog.live()
@@ -66,7 +66,7 @@ t.test('clients that come back at the same time share one reading; who it says n
   t.same(reads, [undefined, 10, 510, undefined], 'it is not kept for long')
 })
 
-t.test('what was read serves who comes later, too, for as long as the room\'s own frames follow on it', async (t) => {
+t.test('a read also serves later clients, as long as the room\'s own frames follow it', async (t) => {
   const f = new Fixture(t)
   f.publish(50, { lost: true })
   f.room.chatLog.live()
@@ -80,7 +80,10 @@ t.test('what was read serves who comes later, too, for as long as the room\'s ow
     f.publish(count)
     const streams = [f.join({ after: place }), f.join({ after: place })]
     await f.rest()
-    t.same(streams.map((stream) => stream.data('reset').length + stream.data('message').length), Array(2).fill(f.log.records.size - 1))
+    t.same(
+      streams.map((stream) => stream.data('reset').length + stream.data('message').length),
+      Array(2).fill(f.log.records.size - 1)
+    )
     numbers.push(reads)
   }
   t.same(numbers, [1, 1, 2, 2, 2])
@@ -102,7 +105,7 @@ t.test('a rewind comes from the last frames, or from the log', async (t) => {
   t.same(later.map(({ frames }) => frames.length), [2, 5], 'also where the reading is older than the last events')
 })
 
-t.test('a rewind or a return while the log can\'t be read waits until it can', async (t) => {
+t.test('a rewind or a reconnect while the log cannot be read waits until it can be read', async (t) => {
   const f = new Fixture(t)
   f.publish(5, { lost: true })
   f.room.chatLog.live()
@@ -120,7 +123,7 @@ t.test('a rewind or a return while the log can\'t be read waits until it can', a
   t.same(streams[1]?.data('reset'), [{ chatId: 'chat', reason: 'diverged', certain: true }])
 })
 
-t.test('a client that takes all at once is written a page in each turn of the event loop', async (t) => {
+t.test('a fast client gets one page in each turn of the event loop', async (t) => {
   const f = new Fixture(t)
   f.room.chatLog.open()
   f.room.chatLog.live()

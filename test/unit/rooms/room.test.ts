@@ -3,7 +3,7 @@ import { formatCursor, type Cursor } from '../../../lib/pubsub/cursor.ts'
 import { keepLog } from '../../support/log.ts'
 import { Fixture } from './fixture.ts'
 
-t.test('a stream gets ready once the subscription holds, then every event', async (t) => {
+t.test('a stream gets `ready` once the subscription is active, then every event', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
   await f.rest()
@@ -26,7 +26,7 @@ t.test('an interruption before the subscription was active delays nothing', asyn
   t.same(stream.names, ['ready'])
 })
 
-t.test('a stream that came while the subscription was interrupted waits for it, the others go on', async (t) => {
+t.test('a stream that joins during an interruption waits for the subscription, the others continue', async (t) => {
   const f = new Fixture(t)
   const early = f.join()
   f.room.chatLog.live()
@@ -53,9 +53,14 @@ t.test('a stream that came while the subscription was interrupted waits for it, 
   t.notOk(f.room.chatLog.inSync, 'what broke meanwhile is not read')
 })
 
-t.test('without a log there are no ids, and who was there is told of an interruption', async (t) => {
+t.test('without a log there are no ids, and the open streams get a reset after an interruption', async (t) => {
   const f = new Fixture(t, { withLog: false })
-  const streams = [f.join(), f.join({ after: 'invalid' }), f.join({ rewind: 3 }), f.join({ after: { epoch: 'e', offset: 1, tag: 1 } })]
+  const streams = [
+    f.join(),
+    f.join({ after: 'invalid' }),
+    f.join({ rewind: 3 }),
+    f.join({ after: { epoch: 'e', offset: 1, tag: 1 } })
+  ]
   f.room.chatLog.live()
   await f.rest()
   f.room.chatLog.receive({ from: 'x', timestamp: 1, event: 'message', json: '{}' }, false)
@@ -73,7 +78,7 @@ t.test('without a log there are no ids, and who was there is told of an interrup
   }
 })
 
-t.test('a fence of a log that is kept by others only is told, too', async (t) => {
+t.test('a discontinuity marker is also reported for a log that only others keep', async (t) => {
   const f = new Fixture(t, { withLog: false })
   const stream = f.join()
   f.room.chatLog.live()
@@ -87,7 +92,7 @@ t.test('a fence of a log that is kept by others only is told, too', async (t) =>
   t.same(stream.data('reset'), [{ chatId: 'chat', reason: 'failover', certain: false }])
 })
 
-t.test('only a chat without events of the log for a while is quiet, whatever else goes on', async (t) => {
+t.test('a chat is quiet if its log had no events for a while, whatever else happens', async (t) => {
   const f = new Fixture(t)
   f.room.chatLog.live()
   await f.rest()
@@ -102,7 +107,7 @@ t.test('only a chat without events of the log for a while is quiet, whatever els
   t.notOk(f.room.chatLog.takeQuiet(), 'nor one that is not followed')
 })
 
-t.test('handlers get what is JSON, and one that removes itself empties the room', async (t) => {
+t.test('handlers get only valid JSON, and a room is empty after its handler removes itself', async (t) => {
   const { log, line } = keepLog()
   const f = new Fixture(t, { logger: log })
   f.room.chatLog.live()
@@ -122,7 +127,7 @@ t.test('handlers get what is JSON, and one that removes itself empties the room'
   t.ok(f.room.isEmpty)
 })
 
-t.test('a stream that was closed before it came is not let in', async (t) => {
+t.test('a stream that closes before it joins is not added', async (t) => {
   const f = new Fixture(t)
   const stream = f.join()
   stream.connection.destroy()
@@ -132,7 +137,7 @@ t.test('a stream that was closed before it came is not let in', async (t) => {
   t.ok(f.room.isEmpty)
 })
 
-t.test('handlers get what is published while the log is read for the first time', async (t) => {
+t.test('handlers get events that are published during the first read of the log', async (t) => {
   const f = new Fixture(t)
   const seen: (string | undefined)[] = []
   f.room.addHandler((_event, { id }) => { seen.push(id) })

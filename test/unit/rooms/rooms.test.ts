@@ -15,8 +15,10 @@ import { budgets } from '../../../lib/core/budgets.ts'
 import { timing } from '../../../lib/core/timing.ts'
 import type { FeedListener, ChannelFeed } from '../../../lib/pubsub/channel-feed.ts'
 
-/** The rooms of an instance whose feed holds at once and delivers what the test says. */
-function start (t: Test, withLog = true): { rooms: Rooms, log: ModelLog, followers: Map<string, FeedListener>, rest: () => Promise<void> } {
+/** The rooms of an instance whose feed is live at once and delivers the messages that the test passes. */
+interface Stage { rooms: Rooms, log: ModelLog, followers: Map<string, FeedListener>, rest: () => Promise<void> }
+
+function start (t: Test, withLog = true): Stage {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval'] })
   t.teardown(() => mock.timers.reset())
   const log = new ModelLog()
@@ -45,7 +47,7 @@ function start (t: Test, withLog = true): { rooms: Rooms, log: ModelLog, followe
   return { rooms, log, followers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
 }
 
-t.test('the last event before a silence is found, though it was lost', async (t) => {
+t.test('the last event before a silence is read from the log if its broadcast was lost', async (t) => {
   const { rooms, log, rest } = start(t)
   const stream = new Stream(false)
   rooms.enter('a').join(stream.connection.asConnection)
@@ -59,7 +61,7 @@ t.test('the last event before a silence is found, though it was lost', async (t)
   t.same(stream.names, ['ready', 'message'])
 })
 
-t.test('quiet chats are compared later where Redis is away', async (t) => {
+t.test('quiet chats are compared later if Redis is away', async (t) => {
   const { rooms, log, rest } = start(t)
   const stream = new Stream(false)
   rooms.enter('a').join(stream.connection.asConnection)
@@ -76,7 +78,7 @@ t.test('quiet chats are compared later where Redis is away', async (t) => {
   t.same(stream.names, ['ready', 'message'])
 })
 
-t.test('of many quiet chats only so many are compared at a time, and in the end each', async (t) => {
+t.test('only a limited number of quiet chats is compared at a time, and each of them in the end', async (t) => {
   const { rooms, log, rest } = start(t)
   const names = Array.from({ length: 2 * timing.idleCheckMax + 1 }, (_, n) => `${n}`)
   for (const name of names) rooms.enter(name)
@@ -94,7 +96,7 @@ t.test('of many quiet chats only so many are compared at a time, and in the end 
   t.same(asked.flat(), [...names, ...names].slice(0, 3 * timing.idleCheckMax - 1).map(getChatChannel), 'in turn')
 })
 
-t.test('a room that was dropped is let go of, whenever the idle check comes next', async (t) => {
+t.test('a dropped room is released, whenever the next idle check runs', async (t) => {
   const { rooms, rest } = start(t)
   for (let n = 0; n < 2 * timing.idleCheckMax; n++) rooms.enter(`${n}`)
   await rest()
@@ -115,7 +117,7 @@ t.test('a room that was dropped is let go of, whenever the idle check comes next
   t.equal(dropped.filter((room) => room.deref() !== undefined).length, 0)
 })
 
-t.test('of very many quiet chats each is compared within so many checks, so that those without an event keep their position', async (t) => {
+t.test('each of very many quiet chats is compared often enough to keep its position', async (t) => {
   const { rooms, log, rest } = start(t)
   const count = timing.idleCheckMax * timing.idleCheckRounds + 2 * timing.idleCheckRounds
   for (let n = 0; n < count; n++) rooms.enter(`${n}`)
@@ -133,7 +135,7 @@ t.test('of very many quiet chats each is compared within so many checks, so that
   t.ok(checks * timing.idleCheck < timing.emptyLog)
 })
 
-t.test('a room is kept for a while after its last listener left, for those who come back', async (t) => {
+t.test('a room is kept for a while after its last listener has left, for clients that reconnect', async (t) => {
   const { rooms, followers, rest } = start(t)
   const room = rooms.enter('a')
   const handler = (): void => {}
@@ -146,7 +148,7 @@ t.test('a room is kept for a while after its last listener left, for those who c
   t.equal(rooms.enter('a'), room)
   room.addHandler(handler)
   mock.timers.tick(timing.roomGrace)
-  t.equal(rooms.find('a'), room, 'somebody is in it again')
+  t.equal(rooms.find('a'), room, 'it has a listener again')
   room.deleteHandler(handler)
   room.deleteHandler(handler)
   mock.timers.tick(timing.roomGrace)
@@ -155,7 +157,7 @@ t.test('a room is kept for a while after its last listener left, for those who c
   t.not(rooms.enter('a'), room)
 })
 
-t.test('closing ends the streams, and the rooms that come after are others', async (t) => {
+t.test('closing ends the streams, and later rooms are new', async (t) => {
   const { rooms, rest, followers } = start(t, false)
   const stream = new Stream(false)
   const before = rooms.enter('a')
@@ -165,7 +167,7 @@ t.test('closing ends the streams, and the rooms that come after are others', asy
   t.ok(stream.connection.closed)
   t.equal(followers.size, 0)
   const after = rooms.enter('a')
-  // Those that left by the closing still start the grace of a room that is gone.
+  // Streams that close with the rooms still start the grace period of a removed room.
   mock.timers.tick(timing.roomGrace)
   t.equal(rooms.find('a'), after)
 })

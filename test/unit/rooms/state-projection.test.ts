@@ -20,13 +20,26 @@ const CHANNEL = 'chat:a'
 
 /** Shows all fields as they are. */
 const showAll: MakeProjection = (room) => ({
-  field: (name, after) => room.write(encodeFrame({ event: 'field', json: JSON.stringify([name, after?.value ?? null]) })),
+  field: (name, after) =>
+    room.write(encodeFrame({ event: 'field', json: JSON.stringify([name, after?.value ?? null]) })),
   event: ({ json }) => room.write(encodeFrame({ event: 'seen', json })),
-  snapshot: () => [encodeFrame({ event: 'snapshot', json: JSON.stringify([...room.fields].map(([name, { value }]) => [name, value])) })]
+  snapshot: () => [
+    encodeFrame({ event: 'snapshot', json: JSON.stringify([...room.fields].map(([name, { value }]) => [name, value])) })
+  ]
 })
 
 /** An instance with one view of the state. `faults` loses changes and counts readings. */
-function start (t: Test, views = [showAll]): { provider: LocalPubSub, log: EventLog, faults: { loses: boolean, reads: number, fails: boolean }, warnings: unknown[], join: (after?: string) => Stream, set: (field: string, value: string, leaseMs?: number) => Promise<unknown>, rest: () => Promise<void> } {
+interface Stage {
+  provider: LocalPubSub
+  log: EventLog
+  faults: { loses: boolean, reads: number, fails: boolean }
+  warnings: unknown[]
+  join: (after?: string) => Stream
+  set: (field: string, value: string, leaseMs?: number) => Promise<unknown>
+  rest: () => Promise<void>
+}
+
+function start (t: Test, views = [showAll]): Stage {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval', 'Date'] })
   // Leases follow this clock.
   const clock = mock.method(performance, 'now', () => Date.now())
@@ -45,7 +58,10 @@ function start (t: Test, views = [showAll]): { provider: LocalPubSub, log: Event
       if (faults.fails) throw new Error('away')
       return await store.read(...args)
     },
-    watch: (channel: string, watcher: (change: StateChange) => void) => store.watch(channel, (change) => { if (!faults.loses) watcher(change) })
+    watch: (channel: string, watcher: (change: StateChange) => void) =>
+      store.watch(channel, (change) => {
+        if (!faults.loses) watcher(change)
+      })
   } as unknown as StateStore // Rooms read and watch only.
   const rooms = new Rooms({
     channelOf: getChatChannel,
@@ -82,7 +98,7 @@ function start (t: Test, views = [showAll]): { provider: LocalPubSub, log: Event
 
 const said = (stream: Stream): unknown[] => stream.frames.map(({ event, data }) => [event, JSON.parse(data.toString())])
 
-t.test('a stream gets a snapshot in the turn in which it comes, then each change; none of it has an id', async (t) => {
+t.test('a stream gets a snapshot in the turn in which it joins, then each change, all without ids', async (t) => {
   const { set, join, rest } = start(t)
   await set('v', '1')
   const first = join()
@@ -101,7 +117,7 @@ t.test('a stream gets a snapshot in the turn in which it comes, then each change
   t.same([...first.ids, ...third.ids].filter(Boolean).length, 2, 'but `ready`')
 })
 
-t.test('an event of the log passes the views before it is sent', async (t) => {
+t.test('an event of the log passes the projections before it is sent', async (t) => {
   const { provider, join, rest } = start(t)
   const stream = join()
   await rest()
@@ -110,7 +126,7 @@ t.test('an event of the log passes the views before it is sent', async (t) => {
   t.same(said(stream).slice(2), [['seen', { n: 1 }], ['message', { n: 1 }]])
 })
 
-t.test('a chat without a state, or without a view of it, is never read for it', async (t) => {
+t.test('the state of a chat is not read if there is no state or no projection', async (t) => {
   const { faults, provider, join, rest } = start(t)
   join()
   await rest()
@@ -129,7 +145,7 @@ t.test('a chat without a state, or without a view of it, is never read for it', 
   t.same(stream.names, ['ready'])
 })
 
-t.test('many who come read the state once', async (t) => {
+t.test('many streams that join at once cause one read of the state', async (t) => {
   const { faults, set, join, rest } = start(t)
   await set('v', '1')
   const streams = Array.from({ length: 100 }, () => join())
@@ -138,14 +154,14 @@ t.test('many who come read the state once', async (t) => {
   t.equal(faults.reads, 1)
 })
 
-t.test('the first change before a silence is found, though it was lost, and so is the last', async (t) => {
+t.test('the first and the last change before a silence are read if their broadcasts were lost', async (t) => {
   const { faults, set, join, rest } = start(t)
   const stream = join()
   await rest()
   faults.loses = true
   await set('v', '1')
   for (const expected of ['1', '2']) {
-    // What runs between two looks may be on its way.
+    // A poll may be running.
     for (let n = 0; n < 2; n++) {
       mock.timers.tick(timing.idleCheck)
       await rest()
@@ -155,7 +171,7 @@ t.test('the first change before a silence is found, though it was lost, and so i
   }
 })
 
-t.test('a lease that runs out while nobody does anything is told', async (t) => {
+t.test('a lease that expires without any other activity is reported', async (t) => {
   const { set, join, rest } = start(t)
   const stream = join()
   await rest()
@@ -166,7 +182,7 @@ t.test('a lease that runs out while nobody does anything is told', async (t) => 
   t.same(said(stream).slice(2), [['field', ['v', '1']], ['field', ['v', null]]])
 })
 
-t.test('who is told to reload is told all anew', async (t) => {
+t.test('a stream that gets a reset gets the whole state again', async (t) => {
   const { set, log, join, rest } = start(t)
   const stream = join()
   await rest()
@@ -176,7 +192,11 @@ t.test('who is told to reload is told all anew', async (t) => {
   const read = log.read.bind(log)
   log.read = async (...args) => {
     const page = await read(...args)
-    return { ...page, head: { ...page.head, epoch: 'other' }, ...args[1] !== undefined && { gap: 'diverged' as const, entries: [] } }
+    return {
+      ...page,
+      head: { ...page.head, epoch: 'other' },
+      ...(args[1] !== undefined && { gap: 'diverged' as const, entries: [] })
+    }
   }
   const tops = log.heads.bind(log)
   log.heads = async (channels) => (await tops(channels)).map((top) => top && { ...top, epoch: 'other' })
@@ -184,20 +204,29 @@ t.test('who is told to reload is told all anew', async (t) => {
     mock.timers.tick(timing.idleCheck)
     await rest()
   }
-  t.same(said(stream).slice(2), [['field', ['v', '1']], ['reset', { chatId: 'a', reason: 'diverged', certain: true }], ['field', ['v', '1']]])
+  t.same(said(stream).slice(2), [
+    ['field', ['v', '1']],
+    ['reset', { chatId: 'a', reason: 'diverged', certain: true }],
+    ['field', ['v', '1']]
+  ])
   const late = join('garbage')
   await rest()
-  t.same(said(late).slice(1), [['reset', { chatId: 'a', reason: 'invalid', certain: false }], ['snapshot', [['v', '1']]]])
+  t.same(said(late).slice(1), [
+    ['reset', { chatId: 'a', reason: 'invalid', certain: false }],
+    ['snapshot', [['v', '1']]]
+  ])
 })
 
-t.test('a fence makes all be told anew, too', async (t) => {
+t.test('after a discontinuity marker, streams get the whole state again', async (t) => {
   const { set, join, rest, provider } = start(t)
   const stream = join()
   await rest()
   await set('v', '1')
   await provider.publish(CHANNEL, 1)
   await rest()
-  const append = provider.eventLog as unknown as { append (...args: unknown[]): { entry: { position: { isMarker: boolean } } } }
+  const append = provider.eventLog as unknown as {
+    append(...args: unknown[]): { entry: { position: { isMarker: boolean } } }
+  }
   const real = append.append.bind(append)
   append.append = (...args) => {
     const appended = real(...args)
@@ -206,10 +235,13 @@ t.test('a fence makes all be told anew, too', async (t) => {
   }
   await provider.publish(CHANNEL, 'fence')
   await rest()
-  t.same(said(stream).slice(-2), [['reset', { chatId: 'a', reason: 'failover', certain: false }], ['field', ['v', '1']]])
+  t.same(said(stream).slice(-2), [
+    ['reset', { chatId: 'a', reason: 'failover', certain: false }],
+    ['field', ['v', '1']]
+  ])
 })
 
-t.test('a state that can\'t be read is logged, and tried again', async (t) => {
+t.test('a failed read of the state is logged and retried', async (t) => {
   const { faults, set, join, rest, warnings } = start(t)
   await set('v', '1')
   faults.fails = true

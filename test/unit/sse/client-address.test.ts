@@ -20,6 +20,6 @@ const addresses: Record<string, string> = {
   'a%b': 'a%b'
 }
 
-t.test('a client of IPv6 counts by its network, one of IPv4 by its address, however that is written', async (t) => {
+t.test('an IPv6 client counts by its network, an IPv4 client by its address in any notation', async (t) => {
   for (const [ip, counted] of Object.entries(addresses)) t.equal(clientAddress(ip), counted, ip)
 })

@@ -4,16 +4,21 @@ import { silentLogger } from '../../../lib/core/logger.ts'
 import type { RawResponse } from '../../../lib/sse/connection.ts'
 import { StreamLimits } from '../../../lib/sse/stream-limits.ts'
 
-t.test('a request whose client has disconnected already takes nothing of the limits', async (t) => {
-  const limits = new StreamLimits({ maxConnections: 1, maxConnectionsPerClient: 1, maxStreamsPerSession: 1 }, silentLogger)
-  const gone = { destroyed: true } as unknown as RawResponse // All that is read of a response that is gone.
+t.test('a request whose client has already disconnected does not count for the limits', async (t) => {
+  const limits = new StreamLimits(
+    { maxConnections: 1, maxConnectionsPerClient: 1, maxStreamsPerSession: 1 },
+    silentLogger
+  )
+  const gone = { destroyed: true } as unknown as RawResponse // The only field that is read of a closed response.
   for (let n = 0; n < 2; n++) t.doesNotThrow(() => limits.reserve(gone, () => '127.0.0.1'))
 })
 
 const SHARED = 100
 
-for (const [maxConnectionsPerClient, maxConnections, most] of [[2, undefined, 2 * SHARED], [2, 2_000, 2 * SHARED], [2, 50, 25], [3, 4, 3]] as const) {
-  t.test(`where users are named, ${most} requests of one address may wait with ${maxConnectionsPerClient} of ${maxConnections ?? 'any'}`, async (t) => {
+const cases = [[2, undefined, 2 * SHARED], [2, 2_000, 2 * SHARED], [2, 50, 25], [3, 4, 3]] as const
+for (const [maxConnectionsPerClient, maxConnections, most] of cases) {
+  const shown = `${maxConnectionsPerClient} of ${maxConnections ?? 'any'}`
+  t.test(`with user ids, ${most} requests of one address may wait, limits ${shown}`, async (t) => {
     const limits = new StreamLimits({ maxConnections, maxConnectionsPerClient, maxStreamsPerSession: 1 }, silentLogger)
     const raw = (): RawResponse => new EventEmitter() as unknown as RawResponse // It is listened to only.
     const address = (): string => '192.0.2.1'

@@ -12,7 +12,7 @@ t.beforeEach((t) => {
   t.teardown(() => mock.timers.reset())
 })
 
-t.test('a log outlives its events by days, and is forgotten then', async (t) => {
+t.test('a log outlives its events by days, and is then removed', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const { id } = log.append('c', envelope, undefined)
@@ -24,15 +24,16 @@ t.test('a log outlives its events by days, and is forgotten then', async (t) => 
   t.match(await log.read('c', undefined, 10), { head: cursor, entries: [] })
   for (let day = 0; day < 2; day++) mock.timers.tick(DAY)
   t.same(await log.heads(['c']), [undefined])
-  t.match(await log.read('c', cursor, 10), { gap: 'epoch', head: { offset: 0 } }, 'who comes even later is told')
+  t.match(await log.read('c', cursor, 10), { gap: 'epoch', head: { offset: 0 } }, 'an even later client gets a gap')
 })
 
-t.test('the position in a chat without an event is kept for those who listen, and no longer', async (t) => {
+t.test('the position in a chat without an event is kept while the chat has listeners', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const { head: top } = await log.read('c', undefined, 10)
   await log.read('left', undefined, 10)
-  for (const again of [() => log.heads(['c']), () => log.read('c', top, 10), () => log.read('c', undefined, 10), () => log.heads(['c'])]) {
+  const heads = (): unknown => log.heads(['c'])
+  for (const again of [heads, () => log.read('c', top, 10), () => log.read('c', undefined, 10), heads]) {
     mock.timers.tick(timing.emptyLog - 1)
     await again()
   }
@@ -44,7 +45,7 @@ t.test('the position in a chat without an event is kept for those who listen, an
   t.same(await log.heads(['d']), [undefined])
 })
 
-t.test('what a chat without an event keeps for its state is kept for those who listen, and no longer', async (t) => {
+t.test('the state of a chat without an event is kept while the chat has listeners', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const state = { epoch: 'e', count: 1 }
@@ -83,7 +84,7 @@ t.test('no timer runs before the first log and after the last one', async (t) =>
   t.equal(running, 0)
 })
 
-t.test('what an event was published with is read with it', async (t) => {
+t.test('an event is read with the metadata with which it was published', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const traced = { ...envelope, traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' }
@@ -92,7 +93,7 @@ t.test('what an event was published with is read with it', async (t) => {
   t.same(entries.map(({ position, ...rest }) => rest), [envelope, traced])
 })
 
-t.test('a log with a key that still counts is kept', async (t) => {
+t.test('a log is kept while one of its idempotency keys is valid', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: 20 * DAY })
   t.teardown(() => log.close())
   const first = log.append('c', envelope, 'app key')
@@ -102,12 +103,14 @@ t.test('a log with a key that still counts is kept', async (t) => {
   t.same(await log.heads(['c']), [undefined])
 })
 
-t.test('what has finalized a text is remembered as long as the state is kept in Redis, other keys as long as asked for', async (t) => {
+t.test('finalization keys are kept as long as the state in Redis, other keys for `idempotencyTtlMs`', async (t) => {
   const ttlMs = 10_000
   const log = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: 1_000 })
   const long = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: DAY })
   t.teardown(() => { for (const each of [log, long]) each.close() })
-  for (const each of [log, long]) for (const key of ['finalization key', 'app key'] as const) each.append('c', envelope, key)
+  for (const each of [log, long]) {
+    for (const key of ['finalization key', 'app key'] as const) each.append('c', envelope, key)
+  }
   const known = (each: LocalLog): boolean[] => [each.hasKey('c', 'finalization key'), each.hasKey('c', 'app key')]
   t.same([known(log), known(long)], [[true, true], [true, true]])
   mock.timers.tick(ttlMs + timing.stateExtra - 1)
@@ -116,7 +119,7 @@ t.test('what has finalized a text is remembered as long as the state is kept in 
   t.same([known(log), known(long)], [[false, false], [true, true]])
 })
 
-t.test('after close nothing is left', async (t) => {
+t.test('after close, nothing is left', async (t) => {
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   log.append('c', envelope, 'app key')
   log.close()

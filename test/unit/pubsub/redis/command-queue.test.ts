@@ -30,7 +30,7 @@ function open (timeoutMs: number, mostBytes?: number): { client: ClosingClient, 
 const publish = (publisher: CommandQueue, n: number, bytes = 0): Promise<unknown> =>
   publisher.send((client) => client.publish('c', Buffer.from(String(n))), { repeatable: true, bytes })
 
-t.test('what a closing connection did not take is sent by the next one, in order', async (t) => {
+t.test('commands that a closing connection did not accept are sent on the next one, in order', async (t) => {
   const { client, publisher } = open(60_000)
   const published = [publish(publisher, 1), publish(publisher, 2)]
   await new Promise(setImmediate)
@@ -38,7 +38,7 @@ t.test('what a closing connection did not take is sent by the next one, in order
   published.push(publish(publisher, 3))
   client.writable = true
   client.status = 'ready'
-  // Before the publisher is told: what waits still goes first.
+  // Before the queue is notified: the commands that wait are still sent first.
   published.push(publish(publisher, 4))
   client.emit('ready')
   published.push(publish(publisher, 5))
@@ -47,7 +47,7 @@ t.test('what a closing connection did not take is sent by the next one, in order
   await publisher.close()
 })
 
-t.test('what no connection takes in time is rejected as never sent', async (t) => {
+t.test('a command that no connection accepts in time is rejected as never sent', async (t) => {
   const { client, publisher } = open(20)
   await t.rejects(publish(publisher, 1), { code: 'RT_PUBLISH_REJECTED' })
   await t.rejects(publisher.sendNow((client) => client.publish('c', '1'), 1), { code: 'RT_PUBLISH_REJECTED' })
@@ -60,7 +60,7 @@ t.test('what no connection takes in time is rejected as never sent', async (t) =
   await publisher.close()
 })
 
-t.test('what a closing connection did not take is rejected where the publisher was closed meanwhile', async (t) => {
+t.test('a command that a closing connection did not accept is rejected if the queue has closed', async (t) => {
   const { client, publisher } = open(60_000)
   const published = publish(publisher, 1)
   await publisher.close()
@@ -74,7 +74,7 @@ function timers (): number {
   return process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
 }
 
-t.test('the process is kept alive by what waits for a connection, not by what was sent', async (t) => {
+t.test('commands that wait for a connection keep the process alive, sent ones do not', async (t) => {
   const none = timers()
   const { client, publisher } = open(60_000)
   client.writable = true
@@ -91,7 +91,7 @@ t.test('the process is kept alive by what waits for a connection, not by what wa
   await publisher.close()
 })
 
-t.test('what is sent again waits as well, and keeps the process alive', async (t) => {
+t.test('a command that is sent again waits as well, and keeps the process alive', async (t) => {
   const none = timers()
   const { client, publisher } = open(60_000)
   const published = publish(publisher, 1)
@@ -106,7 +106,7 @@ t.test('what is sent again waits as well, and keeps the process alive', async (t
   await publisher.close()
 })
 
-t.test('what is sent again with all later commands stays before them, and their refusals are ignored', async (t) => {
+t.test('a command that is sent again stays before all later ones, whose refusals are ignored', async (t) => {
   const { client, publisher } = open(60_000)
   const refusal = (message: string): Error => Object.assign(new Error(message), { name: 'ReplyError' })
   const sent: string[] = []
@@ -130,9 +130,12 @@ t.test('what is sent again with all later commands stays before them, and their 
   await publisher.close()
 })
 
-const FULL = { code: 'RT_PUBLISH_REJECTED', message: /bytes that may wait for it, so await them before you publish more/ }
+const FULL = {
+  code: 'RT_PUBLISH_REJECTED',
+  message: /bytes that may wait for it, so await them before you publish more/
+}
 
-t.test('what waits is bounded in bytes: beyond them a command is rejected at once, and those before it are sent', async (t) => {
+t.test('beyond a limit of waiting bytes a command is rejected at once, and earlier ones are sent', async (t) => {
   const { client, publisher } = open(60_000, 2 * BYTES_EACH + 100)
   client.status = 'reconnecting'
   const accepted = [publish(publisher, 1, 60), publish(publisher, 2, 40)]
@@ -149,7 +152,7 @@ t.test('what waits is bounded in bytes: beyond them a command is rejected at onc
   await publisher.close()
 })
 
-t.test('what was given up makes room for what comes after', async (t) => {
+t.test('commands that were given up make room for later ones', async (t) => {
   const { client, publisher } = open(20, BYTES_EACH)
   client.status = 'reconnecting'
   const first = publish(publisher, 1)
@@ -159,7 +162,7 @@ t.test('what was given up makes room for what comes after', async (t) => {
   await publisher.close()
 })
 
-t.test('while Redis is away publishes are held up to 64 MiB, and all of these are in the log once it is back', async (t) => {
+t.test('while Redis is away, up to 64 MiB of publishes wait, and all of them are in the log afterwards', async (t) => {
   const server = await RedisServer.start()
   t.teardown(() => server.stop())
   const provider = new RedisPubSub({ url: server.url, publishTimeoutMs: 60_000, history: { size: 10_000 } })

@@ -3,7 +3,7 @@ import { encodeKey, RedisKeys } from '../../../../lib/pubsub/redis/keys.ts'
 
 const LONG = [`chat:${'x'.repeat(60)}`, `chat:${'😀'.repeat(250)}`, `chat:${'}{#*'.repeat(50)}`]
 
-t.test('however long the id of a chat is, its keys are short, and differ', async (t) => {
+t.test('the keys of a chat are short and unique, however long its id is', async (t) => {
   const keys = new RedisKeys({ keyPrefix: 'rt:' })
   const metas = LONG.map((channel) => keys.of(channel).meta)
   for (const meta of metas) t.match(meta, /^rt:\{#[\w-]{43}\}:m$/)
@@ -12,7 +12,7 @@ t.test('however long the id of a chat is, its keys are short, and differ', async
   t.notMatch(keys.of('#'.repeat(10)).meta, '{#', 'no id looks like a hash')
 })
 
-t.test('the channel of a long id keeps its name, and belongs to the slot of its keys where it is sharded', async (t) => {
+t.test('the channel of a long id contains the id, and with `sharded` it is in the slot of its keys', async (t) => {
   for (const sharded of [false, true]) {
     const keys = new RedisKeys({ keyPrefix: 'rt:', clientPrefix: 'a:', sharded })
     for (const channel of [...LONG, 'chat:1', '#']) {
@@ -24,7 +24,7 @@ t.test('the channel of a long id keeps its name, and belongs to the slot of its 
   }
 })
 
-t.test('however long an idempotency key is, it takes few bytes in Redis, and differs from every other one', async (t) => {
+t.test('an idempotency key takes few bytes in Redis and is unique, however long it is', async (t) => {
   const keys = ['x'.repeat(65), 'x'.repeat(200), '😀'.repeat(100)]
   const encoded = keys.map(encodeKey)
   for (const key of encoded) t.match(key, /^#[\w-]{43}$/)

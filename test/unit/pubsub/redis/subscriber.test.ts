@@ -21,14 +21,14 @@ class ClosingClient extends EventEmitter {
   async ping (): Promise<void> {}
 }
 
-t.test('what a closing connection did not take is no refusal, and is asked of the next one', async (t) => {
+t.test('a subscription that a closing connection did not accept is requested on the next one', async (t) => {
   const client = new ClosingClient()
-  const told = new EventEmitter()
+  const reported = new EventEmitter()
   const subscriber = new Subscriber(client as unknown as Redis, {
     message () {},
     patternMessage () {},
-    live: (channel) => told.emit('live', channel),
-    lost: () => told.emit('lost')
+    live: (channel) => reported.emit('live', channel),
+    lost: () => reported.emit('lost')
   }, silentLogger)
   t.teardown(() => subscriber.close())
   client.emit('ready')
@@ -38,25 +38,25 @@ t.test('what a closing connection did not take is no refusal, and is asked of th
   await new Promise(setImmediate)
   t.equal(await subscriber.isHealthy(), true)
   t.equal(subscriber.isLive('c'), false)
-  const live = once(told, 'live')
+  const live = once(reported, 'live')
   client.emit('close')
   client.writable = true
   client.emit('ready')
   t.same(await live, ['c'])
 })
 
-t.test('when a slot has moved away, all channels of that node are asked for again', async (t) => {
+t.test('when a slot has moved away, all channels of that node are subscribed to again', async (t) => {
   // Without a socket, nothing else keeps this process alive.
   const awake = setInterval(() => {}, 1_000)
   t.teardown(() => clearInterval(awake))
   const client = new ClosingClient()
   client.writable = true
-  const told: string[] = []
+  const reported: string[] = []
   const subscriber = new Subscriber(client as unknown as Redis, {
     message () {},
     patternMessage () {},
-    live: (channel) => told.push(`live ${channel}`),
-    lost: (channels) => told.push(`lost ${channels}`)
+    live: (channel) => reported.push(`live ${channel}`),
+    lost: (channels) => reported.push(`lost ${channels}`)
   }, silentLogger)
   t.teardown(() => subscriber.close())
   client.emit('ready')
@@ -69,5 +69,5 @@ t.test('when a slot has moved away, all channels of that node are asked for agai
   for (let slot = 0; slot < 3; slot++) client.emit('moved')
   t.same(await again, [['c']])
   await new Promise(setImmediate)
-  t.same(told, ['live gone', 'live c', 'lost c', 'live c'])
+  t.same(reported, ['live gone', 'live c', 'lost c', 'live c'])
 })
