@@ -91,9 +91,12 @@ t.test('what is written to a stream that was cut goes nowhere and fails nobody',
 })
 
 t.test('a stream that ends takes no more bytes, and its end is reported once', async (t) => {
-  const { connection, client, received } = await open(t, 1_000)
+  const { connection, response, client, received } = await open(t, 1_000)
   const closed = once(client, 'close')
-  let closes = 0
+  let [closes, ends, isResponseClosed] = [0, 0, false]
+  const end = response.end.bind(response)
+  response.end = () => { ends++; return end() }
+  response.once('close', () => { isResponseClosed = true })
   connection.onClose(() => { closes++ })
   connection.start({})
   connection.write(Buffer.from('before'))
@@ -103,10 +106,20 @@ t.test('a stream that ends takes no more bytes, and its end is reported once', a
   t.equal(connection.write(Buffer.from('after')), false)
   t.equal(await connection.writeAndDrain(Buffer.from('after')), false)
   await Promise.all(ended)
+  t.equal(isResponseClosed, true, 'the client has received all')
   await closed
   await connection.end()
   t.equal(received(), 'before')
-  t.equal(closes, 1)
+  t.same([closes, ends], [1, 1])
+})
+
+t.test('a stream is closed once its client has disconnected', async (t) => {
+  const { connection, client } = await open(t, 1_000)
+  connection.start({})
+  const closed = new Promise<void>((resolve) => { connection.onClose(resolve) })
+  client.destroy()
+  await closed
+  t.equal(connection.closed, true)
 })
 
 t.test('a stream that is cut while it ends has ended', async (t) => {
@@ -120,10 +133,13 @@ t.test('a stream that is cut while it ends has ended', async (t) => {
 })
 
 t.test('a stream whose response is over already ends at once', async (t) => {
-  const { connection, response } = await open(t, 1_000)
+  const { response } = await open(t, 1_000)
+  const closed = once(response, 'close')
+  response.destroy()
+  await closed
+  const connection = new Connection(response, { maxBufferedBytes: 1_000, drainTimeoutMs: 10_000, onSlow () {} })
   let closes = 0
   connection.onClose(() => { closes++ })
-  response.destroy()
   await connection.end()
   t.equal(closes, 1)
   t.equal(connection.closed, true)
