@@ -84,7 +84,7 @@ export class ChatPage extends PageWindow {
 
   /** Resolves once a message of this user is shown as sent. */
   async hasSent (text: string): Promise<void> {
-    await this.message(text).and(this.page.locator('.message.mine:not(.sending, .failed)')).waitFor()
+    await this.message(text).and(this.page.locator('.message.mine:not(.sending, .unsent)')).waitFor()
   }
 
   /** Shows Markdown as it grows. Resolves with the HTML of each step; the last but one says whether a block was kept. */
