@@ -51,7 +51,7 @@ t.test('the table of options lists each option with its default', async (t) => {
 })
 
 t.test('the table of options is the one that the docstrings make', async () => {
-  await promisify(execFile)(...plainNode('scripts/option-table.js', '--check'))
+  await promisify(execFile)(...plainNode('docs/scripts/option-table.js', '--check'))
 })
 
 t.test('the table of error codes lists each code with its status', async (t) => {

@@ -6,10 +6,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
-import { pluginOptions } from '../dist/options.js'
+import { pluginOptions } from '../../dist/options.js'
 
-const SOURCE = fileURLToPath(new URL('../lib/options.ts', import.meta.url))
-const PAGE = new URL('../docs/reference.md', import.meta.url)
+const SOURCE = fileURLToPath(new URL('../../lib/options.ts', import.meta.url))
+const PAGE = new URL('../reference.md', import.meta.url)
 const MARKED = /(?<=<!-- Written by `npm run docs`\. -->\n\n)[^]*?(?=\n\n<!-- -->)/
 
 const program = ts.createProgram([SOURCE], {
