@@ -71,17 +71,13 @@ export class LogPages {
     const maxBytes = Math.ceil(bytes / divisor)
     // `Infinity` reserves all bytes, so that no other read runs.
     const reserved = this.#failures <= FAILURES_UNTIL_SMALLEST ? maxBytes : Infinity
-    const entered = this.#gate.enter(reserved)
-    // No `await` if the gate is free: an in-process listener is then in sync earlier.
-    if (entered !== undefined) await entered
+    const events = Math.ceil(limit / divisor)
     let page: LogPage
     try {
-      page = await this.#log.read(this.#channel, after, Math.ceil(limit / divisor), maxBytes)
+      page = await this.#gate.run(reserved, () => this.#log.read(this.#channel, after, events, maxBytes))
     } catch (error) {
-      this.#gate.leave(reserved)
       throw this.#failed(error as Error)
     }
-    this.#gate.leave(reserved)
     if (this.#failures > 0) this.#succeeded(page)
     return page
   }

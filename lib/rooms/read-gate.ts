@@ -1,4 +1,5 @@
 import { LinkedList, type Linked } from '../core/linked-list.ts'
+import { promiseTry } from '../core/promise-try.ts'
 
 interface Waiting extends Linked<Waiting> {
   bytes: number
@@ -18,19 +19,30 @@ export class ReadGate {
     this.#limit = this.#free = limit
   }
 
-  /** Reserves bytes for a read. A read larger than the limit runs alone. Returns `undefined` if it need not wait. */
-  enter (bytes: number): Promise<void> | undefined {
+  /**
+   * Calls `read` once its bytes are free, and returns what it returns. A read larger than the limit runs alone. Without
+   * a wait, no turn is added: a listener in the process of the log is then in sync earlier.
+   */
+  run<T> (bytes: number, read: () => Promise<T>): Promise<T> {
     const wanted = Math.min(bytes, this.#limit)
-    if (this.#waiting.size === 0 && wanted <= this.#free) {
-      this.#free -= wanted
-      return undefined
+    if (this.#waiting.size > 0 || wanted > this.#free) {
+      return new Promise<void>((resolve) => { this.#waiting.add({ bytes: wanted, enter: resolve }) })
+        .then(() => this.#start(wanted, read))
     }
-    return new Promise((resolve) => { this.#waiting.add({ bytes: wanted, enter: resolve }) })
+    this.#free -= wanted
+    return this.#start(wanted, read)
   }
 
-  /** Releases the bytes of a read that has ended, successfully or not. `bytes` must be the value passed to `enter`. */
-  leave (bytes: number): void {
-    this.#free += Math.min(bytes, this.#limit)
+  #start<T> (bytes: number, read: () => Promise<T>): Promise<T> {
+    const reading = promiseTry(read)
+    const leave = (): void => this.#leave(bytes)
+    // Added before the caller's callbacks, so that the bytes are free when the caller continues.
+    reading.then(leave, leave)
+    return reading
+  }
+
+  #leave (bytes: number): void {
+    this.#free += bytes
     for (const next of this.#waiting) {
       if (next.bytes > this.#free) return
       this.#waiting.delete(next)

@@ -148,14 +148,8 @@ export class StateReplica {
    * Limits concurrent reads, since each state arrives as one reply. Its size is unknown before, so it counts as one
    * page.
    */
-  async #readPage (known: StateVersion | undefined): Promise<StatePage> {
-    const entered = this.#gate.enter(budgets.clientPage)
-    if (entered !== undefined) await entered
-    try {
-      return await this.#store.read(this.#channel, known)
-    } finally {
-      this.#gate.leave(budgets.clientPage)
-    }
+  #readPage (known: StateVersion | undefined): Promise<StatePage> {
+    return this.#gate.run(budgets.clientPage, () => this.#store.read(this.#channel, known))
   }
 
   #tryLater (error: Error): void {
