@@ -24,6 +24,9 @@ type Fault = 'kill' | 'freeze' | 'cut subscribers' | 'cut publishers' | 'hop' | 
 
 t.setTimeout(200_000)
 
+/** The bot messages take a while, and far longer on a busy machine. */
+const LONG_MS = 150_000
+
 /** A page that follows a chat from instance to instance, and now and then is reloaded. */
 class Page {
   readonly chatId: string
@@ -148,7 +151,7 @@ t.test('despite all faults, each bot message is finalized once, and all clients 
       return { message: JSON.parse(json.toString()) as BotMessage, at: timestamp }
     }))
   }
-  await until(ends, (ends) => [...producers.keys()].every((id) => ends.some(({ message }) => message.id === id)))
+  await until(ends, (ends) => [...producers.keys()].every((id) => ends.some(({ message }) => message.id === id)), LONG_MS)
   const all = await ends()
   t.equal(new Set(all.map(({ message: { id } }) => id)).size, all.length, 'each is finalized once')
   const counts: Record<string, number> = {}
@@ -165,7 +168,7 @@ t.test('despite all faults, each bot message is finalized once, and all clients 
   }
   for (const page of pages) {
     const { head: top } = await log.read(`chat:${page.chatId}`, undefined, 1)
-    await until(async () => page.reader.lastId, (lastId) => lastId === formatCursor(top))
+    await until(async () => page.reader.lastId, (lastId) => lastId === formatCursor(top), LONG_MS)
     const { reader } = page
     t.same([...page.faults, ...reader.faults], [])
     const own = all.filter(({ message }) => reader.ends.has(message.id))

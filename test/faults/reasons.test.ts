@@ -63,7 +63,7 @@ t.test('an instance that has never read a damaged log reports the exact reason f
   const [old, small, short] = await Promise.all([
     instance(), instance({ history: { size: 10 } }), instance({ history: { ttlMs: 100 } })
   ])
-  const gone = (key: string): Promise<void> => until(() => admin.exists(key), (count) => count === 0)
+  const gone = (key: string): Promise<void> => until(() => admin.exists(key), (count) => count === 0, 120_000)
   interface Row {
     name: string
     by: InstanceProcess

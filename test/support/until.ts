@@ -10,7 +10,9 @@ export async function until<T> (
   for (;;) {
     const answer = await inTime(ask(), `An answer for ${fulfilled}`, patienceMs)
     if (fulfilled(answer)) return
-    if (performance.now() > deadline) throw new Error(`Never came true: ${fulfilled}. The last answer: ${inspect(answer)}`)
+    if (performance.now() > deadline) {
+      throw new Error(`Never came true: ${fulfilled}. The last answer: ${inspect(answer, { maxStringLength: 200 })}`)
+    }
     await delay(20)
   }
 }
