@@ -68,10 +68,14 @@ export class Chat implements RealtimeChat {
   readonly #context: ChatContext
   readonly #events = new Map<string, ListenerSet<[ChatEvent, EventInfo]>>()
   readonly #resets = new ListenerSet<[Reset]>(reportError)
-  #rewind: number
+  readonly #rewind: number
+  /**
+   * `starting` until the start position is known, then `following` from event to event. `no-history` while the server
+   * has sent no position: a loss of events can't be seen then.
+   */
+  #progress: 'starting' | 'following' | 'no-history'
+  /** The last event that was delivered. Known while `following`. */
   #cursor: string | undefined
-  /** Whether the start position is known, or the server keeps no positions. */
-  #ready = false
   /** Whether the shared connection starts at the position that this chat asked for. */
   #opensConnection = false
   /** Events that arrived while earlier ones are missing. */
@@ -83,6 +87,7 @@ export class Chat implements RealtimeChat {
   constructor (id: string, { id: after, rewind = 0 }: StartPosition, context: ChatContext) {
     this.id = id
     this.#cursor = after
+    this.#progress = after === undefined ? 'starting' : 'following'
     this.#rewind = rewind
     this.#context = context
   }
@@ -121,7 +126,7 @@ export class Chat implements RealtimeChat {
    * Handles a possible loss of events. If the server keeps a history, the next event id shows whether any are missing.
    */
   lose (): void {
-    if (this.#ready && this.#cursor === undefined) this.#resets.notify(NO_HISTORY)
+    if (this.#progress === 'no-history') this.#resets.notify(NO_HISTORY)
   }
 
   /** Restarts the catch-up connection, which the server may have refused. */
@@ -138,8 +143,8 @@ export class Chat implements RealtimeChat {
    */
   receive (streamEvent: StreamEvent): void {
     if (this.#closed) return
-    const isKnown = this.#ready || this.#cursor !== undefined
-    if (streamEvent.event === 'ready' && this.#cursor === undefined) this.#start(streamEvent)
+    const isKnown = this.#progress !== 'starting'
+    if (streamEvent.event === 'ready' && this.#progress !== 'following') this.#start(streamEvent)
     else if (isKnown) this.#take(streamEvent, true)
     else this.#rewindFrom(streamEvent)
     if (isKnown && streamEvent.noHistory === true) this.#resets.notify(NO_HISTORY)
@@ -148,8 +153,13 @@ export class Chat implements RealtimeChat {
   #start (streamEvent: StreamEvent): void {
     // The shared connection rewinds only for the first chat that opened it.
     if (this.#rewind > 0 && !this.#opensConnection && streamEvent.id !== undefined) return this.#rewindFrom(streamEvent)
-    this.#cursor = streamEvent.id
-    this.#ready = true
+    this.#reach(streamEvent.id)
+  }
+
+  /** Moves to a position. Without one, the last position remains, if there is any. */
+  #reach (id: string | undefined): void {
+    this.#cursor = id ?? this.#cursor
+    this.#progress = this.#cursor === undefined ? 'no-history' : 'following'
   }
 
   /** Before the start position is known: requests the latest events, and holds those that follow them. */
@@ -166,7 +176,7 @@ export class Chat implements RealtimeChat {
 
   #take (streamEvent: StreamEvent, shared: boolean): void {
     const { event, id, previous, data } = streamEvent
-    this.#ready = true
+    this.#reach(this.#cursor)
     // A discontinuity marker is an event of the log. Any other reset sets a new position, whatever the old one was.
     if (event === 'reset' && (id === undefined || data?.reason !== 'failover')) {
       this.#held = []
@@ -193,7 +203,7 @@ export class Chat implements RealtimeChat {
   }
 
   #advance ({ event, id, data }: StreamEvent): void {
-    if (id !== undefined) this.#cursor = id
+    this.#reach(id)
     if (this.#closed || event === 'ready') return
     if (event === 'reset') return this.#resets.notify(resetOf(data))
     if (data === undefined) return
@@ -205,7 +215,7 @@ export class Chat implements RealtimeChat {
     if (this.#catchUpConnection !== undefined || this.#closed) return
     this.#catchUpConnection = new StreamConnection(this.#context.connection, {
       deliver: (streamEvent) => {
-        this.#cursor ??= streamEvent.id
+        this.#reach(this.#cursor ?? streamEvent.id)
         this.#take(streamEvent, false)
       },
       state: ignore,

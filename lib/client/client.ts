@@ -124,8 +124,8 @@ class Client implements RealtimeClient {
           for (const chat of this.#chats) chat.lose()
           this.#updateSubscriptions()
         },
-        wanted: (joined) => { this.#updateSubscriptions(joined); this.#sendPositions() },
-        asked: () => this.#updateSubscriptions(),
+        chatsChanged: (joined) => { this.#updateSubscriptions(joined); this.#sendPositions() },
+        chatsRequested: () => this.#updateSubscriptions(),
         message: (message) => this.#handleMessage(message)
       })
     }
@@ -197,7 +197,8 @@ class Client implements RealtimeClient {
    */
   #updateSubscriptions (joined?: string): void {
     if (!this.#leads) {
-      this.#tabs?.want(Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId])), joined)
+      const chats = Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId]))
+      this.#tabs?.sendChats(chats, joined)
       return
     }
     const connections = this.#connections
@@ -208,8 +209,8 @@ class Client implements RealtimeClient {
       if (connections.get(joined)?.id !== undefined) connections.renew(joined)
     }
     const wanted = new Map<string, () => StartPosition>()
-    for (const wants of this.#tabs?.wants.values() ?? []) {
-      for (const [chatId, id] of Object.entries(wants)) wanted.set(chatId, () => ({ id }))
+    for (const chats of this.#tabs?.chatsByTab.values() ?? []) {
+      for (const [chatId, id] of Object.entries(chats)) wanted.set(chatId, () => ({ id }))
     }
     // In reverse, so that the position of the chat that was opened first is used.
     for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.startPosition())

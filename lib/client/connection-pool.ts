@@ -1,6 +1,6 @@
-import type { StartPosition } from './stream-event.ts'
+import type { ChatSubscription, StartPosition } from './stream-event.ts'
 import {
-  StreamConnection, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type ChatSubscription
+  StreamConnection, type ConnectionEvents, type ConnectionOptions, type ConnectionState
 } from './connection.ts'
 
 /**

@@ -20,6 +20,15 @@ export interface StartPosition {
   rewind?: number | undefined
 }
 
+/** A chat on a connection, at its current position. */
+export interface ChatSubscription extends StartPosition {
+  /** Whether the server has sent the start position (`ready`). */
+  greeted: boolean
+}
+
+/** The chats of one request, in the order of their parts in the event id. */
+export type ChatSubscriptions = [chatId: string, subscription: ChatSubscription][]
+
 /** A frame without an event, which reports the current position of a chat. */
 export function marker (chatId: string, id: string | undefined): StreamEvent {
   return { chatId, event: 'ready', id, previous: id }

@@ -1,5 +1,5 @@
-import { LONGEST_TIMER } from './connection.ts'
-import { readMessage, type Message, type Wanted } from './tab-message.ts'
+import { LONGEST_TIMER } from './backoff.ts'
+import { readMessage, type Message, type TabChats } from './tab-message.ts'
 
 /** The part of the Web Locks API that is used here. Stealing a lock rejects the promise of the tab that held it. */
 export interface Locks {
@@ -15,9 +15,9 @@ export interface TabsEvents {
   /** Another tab has taken the lead, since this one did not respond. */
   follow (): void
   /** Another tab has changed its chats, or has ended. `joined` is a chat that it has just opened. */
-  wanted (joined?: string): void
+  chatsChanged (joined?: string): void
   /** This tab must send its chats to the leader. */
-  asked (): void
+  chatsRequested (): void
   /** Another tab has sent any other message. */
   message (message: Message): void
 }
@@ -46,7 +46,7 @@ export function joinTabs (name: string, silenceMs: number, events: TabsEvents): 
  */
 export class Tabs {
   /** The chats of each other tab, kept by the leader. */
-  readonly wants = new Map<string, Wanted>()
+  readonly chatsByTab = new Map<string, TabChats>()
   readonly #name: string
   readonly #locks: Locks
   readonly #events: TabsEvents
@@ -61,7 +61,8 @@ export class Tabs {
   #leader: string | undefined
   /** The number of steps for which the leader has been silent. */
   #silent = 0
-  #wants = false
+  /** Whether this tab has open chats. */
+  #hasChats = false
 
   constructor (name: string, locks: Locks, silenceMs: number, events: TabsEvents) {
     this.#name = name
@@ -85,9 +86,10 @@ export class Tabs {
     if (!this.#closed.signal.aborted) this.#channel.postMessage({ ...message, from: this.#tab })
   }
 
-  want (wanted: Wanted, joined?: string): void {
-    this.#wants = Object.keys(wanted).length > 0
-    this.#alive.then(() => this.notify({ type: 'want', wanted, joined }))
+  /** Sends the leader the chats of this tab. */
+  sendChats (chats: TabChats, joined?: string): void {
+    this.#hasChats = Object.keys(chats).length > 0
+    this.#alive.then(() => this.notify({ type: 'want', wanted: chats, joined }))
   }
 
   close (): void {
@@ -117,19 +119,19 @@ export class Tabs {
 
   #follow (): void {
     this.#leads = false
-    this.wants.clear()
+    this.chatsByTab.clear()
     this.#events.follow()
   }
 
   #watch (): void {
-    this.#silent = this.#leads || !this.#wants ? 0 : this.#silent + 1
+    this.#silent = this.#leads || !this.#hasChats ? 0 : this.#silent + 1
     if (this.#silent > STEPS) {
       this.#silent = 0
       this.#contend(true)
     } else if (this.#silent > STEPS / 2) {
       // The followers ask, instead of the leader sending heartbeats: a hidden tab gets messages at once, but its timers
       // may be late.
-      this.#events.asked()
+      this.#events.chatsRequested()
     }
   }
 
@@ -138,7 +140,7 @@ export class Tabs {
     if (message === undefined) return
     const { type, from } = message
     if (type === 'want') {
-      if (this.#leads) this.#wanted(from, message)
+      if (this.#leads) this.#takeChats(from, message)
       return
     }
     if (type === 'reconnect') return this.#events.message(message)
@@ -146,18 +148,18 @@ export class Tabs {
     this.#leader ??= from
     if (this.#leader !== from) return
     this.#silent = 0
-    if (type === 'lead') this.#events.asked()
+    if (type === 'lead') this.#events.chatsRequested()
     else this.#events.message(message)
   }
 
-  #wanted (tab: string, { wanted, joined }: Message & { type: 'want' }): void {
-    const known = this.wants.has(tab)
-    this.wants.set(tab, wanted)
-    this.#events.wanted(joined)
+  #takeChats (tab: string, { wanted, joined }: Message & { type: 'want' }): void {
+    const known = this.chatsByTab.has(tab)
+    this.chatsByTab.set(tab, wanted)
+    this.#events.chatsChanged(joined)
     if (known) return
     this.#request(`${this.#name} ${tab}`, async () => {
-      this.wants.delete(tab)
-      this.#events.wanted()
+      this.chatsByTab.delete(tab)
+      this.#events.chatsChanged()
     })
   }
 

@@ -4,12 +4,15 @@ import type { Refusal } from './refusal.ts'
 import { isObject, isText, isTextOrAbsent } from './shape.ts'
 
 /** The chats of a tab, and its position in each. */
-export type Wanted = Record<string, string | undefined>
+export type TabChats = Record<string, string | undefined>
 
-/** The messages between tabs. The leader sends events, states and refusals; the others send their chats. */
+/**
+ * The messages between tabs. The leader sends events, states and refusals; the others send their chats. These names
+ * must stay: tabs with two versions of this client may run beside each other.
+ */
 export type Message =
   | { type: 'lead' }
-  | { type: 'want', wanted: Wanted, joined?: string | undefined }
+  | { type: 'want', wanted: TabChats, joined?: string | undefined }
   | { type: 'event', delivery: StreamEvent }
   | { type: 'state', state: ConnectionState }
   | { type: 'refused', refusal: Refusal }

@@ -1,0 +1,34 @@
+import { LONGEST_TIMER } from './backoff.ts'
+
+/** One attempt of a connection, from its request to its end. */
+export class Attempt {
+  readonly #controller = new AbortController()
+  readonly #silenceMs: number
+  #silence: ReturnType<typeof setTimeout> | undefined
+  #lastByteAt = 0
+
+  constructor (silenceMs: number) {
+    this.#silenceMs = silenceMs
+  }
+
+  get signal (): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** Whether the connection may have died unnoticed. */
+  get isDoubtful (): boolean {
+    return Date.now() - this.#lastByteAt > this.#silenceMs / 2
+  }
+
+  /** Restarts the silence timer: a connection without any data, not even heartbeats, is dead. */
+  restartSilenceTimer (): void {
+    this.#lastByteAt = Date.now()
+    clearTimeout(this.#silence)
+    this.#silence = setTimeout(() => this.abort(), Math.min(this.#silenceMs, LONGEST_TIMER))
+  }
+
+  abort (): void {
+    clearTimeout(this.#silence)
+    this.#controller.abort()
+  }
+}
