@@ -44,7 +44,7 @@ function called (add: (handler: () => void) => unknown): Promise<string | undefi
 }
 
 for (const [name, options] of Object.entries({ 'in one process': {}, 'over Redis': { redisUrl: redis.url } })) {
-  t.test(`${name}, a handler runs in the context in which it was added, whoever opened the chat or publishes`, async (t) => {
+  t.test(`${name}, a handler runs in the context in which it was added`, async (t) => {
     const { app, open } = await start(t, options)
     await open('ann')
     const startup = called((handler) => app.chatEvents.onChatEvent('c', handler))
@@ -59,7 +59,7 @@ for (const [name, options] of Object.entries({ 'in one process': {}, 'over Redis
     t.equal(await emitted, undefined)
   })
 
-  t.test(`${name}, the helpers run handlers in no context of their first caller`, async (t) => {
+  t.test(`${name}, the helpers don't run handlers in the context of their first caller`, async (t) => {
     process.env.REDIS_URL = options.redisUrl
     if (options.redisUrl === undefined) delete process.env.REDIS_URL
     t.teardown(async () => {
@@ -88,7 +88,7 @@ t.test('a handler that is added twice stays in its first context', async (t) => 
   t.same(seen, ['ann'])
 })
 
-t.test('what a chat does for all of its clients runs in the context of none', async (t) => {
+t.test('work of a chat for all of its clients runs in no client\'s context', async (t) => {
   const log = new LocalPubSub()
   const seen: unknown[] = []
   const { read } = log.eventLog as NonNullable<typeof log.eventLog>
@@ -105,7 +105,7 @@ t.test('what a chat does for all of its clients runs in the context of none', as
 })
 
 for (const [name, options] of Object.entries({ 'in one process': {}, 'over Redis': { redisUrl: redis.url } })) {
-  t.test(`${name}, timers that serve many requests are set in the context of none`, async (t) => {
+  t.test(`${name}, timers that serve many requests run in no request's context`, async (t) => {
     const contexts: unknown[] = []
     const { setInterval } = globalThis
     t.intercept(globalThis, 'setInterval', {
@@ -124,7 +124,7 @@ for (const [name, options] of Object.entries({ 'in one process': {}, 'over Redis
   })
 }
 
-t.test('followers of a channel hear that it is live, and of an outage, in the context of none', async (t) => {
+t.test('followers of a channel are notified of live and of an outage in no request\'s context', async (t) => {
   const server = await RedisServer.start()
   t.teardown(() => server.stop())
   const { app } = await user.run('boot', () => start(t, { redisUrl: server.url }))
@@ -148,7 +148,7 @@ t.test('followers of a channel hear that it is live, and of an outage, in the co
   t.same(seen, [undefined, undefined])
 })
 
-t.test('a count of failures is logged in no context', (t) => {
+t.test('a count of failures is logged in no request\'s context', (t) => {
   const timers = new FakeTimers()
   timers.install()
   t.teardown(() => timers.uninstall())

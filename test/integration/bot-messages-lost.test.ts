@@ -14,7 +14,7 @@ const LEASE = 4_000
 t.beforeEach(nothingUnhandled)
 t.setTimeout(120_000)
 
-/** What can be lost of a chat, by the ends of its keys: evicted, deleted, or expired while app and Redis slept. */
+/** Losses of a chat, by the ends of its keys: evicted, deleted, or expired while the app and Redis slept. */
 const losses: Record<string, string[]> = {
   nothing: [],
   pieces: [':f'],
@@ -76,14 +76,14 @@ async function endsOf (app: FastifyInstance, chatId: string): Promise<BotMessage
   return ends.map(({ json }) => JSON.parse(json.toString()) as BotMessage)
 }
 
-/** Each in a chat of its own, at the same time. */
+/** Runs each in its own chat, at the same time. */
 async function forEachLoss (each: (name: string, keys: string[]) => Promise<void>): Promise<void> {
   await Promise.all(Object.entries(losses).map(([name, keys]) => each(name, keys)))
 }
 
 const isEnd = ({ event, id }: StreamEvent): boolean => event === 'bot_message' && id !== undefined
 
-t.test('whatever Redis loses of a chat, a bot message goes on, and has one end with all of its text', async (t) => {
+t.test('a bot message continues after any data loss in Redis, and is finalized once with its whole text', async (t) => {
   const { apps: [app, other], admin, open } = await start(t)
   await forEachLoss(async (chatId, keys) => {
     const readers = await open(chatId)
@@ -110,7 +110,7 @@ t.test('whatever Redis loses of a chat, a bot message goes on, and has one end w
   })
 })
 
-t.test('whatever Redis loses, a message without a producer ends once, or its readers get a reset', async (t) => {
+t.test('after any data loss in Redis, a message without a producer ends once, or its readers get a reset', async (t) => {
   const { apps: [app, other], admin, open } = await start(t)
   await forEachLoss(async (chatId, keys) => {
     const readers = await open(chatId)
@@ -132,7 +132,7 @@ t.test('whatever Redis loses, a message without a producer ends once, or its rea
   })
 })
 
-t.test('a bot message that Redis lost while no reader was there ends once the chat is opened', async (t) => {
+t.test('a bot message that Redis lost while the chat had no reader ends once the chat is opened', async (t) => {
   const { apps: [app], admin, open } = await start(t)
   await Promise.all([[':f'], [':f', ':l'], [':m']].map(async (keys) => {
     const chatId = keys.join('').replaceAll(':', '')

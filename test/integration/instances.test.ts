@@ -9,7 +9,7 @@ import { RedisServer } from '../support/redis-server.ts'
 
 t.setTimeout(240_000)
 
-t.test('clients of two instances see each other\'s events, each once and in order', async (t) => {
+t.test('clients of two instances receive each other\'s events, each once and in order', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const env = { REDIS_URL: redis.url }
@@ -29,7 +29,7 @@ t.test('clients of two instances see each other\'s events, each once and in orde
   t.same(got, expected)
 })
 
-t.test('an instance closes soon and by itself, whatever is open and whatever Redis does', async (t) => {
+t.test('an instance closes soon and by itself, with anything open and Redis in any state', async (t) => {
   for (const state of ['local', 'healthy', 'absent', 'frozen', 'killed']) {
     const redis = state === 'local' ? undefined : await RedisServer.start()
     t.teardown(() => redis?.stop())
@@ -42,7 +42,7 @@ t.test('an instance closes soon and by itself, whatever is open and whatever Red
     unused.on('error', () => {})
     if (state === 'frozen') await redis?.freeze()
     if (state === 'killed') await redis?.kill()
-    // A publish whose promise nobody looks at: it may fail, the process may not.
+    // A publish whose promise is not awaited: it may fail, but the process may not.
     await fetch(`${instance.url}/ignore`, { method: 'POST' })
     const { code, ms } = await instance.stop()
     t.equal(code, 0, state)
@@ -51,21 +51,21 @@ t.test('an instance closes soon and by itself, whatever is open and whatever Red
   }
 })
 
-t.test('an instance that started without Redis joins the others once it is there', async (t) => {
+t.test('an instance that started without Redis joins the others once Redis is there', async (t) => {
   const port = await freePort()
   const env = { REDIS_URL: `redis://127.0.0.1:${port}` }
   const [one, two] = await Promise.all([InstanceProcess.start(t, env), InstanceProcess.start(t, env)])
   const stream = await EventStream.open(t, `${two.url}/api/chats/c/events`)
-  t.equal(stream.response.status, 200, 'a stream opens all the same')
+  t.equal(stream.response.status, 200, 'a stream opens anyway')
   t.equal((await fetch(`${one.url}/api/health/pubsub`)).status, 503)
   const redis = await RedisServer.start({ port })
   t.teardown(() => redis.stop())
-  t.match(await stream.next(), { event: 'ready' }, 'ready comes when it is true')
+  t.match(await stream.next(), { event: 'ready' }, 'ready is sent once the stream is live')
   t.equal((await one.post('c', { n: 1 })).status, 202)
   t.match(await stream.next(), { data: { message: { n: 1 } } })
 })
 
-t.test('a publish without Redis is answered 503 with its code', async (t) => {
+t.test('a publish without Redis gets a 503 with its code', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const instance = await InstanceProcess.start(t, { REDIS_URL: redis.url })

@@ -13,7 +13,7 @@ import type { RealtimeOptions } from '../../lib/index.ts'
 
 type Values = Record<string, number>
 
-/** What a registry shows: `name` or `name{label}`. */
+/** The values of a registry: `name` or `name{label}`. */
 async function read (registry: Registry): Promise<Values> {
   const text = await registry.metrics()
   const lines = [...text.matchAll(/^(\w+)(?:\{\w+="([^"]*)"\})? (\S+)$/gm)]
@@ -25,7 +25,7 @@ async function start (t: Test, options: RealtimeOptions = {}): Promise<{ app: Aw
   return { ...await startApp(t, { ...options, metrics: registry }), registry, values: () => read(registry) }
 }
 
-t.test('what happens is counted', async (t) => {
+t.test('the events of streams are counted', async (t) => {
   const { app, url, registry, values } = await start(t, { maxPayloadBytes: 1_000, maxConnections: 3 })
   const path = `${url}/api/chats/c/events`
   const streams = await Promise.all([EventStream.open(t, path), EventStream.open(t, path)])
@@ -65,12 +65,12 @@ t.test('what happens is counted', async (t) => {
 
   const shown = (await registry.metrics()).match(/^# TYPE (\w+)/gm)?.map((line) => line.slice(7))
   t.same(shown?.sort(), [...metricNames].sort())
-  t.notMatch(await registry.metrics(), /"c"|chat:c/, 'no chat is told apart')
+  t.notMatch(await registry.metrics(), /"c"|chat:c/, 'no label names a chat')
   await app.close()
   t.same((await registry.getMetricsAsJSON()), [], 'nothing is left behind')
 })
 
-t.test('what Redis does is counted', async (t) => {
+t.test('the states of Redis are counted', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const { app, url, values } = await start(t, { redisUrl: redis.url, publishTimeoutMs: 200 })
@@ -96,14 +96,14 @@ t.test('what Redis does is counted', async (t) => {
   t.match(await values(), { 'pubsub_redis_connected{publisher}': 0, 'pubsub_redis_connected{subscriber}': 0, 'pubsub_publish_failures_total{RT_PUBLISH_REJECTED}': 1 })
   await redis.restart()
   t.match(await stream.next(), { event: 'reset' })
-  // Each connection comes back by itself.
+  // Each connection is restored by itself.
   await until(() => app.pubsub.isHealthy(), Boolean)
   const after = await values()
   t.match(after, { 'realtime_resets_total{epoch}': 1, 'pubsub_redis_connected{publisher}': 1 })
   t.ok((after.realtime_resyncs_total as number) > before)
 })
 
-t.test('a client that does not keep up is counted, and what waits for it', async (t) => {
+t.test('a client that does not keep up is counted, and so are its waiting bytes', async (t) => {
   const { app, url, values } = await start(t, { maxBufferedBytes: 10_000 })
   const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
   t.teardown(() => socket.destroy())
@@ -116,7 +116,7 @@ t.test('a client that does not keep up is counted, and what waits for it', async
     most = Math.max(most, (await values()).realtime_buffered_bytes as number)
   }
   t.ok(most > 10_000)
-  // It counts until its socket is gone.
+  // The stream counts until its socket is closed.
   while ((await values()).realtime_streams_open !== 0) await turn()
   t.match(await values(), { realtime_slow_clients_total: 1, realtime_streams_open: 0, realtime_buffered_bytes: 0 })
 })
@@ -127,7 +127,7 @@ t.test('an error without a code is counted, too', async (t) => {
   t.same([...metrics.failures.counts], [['unknown', 1]])
 })
 
-t.test('a registry is needed, and only one app can show its numbers there', async (t) => {
+t.test('a registry is required, and only one app can use it', async (t) => {
   await t.rejects(startApp(t, { metrics: {} as Registry }), { code: 'RT_OPTION_INVALID', message: /prom-client/ })
   const { registry } = await start(t)
   await t.rejects(startApp(t, { metrics: registry, instanceId: 'other' }), { message: /already been registered/ })

@@ -15,7 +15,7 @@ import { RedisServer } from '../support/redis-server.ts'
 import { until } from '../support/until.ts'
 import type { EventLog } from '../../lib/pubsub/event-log.ts'
 
-// Processes that start take their time on a busy machine.
+// Processes start slowly on a busy machine.
 t.setTimeout(300_000)
 
 const RETRY_MS = 300
@@ -26,7 +26,7 @@ const SILENCE_MS = 3_000
 const CHATS = ['a', 'b']
 const CLIENTS = 20
 
-/** Two instances over one Redis, with what starts one again where the proxy looks for it. */
+/** Two instances over one Redis, and a function that starts one again at the address that the proxy uses. */
 async function startPair (t: Test, redisUrl: string): Promise<{ ports: [number, number], instances: InstanceProcess[], start: (index: number) => Promise<InstanceProcess> }> {
   const ports: [number, number] = [await freePort(), await freePort()]
   const env = { REDIS_URL: redisUrl, TRUST_PROXY: '127.0.0.1', REALTIME: JSON.stringify({ heartbeatMs: HEARTBEAT_MS, retryMs: RETRY_MS }) }
@@ -48,7 +48,7 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
     const path = (chatId: string): string => `${proxy.url}/api/chats/${chatId}/events`
     const [one] = instances as [InstanceProcess, InstanceProcess]
 
-    await t.test('an event is seen at once, however small', async (t) => {
+    await t.test('even a small event is delivered at once', async (t) => {
       const stream = await EventStream.open(t, path('tiny'))
       t.match(await stream.next(), { event: 'ready' })
       const latencies: number[] = []
@@ -63,7 +63,7 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
       t.ok(median < 100, `after ${median} ms`)
     })
 
-    await t.test('over HTTP/2 too', async (t) => {
+    await t.test('over HTTP/2, too', async (t) => {
       const session = http2.connect(proxy.secureUrl, { rejectUnauthorized: false })
       t.teardown(() => session.destroy())
       const request = session.request({ ':path': '/api/chats/tiny/events' })
@@ -78,7 +78,7 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
       await once(request, 'close')
     })
 
-    await t.test('heartbeats hold a silent stream, and one that is silent for longer is cut', async (t) => {
+    await t.test('heartbeats keep a silent stream open, and a stream without them is cut', async (t) => {
       const stream = await EventStream.open(t, path('silent'))
       await stream.next()
       const opened = performance.now()
@@ -91,18 +91,18 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
       t.match(await cut.end(), [{ event: 'ready' }])
     })
 
-    await t.test('a client is known by its address, whatever it says of itself', async (t) => {
+    await t.test('a client counts by its address, whatever its headers claim', async (t) => {
       const request = http.get(`${proxy.url}/ip`, { localAddress: '127.0.0.2', headers: { 'x-forwarded-for': '192.0.2.1' } })
       const [response] = await once(request, 'response') as [http.IncomingMessage]
       t.equal(String(await response.toArray()), '127.0.0.2')
     })
 
-    await t.test('a client that leaves is noticed', async (t) => {
+    await t.test('a disconnect is noticed', async (t) => {
       const streams = await Promise.all(['b', 'c', 'd', 'e'].map((chatId) => EventStream.open(t, path(chatId))))
       for (const stream of streams) await stream.next()
       for (const stream of streams) stream.close()
       for (const instance of instances) await until(() => localChats(instance), (chats) => chats === 0)
-      t.pass('no chat is followed for nobody')
+      t.pass('no chat is followed without a reader')
     })
 
     await t.test('the log of the proxy has no query', async (t) => {
@@ -113,7 +113,7 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
       t.notMatch(await proxy.log(), 's3cret')
     })
 
-    await t.test('instances are drained one after the other under load: nobody misses anything, gets it twice, or is refused', async (t) => {
+    await t.test('instances are drained one after the other under load without a loss, a duplicate or a refusal', async (t) => {
       const random = new Random()
       t.comment(`SEED=${random.seed}`)
       const inTime = AbortSignal.timeout(100_000)
@@ -135,12 +135,12 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
       t.teardown(() => reader.close())
       const { events, ...verdict } = await judgeCrowd(crowd, reader.eventLog as EventLog, new Map(CHATS.map((chatId, n) => [chatId, last[n] as number])), inTime)
       t.comment(JSON.stringify({ published: last, retries: crowd.retries, events, ...verdict }))
-      t.same(verdict, { lost: 0, missed: 0, untold: 0, astray: 0, told: 0, losses: 0, duplicates: 0, disorders: 0, resets: {} })
+      t.same(verdict, { lost: 0, missed: 0, unreported: 0, astray: 0, notified: 0, losses: 0, duplicates: 0, disorders: 0, resets: {} })
       t.same(clients.flatMap(({ refusals, cut }) => [...refusals, cut]), clients.map(() => 0))
       for (const client of clients) client.close()
     })
 
-    await t.test('while there is no instance, browsers are told to come back', async (t) => {
+    await t.test('while there is no instance, browsers are asked to retry', async (t) => {
       const source = new EventSource(path('a'))
       t.teardown(() => source.close())
       const seen: unknown[] = []

@@ -15,7 +15,7 @@ import { timing } from '../../lib/core/timing.ts'
 t.beforeEach(nothingUnhandled)
 t.setTimeout(120_000)
 
-// Nothing here is about how long it takes.
+// No test here measures time.
 Object.assign(timing, { accessSpread: 0 })
 
 interface Stage {
@@ -26,12 +26,12 @@ interface Stage {
   there: { app: FastifyInstance, url: string }
   /** Users who may open the chat. */
   members: Set<string>
-  /** Who was asked about there. */
+  /** Users whose access was checked there. */
   asked: string[]
   /** The log of the instance there. */
   lines: ReturnType<typeof keepLog>
   open (user: string): Promise<EventStream>
-  /** Takes away the access of a user, and says so on the other instance. */
+  /** Revokes the access of a user, and publishes that on the other instance. */
   revoke (user: string): Promise<void>
 }
 
@@ -94,7 +94,7 @@ async function revokeWhileAway (
   return { stage, ada, bob }
 }
 
-/** Ada's stream has ended, and Bob's goes on. */
+/** Ada's stream has ended, and Bob's continues. */
 async function onlyBobStays (t: Test, { here }: Stage, ada: EventStream, bob: EventStream): Promise<void> {
   t.same((await ada.end()).filter(({ event }) => event === 'message'), [])
   await here.app.chatEvents.emitChatMessage('c', { n: 1 })
@@ -103,7 +103,7 @@ async function onlyBobStays (t: Test, { here }: Stage, ada: EventStream, bob: Ev
   t.match(event.data, { message: { n: 1 } })
 }
 
-t.test('a user who is let in while Redis is out of reach, and whose access is revoked then, sees nothing', async (t) => {
+t.test('a user who is admitted during an outage of Redis, and is revoked then, receives nothing', async (t) => {
   const stage = await start(t, {}, { isOpen: false })
   const [ada, bob] = [await stage.open('ada'), await stage.open('bob')]
   t.equal(ada.response.status, 200, 'no EventSource is closed for good')
@@ -115,7 +115,7 @@ t.test('a user who is let in while Redis is out of reach, and whose access is re
   t.same(stage.asked.sort(), ['ada', 'ada', 'bob', 'bob'])
 })
 
-t.test('a plain EventSource outlasts an outage in which it was let in', async (t) => {
+t.test('a plain EventSource survives an outage in which it was admitted', async (t) => {
   const { gate, there, asked } = await start(t, { retryMs: 1 }, { isOpen: false })
   const source = new EventSource(`${there.url}/api/chats/c/events`, { fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, authorization: 'bob' } }) })
   t.teardown(() => source.close())
@@ -130,7 +130,7 @@ for (const history of [undefined, false] as const) {
   const options = history === undefined ? {} : { history }
   const withHistory = history === undefined ? '' : ', without a history'
 
-  t.test(`an instance that has lost Redis for a moment hears of what was revoked meanwhile${withHistory}`, async (t) => {
+  t.test(`an instance that loses Redis for a moment applies the revocations made meanwhile${withHistory}`, async (t) => {
     const { stage, ada, bob } = await revokeWhileAway(t, options)
     stage.gate.open()
     await onlyBobStays(t, stage, ada, bob)
@@ -153,7 +153,7 @@ for (const history of [undefined, false] as const) {
   }
 }
 
-t.test('a log of revocations that Redis loses while all is quiet is noticed', async (t) => {
+t.test('a log of revocations that Redis loses during silence is noticed', async (t) => {
   const stage = await start(t)
   const bob = await stage.open('bob')
   t.match(await bob.next(), { event: 'ready' })
@@ -162,7 +162,7 @@ t.test('a log of revocations that Redis loses while all is quiet is noticed', as
   await until(async () => stage.asked, (asked) => asked.length === 2)
 })
 
-t.test('no message of an app, on whatever channel, ends a stream or keeps a revocation', async (t) => {
+t.test('no message of an app on any channel ends a stream or prevents a revocation', async (t) => {
   const stage = await start(t, { maxPayloadBytes: 20 })
   const [ada, bob] = [await stage.open('ada'), await stage.open('bob')]
   for (const stream of [ada, bob]) t.match(await stream.next(), { event: 'ready' })
@@ -177,14 +177,14 @@ t.test('no message of an app, on whatever channel, ends a stream or keeps a revo
   await stage.here.app.pubsub.publish('last', 1)
   await until(async () => heard, (channels) => channels.includes('last'))
   await ada.end()
-  t.same(heard.filter((channel) => channel === 'rt' || channel.includes('{')), ['!{revoked}'], 'what the plugin has to say is not heard by an app')
+  t.same(heard.filter((channel) => channel === 'rt' || channel.includes('{')), ['!{revoked}'], 'internal messages of the plugin reach no app handler')
   t.equal(heard.filter((channel) => channel === 'revoked').length, 1)
   t.match(await stage.lines.line('Ignored an unknown message on the control channel'), { redisChannel: 'rt:!{revoked}', bytes: 7 })
   await stage.lines.line('A message of the control channel could not be handled')
   await stage.lines.line('A message of the control channel is not JSON')
 })
 
-t.test('apps that share a provider in one process hear of each other\'s revocations', async (t) => {
+t.test('apps that share a provider in one process apply each other\'s revocations', async (t) => {
   const pubsub = new LocalPubSub({ history: false })
   t.teardown(() => pubsub.close())
   const authorize = (): AccessGrant => ({ userId: 'ada' })

@@ -40,7 +40,7 @@ t.test('the helpers work without an app', async (t) => {
   ])
 })
 
-t.test('pubsub is usable before anything was made', async (t) => {
+t.test('pubsub is usable before anything was created', async (t) => {
   const got: unknown[] = []
   const unsubscribe = pubsub.subscribeExact(getChatChannel('123'), ({ data }) => { got.push(['exact', data]) })
   const unsubscribeAll = pubsub.subscribe('chat:*', ({ channel }) => { got.push(['pattern', channel]) })
@@ -55,7 +55,7 @@ t.test('pubsub is usable before anything was made', async (t) => {
   await pubsub.close()
 })
 
-t.test('the emitter trio works and stays here', async (t) => {
+t.test('the emitter functions work and stay local', async (t) => {
   const got: unknown[] = []
   const handler = (event: ChatEvent): void => { got.push(event.type) }
   chatEvents.on('c', handler)
@@ -65,7 +65,7 @@ t.test('the emitter trio works and stays here', async (t) => {
   t.same(got, ['message'])
 })
 
-t.test('cleaning up and closing without ever having used anything is fine', async (t) => {
+t.test('cleaning up and closing without any use works', async (t) => {
   cleanupChatSubscriptions()
   await closePubSub()
   await closePubSub()
@@ -78,7 +78,7 @@ t.test('cleaning up and closing without ever having used anything is fine', asyn
   t.not(getPubSub(), before, 'the next use starts anew')
 })
 
-t.test('an app and the helpers of its process are one, whoever came first', async (t) => {
+t.test('an app and the helpers of its process share everything, in any order of creation', async (t) => {
   const got: unknown[] = []
   const heard = (event: ChatEvent): void => { got.push(event.type === 'message' && event.message) }
   onChatEvent('c', heard)
@@ -95,7 +95,7 @@ t.test('an app and the helpers of its process are one, whoever came first', asyn
   t.not(getPubSub(), early.pubsub)
 })
 
-t.test('apps of one process share, and each closes for itself', async (t) => {
+t.test('apps of one process share a provider, and each closes separately', async (t) => {
   const [one, two] = await Promise.all([app(t), app(t)])
   t.equal(one.chatEvents, two.chatEvents)
   await one.close()
@@ -103,12 +103,12 @@ t.test('apps of one process share, and each closes for itself', async (t) => {
   await emitChatMessage('c', { n: 1 })
   t.match(await event, { message: { n: 1 } })
   await closePubSub()
-  t.equal(await two.pubsub.isHealthy(), true, 'what an app uses, the helpers don\'t close')
+  t.equal(await two.pubsub.isHealthy(), true, 'the helpers don\'t close what an app uses')
   await two.close()
   t.equal(await two.pubsub.isHealthy(), false)
 })
 
-t.test('what the helpers made ends with the app that took it over, so that the process can end', async (t) => {
+t.test('resources of the helpers end with the app that took them over, so that the process can end', async (t) => {
   const made = getPubSub()
   const late = await app(t)
   t.equal(late.pubsub, made)
@@ -116,12 +116,12 @@ t.test('what the helpers made ends with the app that took it over, so that the p
   await t.rejects(made.publish('c', 2), { code: 'RT_CLOSED' })
 })
 
-t.test('registering twice in one context is refused, and leaves nothing open', async (t) => {
+t.test('a second registration in one context is refused, and leaves nothing open', async (t) => {
   const twice = await app(t)
   await t.rejects(async () => await twice.register(realtimePlugin, { keyPrefix: 'other:' }), { code: 'RT_REGISTERED_TWICE' })
 })
 
-t.test('an app that differs from what the helpers use stays apart, and is told so', async (t) => {
+t.test('an app whose options differ from those of the helpers stays separate, and logs it', async (t) => {
   getPubSub()
   const kept = keepLog()
   const other = await app(t, { pubsub: new LocalPubSub() }, kept)
@@ -131,7 +131,7 @@ t.test('an app that differs from what the helpers use stays apart, and is told s
   t.equal(await getPubSub().isHealthy(), true, 'and its end is not theirs')
 })
 
-t.test('a provider of the app\'s own is not closed with the app', async (t) => {
+t.test('the app\'s own provider is not closed with the app', async (t) => {
   const own = new LocalPubSub()
   const first = await app(t, { pubsub: own })
   t.equal(getPubSub(), own)
@@ -142,7 +142,7 @@ t.test('a provider of the app\'s own is not closed with the app', async (t) => {
   t.equal(await own.isHealthy(), true)
 })
 
-t.test('a wrong REDIS_URL rejects what is published and throws where nothing can reject', async (t) => {
+t.test('a wrong REDIS_URL rejects publishes, and throws where no promise can reject', async (t) => {
   process.env.REDIS_URL = 'http://hunter2'
   await t.rejects(emitChatMessage('c', {}), { code: 'RT_REDIS_URL_INVALID' })
   await t.rejects(emitBotAction('c', {}), { code: 'RT_REDIS_URL_INVALID' })
@@ -154,7 +154,7 @@ t.test('a wrong REDIS_URL rejects what is published and throws where nothing can
   emitChatMessage('ignored', {})
 })
 
-t.test('REDIS_URL takes the helpers to other processes', async (t) => {
+t.test('with REDIS_URL the helpers reach other processes', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   process.env.REDIS_URL = redis.url

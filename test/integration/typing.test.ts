@@ -43,7 +43,7 @@ for (const [name, setup] of Object.entries(setups)) {
     const typing = (user: string, expiresInMs: number): object => ({ event: 'typing', id: undefined, data: { type: 'typing', chatId: 'c', user, expiresInMs } })
     for (const stream of streams) {
       const events = await stream.take(5)
-      // What is ephemeral can come before or after what is logged.
+      // Ephemeral events can arrive before or after logged ones.
       t.same(events.filter(({ event }) => event === 'typing'), [typing('ann', 6_000), typing('bob', 6_000), typing('ann', 0), typing('ann', 6_000)])
     }
     t.equal(handled.length, 5)
@@ -52,7 +52,7 @@ for (const [name, setup] of Object.entries(setups)) {
   })
 }
 
-t.test('a user and a chat must be such', async (t) => {
+t.test('a wrong user or chat is refused', async (t) => {
   const { app } = await startApp(t)
   for (const user of ['', 'x'.repeat(257), '\ud800']) await t.rejects(app.chatEvents.emitTyping('c', user), { code: 'RT_USER_ID_INVALID', statusCode: 400, message: /an empty, long or ill-formed string/ })
   await t.rejects(app.chatEvents.emitTyping('c', 5 as unknown as string), { code: 'RT_USER_ID_INVALID', message: /got number/ })
@@ -61,7 +61,7 @@ t.test('a user and a chat must be such', async (t) => {
   await t.rejects(app.chatEvents.emitTyping('c', 'ann'), { code: 'RT_CLOSED' })
 })
 
-t.test('whatever a client says of it, its user types or does not', async (t) => {
+t.test('only the user of the client types, whatever the client claims', async (t) => {
   const { app } = await startApp(t)
   const type = (typing: unknown): Promise<boolean> => app.chatEvents.emitTyping('c', 'ann', { typing: typing as boolean })
   const said: boolean[] = []
@@ -76,14 +76,14 @@ t.test('outside Fastify', async (t) => {
   t.same(await heard, { type: 'typing', chatId: 'c', user: 'ann', expiresInMs: timing.typingExpiry })
 })
 
-t.test('what says nothing new goes out once in a while, so that who types on is shown all the time', async (t) => {
+t.test('repeated signals are sent once in a while, so that a user who keeps typing is shown all the time', async (t) => {
   const throttle = new TypingThrottle()
   const { typingThrottle: window, typingExpiry: expiry } = timing
   t.same([0, 1, window - 1, window, window + 1].map((now) => throttle.admits('c', 'ann', true, now)), [true, false, false, true, false])
   t.ok(2 * window < expiry, 'one that is lost is made up for in time')
 })
 
-t.test('it remembers no more than it has to', async (t) => {
+t.test('it keeps no more than necessary', async (t) => {
   const throttle = new TypingThrottle()
   t.ok(Array.from({ length: 10_001 }, (_, n) => throttle.admits('c', `user ${n}`, true, 0)).every(Boolean))
   t.equal(throttle.admits('c', 'user 10000', true, 0), false)

@@ -8,7 +8,7 @@ import { EventStream } from '../../support/event-stream.ts'
 import { keepLog } from '../../support/log.ts'
 import { open, later } from './open.ts'
 
-t.test('only who may open a chat gets its stream, and nothing is subscribed to for anybody else', async (t) => {
+t.test('only clients with access to a chat get its stream, and only for them is the chat subscribed to', async (t) => {
   const asked: string[] = []
   const { app, url } = await startApp(t, {
     authorize: (request, chatId) => {
@@ -28,7 +28,7 @@ t.test('only who may open a chat gets its stream, and nothing is subscribed to f
   t.equal((await open(url, encodeURIComponent('\0'.repeat(90)))).status, 403, 'any string may be the id of a chat')
 })
 
-t.test('what authorize throws is answered like any error of a route', async (t) => {
+t.test('an error that authorize throws becomes the response, like any error of a route', async (t) => {
   const { url } = await startApp(t, {
     authorize: (_request, chatId) => {
       if (chatId === 'sync') throw Object.assign(new Error('Sign in first'), { statusCode: 401 })
@@ -41,7 +41,7 @@ t.test('what authorize throws is answered like any error of a route', async (t) 
   t.equal((await open(url)).status, 500)
 })
 
-/** What `authorize` may return, with what the client gets and what the log says of it once. */
+/** Values that `authorize` may return, each with the client's response and the line that is logged once. */
 const answers: Record<string, { answer: unknown, status: 200 | 403, mistake?: RegExp }> = {
   yes: { answer: true, status: 200 },
   user: { answer: { userId: 'ada' }, status: 200 },
@@ -97,7 +97,7 @@ for (const [name, { answer, status, mistake }] of Object.entries(answers)) {
       response.stream().destroy()
     }
     const mistakes = lines.filter(({ code }) => code === 'RT_GRANT_INVALID').map(({ msg }) => msg)
-    t.equal(mistakes.length, mistake === undefined ? 0 : 1, 'the log says it once')
+    t.equal(mistakes.length, mistake === undefined ? 0 : 1, 'logged once')
     for (const msg of mistakes) {
       t.match(msg, mistake)
       t.match(msg, 'Return true, false, or a plain object with userId')
@@ -115,12 +115,12 @@ t.test('each kind of mistake is logged once, whatever the fields are called', as
   t.equal(lines.filter(({ code }) => code === 'RT_GRANT_INVALID').length, 2)
 })
 
-t.test('what a client is told of a refusal says nothing about the code of the app', async (t) => {
+t.test('a client that is refused learns nothing about the code of the app', async (t) => {
   const { url } = await startApp(t, { authorize: () => false })
   t.same(await (await open(url)).json(), { statusCode: 403, code: 'RT_FORBIDDEN', error: 'Forbidden', message: 'Access to this chat was refused.' })
 })
 
-t.test('a client that leaves while it is asked about leaves nothing behind', async (t) => {
+t.test('a client that disconnects during authorize leaves nothing behind', async (t) => {
   let answer = (_grant: boolean): void => {}
   let arrived = (): void => {}
   const asked = new Promise<void>((resolve) => { arrived = resolve })
@@ -136,7 +136,7 @@ t.test('a client that leaves while it is asked about leaves nothing behind', asy
   t.equal(app.chatEvents.stats().localChats, 0)
 })
 
-t.test('a reply that was sent while authorize thought about it is no stream', async (t) => {
+t.test('a reply that was sent during authorize does not become a stream', async (t) => {
   const errors: unknown[] = []
   const { url } = await startApp(t, { authorize: () => delay(20, true) }, {
     setup: (app) => {
@@ -152,7 +152,7 @@ t.test('a reply that was sent while authorize thought about it is no stream', as
   t.same(errors, ['RT_STREAM_STARTED', 'RT_STREAM_STARTED'])
 })
 
-t.test('in production, an app without authorize is told that anyone can open any chat', async (t) => {
+t.test('in production, an app without authorize logs that anyone can open any chat', async (t) => {
   const before = process.env.NODE_ENV
   t.teardown(() => {
     if (before === undefined) delete process.env.NODE_ENV

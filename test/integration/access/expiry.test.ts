@@ -5,7 +5,7 @@ import { startApp } from '../../support/app.ts'
 import { EventStream } from '../../support/event-stream.ts'
 import { later } from './open.ts'
 
-t.test('a grant that expires while another chat of the request is asked about shows nothing', async (t) => {
+t.test('a grant that expires while authorize runs for another chat of the request shows nothing', async (t) => {
   let answer = (_grant: boolean): void => {}
   let asked = (): void => {}
   const { app, url } = await startApp(t, {
@@ -37,7 +37,7 @@ t.test('a grant that expires while another chat of the request is asked about sh
   }
 })
 
-t.test('a grant ends, and the client comes back, is asked again, and has missed nothing', async (t) => {
+t.test('when a grant expires, the client reconnects, is authorized again, and misses nothing', async (t) => {
   const asked: (string | undefined)[] = []
   const { app, url } = await startApp(t, {
     retryMs: 10,

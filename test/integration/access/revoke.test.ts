@@ -14,7 +14,7 @@ async function twoInstances (t: Test, options: RealtimeOptions): Promise<{ url: 
   return [await startApp(t, { ...options, redisUrl: redis.url }), await startApp(t, { ...options, redisUrl: redis.url, instanceId: 'other' })]
 }
 
-t.test('a user whose access is revoked loses the streams of that chat on every instance, and nobody else does', async (t) => {
+t.test('revoking a user\'s access to a chat ends exactly that user\'s streams of it, on every instance', async (t) => {
   const allowed = new Set(['ada', 'bob'])
   const authorize = ({ headers: { authorization: userId = '' } }: FastifyRequest): AccessGrant | false => allowed.has(userId) && { userId }
   const instances = await twoInstances(t, { authorize })
@@ -40,7 +40,7 @@ t.test('a user whose access is revoked loses the streams of that chat on every i
   await t.rejects(first.app.chatEvents.revoke('', 'ada'), { code: 'RT_CHAT_ID_INVALID' })
 })
 
-t.test('the connection of a stream that is ended serves its client on, who may be sending the next request already', async (t) => {
+t.test('the connection of an ended stream serves its client\'s next request, even one already sent', async (t) => {
   const authorize = ({ query }: FastifyRequest): AccessGrant => {
     const { userId, until } = query as { userId?: string, until?: string }
     return { expiresAt: until === undefined ? Infinity : Number(until), ...userId !== undefined && { userId } }
@@ -72,7 +72,7 @@ t.test('the connection of a stream that is ended serves its client on, who may b
   last.response.resume()
 })
 
-t.test('what is revoked while it is being granted is not granted', async (t) => {
+t.test('access that is revoked during authorize is not granted', async (t) => {
   let answer = (_grant: AccessGrant): void => {}
   let arrived = (): void => {}
   const asked = new Promise<void>((resolve) => { arrived = resolve })

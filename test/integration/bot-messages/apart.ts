@@ -7,13 +7,13 @@ import { RedisServer } from '../../support/redis-server.ts'
 import { until } from '../../support/until.ts'
 import { LEASE, type Side } from './sides.ts'
 
-/** Two instances over a Redis of their own, the first one behind a proxy, and a reader on each. */
+/** Two instances over a Redis of the test, the first one behind a proxy, and a reader on each. */
 export async function apart (t: Test, options: RealtimeOptions = {}, args: string[] = []): Promise<{ redis: RedisServer, proxy: LossyProxy, one: Side, two: Side, admin: Redis }> {
   const redis = await RedisServer.start({ args })
   t.teardown(() => redis.stop())
   const proxy = await LossyProxy.start(t, redis.port)
   const [one, two] = await Promise.all([proxy.port, redis.port].map((port, n) => startApp(t, { redisUrl: `redis://127.0.0.1:${port}`, instanceId: `i${n}`, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, ...options })))
-  // What a test does to Redis shall find them connected.
+  // Faults that a test causes must find them connected.
   for (const side of [one, two]) await until(async () => await side?.app.pubsub.isHealthy(), (healthy) => healthy === true)
   const admin = new Redis(redis.url)
   admin.on('error', () => {})

@@ -9,13 +9,13 @@ import { LEASE, open } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
 
-/** Makes an answer's lease run out without its producer knowing, once all of it is written: that renews it. */
+/** Lets a bot message's lease expire without its producer noticing, once all of it is written: a write renews it. */
 async function expire (admin: Redis, botMessage: BotMessageWriter, pieces = 1): Promise<void> {
   await until(() => admin.hget('rt:{chat:c}:f', `=answer%3A${botMessage.id}`), (record) => record?.startsWith(`t ${pieces + 1} `) === true)
   await admin.zadd('rt:{chat:c}:l', 1, `answer%3A${botMessage.id}`)
 }
 
-t.test('an answer whose lease has run out is interrupted once, by whoever finds it; its producer is told and can\'t go on', async (t) => {
+t.test('a bot message with an expired lease is interrupted once, and its producer gets an error', async (t) => {
   const { one, two, admin } = await apart(t, { botMessageLeaseMs: 60_000 })
   const readers = await Promise.all([one, two, one, two].map((side) => open(t, side)))
   const botMessage = await one.app.chatEvents.startBotMessage('c')
@@ -35,7 +35,7 @@ t.test('an answer whose lease has run out is interrupted once, by whoever finds 
   }
 })
 
-t.test('who finishes an answer that was interrupted is told so', async (t) => {
+t.test('finishing a bot message that was interrupted returns its end', async (t) => {
   const { one, two, admin } = await apart(t, { botMessageLeaseMs: 60_000 })
   const { stream, reader } = await open(t, two)
   const botMessage = await one.app.chatEvents.startBotMessage('c')
@@ -46,7 +46,7 @@ t.test('who finishes an answer that was interrupted is told so', async (t) => {
   t.ok(botMessage.signal.aborted)
 })
 
-t.test('whoever opens a chat finds an answer that was left there', async (t) => {
+t.test('opening a chat interrupts a bot message that its producer abandoned', async (t) => {
   const { one, two, admin } = await apart(t, { botMessageLeaseMs: 60_000 })
   const botMessage = await one.app.chatEvents.startBotMessage('c')
   await botMessage.append('Once')
@@ -56,7 +56,7 @@ t.test('whoever opens a chat finds an answer that was left there', async (t) => 
   t.match(await reader.end(stream), { status: 'interrupted', text: 'Once' })
 })
 
-t.test('a producer without a sign of life is given up after its lease, and one that renews it is not', async (t) => {
+t.test('a bot message ends when its producer stops renewing the lease, and not before', async (t) => {
   const { one, two } = await apart(t)
   const { stream, reader } = await open(t, two)
   const alive = await one.app.chatEvents.startBotMessage('c', { id: 'alive' })
@@ -72,7 +72,7 @@ t.test('a producer without a sign of life is given up after its lease, and one t
   t.match(await reader.end(stream), { id: 'alive', status: 'finished', text: 'still here' })
 })
 
-t.test('a producer that slept learns by its first append that it is over', async (t) => {
+t.test('the first append of a producer that slept fails if its bot message is over', async (t) => {
   const { one, two } = await apart(t, { botMessageLeaseMs: 100 })
   const { stream, reader } = await open(t, two)
   const { state } = one.app.pubsub as RedisPubSub & { state: StateStore }
@@ -92,7 +92,7 @@ t.test('a producer that slept learns by its first append that it is over', async
   t.pass('or by renewing its lease')
 })
 
-t.test('an answer that can\'t be interrupted now is interrupted later', async (t) => {
+t.test('a bot message that can\'t be interrupted now is interrupted later', async (t) => {
   const { one, admin } = await apart(t, { botMessageLeaseMs: 60_000 })
   const { stream, reader } = await open(t, one)
   const botMessage = await one.app.chatEvents.startBotMessage('c')

@@ -10,7 +10,7 @@ import { open } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('while Redis is away pieces pile up into one, and go on when it is back without its data', async (t) => {
+t.test('during an outage of Redis pieces are merged into one, and streaming continues even if Redis lost its data', async (t) => {
   const { redis, one, two } = await apart(t)
   const { stream, reader } = await open(t, two)
   const botMessage = await one.app.chatEvents.startBotMessage('c')
@@ -28,7 +28,7 @@ t.test('while Redis is away pieces pile up into one, and go on when it is back w
   t.ok(reader.pieces.length < 10, `${reader.pieces.length} pieces`)
 })
 
-t.test('an answer that is finished after Redis has lost it is in the log all the same', async (t) => {
+t.test('a bot message that is finished after Redis lost it is still in the log', async (t) => {
   const { one, two, admin } = await apart(t)
   const botMessage = await one.app.chatEvents.startBotMessage('c')
   await botMessage.append('Once')
@@ -43,7 +43,7 @@ t.test('an answer that is finished after Redis has lost it is in the log all the
   await second.finish()
 })
 
-t.test('what can\'t be ended while Redis is away is ended when it is back', async (t) => {
+t.test('a bot message that can\'t be finalized during an outage of Redis is finalized after it', async (t) => {
   const { redis, one, two } = await apart(t, { publishTimeoutMs: 500 }, ['--appendonly', 'yes', '--appendfsync', 'always'])
   const answers = await Promise.all([0, 1].map((n) => one.app.chatEvents.startBotMessage('c', { id: `${n}` }))) as [BotMessageWriter, BotMessageWriter]
   for (const botMessage of answers) await botMessage.append('Once')
@@ -57,7 +57,7 @@ t.test('what can\'t be ended while Redis is away is ended when it is back', asyn
   t.same(await answers[0].finish(), { status: 'finished' })
 })
 
-t.test('an end whose reply is lost is the end', async (t) => {
+t.test('a bot message whose finalize reply is lost is finalized once', async (t) => {
   const { proxy, one, two } = await apart(t)
   const { stream, reader } = await open(t, two)
   const botMessage = await one.app.chatEvents.startBotMessage('c')
@@ -77,7 +77,7 @@ t.test('an end whose reply is lost is the end', async (t) => {
   t.same(reader.faults, [])
 })
 
-t.test('where Redis can not be reached from the start, a bot message is refused like any publish', async (t) => {
+t.test('without Redis from the start, a bot message is refused like any publish', async (t) => {
   const pubsub = new RedisPubSub({ url: `redis://127.0.0.1:${await freePort()}`, publishTimeoutMs: 100 })
   t.teardown(() => pubsub.close())
   const chatEvents = new ChatEvents(pubsub, { log: silentLogger, retryMs: 0 })

@@ -10,7 +10,7 @@ for (const [name, setup] of Object.entries(setups)) {
   t.test(name, async (t) => {
     t.beforeEach(nothingUnhandled)
 
-    t.test('pieces that come within the window are one; the first one comes at once', async (t) => {
+    t.test('the first piece is sent at once, and the pieces within a window as one', async (t) => {
       const { one, two } = await setup(t, { botMessageWindowMs: 100 })
       const { stream, reader } = await open(t, two)
       const botMessage = await one.app.chatEvents.startBotMessage('c')
@@ -24,7 +24,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.equal(reader.pieces.filter(({ text }) => text !== '').length, 2)
     })
 
-    t.test('no piece holds half of a character', async (t) => {
+    t.test('a piece never ends in the middle of a character', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const botMessage = await one.app.chatEvents.startBotMessage('c')
@@ -37,7 +37,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.equal((await reader.end(stream)).text, 'a😀b\ud83d')
     })
 
-    t.test('an answer is as long as an event may be, with all that it takes in JSON', async (t) => {
+    t.test('a bot message may be as long as an event, measured as JSON', async (t) => {
       const { one, two } = await setup(t, { maxPayloadBytes: 200 })
       const { stream, reader } = await open(t, two)
       const botMessage = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
@@ -55,7 +55,7 @@ for (const [name, setup] of Object.entries(setups)) {
   })
 }
 
-t.test('an answer that can\'t end with so much goes on where it was', async (t) => {
+t.test('a bot message that is too long with its final fields continues unchanged', async (t) => {
   const { one, two } = await setups['over Redis']?.(t, { botMessageWindowMs: 300 }) as { one: Side, two: Side }
   const { stream, reader } = await open(t, two)
   const botMessage = await one.app.chatEvents.startBotMessage('c')

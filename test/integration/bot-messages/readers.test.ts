@@ -14,7 +14,7 @@ for (const [name, setup] of Object.entries(setups)) {
   t.test(name, async (t) => {
     t.beforeEach(nothingUnhandled)
 
-    t.test('who reads along sees each piece, then the end; who comes late sees what there is, then the rest', async (t) => {
+    t.test('an early reader gets each piece and the end, a late reader the text so far and then the rest', async (t) => {
       const { one, two } = await setup(t)
       const early = await open(t, two)
       const botMessage = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
@@ -35,13 +35,13 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(early.reader.pieces.map(({ at, text }) => [at, text]).filter(([, text]) => text !== ''), [[0, 'Once '], [5, 'upon '], [10, 'a time']])
       const after = await open(t, one)
       await one.app.chatEvents.emitChatMessage('c', { n: 1 })
-      t.match(await after.stream.next(), { event: 'message' }, 'who comes after it sees nothing of it')
+      t.match(await after.stream.next(), { event: 'message' }, 'a later reader sees nothing of it')
       const rewound = await open(t, one, 'c', '?rewind=10')
       t.match(await rewound.stream.next(), { event: 'bot_message', data: end }, 'but in the log')
       t.match(await rewound.stream.next(), { event: 'message' })
     })
 
-    t.test('a page that is reloaded, and a client that hops, go on with the answer', async (t) => {
+    t.test('a reloaded page and a client that changes instances continue with the bot message', async (t) => {
       const { one, two } = await setup(t)
       const botMessage = await one.app.chatEvents.startBotMessage('c')
       let text = ''
@@ -59,10 +59,10 @@ for (const [name, setup] of Object.entries(setups)) {
       await botMessage.finish()
       const { stream, reader } = await open(t, two, 'c', '', lastId)
       t.match(await reader.end(stream), { text, status: 'finished' })
-      t.equal(reader.pieces.length, 0, 'who missed the end gets just it')
+      t.equal(reader.pieces.length, 0, 'a reader that missed the end gets only the end')
     })
 
-    t.test('whatever idempotency key a client chooses, it neither keeps a bot message from starting nor ends it', async (t) => {
+    t.test('an idempotency key of a client neither prevents the start of a bot message nor ends it', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       for (const idempotencyKey of ['bot_message:a', 'bot_message:b', 'finalization bot_message:a', 'c:bot_message:a']) {
@@ -76,7 +76,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.match(await two.app.chatEvents.emitChatMessage('c', { n: 3 }, { idempotencyKey: 'answer:a' }), { duplicate: false })
     })
 
-    t.test('ids and texts of any kind arrive as they are', async (t) => {
+    t.test('bot message ids and texts of any kind arrive unchanged', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const text = ['', '\r\n\r\nid: 1\ndata: x\n\n', '\0', '\u2028', '', ' = + ', '\udc00', '{"id":']
@@ -87,7 +87,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(reader.faults, [])
     })
 
-    t.test('several answers at a time don\'t meet', async (t) => {
+    t.test('several bot messages at a time are independent', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const other = await open(t, two, 'other')
@@ -101,7 +101,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.match(await other.stream.next(), { event: 'message' })
     })
 
-    t.test('on a stream of several chats each chat has answers of its own, and a hop goes on with all of them', async (t) => {
+    t.test('on a stream of several chats each chat has its own bot messages, and all continue after a reconnect', async (t) => {
       const { one, two } = await setup(t)
       const chats = ['a', 'b']
       const answers = await Promise.all(chats.map((chatId) => one.app.chatEvents.startBotMessage(chatId, { id: 'same' })))
@@ -128,7 +128,7 @@ for (const [name, setup] of Object.entries(setups)) {
       }
     })
 
-    t.test('handlers hear of the end only, and an id is good for one answer', async (t) => {
+    t.test('handlers receive only the final message, and an id can be used once', async (t) => {
       const { one, two } = await setup(t)
       const heard: ChatEvent[] = []
       const ended = new Promise<void>((resolve) => { two.app.chatEvents.onChatEvent('c', (event) => { heard.push(event); resolve() }) })
@@ -140,19 +140,19 @@ for (const [name, setup] of Object.entries(setups)) {
       await ended
       t.same(heard, [{ type: 'bot_message', chatId: 'c', id: 'a', status: 'failed', at: 0, text: 'abc', error: 'No more today.' }])
       await t.rejects(two.app.chatEvents.startBotMessage('c', { id: 'a' }), { code: 'RT_BOT_MESSAGE_EXISTS' })
-      t.same(await botMessage.finish(), { status: 'failed' }, 'it has ended once')
+      t.same(await botMessage.finish(), { status: 'failed' }, 'it ended once')
       await t.rejects(botMessage.append('x'), { code: 'RT_BOT_MESSAGE_ENDED', message: /failed/ })
       t.equal(botMessage.signal.aborted, false)
     })
   })
 }
 
-t.test('who publishes anything under the name of an answer harms nobody', async (t) => {
+t.test('an app event with the name of a bot message does no harm', async (t) => {
   const { one } = await setups['in one process']?.(t) as { one: Side }
   const { stream, reader } = await open(t, one)
   for (const data of [{ type: 'bot_message' }, { type: 'bot_message', id: 5 }, { type: 'bot_message', id: 'x' }]) await one.app.pubsub.publish('chat:c', data, asOwn())
   await stream.take(3)
-  // A state is for more than answers.
+  // A state also holds fields that are not bot messages.
   await (one.app.pubsub as LocalPubSub).state?.change('chat:c', { operation: 'set', field: 'other', value: '1', leaseMs: 60_000 })
   const ids = Array.from({ length: 300 }, (_, n) => `${n}`)
   for (const id of ids) await one.app.chatEvents.streamBotMessage('c', say('text'), { id })

@@ -13,7 +13,7 @@ for (const [name, setup] of Object.entries(setups)) {
   t.test(name, async (t) => {
     t.beforeEach(nothingUnhandled)
 
-    t.test('what a source gives is streamed and finished', async (t) => {
+    t.test('the text of a source is streamed and finished', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const result = await one.app.chatEvents.streamBotMessage('c', say('To be', ' or not', ' to be'), { id: 'a', extra: { tokens: 3 } })
@@ -25,7 +25,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(reader.faults, [])
     })
 
-    t.test('a source that throws fails the answer; the reader is told what the app says, and the app gets the error', async (t) => {
+    t.test('if a source throws, the bot message fails with the text of the app, and the app gets the error', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const broken = async function * (): AsyncGenerator<string> {
@@ -43,7 +43,7 @@ for (const [name, setup] of Object.entries(setups)) {
       await t.rejects(one.app.chatEvents.streamBotMessage('c', (() => 5) as never), { code: 'RT_OPTION_INVALID', message: /`source\(signal\)`.*got number\. Return/ })
     })
 
-    t.test('a source that can\'t be one is refused before anything is begun, and one that yields no text fails with what it yielded', async (t) => {
+    t.test('an invalid source is refused before the start, and one that yields no text fails with what it yielded', async (t) => {
       const { one } = await setup(t)
       const { stream, reader } = await open(t, one)
       const { chatEvents } = one.app
@@ -59,7 +59,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.equal(reader.ends.size, 4, 'and of the others there is no trace')
     })
 
-    t.test('any instance stops an answer: its signal aborts, and readers are told; a reader who leaves stops nothing', async (t) => {
+    t.test('any instance can stop a bot message: its signal aborts; a reader that disconnects stops nothing', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const leaving = await open(t, one)
@@ -82,7 +82,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(reader.faults, [])
     })
 
-    t.test('a source that is stopped ends the answer, whether it listens, throws or hangs', async (t) => {
+    t.test('stopping ends a bot message, even if its source ignores the signal, throws or hangs', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const sources = {
@@ -99,9 +99,9 @@ for (const [name, setup] of Object.entries(setups)) {
       }
     })
 
-    t.test('an app that closes interrupts its answers at once', async (t) => {
+    t.test('an app that closes interrupts its bot messages at once', async (t) => {
       const { one, two } = await setup(t, { botMessageLeaseMs: 60_000 })
-      if (one === two) return t.pass('nobody is left to be told')
+      if (one === two) return t.pass('no reader is left')
       const { stream, reader } = await open(t, two)
       const botMessage = await one.app.chatEvents.startBotMessage('c')
       await botMessage.append('Once')
@@ -112,7 +112,7 @@ for (const [name, setup] of Object.entries(setups)) {
   })
 }
 
-t.test('a source that can\'t be told of its end may throw then', async (t) => {
+t.test('a source may throw when it is asked to return', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   const source = {
     [Symbol.asyncIterator]: () => ({ next: () => delay(1, { done: false, value: 'x' }), return: () => { throw new Error('thrown at the end') } })
@@ -128,7 +128,7 @@ t.test('a source that can\'t be told of its end may throw then', async (t) => {
   t.match(await late, { status: 'stopped' }, 'that is no failure')
 })
 
-t.test('an answer whose source has failed ends, whatever is said of it', async (t) => {
+t.test('a bot message ends if its source fails, even if the failure callback fails, too', async (t) => {
   const { log, text, line } = keepLog()
   const chatEvents = instance(t, new LocalPubSub({ maxPayloadBytes: 1_000 }), { log, maxPayloadBytes: 1_000 })
   const ends: ChatEvent[] = []
@@ -155,7 +155,7 @@ t.test('an answer whose source has failed ends, whatever is said of it', async (
   t.notMatch(text() + JSON.stringify(ends), 'hunter2')
 })
 
-t.test('a source that is stopped before it gives anything to read ends the answer', async (t) => {
+t.test('a source that is stopped before its first text ends the bot message', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   let rejectLater: ((error: Error) => void) | undefined
   let status: string | undefined

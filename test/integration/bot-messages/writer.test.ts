@@ -13,7 +13,7 @@ import { LEASE, say, instance } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('wrong input is refused by name', async (t) => {
+t.test('wrong input is refused, and the error names it', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   for (const id of ['', 'x'.repeat(129), '\ud800', 5, null]) {
     await t.rejects(chatEvents.startBotMessage('c', { id: id as string }), { code: 'RT_BOT_MESSAGE_ID_INVALID', statusCode: 400 })
@@ -26,13 +26,13 @@ t.test('wrong input is refused by name', async (t) => {
   botMessage.append(5 as never)
 })
 
-t.test('without history, or with a provider that keeps no state, answers can\'t be streamed', async (t) => {
+t.test('bot messages can\'t be streamed without history, or with a provider that keeps no state', async (t) => {
   const bare: PubSubProvider = new LocalPubSub({ history: false })
   await t.rejects(instance(t, bare).startBotMessage('c'), { code: 'RT_STATE_UNAVAILABLE', statusCode: 500 })
   await t.rejects(instance(t, bare).streamBotMessage('c', say('x')), { code: 'RT_STATE_UNAVAILABLE' })
 })
 
-t.test('an answer that is found to be over twice at the same time ends once', async (t) => {
+t.test('a bot message that two calls find to be over at the same time ends once', async (t) => {
   const pubsub = new LocalPubSub()
   const chatEvents = instance(t, pubsub, { botMessageLeaseMs: 60_000 })
   const botMessage = await chatEvents.startBotMessage('c', { id: 'a' })
@@ -47,10 +47,10 @@ t.test('an answer that is found to be over twice at the same time ends once', as
   t.same(await botMessage.fail(), { status: 'interrupted' })
   const other = await chatEvents.startBotMessage('c', { id: 'b' })
   await state.change(channel, { operation: 'delete', field: 'answer:b' })
-  t.same(await other.finish(), { status: 'interrupted' }, 'also where whoever ended it did so too long ago to be known')
+  t.same(await other.finish(), { status: 'interrupted' }, 'even if its end is too old to be known')
 })
 
-t.test('what is heard of the lease of an answer that is over is not told to the state', async (t) => {
+t.test('a lease event of a finished bot message writes nothing to the state', async (t) => {
   const pubsub = new LocalPubSub()
   const botMessage = await instance(t, pubsub, { botMessageLeaseMs: 60_000 }).startBotMessage('c', { id: 'a' })
   const state = pubsub.state as StateStore // History is on here.
@@ -69,13 +69,13 @@ t.test('what is heard of the lease of an answer that is over is not told to the 
   t.equal(changes, 1)
 })
 
-t.test('what goes along with the end may take a while, or fail', async (t) => {
+t.test('the callback for the final fields may take a while, or fail', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   t.match(await chatEvents.streamBotMessage('c', say('x'), { extra: async () => ({}) }), { status: 'finished' })
   await t.rejects(chatEvents.streamBotMessage('c', say('x'), { extra: () => Promise.reject(new Error('no count')) }), { message: 'no count' })
 })
 
-t.test('an answer is told how it ended, also where an attempt failed', async (t) => {
+t.test('a bot message learns its final status, even after a failed attempt', async (t) => {
   const pubsub = new LocalPubSub()
   const chatEvents = instance(t, pubsub, { botMessageLeaseMs: 100 })
   const state = pubsub.state as StateStore // History is on here.
@@ -101,10 +101,10 @@ t.test('an answer is told how it ended, also where an attempt failed', async (t)
   await t.rejects(late.finish(), { code: 'RT_PUBLISH_REJECTED' })
   await renew(late.channel, ['answer:late'], -1)
   await finalize(late.channel, { field: 'answer:late', event: {}, key: 'bot_message:late' })
-  t.same(await late.finish(), { status: 'interrupted' }, 'somebody else was quicker')
+  t.same(await late.finish(), { status: 'interrupted' }, 'another instance was quicker')
 })
 
-t.test('an answer that ends while it begins leaves no timer', async (t) => {
+t.test('a bot message that ends during its start leaves no timer', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   const { setInterval, clearInterval } = globalThis
   t.teardown(() => { Object.assign(globalThis, { setInterval, clearInterval }) })
@@ -139,7 +139,7 @@ t.test('outside Fastify', async (t) => {
   t.match(await streamBotMessage('c', say('x', 'y')), { status: 'finished' })
 })
 
-t.test('a piece that Redis refuses is tried again, and logged once', async (t) => {
+t.test('a piece that Redis refuses is retried, and logged once', async (t) => {
   const { log, lines } = keepLog()
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())

@@ -8,7 +8,7 @@ import { local, next } from './local.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('handlers get what was emitted, with its type and chat, and where it comes from', async (t) => {
+t.test('handlers get an emitted event with its type, chat and origin', async (t) => {
   const { pubsub, chatEvents } = local(t)
   const got: unknown[] = []
   chatEvents.onChatEvent('c', (event, info) => { got.push([event, info.from, typeof info.timestamp]) })
@@ -24,7 +24,7 @@ t.test('handlers get what was emitted, with its type and chat, and where it come
   ])
 })
 
-t.test('what a process publishes is heard by those that began to listen there before', async (t) => {
+t.test('an event reaches the handlers of its process that were added before it', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const pubsub = new RedisPubSub({ url: redis.url })
@@ -38,7 +38,7 @@ t.test('what a process publishes is heard by those that began to listen there be
   }
 })
 
-t.test('a pattern subscription of the provider sees what was emitted', async (t) => {
+t.test('a pattern subscription of the provider receives emitted events', async (t) => {
   const { pubsub, chatEvents } = local(t)
   const got: unknown[] = []
   pubsub.subscribe('chat:*', ({ channel, data }) => { got.push([channel, data]) })
@@ -46,14 +46,14 @@ t.test('a pattern subscription of the provider sees what was emitted', async (t)
   t.same(got, [['chat:123', { type: 'message', chatId: '123', message: { text: 'Hello' } }]])
 })
 
-t.test('what is published to a chat\'s channel by hand reaches its handlers', async (t) => {
+t.test('a message published to a chat\'s channel directly reaches the handlers of the chat', async (t) => {
   const { pubsub, chatEvents } = local(t)
   const event = next(chatEvents, '123')
   await pubsub.publish('chat:123', { type: 'message', text: 'Hello' })
   t.match(await event, { type: 'message', text: 'Hello' })
 })
 
-t.test('a handler is called once however often it was added, and no more once it is taken off', async (t) => {
+t.test('a handler that is added several times is called once, and not after its removal', async (t) => {
   const { chatEvents } = local(t)
   let calls = 0
   // Handlers run soon after.
@@ -81,7 +81,7 @@ t.test('a handler is called once however often it was added, and no more once it
   t.match(chatEvents.stats(), { localChats: 0, remoteSubscriptions: 0, pubsubProvider: 'local' })
 })
 
-t.test('handlers that throw or reject are logged and stop no other', async (t) => {
+t.test('handlers that throw or reject are logged and stop no other handler', async (t) => {
   const kept = keepLog('warn')
   const { chatEvents } = local(t, kept)
   chatEvents.onChatEvent('c', () => { throw new Error('thrown') })
@@ -95,7 +95,7 @@ t.test('handlers that throw or reject are logged and stop no other', async (t) =
   ])
 })
 
-t.test('the emitter tells this instance at once and says whether anyone listened', async (t) => {
+t.test('the emitter calls handlers of this instance at once and returns whether there were any', async (t) => {
   const { pubsub, chatEvents } = local(t)
   const got: unknown[] = []
   pubsub.subscribe('*', ({ data }) => { got.push(data) })
@@ -108,7 +108,7 @@ t.test('the emitter tells this instance at once and says whether anyone listened
   t.throws(() => chatEvents.emit('c', { type: 'message', message: { n: 1n } }), { code: 'RT_PAYLOAD_INVALID' })
 })
 
-t.test('cleaning up forgets all handlers', async (t) => {
+t.test('cleaning up removes all handlers', async (t) => {
   const { chatEvents } = local(t)
   for (const chat of ['a', 'b']) chatEvents.onChatEvent(chat, () => t.fail('called'))
   chatEvents.cleanupChatSubscriptions()

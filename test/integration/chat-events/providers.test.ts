@@ -9,7 +9,7 @@ import { next } from './local.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('a provider with no more than the interface works', async (t) => {
+t.test('a provider with only the required methods works', async (t) => {
   const { log, lines } = keepLog()
   const inner = new LocalPubSub()
   t.teardown(() => inner.close())

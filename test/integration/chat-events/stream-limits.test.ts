@@ -6,7 +6,7 @@ import { local } from './local.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('a stream that has waited for longer than its chat was followed is ended', async (t) => {
+t.test('a stream that waited for longer than its chat was followed is ended', async (t) => {
   const { chatEvents } = local(t)
   let ended = 0
   const stream = { closed: false, end: async () => { ended++ } } as unknown as Connection // All that is asked of it.

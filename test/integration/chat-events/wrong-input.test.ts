@@ -11,7 +11,7 @@ t.beforeEach(nothingUnhandled)
 
 const RESERVED = ['ready', 'reset', 'refused', 'error', 'open', 'bot_message', 'presence', 'typing']
 
-t.test('what a client sends as an event forges neither presence nor the end of a bot message, by whichever way an app publishes it', async (t) => {
+t.test('no way to publish lets a client\'s event forge presence or the end of a bot message', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   for (const pubsub of [new LocalPubSub(), new RedisPubSub({ url: redis.url })]) {
@@ -37,14 +37,14 @@ t.test('what a client sends as an event forges neither presence nor the end of a
   }
 })
 
-t.test('who may publish to any channel neither revokes access nor stops a bot message by that', async (t) => {
+t.test('a publisher to any channel can neither revoke access nor stop a bot message that way', async (t) => {
   const { pubsub } = local(t)
   for (const name of ['revoked', 'stopped', 'control']) {
     await t.rejects(pubsub.publish(`fastify-realtime:${name}`, { type: 'revoke', chatId: 'c', userId: 'ann' }), { code: 'RT_CHANNEL_INVALID', message: /reserved for this package/ })
   }
 })
 
-t.test('whatever a call is given, it rejects with a code that names the argument, and throws nothing', async (t) => {
+t.test('each call with a wrong argument rejects with a code that names the argument, and never throws', async (t) => {
   const { pubsub, chatEvents } = local(t)
   const thrower = { type: 'reaction', get user (): string { throw new Error('secret') } }
   const proxy = new Proxy({}, { get () { throw new Error('secret') }, has () { throw new Error('secret') }, ownKeys () { throw new Error('secret') } })
@@ -72,13 +72,13 @@ t.test('whatever a call is given, it rejects with a code that names the argument
   t.equal(fields?.size, 0, 'no bot message was begun')
 })
 
-t.test('wrong input is refused by name, and ignoring the refusal harms nobody', async (t) => {
+t.test('wrong input is refused with its name, and an ignored rejection does no harm', async (t) => {
   const kept = keepLog()
   const { chatEvents } = local(t, kept)
   const types = [...RESERVED, '', 'a b', 'a\nb', 'x'.repeat(65), undefined, 5, null]
   for (const type of types) await t.rejects(chatEvents.publish('c', { type } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' }, String(type))
   await t.rejects(chatEvents.publish('c', null as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID', message: /got undefined/ })
-  // Who forgets the chat is told so, whatever stands in its place.
+  // A call without the chat gets an error that names it, whatever was passed instead.
   for (const wrong of [chatEvents.emitChatMessage({} as string, undefined as never), chatEvents.emitBotAction('', null as never), chatEvents.publish('', { type: 'ready' } as never)]) {
     await t.rejects(wrong, { code: 'RT_CHAT_ID_INVALID' })
   }
@@ -100,7 +100,7 @@ t.test('wrong input is refused by name, and ignoring the refusal harms nobody', 
   t.equal(chatEvents.stats().localChats, 0)
 })
 
-t.test('what stands in the place of a name, or fails in a way of its own, is not told to the log', async (t) => {
+t.test('a wrong value in place of a name, or an error that can\'t be read, is not written to the log', async (t) => {
   const payload = { text: 'hunter2' } as unknown as string
   const calls: ((to: ReturnType<typeof local>) => unknown)[] = [
     ({ chatEvents }) => chatEvents.emitChatMessage(payload, {}),

@@ -18,7 +18,7 @@ function openInstance (t: Test, url: string): { chatEvents: Instance, calls: str
   return { chatEvents: new ChatEvents(pubsub, { log: silentLogger, retryMs: 1, features: all }) as Instance, calls }
 }
 
-/** Opens a stream of a chat for a user. Returns the data of its events `read`, as they come. */
+/** Opens a stream of a chat for a user. Returns the data of its `read` events, as they arrive. */
 function join (chatEvents: ChatEvents, userId: string): unknown[] {
   const got: unknown[] = []
   const connection = new FakeConnection(({ event, data }) => { if (event === 'read') got.push(JSON.parse(data.toString())) }, false)
@@ -26,7 +26,7 @@ function join (chatEvents: ChatEvents, userId: string): unknown[] {
   return got
 }
 
-t.test('one more feature is one folder and one line: its methods, streams, sign of each join, revocation and end', async (t) => {
+t.test('a feature is added as one folder and one line, and takes part in each step of a chat', async (t) => {
   const redis = await startRedis(t)
   const [here, there] = [openInstance(t, redis.url), openInstance(t, redis.url)]
   const seen = join(there.chatEvents, 'ann')
@@ -36,7 +36,7 @@ t.test('one more feature is one folder and one line: its methods, streams, sign 
   t.same(seen, [{ userId: 'bob', eventId: '1-1-1' }], 'a stream of another instance sees it')
   const late = join(there.chatEvents, 'cem')
   await until(async () => late, ({ length }) => length === 1)
-  t.same(late, seen, 'a stream that opens later sees it, too')
+  t.same(late, seen, 'a stream that opens later receives it, too')
   await here.chatEvents.revoke('c', 'ann')
   here.chatEvents.close()
   there.chatEvents.cleanupChatSubscriptions()

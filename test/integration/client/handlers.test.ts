@@ -7,7 +7,7 @@ import { Page, Seen, publish, startServer } from './page.ts'
 
 t.setTimeout(120_000)
 
-t.test('events of a chat are handed on once, in order, with the ids of their receipts', async (t) => {
+t.test('a page receives the events of a chat once, in order, with the ids of their receipts', async (t) => {
   const { app, url } = await startApp(t)
   const page = new Page(t, url)
   t.equal(page.client.state, 'idle')
@@ -23,29 +23,29 @@ t.test('events of a chat are handed on once, in order, with the ids of their rec
   t.throws(() => page.client.chat('b'), /closed/)
 })
 
-t.test('handlers are told of their type, or of all, until their undo, their signal or the chat\'s end', async (t) => {
+t.test('a handler receives its type, or all, until it is removed, its signal aborts or the chat is closed', async (t) => {
   const { app, url } = await startApp(t)
   const page = new Page(t, url)
   const chat = page.client.chat('a')
-  const told: string[] = []
+  const calls: string[] = []
   const abort = new AbortController()
-  chat.on('*', ({ type }) => told.push(`any ${type}`))
-  const unsubscribe = chat.on('message', () => told.push('undone'))
-  chat.on('message', () => told.push('aborted'), { signal: abort.signal })
-  chat.on('message', () => told.push('never'), { signal: AbortSignal.abort() })
+  chat.on('*', ({ type }) => calls.push(`any ${type}`))
+  const unsubscribe = chat.on('message', () => calls.push('unsubscribed'))
+  chat.on('message', () => calls.push('aborted'), { signal: abort.signal })
+  chat.on('message', () => calls.push('never'), { signal: AbortSignal.abort() })
   await page.is('open')
   await publish(app, 'a', 1)
   app.chatEvents.emit('a', { type: 'bot_action', action: {} })
-  await until(async () => told.length, (length) => length === 4)
-  t.same(told.splice(0), ['undone', 'aborted', 'any message', 'any bot_action'])
+  await until(async () => calls.length, (length) => length === 4)
+  t.same(calls.splice(0), ['unsubscribed', 'aborted', 'any message', 'any bot_action'])
   unsubscribe()
   abort.abort()
   await publish(app, 'a', 2)
-  await until(async () => told.length, (length) => length === 1)
+  await until(async () => calls.length, (length) => length === 1)
   chat.close()
   chat.close()
   await page.is('idle')
-  t.same(told, ['any message'])
+  t.same(calls, ['any message'])
 })
 
 t.test('a handler that throws is uncaught, and stops no other', async (t) => {
@@ -65,7 +65,7 @@ t.test('a handler that throws is uncaught, and stops no other', async (t) => {
   uncaught.restore()
 })
 
-t.test('chats that are opened and closed take no other chat\'s events away', async (t) => {
+t.test('opening and closing chats does not disturb the events of other chats', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1 })
   const page = new Page(t, url)
   const seen = page.open('a')
@@ -80,7 +80,7 @@ t.test('chats that are opened and closed take no other chat\'s events away', asy
   t.same([seen.numbers, seen.resets], [range(1, 30), []])
 })
 
-t.test('long ids, strange ones, and events that name no chat', async (t) => {
+t.test('long and unusual ids work, and so do events that name no chat', async (t) => {
   const { app, url } = await startApp(t)
   const page = new Page(t, url)
   const chats = ['x'.repeat(500), 'a/b?c&d=e', '💬.-~', '.', '..', '100%2F', '%', '\u0001'.repeat(1_024)]
@@ -100,7 +100,7 @@ t.test('long ids, strange ones, and events that name no chat', async (t) => {
   await app.pubsub.publish('chat:a/b?c&d=e', { type: 'message', message: { n: 7 } }, { ephemeral: true })
   await publish(app, 'a/b?c&d=e', 8)
   await seen[1]?.has(2)
-  t.same(seen[1]?.numbers, [1, 8], 'an ephemeral one that does not say whose it is reaches nobody')
+  t.same(seen[1]?.numbers, [1, 8], 'an ephemeral event without a chat id reaches no handler')
 })
 
 t.test('signals close a chat, and the client', async (t) => {
@@ -117,7 +117,7 @@ t.test('signals close a chat, and the client', async (t) => {
   t.equal(page.client.state, 'closed')
 })
 
-t.test('a chat that is closed by a handler gets nothing more of what has come already', async (t) => {
+t.test('a chat that is closed by a handler receives no event after that, even if it has arrived', async (t) => {
   const message = (n: number): string => `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
     reply.hijack()

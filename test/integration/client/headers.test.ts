@@ -5,7 +5,7 @@ import { Page, dropAll } from './page.ts'
 
 t.setTimeout(120_000)
 
-t.test('a stream is never answered from a cache, nor kept in one', async (t) => {
+t.test('a stream is neither read from a cache nor stored in one', async (t) => {
   const { url } = await startApp(t)
   const caches: unknown[] = []
   const page = new Page(t, url, { fetch: async (...args) => { caches.push((args[1] as { cache?: string }).cache); return await fetch(...args) } })
@@ -13,7 +13,7 @@ t.test('a stream is never answered from a cache, nor kept in one', async (t) => 
   t.same(caches, ['no-store'])
 })
 
-t.test('headers are asked for anew with each connection, and once more on 401', async (t) => {
+t.test('headers are requested anew for each connection, and once more after a 401', async (t) => {
   const tokens = ['old', 'new']
   let asked = 0
   const { app, url } = await startApp(t, {
@@ -46,7 +46,7 @@ t.test('headers are asked for anew with each connection, and once more on 401', 
   t.equal(fixed.refusals.length, 1)
 })
 
-t.test('headers that never come are asked for again', async (t) => {
+t.test('headers that never arrive are requested again', async (t) => {
   const { url } = await startApp(t, { retryMs: 1 })
   let asked = 0
   const page = new Page(t, url, { silenceMs: 200, headers: () => ++asked === 1 ? new Promise(() => {}) : {} })

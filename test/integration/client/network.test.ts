@@ -5,7 +5,7 @@ import { createRealtimeClient } from '../../../lib/client/index.ts'
 import { startApp } from '../../support/app.ts'
 import { until } from '../../support/until.ts'
 
-// What real browsers do is tested in test/browser/client.test.ts.
+// Real browsers are tested in test/browser/client.test.ts.
 
 /** A page, as far as its events go. */
 function becomePage (t: Test): { document: EventTarget & { visibilityState: string }, window: EventTarget } {
@@ -30,7 +30,7 @@ async function start (t: Test, { retryMs = 100_000, ...options } = {} as { retry
 
 const is = (client: { state: string }, wanted: string): Promise<void> => until(async () => client.state, (state) => state === wanted)
 
-t.test('a device that is online again, or awake, comes back at once rather than when it was told to', async (t) => {
+t.test('a device that comes online or wakes up reconnects at once instead of waiting', async (t) => {
   const { window, document } = becomePage(t)
   const { app, client } = await start(t)
   for (const wake of [() => window.dispatchEvent(new Event('online')), () => window.dispatchEvent(new Event('pageshow')), () => document.dispatchEvent(new Event('visibilitychange'))]) {
@@ -45,7 +45,7 @@ t.test('a device that is online again, or awake, comes back at once rather than 
   }
 })
 
-t.test('a device that is offline says so until it is online', async (t) => {
+t.test('a device that is offline reports it until it is online', async (t) => {
   const { window } = becomePage(t)
   const { states, client } = await start(t)
   window.dispatchEvent(new Event('offline'))
@@ -62,7 +62,7 @@ t.test('a device that is offline says so until it is online', async (t) => {
   idle.close()
 })
 
-t.test('a device that is offline by its own account only comes back all the same', async (t) => {
+t.test('a device that only believes to be offline reconnects all the same', async (t) => {
   const { window } = becomePage(t)
   const { states, client } = await start(t, { retryMs: 30 })
   window.dispatchEvent(new Event('offline'))
@@ -70,13 +70,13 @@ t.test('a device that is offline by its own account only comes back all the same
   t.same(states, ['connecting', 'open', 'offline', 'open'])
 })
 
-t.test('a connection that has been silent for long while the device slept is left when it wakes', async (t) => {
+t.test('a connection that was silent for long while the device slept is replaced after waking up', async (t) => {
   const { window } = becomePage(t)
   const { states, client } = await start(t, { silenceMs: 60_000 })
   window.dispatchEvent(new Event('pageshow'))
   const { now } = Date
   t.teardown(() => { Date.now = now })
-  t.same(states, ['connecting', 'open'], 'it has just been heard of')
+  t.same(states, ['connecting', 'open'], 'data has just arrived')
   Date.now = () => now() + 31_000
   window.dispatchEvent(new Event('pageshow'))
   await until(async () => states.length, (length) => length === 4)
@@ -84,7 +84,7 @@ t.test('a connection that has been silent for long while the device slept is lef
   t.equal(client.state, 'open')
 })
 
-t.test('a device that was looked at while its connection was well comes back no sooner than it is told', async (t) => {
+t.test('a check of a working connection does not shorten the wait before a later reconnect', async (t) => {
   const { document } = becomePage(t)
   const { app, states, client } = await start(t, { retryMs: 400 })
   document.dispatchEvent(new Event('visibilitychange'))

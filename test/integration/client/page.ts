@@ -8,7 +8,7 @@ import {
 } from '../../../lib/client/index.ts'
 import { until } from '../../support/until.ts'
 
-/** A client, and what it was told. */
+/** A client, and what it reported. */
 export class Page {
   readonly client: RealtimeClient
   readonly states: ClientState[] = []
@@ -30,7 +30,7 @@ export class Page {
   }
 }
 
-/** A chat, and what its handlers were told. */
+/** A chat, and the calls of its handlers. */
 export class Seen {
   readonly chat: RealtimeChat
   readonly numbers: number[] = []
@@ -50,7 +50,7 @@ export class Seen {
     await until(async () => this.numbers.length, (length) => length >= count)
   }
 
-  /** Resolves once it knows where it is. */
+  /** Resolves once the chat knows its position. */
   async ready (): Promise<void> {
     await until(async () => this.chat.lastEventId, (id) => id !== undefined)
   }
@@ -62,7 +62,7 @@ export async function publish (app: FastifyInstance, chatId: string, ...numbers:
 
 export const dropAll = (app: FastifyInstance): void => (app.server as Server).closeAllConnections()
 
-/** A server that answers as it is told. */
+/** A server whose responses the test chooses. */
 export async function startServer (t: Test, answer: (app: FastifyInstance) => unknown): Promise<string> {
   const app = Fastify()
   t.teardown(() => { app.server.closeAllConnections(); return app.close() })
@@ -71,7 +71,7 @@ export async function startServer (t: Test, answer: (app: FastifyInstance) => un
   return `http://127.0.0.1:${(app.server.address() as { port: number }).port}`
 }
 
-/** A page that keeps what it asks for. */
+/** A page that records its requests. */
 export class LoggedPage extends Page {
   readonly requests: { url: string, chats: string[], id: string }[]
 
@@ -89,7 +89,7 @@ export class LoggedPage extends Page {
   }
 }
 
-/** A server whose stream of the chats a and b, or of a alone, begins with `ready` and goes on with these frames. */
+/** A server whose stream of the chats a and b, or of a alone, begins with `ready` and continues with these frames. */
 export const startFrames = (t: Test, ...frames: string[]): Promise<string> => startServer(t, (app) => {
   const answer = (ready: string[]) => async (_request: unknown, reply: FastifyReply): Promise<void> => {
     reply.hijack()

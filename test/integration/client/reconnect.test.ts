@@ -10,7 +10,7 @@ import { Page, Seen, publish, dropAll, startServer } from './page.ts'
 
 t.setTimeout(120_000)
 
-t.test('drops are made up for, in one chat and in several', async (t) => {
+t.test('a page misses nothing after a drop, with one chat and with several', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1 })
   for (const chats of [['a'], ['b', 'c', 'd']]) {
     const page = new Page(t, url)
@@ -29,7 +29,7 @@ t.test('drops are made up for, in one chat and in several', async (t) => {
   }
 })
 
-t.test('what can\'t be made up for is told, whatever breaks off before the reset has come', async (t) => {
+t.test('a loss is reported by a reset, even if the connection breaks before the reset arrives', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1, history: { size: 2 } })
   const [id] = await publish(app, 'a', 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
   const page = new Page(t, url)
@@ -45,7 +45,7 @@ t.test('what can\'t be made up for is told, whatever breaks off before the reset
   t.equal(seen.resets.length, 1)
 })
 
-t.test('it goes on at another instance, behind a load balancer, from instance to instance', async (t) => {
+t.test('behind a load balancer, a client continues at another instance', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const balancer = await LoadBalancer.start(t)
@@ -72,7 +72,7 @@ t.test('it goes on at another instance, behind a load balancer, from instance to
   }
 })
 
-t.test('a server that keeps no history says so by a reset for each drop', async (t) => {
+t.test('a server without history sends a reset after each drop', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1, history: false })
   const page = new Page(t, url)
   const seen = page.open('a', { rewind: 5 })
@@ -88,7 +88,7 @@ t.test('a server that keeps no history says so by a reset for each drop', async 
   t.same([seen.ids, seen.chat.lastEventId], [[undefined], undefined])
 })
 
-t.test('a busy or broken server is asked again, as late as it says', async (t) => {
+t.test('a client retries a busy or broken server after the time that the server names', async (t) => {
   const asked: number[] = []
   const answers = [204, 503, 500, 429, 200]
   const { app, url } = await startApp(t, { retryMs: 1 }, {
@@ -111,7 +111,7 @@ t.test('a busy or broken server is asked again, as late as it says', async (t) =
   await seen.has(1)
 })
 
-t.test('a stream that ends at once says when to come back', async (t) => {
+t.test('a stream that ends at once sets the time until the reconnect', async (t) => {
   const asked: number[] = []
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
     asked.push(performance.now())
@@ -126,7 +126,7 @@ t.test('a stream that ends at once says when to come back', async (t) => {
   t.ok(third - second >= 290, 'and later each time')
 })
 
-t.test('a connection on which nothing comes is left', async (t) => {
+t.test('a connection without any data is replaced', async (t) => {
   const { app, url } = await startApp(t, { heartbeatMs: 0, retryMs: 1 })
   const page = new Page(t, url, { silenceMs: 300 })
   const seen = page.open('a')
@@ -139,7 +139,7 @@ t.test('a connection on which nothing comes is left', async (t) => {
   t.same([seen.numbers, seen.resets], [[1, 2], []])
 })
 
-t.test('a heartbeat is a sign of life', async (t) => {
+t.test('a heartbeat keeps a connection', async (t) => {
   const { url } = await startApp(t, { heartbeatMs: 100 })
   const silenceMs = 60_000
   const { setTimeout } = globalThis
@@ -156,7 +156,7 @@ t.test('a heartbeat is a sign of life', async (t) => {
   t.same(page.states, ['connecting', 'open'])
 })
 
-t.test('a server that lets its clients come back at once is asked later each time all the same', async (t) => {
+t.test('clients of a server with an immediate retry still wait longer each time', async (t) => {
   const asked: number[] = []
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
     asked.push(performance.now())
@@ -169,7 +169,7 @@ t.test('a server that lets its clients come back at once is asked later each tim
   t.ok((asked[8] as number) - (asked[7] as number) >= 120)
 })
 
-t.test('no time is too long to wait', async (t) => {
+t.test('a retry time of any length works', async (t) => {
   let asked = 0
   const url = await startServer(t, (app) => app.get('/api/chats/:chatId/events', async (request, reply) => {
     if ((request.params as { chatId: string }).chatId === 'a') {

@@ -6,7 +6,7 @@ import { Page, publish, dropAll, startServer, LoggedPage, startFrames } from './
 
 t.setTimeout(120_000)
 
-t.test('a chat that is refused is told of, and keeps no other from going on', async (t) => {
+t.test('a refused chat is reported, and the other chats continue', async (t) => {
   const allowed = new Set(['a', 'b'])
   const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => allowed.has(chatId) })
   const page = new Page(t, url)
@@ -27,7 +27,7 @@ t.test('a chat that is refused is told of, and keeps no other from going on', as
   t.equal(page.refusals.length, 2)
 })
 
-t.test('a client whose every chat is refused stops, until it is told to go on', async (t) => {
+t.test('a client stops if each of its chats is refused, until it is resumed', async (t) => {
   let allowed = false
   const { url } = await startApp(t, { authorize: () => allowed })
   const page = new Page(t, url)
@@ -54,7 +54,7 @@ t.test('a chat that is closed when another one is refused is not reported any mo
   t.match(page.refusals, [{ chatId: 'a' }])
 })
 
-t.test('a chat whose access is revoked is left out, and the others of its stream go on', async (t) => {
+t.test('a chat whose access is revoked is left out, and the other chats of its stream continue', async (t) => {
   const allowed = new Set(['a', 'b', 'c'])
   const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => allowed.has(chatId) && { userId: 'ada' } })
   const page = new LoggedPage(t, url)
@@ -76,7 +76,7 @@ t.test('a chat whose access is revoked is left out, and the others of its stream
   t.same(seen.map(({ numbers, resets }) => [numbers, resets]), [[[1, 2], []], [[], []], [[1], []]])
 })
 
-t.test('an id that is no chat\'s, and a rewind that is no number of events, keep no other chat out', async (t) => {
+t.test('an invalid chat id or rewind keeps no other chat from opening', async (t) => {
   const { app, url } = await startApp(t, { maxRewind: 999_999 })
   await publish(app, 'a', 1, 2, 3)
   const page = new Page(t, url)
@@ -87,7 +87,7 @@ t.test('an id that is no chat\'s, and a rewind that is no number of events, keep
   t.match(page.refusals, [{ status: 400, code: 'RT_CHAT_ID_INVALID', chatId: 'x'.repeat(1_025) }])
 })
 
-t.test('a chat that asks for more events than the server allows is refused, and keeps no other chat out', async (t) => {
+t.test('a chat with a rewind above the server\'s limit is refused, and keeps no other chat from opening', async (t) => {
   const { app, url } = await startApp(t, { maxRewind: 2 })
   await publish(app, 'a', 1, 2, 3)
   const page = new LoggedPage(t, url)
@@ -103,7 +103,7 @@ t.test('a chat that asks for more events than the server allows is refused, and 
   t.match(alone.refusals, [{ status: 400, code: 'RT_REWIND_INVALID', chatId: 'b', message: /from 0 to 2, got 3/ }])
 })
 
-t.test('a chat that was refused is asked for again where it is opened anew', async (t) => {
+t.test('a refused chat is requested again when the page opens it anew', async (t) => {
   let allowed = false
   const { url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => chatId === 'a' || allowed })
   const page = new Page(t, url)
@@ -119,7 +119,7 @@ t.test('a chat that was refused is asked for again where it is opened anew', asy
   t.equal(page.refusals.length, 2)
 })
 
-t.test('a proxy that refuses without a word is told of, too', async (t) => {
+t.test('a refusal by a proxy without a body is reported, too', async (t) => {
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => reply.code(404).send('nothing here')))
   const page = new Page(t, url)
   page.open('a')
@@ -127,7 +127,7 @@ t.test('a proxy that refuses without a word is told of, too', async (t) => {
   t.match(page.refusals, [{ status: 404, message: 'The server answered 404' }])
 })
 
-t.test('an answer that is no event stream is refused once, and says what it is', async (t) => {
+t.test('a response that is not an event stream is refused once, with a description', async (t) => {
   const url = await startServer(t, (app) => {
     app.get('/api/chats/a/events', async (_request, reply) => reply.type('text/html').send('<!doctype html><title>The app</title>'))
     app.get('/api/chats/events', async (_request, reply) => {
@@ -145,7 +145,7 @@ t.test('an answer that is no event stream is refused once, and says what it is',
   t.same(page.states, ['connecting', 'stopped', 'connecting', 'stopped'])
 })
 
-t.test('a refusal whose body is none of the server\'s is told all the same', async (t) => {
+t.test('a refusal with a body that is not the server\'s is reported all the same', async (t) => {
   const bodies = ['null', '5', '[1]', '{"message":5,"code":{}}', '<p>']
   const url = await startServer(t, (app) => app.get('/api/chats/:chatId/events', async (_request, reply) => reply.code(403).send(bodies.shift())))
   const expected = bodies.map(() => ({ status: 403, message: 'The server answered 403', code: undefined }))
@@ -157,7 +157,7 @@ t.test('a refusal whose body is none of the server\'s is told all the same', asy
   }
 })
 
-t.test('a refusal that is cut off by a new connection holds for none of its chats', async (t) => {
+t.test('a refusal that a new connection cuts off is applied to none of its chats', async (t) => {
   let refused = (): void => {}
   const begun = new Promise<void>((resolve) => { refused = resolve })
   const url = await startServer(t, (app) => {

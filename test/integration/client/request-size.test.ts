@@ -7,7 +7,7 @@ import { Page, publish, dropAll, startServer, LoggedPage } from './page.ts'
 
 t.setTimeout(120_000)
 
-t.test('chats that one stream may not carry come over several, and a chat more opens one of them anew', async (t) => {
+t.test('chats beyond the limit of a stream use further streams, and one more chat reopens just one stream', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 4 })
   const page = new LoggedPage(t, url)
   const ids = range(1, 10).map(String)
@@ -35,7 +35,7 @@ t.test('chats that one stream may not carry come over several, and a chat more o
   page.client.close()
 })
 
-t.test('a request stays small enough for a server, however many chats there are and however long their ids', async (t) => {
+t.test('a request stays small enough for a server, with any number of chats and any length of ids', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 100 })
   const page = new LoggedPage(t, url)
   const ids = range(1, 150).map((n) => `${n}`.padEnd(n % 50 === 0 ? 500 : 36, 'ü'))
@@ -81,7 +81,7 @@ t.test('a request that a proxy finds too large is divided, down to a single chat
   t.match(alone.refusals, [{ status: 431, chatId: 'a' }])
 })
 
-t.test('how many chats a stream may carry is found out where the server\'s message does not say it', async (t) => {
+t.test('the client finds the limit of chats per stream even if the server\'s message lacks it', async (t) => {
   let message = 'Too many'
   const { url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 3 }, {
     setup: (app) => app.setErrorHandler(async (error: Error & { code: string, statusCode: number }, _request, reply) => reply.code(error.statusCode).send({ code: error.code, message }))
@@ -95,7 +95,7 @@ t.test('how many chats a stream may carry is found out where the server\'s messa
   }
 })
 
-t.test('an event that is too large stops its connection, rather than being asked for again and again', async (t) => {
+t.test('an event that is too large ends its connection and is not requested for ever', async (t) => {
   const piece = 'x'.repeat(2 ** 20)
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
     reply.hijack()

@@ -8,7 +8,7 @@ import { Page, Seen, publish, startServer, LoggedPage } from './page.ts'
 
 t.setTimeout(120_000)
 
-t.test('a chat may start with the last events, or after one that the page has', async (t) => {
+t.test('a chat may start with its last events, or after an event that the page has', async (t) => {
   const { app, url } = await startApp(t)
   const ids = await publish(app, 'a', 1, 2, 3, 4)
   await publish(app, 'b', 1, 2)
@@ -17,7 +17,7 @@ t.test('a chat may start with the last events, or after one that the page has', 
   await Promise.all(seen.map((each) => each.ready()))
   await seen[0].has(2)
   await seen[1].has(1)
-  // The connection has got these by now: each catches up on one of its own.
+  // The connection has received these by now: each chat catches up on a connection of its own.
   const after = page.open('a', { after: ids[0] })
   const again = page.open('a', { rewind: 3 })
   const fresh = page.open('a')
@@ -31,7 +31,7 @@ t.test('a chat may start with the last events, or after one that the page has', 
   await until(async () => app.chatEvents.stats(), () => true)
 })
 
-t.test('a number of last events is asked for once where all new chats want the same, and not at all where they want none', async (t) => {
+t.test('a shared number of last events is requested once, and none if no chat wants any', async (t) => {
   const { app, url } = await startApp(t)
   const id = (await publish(app, 'a', 1, 2, 3))[0]
   const queries = async (...chats: ChatOptions[]): Promise<string> => {
@@ -51,7 +51,7 @@ t.test('a number of last events is asked for once where all new chats want the s
   t.equal(await queries({ rewind: 2 }, { after: id, rewind: 7 }, {}), 'rewind=2&rewind=0&rewind=0&chat=0&chat=1&chat=2')
 })
 
-t.test('a chat that is opened anew by a handler starts where it is told to, whatever has come for it before', async (t) => {
+t.test('a chat that a handler reopens starts at the requested position, whatever was received before', async (t) => {
   const ids: unknown[] = []
   const message = (n: number): string => `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (request, reply) => {
@@ -74,7 +74,7 @@ t.test('a chat that is opened anew by a handler starts where it is told to, what
   t.same([first.numbers, second?.numbers, ids], [[3], [1, 2, 3, 4], [undefined, 'e-0-0']])
 })
 
-t.test('a place that can be none is told to its own chat, and holds up no other', async (t) => {
+t.test('an invalid position is reported to its own chat, and delays no other chat', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1 })
   const page = new Page(t, url)
   const seen = page.open('a')
@@ -87,7 +87,7 @@ t.test('a place that can be none is told to its own chat, and holds up no other'
   t.same(seen.resets, [])
 })
 
-t.test('a reset that is cut off is told once it comes', async (t) => {
+t.test('a reset that is cut off is reported when it arrives in full', async (t) => {
   let opened = 0
   const ids: unknown[] = []
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (request, reply) => {

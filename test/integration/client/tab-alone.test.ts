@@ -1,11 +1,11 @@
 import t from 'tap'
 import { becomeBrowser, lead, locksHere, Tab, publish, streams, start } from './tab.ts'
 
-// What real browsers do is tested in test/browser/client.test.ts.
+// Real browsers are tested in test/browser/client.test.ts.
 
 t.setTimeout(60_000)
 
-t.test('tabs of other names, and where a browser has no locks, have connections of their own', async (t) => {
+t.test('tabs with other names, and tabs without locks, have connections of their own', async (t) => {
   const { app, url } = await start(t)
   const alone = [new Tab(t, url), new Tab(t, url)]
   for (const tab of alone) await tab.open('a').ready()
@@ -30,7 +30,7 @@ t.test('a tab that is refused the lock has a connection of its own', async (t) =
   t.equal(tab.client.state, 'open')
 })
 
-t.test('a tab that may not take the lock has a connection of its own beside one that hangs', async (t) => {
+t.test('a tab that may not take the lock opens its own connection beside a tab that hangs', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   lead(t, url)
@@ -48,7 +48,7 @@ t.test('a tab that may not take the lock has a connection of its own beside one 
   t.equal(tab.client.state, 'open')
 })
 
-t.test('a page whose browser has no channel for it has a connection of its own', async (t) => {
+t.test('a page without a broadcast channel has a connection of its own', async (t) => {
   becomeBrowser(t)
   const { url } = await start(t)
   const { BroadcastChannel } = globalThis

@@ -4,11 +4,11 @@ import { until } from '../../support/until.ts'
 import { range } from '../../support/numbers.ts'
 import { becomeBrowser, lead, Tab, publish, start } from './tab.ts'
 
-// What real browsers do is tested in test/browser/client.test.ts.
+// Real browsers are tested in test/browser/client.test.ts.
 
 t.setTimeout(60_000)
 
-t.test('a refusal is told in each tab, and each may ask again', async (t) => {
+t.test('a refusal is reported in each tab, and each tab may retry', async (t) => {
   becomeBrowser(t)
   let allowed = false
   const { url } = await start(t, { authorize: (_request: unknown, chatId: string) => chatId === 'a' || allowed })
@@ -25,7 +25,7 @@ t.test('a refusal is told in each tab, and each may ask again', async (t) => {
   await own.ready()
 })
 
-t.test('a tab that is told what it can\'t follow reads what is between by itself, and hands on nothing that it has', async (t) => {
+t.test('a tab with a gap reads the missing events itself, and delivers none twice', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const leader = lead(t, url)
@@ -53,7 +53,7 @@ t.test('a tab that is told what it can\'t follow reads what is between by itself
   t.same(tab.resets, [{ reason: 'epoch', certain: true }, { reason: 'epoch', certain: true }])
 })
 
-t.test('a tab that is told more than it can hold before it can follow reads it by itself', async (t) => {
+t.test('a tab that receives more than it can buffer before it is ready reads the events itself', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t, { history: { size: 2_000 } })
   const leader = lead(t, url)
@@ -73,7 +73,7 @@ t.test('a tab that is told more than it can hold before it can follow reads it b
   t.same(seen.numbers, range(1, 1_200))
 })
 
-t.test('what a tab is refused while it catches up by itself is told', async (t) => {
+t.test('a refusal during a tab\'s own catch-up is reported', async (t) => {
   becomeBrowser(t)
   const { url } = await start(t, { authorize: ({ headers }: FastifyRequest) => headers['x-tab'] === 'first' })
   const [first, second] = [new Tab(t, url, { headers: { 'x-tab': 'first' } }), new Tab(t, url)]
@@ -84,7 +84,7 @@ t.test('what a tab is refused while it catches up by itself is told', async (t) 
   t.same(first.refusals, [])
 })
 
-t.test('a tab that was refused what it reads by itself reads it once it may', async (t) => {
+t.test('a tab whose own catch-up was refused repeats it once it has access', async (t) => {
   becomeBrowser(t)
   let token = 'none'
   const { app, url } = await start(t, { authorize: ({ headers }: FastifyRequest) => headers['x-tab'] === 'ok' })
@@ -100,7 +100,7 @@ t.test('a tab that was refused what it reads by itself reads it once it may', as
   t.same(seen.numbers, [3, 4], 'the last two, once it may')
 })
 
-t.test('what one tab was refused, and has been granted since, goes on in the tab that takes over', async (t) => {
+t.test('a chat that was refused to one tab and granted since continues in the tab that takes over', async (t) => {
   becomeBrowser(t)
   let allowed = false
   const { app, url } = await start(t, { authorize: (_request: unknown, chatId: string) => chatId === 'a' || allowed })

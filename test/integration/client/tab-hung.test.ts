@@ -2,11 +2,11 @@ import t from 'tap'
 import { until } from '../../support/until.ts'
 import { becomeBrowser, lead, locksHere, FakeTab, Tab, publish, streams, start } from './tab.ts'
 
-// What real browsers do is tested in test/browser/client.test.ts.
+// Real browsers are tested in test/browser/client.test.ts.
 
 t.setTimeout(60_000)
 
-t.test('a tab that has slept asks for what it was not told', async (t) => {
+t.test('a tab that slept requests the events that it missed', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const first = new Tab(t, url)
@@ -29,7 +29,7 @@ t.test('a tab that has slept asks for what it was not told', async (t) => {
   await seen.has(1)
 })
 
-t.test('a tab that leads and answers keeps the connection, however little there is to say', async (t) => {
+t.test('a leading tab that responds keeps the connection, even without events', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   let requests = 0
@@ -49,7 +49,7 @@ t.test('a tab that leads and answers keeps the connection, however little there 
   await seen.has(1)
 })
 
-t.test('what a tab writes late, after another one has taken over, reaches nobody twice', async (t) => {
+t.test('late messages of a tab that was replaced are not delivered twice', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const leader = lead(t, url)
@@ -70,7 +70,7 @@ t.test('what a tab writes late, after another one has taken over, reaches nobody
   t.same([texts, tabs.map(({ client }) => client.state)], [[], ['open', 'open']])
 })
 
-t.test('a tab that has hung follows the one that took over, and leads again after it', async (t) => {
+t.test('a tab that hung follows the tab that took over, and leads again after it', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const first = new Tab(t, url)
@@ -99,7 +99,7 @@ t.test('a tab that has hung follows the one that took over, and leads again afte
   t.same([...first.resets, ...second.resets], [])
 })
 
-t.test('a tab that has hung says what it may have missed where there is no history', async (t) => {
+t.test('without history, a tab that hung reports that it may have missed events', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t, { history: false })
   const tab = new Tab(t, url)

@@ -4,11 +4,11 @@ import { until } from '../../support/until.ts'
 import { range } from '../../support/numbers.ts'
 import { becomeBrowser, locksHere, FakeTab, Tab, publish, streams, start } from './tab.ts'
 
-// What real browsers do is tested in test/browser/client.test.ts.
+// Real browsers are tested in test/browser/client.test.ts.
 
 t.setTimeout(60_000)
 
-t.test('tabs share a connection, and the next one takes over where the first is closed', async (t) => {
+t.test('tabs share a connection, and the next tab takes over if the first one is closed', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const tabs = [new Tab(t, url), new Tab(t, url), new Tab(t, url)] as const
@@ -37,7 +37,7 @@ t.test('tabs share a connection, and the next one takes over where the first is 
   t.same(tabs.map(({ client }) => client.state), ['closed', 'closed', 'closed'])
 })
 
-t.test('a tab that joins late starts now, with the last events, or after one that it has', async (t) => {
+t.test('a tab that joins late starts now, with the last events, or after an event that it has', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const [first, second] = [new Tab(t, url), new Tab(t, url)]
@@ -59,7 +59,7 @@ t.test('a tab that joins late starts now, with the last events, or after one tha
   t.equal(second.client.state, 'open')
 })
 
-t.test('the connection carries what any tab wants, and no more', async (t) => {
+t.test('the connection carries the chats that any tab wants, and no others', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const [first, second] = [new Tab(t, url), new Tab(t, url)]
@@ -98,7 +98,7 @@ t.test('drops and resets reach all tabs', async (t) => {
   t.same(trimmed.numbers, [4])
 })
 
-t.test('who joins a chat that is open already gets what its server tells to a connection that opens', async (t) => {
+t.test('a tab that joins an open chat receives the same events as a new connection', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const [first, second] = [new Tab(t, url), new Tab(t, url)]
@@ -118,7 +118,7 @@ t.test('who joins a chat that is open already gets what its server tells to a co
   t.same(first.resets, [])
 })
 
-t.test('messages of any shape from other tabs throw nothing and change nothing', async (t) => {
+t.test('messages of any shape from other tabs throw no error and change nothing', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const [first, second] = [new Tab(t, url), new Tab(t, url)]
@@ -127,7 +127,7 @@ t.test('messages of any shape from other tabs throw nothing and change nothing',
   await until(async () => second.client.state, (state) => state === 'open')
   const name = `fastify-realtime ${url}/api ada`
   const stranger = new FakeTab(t, name, 'stranger')
-  // As long as it lives, what it wants counts.
+  // Its wishes count for as long as it lives.
   const alive = new AbortController()
   t.teardown(() => alive.abort())
   locksHere().request(`${name} stranger`, alive, () => new Promise((resolve) => alive.signal.addEventListener('abort', () => resolve())))
@@ -153,7 +153,7 @@ t.test('messages of any shape from other tabs throw nothing and change nothing',
   stranger.postMessage({ type: 'want', wanted: { '\ud800': undefined } })
   stranger.postMessage({ type: 'want', wanted: { '': undefined } })
   stranger.postMessage({ type: 'state', state: 'closed' })
-  // Answered by the leading tab, after all of these.
+  // The leading tab responds to this after all of these.
   stranger.postMessage({ type: 'want', wanted: { b: undefined } })
   await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 2)
   await publish(app, 'a', 1)
@@ -162,7 +162,7 @@ t.test('messages of any shape from other tabs throw nothing and change nothing',
   t.same([...first.refusals, ...second.refusals, ...first.resets, ...second.resets], [])
 })
 
-t.test('tabs share the connections that their chats need, and go on when the first is closed', async (t) => {
+t.test('tabs share the connections that their chats need, and continue if the first tab is closed', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t, { maxChatsPerStream: 2 })
   const tabs = [new Tab(t, url), new Tab(t, url)] as const

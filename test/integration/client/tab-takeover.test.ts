@@ -3,11 +3,11 @@ import { until } from '../../support/until.ts'
 import { range } from '../../support/numbers.ts'
 import { becomeBrowser, lead, locksHere, FakeTab, Tab, publish, streams, start } from './tab.ts'
 
-// What real browsers do is tested in test/browser/client.test.ts.
+// Real browsers are tested in test/browser/client.test.ts.
 
 t.setTimeout(60_000)
 
-t.test('what a tab wanted that has died without a word is dropped', async (t) => {
+t.test('the chats of a tab that died silently are dropped', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   await new Tab(t, url).open('a').ready()
@@ -21,7 +21,7 @@ t.test('what a tab wanted that has died without a word is dropped', async (t) =>
   await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 1)
 })
 
-t.test('a tab whose browser is slow to lock is not taken for one that has died', async (t) => {
+t.test('a tab whose browser is slow to lock is not considered dead', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   await new Tab(t, url).open('a').ready()
@@ -36,7 +36,7 @@ t.test('a tab whose browser is slow to lock is not taken for one that has died',
   }
   const seen = new Tab(t, url).open('b')
   const [one, other] = [new BroadcastChannel('turn'), new BroadcastChannel('turn')]
-  await new Promise((resolve) => { one.onmessage = resolve; other.postMessage('what was told before has come') })
+  await new Promise((resolve) => { one.onmessage = resolve; other.postMessage('earlier messages have arrived') })
   one.close()
   other.close()
   unlock()
@@ -45,7 +45,7 @@ t.test('a tab whose browser is slow to lock is not taken for one that has died',
   await seen.has(1)
 })
 
-t.test('a tab that takes over tells what may have been missed where there is no history', async (t) => {
+t.test('without history, a tab that takes over reports that events may be missing', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t, { history: false })
   const tabs = [new Tab(t, url), new Tab(t, url), new Tab(t, url)] as const
@@ -64,7 +64,7 @@ t.test('a tab that takes over tells what may have been missed where there is no 
   t.match(tabs[1].resets.at(-1), { reason: 'no-history', certain: false })
 })
 
-t.test('a tab that takes over where no chat is open says that none is', async (t) => {
+t.test('a tab that takes over without an open chat reports that there is none', async (t) => {
   becomeBrowser(t)
   const { url } = await start(t)
   const [first, second] = [new Tab(t, url), new Tab(t, url)]
@@ -78,7 +78,7 @@ t.test('a tab that takes over where no chat is open says that none is', async (t
   await until(async () => second.client.state, (state) => state === 'idle')
 })
 
-t.test('a tab takes over from one that holds the connection and does not answer, and gets what was missed', async (t) => {
+t.test('a tab takes over from one that hangs, and gets the events missed meanwhile', async (t) => {
   becomeBrowser(t)
   const { app, url } = await start(t)
   const leader = lead(t, url)

@@ -18,7 +18,7 @@ export function becomeBrowser (t: Test): void {
   })
 }
 
-/** Takes the place of the tab that leads. What is posted to the channel is what that tells the others. */
+/** Takes over from the leading tab. Messages posted to the channel reach the other tabs as that tab's. */
 export function lead (t: Test, url: string): FakeTab {
   const name = `fastify-realtime ${url}/api ada`
   const done = new AbortController()
@@ -29,7 +29,7 @@ export function lead (t: Test, url: string): FakeTab {
 
 export const locksHere = (): FakeLocks => (globalThis as unknown as { navigator: { locks: FakeLocks } }).navigator.locks
 
-/** A tab of which only what it writes to the others is there. */
+/** A simulated tab: only its messages to the other tabs exist. */
 export class FakeTab {
   readonly heard: { type: string, from: string, wanted?: unknown }[] = []
   readonly #channel: InstanceType<typeof BroadcastChannel>
@@ -88,5 +88,5 @@ export const publish = async (app: FastifyInstance, chatId: string, ...numbers: 
 export const streams = (app: FastifyInstance, count: number): Promise<void> =>
   until(() => new Promise<number>((resolve) => { (app.server as Server).getConnections((_error, connections) => resolve(connections)) }), (connections) => connections === count)
 
-/** An app that closes the connections of streams that have ended, so that connections tell of streams. */
+/** An app that closes the connections of ended streams, so that connections can be counted as streams. */
 export const start = (t: Test, options = {}): ReturnType<typeof startApp> => startApp(t, { retryMs: 1, ...options }, { setup: (app) => app.addHook('onRequest', async (_request, reply) => { reply.header('connection', 'close') }) })

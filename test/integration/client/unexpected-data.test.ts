@@ -5,7 +5,7 @@ import { Page, startServer, startFrames } from './page.ts'
 
 t.setTimeout(120_000)
 
-t.test('a stream is read right however its bytes are cut', async (t) => {
+t.test('a stream is parsed correctly however its bytes are split', async (t) => {
   const event = (n: number): string => `id: e-${n}-${n}\r\nevent: message\rdata: {"type":"message",\ndata: "message":{"n":${n}},"text":"Grüße 💬"}\r\n\r\n`
   const bytes = Buffer.from(`\ufeffretry: 1\nid: e-0-0\nevent: ready\ndata: {}\n\n:\n${event(1)}:\n${event(2)}`)
   const body = new ReadableStream({
@@ -34,7 +34,7 @@ t.test('garbage between events does no harm', async (t) => {
 
 const values = ['null', '5', '"a"', '[]', '{no json', '{}', '{"chatId":5,"code":{},"reason":{},"certain":"yes"}', '{"chatId":"other"}']
 
-t.test('events of the stream with unexpected data throw nothing and take nothing away', async (t) => {
+t.test('unexpected data in an event throws no error and loses no event', async (t) => {
   const odd = ['ready', 'refused'].flatMap((event) => values.map((value) => `event: ${event}\ndata: ${value}`))
   const url = await startFrames(t, ...odd, 'id: e-0-0.f-1-1\nevent: message\ndata: {"chatId":"b","message":{"n":1}}', 'id: e-1-1.f-1-1\nevent: message\ndata: {"chatId":"a","message":{"n":1}}')
   const page = new Page(t, url)
@@ -55,7 +55,7 @@ t.test('a reset with unexpected data still is a reset', async (t) => {
   t.same([a.resets, b.resets], [[{ reason: 'epoch', certain: true }], [{ reason: 'unknown', certain: false }]])
 })
 
-t.test('what is no event of a chat reaches no handler, and those after it do', async (t) => {
+t.test('invalid events reach no handler, and the events after them do', async (t) => {
   const frames = ['null', '5', '"a"', '[]', '{no json'].map((value, index) => `id: e-${index + 1}-1\nevent: message\ndata: ${value}`)
   const url = await startFrames(t, ...frames, 'id: e-9-1\nevent: message\ndata: {"message":{"n":9}}')
   const seen = new Page(t, url).open('a')

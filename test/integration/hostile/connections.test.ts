@@ -14,7 +14,7 @@ import { GET, connect, tick } from './connect.ts'
 
 t.beforeEach((t) => nothingUnhandled(t))
 
-t.test('of 500 GETs on one connection the first is a stream, and nobody is asked about the others', async (t) => {
+t.test('the first of 500 GETs on one connection opens a stream, and the others are not authorized', async (t) => {
   const seen = { requests: 0, asked: 0 }
   const { app, url } = await startApp(t, { authorize: () => { seen.asked++; return true } })
   app.server.on('request', () => { seen.requests++ })
@@ -29,7 +29,7 @@ t.test('of 500 GETs on one connection the first is a stream, and nobody is asked
   while (app.chatEvents.stats().localChats !== 1) await tick()
 })
 
-t.test('HEAD and OPTIONS open no stream, whatever they carry', async (t) => {
+t.test('HEAD and OPTIONS open no stream, with any headers', async (t) => {
   const { app, url } = await startApp(t)
   for (const method of ['HEAD', 'OPTIONS']) {
     const response = await fetch(`${url}/api/chats/c/events`, { method, headers: { accept: 'text/event-stream', 'last-event-id': 'e-1-1' } })
@@ -39,7 +39,7 @@ t.test('HEAD and OPTIONS open no stream, whatever they carry', async (t) => {
   t.equal(app.chatEvents.stats().localChats, 0)
 })
 
-t.test('a hundred clients that leave while they are asked about leave nothing behind', async (t) => {
+t.test('a hundred clients that disconnect during authorize leave nothing behind', async (t) => {
   let allow = (): void => {}
   const gate = new Promise<void>((resolve) => { allow = resolve })
   const seen = { asked: 0 }
@@ -55,7 +55,7 @@ t.test('a hundred clients that leave while they are asked about leave nothing be
   t.match(await (await EventStream.open(t, `${url}/api/chats/c/events`)).next(), { event: 'ready' }, 'there is room again')
 })
 
-t.test('streams of HTTP/2 that are reset as fast as they are opened harm nobody', async (t) => {
+t.test('HTTP/2 streams that are reset as fast as they are opened do no harm', async (t) => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(realtimePlugin)
@@ -85,7 +85,7 @@ t.test('streams of HTTP/2 that are reset as fast as they are opened harm nobody'
   t.pass('another client still gets its events')
 })
 
-t.test('clients that read nothing and come back as soon as they are cut take no more memory with time', async (t) => {
+t.test('clients that never read and reconnect after each cut use no more memory over time', async (t) => {
   setFlagsFromString('--expose-gc')
   const gc = vm.runInNewContext('gc') as () => void
   const LIMIT = 100_000

@@ -15,7 +15,7 @@ import { GET, connect, tick } from './connect.ts'
 
 t.beforeEach((t) => nothingUnhandled(t))
 
-t.test('garbage on the channels of Redis is ignored, also where instances talk among themselves', async (t) => {
+t.test('garbage on the channels of Redis is ignored, even on internal channels', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const { lines, write } = keepLines()
@@ -46,7 +46,7 @@ t.test('garbage on the channels of Redis is ignored, also where instances talk a
   t.notMatch(lines.join(''), /forged/)
 })
 
-/** What looks like a pattern, a path, a name of JavaScript's, a hash tag, an encoding, or an end of something. */
+/** Strings that look like a pattern, a path, a JavaScript name, a hash tag, an encoding, or a terminator. */
 const IDS = [
   '*', 'a*', 'a', 'ab', 'a?', '?', '[ab]', '[^a]', '{a}', '}{', 'a}', '{', '/', '\\', '\\*', '..', '.', '%', '%2A', '%00', '\0', 'a\0', ' ', 'a\r\nb', 'a\u2028b',
   'чат', 'чат\u0301', '💬', '\u202egnp', '__proto__', 'constructor', 'hasOwnProperty', 'chat:a', ':m', ':s', 'x'.repeat(1024), 'ж'.repeat(512)
@@ -74,7 +74,7 @@ t.test('any string is the id of a chat of its own, also over Redis', async (t) =
   for (const wrong of ['', '\ud800', 'x\udc00', 'x'.repeat(1025), 'ж'.repeat(513)]) await t.rejects(app.chatEvents.emitChatMessage(wrong, {}), { code: 'RT_CHAT_ID_INVALID' })
 })
 
-t.test('payloads that speak of prototypes change none, and arrive as they are', async (t) => {
+t.test('payloads with prototype keys change no prototype, and arrive unchanged', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const { app, url } = await startApp(t, { redisUrl: redis.url })
@@ -95,7 +95,7 @@ t.test('payloads that speak of prototypes change none, and arrive as they are', 
   t.equal(({} as Record<string, unknown>).polluted, undefined)
 })
 
-t.test('a line break comes through no door', async (t) => {
+t.test('no input can inject a line break into a stream', async (t) => {
   const LINES = ['\n', '\r', '\r\n', '\n\n', '\0'].map((end) => `x${end}event: forged${end}data: 1\n\n`)
   const codes: unknown[] = []
   const { app, url } = await startApp(t, {}, {
@@ -111,7 +111,7 @@ t.test('a line break comes through no door', async (t) => {
       await reply.sse.close()
     })
   })
-  /** All that a stream has said, line by line. */
+  /** All lines that a stream has sent. */
   const read = async (response: Response, end: (text: string) => boolean): Promise<string[]> => {
     let text = ''
     for await (const chunk of response.body ?? []) {
@@ -145,7 +145,7 @@ t.test('a line break comes through no door', async (t) => {
   }
 })
 
-t.test('whatever stands in Last-Event-ID, a stream opens', async (t) => {
+t.test('a stream opens with any value of Last-Event-ID', async (t) => {
   const { app, url } = await startApp(t)
   await app.chatEvents.emitChatMessage('c', {})
   const random = new Random()
@@ -154,8 +154,8 @@ t.test('whatever stands in Last-Event-ID, a stream opens', async (t) => {
     String.fromCharCode(...Array.from({ length: 20 }, () => 33 + Math.floor(random.next() * 90))))]
   for (const id of odd) {
     // A header is trimmed, so that one is an id after all.
-    const places = id === 'e-0-0 ' ? [{ query: id }] : [{ header: id }, { query: id }]
-    for (const { header, query } of places as { header?: string, query?: string }[]) {
+    const inputs = id === 'e-0-0 ' ? [{ query: id }] : [{ header: id }, { query: id }]
+    for (const { header, query } of inputs as { header?: string, query?: string }[]) {
       const headers: Record<string, string> = header === undefined ? {} : { 'last-event-id': Buffer.from(header).toString('latin1') }
       const stream = await EventStream.open(t, `${url}/api/chats/c/events${query === undefined ? '' : `?lastEventId=${encodeURIComponent(query)}`}`, { headers })
       t.equal(stream.response.status, 200)
@@ -171,7 +171,7 @@ t.test('whatever stands in Last-Event-ID, a stream opens', async (t) => {
   while (!received.includes('"reason":"invalid"')) await once(twice, 'data')
 })
 
-t.test('the password of Redis shows nowhere', async (t) => {
+t.test('the password of Redis is never shown', async (t) => {
   const PASSWORD = 'hunter2%40'
   const redis = await RedisServer.start({ args: ['--requirepass', decodeURIComponent(PASSWORD)] })
   t.teardown(() => redis.stop())
@@ -188,16 +188,16 @@ t.test('the password of Redis shows nowhere', async (t) => {
   const right = await start(redis.url.replace('//', `//:${PASSWORD}@`))
   await until(() => ask(right), (status) => status === 200)
   const wrong = await start(redis.url.replace('//', '//:hunter2-wrong@'))
-  const nobody = await start(redis.url.replace('//', '//hunter2:hunter2@'))
-  for (const app of [wrong, nobody]) {
+  const unknownUser = await start(redis.url.replace('//', '//hunter2:hunter2@'))
+  for (const app of [wrong, unknownUser]) {
     const stream = await EventStream.open(t, `${app.url}/api/chats/c/events`)
     t.equal(await ask(app), 503)
     stream.close()
   }
   await redis.kill()
   t.equal(await ask(right), 503)
-  for (const { app } of [right, wrong, nobody]) await app.close()
-  t.match(lines.join(''), /WRONGPASS/, 'what is wrong is told')
+  for (const { app } of [right, wrong, unknownUser]) await app.close()
+  t.match(lines.join(''), /WRONGPASS/, 'the log names the error')
   t.match(lines.join(''), /Redis is out of reach/)
   t.notMatch(lines.join('') + said.join(''), /hunter2/)
 })

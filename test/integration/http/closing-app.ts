@@ -12,7 +12,7 @@ export const portOf = ({ server }: FastifyInstance): number => (server.address()
 export const whenDraining = (app: FastifyInstance): Promise<void> =>
   new Promise((resolve) => { app.addHook('preClose', async () => { resolve() }) })
 
-/** A handler that answers once it is opened. */
+/** A handler that responds once it is opened. */
 export function slowRoute (app: FastifyInstance): { begun: Promise<void>, open: () => void } {
   let open = (): void => {}
   const gate = new Promise<void>((resolve) => { open = resolve })

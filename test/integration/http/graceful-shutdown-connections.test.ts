@@ -15,7 +15,7 @@ import { CHAT, get, portOf, whenDraining, slowRoute, start, client, connect, lis
 const key = await readFile(new URL('../../support/tls/key.pem', import.meta.url))
 const cert = await readFile(new URL('../../support/tls/cert.pem', import.meta.url))
 
-/** Answers as an echo, in a protocol of its own. */
+/** Responds as an echo, in a protocol of its own. */
 function echo (socket: net.Socket): void {
   socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
   socket.on('data', (chunk) => socket.write(chunk)).on('end', () => socket.end())
@@ -41,7 +41,7 @@ const takeOvers: [string, TakeOver, string, FastifyServerOptions][] = [
 ]
 for (const [what, takeOver, hello, server] of takeOvers) {
   for (const when of ['before', 'after'] as const) {
-    t.test(`a connection that is ${what} is left alone, where its listener was added ${when} the plugin`, async (t) => {
+    t.test(`a connection that is ${what} is not touched, if its listener was added ${when} the plugin`, async (t) => {
       const app = await start(t, server, (app) => { if (when === 'before') takeOver(app.server) })
       if (when === 'after') takeOver(app.server)
       const draining = whenDraining(app)
@@ -55,7 +55,7 @@ for (const [what, takeOver, hello, server] of takeOvers) {
   }
 }
 
-t.test('a TLS connection of a protocol that HTTP/2 does not know is left alone', async (t) => {
+t.test('a TLS connection of a protocol unknown to HTTP/2 is not touched', async (t) => {
   const app = await start(t, { http2: true, https: { key, cert } })
   app.server.on('unknownProtocol', echo)
   const draining = whenDraining(app)
@@ -65,7 +65,7 @@ t.test('a TLS connection of a protocol that HTTP/2 does not know is left alone',
   await outlivesClosing(app, draining, connection)
 })
 
-/** Lets `localhost` have two addresses, whatever this machine says. */
+/** Gives `localhost` two addresses, independent of this machine. */
 function twoAddresses (t: Test): void {
   const { lookup } = dns
   const both = [{ address: '127.0.0.1', family: 4 }, { address: '127.0.0.2', family: 4 }]
@@ -79,7 +79,7 @@ function twoAddresses (t: Test): void {
 }
 
 for (const [protocol, server] of [['HTTP/1.1', {}], ['HTTPS', { https: { key, cert } }]] as const) {
-  t.test(`where localhost has two addresses, closing ends what is on the second one, over ${protocol}`, async (t) => {
+  t.test(`if localhost has two addresses, closing ends the connections of the second one, over ${protocol}`, async (t) => {
     twoAddresses(t)
     const app = await start(t, server)
     const { begun, open } = slowRoute(app)
@@ -105,7 +105,7 @@ for (const [protocol, server] of [['HTTP/1.1', {}], ['HTTPS', { https: { key, ce
   })
 }
 
-t.test('where localhost has two addresses, closing ends sessions of HTTP/2 on the second one', async (t) => {
+t.test('if localhost has two addresses, closing ends HTTP/2 sessions on the second one', async (t) => {
   twoAddresses(t)
   const app = await start(t, { http2: true })
   await app.listen({ port: 0 })
@@ -122,7 +122,7 @@ t.test('where localhost has two addresses, closing ends sessions of HTTP/2 on th
 })
 
 for (const [protocol, https] of [['http', undefined], ['https', { key, cert }]] as const) {
-  t.test(`a session of HTTP/2 over ${protocol} is forgotten once its connection is closed`, async (t) => {
+  t.test(`an HTTP/2 session over ${protocol} is removed once its connection is closed`, async (t) => {
     const app = await start(t, { http2: true, https })
     await listen(app)
     const sessions = once(app.server, 'session') as Promise<[http2.ServerHttp2Session]>
@@ -140,7 +140,7 @@ for (const [protocol, https] of [['http', undefined], ['https', { key, cert }]] 
   })
 }
 
-t.test('connections of other servers of the process are left alone', async (t) => {
+t.test('connections of other servers of the process are not touched', async (t) => {
   const app = await start(t)
   await listen(app)
   const other = http.createServer((_request, response) => response.end('other')).listen(0, '127.0.0.1')
@@ -153,7 +153,7 @@ t.test('connections of other servers of the process are left alone', async (t) =
   await received('other')
 })
 
-/** Where an app may listen: the path of a Unix socket may have 107 bytes. */
+/** A path to listen at: the path of a Unix socket may have 107 bytes. */
 async function unixSocket (t: Test): Promise<string> {
   const dir = await mkdtemp(`${tmpdir()}/rt-`)
   t.teardown(() => rm(dir, { recursive: true }))
@@ -188,7 +188,7 @@ for (const [protocol, server] of [['HTTP/1.1', {}], ['HTTPS', { https: { key, ce
   })
 }
 
-t.test('a client of HTTP/2 on a Unix socket that answers nothing more does not hold up closing', async (t) => {
+t.test('an HTTP/2 client on a Unix socket that stops responding does not delay closing', async (t) => {
   const app = await start(t, { http2: true }, () => {}, { drainTimeoutMs: 100 })
   const path = await unixSocket(t)
   await app.listen({ path })

@@ -20,7 +20,7 @@ function slowPreClose (app: FastifyInstance): { begun: Promise<void>, open: () =
   return { begun, open }
 }
 
-t.test('a request that asks for an upgrade which no one offers, or no longer does, is answered as any other', async (t) => {
+t.test('an upgrade request without a handler for it gets an ordinary response', async (t) => {
   const app = await start(t)
   app.get('/', async () => 'plain')
   const onUpgrade = (): void => {}
@@ -32,7 +32,7 @@ t.test('a request that asks for an upgrade which no one offers, or no longer doe
   t.match(await received('plain'), /^HTTP\/1\.1 200/)
 })
 
-t.test('a request that waited for leave to send its body is answered while the app closes', async (t) => {
+t.test('a request with Expect: 100-continue gets its response while the app closes', async (t) => {
   const app = await start(t)
   let answer = (): void => {}
   const asked = new Promise<void>((resolve) => {
@@ -53,7 +53,7 @@ t.test('a request that waited for leave to send its body is answered while the a
   await Promise.all([closed, closing])
 })
 
-t.test('a request that another server hands over is answered, and its connection stays', async (t) => {
+t.test('a request that another server hands over gets its response, and its connection stays', async (t) => {
   const app = await start(t)
   const { begun, open } = slowRoute(app)
   await listen(app)
@@ -68,7 +68,7 @@ t.test('a request that another server hands over is answered, and its connection
   t.match(await received('slow'), /connection: keep-alive/i)
 })
 
-t.test('no stream request gets a 503 while the preClose of another plugin takes its time', async (t) => {
+t.test('no stream request gets a 503 during the slow preClose of another plugin', async (t) => {
   let slow = { begun: Promise.resolve(), open: (): void => {} }
   const app = await start(t, {}, (app) => { slow = slowPreClose(app) })
   const { begun, open } = slowRoute(app)
@@ -96,14 +96,14 @@ t.test('no stream request gets a 503 while the preClose of another plugin takes 
   await app.chatEvents.emitChatMessage('c', { text: 'streams go on' })
   await streaming.received('streams go on')
   open()
-  t.match(await asking.received('slow'), /connection: close/i, 'what was asked before is answered')
+  t.match(await asking.received('slow'), /connection: close/i, 'earlier requests get their responses')
   await asking.closed
   slow.open()
   await Promise.all([streaming.closed, sent.closed, closing])
   t.match(await streaming.received('retry'), /\r\n0\r\n\r\n$/, 'streams end in full')
 })
 
-t.test('over HTTP/2, a stream request while the preClose of another plugin takes its time is refused as one to repeat', async (t) => {
+t.test('over HTTP/2, a stream request during the slow preClose of another plugin may be repeated', async (t) => {
   let slow = { begun: Promise.resolve(), open: (): void => {} }
   const app = await start(t, { http2: true }, (app) => { slow = slowPreClose(app) })
   await listen(app)

@@ -25,14 +25,14 @@ t.test('the health of a local app', async (t) => {
   t.equal(new Date(timestamp as string).toISOString(), timestamp)
 })
 
-t.test('a frozen Redis shows within two seconds, a dead one too, and its return', async (t) => {
+t.test('a frozen Redis shows within two seconds, and so do a dead one and its return', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const { url } = await startApp(t, { redisUrl: redis.url })
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
   await stream.next()
   const health = async (): Promise<unknown> => {
-    // The route answers within `timing.healthTimeout`, which is 1 s. Twice that leaves room for a busy machine.
+    // The route responds within `timing.healthTimeout`, which is 1 s. Twice that leaves room for a busy machine.
     const signal = AbortSignal.timeout(2 * timing.healthTimeout)
     const response = await fetch(`${url}/api/health/pubsub`, { signal })
     return [response.status, ((await response.json()) as { status: string }).status]
@@ -48,19 +48,19 @@ t.test('a frozen Redis shows within two seconds, a dead one too, and its return'
   // At once, whatever the app has noticed: each check asks Redis, and its process has ended.
   t.same(await health(), [503, 'error'])
   await redis.restart()
-  t.match(await stream.next(), { event: 'reset' }, 'the stream is told of what it may have missed')
+  t.match(await stream.next(), { event: 'reset' }, 'the stream gets a reset for events that it may have missed')
   // The connection that publishes may be back a moment later.
   await until(health, isWell)
 })
 
-t.test('chats that get nothing of other instances are counted apart', async (t) => {
+t.test('chats that receive no events of other instances are counted separately', async (t) => {
   const { app, url } = await startApp(t, { redisUrl: `redis://127.0.0.1:${await freePort()}` })
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
   t.equal(stream.response.status, 200)
   t.match((await app.inject('/api/health/pubsub')).json(), { healthy: false, chatSubscriptions: { localChats: 1, remoteSubscriptions: 0 } })
 })
 
-t.test('a provider of the app\'s own that hangs, rejects or does not count', async (t) => {
+t.test('the app\'s own provider may hang, reject or lack counts', async (t) => {
   const make = (isHealthy: () => Promise<boolean>): PubSubProvider => {
     const local = new LocalPubSub()
     return {

@@ -32,7 +32,7 @@ async function start (t: Test, kind: 'h2c' | 'TLS', options: RealtimeOptions = {
   return { app, port, connect }
 }
 
-/** The status and the JSON of what is no stream. */
+/** The status and the JSON of a response that is not a stream. */
 async function refused (t: Test, session: http2.ClientHttp2Session, headers?: Record<string, string>): Promise<object> {
   const { response } = await EventStream.overHttp2(t, session, PATH, headers)
   return { status: response.status, type: response.headers.get('content-type') }
@@ -46,7 +46,7 @@ for (const kind of ['h2c', 'TLS'] as const) {
   t.test(`over HTTP/2 (${kind})`, async (t) => {
     nothingUnhandled(t)
 
-    t.test('who may not open a chat is refused, and what else is on its connection goes on', async (t) => {
+    t.test('a client without access is refused, and the other streams of its connection continue', async (t) => {
       const { app, connect } = await start(t, kind, { authorize: byName })
       const session = connect()
       const stream = await EventStream.overHttp2(t, session, PATH, { authorization: 'ada' })
@@ -60,7 +60,7 @@ for (const kind of ['h2c', 'TLS'] as const) {
       t.match(await (await EventStream.overHttp2(t, session, PATH, { authorization: 'bob' })).next(), { event: 'ready' })
     })
 
-    t.test('limits hold over all connections, and browsers are told to come back', async (t) => {
+    t.test('limits apply across all connections, and browsers are asked to retry', async (t) => {
       const { connect } = await start(t, kind, { maxConnections: 2, maxConnectionsPerClient: 1, authorize: byName, retryMs: 1_000 })
       const [one, two] = [connect(), connect()]
       const ada = await EventStream.overHttp2(t, one, PATH, { authorization: 'ada' })
@@ -77,7 +77,7 @@ for (const kind of ['h2c', 'TLS'] as const) {
       await until(() => refused(t, one, { authorization: 'ada' }), (answer) => (answer as { status: number }).status === 200)
     })
 
-    t.test('an instance is drained while events come, and its clients go on at another one', async (t) => {
+    t.test('an instance is drained under load, and its clients continue at another one', async (t) => {
       const redis = await RedisServer.start()
       t.teardown(() => redis.stop())
       const options = { redisUrl: redis.url, retryMs: 1_000, history: { size: 100_000 } }
@@ -108,7 +108,7 @@ for (const kind of ['h2c', 'TLS'] as const) {
       }
     })
 
-    t.test('a stream that opens while the app closes is told when to come back', async (t) => {
+    t.test('a stream that opens while the app closes gets a retry time', async (t) => {
       let allow = (): void => {}
       const gate = new Promise<void>((resolve) => { allow = resolve })
       let ask = (): void => {}
@@ -128,7 +128,7 @@ for (const kind of ['h2c', 'TLS'] as const) {
   })
 }
 
-t.test('a server of HTTP/2 that allows HTTP/1.1 streams over it too, and closes', async (t) => {
+t.test('an HTTP/2 server that allows HTTP/1.1 serves streams over it, too, and closes', async (t) => {
   const { app, port } = await start(t, 'TLS')
   const agent = new https.Agent({ keepAlive: true })
   t.teardown(() => agent.destroy())
@@ -150,7 +150,7 @@ t.test('a server of HTTP/2 that allows HTTP/1.1 streams over it too, and closes'
   t.ok(performance.now() - started < 4_000, 'at once')
 })
 
-t.test('a session is closed for being idle as before, once its last stream is closed', async (t) => {
+t.test('a session still closes when idle, after its last stream has ended', async (t) => {
   const app = Fastify({ http2: true, http2SessionTimeout: 200 }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(realtimePlugin)

@@ -36,7 +36,7 @@ t.test('a stream that has ended counts until its client has received the rest', 
   t.equal((await EventStream.open(t, `${url}/api/chats/c/events`)).response.status, 200)
 })
 
-t.test('a stream that has ended is cut where its client does not receive the rest within drainTimeoutMs', async (t) => {
+t.test('an ended stream is cut if its client does not receive the rest within drainTimeoutMs', async (t) => {
   const { app, url } = await startApp(t, { maxConnections: 1, authorize: named, maxBufferedBytes: 100_000_000, drainTimeoutMs: 50 })
   const { socket } = await stall(t, app)
   const closed = once(socket, 'close')
@@ -45,7 +45,7 @@ t.test('a stream that has ended is cut where its client does not receive the res
   t.equal((await EventStream.open(t, `${url}/api/chats/c/events`)).response.status, 200)
 })
 
-t.test('a client whose stream has ended in full may open the next one at once, on the same connection', async (t) => {
+t.test('a client whose stream has ended completely may open the next one on the same connection at once', async (t) => {
   const { app } = await startApp(t, { maxConnections: 1, maxConnectionsPerClient: 1, authorize: named })
   const client = net.connect((app.server.address() as net.AddressInfo).port, '127.0.0.1').setEncoding('utf8')
   t.teardown(() => client.destroy())
@@ -85,9 +85,9 @@ t.test('over HTTP/2, a stream that has ended counts until its client has receive
   t.equal(await status(), 200)
 })
 
-t.test('over HTTP/2, a stream that has ended is cut where its client does not receive the rest, and its connection stays', async (t) => {
+t.test('over HTTP/2, an ended stream is cut if its client stops reading, and its connection stays', async (t) => {
   const { stalled, status } = await stallOverHttp2(t, 50)
   await once(stalled, 'close')
-  t.equal(stalled.rstCode, http2.constants.NGHTTP2_CANCEL, 'a clean end would say that nothing is missing')
+  t.equal(stalled.rstCode, http2.constants.NGHTTP2_CANCEL, 'a clean end would mean that no event is missing')
   t.equal(await status(), 200)
 })

@@ -7,7 +7,7 @@ import { startApp } from '../../support/app.ts'
 import { EventStream } from '../../support/event-stream.ts'
 import { turn } from '../../support/turn.ts'
 
-/** An app in which `authorize` waits until it is opened for all that wait, with what it shall say. */
+/** An app in which `authorize` waits until the test lets all waiting calls return a value. */
 async function gated (t: Test, options: RealtimeOptions, server: FastifyServerOptions = {}): Promise<{
   app: FastifyInstance, url: string, waiting: () => number, answer: (access: boolean | AccessGrant) => void
 }> {
@@ -37,7 +37,7 @@ for (const options of [{ maxConnections: 2 }, { maxConnectionsPerClient: 2 }]) {
   })
 }
 
-t.test('what a request that waited took of the limits is given back, however it ends', async (t) => {
+t.test('a waiting request releases its share of the limits, however it ends', async (t) => {
   const { app, url, waiting, answer } = await gated(t, { maxConnections: 1, maxConnectionsPerClient: 1 })
   const chat = '/api/chats/c/events'
   const waits = async (): Promise<void> => { while (waiting() === 0) await turn() }
@@ -74,7 +74,7 @@ t.test('what a request that waited took of the limits is given back, however it 
   t.equal((await other).response.status, 503, 'the open stream counts once, not twice')
 })
 
-t.test('HEAD takes nothing of the limits for longer than its answer', async (t) => {
+t.test('HEAD requests use the limits no longer than their response takes', async (t) => {
   const { url } = await startApp(t, { maxConnections: 1 }, {
     setup: (app) => app.get('/own', async (_request, reply) => { await reply.sse.send({ data: 1 }).catch(() => {}) })
   })
@@ -97,7 +97,7 @@ t.test('users behind one address do not count as one client while they wait for 
   t.same(statuses.sort(), [200, 503], 'each counts as its user from then on')
 })
 
-t.test('requests of one address that wait for authorize take half of maxConnections at most, also where users are named', async (t) => {
+t.test('requests of one address that wait for authorize use at most half of maxConnections', async (t) => {
   const { url, waiting, answer } = await gated(t, { maxConnections: 5, maxConnectionsPerClient: 1 }, { trustProxy: true })
   const open = (address: string): Promise<EventStream> =>
     EventStream.open(t, `${url}/api/chats/c/events`, { headers: { 'x-forwarded-for': address } })

@@ -11,7 +11,7 @@ import { startApp } from '../../support/app.ts'
 import { EventStream } from '../../support/event-stream.ts'
 import { until } from '../../support/until.ts'
 
-/** What a limit is, and streams that reach it. */
+/** A limit, and streams that reach it. */
 const limits: { code: RealtimeErrorCode, options: RealtimeOptions, open: [string, Record<string, string>?][], over: string, headers?: Record<string, string>, free: [string, Record<string, string>?] | undefined }[] = [
   { code: 'RT_TOO_MANY_CONNECTIONS', options: { maxConnections: 2 }, open: [['a'], ['b']], over: 'c', free: undefined },
   { code: 'RT_TOO_MANY_PER_CLIENT', options: { maxConnectionsPerClient: 2 }, open: [['a'], ['a']], over: 'a', free: undefined },
@@ -54,7 +54,7 @@ for (const { code, options, open, over, headers = {}, free } of limits) {
     }
 
     if (code === 'RT_TOO_MANY_ROOMS') return
-    t.equal((app.chatEvents.stats()).localChats, new Set(open.map(([chatId]) => chatId)).size, 'nothing is left of who was refused')
+    t.equal((app.chatEvents.stats()).localChats, new Set(open.map(([chatId]) => chatId)).size, 'refused clients leave nothing behind')
     streams[0]?.close()
     // It is free as soon as the server has noticed.
     for (;;) {
@@ -65,7 +65,7 @@ for (const { code, options, open, over, headers = {}, free } of limits) {
   })
 }
 
-t.test('streams of the app\'s own count, too', async (t) => {
+t.test('streams of the app\'s own routes count, too', async (t) => {
   let returned = 0
   const { url } = await startApp(t, { maxConnections: 1 }, {
     setup: (app) => {
@@ -136,7 +136,7 @@ t.test('streams that open together end at different times', async (t) => {
   mock.timers.tick(0.8 * maxConnectionAgeMs)
   t.same(await shorter.end(), [])
   await app.chatEvents.emitChatMessage('c', { n: 1 })
-  t.match(await longest.next(), { data: { message: { n: 1 } } }, 'the other one goes on')
+  t.match(await longest.next(), { data: { message: { n: 1 } } }, 'the other one continues')
   mock.timers.tick(0.2 * maxConnectionAgeMs)
   t.same(await longest.end(), [])
 })
@@ -151,7 +151,7 @@ t.test('a handler whose stream was refused no longer counts, and may try another
   t.match(await (await EventStream.open(t, `${url}/first`)).next(), { data: 1 })
 })
 
-t.test('a client of IPv6 counts as one, whichever address of its network it uses', async (t) => {
+t.test('an IPv6 client counts as one, with any address of its network', async (t) => {
   const { url } = await startApp(t, { maxConnectionsPerClient: 1 }, { server: { trustProxy: true } })
   const open = (address: string): Promise<EventStream> =>
     EventStream.open(t, `${url}/api/chats/c/events`, { headers: { 'x-forwarded-for': address } })
@@ -162,7 +162,7 @@ t.test('a client of IPv6 counts as one, whichever address of its network it uses
   t.same(statuses, [200, 503, 200, 200, 503])
 })
 
-t.test('a user whose id is an address is not mistaken for that client', async (t) => {
+t.test('a user whose id is an address is not confused with that client', async (t) => {
   const { url } = await startApp(t, { maxConnectionsPerClient: 1, authorize: ({ headers }) => headers.authorization === undefined || { userId: headers.authorization } })
   const chat = `${url}/api/chats/c/events`
   t.match(await (await EventStream.open(t, chat, { headers: { authorization: '127.0.0.1' } })).next(), { event: 'ready' })
@@ -170,7 +170,7 @@ t.test('a user whose id is an address is not mistaken for that client', async (t
 })
 
 for (const trustProxy of [false, true]) {
-  t.test(`over a Unix socket, clients count ${trustProxy ? 'by the address that a trusted proxy names' : 'as one, and a warning says so once'}`, async (t) => {
+  t.test(`over a Unix socket, clients count ${trustProxy ? 'by the address from a trusted proxy' : 'as one, and one warning is logged'}`, async (t) => {
     const lines: string[] = []
     const app = Fastify({ trustProxy, logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } })
     t.teardown(() => app.close())

@@ -11,12 +11,12 @@ import { keepLines } from '../../support/log.ts'
 const SECRET = 's3cret'
 const PATH = '/api/chats/c/events'
 
-// Those of pino take Fastify's requests, too, but by their types only Node's.
+// pino's serializers accept Fastify's requests, too, but their types name only Node's.
 const serializers = stdSerializers as { [name in keyof typeof stdSerializers]: () => never }
 
 interface Circumstances { lines: string[], url?: string, setup?: (app: FastifyInstance) => unknown }
 
-/** What an app logs of a request to a stream with a ticket in its query. */
+/** The app's log of a request to a stream with a ticket in its query. */
 async function logged (t: Test, options: FastifyServerOptions, circumstances: Circumstances): Promise<string> {
   const { lines, url = `${PATH}?ticket=${SECRET}`, setup = () => {} } = circumstances
   const app = Fastify(options)
@@ -28,7 +28,7 @@ async function logged (t: Test, options: FastifyServerOptions, circumstances: Ci
   return lines.join('')
 }
 
-/** What serializers read of a request. */
+/** The fields of a request that serializers read. */
 interface Logged { url: string, originalUrl: string, query: object, raw: { url: string, originalUrl?: string } }
 
 const kinds: Record<string, LoggerOptions> = {
@@ -59,7 +59,7 @@ const kinds: Record<string, LoggerOptions> = {
 }
 
 for (const [kind, options] of Object.entries(kinds)) {
-  t.test(`the query of a stream is not logged, whatever the app's serializers are: ${kind}`, async (t) => {
+  t.test(`the query of a stream is not logged with any serializers of the app: ${kind}`, async (t) => {
     const { lines, write } = keepLines()
     const text = await logged(t, { logger: { level: 'trace', stream: { write }, ...options } as never }, { lines })
     t.match(text, `${PATH}`)
@@ -67,7 +67,7 @@ for (const [kind, options] of Object.entries(kinds)) {
   })
 }
 
-t.test('serializers get all else of a request', async (t) => {
+t.test('serializers receive everything else of a request', async (t) => {
   const { lines, write } = keepLines()
   const req = ({ id, params, ip, headers, host, raw }: FastifyRequest): object =>
     ({ id, params, ip, host, uri: headers['x-forwarded-uri'], method: raw.method })
@@ -85,7 +85,7 @@ t.test('a query that begins with a semicolon is not logged', async (t) => {
   t.notMatch(text, SECRET)
 })
 
-t.test('the query of a URL that was rewritten is not logged', async (t) => {
+t.test('the query of a rewritten URL is not logged', async (t) => {
   const { lines, write } = keepLines()
   const logger = { stream: { write }, serializers }
   const text = await logged(t, { logger, rewriteUrl: () => PATH }, { lines, url: `/from?ticket=${SECRET}` })
@@ -93,7 +93,7 @@ t.test('the query of a URL that was rewritten is not logged', async (t) => {
   t.notMatch(text, SECRET)
 })
 
-t.test('a logger of another kind gets no query', async (t) => {
+t.test('a logger that is not pino receives no query', async (t) => {
   const lines: string[] = []
   const keep = (line: { req?: Logged }): void => { lines.push(String(line.req?.url)) }
   const levels = { info: keep, error: keep, debug: keep, fatal: keep, warn: keep, trace: keep }
@@ -103,7 +103,7 @@ t.test('a logger of another kind gets no query', async (t) => {
   t.notMatch(text, SECRET)
 })
 
-t.test('what hooks of the app log of a stream holds no query', async (t) => {
+t.test('log lines of the app\'s hooks about a stream contain no query', async (t) => {
   const { lines, write } = keepLines()
   const own = { ...stdSerializers, inner: stdSerializers.req }
   const loggerInstance = pino({ customLevels: { loud: 35 }, level: 'fatal', serializers: own }, { write })
@@ -126,7 +126,7 @@ t.test('what hooks of the app log of a stream holds no query', async (t) => {
   t.notMatch(text, SECRET)
 })
 
-t.test('what Fastify says of a second answer holds no query', async (t) => {
+t.test('Fastify\'s log line about a second response contains no query', async (t) => {
   const { lines, write } = keepLines()
   const text = await logged(t, { logger: { stream: { write } } }, {
     lines,
@@ -158,7 +158,7 @@ t.test('the query of a stream of several chats is not logged', async (t) => {
   t.notMatch(text, SECRET)
 })
 
-t.test('a request without a query has the logger that the app makes for it', async (t) => {
+t.test('a request without a query has the app\'s own logger for it', async (t) => {
   const { lines, write } = keepLines()
   const log = pino({}, { write }) as unknown as FastifyBaseLogger
   await logged(t, { childLoggerFactory: () => log }, {
@@ -168,7 +168,7 @@ t.test('a request without a query has the logger that the app makes for it', asy
   })
 })
 
-t.test('a stream of an app\'s own logs no query with the serializer that the guide shows', async (t) => {
+t.test('a stream of the app\'s own route logs no query with the serializer from the guide', async (t) => {
   const { lines, write } = keepLines()
   const logSerializers = { req: ({ method, routeOptions }: FastifyRequest) => ({ method, url: routeOptions.url }) }
   const { app } = await startApp(t, { authorize: () => false }, {

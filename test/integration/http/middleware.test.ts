@@ -11,7 +11,7 @@ import { until } from '../../support/until.ts'
 
 type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void
 
-// It has no types of its own.
+// The package has no types.
 const session = createRequire(import.meta.url)('express-session') as (options: object) => Middleware
 
 /** An app in which express-session stands in front of every route: it replaces `end` and `writeHead` of each response. */
@@ -25,7 +25,7 @@ async function startWithSessions (t: Test, options: RealtimeOptions = {}): Promi
   })
 }
 
-t.test('with express-session, a stream ends at its age, and its client may come back', async (t) => {
+t.test('with express-session, a stream ends at its maximum age, and its client may reconnect', async (t) => {
   const { app, url } = await startWithSessions(t, { maxConnectionAgeMs: 100 })
   const stream = await EventStream.open(t, `${url}/api/chats/c/events`)
   t.match(stream.response.headers.get('set-cookie'), /^connect\.sid=/)
@@ -41,10 +41,10 @@ t.test('with express-session, closing the app ends its streams', async (t) => {
   await stream.next()
   await app.close()
   t.same(await stream.end(), [])
-  t.equal(stream.retries.length, 2, 'its client was told when to reconnect')
+  t.equal(stream.retries.length, 2, 'its client got a retry time')
 })
 
-t.test('with express-session, a stream beyond a limit is answered', async (t) => {
+t.test('with express-session, a stream beyond a limit gets a response', async (t) => {
   const { url } = await startWithSessions(t, { maxConnections: 1 })
   const stream = await EventStream.open(t, `${url}/api/chats/c/events`)
   await stream.next()
@@ -53,7 +53,7 @@ t.test('with express-session, a stream beyond a limit is answered', async (t) =>
   t.equal(shed.retries.length, 1)
 })
 
-t.test('middleware whose replaced methods throw cuts the client, and nothing is kept of its stream', async (t) => {
+t.test('if replaced methods of middleware throw, the client is cut and nothing of its stream is kept', async (t) => {
   nothingUnhandled(t)
   const { app, url } = await startApp(t, { maxRooms: 6, maxConnections: 1, presence: true, authorize: () => ({ userId: 'ada' }) }, {
     setup: (app) => app.addHook('onRequest', async ({ headers, raw }, { raw: response }) => {

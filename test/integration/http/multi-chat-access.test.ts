@@ -7,7 +7,7 @@ import { query, open, dataOf, byChat, publish } from './multi-chat.ts'
 
 t.setTimeout(120_000)
 
-t.test('a chat that is refused is left out, and the client hears which one and why', async (t) => {
+t.test('a refused chat is left out, and the client receives its id and the reason', async (t) => {
   const asked: string[] = []
   const { app, url } = await startApp(t, {
     authorize: async (_request, chatId) => {
@@ -31,7 +31,7 @@ t.test('a chat that is refused is left out, and the client hears which one and w
   t.match(await stream.next(), { data: { message: { n: 2 } } })
 })
 
-t.test('a chat of which too many of the last events are wanted is left out, and others go on', async (t) => {
+t.test('a chat with too large a rewind is left out, and the others continue', async (t) => {
   const { app, url } = await startApp(t, { maxRewind: 5, authorize: (_request, chatId) => chatId !== 'secret' })
   await publish(app, 'a', 1, 2)
   const stream = await open(t, url, ['a', 'b', 'secret'], { more: '&rewind=5&rewind=6&rewind=6' })
@@ -46,7 +46,7 @@ t.test('a chat of which too many of the last events are wanted is left out, and 
   t.match(await response.json(), { code: 'RT_REWIND_INVALID', message: /from 0 to 5, got 6/ })
 })
 
-t.test('a chat that is refused keeps its part of the id, so that nothing is missed where it is granted again', async (t) => {
+t.test('a refused chat keeps its part of the id, so that no event is missed once it is granted again', async (t) => {
   const refused = new Set<string>()
   const { app, url } = await startApp(t, { authorize: (_request, chatId) => !refused.has(chatId) })
   const first = await open(t, url, ['a', 'b', 'c'])
@@ -67,7 +67,7 @@ t.test('a chat that is refused keeps its part of the id, so that nothing is miss
   t.same(byChat(await third.take(4)), { a: [true], b: [true, 2], c: [true] })
 })
 
-t.test('where all chats are refused, or one can not be asked about, the answer is an error', async (t) => {
+t.test('if all chats are refused, or one can\'t be authorized, the response is an error', async (t) => {
   const { app, url } = await startApp(t, {
     authorize: async (_request, chatId) => {
       const statusCode = { unauthorized: 401, missing: 404, slow: 429, broken: 500 }[chatId]
@@ -92,7 +92,7 @@ t.test('where all chats are refused, or one can not be asked about, the answer i
   t.equal(app.chatEvents.stats().localChats, 0)
 })
 
-t.test('a plain EventSource goes on with the other chats when the access to one of them ends', async (t) => {
+t.test('a plain EventSource continues with the other chats when access to one of them ends', async (t) => {
   const members = new Set(['a', 'b'])
   const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => members.has(chatId) && { userId: 'ada' } })
   const source = new EventSource(`${url}/api/chats/events?${query(['a', 'b'])}`)
@@ -116,7 +116,7 @@ t.test('the earliest grant to end ends the stream', async (t) => {
   t.same((await stream.end()).map(({ event }) => event), ['ready', 'ready', 'ready'])
 })
 
-t.test('a user whose access to one of the chats is revoked is asked again for all', async (t) => {
+t.test('after a revocation for one chat, the user is authorized again for all chats', async (t) => {
   const { app, url } = await startApp(t, { authorize: ({ headers: { authorization = '' } }, chatId): AccessGrant => ({ userId: `${authorization}${chatId === 'guest' ? '-guest' : ''}` }) })
   const revoked = await open(t, url, ['a', 'b'], { headers: { authorization: 'ada' } })
   const other = await open(t, url, ['a', 'b'], { headers: { authorization: 'bob' } })
@@ -128,10 +128,10 @@ t.test('a user whose access to one of the chats is revoked is asked again for al
   t.same(dataOf(await other.next()).message, { n: 2 })
   t.same(dataOf(await guest.next()).message, { n: 2 })
   await app.chatEvents.revoke('guest', 'ada-guest')
-  t.same(await guest.end(), [], 'who has another name in each chat, too')
+  t.same(await guest.end(), [], 'a user with another id in each chat, too')
 })
 
-t.test('what is revoked while other chats are asked about is not granted', async (t) => {
+t.test('access that is revoked while other chats are being authorized is not granted', async (t) => {
   let answer = (_grant: AccessGrant): void => {}
   let arrived = (): void => {}
   const asked = new Promise<void>((resolve) => { arrived = resolve })

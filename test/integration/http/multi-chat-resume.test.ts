@@ -8,7 +8,7 @@ import { query, open, dataOf, byChat, publish } from './multi-chat.ts'
 
 t.setTimeout(120_000)
 
-t.test('a drop after any event is made up for, in each chat', async (t) => {
+t.test('after a drop at any event, no chat misses an event', async (t) => {
   const { app, url } = await startApp(t)
   await publish(app, 'a', 1)
   const first = await open(t, url, ['a', 'b'])
@@ -18,7 +18,7 @@ t.test('a drop after any event is made up for, in each chat', async (t) => {
   got.push(...await first.take(4))
   first.close()
   for (const [index, { id }] of got.entries()) {
-    // After the very first event the other chat has no place yet, and can't have missed anything.
+    // After the very first event the other chat has no position yet, and can't have missed anything.
     if (index === 0) continue
     const before = byChat(got.slice(2, index + 1))
     const missed = { a: [2, 3].filter((n) => !before.a?.includes(n)), b: [1, 2].filter((n) => !before.b?.includes(n)) }
@@ -28,7 +28,7 @@ t.test('a drop after any event is made up for, in each chat', async (t) => {
   }
 })
 
-t.test('a client that changes its chats takes the places along', async (t) => {
+t.test('a client that changes its chats keeps its positions', async (t) => {
   const { app, url } = await startApp(t)
   const single = await publish(app, 'b', 1)
   const first = await open(t, url, ['a', 'b'])
@@ -43,7 +43,7 @@ t.test('a client that changes its chats takes the places along', async (t) => {
   t.same(byChat(await fromSingle.take(4)), { a: [true, 2], b: [true, 2] })
 })
 
-t.test('who asks for the last events gets them of each chat that it has no place in', async (t) => {
+t.test('a rewind applies to each chat without a position', async (t) => {
   const { app, url } = await startApp(t)
   const id = await publish(app, 'a', 1, 2, 3)
   await publish(app, 'b', 1, 2, 3)
@@ -54,7 +54,7 @@ t.test('who asks for the last events gets them of each chat that it has no place
   for (const rewind of ['x', '1&rewind=2', '&chat=b&rewind=1&rewind=x']) t.equal((await fetch(`${url}/api/chats/events?chat=a&rewind=${rewind}`)).status, 400, rewind)
 })
 
-t.test('what is no place is told for its chat, and what are not as many places as chats for all', async (t) => {
+t.test('an invalid position is reported for its chat, and a wrong number of positions for all chats', async (t) => {
   const { app, url } = await startApp(t)
   const id = await publish(app, 'a', 1)
   const cases = {
@@ -73,14 +73,14 @@ t.test('what is no place is told for its chat, and what are not as many places a
   t.same(byChat(await evil.take(3)), { a: [false, 'invalid'], b: [false] })
 })
 
-t.test('a place that is none stays so until its chat has told it', async (t) => {
+t.test('an invalid position stays invalid until its chat has sent a reset', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const { app, url } = await startApp(t, { redisUrl: redis.url })
   const kept = await publish(app, 'a', 1)
   const source = await open(t, url, ['a', 'b'], { id: `${kept}.garbage` })
   const events = await source.take(3)
-  // Whichever chat is quicker: never is there an id that says of b that it had no place.
+  // Whichever chat is quicker: no id ever shows b without a position.
   for (const { id } of events) t.notOk(id?.endsWith('.'))
 })
 
@@ -115,7 +115,7 @@ t.test('the eventsource package resumes all chats by itself', async (t) => {
   t.same(seen, { a: all, b: all, c: all })
 })
 
-t.test('a client hops between two instances while others publish, and has each event of each chat once and in order', async (t) => {
+t.test('a client that hops between two instances under load gets each chat\'s events once, in order', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const instances = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { redisUrl: redis.url, instanceId })))

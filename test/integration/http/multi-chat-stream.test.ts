@@ -11,7 +11,7 @@ t.setTimeout(120_000)
 
 const localChats = (app: FastifyInstance, count: number): Promise<void> => until(async () => app.chatEvents.stats().localChats, (chats) => chats === count)
 
-t.test('several chats come on one stream, each with its own ready and in its own order', async (t) => {
+t.test('several chats share one stream, each with its own ready and in its own order', async (t) => {
   const { app, url } = await startApp(t)
   const stream = await open(t, url, ['a', 'b', 'c'])
   const ready = await stream.take(3)
@@ -23,7 +23,7 @@ t.test('several chats come on one stream, each with its own ready and in its own
   for (const { id } of [...ready, ...events]) t.equal(id?.split('.').length, 3)
 })
 
-t.test('what comes in one turn of the event loop goes out in one chunk, whichever chat it is of', async (t) => {
+t.test('events of one turn of the event loop are sent in one chunk, for all chats together', async (t) => {
   const { app, url } = await startApp(t)
   const response = await fetch(`${url}/api/chats/events?${query(['a', 'b'])}`)
   const reader = (response.body as ReadableStream<Uint8Array>).getReader()
@@ -50,7 +50,7 @@ t.test('ephemeral events have no id', async (t) => {
   t.match(await stream.next(), { event: 'bot_action', id: undefined, data: { chatId: 'b' } })
 })
 
-t.test('who comes back with much to catch up on is not cut, and one chat holds up no other', async (t) => {
+t.test('a client with much to catch up on is not cut, and no chat delays another', async (t) => {
   const { app, url } = await startApp(t, { maxBufferedBytes: 100_000 })
   const chats = Array.from({ length: 20 }, (_, index) => `chat-${index}`)
   const text = 'x'.repeat(10_000)
@@ -64,7 +64,7 @@ t.test('who comes back with much to catch up on is not cut, and one chat holds u
   t.ok(Math.max(...starts) < Math.max(...ends) - 20, 'the last to begin did not wait for all others to end')
 })
 
-t.test('a client that leaves while it catches up leaves nothing behind', async (t) => {
+t.test('a client that disconnects while it catches up leaves nothing behind', async (t) => {
   const { app, url } = await startApp(t)
   const chats = ['a', 'b', 'c']
   for (const chatId of chats) for (let n = 1; n <= 100; n++) await app.chatEvents.emitChatMessage(chatId, { n, text: 'x'.repeat(60_000) })
@@ -75,7 +75,7 @@ t.test('a client that leaves while it catches up leaves nothing behind', async (
   await localChats(app, 0)
 })
 
-t.test('a client that takes nothing is cut', async (t) => {
+t.test('a client that does not read is cut', async (t) => {
   const { app, url } = await startApp(t, { maxBufferedBytes: 100_000 })
   const accepted = once(app.server, 'connection')
   const slow = net.connect(Number(new URL(url).port), '127.0.0.1')
@@ -109,7 +109,7 @@ t.test('a stream has at least one chat, each once, and at most maxChatsPerStream
   t.same(await status('?chat=a'), [503, 'RT_TOO_MANY_PER_CLIENT'], 'it counts as one connection')
 })
 
-t.test('where one chat is too many for the instance, none is kept', async (t) => {
+t.test('if one chat exceeds the limit of the instance, none is kept', async (t) => {
   const { app, url } = await startApp(t, { maxRooms: 2 })
   const refused = await fetch(`${url}/api/chats/events?${query(['a', 'b', 'c'])}`)
   t.equal(refused.status, 503)
@@ -117,12 +117,12 @@ t.test('where one chat is too many for the instance, none is kept', async (t) =>
   const shed = await open(t, url, ['a', 'b', 'c'], { headers: { accept: 'text/event-stream' } })
   t.same(await shed.end(), [])
   t.equal(shed.retries.length, 1)
-  // The places of those that were entered are free again after the grace.
+  // Chats that were entered are released after the grace period.
   await until(() => fetch(`${url}/api/chats/d/events`).then(async ({ status, body }) => { await body?.cancel(); return status }), (status) => status === 200)
   await localChats(app, 0)
 })
 
-t.test('a client that leaves is noticed in each of its chats', async (t) => {
+t.test('a disconnect is noticed in each of the client\'s chats', async (t) => {
   const { app, url } = await startApp(t)
   const stream = await open(t, url, ['a', 'b', 'c'])
   await stream.take(3)
@@ -131,7 +131,7 @@ t.test('a client that leaves is noticed in each of its chats', async (t) => {
   await localChats(app, 0)
 })
 
-t.test('closing ends it, with what came before in the chat that is closed first', async (t) => {
+t.test('closing one chat ends the stream, after its earlier events were sent', async (t) => {
   const { app, url } = await startApp(t)
   const stream = await open(t, url, ['a', 'b'])
   await stream.take(2)
@@ -140,7 +140,7 @@ t.test('closing ends it, with what came before in the chat that is closed first'
   t.match(await stream.end(), [{ data: { message: { n: 1 } } }])
 })
 
-t.test('any route can stream the chats that it likes', async (t) => {
+t.test('any route can stream the chats of its choice', async (t) => {
   const { app, url } = await startApp(t, {}, { setup: (app) => app.get('/mine', (_request, reply) => reply.sse.chats(['a', 'b'])) })
   const stream = await EventStream.open(t, `${url}/mine`)
   await stream.take(2)

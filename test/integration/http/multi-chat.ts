@@ -10,7 +10,7 @@ export const open = (t: Test, url: string, chats: string[], { more = '', id, hea
 export type Data = { chatId: string, resumed?: boolean, reason?: string, message?: { n: number } }
 export const dataOf = ({ data }: StreamEvent): Data => data as Data
 
-/** What a stream says of its chats, each by itself. */
+/** The events of a stream, by chat. */
 export function byChat (events: StreamEvent[]): Record<string, unknown[]> {
   const chats: Record<string, unknown[]> = {}
   for (const event of events) {

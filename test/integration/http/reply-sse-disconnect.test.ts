@@ -6,7 +6,7 @@ import realtimePlugin from '../../../lib/index.ts'
 import { EventStream } from '../../support/event-stream.ts'
 import { start } from './own-route.ts'
 
-t.test('a client that leaves before its stream opens is asked for nothing', async (t) => {
+t.test('a client that disconnects before its stream opens makes the source produce nothing', async (t) => {
   let open = (): void => {}
   const gate = new Promise<void>((resolve) => { open = resolve })
   const seen = new EventEmitter()
@@ -31,7 +31,7 @@ t.test('a client that leaves before its stream opens is asked for nothing', asyn
   t.same(await resolved, [false, true])
 })
 
-t.test('the signal aborts when the client leaves before its stream opens', async (t) => {
+t.test('the signal aborts if the client disconnects before its stream opens', async (t) => {
   const seen = new EventEmitter()
   const { app, url } = await start(t, (app) => app.get('/slow', async (_request, reply) => {
     const { signal } = reply.sse
@@ -49,7 +49,7 @@ t.test('the signal aborts when the client leaves before its stream opens', async
   t.equal(app.chatEvents.stats().localChats, 0)
 })
 
-t.test('a stream over HTTP/2 that is reset before it opens leaves nothing behind', async (t) => {
+t.test('an HTTP/2 stream that is reset before it opens leaves nothing behind', async (t) => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   let open = (): void => {}
@@ -71,7 +71,7 @@ t.test('a stream over HTTP/2 that is reset before it opens leaves nothing behind
     await arrived
     request.close(http2.constants.NGHTTP2_CANCEL)
     await once(request, 'close')
-    // The reset reaches the server before this answer leaves it.
+    // The reset reaches the server before this response leaves it.
     await new Promise<void>((resolve) => { session.ping(() => resolve()) })
   }
   open()
@@ -80,7 +80,7 @@ t.test('a stream over HTTP/2 that is reset before it opens leaves nothing behind
   t.equal(app.chatEvents.stats().localChats, 0)
 })
 
-t.test('a signal that is first looked at while the stream is open aborts when the client leaves', async (t) => {
+t.test('a signal that is first read while the stream is open aborts when the client disconnects', async (t) => {
   let abort = (): void => {}
   const aborted = new Promise<void>((resolve) => { abort = resolve })
   const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
@@ -93,7 +93,7 @@ t.test('a signal that is first looked at while the stream is open aborts when th
   await aborted
 })
 
-t.test('a signal that is first looked at when the stream was closed has aborted', async (t) => {
+t.test('a signal that is first read after the stream was closed is aborted', async (t) => {
   let aborted: boolean | undefined
   const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
     await reply.sse.send({ data: 1 })

@@ -18,7 +18,7 @@ t.test('an async iterable is streamed to its end', async (t) => {
   t.same((await stream.end()).map(({ data }) => data), [0, 1, 2])
 })
 
-t.test('a generator is told to return and its signal aborts when the client leaves, even while it hangs', async (t) => {
+t.test('when the client disconnects, a generator returns and its signal aborts, even if it hangs', async (t) => {
   const seen = new EventEmitter()
   const { url } = await start(t, (app) => app.get('/stream', async (_request, reply) => {
     const { signal } = reply.sse
@@ -42,7 +42,7 @@ t.test('a generator is told to return and its signal aborts when the client leav
   await resolved
 })
 
-t.test('a generator that never settles does not keep a stream whose client left', async (t) => {
+t.test('a generator that never settles does not keep a stream whose client has disconnected', async (t) => {
   const seen = new EventEmitter()
   const { url } = await start(t, (app) => app.get('/stream', async (_request, reply) => {
     const hanging: AsyncIterable<SseEvent> = {
@@ -60,7 +60,7 @@ t.test('a generator that never settles does not keep a stream whose client left'
   t.pass('the stream was given up')
 })
 
-t.test('a generator that throws ends its stream, is logged, and harms nobody else', async (t) => {
+t.test('a generator that throws ends its stream, is logged, and does no other harm', async (t) => {
   const lines: string[] = []
   const { app, url } = await startApp(t, {}, {
     server: { logger: { level: 'error', stream: { write: (line: string) => { lines.push(line) } } } },
@@ -131,7 +131,7 @@ t.test('a stream outlives a handler that returns', async (t) => {
   t.match(await stream.end(), [{ data: 2 }])
 })
 
-t.test('a handler that throws harms no app whose logger throws', async (t) => {
+t.test('a handler that throws does not harm an app whose logger throws', async (t) => {
   const { url } = await start(t, (app) => app.get('/sync', (_request, reply) => {
     reply.log = { ...reply.log, warn () {}, error () { throw new Error('the disk is full') } }
     reply.sse.send({ data: 1 })
@@ -140,7 +140,7 @@ t.test('a handler that throws harms no app whose logger throws', async (t) => {
   t.match(await (await EventStream.open(t, `${url}/sync`)).end(), [{ data: 1 }])
 })
 
-t.test('handlers that throw are watched for as long as an app is open', async (t) => {
+t.test('handlers that throw are observed for as long as an app is open', async (t) => {
   const watched = (): boolean => hasSubscribers('tracing:fastify.request.handler:error')
   const [one, two] = [await start(t, () => {}), await start(t, () => {})]
   await one.app.close()
@@ -149,7 +149,7 @@ t.test('handlers that throw are watched for as long as an app is open', async (t
   t.equal(watched(), false)
 })
 
-t.test('a source is asked for more only as fast as the client takes it', async (t) => {
+t.test('a source is read only as fast as the client reads', async (t) => {
   const chunk = 'x'.repeat(100_000)
   let made = 0
   const { url } = await start(t, (app) => app.get('/stream', async (_request, reply) => {
@@ -172,7 +172,7 @@ t.test('a source is asked for more only as fast as the client takes it', async (
   t.ok(bytes > 900 * 100_000, 'then it got all of them')
 })
 
-t.test('who does not wait for a stalled client gets it cut', async (t) => {
+t.test('a handler that does not wait for a stalled client gets it cut', async (t) => {
   const seen = new EventEmitter()
   const { url } = await start(t, (app) => app.get('/flood', async (_request, reply) => {
     const data = 'x'.repeat(100_000)
@@ -192,7 +192,7 @@ t.test('who does not wait for a stalled client gets it cut', async (t) => {
   await response.body?.cancel().catch(() => {})
 })
 
-t.test('many events that nobody waits for make no warning of a leak', async (t) => {
+t.test('many writes that are not awaited cause no warning about a leak', async (t) => {
   const warnings: Error[] = []
   const onWarning = (warning: Error): void => { warnings.push(warning) }
   process.on('warning', onWarning)

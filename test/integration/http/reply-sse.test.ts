@@ -7,7 +7,7 @@ import realtimePlugin, { type SseEvent } from '../../../lib/index.ts'
 import { EventStream } from '../../support/event-stream.ts'
 import { start } from './own-route.ts'
 
-t.test('an app sends events of its own', async (t) => {
+t.test('an app sends its own events', async (t) => {
   const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
     await reply.sse.send({ event: 'one', id: '1', data: { n: 1 }, retry: 10 })
     await reply.sse.send({ data: 'two\nlines' })
@@ -27,7 +27,7 @@ t.test('any route becomes a chat stream', async (t) => {
   t.match(await stream.next(), { data: { message: { text: 'hi' } } })
 })
 
-t.test('lastEventId is the header, else the query, else nothing', async (t) => {
+t.test('lastEventId is the header, else the query, else undefined', async (t) => {
   const { url } = await start(t, (app) => app.get('/last', async (_request, reply) => ({ last: reply.sse.lastEventId ?? null })))
   const last = async (query: string, headers: Record<string, string> = {}): Promise<unknown> =>
     (await (await fetch(`${url}/last${query}`, { headers })).json() as { last: unknown }).last
@@ -38,7 +38,7 @@ t.test('lastEventId is the header, else the query, else nothing', async (t) => {
   t.equal(await last(''), null)
 })
 
-t.test('what is wrong with an event is told and the stream goes on', async (t) => {
+t.test('a wrong event is reported by an error, and the stream continues', async (t) => {
   const codes: unknown[] = []
   const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
     const wrong = [{ data: undefined }, { data: 1n }, { data: 1, event: 'a b' }, { data: 1, id: 'a\nb' }, null, 'text'] as SseEvent[]
@@ -52,7 +52,7 @@ t.test('what is wrong with an event is told and the stream goes on', async (t) =
   t.same(codes, ['RT_PAYLOAD_INVALID', 'RT_PAYLOAD_INVALID', 'RT_SSE_FIELD_INVALID', 'RT_SSE_FIELD_INVALID', 'RT_SSE_FIELD_INVALID', 'RT_SSE_FIELD_INVALID', 'RT_STREAM_CLOSED'])
 })
 
-t.test('an error before the stream opens is an ordinary answer', async (t) => {
+t.test('an error before the stream opens is an ordinary response', async (t) => {
   const { url } = await start(t, (app) => {
     app.get('/wrong-event', async (_request, reply) => { await reply.sse.send({ data: undefined }) })
     app.get('/array', async (_request, reply) => { await reply.sse.stream(['text'] as never) })
@@ -71,7 +71,7 @@ t.test('an error before the stream opens is an ordinary answer', async (t) => {
   for (const path of ['/array', '/nothing']) t.match(await (await fetch(url + path)).json(), { statusCode: 500, code: 'RT_SSE_FIELD_INVALID' })
 })
 
-t.test('a reply that the app has begun through reply.raw becomes no stream, and stays the app\'s', async (t) => {
+t.test('a reply that the app has started through reply.raw becomes no stream, and stays the app\'s', async (t) => {
   const { url } = await start(t, (app) => {
     app.get('/begun', async (_request, reply) => {
       reply.raw.writeHead(200)
@@ -103,7 +103,7 @@ t.test('a reply streams one thing only', async (t) => {
   t.same(codes, ['RT_STREAM_STARTED', 'RT_STREAM_STARTED'])
 })
 
-t.test('a HEAD request to a route of one\'s own gets the headers and nothing else', async (t) => {
+t.test('a HEAD request to the app\'s own route gets only the headers', async (t) => {
   const { app, url } = await start(t, (app) => app.get('/mine', async (_request, reply) => { await reply.sse.chat('mine') }))
   const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
   t.teardown(() => socket.destroy())
@@ -131,7 +131,7 @@ t.test('a stream can be injected and ends', async (t) => {
   t.equal((await app.inject('/stream')).body, 'data: 1\n\n')
 })
 
-t.test('over HTTP/2, headers of a connection that hooks have set are left out', async (t) => {
+t.test('over HTTP/2, connection headers from hooks are left out', async (t) => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   const unfit = ['connection', 'http2-settings', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade']

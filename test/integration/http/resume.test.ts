@@ -39,7 +39,7 @@ class Chat {
     return receipts.map(({ id }) => id as string)
   }
 
-  /** Returns with a cursor. What comes first has to be `ready` and, where the client can't go on from there, a reset. */
+  /** Reconnects with a cursor. The first events must be `ready` and, if the client can't resume there, a reset. */
   async reset (lastEventId: string): Promise<[StreamEvent, StreamEvent]> {
     const stream = await this.open('', lastEventId)
     return [await stream.next(), await stream.next()]
@@ -50,7 +50,7 @@ const numbers = (events: StreamEvent[]): number[] => events.map(({ data }) => (d
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
-t.test('a client that comes back gets what it missed, in order and once', async (t) => {
+t.test('a client that reconnects gets the events that it missed, in order and once', async (t) => {
   const chat = await Chat.start(t)
   const first = await chat.open()
   await first.next()
@@ -64,7 +64,7 @@ t.test('a client that comes back gets what it missed, in order and once', async 
   t.same(numbers(await second.take(850)), range(6, 855))
 })
 
-t.test('every event has an id that is the publisher\'s receipt, too', async (t) => {
+t.test('the id of every event is the id of the publisher\'s receipt, too', async (t) => {
   const chat = await Chat.start(t)
   const stream = await chat.open()
   t.match(await stream.next(), { event: 'ready', id: ID })
@@ -74,7 +74,7 @@ t.test('every event has an id that is the publisher\'s receipt, too', async (t) 
   for (const id of ids) t.match(id, ID)
 })
 
-t.test('a drop before any event is made up for, since ready carries a place', async (t) => {
+t.test('a drop before any event loses nothing, because ready carries a position', async (t) => {
   const chat = await Chat.start(t)
   const first = await chat.open()
   const { id } = await first.next()
@@ -85,7 +85,7 @@ t.test('a drop before any event is made up for, since ready carries a place', as
   t.same(numbers(await second.take(2)), [1, 2])
 })
 
-t.test('the cursor may be in the query, and the header wins', async (t) => {
+t.test('the cursor may be in the query, and the header takes precedence', async (t) => {
   const chat = await Chat.start(t)
   const ids = await chat.publish(4)
   const byQuery = await chat.open(`?lastEventId=${ids[2]}`)
@@ -96,7 +96,7 @@ t.test('the cursor may be in the query, and the header wins', async (t) => {
   t.same(numbers(await byBoth.take(3)), [2, 3, 4])
 })
 
-t.test('a new client may ask for the last events', async (t) => {
+t.test('a new client may request the last events', async (t) => {
   const chat = await Chat.start(t, { maxRewind: 999_999 })
   const ids = await chat.publish(4)
   const some = await chat.open('?rewind=3')
@@ -111,7 +111,7 @@ t.test('a new client may ask for the last events', async (t) => {
   t.same(numbers(await none.take(1)), [5])
 })
 
-t.test('what is no number of events is refused', async (t) => {
+t.test('an invalid number of events is refused', async (t) => {
   const chat = await Chat.start(t)
   for (const rewind of ['', '-1', '1.5', '1e3', 'x', '1000000', ' 1', '1&rewind=2']) {
     const response = await fetch(`${chat.url}?rewind=${rewind}`)
@@ -121,7 +121,7 @@ t.test('what is no number of events is refused', async (t) => {
   t.equal(chat.app.chatEvents.stats().localChats, 0)
 })
 
-t.test('a client that asks for more of the last events than maxRewind gets the limit and the fix', async (t) => {
+t.test('a rewind above maxRewind is refused, with the limit and the fix', async (t) => {
   for (const [options, most] of [[{}, 1_000], [{ maxRewind: 2 }, 2], [{ maxRewind: 0 }, 0]] as const) {
     const chat = await Chat.start(t, options)
     const response = await fetch(`${chat.url}?rewind=${most + 1}`)
@@ -133,7 +133,7 @@ t.test('a client that asks for more of the last events than maxRewind gets the l
   }
 })
 
-t.test('a rewind over many pages brings every event once and in order, also what is published meanwhile', async (t) => {
+t.test('a rewind over many pages delivers every event once and in order, even events published meanwhile', async (t) => {
   const server = await RedisServer.start()
   t.teardown(() => server.stop())
   for (const options of [{ redisUrl: server.url }, {}]) {
@@ -148,7 +148,7 @@ t.test('a rewind over many pages brings every event once and in order, also what
   }
 })
 
-t.test('a client whose cursor is none is told, and goes on from now', async (t) => {
+t.test('a client with an invalid cursor gets a reset, and continues from now', async (t) => {
   const chat = await Chat.start(t)
   const [id] = await chat.publish(1)
   for (const lastEventId of ['x', `${id}x`, 'e-1-1234567890123456', '{"a":1}']) {
@@ -165,7 +165,7 @@ t.test('a client whose cursor is none is told, and goes on from now', async (t) 
   t.same(numbers(await goesOn.take(1)), [2])
 })
 
-t.test('a position that is not a string is invalid, whatever the query parser of the app makes of it', async (t) => {
+t.test('a position that is not a string is invalid, with any query parser of the app', async (t) => {
   for (const lastEventId of [{ a: '1' }, ['a', 'b'], null, 5, Object.create(null)]) {
     const { url } = await startApp(t, {}, { server: { routerOptions: { querystringParser: () => ({ lastEventId, chat: ['c', 'd'] }) } } })
     const stream = await EventStream.open(t, `${url}/api/chats/c/events?`)
@@ -175,7 +175,7 @@ t.test('a position that is not a string is invalid, whatever the query parser of
   }
 })
 
-t.test('a client that comes back after a restart is told', async (t) => {
+t.test('a client that reconnects after a restart gets a reset', async (t) => {
   const before = await Chat.start(t)
   const [id = ''] = await before.publish(1)
   await before.app.close()
@@ -184,7 +184,7 @@ t.test('a client that comes back after a restart is told', async (t) => {
   t.match(await after.reset(id), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id: newId, data: { reason: 'epoch', certain: false } }])
 })
 
-t.test('a client that is ahead of the log, or followed another one, is told', async (t) => {
+t.test('a client that is ahead of the log, or followed another log, gets a reset', async (t) => {
   const chat = await Chat.start(t)
   const ids = await chat.publish(3)
   const [epoch, , tag] = (ids[1] as string).split('-')
@@ -194,7 +194,7 @@ t.test('a client that is ahead of the log, or followed another one, is told', as
   }
 })
 
-t.test('a client that was away for more events than are kept is told', async (t) => {
+t.test('a client that was away for more events than the history keeps gets a reset', async (t) => {
   const chat = await Chat.start(t, { history: { size: 3 } })
   const ids = await chat.publish(10)
   t.match(await chat.reset(ids[5] as string), [{ event: 'ready', id: ids[5] }, { event: 'reset', id: ids[9], data: { reason: 'trimmed', certain: true } }])
@@ -203,17 +203,17 @@ t.test('a client that was away for more events than are kept is told', async (t)
   t.same(numbers(await stream.take(3)), [8, 9, 10])
 })
 
-t.test('a client that was away for longer than events are kept is told', async (t) => {
+t.test('a client that was away for longer than the history keeps events gets a reset', async (t) => {
   const chat = await Chat.start(t, { history: { ttlMs: 50 } })
   const ids = await chat.publish(2)
   const { eventLog: log } = chat.app.pubsub as LocalPubSub
   while ((await log?.read('chat:c', undefined, 1))?.entries.length !== 0) await new Promise(setImmediate)
   t.match(await chat.reset(ids[0] as string), [{ event: 'ready', id: ids[0] }, { event: 'reset', id: ids[1], data: { reason: 'expired', certain: true } }])
   const atTop = await chat.open('', ids[1])
-  t.match(await atTop.next(), { id: ids[1], data: { resumed: true } }, 'who has missed nothing needs no event')
+  t.match(await atTop.next(), { id: ids[1], data: { resumed: true } }, 'a client that missed nothing gets no event')
 })
 
-t.test('ephemeral events have no id and are not told again', async (t) => {
+t.test('ephemeral events have no id and are not replayed', async (t) => {
   const chat = await Chat.start(t)
   const stream = await chat.open()
   const { id } = await stream.next()
@@ -227,7 +227,7 @@ t.test('ephemeral events have no id and are not told again', async (t) => {
   t.same(numbers(await again.take(1)), [1])
 })
 
-t.test('without history there are no ids, and whoever comes starts now', async (t) => {
+t.test('without history there are no ids, and each client starts now', async (t) => {
   const chat = await Chat.start(t, { history: false })
   t.same(await chat.publish(1), [undefined])
   const streams = [await chat.open('', 'e-1-1'), await chat.open('?rewind=5'), await chat.open('', 'x')]
@@ -240,7 +240,7 @@ t.test('without history there are no ids, and whoever comes starts now', async (
   }
 })
 
-t.test('the eventsource package goes on by itself after its connection was cut', async (t) => {
+t.test('the eventsource package resumes by itself after its connection was cut', async (t) => {
   const chat = await Chat.start(t, { retryMs: 0 })
   const sockets = new Set<Socket>()
   chat.app.server.on('connection', (socket: Socket) => { sockets.add(socket) })

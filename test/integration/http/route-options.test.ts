@@ -18,7 +18,7 @@ t.test('a global rate limit answers streams with 429', async (t) => {
   for (const path of STREAMS) t.equal((await fetch(url + path)).status, 429)
 })
 
-t.test('routeOptions exempt the routes from a global rate limit, and no other route', async (t) => {
+t.test('routeOptions exempt only these routes from a global rate limit', async (t) => {
   const { url } = await startApp(t, { routeOptions: { config: { rateLimit: false } } }, {
     setup: async (app) => {
       await app.register(rateLimit, { max: 1 })
@@ -32,7 +32,7 @@ t.test('routeOptions exempt the routes from a global rate limit, and no other ro
   t.equal((await fetch(`${url}/other`)).status, 429)
 })
 
-t.test('a limit of the routes leaves the lists of hooks that the app gave alone', async (t) => {
+t.test('a rate limit of the routes does not change the app\'s lists of hooks', async (t) => {
   const asked: string[] = []
   const onRequest = [async (request: FastifyRequest) => { asked.push(request.url) }]
   const routeOptions = { onRequest, config: { rateLimit: { max: 1 } } }
@@ -98,7 +98,7 @@ t.test('a childLoggerFactory of routeOptions makes the loggers, which see no que
   t.notMatch(lines.join(''), SECRET)
 })
 
-t.test('what would break the routes is refused at registration, with the name and the fix', async (t) => {
+t.test('options that would break the routes are refused at registration, with the name and the fix', async (t) => {
   const refused: [object | null, RegExp][] = [
     [{ method: 'POST' }, /`routeOptions\.method` .*GET.*reply\.sse\.chat/],
     [{ url: '/x' }, /`routeOptions\.url` .*prefix/],
@@ -121,7 +121,7 @@ t.test('what would break the routes is refused at registration, with the name an
   }
 })
 
-t.test('an option that is undefined counts as not given', async (t) => {
+t.test('an undefined option counts as not given', async (t) => {
   const routeOptions = { childLoggerFactory: undefined, handler: undefined, exposeHeadRoute: undefined, onRequest: undefined }
   const { app } = await startApp(t, { authorize: () => false, routeOptions: routeOptions as object })
   for (const url of STREAMS) {
@@ -149,6 +149,6 @@ t.test('headers that are set before the stream opens reach it; setCookie and onS
     t.equal(response.headers.get('x-late'), null)
   }
   const { headers } = await fetch(`${url}/api/health/pubsub`)
-  t.match(headers.getSetCookie().join(), 'lost=1', 'an ordinary answer has both')
+  t.match(headers.getSetCookie().join(), 'lost=1', 'an ordinary response has both')
   t.equal(headers.get('x-late'), 'lost')
 })

@@ -31,7 +31,7 @@ async function gated (t: Test, options: RealtimeOptions = {}): Promise<{ app: Fa
   return { app, url: `http://127.0.0.1:${port(app)}`, arrived, draining, open }
 }
 
-t.test('closing delivers what was published before, then ends the streams', async (t) => {
+t.test('closing delivers earlier events, then ends the streams', async (t) => {
   const { app, url } = await startApp(t)
   const stream = await EventStream.open(t, `${url}/api/chats/c/events`)
   await stream.next()
@@ -40,7 +40,7 @@ t.test('closing delivers what was published before, then ends the streams', asyn
   t.equal((await stream.end()).length, 100)
 })
 
-t.test('a thousand clients are sent away in time, to come back over several seconds', async (t) => {
+t.test('closing disconnects a thousand clients in time, and spreads their reconnects over several seconds', async (t) => {
   const { app } = await startApp(t, { retryMs: 1_000 })
   const clients = await Promise.all(Array.from({ length: 1_000 }, async () => {
     const socket = net.connect(port(app), '127.0.0.1')
@@ -63,7 +63,7 @@ t.test('a thousand clients are sent away in time, to come back over several seco
   t.ok(Math.max(...tenths.values()) < 100, `at most ${Math.max(...tenths.values())} at once`)
 })
 
-t.test('a stream that opens while the app closes is told when to come back, and ended', async (t) => {
+t.test('a stream that opens while the app closes gets a retry time, and ends', async (t) => {
   const { app, url, arrived, draining, open } = await gated(t, { retryMs: 777 })
   const opening = EventStream.open(t, `${url}/api/chats/c/events`)
   await arrived
@@ -78,7 +78,7 @@ t.test('a stream that opens while the app closes is told when to come back, and 
   await closed
 })
 
-t.test('a client that leaves before its stream opens leaves nothing behind', async (t) => {
+t.test('a client that disconnects before its stream opens leaves nothing behind', async (t) => {
   const { app, url, arrived, open } = await gated(t)
   const accepted = once(app.server, 'connection')
   const abort = new AbortController()
@@ -93,7 +93,7 @@ t.test('a client that leaves before its stream opens leaves nothing behind', asy
   t.equal(app.chatEvents.stats().localChats, 0)
 })
 
-t.test('a client that takes nothing does not hold up closing for longer than drainTimeoutMs', async (t) => {
+t.test('a client that does not read delays closing no longer than drainTimeoutMs', async (t) => {
   const { app } = await startApp(t, { maxBufferedBytes: 100_000_000 })
   const accepted = once(app.server, 'connection')
   const stalled = net.connect(port(app), '127.0.0.1')
@@ -101,7 +101,7 @@ t.test('a client that takes nothing does not hold up closing for longer than dra
   stalled.pause().write('GET /api/chats/c/events HTTP/1.1\r\nHost: x\r\n\r\n')
   const [socket] = await accepted as [net.Socket]
   while (app.chatEvents.stats().localChats === 0) await new Promise(setImmediate)
-  // More than the buffers of both sides can take.
+  // More than the buffers of both sides can hold.
   for (let n = 0; n < 500; n++) await app.chatEvents.emitChatMessage('c', { text: 'x'.repeat(60_000) })
   const ownPort = port(app)
   const closed = app.close()
@@ -114,7 +114,7 @@ t.test('a client that takes nothing does not hold up closing for longer than dra
   t.equal(socket.destroyed, true)
 })
 
-t.test('connections on which nothing was asked do not hold up closing, over TLS too', async (t) => {
+t.test('connections without a request do not delay closing, over TLS either', async (t) => {
   const app = Fastify({ https: { key, cert } }) as unknown as FastifyInstance
   await app.register(realtimePlugin)
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -130,7 +130,7 @@ t.test('connections on which nothing was asked do not hold up closing, over TLS 
   t.pass('the stream ended in full, the unused connection was closed')
 })
 
-t.test('a connection on which the last answer goes out while the app closes does not hold it up', async (t) => {
+t.test('a connection whose last response is sent while the app closes does not delay closing', async (t) => {
   const { app, url, arrived, draining, open } = await gated(t)
   app.server.keepAliveTimeout = 600_000
   const agent = new http.Agent({ keepAlive: true })
@@ -146,7 +146,7 @@ t.test('a connection on which the last answer goes out while the app closes does
   await closed
 })
 
-t.test('a connection that had a stream is ended with it, and one that is idle too: a 503 would stop an EventSource for good', async (t) => {
+t.test('closing ends connections of streams and idle ones, since a 503 would stop an EventSource for good', async (t) => {
   const { app } = await startApp(t)
   const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
   const [streaming, idle] = [net.connect(port(app), '127.0.0.1'), net.connect(port(app), '127.0.0.1')]
@@ -163,7 +163,7 @@ t.test('a connection that had a stream is ended with it, and one that is idle to
   await closed
 })
 
-t.test('a TLS connection in its handshake does not hold up closing', async (t) => {
+t.test('a TLS connection in its handshake does not delay closing', async (t) => {
   const app = Fastify({ https: { key, cert } }) as unknown as FastifyInstance
   await app.register(realtimePlugin)
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -175,7 +175,7 @@ t.test('a TLS connection in its handshake does not hold up closing', async (t) =
   t.pass('closed')
 })
 
-t.test('a client of HTTP/2 that answers nothing more does not hold up closing', async (t) => {
+t.test('an HTTP/2 client that stops responding does not delay closing', async (t) => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   await app.register(realtimePlugin, { drainTimeoutMs: 100 })
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -195,7 +195,7 @@ t.test('a client of HTTP/2 that answers nothing more does not hold up closing', 
   t.pass('closed')
 })
 
-t.test('sessions of HTTP/2 do not hold up closing', async (t) => {
+t.test('HTTP/2 sessions do not delay closing', async (t) => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   let open = (): void => {}
   const gate = new Promise<void>((resolve) => { open = resolve })
@@ -215,7 +215,7 @@ t.test('sessions of HTTP/2 do not hold up closing', async (t) => {
   await ended
   open()
   const [headers] = await once(held, 'response')
-  t.equal(headers[':status'], 200, 'what was asked before is answered')
+  t.equal(headers[':status'], 200, 'earlier requests get their responses')
   held.resume()
   await closed
 })

@@ -21,7 +21,7 @@ t.test('a stream starts with its headers, retry and ready', async (t) => {
   t.same(stream.retries, [1234])
 })
 
-t.test('every stream of a chat gets each event once and in order, and no other chat\'s', async (t) => {
+t.test('every stream of a chat gets each event once and in order, and no event of another chat', async (t) => {
   const { app, url } = await startApp(t)
   const streams = await Promise.all([1, 2, 3].map(() => EventStream.open(t, `${url}/api/chats/c1/events`)))
   const other = await EventStream.open(t, `${url}/api/chats/c2/events`)
@@ -59,7 +59,7 @@ t.test('the eventsource package reads the stream as browsers do', async (t) => {
   t.same(JSON.parse(event.data).message, { text: 'Привет\nмир\r\u2028' })
 })
 
-t.test('headers that hooks have set stay, such as those of CORS', async (t) => {
+t.test('headers from hooks are kept, such as those of CORS', async (t) => {
   const { url } = await startApp(t, {}, { setup: (app) => app.register(cors, { origin: 'https://app.example', credentials: true }) })
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`, { headers: { origin: 'https://app.example' } })
   t.equal(stream.response.headers.get('access-control-allow-origin'), 'https://app.example')
@@ -79,7 +79,7 @@ t.test('a silent stream gets heartbeats, unless they are turned off', async (t) 
   t.same(silent.comments, [])
 })
 
-t.test('a client that leaves is noticed and its chat given up', async (t) => {
+t.test('a disconnect is noticed, and the chat is released', async (t) => {
   const { app, url } = await startApp(t)
   const stays = await EventStream.open(t, `${url}/api/chats/c1/events`)
   const leaves = await EventStream.open(t, `${url}/api/chats/c2/events`)
@@ -91,7 +91,7 @@ t.test('a client that leaves is noticed and its chat given up', async (t) => {
   t.match(app.chatEvents.stats(), { localChats: 1, remoteSubscriptions: 1 })
 })
 
-t.test('a client that takes nothing is cut, and the others are not', async (t) => {
+t.test('a client that does not read is cut, and the others are not', async (t) => {
   const { app, url } = await startApp(t, { maxBufferedBytes: 100_000 })
   const fast = await EventStream.open(t, `${url}/api/chats/c1/events`)
   await fast.next()
@@ -111,13 +111,13 @@ t.test('a client that takes nothing is cut, and the others are not', async (t) =
   t.match(await fast.next(), { data: { message: { text: 'still here' } } })
 })
 
-t.test('cleaning up ends the streams, also one that is not ready yet', async (t) => {
+t.test('cleaning up ends the streams, even one that is not ready yet', async (t) => {
   const { app, url } = await startApp(t)
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
   await stream.next()
   await app.chatEvents.emitChatMessage('c1', { n: 1 })
   app.chatEvents.cleanupChatSubscriptions()
-  t.match(await stream.end(), [{ data: { message: { n: 1 } } }], 'after what came before')
+  t.match(await stream.end(), [{ data: { message: { n: 1 } } }], 'after the earlier events')
   t.equal(app.chatEvents.stats().localChats, 0)
   const without = await startApp(t, { redisUrl: `redis://127.0.0.1:${await freePort()}` })
   const waiting = await EventStream.open(t, `${without.url}/api/chats/c1/events`)
@@ -125,7 +125,7 @@ t.test('cleaning up ends the streams, also one that is not ready yet', async (t)
   t.same(await waiting.end(), [])
 })
 
-t.test('what is not a chat id is refused, whatever is one works', async (t) => {
+t.test('invalid chat ids are refused, and all valid ones work', async (t) => {
   const { app, url } = await startApp(t, {}, { server: { routerOptions: { maxParamLength: 5000 } } })
   for (const chatId of ['a*b?[c]{d}/\\', '\0', 'чат', '💬', 'a\nb', '__proto__', 'x'.repeat(1024)]) {
     const stream = await EventStream.open(t, `${url}/api/chats/${encodeURIComponent(chatId)}/events`)
@@ -139,7 +139,7 @@ t.test('what is not a chat id is refused, whatever is one works', async (t) => {
   t.match(await tooLong.json(), { code: 'RT_CHAT_ID_INVALID' })
 })
 
-t.test('a burst of more than maxBufferedBytes does not cut a client that keeps up', async (t) => {
+t.test('a burst above maxBufferedBytes does not cut a client that keeps up', async (t) => {
   const { app, url } = await startApp(t, { maxBufferedBytes: 10_000 })
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
   await stream.next()
@@ -156,7 +156,7 @@ t.test('a stream can be injected', async (t) => {
   response.stream().destroy()
 })
 
-t.test('a refused stream has none of a stream\'s headers', async (t) => {
+t.test('a refused stream has no headers of a stream', async (t) => {
   const { app } = await startApp(t, {}, { server: { routerOptions: { maxParamLength: 5000 } } })
   const response = await app.inject(`/api/chats/${'x'.repeat(1025)}/events`)
   t.equal(response.statusCode, 400)
@@ -164,7 +164,7 @@ t.test('a refused stream has none of a stream\'s headers', async (t) => {
   t.notOk(response.headers['cache-control'])
 })
 
-t.test('there is no HEAD route, since it would never end', async (t) => {
+t.test('there is no HEAD route, because it would never end', async (t) => {
   const { url } = await startApp(t)
   const response = await fetch(`${url}/api/chats/c1/events`, { method: 'HEAD' })
   t.equal(response.status, 404)
@@ -177,7 +177,7 @@ t.test('the prefix is an option', async (t) => {
   t.equal((await fetch(`${url}/health/pubsub`)).status, 200)
 })
 
-t.test('a request that waits behind a stream on its connection opens none', async (t) => {
+t.test('a request that is pipelined behind a stream opens no stream', async (t) => {
   const { app, url } = await startApp(t)
   const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
   t.teardown(() => socket.destroy())

@@ -16,7 +16,7 @@ import { type Side, authorize, open, asked } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('an instance that is killed leaves no ghosts beyond its lease', async (t) => {
+t.test('an instance that is killed leaves no users beyond its lease', async (t) => {
   const leaseMs = 1_500
   const keyPrefix = 'killed:'
   const [instance, { two }] = await Promise.all([
@@ -31,13 +31,13 @@ t.test('an instance that is killed leaves no ghosts beyond its lease', async (t)
   await open(t, two, 'ann')
   await asked([two], ['ann'])
   // The clock of Redis is in whole milliseconds, and a lease begins when the command arrives.
-  t.ok(performance.now() - killed < leaseMs + 500, 'who asks is told no ghosts')
+  t.ok(performance.now() - killed < leaseMs + 500, 'a query lists no users of the killed instance')
   await watcher.until('ann')
-  t.ok(performance.now() - killed < leaseMs + timing.idleCheck + timing.presenceSettle + 1_000, 'nor is who looks on')
+  t.ok(performance.now() - killed < leaseMs + timing.idleCheck + timing.presenceSettle + 1_000, 'nor does a stream')
   t.same(watcher.reader.faults, [])
 })
 
-t.test('a lease that has run out while Redis stood still is taken anew, and nobody is told as left', async (t) => {
+t.test('a lease that expired during a pause of Redis is renewed, and no user is reported as left', async (t) => {
   const redis = await startRedis(t)
   const instances = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { redisUrl: redis.url, instanceId, presence: true, authorize })))
   const [one, two] = instances as [Side, Side]
@@ -54,7 +54,7 @@ t.test('a lease that has run out while Redis stood still is taken anew, and nobo
   t.same(watcher.reader.told.filter(({ left = [] }) => left.length > 0), [])
 })
 
-/** A stream that closes when told to. */
+/** A stream that closes on request. */
 class Tab {
   closed = false
   readonly userId: string
@@ -69,7 +69,7 @@ class Tab {
   }
 }
 
-t.test('a renewal puts back what is gone, waits for the one before, and outlives failures', async (t) => {
+t.test('a renewal restores what is lost, waits for the previous one, and survives failures', async (t) => {
   const pubsub = new LocalPubSub()
   const state = pubsub.state as StateStore // History is on here.
   const asked = { renewals: 0, fails: false }
@@ -122,14 +122,14 @@ t.test('a renewal puts back what is gone, waits for the one before, and outlives
   await present('ann', 'bob')
   ann.close()
   await renewed()
-  t.same(await readPresence(state, 'c'), ['ann', 'bob'], 'a stream that was taken away takes nobody else away')
+  t.same(await readPresence(state, 'c'), ['ann', 'bob'], 'removing one stream removes no other user')
   again.close()
   bob.close()
   await present()
   t.same(await readPresence(state, 'd'), ['cem'])
 })
 
-t.test('users whose instance may be gone are not listed, though no one has looked for long enough to be sure', async (t) => {
+t.test('users of an instance that may be dead are not listed, even before that is certain', async (t) => {
   const fields = new Map(['ann', 'bob'].map((user) => [presenceField('one', user), { value: '', text: false, expired: false }]))
   const read = async (): Promise<StatePage> => ({ version: { epoch: 'e', count: 2 }, fields, doubtful: new Set([presenceField('one', 'bob')]) })
   t.same(await readPresence({ read } as unknown as StateStore, 'c'), ['ann'])

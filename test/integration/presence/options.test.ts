@@ -8,7 +8,7 @@ import { authorize } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('presence needs a state, and says so before anything is opened', async (t) => {
+t.test('presence requires a state, and reports this before anything is opened', async (t) => {
   const stateless: PubSubProvider = { name: 'own', publish: async () => ({ duplicate: false }), subscribe: () => () => {}, subscribeExact: () => () => {}, isHealthy: async () => true, close: async () => {} }
   for (const options of [{ history: false }, { pubsub: stateless }] as RealtimeOptions[]) {
     await t.rejects(async () => await Fastify().register(realtimePlugin, { ...options, authorize, presence: true }), { code: 'RT_STATE_UNAVAILABLE', statusCode: 500 })

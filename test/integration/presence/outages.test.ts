@@ -12,7 +12,7 @@ import { type Side, authorize, open, asked } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('what Redis loses comes back, and nobody is told as left', async (t) => {
+t.test('presence that Redis loses is restored, and no user is reported as left', async (t) => {
   const redis = await startRedis(t)
   const instances = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { redisUrl: redis.url, instanceId, presence: true, authorize })))
   const [one, two] = instances as [Side, Side]
@@ -33,7 +33,7 @@ t.test('what Redis loses comes back, and nobody is told as left', async (t) => {
   t.same(watcher.reader.faults, [])
 })
 
-t.test('while Redis is away nothing fails, one line says so, and what happened meanwhile is told after', async (t) => {
+t.test('an outage of Redis causes no failure and one log line, and changes are reported after it', async (t) => {
   const redis = await startRedis(t)
   const { log, lines } = keepLog()
   const options = { redisUrl: redis.url, publishTimeoutMs: 200, presence: { graceMs: 0, leaseMs: 1_000 }, authorize }
@@ -56,7 +56,7 @@ t.test('while Redis is away nothing fails, one line says so, and what happened m
   t.equal(lines.filter((line) => line.msg === msg).length, 1)
 })
 
-t.test('what was given up and reaches Redis late shows a user for a lease at most, and hides none', async (t) => {
+t.test('an abandoned write that reaches Redis late shows a user for a lease at most, and hides none', async (t) => {
   const redis = await startRedis(t)
   const leaseMs = 1_500
   const options = { redisUrl: redis.url, presence: { graceMs: 0, leaseMs }, authorize }
@@ -68,7 +68,7 @@ t.test('what was given up and reaches Redis late shows a user for a lease at mos
   ann.close()
   await watcher.until('bob')
   const { state } = two.app.pubsub as RedisPubSub & { state: StateStore } // Redis has one.
-  // As it was sent by the instance, when ann came and before bob did.
+  // As the instance sent it, after ann joined and before bob did.
   await state.change('chat:c', { operation: 'set', field: presenceField('one', 'ann'), value: '', leaseMs })
   await state.change('chat:c', { operation: 'delete', field: presenceField('one', 'bob') })
   await watcher.until('ann', 'bob')

@@ -14,7 +14,7 @@ for (const [name, setup] of Object.entries(setups)) {
   t.test(name, async (t) => {
     t.beforeEach(nothingUnhandled)
 
-    t.test('who opens a chat joins, and leaves a while after the last tab has closed', async (t) => {
+    t.test('a user joins with the first open chat, and leaves a while after the last tab has closed', async (t) => {
       const { one, two } = await setup(t)
       t.same(await one.app.chatEvents.presence('c'), [])
       const watcher = await open(t, two)
@@ -36,14 +36,14 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(watcher.reader.told, [
         { users: [] }, { joined: ['ann'], left: [] }, { joined: ['bob'], left: [] }, { joined: ['cem'], left: [] }, { joined: [], left: ['bob'] }
       ], 'each once, in one order')
-      t.same(handled, watcher.reader.told.slice(1).map((who) => ({ type: 'presence', chatId: 'c', ...who })), 'handlers are told the same')
+      t.same(handled, watcher.reader.told.slice(1).map((who) => ({ type: 'presence', chatId: 'c', ...who })), 'handlers get the same')
       const late = await open(t, two)
       t.equal(late.reader.take(await late.stream.next()), true)
-      t.same(late.reader.told, [{ users: ['ann', 'cem'] }], 'who comes late is told of all at once')
+      t.same(late.reader.told, [{ users: ['ann', 'cem'] }], 'a late client gets all users at once')
       t.same([...watcher.reader.faults, ...ann.reader.faults, ...late.reader.faults], [])
     })
 
-    t.test('a page that is reloaded, and a client that hops, have not left', async (t) => {
+    t.test('a reloaded page, or a client that changes instances, does not leave', async (t) => {
       const { one, two } = await setup(t, { graceMs: 1_500 })
       const watcher = await open(t, two)
       let ann = await open(t, one, 'ann')
@@ -58,7 +58,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(watcher.reader.told, [{ users: [] }, { joined: ['ann'], left: [] }, { joined: [], left: ['ann'] }])
     })
 
-    t.test('a stream of several chats is there in each, under the name that it has there', async (t) => {
+    t.test('a user of a stream of several chats is present in each, under the name for that chat', async (t) => {
       const { one, two } = await setup(t, true, {
         authorize: ({ query }, chatId) => ({ userId: `${(query as { user: string }).user} of ${chatId}` })
       })
@@ -68,7 +68,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(await one.app.chatEvents.presence('c'), [])
     })
 
-    t.test('users of any name are who they are', async (t) => {
+    t.test('user ids of any kind arrive unchanged', async (t) => {
       const { one, two } = await setup(t)
       const users = ['__proto__', 'a\r\n\r\ndata: x', '\0', ' ', ':', 'presence:one:x', '%41', 'A', '=a', '😀'.repeat(128)].sort()
       const watcher = await open(t, two)
@@ -80,7 +80,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(watcher.reader.faults, [])
     })
 
-    t.test('whose access is taken back leaves at once', async (t) => {
+    t.test('a user whose access is revoked leaves at once', async (t) => {
       const { one, two } = await setup(t, { graceMs: 60_000 })
       const watcher = await open(t, two)
       const tabs = [await open(t, one, 'ann'), await open(t, two, 'ann')]
@@ -95,7 +95,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(watcher.reader.faults, [])
     })
 
-    t.test('whose grant expires leaves after the grace', async (t) => {
+    t.test('a user whose grant expires leaves after the grace period', async (t) => {
       let granted = 0
       const { one, two } = await setup(t, { graceMs: 100 }, { authorize: ({ query }) => 'user' in (query as object) ? granted++ === 0 && { userId: 'ann', expiresAt: Date.now() + 500 } : true })
       const watcher = await open(t, two)
@@ -105,7 +105,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.equal((await fetch(`${one.url}/api/chats/c/events?user=ann`)).status, 403)
     })
 
-    t.test('those who come in one turn are told at once, and who has no name is nobody', async (t) => {
+    t.test('users who join in one turn are reported at once, and clients without a name are not counted', async (t) => {
       const { one, two } = await setup(t)
       const watcher = await open(t, two)
       const names = Array.from({ length: 20 }, (_, n) => `user ${n}`).sort()
@@ -118,7 +118,7 @@ for (const [name, setup] of Object.entries(setups)) {
   })
 }
 
-t.test('an app that closes leaves its users to their leases, so that those who come back elsewhere were never away', async (t) => {
+t.test('users of an app that closes stay present until its lease expires, and so are never reported as away', async (t) => {
   const { one, two } = await (setups['over Redis'] as Setup)(t, { graceMs: 60_000, leaseMs: 2_000 })
   const watcher = await open(t, two)
   await Promise.all([open(t, one, 'ann'), open(t, one, 'bob')])
@@ -130,7 +130,7 @@ t.test('an app that closes leaves its users to their leases, so that those who c
   t.same(watcher.reader.told.filter(({ left = [] }) => left.length > 0), [{ joined: [], left: ['bob'] }])
 })
 
-t.test('other things that are so in a chat are nobody', async (t) => {
+t.test('other state of a chat does not count as users', async (t) => {
   const { app, url } = await startApp(t, { presence: true, authorize })
   const botMessage = await app.chatEvents.startBotMessage('c')
   const { stream, until } = await open(t, { url }, 'ann')
@@ -141,7 +141,7 @@ t.test('other things that are so in a chat are nobody', async (t) => {
   for (;;) if ((await stream.next()).id !== undefined) break
 })
 
-t.test('without the option nobody is told of, but who asks is told of others', async (t) => {
+t.test('without the option clients get no presence, but the app can still query it', async (t) => {
   const pubsub = new LocalPubSub()
   t.teardown(() => pubsub.close())
   const here = await startApp(t, { pubsub, presence: true, authorize })

@@ -12,7 +12,7 @@ export const authorize: RealtimeOptions['authorize'] = ({ query }) => {
   return user === undefined ? true : { userId: user }
 }
 
-/** A tab of a user, or of nobody who is known, after its `ready`. */
+/** A tab of a user, or of a client without a name, after its `ready`. */
 export async function open (t: Test, { url }: { url: string }, user?: string, path = '/api/chats/c/events?'): Promise<{ stream: EventStream, reader: PresenceReader, close: () => void, until: (...users: string[]) => Promise<void> }> {
   const stream = await EventStream.open(t, `${url}${path}${user === undefined ? '' : `&user=${user}`}`)
   const reader = new PresenceReader()

@@ -5,7 +5,7 @@ import { Redis } from 'ioredis'
 import { broaden, compileGlob } from '../../../lib/pubsub/glob.ts'
 import { RedisServer } from '../../support/redis-server.ts'
 
-/** A piece of a pattern, and a text that it might match, so that random channels come near to random patterns. */
+/** A piece of a pattern, and a text that it might match, so that random channels resemble random patterns. */
 interface Piece { glob: string, text: string }
 
 const SPECIAL = [...'*?[]^-\\']
@@ -145,7 +145,7 @@ t.test('a pattern that is broadened for encoded names loses none of its matches'
   t.ok(matches > 5_000, `${matches} matches were seen`)
 })
 
-t.test('a pattern is broadened no more than it has to be', async (t) => {
+t.test('a pattern is broadened no more than necessary', async (t) => {
   const examples: [pattern: string, broad: string][] = [
     ['chat:1', 'chat%3A1'], ['chat:*', 'chat%3A*'], ['a*b?c[x]d', 'a*b*c*d'], ['*?[a-z]**', '*'], ['a\\*b\\?\\[c\\\\', 'a%2Ab%3F%5Bc%5C'],
     ['é😀*€', '%C3%A9%F0%9F%98%80*%E2%82%AC'], ['\\é?', '%C3%A9*'], ['[é]a', '*a'], ['a[b', 'a*'], ['a]\\', 'a%5D%5C'], ['{%}', '%7B%25%7D'], ['', '']
@@ -153,7 +153,7 @@ t.test('a pattern is broadened no more than it has to be', async (t) => {
   for (const [pattern, broad] of examples) t.equal(broaden(pattern, encode), broad, pattern)
 })
 
-t.test('a pattern with more stars than Redis bears is broadened to one that it delivers for', async (t) => {
+t.test('a pattern with more stars than Redis supports is broadened to one that it supports', async (t) => {
   const judge = await startJudge(t)
   const pattern = '*a'.repeat(2_000)
   const channel = 'a'.repeat(2_000)

@@ -15,7 +15,7 @@ const makers: Record<string, () => PubSubProvider & { eventLog: EventLog | undef
   LocalPubSub: () => new LocalPubSub()
 }
 
-/** Publishes events of so many kB. Returns the log and where it began. */
+/** Publishes events of so many kB. Returns the log and its start. */
 async function publish (
   t: Test, name: string, channel: string, sizes: number[]
 ): Promise<{ log: EventLog, start: Cursor }> {
@@ -32,7 +32,7 @@ function sizesOf ({ entries }: { entries: { json: string }[] }): number[] {
 }
 
 for (const name of Object.keys(makers)) {
-  t.test(`a page of ${name} ends where it would be too large, but has at least one event`, async (t) => {
+  t.test(`a page of ${name} ends before it is too large, but has at least one event`, async (t) => {
     const { log, start } = await publish(t, name, 'sizes', [60, 60, 60, 60, 60, 1, 1])
     t.same(sizesOf(await log.read('sizes', start, 1_000)), [60, 60, 60, 60])
     t.same(sizesOf(await log.read('sizes', start, 1_000, 130 * KB)), [60, 60])
@@ -44,7 +44,7 @@ for (const name of Object.keys(makers)) {
     t.same(sizesOf(await log.read('sizes', undefined, 1_000, 0)), [])
   })
 
-  t.test(`small events of ${name} before and after large ones make pages of no more`, async (t) => {
+  t.test(`small events of ${name} before and after large ones make pages of limited size`, async (t) => {
     const sizes = [...Array<number>(40).fill(0), ...Array<number>(10).fill(40), ...Array<number>(40).fill(0)]
     const { log, start } = await publish(t, name, 'mixed', sizes)
     const got: number[] = []
@@ -60,7 +60,7 @@ for (const name of Object.keys(makers)) {
     t.match(last.start, start)
   })
 
-  t.test(`a place that ${name} can't follow is told, also where a page has one event`, async (t) => {
+  t.test(`a position that ${name} can't follow is reported, even if a page has one event`, async (t) => {
     const { log, start } = await publish(t, name, 'gaps', [1, 1])
     const { entries: [first] } = await log.read('gaps', start, 1, 1)
     t.match(positionBefore(first?.position as Cursor & { previousTag: number }), start)
@@ -68,7 +68,7 @@ for (const name of Object.keys(makers)) {
   })
 }
 
-t.test('Redis reads no more for a page than it sends, but for a few events', async (t) => {
+t.test('Redis reads little more for a page than it sends', async (t) => {
   const { log, start } = await publish(t, 'RedisPubSub', 'much', Array(200).fill(60))
   const admin = client(t, server.url)
   const used = async (): Promise<number> => Number(/used_memory_peak:(\d+)/.exec(await admin.info('memory'))?.[1])
@@ -78,7 +78,7 @@ t.test('Redis reads no more for a page than it sends, but for a few events', asy
   t.ok(await used() - before < 4_000_000, 'and not the 12 MB that there are')
 })
 
-t.test('what another program wrote into a log ends no reading', async (t) => {
+t.test('foreign entries in a log do not stop reading', async (t) => {
   const { log, start } = await publish(t, 'RedisPubSub', 'foreign', [1])
   const admin = client(t, server.url)
   await admin.xadd('rt:{foreign}:s', '5-1', 'x', '')

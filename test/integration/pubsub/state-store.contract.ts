@@ -15,11 +15,11 @@ type Make = (t: Test, options?: ProviderOptions) => Promise<StateKeeper>
 
 const LEASE = 60_000
 
-/** What every state keeps to, wherever it is kept. `make` closes what it makes with the test. */
+/** The contract of every state store. `make` closes what it creates with the test. */
 export function stateContract (t: Test, name: string, make: Make): void {
   t.test(name, async (t) => {
     t.beforeEach(nothingUnhandled)
-    for (const part of [values, texts, leases, telling, finalizations, places, off]) part(t, make)
+    for (const part of [values, texts, leases, notifications, finalizations, heads, off]) part(t, make)
   })
 }
 
@@ -67,7 +67,7 @@ class Subject {
     return Object.fromEntries(Object.entries(await this.read()).map(([field, { value }]) => [field, value]))
   }
 
-  /** Follows the channel and notes what comes: changes of the state, events of the log. */
+  /** Follows the channel and records its changes of the state and events of the log. */
   async watch (): Promise<{ changes: StateChange[], all: unknown[], settled: () => Promise<void> }> {
     const changes: StateChange[] = []
     const all: unknown[] = []
@@ -78,7 +78,7 @@ class Subject {
     let seen: () => void = () => {}
     this.provider.subscribeExact(this.channel, ({ data }) => { data === 'last' ? seen() : all.push(data) })
     await live(this.provider)
-    // Behind all that was told before, also in a Cluster.
+    // After all earlier notifications, also in a Cluster.
     const settled = async (): Promise<void> => {
       const last = new Promise<void>((resolve) => { seen = resolve })
       await this.provider.publish(this.channel, 'last')
@@ -112,14 +112,14 @@ function values (t: Test, make: Make): void {
     t.equal((await s.set('b', 'x')).epoch, (await s.store.read(s.channel)).version?.epoch)
   })
 
-  t.test('fields and values of any kind don\'t meet', async (t) => {
+  t.test('fields and values of any kind are kept apart', async (t) => {
     const s = await subject(t, make)
     const odd = ['*', ' ', '=', '0=a', '=a', 'a', '{', '}', '%', '%2A', '\0', '\n', 'é', '😀', '__proto__', 'a b c', 'x'.repeat(1_000)]
     for (const field of odd) await s.set(field, `${field} \n\r\0 😀`)
     t.same(new Map([...(await s.store.read(s.channel)).fields as Map<string, Field>].map(([field, { value }]) => [field, value])), new Map(odd.map((field) => [field, `${field} \n\r\0 😀`])))
   })
 
-  t.test('channels have states of their own', async (t) => {
+  t.test('channels have separate states', async (t) => {
     const provider = await make(t)
     const [one, two] = [new Subject(provider, 'a{b}*'), new Subject(provider, 'a{b}')]
     await one.set('f', '1')
@@ -129,7 +129,7 @@ function values (t: Test, make: Make): void {
 }
 
 function texts (t: Test, make: Make): void {
-  t.test('a text grows at its end only, and appending twice is the same as once', async (t) => {
+  t.test('a text grows only at its end, and a repeated append is applied once', async (t) => {
     const s = await subject(t, make)
     t.equal(await s.append('t', 0, 'x'), 'gone', 'there is none yet')
     t.equal(await s.open('t'), 'done')
@@ -142,7 +142,7 @@ function texts (t: Test, make: Make): void {
     t.same(await s.read(), { t: text('Héllo 😀') })
   })
 
-  t.test('a text is its owner\'s, who may bring it to another state', async (t) => {
+  t.test('a text belongs to its owner, who may replace it', async (t) => {
     const s = await subject(t, make)
     t.equal(await s.open('t', 'abc'), 'done')
     t.equal(await s.open('t', 'abc'), 'done')
@@ -157,7 +157,7 @@ function texts (t: Test, make: Make): void {
     t.equal(await s.append('t', 10, 'x'), 'gone')
   })
 
-  t.test('what comes late, after later pieces or after the end, changes nothing', async (t) => {
+  t.test('late commands, after later pieces or after the end, change nothing', async (t) => {
     const s = await subject(t, make)
     await s.open('t', 'abc')
     await s.append('t', 3, 'def')
@@ -174,7 +174,7 @@ function texts (t: Test, make: Make): void {
     t.same(await s.values(), {})
   })
 
-  t.test('a text of thousands of pieces is read as one, and nothing is left of it', async (t) => {
+  t.test('a text of thousands of pieces is read as one, and leaves nothing behind', async (t) => {
     const s = await subject(t, make)
     await s.open('t')
     const pieces = Array.from({ length: 2_000 }, (_, n) => `${n} `)
@@ -190,7 +190,7 @@ function texts (t: Test, make: Make): void {
     t.same(await s.values(), { t: whole })
   })
 
-  t.test('a value and a text of one name replace each other only as they may', async (t) => {
+  t.test('a value and a text of the same name replace each other only where allowed', async (t) => {
     const s = await subject(t, make)
     await s.set('f', 'v')
     t.equal(await s.open('f'), 'taken')
@@ -204,7 +204,7 @@ function texts (t: Test, make: Make): void {
 function leases (t: Test, make: Make): void {
   const expired = async (s: Subject, field: string): Promise<void> => until(() => s.read(), (fields) => fields[field]?.expired !== false)
 
-  t.test('a value goes with its lease, a text stays and takes nothing any more', async (t) => {
+  t.test('a value expires with its lease; a text stays and accepts no more changes', async (t) => {
     const s = await subject(t, make)
     const { changes, settled } = await s.watch()
     await s.set('v', '1', 30)
@@ -217,11 +217,11 @@ function leases (t: Test, make: Make): void {
     t.equal(await s.open('t', 'abcx', 'another'), 'taken')
     t.match(await s.store.renew(s.channel, ['t', 'v', 'long', 'none'], 30), { gone: ['t', 'v', 'none'] })
     await settled()
-    t.same(changes.filter(({ operation }) => operation === 'expire').map(({ field }) => field).sort(), ['t', 'v'], 'each is told once')
+    t.same(changes.filter(({ operation }) => operation === 'expire').map(({ field }) => field).sort(), ['t', 'v'], 'each is reported once')
     await expired(s, 'long')
   })
 
-  t.test('a lease that is renewed, or that something is written under, goes on', async (t) => {
+  t.test('renewing a lease, or writing under it, extends it', async (t) => {
     const s = await subject(t, make)
     const short = 500
     await s.set('renewed', '1', short)
@@ -236,7 +236,7 @@ function leases (t: Test, make: Make): void {
     t.match(await s.read(), { renewed: value('1'), set: value('1'), text: text('x') })
   })
 
-  t.test('a change and a renewal in a channel find what has run out there', async (t) => {
+  t.test('a change and a renewal in a channel find its expired fields', async (t) => {
     const s = await subject(t, make)
     const { changes, settled } = await s.watch()
     const expiries = (): number => changes.filter(({ operation }) => operation === 'expire').length
@@ -251,8 +251,8 @@ function leases (t: Test, make: Make): void {
   })
 }
 
-function telling (t: Test, make: Make): void {
-  t.test('each change is told once, in order, with a version one higher', async (t) => {
+function notifications (t: Test, make: Make): void {
+  t.test('each change is reported once, in order, with the next version', async (t) => {
     const s = await subject(t, make)
     const { changes, settled } = await s.watch()
     await s.set('v', '1 2\n😀')
@@ -269,12 +269,12 @@ function telling (t: Test, make: Make): void {
     t.same(changes.map(({ version: stamp }) => stamp.count), [1, 2, 3, 4])
     const { version: stamp } = await s.store.read(s.channel)
     t.same(changes.at(-1)?.version, stamp)
-    t.same(await s.store.read(s.channel, stamp), { version: stamp, fields: undefined }, 'who knows it need not read it again')
+    t.same(await s.store.read(s.channel, stamp), { version: stamp, fields: undefined }, 'a reader that has this version reads no fields')
     t.ok((await s.store.read(s.channel, { ...stamp as object, count: 3 } as typeof stamp)).fields)
     t.ok((await s.store.read(s.channel, { ...stamp as object, epoch: 'other' } as typeof stamp)).fields)
   })
 
-  t.test('nobody is told any more after undoing it', async (t) => {
+  t.test('after unsubscribing, a listener is not called any more', async (t) => {
     const s = await subject(t, make)
     const { changes, settled } = await s.watch()
     const others: StateChange[] = []
@@ -288,7 +288,7 @@ function telling (t: Test, make: Make): void {
     t.equal(others.length, 2)
   })
 
-  t.test('no handler and no log knows of it', async (t) => {
+  t.test('changes reach no event handler and no log', async (t) => {
     const s = await subject(t, make)
     const { all, settled } = await s.watch()
     await s.set('v', '1')
@@ -300,11 +300,11 @@ function telling (t: Test, make: Make): void {
 }
 
 function finalizations (t: Test, make: Make): void {
-  t.test('an owner finalizes a text: the event takes its place, once', async (t) => {
+  t.test('an owner finalizes a text: the event replaces it, once', async (t) => {
     const s = await subject(t, make)
     const { all, settled } = await s.watch()
     await s.open('t', 'abc')
-    t.match(await s.finalize('t', 'early'), { epoch: String }, 'nobody else can while its lease lasts')
+    t.match(await s.finalize('t', 'early'), { epoch: String }, 'no other owner can during its lease')
     t.match(await s.finalize('t', 'wrong', 'another'), { epoch: String })
     const first = await s.finalize('t', 'end', 'me')
     t.match(first, { id: String, duplicate: false })
@@ -317,7 +317,7 @@ function finalizations (t: Test, make: Make): void {
     t.same(all, ['open t', 'end', 'delete t'], 'the text is there until the event is')
   })
 
-  t.test('anybody finalizes a text whose lease has run out, and one of them does', async (t) => {
+  t.test('any instance finalizes a text with an expired lease, and exactly one does', async (t) => {
     const s = await subject(t, make)
     const { all, settled } = await s.watch()
     await s.open('t', 'abc', 'me', 20)
@@ -329,14 +329,14 @@ function finalizations (t: Test, make: Make): void {
     t.same(all, ['open t', 'expire t', 'interrupted', 'delete t'])
   })
 
-  t.test('its owner may be first', async (t) => {
+  t.test('the owner may be the first to finalize it', async (t) => {
     const s = await subject(t, make)
     await s.open('t', 'abc', 'me', 20)
     await until(() => s.read(), ({ t }) => t?.expired === true)
     t.match(await s.finalize('t', 'end', 'me'), { duplicate: false })
   })
 
-  t.test('a value can\'t be finalized, and what is too large leaves the text as it is', async (t) => {
+  t.test('a value can\'t be finalized, and an event that is too large leaves the text unchanged', async (t) => {
     const s = await subject(t, make, { maxPayloadBytes: 20 })
     await s.set('v', 'abc')
     t.match(await s.finalize('v', 'end', ''), { epoch: String })
@@ -347,8 +347,8 @@ function finalizations (t: Test, make: Make): void {
   })
 }
 
-function places (t: Test, make: Make): void {
-  t.test('the log tells where the state is', async (t) => {
+function heads (t: Test, make: Make): void {
+  t.test('the log returns the version of the state', async (t) => {
     const s = await subject(t, make)
     const { head: top } = await s.log.read(s.channel, undefined, 1)
     t.notOk('state' in top, 'none without one')
@@ -359,7 +359,7 @@ function places (t: Test, make: Make): void {
     t.same((await s.log.read(s.channel, undefined, 1)).head, { ...top, state: stamp })
     await s.provider.publish(s.channel, 1)
     t.same((await s.log.read(s.channel, top, 10)).head.state, stamp)
-    t.same((await s.log.heads([s.channel, 'state-none'])).map((place) => place?.state), [stamp, undefined])
+    t.same((await s.log.heads([s.channel, 'state-none'])).map((head) => head?.state), [stamp, undefined])
     await s.outcome({ operation: 'delete', field: 'v' })
     t.same((await s.log.heads([s.channel]))[0]?.state, { ...stamp, count: 2 })
     await s.set('v', '1')

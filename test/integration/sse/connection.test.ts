@@ -20,7 +20,7 @@ async function open (t: Test, maxBufferedBytes: number): Promise<Opened> {
   return { connection: new Connection(response, { maxBufferedBytes, drainTimeoutMs: 10_000, onSlow () {} }), response, client, received: () => received }
 }
 
-t.test('a heartbeat is written only where nothing else was since the last', async (t) => {
+t.test('a heartbeat is written only if nothing else was written since the last one', async (t) => {
   const { connection, client, received } = await open(t, 1_000)
   const closed = once(client, 'close')
   const drained = (): Promise<boolean> => connection.writeAndDrain(Buffer.from('data\n'))
@@ -28,7 +28,7 @@ t.test('a heartbeat is written only where nothing else was since the last', asyn
   connection.beat()
   await drained()
   connection.beat()
-  // What was written is on its way by the next turn.
+  // Written bytes are on their way by the next turn.
   await new Promise(setImmediate)
   connection.beat()
   connection.beat()
@@ -37,14 +37,14 @@ t.test('a heartbeat is written only where nothing else was since the last', asyn
   t.match(received(), /^data\ndata\n(:\n){1,2}$/)
 })
 
-t.test('an error of the response is the client\'s, and fails nobody', async (t) => {
+t.test('an error of the response counts as a disconnect, and fails no other code', async (t) => {
   const { connection, response } = await open(t, 1_000)
   response.emit('error', new Error('reset'))
-  t.notOk(connection.closed, 'what ends it is that it closes')
+  t.notOk(connection.closed, 'only the close event ends it')
   connection.destroy()
 })
 
-t.test('a stream is cut where middleware that replaced `end` throws', async (t) => {
+t.test('a stream is cut if middleware that replaced `end` throws', async (t) => {
   const { connection, response, client } = await open(t, 1_000)
   const closed = once(client, 'close')
   response.end = () => { throw new Error('the session store is down') }
@@ -55,7 +55,7 @@ t.test('a stream is cut where middleware that replaced `end` throws', async (t) 
   t.equal(response.destroyed, true)
 })
 
-t.test('a stream is cut where middleware that replaced `write` throws', async (t) => {
+t.test('a stream is cut if middleware that replaced `write` throws', async (t) => {
   const { connection, response, client } = await open(t, 1_000)
   const closed = once(client, 'close')
   response.write = () => { throw new Error('out of memory') }
@@ -65,7 +65,7 @@ t.test('a stream is cut where middleware that replaced `write` throws', async (t
   t.equal(connection.closed, true)
 })
 
-t.test('a stream is cut where middleware that replaced `writeHead` throws', async (t) => {
+t.test('a stream is cut if middleware that replaced `writeHead` throws', async (t) => {
   const { connection, response, client } = await open(t, 1_000)
   const closed = new Promise((resolve) => client.once('close', resolve))
   response.writeHead = () => { throw new Error('no cookie can be made') }
@@ -74,11 +74,11 @@ t.test('a stream is cut where middleware that replaced `writeHead` throws', asyn
   t.equal(connection.closed, true)
 })
 
-t.test('what is written to a stream that was cut goes nowhere and fails nobody', async (t) => {
+t.test('writes to a stream that was cut are dropped and throw no error', async (t) => {
   const { connection, client } = await open(t, 10)
   let closed = 0
   connection.onClose(() => { closed++ })
-  connection.onClose(() => t.fail('told although taken off'))()
+  connection.onClose(() => t.fail('called although removed'))()
   connection.write(Buffer.from('more than ten bytes, of which none was taken yet'))
   connection.destroy()
   connection.write(Buffer.from('x'))
@@ -90,7 +90,7 @@ t.test('what is written to a stream that was cut goes nowhere and fails nobody',
   client.destroy()
 })
 
-t.test('a stream that ends takes no more bytes, and its end is reported once', async (t) => {
+t.test('a stream that ends accepts no more bytes, and its end is reported once', async (t) => {
   const { connection, response, client, received } = await open(t, 1_000)
   const closed = once(client, 'close')
   let [closes, ends, isResponseClosed] = [0, 0, false]
@@ -123,7 +123,7 @@ t.test('a stream is closed once its client has disconnected', async (t) => {
   t.equal(connection.closed, true)
 })
 
-t.test('a stream that is cut while it ends has ended', async (t) => {
+t.test('a stream that is cut while it ends counts as ended', async (t) => {
   const { connection, response } = await open(t, 1_000)
   connection.start({})
   const ended = connection.end()
@@ -146,7 +146,7 @@ t.test('a stream whose response is over already ends at once', async (t) => {
   t.equal(connection.closed, true)
 })
 
-t.test('streams take the same bytes, framed for HTTP/1.1 and plain where something stands in between', async (t) => {
+t.test('streams receive the same bytes, framed for HTTP/1.1 and plain if middleware is in between', async (t) => {
   const bytes = [Buffer.from('data: 1\n\n'), Buffer.from(''), Buffer.from('data: \u00e9\n\n'), Buffer.alloc(70_000, 'x')]
   const streams = await Promise.all(Array.from({ length: 3 }, () => open(t, 1_000_000)))
   const [, , wrapped] = streams as [Opened, Opened, Opened]
@@ -164,7 +164,7 @@ t.test('streams take the same bytes, framed for HTTP/1.1 and plain where somethi
     await closed
     t.equal(received(), Buffer.concat(bytes).toString())
   }
-  t.equal(Buffer.concat(seen).length, Buffer.concat(bytes).length, 'what stands in between sees all of it')
+  t.equal(Buffer.concat(seen).length, Buffer.concat(bytes).length, 'the middleware sees all of it')
 })
 
 t.test('a client of HTTP/1.0, whose stream has no chunks, gets plain bytes', async (t) => {

@@ -19,26 +19,26 @@ async function start (t: Test, args: string[] = []): Promise<{ redis: RedisServe
   return { redis, admin: client(t, redis.url) }
 }
 
-/** What is in the log of `c`. */
+/** The entries of the log of `c`. */
 async function logged (pubsub: { eventLog: EventLog }): Promise<unknown[]> {
-  return (await pubsub.eventLog.read('c', undefined, 100)).entries.map(({ json, position }) => position.isMarker ? 'fence' : JSON.parse(json.toString()))
+  return (await pubsub.eventLog.read('c', undefined, 100)).entries.map(({ json, position }) => position.isMarker ? 'marker' : JSON.parse(json.toString()))
 }
 
-/** Publishes what Redis refuses, in a log that there is and in a new one; then, once it is well again, sees that the log has no hole, but for a fence if it was another primary meanwhile. */
-async function refuses (t: Test, pubsub: RedisPubSub & { eventLog: EventLog }, reason: RegExp, heal: () => unknown, fence: string[] = []): Promise<void> {
+/** Publishes while Redis refuses, in an existing log and in a new one; then, after `heal`, checks that the log has no gap, except for a marker if there was another primary meanwhile. */
+async function refuses (t: Test, pubsub: RedisPubSub & { eventLog: EventLog }, reason: RegExp, heal: () => unknown, marker: string[] = []): Promise<void> {
   for (const channel of ['c', 'new']) {
     await t.rejects(pubsub.publish(channel, 'refused', { idempotencyKey: 'refused' }), { code: 'RT_PUBLISH_REJECTED', statusCode: 503, message: reason })
   }
   await heal()
-  t.match(await pubsub.publish('c', 2), { id: `-${2 + fence.length}-` })
-  t.match(await pubsub.publish('c', 'refused', { idempotencyKey: 'refused' }), { id: `-${3 + fence.length}-`, duplicate: false })
+  t.match(await pubsub.publish('c', 2), { id: `-${2 + marker.length}-` })
+  t.match(await pubsub.publish('c', 'refused', { idempotencyKey: 'refused' }), { id: `-${3 + marker.length}-`, duplicate: false })
   t.match(await pubsub.publish('new', 1), { id: /-1-\d+$/ })
-  t.same(await logged(pubsub), [1, ...fence, 2, 'refused'])
+  t.same(await logged(pubsub), [1, ...marker, 2, 'refused'])
 }
 
 t.beforeEach(nothingUnhandled)
 
-t.test('OOM: a publish without memory is rejected, also the first in its log', async (t) => {
+t.test('OOM: a publish without memory is rejected, even the first in its log', async (t) => {
   const { redis, admin } = await start(t)
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 1)
@@ -52,11 +52,11 @@ t.test('READONLY: a publish to a demoted primary is rejected, and another connec
   await pubsub.publish('c', 1)
   const before = Number((await admin.info('stats')).match(/total_connections_received:(\d+)/)?.[1])
   await admin.replicaof('127.0.0.1', await freePort())
-  await refuses(t, pubsub, /READONLY/, () => admin.replicaof('NO', 'ONE'), ['fence'])
+  await refuses(t, pubsub, /READONLY/, () => admin.replicaof('NO', 'ONE'), ['marker'])
   t.ok(Number((await admin.info('stats')).match(/total_connections_received:(\d+)/)?.[1]) > before)
 })
 
-t.test('BUSY: a publish during somebody\'s endless script is rejected', async (t) => {
+t.test('BUSY: a publish during an endless script of another client is rejected', async (t) => {
   const { redis, admin } = await start(t, ['--lua-time-limit', '5'])
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 1)
@@ -78,7 +78,7 @@ t.test('MISCONF: a publish to a Redis that can\'t save is rejected', async (t) =
     await admin.bgsave()
     await until(() => admin.info('persistence'), (info) => info.includes(`rdb_last_bgsave_status:${status}`))
   }
-  // Where the file would go there is something that it can't replace.
+  // At the path of the file is something that Redis can't replace.
   await mkdir(join(dir, 'dump.rdb', 'full'), { recursive: true })
   await save('err')
   await refuses(t, pubsub, /MISCONF/, async () => {
@@ -87,7 +87,7 @@ t.test('MISCONF: a publish to a Redis that can\'t save is rejected', async (t) =
   })
 })
 
-t.test('LOADING: a publish to a Redis that loads its data is rejected on a connection that there is', async (t) => {
+t.test('LOADING: a publish to a Redis that is loading its data is rejected on an existing connection', async (t) => {
   const { redis, admin } = await start(t, ['--enable-debug-command', 'yes', '--loading-process-events-interval-bytes', '1024'])
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 1)
@@ -101,7 +101,7 @@ t.test('LOADING: a publish to a Redis that loads its data is rejected on a conne
   await refuses(t, pubsub, /LOADING/, () => reload)
 })
 
-t.test('LOADING: what is published while Redis starts waits until it has loaded', async (t) => {
+t.test('LOADING: a publish during the start of Redis waits until the data is loaded', async (t) => {
   const { redis, admin } = await start(t, ['--enable-debug-command', 'yes', '--appendonly', 'yes', '--appendfsync', 'always', '--key-load-delay', '1000'])
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 20_000 })
   await pubsub.publish('c', 1)
@@ -111,10 +111,10 @@ t.test('LOADING: what is published while Redis starts waits until it has loaded'
   const published = [2, 3].map((n) => pubsub.publish('c', n))
   await redis.restart()
   await Promise.all(published)
-  t.same(await logged(pubsub), [1, 'fence', 2, 3])
+  t.same(await logged(pubsub), [1, 'marker', 2, 3])
 })
 
-t.test('a user who may do everything but broadcast: events are in the log, and it says what is wrong', async (t) => {
+t.test('events of a user without the right to broadcast are in the log, and an error names the cause', async (t) => {
   const { redis, admin } = await start(t)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', '~rt:*', '+@all', '-publish')
   const { log, lines, text } = keepLog()
@@ -131,7 +131,7 @@ t.test('a user who may do everything but broadcast: events are in the log, and i
   t.notMatch(text(), 'hunter2')
 })
 
-t.test('a log that may not be read says so', async (t) => {
+t.test('a log that may not be read rejects with the reason', async (t) => {
   const { redis, admin } = await start(t)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', '~rt:*', '+@all', '-eval', '-evalsha', '-hmget')
   const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@') })
@@ -155,7 +155,7 @@ t.test('a Redis Cluster keeps a log, each channel in one slot', async (t) => {
   t.same((await pubsub.eventLog.heads(channels)).map((top) => top?.offset), channels.map(() => 3))
 })
 
-t.test('over TLS, with a certificate that is trusted', async (t) => {
+t.test('over TLS with a trusted certificate', async (t) => {
   const tls = (name: string): string => new URL(`../../../support/tls/${name}.pem`, import.meta.url).pathname
   const port = await freePort()
   await start(t, ['--tls-port', `${port}`, '--tls-cert-file', tls('cert'), '--tls-key-file', tls('key'), '--tls-auth-clients', 'no'])

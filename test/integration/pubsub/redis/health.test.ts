@@ -42,7 +42,7 @@ async function startHealth (t: Test, redisUrl: string, options: RealtimeOptions 
   return { app, health, text: () => lines.join('') }
 }
 
-/** Sees that a body has all that it always has, and says nothing that is not for strangers. */
+/** Checks that a body has all its fields, and shows nothing that is not public. */
 function unhealthy (t: Test, [status, body]: Answer, error: { code: string, message: RegExp | string }): void {
   t.equal(status, 503)
   t.match(body, {
@@ -57,7 +57,7 @@ function unhealthy (t: Test, [status, body]: Answer, error: { code: string, mess
   t.notMatch(JSON.stringify(body.error), /hunter2|rt:|probe:|redis:\/\/|127\.0\.0\.1/)
 }
 
-/** What the plugin runs on the connection that publishes. */
+/** The commands that the plugin sends on the publishing connection. */
 const commands = [
   'eval', 'evalsha', 'info', 'exists', 'del', 'get', 'hmget', 'xadd', 'hset', 'pexpire', 'set', 'publish', 'ping',
   'time', 'xrange', 'xrevrange', 'hget', 'hgetall', 'hdel', 'zadd', 'zrangebyscore', 'zrem'
@@ -67,7 +67,7 @@ t.test('a probe needs every command that the scripts run, and the reference list
   const lua = new URL('../../../../lib/pubsub/redis/lua/', import.meta.url)
   const sources = await Promise.all((await readdir(lua, { recursive: true })).filter((name) => name.endsWith('.lua')).map((name) => readFile(new URL(name, lua), 'utf8')))
   const run = [...sources.join('\n').matchAll(/\.p?call\(\s*'?(\w+)'?[,)]/g)].map(([, name = '']) => name.toLowerCase())
-  // `command` is what lua/includes/refusals.lua hands on.
+  // `command` is the argument that lua/includes/refusals.lua passes on.
   const scripts = [...new Set(run.filter((name) => name !== 'command'))].sort()
   const besides = ['eval', 'evalsha', 'ping']
   t.same([...scripts, ...besides].sort(), [...commands].sort())
@@ -148,7 +148,7 @@ t.test('a subscriber that is not connected is unhealthy', async (t) => {
   stop()
 })
 
-t.test('a probe is published every few seconds at most, reaches no subscriber and leaves nothing', async (t) => {
+t.test('a probe is published every few seconds at most, reaches no subscriber and leaves no data', async (t) => {
   const { admin, url } = await start(t)
   const pubsub = open(t, { url })
   const bare = open(t, { url, keyPrefix: '' })
@@ -167,7 +167,7 @@ t.test('a probe is published every few seconds at most, reaches no subscriber an
   t.same(got, [])
 })
 
-t.test('what a probe leaves that may not be deleted expires soon, and no channel of an app has its names', async (t) => {
+t.test('a probe that may not be deleted expires soon, and no app channel has its name', async (t) => {
   const { admin, url } = await start(t, '-del')
   const pubsub = open(t, { url })
   await connected(pubsub)
@@ -181,7 +181,7 @@ t.test('what a probe leaves that may not be deleted expires soon, and no channel
   }
 })
 
-t.test('without history, a user who may not publish is unhealthy', async (t) => {
+t.test('without history, a user without the right to publish is unhealthy', async (t) => {
   const { admin, url } = await start(t, '-publish')
   const pubsub = open(t, { url, history: false })
   await connected(pubsub)
@@ -211,7 +211,7 @@ t.test('a refused subscription and a closed provider have codes of their own', a
   t.match(await pubsub.health(), { healthy: false, error: { code: 'CLOSED' } })
 })
 
-t.test('a loop that asks without a pause whether messages get through does not freeze the process', async (t) => {
+t.test('a loop that checks the health without a pause does not freeze the process', async (t) => {
   const url = `redis://127.0.0.1:${await freePort()}`
   const away = open(t, { url })
   const [closed, local] = [open(t, { url }), new LocalPubSub()]

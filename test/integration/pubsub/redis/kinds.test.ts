@@ -14,7 +14,7 @@ import { until } from '../../../support/until.ts'
 
 const { Cluster, Redis } = ioredis
 
-t.test('the client of @fastify/redis is shared and stays the app\'s to close', async (t) => {
+t.test('the client of @fastify/redis is shared and left open for the app to close', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const app = Fastify() as unknown as FastifyInstance
@@ -33,7 +33,7 @@ t.test('the client of @fastify/redis is shared and stays the app\'s to close', a
 
 const password = 'hunter2'
 
-/** Makes clients, by the version of ioredis. What they were given has to reach the connections that the plugin makes from them. */
+/** Creates clients, by the version of ioredis. Their options must reach the connections that the plugin derives from them. */
 const versions = {
   'ioredis 6': {
     standalone: (port: number) => new ioredis.Redis(port, { password }),
@@ -69,7 +69,7 @@ async function oneNode (t: Test): Promise<ioredis.Cluster> {
 
 for (const [version, make] of Object.entries(versions)) {
   for (const kind of ['standalone', 'cluster', 'sharded'] as const) {
-    t.test(`an app with a client of ${version}, ${kind}: events arrive, a client resumes, an outage ends, closing leaves the client open`, async (t) => {
+    t.test(`an app with a client of ${version}, ${kind}, delivers, resumes, recovers, and leaves the client open`, async (t) => {
       const redis = kind === 'standalone' ? await startRedis(t, ['--requirepass', password]) : await startOneNode(t)
       const client: RedisClient = kind === 'standalone' ? make.standalone(redis.port) : make.cluster(redis.port)
       client.on('error', () => {})
@@ -143,7 +143,7 @@ t.test('the shard channels of a Cluster work, but have no patterns', async (t) =
   await Promise.all([pubsub.close(), other.close(), classic.close(), brief.close()])
 })
 
-t.test('a Cluster that is asked for shard channels is needed', async (t) => {
+t.test('shard channels require a Cluster', async (t) => {
   const redis = new Redis({ lazyConnect: true })
   for (const make of [() => new RedisPubSub({ client: redis, sharded: true }), () => new RedisPubSub({ url: 'redis://127.0.0.1:1', sharded: true })]) {
     t.throws(make, { code: 'RT_OPTION_INVALID', message: /Cluster/ })

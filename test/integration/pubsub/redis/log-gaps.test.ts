@@ -4,11 +4,11 @@ import type { Cursor } from '../../../../lib/pubsub/cursor.ts'
 import { client, open, startRedis } from '../../../support/redis.ts'
 import { nothingUnhandled } from '../../../support/unhandled.ts'
 import { until } from '../../../support/until.ts'
-import { DURABLE, publish, saysOf } from './log-of-one-chat.ts'
+import { DURABLE, publish, contentsOf } from './log-of-one-chat.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('a log that may have lost events is marked, also where the first attempt is refused', async (t) => {
+t.test('a log that may have lost events is marked, even if the first attempt is refused', async (t) => {
   const redis = await startRedis(t, DURABLE)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
@@ -22,60 +22,60 @@ t.test('a log that may have lost events is marked, also where the first attempt 
   t.same(await admin.hgetall('rt:{c}:m'), before)
   await admin.rename('rt:{c}:kept', 'rt:{c}:s')
   await publish(pubsub, 2)
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 10)), [1, 'fence', 2])
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 10)), [1, 'marker', 2])
 })
 
-t.test('a log whose meta was deleted starts anew, for who publishes and for who reads', async (t) => {
+t.test('a log whose meta was deleted starts anew, for publishers and for readers', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const old = (await publish(pubsub, 1, 2, 3)).at(-1) as Cursor
   await admin.del('rt:{c}:m')
-  const [place] = await publish(pubsub, 4) as [Cursor]
-  t.equal(place.offset, 1)
-  t.not(place.epoch, old.epoch)
-  t.match(await pubsub.eventLog.read('c', old, 10), { gap: 'epoch', head: place, entries: [] })
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 10)), [4], 'what is left of the old one is gone')
+  const [position] = await publish(pubsub, 4) as [Cursor]
+  t.equal(position.offset, 1)
+  t.not(position.epoch, old.epoch)
+  t.match(await pubsub.eventLog.read('c', old, 10), { gap: 'epoch', head: position, entries: [] })
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 10)), [4], 'the rest of the old log is deleted')
   await admin.del('rt:{c}:m')
-  const page = await pubsub.eventLog.read('c', place, 10)
+  const page = await pubsub.eventLog.read('c', position, 10)
   t.match(page, { gap: 'epoch', head: { offset: 0, tag: 0 }, entries: [] })
   t.same((await publish(pubsub, 5))[0], { epoch: page.head.epoch, offset: 1, tag: (await pubsub.eventLog.heads(['c']))[0]?.tag })
-  t.same(saysOf(await pubsub.eventLog.read('c', page.head, 10)), [5])
+  t.same(contentsOf(await pubsub.eventLog.read('c', page.head, 10)), [5])
 })
 
-t.test('a stream that was deleted, has expired or was trimmed is told with its reason, and goes on', async (t) => {
+t.test('a deleted, expired or trimmed stream is reported with its reason, and continues', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
-  const places = await publish(pubsub, 1, 2, 3) as [Cursor, Cursor, Cursor]
-  const gaps = async (): Promise<unknown[]> => Promise.all(places.map(async (place) => (await pubsub.eventLog.read('c', place, 10)).gap))
+  const positions = await publish(pubsub, 1, 2, 3) as [Cursor, Cursor, Cursor]
+  const gaps = async (): Promise<unknown[]> => Promise.all(positions.map(async (position) => (await pubsub.eventLog.read('c', position, 10)).gap))
   await admin.xtrim('rt:{c}:s', 'MAXLEN', '=', '1')
   t.same(await gaps(), ['trimmed', undefined, undefined])
-  t.same(saysOf(await pubsub.eventLog.read('c', places[1], 10)), [3])
+  t.same(contentsOf(await pubsub.eventLog.read('c', positions[1], 10)), [3])
   await admin.del('rt:{c}:s')
   t.same(await gaps(), ['expired', 'expired', undefined])
   await publish(pubsub, 4)
   t.same(await gaps(), ['trimmed', 'trimmed', undefined])
-  t.same(saysOf(await pubsub.eventLog.read('c', places[2], 10)), [4])
+  t.same(contentsOf(await pubsub.eventLog.read('c', positions[2], 10)), [4])
   await admin.pexpire('rt:{c}:s', 1)
   await until(() => admin.exists('rt:{c}:s'), (count) => count === 0)
   t.same(await gaps(), ['expired', 'expired', 'expired'])
 })
 
-t.test('what is missing for certain is an event: where the log has lost markers only, it says so', async (t) => {
+t.test('only a missing event is certain: a log that has lost only markers is reported as uncertain', async (t) => {
   const redis = await startRedis(t, ['--enable-debug-command', 'yes'])
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const [one, two] = await publish(pubsub, 1, 2) as [Cursor, Cursor]
   const markers: Cursor[] = []
   while (markers.length < 2) {
-    // As of a replica that was promoted.
+    // As after the promotion of a replica.
     await admin.call('DEBUG', 'CHANGE-REPL-ID')
     markers.push((await pubsub.eventLog.read('c', two, 10)).head)
   }
   const [first, second] = markers as [Cursor, Cursor]
   const lost = { ...first, tag: 7 }
-  const gaps = async (...places: Cursor[]): Promise<unknown[]> => Promise.all(places.map(async (place) => (await pubsub.eventLog.read('c', place, 10)).gap))
+  const gaps = async (...positions: Cursor[]): Promise<unknown[]> => Promise.all(positions.map(async (position) => (await pubsub.eventLog.read('c', position, 10)).gap))
   t.same(await gaps({ ...two, tag: 7 }, lost, { ...second, tag: 7 }), ['diverged', 'failover', 'failover'])
   await admin.xtrim('rt:{c}:s', 'MAXLEN', '=', '1')
   t.same(await gaps(one, two, first), ['trimmed', 'failover', undefined])
@@ -85,7 +85,7 @@ t.test('what is missing for certain is an event: where the log has lost markers 
   t.same(await gaps(lost, two), ['trimmed', 'trimmed'])
 })
 
-t.test('an entry that somebody else wrote is left out', async (t) => {
+t.test('an entry of another writer is left out', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
@@ -93,10 +93,10 @@ t.test('an entry that somebody else wrote is left out', async (t) => {
   await admin.xadd('rt:{c}:s', '2-1', 'p', first.tag, 'd', 'garbage')
   await admin.xadd('rt:{c}:s', '3-1', 'p', '1')
   await admin.xadd('rt:{c}:s', `4-${10 ** 15}`, 'd', 'a 1 message 2')
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 10)), [1])
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 10)), [1])
 })
 
-t.test('an entry that can\'t be read is a hole, which is told as one also where it is the last', async (t) => {
+t.test('an unreadable entry is reported as a gap, even if it is the last one', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
@@ -104,7 +104,7 @@ t.test('an entry that can\'t be read is a hole, which is told as one also where 
   const hole = { ...two, offset: 3, tag: 7 }
   await admin.xadd('rt:{c}:s', '3-7', 'k', 'd', 'p', two.tag, 'd', 'what a newer version writes')
   await admin.hset('rt:{c}:m', 'l', '3-7')
-  const readAll = async (): Promise<unknown[]> => (await Promise.all([one, two, hole].map((place) => pubsub.eventLog.read('c', place, 10)))).map((page) => page.gap ?? saysOf(page))
+  const readAll = async (): Promise<unknown[]> => (await Promise.all([one, two, hole].map((position) => pubsub.eventLog.read('c', position, 10)))).map((page) => page.gap ?? contentsOf(page))
   t.same(await readAll(), [[2], 'diverged', []])
   await publish(pubsub, 4)
   t.same(await readAll(), [[2], 'diverged', [4]])

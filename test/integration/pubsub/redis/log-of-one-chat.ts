@@ -5,23 +5,23 @@ import type { Envelope, LogPage } from '../../../../lib/pubsub/event-log.ts'
 
 export const DURABLE = ['--appendonly', 'yes', '--appendfsync', 'always']
 
-/** Publishes numbers one after another. Returns their places. */
+/** Publishes numbers one after another. Returns their positions. */
 export async function publish (pubsub: RedisPubSub, ...numbers: number[]): Promise<Cursor[]> {
-  const places: Cursor[] = []
-  for (const n of numbers) places.push(parseCursor((await pubsub.publish('c', n)).id as string) as Cursor)
-  return places
+  const positions: Cursor[] = []
+  for (const n of numbers) positions.push(parseCursor((await pubsub.publish('c', n)).id as string) as Cursor)
+  return positions
 }
 
-/** The events of a page as the numbers that were published, a fence as such. */
-export function saysOf ({ entries }: LogPage): unknown[] {
+/** The events of a page as the numbers that were published, or `marker`. */
+export function contentsOf ({ entries }: LogPage): unknown[] {
   return entries.map(saysOfOne)
 }
 
 export function saysOfOne ({ json, position }: Envelope): unknown {
-  return position?.isMarker ? 'fence' : JSON.parse(json.toString())
+  return position?.isMarker ? 'marker' : JSON.parse(json.toString())
 }
 
-/** Follows the channel. Returns what is broadcast, as it comes. */
+/** Follows the channel. Returns its broadcasts, as they arrive. */
 export async function follow (pubsub: RedisPubSub): Promise<unknown[]> {
   const got: unknown[] = []
   pubsub.follow('c', { live () {}, lost () { got.push('lost') }, receive (envelope) { got.push(saysOfOne(envelope)) } })

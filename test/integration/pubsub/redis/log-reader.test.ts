@@ -5,11 +5,11 @@ import { client, open, startLossy, startRedis } from '../../../support/redis.ts'
 import { nothingUnhandled } from '../../../support/unhandled.ts'
 import { until } from '../../../support/until.ts'
 import { timing } from '../../../../lib/core/timing.ts'
-import { publish, saysOf } from './log-of-one-chat.ts'
+import { publish, contentsOf } from './log-of-one-chat.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('what is kept of a chat has one hash tag, an encoded name, and an end', async (t) => {
+t.test('the keys of a chat have one hash tag, an encoded name, and an expiry', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url, history: { ttlMs: 10_000 }, idempotencyTtlMs: 5_000 })
@@ -27,7 +27,7 @@ t.test('what is kept of a chat has one hash tag, an encoded name, and an end', a
   t.same([await ttl(`${name}:m`), await ttl('rt:{chat:empty}:m')], [week + 10, timing.emptyLog / 1_000])
 })
 
-t.test('the position in a chat without an event is kept for those who listen, and no longer', async (t) => {
+t.test('the position in a chat without an event is kept while it has listeners, and no longer', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
@@ -40,7 +40,7 @@ t.test('the position in a chat without an event is kept for those who listen, an
   }
   const [first] = await publish(pubsub, 1) as [Cursor]
   t.same(first, { ...top, offset: 1, tag: first.tag }, 'the first event follows it')
-  t.same(saysOf(await pubsub.eventLog.read('c', top, 10)), [1])
+  t.same(contentsOf(await pubsub.eventLog.read('c', top, 10)), [1])
   await pubsub.eventLog.heads(['c'])
   t.ok(await admin.pttl(key) > timing.metaExtra, 'and makes it last')
   await pubsub.eventLog.read('d', undefined, 1)
@@ -49,7 +49,7 @@ t.test('the position in a chat without an event is kept for those who listen, an
   t.same(await pubsub.eventLog.heads(['d']), [undefined])
 })
 
-t.test('a chat that is empty but for its state keeps its position as long as that', async (t) => {
+t.test('a chat without events keeps its position for as long as its state', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
@@ -59,14 +59,14 @@ t.test('a chat that is empty but for its state keeps its position as long as tha
   t.ok(await admin.pttl('rt:{c}:m') > before - 60_000)
 })
 
-t.test('a full Redis lets a client read, what there is and what there is not', async (t) => {
+t.test('with a full Redis a client can read chats with events and without', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
-  const [place] = await publish(pubsub, 1) as [Cursor]
+  const [position] = await publish(pubsub, 1) as [Cursor]
   await admin.xadd('rt:{left}:s', '1-1', 'k', 'd', 'p', '0', 'd', 'a 1 message 2')
   await admin.config('SET', 'maxmemory', '1')
-  t.match(await pubsub.eventLog.read('c', undefined, 1), { head: place, entries: [{ json: '1' }] })
+  t.match(await pubsub.eventLog.read('c', undefined, 1), { head: position, entries: [{ json: '1' }] })
   for (const channel of ['none', 'left']) {
     const { head: top, entries } = await pubsub.eventLog.read(channel, undefined, 1)
     t.match([top, entries], [{ offset: 0, tag: 0 }, []])
@@ -81,21 +81,21 @@ t.test('a user without the right to write gets an error rather than a position t
   const { admin, pubsub } = await startLossy(t)
   await publish(pubsub, 1)
   await admin.call('ACL', 'SETUSER', 'app', '-hset')
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 1)), [1])
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 1)), [1])
   await t.rejects(pubsub.eventLog.read('none', undefined, 1), { code: 'RT_LOG_UNAVAILABLE' })
 })
 
-t.test('a client of the app\'s with a key prefix keeps its prefix', async (t) => {
+t.test('the app\'s client with a key prefix keeps its prefix', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url, { keyPrefix: 'app:' })
   const pubsub = open(t, { client: app })
-  const [place] = await publish(pubsub, 1)
-  t.same(await pubsub.eventLog.heads(['c']), [place])
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 10)), [1])
+  const [position] = await publish(pubsub, 1)
+  t.same(await pubsub.eventLog.heads(['c']), [position])
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 10)), [1])
   t.same((await client(t, redis.url).keys('*')).filter((key) => !key.startsWith('app:rt:{c}:')), [])
 })
 
-t.test('who reads while there is no connection waits for one, within the time for a publish', async (t) => {
+t.test('a read without a connection waits for one, within the time for a publish', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app })

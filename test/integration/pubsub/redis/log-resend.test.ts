@@ -12,7 +12,7 @@ import { client, open, startLossy, startRedis } from '../../../support/redis.ts'
 import { nothingUnhandled } from '../../../support/unhandled.ts'
 import { until } from '../../../support/until.ts'
 import { upTo } from '../../../support/numbers.ts'
-import { publish, saysOf, follow } from './log-of-one-chat.ts'
+import { publish, contentsOf, follow } from './log-of-one-chat.ts'
 
 /** Makes the next script one that Redis does not know. */
 function forgetNext (app: Redis): void {
@@ -26,7 +26,7 @@ function forgetNext (app: Redis): void {
 
 t.beforeEach(nothingUnhandled)
 
-t.test('what a user may only half write is refused as a whole, and published once the user has the rights', async (t) => {
+t.test('an event that a user may only write in part is refused as a whole, and published once allowed', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const grant = (...rules: string[]): Promise<unknown> => admin.call('ACL', 'SETUSER', 'app', ...rules)
@@ -46,11 +46,11 @@ t.test('what a user may only half write is refused as a whole, and published onc
   const after = await publish(pubsub, 2, 3)
   t.same(after.map(({ offset }) => offset), [2, 3])
   await live(pubsub)
-  t.same(got, [1, 2, 3], 'and nothing of it is broadcast')
+  t.same(got, [1, 2, 3], 'no part of it is broadcast')
   t.match(await pubsub.publish('new', 1), { duplicate: false })
 })
 
-t.test('scripts that Redis forgets while publishes are under way: each is applied once and in order', async (t) => {
+t.test('if Redis forgets scripts during publishes, each publish is applied once and in order', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const [pubsub, other] = [open(t, { url: redis.url }), open(t, { url: redis.url })]
@@ -66,16 +66,16 @@ t.test('scripts that Redis forgets while publishes are under way: each is applie
   }
   await Promise.all(receipts)
   await live(pubsub)
-  for (const seen of [got, saysOf(await pubsub.eventLog.read('c', undefined, 2_000))] as { by: number, n: number }[][]) {
+  for (const seen of [got, contentsOf(await pubsub.eventLog.read('c', undefined, 2_000))] as { by: number, n: number }[][]) {
     t.equal(seen.length, 1_000)
     for (const by of [1, 2]) t.same(seen.filter((event) => event.by === by).map(({ n }) => n), upTo(500))
   }
   t.match(await admin.info('errorstats'), /errorstat_NOSCRIPT/, 'some met it')
   await admin.script('FLUSH')
-  t.equal((await pubsub.eventLog.read('c', undefined, 1)).entries.length, 1, 'reading goes on, too')
+  t.equal((await pubsub.eventLog.read('c', undefined, 1)).entries.length, 1, 'reading continues, too')
 })
 
-t.test('an event that meets a forgotten script is not overtaken by those behind it, for which another publisher has brought it back', async (t) => {
+t.test('later events do not overtake one whose script was forgotten, even if the script is loaded again', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app })
@@ -83,18 +83,18 @@ t.test('an event that meets a forgotten script is not overtaken by those behind 
   forgetNext(app)
   const receipts = await Promise.all(upTo(10).map((n) => pubsub.publish('c', n + 1)))
   t.same(receipts.map(({ id }) => parseCursor(id as string)?.offset), upTo(11).slice(1))
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 100)), upTo(11))
-  // What waits for one that is refused goes on without it.
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 100)), upTo(11))
+  // Events that wait behind a refused one continue without it.
   await client(t, redis.url).config('SET', 'maxmemory', '1')
   const refused = [12, 13].map((n) => t.rejects(pubsub.publish('c', n), { code: 'RT_PUBLISH_REJECTED' }))
   await Promise.all(refused)
 })
 
-t.test('keys of the app\'s and none, on one channel and another: each is applied once and in order, whatever is sent again', async (t) => {
+t.test('events with and without the app\'s keys are applied once and in order after any resend', async (t) => {
   const redis = await startRedis(t)
   const proxy = await LossyProxy.start(t, redis.port)
   const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
-  const all = async (): Promise<unknown[]> => saysOf(await pubsub.eventLog.read('c', undefined, 100))
+  const all = async (): Promise<unknown[]> => contentsOf(await pubsub.eventLog.read('c', undefined, 100))
   await publish(pubsub, 1)
   const lost = proxy.loseNextReply()
   const receipts = [pubsub.publish('c', 2, { idempotencyKey: 'two' }), pubsub.publish('c', 3), pubsub.publish('c', 4)]
@@ -112,12 +112,12 @@ t.test('keys of the app\'s and none, on one channel and another: each is applied
   forgetNext(app)
   const [, again] = await Promise.all([other.publish('c', 8), other.publish('c', 2, { idempotencyKey: 'two' }), other.publish('c', 9)])
   t.same(again, twice)
-  t.same(await all(), upTo(9), 'what was published before does not let pass what is behind it')
+  t.same(await all(), upTo(9), 'repeated publishes are not overtaken by later ones')
   await client(t, redis.url).config('SET', 'maxmemory', '1')
   t.same(await other.publish('c', 2, { idempotencyKey: 'two' }), twice, 'and needs no memory')
 })
 
-t.test('thousands with keys of the app\'s, at once, take little and keep their order', async (t) => {
+t.test('thousands of keys of the app at once cost little and keep their order', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url, history: { size: 10_000 } })
@@ -127,7 +127,7 @@ t.test('thousands with keys of the app\'s, at once, take little and keep their o
   const got: unknown[] = []
   for (let at = first; got.length < 10_000;) {
     const page = await pubsub.eventLog.read('c', at, 10_000)
-    got.push(...saysOf(page))
+    got.push(...contentsOf(page))
     at = page.entries.at(-1)?.position as Cursor
   }
   t.same(got, upTo(10_000))
@@ -135,7 +135,7 @@ t.test('thousands with keys of the app\'s, at once, take little and keep their o
   t.ok(Number(bytes) < 10_000 * 2_000, `${bytes} bytes went to Redis`)
 })
 
-t.test('an event that is refused does not let pass what is behind it, while one before it is held up', async (t) => {
+t.test('later events do not overtake one that is refused while an earlier one is delayed', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const { eventLog: log } = open(t, { client: app })
@@ -164,10 +164,10 @@ t.test('an event that is refused does not let pass what is behind it, while one 
   release()
   await one
   await append(4, (command) => command(app))
-  t.same(saysOf(await log.read('c', undefined, 10)), [1, 4])
+  t.same(contentsOf(await log.read('c', undefined, 10)), [1, 4])
 })
 
-t.test('a publish whose reply is lost with its connection is applied once, and told its id', async (t) => {
+t.test('a publish whose reply is lost with its connection is applied once, and returns its id', async (t) => {
   const redis = await startRedis(t)
   const proxy = await LossyProxy.start(t, redis.port)
   const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
@@ -179,12 +179,12 @@ t.test('a publish whose reply is lost with its connection is applied once, and t
   const [two] = await Promise.all(receipts)
   t.match(parseCursor(two?.id as string), { offset: 2 })
   t.equal(two?.duplicate, false)
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 100)), upTo(11))
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 100)), upTo(11))
   while (got.length < 11) await new Promise(setImmediate)
   t.same(got, upTo(11))
 })
 
-t.test('a publish whose reply was lost and that is refused when it is sent again is unknown', async (t) => {
+t.test('a publish whose reply was lost and whose resend is refused has an unknown outcome', async (t) => {
   const { admin, proxy, pubsub } = await startLossy(t)
   await publish(pubsub, 1)
   proxy.loseNextReply(() => admin.call('ACL', 'SETUSER', 'app', '-eval', '-evalsha'))
@@ -193,7 +193,7 @@ t.test('a publish whose reply was lost and that is refused when it is sent again
   await t.rejects(pubsub.publish('c', 3), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
 })
 
-t.test('a publish that took too long is applied once when it is tried again with its key', async (t) => {
+t.test('a publish that timed out is applied once when it is repeated with its key', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 200 })
   await until(() => pubsub.isHealthy(), Boolean)
@@ -204,20 +204,20 @@ t.test('a publish that took too long is applied once when it is tried again with
   await t.rejects(pubsub.eventLog.heads(['c']), { code: 'RT_LOG_UNAVAILABLE' })
   await redis.thaw()
   t.match(await pubsub.publish('c', 2, { idempotencyKey: 'key' }), { duplicate: true })
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 10)), [1, 2])
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 10)), [1, 2])
 })
 
-t.test('two instances that were given one name, one after the other, swallow nothing of each other\'s', async (t) => {
+t.test('two instances with the same name, one after the other, do not drop each other\'s events', async (t) => {
   const redis = await startRedis(t)
   for (const n of [1, 2]) {
     const pubsub = open(t, { url: redis.url, instanceId: 'web-1' })
     t.match(await pubsub.publish('c', n), { duplicate: false })
     await pubsub.close()
   }
-  t.same(saysOf(await open(t, { url: redis.url }).eventLog.read('c', undefined, 10)), [1, 2])
+  t.same(contentsOf(await open(t, { url: redis.url }).eventLog.read('c', undefined, 10)), [1, 2])
 })
 
-t.test('a client of the app\'s whose commands time out while it stays connected blocks nothing', async (t) => {
+t.test('the app\'s client whose commands time out while it stays connected blocks nothing', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url, { commandTimeout: 50 })
   const pubsub = open(t, { client: app })
@@ -235,5 +235,5 @@ t.test('a client of the app\'s whose commands time out while it stays connected 
   await timedOut
   await redis.thaw()
   t.match(await Promise.all(published), [{ id: String }, { id: String }])
-  t.same(saysOf(await pubsub.eventLog.read('c', undefined, 10)), [1, 2, 3])
+  t.same(contentsOf(await pubsub.eventLog.read('c', undefined, 10)), [1, 2, 3])
 })

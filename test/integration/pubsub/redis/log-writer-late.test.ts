@@ -12,18 +12,18 @@ import { logged } from './logged.ts'
 t.beforeEach(nothingUnhandled)
 
 /**
- * A provider, with a client of the app's, whose next publish that has `words` in it gets stuck on its way, until it is given
+ * A provider over the app's client, whose next publish that contains `words` gets stuck on its way, until it is abandoned
  * up. `reconnect` ends the connection on which it is stuck.
  */
 async function startStuck (t: Test, words: string): Promise<Stuck> {
   const redis = await startRedis(t)
   const proxy = await LossyProxy.start(t, redis.port)
-  // With that option on, it sends what was stuck once more by itself, before anything else.
+  // With that option on, the client resends stuck commands by itself, before any other.
   const app = client(t, `redis://127.0.0.1:${proxy.port}`, { autoResendUnfulfilledCommands: false })
   const pubsub = open(t, { client: app, publishTimeoutMs: 1_000 })
   await pubsub.publish('c', 0)
   const reconnect = async ({ cut }: HeldConnection): Promise<void> => {
-    // (`once` would reject with the error that comes first.)
+    // (`once` would reject with an error that is emitted first.)
     const ready = new Promise((resolve) => { app.once('ready', resolve) })
     cut()
     await ready
@@ -41,7 +41,7 @@ interface Stuck {
 
 const UNKNOWN = { code: 'RT_PUBLISH_UNKNOWN' }
 
-t.test('an event that was given up and is delivered late does not land after later ones of its publisher', async (t) => {
+t.test('an abandoned event that is delivered late does not land after later ones of its publisher', async (t) => {
   const { admin, pubsub, held, reconnect } = await startStuck(t, 'stuck')
   await t.rejects(pubsub.publish('c', 'stuck'), UNKNOWN)
   const late = await held
@@ -50,10 +50,10 @@ t.test('an event that was given up and is delivered late does not land after lat
   t.match(await late.deliver(), /^-GIVENUP /)
   await pubsub.publish('c', 3)
   t.same(await logged(pubsub, 'c'), [0, 2, 3])
-  for (const key of await admin.keys('rt:{c}:b:*')) t.ok(await admin.pttl(key) > 0, 'and what keeps it away expires')
+  for (const key of await admin.keys('rt:{c}:b:*')) t.ok(await admin.pttl(key) > 0, 'the keys that block it expire')
 })
 
-t.test('an event that was given up and is delivered before the next one stays where it is', async (t) => {
+t.test('an abandoned event that is delivered before the next one keeps its position', async (t) => {
   const { pubsub, held, reconnect } = await startStuck(t, 'stuck')
   await t.rejects(pubsub.publish('c', 'stuck', { idempotencyKey: 'key' }), UNKNOWN)
   const late = await held
@@ -64,7 +64,7 @@ t.test('an event that was given up and is delivered before the next one stays wh
   t.same(await logged(pubsub, 'c'), [0, 'stuck', 2])
 })
 
-t.test('an event that was given up and is published again with its key is applied once', async (t) => {
+t.test('an abandoned event that is published again with its key is applied once', async (t) => {
   const { pubsub, held, reconnect } = await startStuck(t, 'stuck')
   await t.rejects(pubsub.publish('c', 'stuck', { idempotencyKey: 'key' }), UNKNOWN)
   const late = await held
@@ -75,7 +75,7 @@ t.test('an event that was given up and is published again with its key is applie
   t.same(await logged(pubsub, 'c'), [0, 'stuck'])
 })
 
-t.test('several events of several chats that were given up one after another stay away, all of them', async (t) => {
+t.test('several abandoned events of several chats all stay out of the log', async (t) => {
   const { pubsub, held, reconnect } = await startStuck(t, 'stuck')
   const lost = [pubsub.publish('c', 'stuck 1'), pubsub.publish('d', 'stuck 2'), pubsub.publish('c', 'stuck 3')]
   await turn()
@@ -91,7 +91,7 @@ t.test('several events of several chats that were given up one after another sta
   t.same([await logged(pubsub, 'c'), await logged(pubsub, 'd')], [[0, 1, 2], [1]])
 })
 
-t.test('the event that keeps another one from landing late can be given up itself', async (t) => {
+t.test('the event that blocks a late one can be abandoned itself', async (t) => {
   const { proxy, pubsub, held, reconnect } = await startStuck(t, 'stuck')
   await t.rejects(pubsub.publish('c', 'stuck 1'), UNKNOWN)
   const first = await held
@@ -105,7 +105,7 @@ t.test('the event that keeps another one from landing late can be given up itsel
   t.same(await logged(pubsub, 'c'), [0, 3])
 })
 
-t.test('however many other chats have events meanwhile, one that was given up stays away', async (t) => {
+t.test('an abandoned event stays out of the log, however many other chats have events meanwhile', async (t) => {
   const { pubsub, held, reconnect } = await startStuck(t, 'stuck')
   await t.rejects(pubsub.publish('c', 'stuck'), UNKNOWN)
   const late = await held
@@ -115,7 +115,7 @@ t.test('however many other chats have events meanwhile, one that was given up st
   t.match(await late.deliver(), /^-GIVENUP /)
 })
 
-t.test('the end of a bot message that was given up and is delivered late does not land after later events', async (t) => {
+t.test('an abandoned end of a bot message that is delivered late does not land after later events', async (t) => {
   const { pubsub, held, reconnect } = await startStuck(t, 'stuck')
   const state = pubsub.state as RedisStateStore
   await state.change('c', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
@@ -129,7 +129,7 @@ t.test('the end of a bot message that was given up and is delivered late does no
   t.same(await logged(pubsub, 'c'), [0, 2, 'stuck'])
 })
 
-t.test('where Redis is full, an event is refused rather than published before one that may come late', async (t) => {
+t.test('with a full Redis, an event is refused rather than published before one that may come late', async (t) => {
   const { admin, pubsub, held, reconnect } = await startStuck(t, 'stuck')
   await t.rejects(pubsub.publish('c', 'stuck'), UNKNOWN)
   await reconnect(await held)
@@ -140,7 +140,7 @@ t.test('where Redis is full, an event is refused rather than published before on
   t.same(await logged(pubsub, 'c'), [0, 3])
 })
 
-t.test('what was given up with a chat that a user may not touch holds up none of the others', async (t) => {
+t.test('an abandoned event of a chat without access delays no other chat', async (t) => {
   const { admin, proxy, pubsub } = await startLossy(t, { publishTimeoutMs: 1_000 })
   await admin.call('ACL', 'SETUSER', 'app', 'resetkeys', '~rt:{ok*')
   await pubsub.publish('ok', 0)
@@ -155,7 +155,7 @@ t.test('what was given up with a chat that a user may not touch holds up none of
   t.same(await logged(pubsub, 'ok'), [0, 1])
 })
 
-t.test('of more events than are kept track of, the last ones that were given up stay away', async (t) => {
+t.test('if there are more abandoned events than the writer tracks, the last ones stay out of the log', async (t) => {
   const { pubsub, held, reconnect } = await startStuck(t, 'stuck')
   const lost: Promise<unknown>[] = []
   for (let n = 0; n < 200; n++) {

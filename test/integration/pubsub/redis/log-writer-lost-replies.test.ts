@@ -10,9 +10,9 @@ import { logged } from './logged.ts'
 t.beforeEach(nothingUnhandled)
 
 /**
- * A provider, another one, and what loses the reply to the next script that has `words` in it. Before the script is
- * sent again there are two failovers: the first primary has what it wrote, and after it `meanwhile` runs there. The
- * second one has only what there was before.
+ * A provider, another one, and a proxy that loses the reply to the next script that contains `words`. Before the script
+ * is resent there are two failovers: the first primary has applied it, and then `meanwhile` runs there. The second one
+ * has only the data from before.
  */
 async function startTwoFailovers (t: Test): Promise<{
   pubsub: RedisPubSub
@@ -22,7 +22,7 @@ async function startTwoFailovers (t: Test): Promise<{
   const redis = await startRedis(t, ['--enable-debug-command', 'yes'])
   const admin = client(t, redis.url)
   const proxy = await LossyProxy.start(t, redis.port)
-  // As of a replica that was promoted.
+  // As after the promotion of a replica.
   const promote = (): Promise<unknown> => admin.call('DEBUG', 'CHANGE-REPL-ID')
   const losing = async <T>(words: string, send: () => Promise<T>, meanwhile: () => Promise<unknown>): Promise<T> => {
     const names = await admin.keys('*')
@@ -40,7 +40,7 @@ async function startTwoFailovers (t: Test): Promise<{
   return { pubsub: open(t, { url: `redis://127.0.0.1:${proxy.port}` }), other: open(t, { url: redis.url }), losing }
 }
 
-t.test('an event that is sent again after two failovers is another one to clients that have the first', async (t) => {
+t.test('an event that is resent after two failovers differs from the first one for clients that have it', async (t) => {
   const { pubsub, other, losing } = await startTwoFailovers(t)
   await pubsub.publish('c', 'before')
   let seen: LogPage | undefined
@@ -51,14 +51,14 @@ t.test('an event that is sent again after two failovers is another one to client
   t.match(receipt, { duplicate: false })
   t.match(seen, { entries: [{}, { position: { isMarker: true } }, {}] })
   const client = seen?.head as LogHead
-  t.equal(receipt.id?.split('-')[1], String(client.offset), 'in its very place')
+  t.equal(receipt.id?.split('-')[1], String(client.offset), 'at the same offset')
   t.equal((await other.eventLog.read('c', client, 10)).gap, 'diverged')
   const marker = seen?.entries[1]?.position
   t.equal((await other.eventLog.read('c', marker, 10)).gap, 'diverged', 'and so is the marker before it')
   t.same(await logged(other, 'c'), ['before', {}, 'sent twice'])
 })
 
-t.test('a new log that is begun again after two failovers is another one to clients that have the first', async (t) => {
+t.test('a log that is started again after two failovers differs from the first one for clients that have it', async (t) => {
   const { pubsub, other, losing } = await startTwoFailovers(t)
   await pubsub.publish('other', 0)
   let seen: LogPage | undefined
@@ -69,7 +69,7 @@ t.test('a new log that is begun again after two failovers is another one to clie
   t.equal((await other.eventLog.read('c', seen?.head, 10)).gap, 'epoch')
 })
 
-t.test('the end of a bot message that is sent again after two failovers is another one', async (t) => {
+t.test('an end of a bot message that is resent after two failovers differs from the first one', async (t) => {
   const { pubsub, other, losing } = await startTwoFailovers(t)
   const state = pubsub.state as RedisStateStore
   await pubsub.publish('c', 'before')
@@ -84,7 +84,7 @@ t.test('the end of a bot message that is sent again after two failovers is anoth
   t.equal((await other.eventLog.read('c', seen?.head, 10)).gap, 'diverged')
 })
 
-t.test('a state that is begun again after two failovers is another one to instances that have the first', async (t) => {
+t.test('a state that is started again after two failovers differs for instances that have the first one', async (t) => {
   const { pubsub, other, losing } = await startTwoFailovers(t)
   const stateOf = (provider: RedisPubSub): RedisStateStore => provider.state as RedisStateStore
   const set = (provider: RedisPubSub, value: string): Promise<unknown> =>
@@ -97,10 +97,10 @@ t.test('a state that is begun again after two failovers is another one to instan
   })
   await set(other, 'after')
   const page = await stateOf(other).read('c', seen?.version)
-  t.same([...page.fields?.keys() ?? []].sort(), ['after', 'sent twice'], 'what was lost is not taken for what came')
+  t.same([...page.fields?.keys() ?? []].sort(), ['after', 'sent twice'], 'lost fields are not mistaken for stored ones')
 })
 
-t.test('a reply that is lost makes no duplicate, however often', async (t) => {
+t.test('a lost reply makes no duplicate, however often', async (t) => {
   const redis = await startRedis(t)
   const proxy = await LossyProxy.start(t, redis.port)
   const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })

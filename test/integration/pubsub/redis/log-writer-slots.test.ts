@@ -21,7 +21,7 @@ async function startNode (t: Test): Promise<{ redis: RedisServer, admin: Redis }
   return { redis, admin }
 }
 
-t.test('a node of a Cluster behind a client that knows of no slots: each channel by itself, nothing lost, doubled or out of order', async (t) => {
+t.test('behind a client without knowledge of slots, a Cluster node loses, duplicates and reorders nothing', async (t) => {
   const { redis, admin } = await startNode(t)
   const pubsub = open(t, { url: redis.url })
   const state = pubsub.state as RedisStateStore
@@ -40,13 +40,13 @@ t.test('a node of a Cluster behind a client that knows of no slots: each channel
   t.match(await admin.info('errorstats'), /errorstat_CROSSSLOT/)
   await admin.config('RESETSTAT')
   await Promise.all(upTo(30).map((n) => pubsub.publish(channels[n % 3] as string, n)))
-  t.notMatch(await admin.info('errorstats'), /CROSSSLOT/, 'it has learnt')
+  t.notMatch(await admin.info('errorstats'), /CROSSSLOT/, 'the writer knows the slots')
 })
 
-t.test('while it is learnt that there are slots, the refusal of an earlier sending doubles nothing', async (t) => {
+t.test('while the writer learns about slots, the refusal of an earlier attempt duplicates nothing', async (t) => {
   const { redis } = await startNode(t)
   const app = client(t, redis.url)
-  // As if each reply came in a packet of its own, in the order that Redis answers.
+  // As if each reply had its own packet, in the order of Redis.
   const send = app.sendCommand.bind(app)
   let before: Promise<unknown> = Promise.resolve()
   app.sendCommand = (...args) => {
@@ -71,20 +71,20 @@ t.test('while it is learnt that there are slots, the refusal of an earlier sendi
   t.same([await logged(pubsub, 'a'), await logged(pubsub, 'b')], [[0, 1, 2, 3], [2, 3]])
 })
 
-t.test('one channel that is in several slots by the app\'s own doing is refused, and not for ever sent again', async (t) => {
+t.test('a channel that the app puts in several slots is refused, and not resent for ever', async (t) => {
   const { redis } = await startNode(t)
   const pubsub = open(t, { client: client(t, redis.url, { keyPrefix: '{}' }) })
   for (const n of [1, 2]) await t.rejects(pubsub.publish('c', n), { code: 'RT_PUBLISH_REJECTED', message: /CROSSSLOT/ })
 })
 
-t.test('a client of the app\'s that gathers commands by itself is fine', async (t) => {
+t.test('the app\'s client may batch commands by itself', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { client: client(t, redis.url, { enableAutoPipelining: true }) })
   await Promise.all(upTo(100).map((n) => pubsub.publish('c', n)))
   t.same(await logged(pubsub, 'c'), upTo(100))
 })
 
-t.test('what a Cluster client holds back is waited for, and not asked after again and again', async (t) => {
+t.test('commands that a Cluster client holds back are awaited, and not sent again and again', async (t) => {
   const { redis, admin } = await startNode(t)
   const cluster = new Cluster([{ host: '127.0.0.1', port: redis.port }])
   t.teardown(() => cluster.disconnect())

@@ -22,7 +22,7 @@ async function startCounted (t: Test): Promise<{ pubsub: RedisPubSub, scripts: (
 
 t.beforeEach(nothingUnhandled)
 
-t.test('one that comes alone is sent at once, and what follows in its turn as a batch', async (t) => {
+t.test('a single event is sent at once, and the events of its turn after it as a batch', async (t) => {
   const { pubsub, scripts } = await startCounted(t)
   const receipts = await Promise.all(upTo(200).map((n) => pubsub.publish(`c${n % 10}`, n)))
   t.equal(await scripts(), 1 + Math.ceil(199 / 64))
@@ -30,7 +30,7 @@ t.test('one that comes alone is sent at once, and what follows in its turn as a 
   for (const n of upTo(10)) t.same(await logged(pubsub, `c${n % 10}`), upTo(20).map((many) => (many - 1) * 10 + n))
 })
 
-t.test('what is published as the last reply comes goes with what was gathered, behind it', async (t) => {
+t.test('events published when the last reply arrives join the gathered ones, after them', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app })
@@ -55,13 +55,13 @@ t.test('what is published as the last reply comes goes with what was gathered, b
   t.same(await logged(pubsub, 'c'), [0, 1, 2, 3])
 })
 
-t.test('a batch of much is no longer than one of many', async (t) => {
+t.test('a large batch takes no longer than one of many events', async (t) => {
   const { pubsub, scripts } = await startCounted(t)
   await Promise.all(upTo(11).map(() => pubsub.publish('c', 'x'.repeat(60_000))))
   t.equal(await scripts(), 3)
 })
 
-t.test('an event that is refused takes none along', async (t) => {
+t.test('a refused event does not affect the others of its batch', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
@@ -80,10 +80,10 @@ t.test('an event that is refused takes none along', async (t) => {
   t.same([await logged(pubsub, 'c'), await logged(pubsub, 'd')], [[0, 1, 3, 8], [7]])
   await t.rejects(pubsub.publish('meta', 9), refused, 'also alone')
   await admin.del('rt:{meta}:m')
-  t.match(await publish('meta', 4, 'four'), { duplicate: false }, 'and it left nothing behind')
+  t.match(await publish('meta', 4, 'four'), { duplicate: false }, 'and leaves nothing behind')
 })
 
-t.test('what was refused in a batch stays refused when the reply is lost', async (t) => {
+t.test('an event that was refused in a batch stays refused when the reply is lost', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const proxy = await LossyProxy.start(t, redis.port)
@@ -98,7 +98,7 @@ t.test('what was refused in a batch stays refused when the reply is lost', async
   t.same([await logged(pubsub, 'c'), await logged(pubsub, 'bad')], [[0, 1, 2], []])
 })
 
-t.test('what is sent otherwise comes behind what was published before', async (t) => {
+t.test('other commands are sent after earlier publishes', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const other = open(t, { url: redis.url })
@@ -118,7 +118,7 @@ t.test('what is sent otherwise comes behind what was published before', async (t
   t.same(got, [0, 1, 2, 'ephemeral', 3, 'opened', 4, 'finalized', '', 5])
   const closing = [pubsub.publish('c', 6), pubsub.publish('c', 7), pubsub.close()]
   await Promise.all(closing)
-  t.same(await logged(other, 'c'), [0, 1, 2, 3, 4, 'finalized', 5, 6, 7], 'also what was published right before the end')
+  t.same(await logged(other, 'c'), [0, 1, 2, 3, 4, 'finalized', 5, 6, 7], 'including the publishes right before closing')
 })
 
 t.test('a key that is used twice in one batch is used once', async (t) => {
@@ -132,7 +132,7 @@ t.test('a key that is used twice in one batch is used once', async (t) => {
   t.same(await logged(pubsub, 'c'), [0, 0, 1, 4])
 })
 
-t.test('a chat that a user may not touch takes none along, and where one may not be broadcast, it is said once', async (t) => {
+t.test('a refused chat affects no other of its batch, and a refused broadcast is logged once', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', '+@all', '~rt:{ok*', '~rt:{mute*', '&rt:{ok*')
@@ -146,7 +146,7 @@ t.test('a chat that a user may not touch takes none along, and where one may not
   t.same(lines.map(({ msg }) => msg).sort(), ['Publishing failed', 'Redis refuses to broadcast, so events arrive late'])
 })
 
-t.test('what is behind one that was refused, was published before or has no text is neither held up nor unsure', async (t) => {
+t.test('events after a refused, repeated or failed one are neither delayed nor of unknown outcome', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
@@ -172,7 +172,7 @@ t.test('what is behind one that was refused, was published before or has no text
   t.match(await admin.info('commandstats'), /cmdstat_eval:calls=1,/, 'and Redis is not sent the whole script again and again')
 })
 
-t.test('a batch whose reply was lost and that is refused when it is sent again is unknown, and not sent in parts', async (t) => {
+t.test('a batch with a lost reply whose resend is refused is unknown, and not sent in parts', async (t) => {
   const { admin, proxy, pubsub } = await startLossy(t)
   await pubsub.publish('a', 0)
   const lost = proxy.loseReplyTo('rt:{b}', () => admin.call('ACL', 'SETUSER', 'app', 'resetkeys', '~rt:{a}*'))

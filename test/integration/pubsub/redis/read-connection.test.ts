@@ -13,7 +13,7 @@ async function connections (admin: Redis): Promise<number> {
   return String(await admin.client('LIST')).trim().split('\n').length
 }
 
-t.test('pages of logs and states are not read on the connection that publishes', async (t) => {
+t.test('pages of logs and states are not read on the publishing connection', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const sent: string[] = []
@@ -26,7 +26,7 @@ t.test('pages of logs and states are not read on the connection that publishes',
   await live(pubsub)
   const { head: top } = await pubsub.eventLog.read('c', undefined, 1, 0)
   await pubsub.publish('c', 1)
-  t.same(sent.filter((name) => name.startsWith('eval')), ['eval', 'eval'], 'where a log ends is asked where it is published')
+  t.same(sent.filter((name) => name.startsWith('eval')), ['eval', 'eval'], 'heads are read on the publishing connection')
   sent.length = 0
   t.equal((await pubsub.eventLog.read('c', top, 10)).entries.length, 1)
   t.equal((await pubsub.eventLog.read('c', undefined, 10)).entries.length, 1)
@@ -35,7 +35,7 @@ t.test('pages of logs and states are not read on the connection that publishes',
   t.same(sent, [])
 })
 
-t.test('the connection for reading is made when it is needed, shown, and closed', async (t) => {
+t.test('the read connection is opened when needed, shown, and closed', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const before = await connections(admin)
@@ -52,7 +52,7 @@ t.test('the connection for reading is made when it is needed, shown, and closed'
   await t.rejects(pubsub.eventLog.read('c', undefined, 10), { code: 'RT_LOG_UNAVAILABLE' })
 })
 
-t.test('a connection for reading that was not needed is not made by closing, nor after it', async (t) => {
+t.test('closing opens no read connection, and neither does a later read', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   await live(pubsub)
@@ -61,7 +61,7 @@ t.test('a connection for reading that was not needed is not made by closing, nor
   t.equal(pubsub.connected().reader, undefined)
 })
 
-t.test('a connection for reading that breaks is logged, made again, and holds up no publish', async (t) => {
+t.test('a read connection that breaks is logged, reopened, and delays no publish', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   const { log, line } = keepLog()
@@ -79,7 +79,7 @@ t.test('a connection for reading that breaks is logged, made again, and holds up
   t.equal((await pubsub.eventLog.read('c', top, 10)).entries.length, 1)
 })
 
-t.test('with a Cluster, pages are read by a client of our own, which is closed', async (t) => {
+t.test('with a Cluster, pages are read by our own client, which is closed', async (t) => {
   const redis = await RedisServer.start({ cluster: true })
   t.teardown(() => redis.stop())
   const admin = client(t, redis.url)

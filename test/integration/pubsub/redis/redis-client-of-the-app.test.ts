@@ -9,7 +9,7 @@ import { next } from './next-message.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('an app\'s own client publishes, is duplicated to subscribe, and stays open', async (t) => {
+t.test('the app\'s own client publishes, is duplicated to subscribe, and stays open', async (t) => {
   const redis = await startRedis(t)
   for (const [index, options] of [{}, { lazyConnect: true }, { keyPrefix: 'app:' }].entries()) {
     const app = client(t, redis.url, options)
@@ -25,7 +25,7 @@ t.test('an app\'s own client publishes, is duplicated to subscribe, and stays op
   }
 })
 
-/** What ioredis does when a Sentinel tells of a failover while it connects: it ends for good. */
+/** The behaviour of ioredis if a Sentinel reports a failover while it connects: it ends for good. */
 async function failOver (client: Redis): Promise<void> {
   const ended = ends(client)
   client.once('connecting', () => (client as unknown as { connector: { disconnect (): void } }).connector.disconnect())
@@ -33,12 +33,12 @@ async function failOver (client: Redis): Promise<void> {
   await ended
 }
 
-/** Resolves when it has ended. It says that by an error, too. */
+/** Resolves when it has ended, which it also reports by an error. */
 function ends (client: Redis): Promise<unknown> {
   return new Promise((resolve) => client.once('end', resolve))
 }
 
-t.test('a failover that comes while a connection is made ends neither publishing nor subscribing', async (t) => {
+t.test('a failover during connecting ends neither publishing nor subscribing', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const duplicate = app.duplicate.bind(app)
@@ -67,7 +67,7 @@ t.test('a failover that comes while a connection is made ends neither publishing
   t.equal(app.status, 'end', 'unlike one that the app has ended')
 })
 
-t.test('a client that the app has ended stays so, whatever it was doing', async (t) => {
+t.test('a client that the app has ended stays ended in any state', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app, publishTimeoutMs: 500 })
@@ -80,7 +80,7 @@ t.test('a client that the app has ended stays so, whatever it was doing', async 
   t.equal(app.status, 'end')
 })
 
-t.test('a client of the app\'s that has ended can\'t publish, and says so', async (t) => {
+t.test('an ended client of the app rejects publishes with the reason', async (t) => {
   const redis = await startRedis(t)
   const app = client(t, redis.url)
   const pubsub = open(t, { client: app, publishTimeoutMs: 50 })

@@ -26,7 +26,7 @@ async function openProxy (t: Test, to: number, port: number): Promise<{ url: str
 
 t.beforeEach(nothingUnhandled)
 
-t.test('without Redis at the start it says so, and works once Redis is there', async (t) => {
+t.test('a start without Redis is logged, and everything works once Redis is there', async (t) => {
   const port = await freePort()
   const { log, lines, line } = keepLog()
   const redisUrl = `redis://:hunter2@127.0.0.1:${port}`
@@ -36,19 +36,19 @@ t.test('without Redis at the start it says so, and works once Redis is there', a
   const message = next(pubsub, 'c')
   const published = pubsub.publish('c', { n: 1 })
   await t.rejects(pubsub.publish('c', 0, { ephemeral: true }), { code: 'RT_PUBLISH_REJECTED', statusCode: 503 })
-  t.match(await message, { data: 0 }, 'an ephemeral message reaches this instance all the same')
+  t.match(await message, { data: 0 }, 'an ephemeral message still reaches this instance')
   // Several tries to connect later.
   await t.rejects(open(t, { url: redisUrl, publishTimeoutMs: 500 }).publish('c', 0), { code: 'RT_PUBLISH_REJECTED' })
   const redis = await RedisServer.start({ port, args: ['--requirepass', 'hunter2'] })
   t.teardown(() => redis.stop())
-  t.match(await published, { id: /-1-/, duplicate: false }, 'what waited for Redis was published')
+  t.match(await published, { id: /-1-/, duplicate: false }, 'the publishes that waited for Redis are in the log')
   await line('Redis is back')
   await live(pubsub)
   t.equal(await pubsub.isHealthy(), true)
-  t.equal(lines.filter(({ msg }) => msg === 'Redis is out of reach, trying again').length, 2, 'told once for each connection, not for each try')
+  t.equal(lines.filter(({ msg }) => msg === 'Redis is out of reach, trying again').length, 2, 'logged once for each connection, not for each attempt')
 })
 
-t.test('after Redis was killed and is back, subscriptions hold again', async (t) => {
+t.test('after Redis was killed and restarted, subscriptions work again', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const seen: string[] = []
@@ -58,7 +58,7 @@ t.test('after Redis was killed and is back, subscriptions hold again', async (t)
   const patterns: unknown[] = []
   pubsub.subscribe('?', ({ data }) => { patterns.push(data) })
   await live(pubsub)
-  // The probe's channel is given up before Redis answers this.
+  // The probe's channel is unsubscribed before Redis replies to this.
   await new Promise(setImmediate)
   await pubsub.isHealthy()
   await redis.freeze()
@@ -77,7 +77,7 @@ t.test('after Redis was killed and is back, subscriptions hold again', async (t)
   t.same(patterns, [1, 'unconfirmed'])
 })
 
-t.test('what waits for Redis is published in order, before anything later', async (t) => {
+t.test('publishes that wait for Redis are sent in order, before later ones', async (t) => {
   const redis = await startRedis(t)
   const port = await freePort()
   const pubsub = open(t, { url: `redis://127.0.0.1:${port}` })
@@ -127,7 +127,7 @@ t.test('without a log, a publish whose connection breaks before the reply is unk
   await t.rejects(published, { code: 'RT_PUBLISH_UNKNOWN' })
 })
 
-t.test('a connection that is lost without an error is logged, and its return', async (t) => {
+t.test('a connection that is lost without an error is logged, and so is its return', async (t) => {
   const redis = await startRedis(t)
   const proxy = await openProxy(t, redis.port, await freePort())
   const { log, line, lines } = keepLog()
@@ -144,7 +144,7 @@ t.test('a connection that is lost without an error is logged, and its return', a
   t.equal(lines.length, before, 'closing it oneself is no loss')
 })
 
-t.test('a frozen Redis that nobody asks anything of is noticed, and its thaw', async (t) => {
+t.test('a frozen Redis without traffic is noticed, and so is its return', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const lost = new Promise<void>((resolve) => { pubsub.follow('c', { live () {}, lost: resolve, receive () {} }) })
@@ -190,7 +190,7 @@ t.test('a Redis that closes idle connections again and again does not fill the l
   t.equal(lines.filter(({ connection }) => connection === 'publisher').length, 2, 'lost and back, once each')
 })
 
-t.test('closing is quick without Redis and rejects what waits', async (t) => {
+t.test('closing is quick without Redis and rejects waiting publishes', async (t) => {
   for (const state of ['absent', 'frozen', 'killed']) {
     const redis = await startRedis(t)
     if (state === 'absent') await redis.kill()

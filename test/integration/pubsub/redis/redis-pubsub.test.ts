@@ -19,7 +19,7 @@ t.test('each instance has a name of its own', async (t) => {
   t.equal((await message).from, 'web-1')
 })
 
-t.test('what is published is logged, without what it says', async (t) => {
+t.test('a publish is logged without its content', async (t) => {
   const redis = await startRedis(t)
   const { log, lines, text } = keepLog()
   const pubsub = open(t, { url: redis.url, log })
@@ -28,7 +28,7 @@ t.test('what is published is logged, without what it says', async (t) => {
   t.notMatch(text(), 'hunter2')
 })
 
-t.test('a channel is subscribed to once however many want it, and given up with the last', async (t) => {
+t.test('a channel is subscribed to once for all its listeners, and unsubscribed with the last', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   const admin = client(t, redis.url)
@@ -45,7 +45,7 @@ t.test('a channel is subscribed to once however many want it, and given up with 
   unsubscribe[0]?.()
   undoPattern[0]?.()
   await live(pubsub)
-  // The probe's own channel is given up right after it was confirmed; what is subscribed next is confirmed after that.
+  // The probe's own channel is unsubscribed right after its confirmation; later subscriptions are confirmed after that.
   await live(pubsub)
   t.same(await admin.pubsub('CHANNELS', 'rt:{c}'), [])
   t.equal(await admin.pubsub('NUMPAT'), 0)
@@ -62,7 +62,7 @@ t.test('many channels are subscribed to in few commands', async (t) => {
   t.ok(calls <= 6, `${calls} SUBSCRIBE commands`)
 })
 
-t.test('a channel that is given up and wanted again at once stays live', async (t) => {
+t.test('a channel that is released and requested again at once stays live', async (t) => {
   const redis = await startRedis(t)
   const pubsub = open(t, { url: redis.url })
   pubsub.subscribeExact('c', () => {})()
@@ -83,7 +83,7 @@ t.test('a channel that is given up and wanted again at once stays live', async (
   t.match(await d, { data: 2 })
 })
 
-t.test('what is no message of ours is ignored and logged', async (t) => {
+t.test('foreign messages are ignored and logged', async (t) => {
   const redis = await startRedis(t)
   const { log, lines } = keepLog()
   const pubsub = open(t, { url: redis.url, log })

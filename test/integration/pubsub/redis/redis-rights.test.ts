@@ -9,14 +9,14 @@ import { nothingUnhandled } from '../../../support/unhandled.ts'
 import type { EventLog } from '../../../../lib/pubsub/event-log.ts'
 import { next } from './next-message.ts'
 
-/** What a Redis user needs for the log, and for the rest. The docs list the same. */
+/** The rights that a Redis user needs for the log, and for the rest. The docs list the same. */
 const LOG_RIGHTS = ['+eval', '+evalsha', '~rt:*', '+get', '+set', '+exists', '+del', '+hmget', '+hset', '+xadd', '+xrange', '+xrevrange', '+pexpire']
 const STATE_RIGHTS = ['+time', '+hget', '+hgetall', '+hdel', '+zadd', '+zrangebyscore', '+zrem']
 const PUBSUB_RIGHTS = ['+ping', '+info', '+publish', '+subscribe', '+unsubscribe', '+psubscribe', '+punsubscribe']
 
 t.beforeEach(nothingUnhandled)
 
-t.test('what Redis refuses is told as rejected, with its reason and nothing secret', async (t) => {
+t.test('a command that Redis refuses rejects with the reason and without secrets', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'reader', 'on', '>hunter2', 'allchannels', '+@connection', '+subscribe', '+unsubscribe', '+psubscribe', '+info')
@@ -35,10 +35,10 @@ t.test('what Redis refuses is told as rejected, with its reason and nothing secr
   t.notMatch(text(), 'hunter2')
 })
 
-t.test('the rights that are documented are enough, and none of them is too many', async (t) => {
+t.test('the documented rights are sufficient, and each of them is necessary', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
-  // A pattern has to be allowed letter by letter: Redis doesn't take one that is within another for allowed.
+  // A pattern must be allowed literally: Redis does not accept one because another allowed one contains it.
   const rules = ['resetchannels', '&rt:*', '&rt:{*}', ...LOG_RIGHTS, ...STATE_RIGHTS, ...PUBSUB_RIGHTS]
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', ...rules)
   const { log, lines } = keepLog('info')
@@ -79,7 +79,7 @@ t.test('a command that is unknown to Redis is named without its arguments', asyn
   }
 })
 
-t.test('a refused subscription is unhealthy, is told once, and heals by itself', async (t) => {
+t.test('a refused subscription is unhealthy, is logged once, and recovers by itself', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'writer', 'on', '>hunter2', 'resetchannels', '+@all', '~rt:*')
@@ -99,7 +99,7 @@ t.test('a refused subscription is unhealthy, is told once, and heals by itself',
   t.equal(lines.filter(({ msg }) => msg.startsWith('Redis refuses')).length, 1)
 })
 
-t.test('what Redis refuses does not keep it from what it allows, however they are asked for', async (t) => {
+t.test('refused subscriptions do not prevent allowed ones, in any order', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'some', 'on', '>hunter2', 'resetchannels', '&rt:{good*', '+@all')
@@ -111,5 +111,5 @@ t.test('what Redis refuses does not keep it from what it allows, however they ar
   pubsub.subscribe('*', () => t.fail('received'))
   allowed.push(live('good6'))
   await Promise.all(allowed)
-  t.equal(await pubsub.isHealthy(), false, 'and it says that it was refused something')
+  t.equal(await pubsub.isHealthy(), false, 'a refused subscription is unhealthy')
 })

@@ -4,7 +4,7 @@ import { Cluster } from 'ioredis'
 import { RedisPubSub } from '../../../../lib/index.ts'
 import { RedisCluster } from '../../../support/redis-cluster.ts'
 
-t.test('shard channels move along with their slots', async (t) => {
+t.test('shard channels move with their slots', async (t) => {
   const redis = await RedisCluster.start()
   t.teardown(() => redis.stop())
   const cluster = new Cluster(redis.addresses)
@@ -24,7 +24,7 @@ t.test('shard channels move along with their slots', async (t) => {
   const undone = pubsub.subscribeExact('c', () => {})
   undone()
   undone()
-  t.equal(await pubsub.isHealthy(), false, 'nobody owns it yet')
+  t.equal(await pubsub.isHealthy(), false, 'no node owns the slot yet')
   const until = async (fulfilled: () => boolean): Promise<void> => {
     while (!fulfilled()) await new Promise<void>((resolve) => { heard = resolve })
   }

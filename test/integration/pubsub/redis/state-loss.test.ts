@@ -45,7 +45,7 @@ t.test('a Redis that was restarted with its data has a new epoch, and leases beg
   t.ok(left > 1_000 && left <= 5_000, 'five seconds at least')
 })
 
-t.test('a text of which Redis has lost the end is brought to what it was', async (t) => {
+t.test('a text whose end Redis has lost is restored', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   await begin(state, 'abc')
@@ -56,7 +56,7 @@ t.test('a text of which Redis has lost the end is brought to what it was', async
   t.equal((await state.read('c')).fields?.get('t')?.value, 'abcdefghi')
 })
 
-t.test('where the leases alone were evicted, what is renewed stays and what is not runs out', async (t) => {
+t.test('if only the leases were evicted, renewed fields stay and the others expire', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   for (const id of ['dead', 'live']) await state.change('c', { operation: 'open', field: id, value: 'abc', leaseMs: 1_000, owner: id, key: id })
@@ -74,14 +74,14 @@ t.test('where the leases alone were evicted, what is renewed stays and what is n
   t.match(await state.finalize('c', { field: 'dead', event: 'end', key: 'dead' }), { duplicate: false }, 'and can be ended')
 })
 
-t.test('a state whose meta was deleted goes on in a new epoch, and leases begin anew', async (t) => {
+t.test('a state whose meta was deleted continues in a new epoch, and leases begin anew', async (t) => {
   const { redis, admin } = await start(t)
   const { eventLog: log, state } = open(t, { url: redis.url })
   const { epoch } = await set(state, 'old', '1')
   await begin(state, 'abc')
   await admin.del('rt:{c}:m')
   const top = (await log?.read('c', undefined, 1))?.head
-  t.ok(top?.state, 'the log tells that there is one')
+  t.ok(top?.state, 'the log head shows that there is one')
   const { version: stamp, fields } = await state.read('c')
   t.not(stamp?.epoch, epoch)
   t.same([...fields ?? []].map(([field, { value }]) => [field, value]).sort(), [['old', '1'], ['t', 'abc']])
@@ -94,7 +94,7 @@ t.test('a state whose meta was deleted goes on in a new epoch, and leases begin 
   t.same(await admin.zrange('rt:{c}:l', '0', '-1'), ['new'])
 })
 
-t.test('texts are put back where Redis loses the fields of a state after its meta', async (t) => {
+t.test('texts are restored if Redis loses the fields of a state after its meta', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   await begin(state, 'abc')
@@ -107,7 +107,7 @@ t.test('texts are put back where Redis loses the fields of a state after its met
   t.same([...(await state.read('c')).fields?.keys() ?? []].sort(), ['over', 't'])
 })
 
-t.test('a text is put back that Redis has lost, with what is left of it, until its owner brings the rest', async (t) => {
+t.test('a text that Redis has lost is restored as far as known, until its owner appends the rest', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   const { epoch } = await begin(state, 'abc')
@@ -118,7 +118,7 @@ t.test('a text is put back that Redis has lost, with what is left of it, until i
     'fields and leases': () => admin.del('rt:{c}:f', 'rt:{c}:l')
   }
   await lost['the record']?.()
-  t.match(await append(state, 5, 'f'), { outcome: 'done', epoch }, 'with only its record lost nothing else is')
+  t.match(await append(state, 5, 'f'), { outcome: 'done', epoch }, 'losing only its record loses nothing else')
   for (const name of ['all fields', 'fields and leases']) {
     const before = (await state.read('c')).version?.epoch
     await lost[name]?.()
@@ -134,10 +134,10 @@ t.test('a text is put back that Redis has lost, with what is left of it, until i
   await lost['all fields']?.()
   t.match(await state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
   t.same([...(await state.read('c')).fields?.keys() ?? []], [])
-  t.notOk(await admin.hexists('rt:{c}:m', 't=t'), 'after its end nothing is put back')
+  t.notOk(await admin.hexists('rt:{c}:m', 't=t'), 'after its end nothing is restored')
 })
 
-t.test('a text whose record alone is lost runs out as any other', async (t) => {
+t.test('a text that has lost only its record expires like any other', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   await begin(state, 'abc')
@@ -147,14 +147,14 @@ t.test('a text whose record alone is lost runs out as any other', async (t) => {
   t.match(await state.finalize('c', { field: 't', event: 'end', key: 'key' }), { duplicate: false })
 })
 
-t.test('what a full Redis has lost is put back when it takes it again, and until then nothing is given up', async (t) => {
+t.test('data that a full Redis has lost is restored once it has room, and nothing is abandoned until then', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   const { epoch } = await begin(state, 'abc')
   const { version: stamp } = await state.read('c')
   await admin.del('rt:{c}:f')
   await admin.config('SET', 'maxmemory', '1')
-  t.same(await state.read('c', stamp), { version: stamp, fields: undefined }, 'a reader goes on with what it knows')
+  t.same(await state.read('c', stamp), { version: stamp, fields: undefined }, 'a reader continues with its own copy')
   await t.rejects(append(state, 3, 'd'), { code: 'RT_PUBLISH_REJECTED' })
   await admin.config('SET', 'maxmemory', '0')
   const behind = await append(state, 3, 'd')
@@ -162,7 +162,7 @@ t.test('what a full Redis has lost is put back when it takes it again, and until
   t.not(behind.epoch, epoch)
 })
 
-t.test('where leases begin anew, each is as long as it was: a quiet producer that renews it in time keeps its text', async (t) => {
+t.test('if leases begin anew, each keeps its length: a quiet producer that renews in time keeps its text', async (t) => {
   const { redis, admin } = await start(t, ['--appendonly', 'yes', '--appendfsync', 'always'])
   const { state } = open(t, { url: redis.url })
   const lost: Record<string, () => Promise<unknown>> = {

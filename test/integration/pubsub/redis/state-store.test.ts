@@ -12,7 +12,7 @@ import { LEASE, start, open, watch, set, begin, append } from './state.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('what is kept of a state has the hash tag of its chat, and an end', async (t) => {
+t.test('the keys of a state have the hash tag of its chat, and an expiry', async (t) => {
   const { redis, admin } = await start(t)
   const pubsub = open(t, { url: redis.url, history: { ttlMs: 10_000 } })
   const { state } = pubsub
@@ -21,13 +21,13 @@ t.test('what is kept of a state has the hash tag of its chat, and an end', async
   const ttl = async (key: string): Promise<number> => Math.ceil(await admin.pttl(key) / 1_000)
   t.same([await ttl('rt:{c}:f'), await ttl('rt:{c}:l'), await ttl('rt:{c}:m')], [70, 70, 70])
   await state.change('c', { operation: 'delete', field: 'v' })
-  t.same(await admin.keys('*'), ['rt:{c}:m'], 'nothing of a field is left')
+  t.same(await admin.keys('*'), ['rt:{c}:m'], 'no part of a field is left')
   t.equal(await ttl('rt:{c}:m'), 60, 'and its version soon ends')
   await pubsub.publish('c', 1)
   t.equal(await ttl('rt:{c}:m'), 7 * 24 * 3_600 + 10, 'beside an event it lives as long as that')
 })
 
-t.test('who joins a chat without a state asks Redis for nothing more', async (t) => {
+t.test('joining a chat without a state sends no further command to Redis', async (t) => {
   const { redis, admin } = await start(t)
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 1)
@@ -35,7 +35,7 @@ t.test('who joins a chat without a state asks Redis for nothing more', async (t)
   t.same(await admin.hkeys('rt:{c}:m'), ['e', 'l', 'r'], 'and reading makes none')
 })
 
-t.test('all of a state is kept for as long as something in it changes or is renewed', async (t) => {
+t.test('a whole state is kept for as long as one of its fields changes or is renewed', async (t) => {
   const { redis, admin } = await start(t)
   const { eventLog: log, state } = open(t, { url: redis.url, history: { ttlMs: 10_000 } })
   const names = ['rt:{c}:f', 'rt:{c}:l', 'rt:{c}:m']
@@ -56,7 +56,7 @@ t.test('all of a state is kept for as long as something in it changes or is rene
   t.equal((await seconds())[1], 70, 'and so are leases that had to begin anew')
 })
 
-t.test('where Redis may not broadcast, changes and the end of a text are kept, and the log says why', async (t) => {
+t.test('if Redis may not broadcast, changes and the end of a text are kept, and the log names the reason', async (t) => {
   const { redis, admin } = await start(t)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
   const { log, lines } = keepLog()
@@ -70,7 +70,7 @@ t.test('where Redis may not broadcast, changes and the end of a text are kept, a
   t.match(JSON.stringify(lines.slice(before)), /channels|broadcast|NOPERM|ACL/i)
 })
 
-t.test('what somebody else wrote into a state does no harm', async (t) => {
+t.test('foreign data in a state does no harm', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   await set(state, 'v', '1')
@@ -81,7 +81,7 @@ t.test('what somebody else wrote into a state does no harm', async (t) => {
   t.notOk(fields?.has('%') || fields?.has('other'))
 })
 
-t.test('scripts that Redis forgets are sent again', async (t) => {
+t.test('scripts that Redis forgets are resent', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   await set(state, 'v', '1')
@@ -97,7 +97,7 @@ t.test('scripts that Redis forgets are sent again', async (t) => {
   t.match(await admin.info('errorstats'), /errorstat_NOSCRIPT/, 'some met it')
 })
 
-t.test('what is under way when the provider closes is done, whichever script it is the first to need', async (t) => {
+t.test('commands that are pending when the provider closes complete, even if their script must be loaded', async (t) => {
   const { redis } = await start(t)
   const pubsub = open(t, { url: redis.url })
   await begin(pubsub.state, '')
@@ -123,7 +123,7 @@ t.test('a change whose reply is lost with its connection is applied once', async
   t.match(await finalized, { duplicate: false, id: /-1-/ })
 })
 
-t.test('who subscribes by a pattern, too, is told once; nothing of it is taken for garbage', async (t) => {
+t.test('a pattern subscriber, too, is notified once, and nothing is mistaken for garbage', async (t) => {
   const { redis } = await start(t)
   const lines: unknown[] = []
   const log = { debug () {}, info () {}, warn: (line: unknown) => { lines.push(line) }, error: (line: unknown) => { lines.push(line) } }
@@ -137,18 +137,18 @@ t.test('who subscribes by a pattern, too, is told once; nothing of it is taken f
   t.same([got, lines], [[], []])
 })
 
-t.test('when the clock of Redis steps, what is renewed stays, and what is not renewed goes no later', async (t) => {
+t.test('when the clock of Redis steps, renewed fields stay, and the others expire no later', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   const lease = 5_000
   await set(state, 'v', '1', lease)
   await state.change('c', { operation: 'open', field: 't', value: 'abc', leaseMs: lease, owner: 'me', key: 'key' })
-  /** What the state remembers is as much older as the clock has stepped. */
+  /** Times in the state are older by the step of the clock. */
   const step = async (ms: number): Promise<void> => { await admin.hincrby('rt:{c}:m', 'st', -ms) }
   await step(60_000)
   const { fields, doubtful } = await state.read('c')
   t.same([...fields ?? []].map(([name, { expired }]) => [name, expired]).sort(), [['t', false], ['v', false]], 'a minute forward')
-  t.same([...doubtful ?? []].sort(), ['t', 'v'], 'who asks only once is not shown them for certain')
+  t.same([...doubtful ?? []].sort(), ['t', 'v'], 'a single read may miss them')
   t.match(await state.renew('c', ['t', 'v'], lease), { gone: [] })
   t.equal((await state.read('c')).doubtful, undefined)
   await step(-600_000)
@@ -160,7 +160,7 @@ t.test('when the clock of Redis steps, what is renewed stays, and what is not re
   t.equal((await state.read('c')).fields?.get('t')?.expired, true)
 })
 
-t.test('where Redis refuses or is away, a change rejects as a publish does, and a reading too', async (t) => {
+t.test('if Redis refuses or is away, changes and reads reject like a publish', async (t) => {
   const { redis, admin } = await start(t)
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 300 })
   const { state } = pubsub
@@ -197,6 +197,6 @@ t.test('in a Cluster', async (t) => {
     t.same([...(await state.read('c')).fields ?? []].map(([field, { value }]) => [field, value]).sort(), [['t', 'abc'], ['v', '1']])
     t.match(await state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
     t.equal(await ended, 'end')
-    t.same(changes.map(({ operation, field }) => `${operation} ${field}`), ['set v', 'open t', 'append t', 'delete t'], sharded ? 'told by the shard' : 'told by all')
+    t.same(changes.map(({ operation, field }) => `${operation} ${field}`), ['set v', 'open t', 'append t', 'delete t'], sharded ? 'reported by the shard' : 'reported by all nodes')
   }
 })

@@ -6,7 +6,7 @@ import { LEASE, start, open, watch, begin } from './state.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('where the end of a text is refused, the text stays, and ends once its event is taken', async (t) => {
+t.test('if the end of a text is refused, the text stays, and ends once its event is accepted', async (t) => {
   const { redis, admin } = await start(t)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', 'allchannels', 'allkeys', '+@all')
   const pubsub = open(t, { url: redis.url.replace('//', '//app:secret@') })
@@ -27,10 +27,10 @@ t.test('where the end of a text is refused, the text stays, and ends once its ev
     t.notOk((await state.read('c')).fields?.has('t'))
   }
   await live(pubsub)
-  t.same(changes.map(({ operation }) => operation), ['open', 'delete', 'open', 'delete'], 'none is told twice')
+  t.same(changes.map(({ operation }) => operation), ['open', 'delete', 'open', 'delete'], 'no change is reported twice')
 })
 
-t.test('a text that could not be deleted when its event was appended is deleted with the next attempt, and ends once', async (t) => {
+t.test('a text that was not deleted when its event was appended is deleted by the next attempt, once', async (t) => {
   const { redis, admin } = await start(t)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>secret', 'allchannels', 'allkeys', '+@all')
   const { eventLog: log, state } = open(t, { url: redis.url.replace('//', '//app:secret@') })
@@ -44,7 +44,7 @@ t.test('a text that could not be deleted when its event was appended is deleted 
   t.match(await log?.read('c', undefined, 10), { head: { offset: 1 }, entries: { length: 1 } })
 })
 
-t.test('a full Redis takes the end of a text', async (t) => {
+t.test('a full Redis accepts the end of a text', async (t) => {
   const { redis, admin } = await start(t)
   const { eventLog: log, state } = open(t, { url: redis.url })
   await begin(state, 'abc')
@@ -53,10 +53,10 @@ t.test('a full Redis takes the end of a text', async (t) => {
   t.match(await state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
   await admin.config('SET', 'maxmemory', '0')
   t.match(await log?.read('c', undefined, 10), { entries: { length: 1 } })
-  t.equal(Math.ceil(await admin.pttl('rt:{c}:m') / 1_000), 7 * 24 * 3_600 + 600, 'and it is kept as long as any event')
+  t.equal(Math.ceil(await admin.pttl('rt:{c}:m') / 1_000), 7 * 24 * 3_600 + 600, 'and it is kept as long as any other event')
 })
 
-t.test('what has finalized a text is remembered as long as its owner may put it back', async (t) => {
+t.test('the finalization of a text is remembered for as long as its owner may restore the text', async (t) => {
   const { redis, admin } = await start(t)
   const keyPrefix = 'p:'
   for (const [idempotencyTtlMs, seconds] of [[1_000, 70], [100_000, 100]] as const) {
@@ -68,7 +68,7 @@ t.test('what has finalized a text is remembered as long as its owner may put it 
   }
 })
 
-t.test('what finalizes a text is not overtaken by what was published before', async (t) => {
+t.test('finalizing a text is not overtaken by earlier publishes', async (t) => {
   const { redis, admin } = await start(t)
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 0)

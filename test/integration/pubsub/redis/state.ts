@@ -21,7 +21,7 @@ export function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { sta
   return pubsub as RedisPubSub & { state: StateStore } // History is on here.
 }
 
-/** Follows the channel. Returns what is told of its state, as it comes. */
+/** Follows the channel. Returns the changes of its state, as they arrive. */
 export async function watch (pubsub: RedisPubSub & { state: StateStore }): Promise<StateChange[]> {
   const changes: StateChange[] = []
   pubsub.subscribeExact('c', () => {})

@@ -11,14 +11,14 @@ import { until } from '../../../support/until.ts'
 
 t.beforeEach(nothingUnhandled)
 
-/** Publishes in every way there is, and says for each what came of it. */
-async function publishAll (pubsub: RedisPubSub, says: string): Promise<void> {
-  await pubsub.publish('chat:c', `${says} durable`)
-  await pubsub.publish('chat:c', `${says} ephemeral`, { ephemeral: true })
-  await pubsub.state?.change('chat:c', { operation: 'set', field: says, value: String(performance.now()), leaseMs: 10_000 })
+/** Publishes in each possible way, and returns the outcome of each. */
+async function publishAll (pubsub: RedisPubSub, content: string): Promise<void> {
+  await pubsub.publish('chat:c', `${content} durable`)
+  await pubsub.publish('chat:c', `${content} ephemeral`, { ephemeral: true })
+  await pubsub.state?.change('chat:c', { operation: 'set', field: content, value: String(performance.now()), leaseMs: 10_000 })
 }
 
-/** Two instances of each of two tenants: each hears all of its own tenant, and nothing of the other one. */
+/** Two instances of each of two tenants: each receives all events of its own tenant, and none of the other one. */
 async function areApart (t: Test, tenants: (() => RedisPubSubOptions)[], { patterns = true, history = true } = {}): Promise<void> {
   const instances = tenants.map((make) => [1, 2].map(() => open(t, { ...make(), ...!history && { history: false } })) as [RedisPubSub, RedisPubSub])
   const got: unknown[][] = []
@@ -28,7 +28,7 @@ async function areApart (t: Test, tenants: (() => RedisPubSubOptions)[], { patte
     listener.subscribeExact('chat:c', ({ data }) => { heard.push(data) })
     if (patterns) listener.subscribe('chat:*', ({ channel, data }) => { heard.push([channel, data]) })
     listener.state?.watch('chat:c', ({ field }) => { heard.push(`${field} state`) })
-    // Of this very channel, which has its own node where it is sharded.
+    // Of this very channel, which has its own node if it is sharded.
     await new Promise<void>((resolve) => { listener.follow('chat:c', { live: resolve, lost () {}, receive () {} }) })
     await live(listener)
   }
@@ -39,7 +39,7 @@ async function areApart (t: Test, tenants: (() => RedisPubSubOptions)[], { patte
       const data = `${index} ${kind}`
       return patterns && kind !== 'state' ? [data, ['chat:c', data]] : [data]
     })
-    // What comes last comes once all before it has come, where one connection carries all of it.
+    // The last message arrives after all earlier ones if one connection carries them all.
     await until(async () => got[index]?.length as number, (length) => length >= own.length)
     await publisher.publish('chat:c', 'last')
     await until(async () => got[index] as unknown[], (heard) => heard.some((data) => data === 'last'))
@@ -48,7 +48,7 @@ async function areApart (t: Test, tenants: (() => RedisPubSubOptions)[], { patte
   }
 }
 
-t.test('tenants of one Redis that have their own prefix, or database, never hear each other', async (t) => {
+t.test('tenants of one Redis with their own prefix or database never receive each other\'s events', async (t) => {
   const redis = await startRedis(t)
   const { port, url } = redis
   const versions = { 5: (options: object) => new ioredis5.Redis(port, options), 6: (options: object) => new ioredis.Redis(port, options) }
@@ -84,7 +84,7 @@ t.test('a URL, and a client with the same database, are one tenant', async (t) =
   t.same(got, [0, 1])
 })
 
-t.test('tenants of a Cluster that have their own prefix never hear each other', async (t) => {
+t.test('tenants of a Cluster with their own prefix never receive each other\'s events', async (t) => {
   const cluster = await RedisCluster.start()
   t.teardown(() => cluster.stop())
   const versions = {
@@ -107,7 +107,7 @@ t.test('tenants of a Cluster that have their own prefix never hear each other', 
   }
 })
 
-t.test('tenants behind Sentinels that have their own prefix, or database, never hear each other', async (t) => {
+t.test('tenants behind Sentinels with their own prefix or database never receive each other\'s events', async (t) => {
   const group = await RedisSentinel.start()
   t.teardown(() => group.stop())
   const of = (options: object) => (): RedisPubSubOptions => {
@@ -118,7 +118,7 @@ t.test('tenants behind Sentinels that have their own prefix, or database, never 
   await areApart(t, [of({ keyPrefix: 'a:' }), of({ keyPrefix: 'b:' }), of({ db: 1 }), of({ db: 2 })])
 })
 
-t.test('a chat with a long id is heard by its name and by a pattern, sharded by its name', async (t) => {
+t.test('events of a chat with a long id arrive by its name and by a pattern, sharded by its name', async (t) => {
   const cluster = await RedisCluster.start()
   t.teardown(() => cluster.stop())
   const channel = `chat:${'😀'.repeat(250)}`
