@@ -110,7 +110,7 @@ t.test('a bot message continues after any data loss in Redis, and is finalized o
   })
 })
 
-t.test('after any data loss in Redis, a message without a producer ends once, or its readers get a reset', async (t) => {
+t.test('after any data loss in Redis, a message without a producer ends once, or readers get a reset', async (t) => {
   const { apps: [app, other], admin, open } = await start(t)
   await forEachLoss(async (chatId, keys) => {
     const readers = await open(chatId)

@@ -74,5 +74,9 @@ t.test('a publish without Redis gets a 503 with its code', async (t) => {
   await redis.kill()
   const response = await answer
   t.equal(response.status, 503)
-  t.match(await response.json(), { code: /RT_PUBLISH_(UNKNOWN|REJECTED)/ }, 'depending on whether it was sent before Redis died')
+  t.match(
+    await response.json(),
+    { code: /RT_PUBLISH_(UNKNOWN|REJECTED)/ },
+    'depending on whether it was sent before Redis died'
+  )
 })

@@ -17,10 +17,17 @@ type Values = Record<string, number>
 async function read (registry: Registry): Promise<Values> {
   const text = await registry.metrics()
   const lines = [...text.matchAll(/^(\w+)(?:\{\w+="([^"]*)"\})? (\S+)$/gm)]
-  return Object.fromEntries(lines.map(([, name, label, value]) => [label === undefined ? name : `${name}{${label}}`, Number(value)]))
+  return Object.fromEntries(lines.map(([, name, label, value]) => {
+    return [label === undefined ? name : `${name}{${label}}`, Number(value)]
+  }))
 }
 
-async function start (t: Test, options: RealtimeOptions = {}): Promise<{ app: Awaited<ReturnType<typeof startApp>>['app'], url: string, registry: Registry, values: () => Promise<Values> }> {
+async function start (t: Test, options: RealtimeOptions = {}): Promise<{
+  app: Awaited<ReturnType<typeof startApp>>['app']
+  url: string
+  registry: Registry
+  values: () => Promise<Values>
+}> {
   const registry = new Registry()
   return { ...await startApp(t, { ...options, metrics: registry }), registry, values: () => read(registry) }
 }
@@ -59,7 +66,9 @@ t.test('the events of streams are counted', async (t) => {
   t.equal((await fetch(path)).status, 503)
   const shed = await EventStream.open(t, path, { headers: { accept: 'text/event-stream' } })
   await shed.end()
-  t.match(await values(), { 'realtime_resets_total{epoch}': 1, 'realtime_streams_refused_total{RT_TOO_MANY_CONNECTIONS}': 2 })
+  t.match(await values(), {
+    'realtime_resets_total{epoch}': 1, 'realtime_streams_refused_total{RT_TOO_MANY_CONNECTIONS}': 2
+  })
   for (const stream of [...streams, lost]) stream.close()
   while ((await values()).realtime_streams_open !== 0) await turn()
 
@@ -93,7 +102,11 @@ t.test('the states of Redis are counted', async (t) => {
   t.ok(before > 0)
   await redis.kill()
   await t.rejects(app.chatEvents.emitChatMessage('c', { n: 2 }), { code: 'RT_PUBLISH_REJECTED' })
-  t.match(await values(), { 'pubsub_redis_connected{publisher}': 0, 'pubsub_redis_connected{subscriber}': 0, 'pubsub_publish_failures_total{RT_PUBLISH_REJECTED}': 1 })
+  t.match(await values(), {
+    'pubsub_redis_connected{publisher}': 0,
+    'pubsub_redis_connected{subscriber}': 0,
+    'pubsub_publish_failures_total{RT_PUBLISH_REJECTED}': 1
+  })
   await redis.restart()
   t.match(await stream.next(), { event: 'reset' })
   // Each connection is restored by itself.

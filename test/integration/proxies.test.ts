@@ -27,15 +27,27 @@ const CHATS = ['a', 'b']
 const CLIENTS = 20
 
 /** Two instances over one Redis, and a function that starts one again at the address that the proxy uses. */
-async function startPair (t: Test, redisUrl: string): Promise<{ ports: [number, number], instances: InstanceProcess[], start: (index: number) => Promise<InstanceProcess> }> {
+async function startPair (t: Test, redisUrl: string): Promise<{
+  ports: [number, number]
+  instances: InstanceProcess[]
+  start: (index: number) => Promise<InstanceProcess>
+}> {
   const ports: [number, number] = [await freePort(), await freePort()]
-  const env = { REDIS_URL: redisUrl, TRUST_PROXY: '127.0.0.1', REALTIME: JSON.stringify({ heartbeatMs: HEARTBEAT_MS, retryMs: RETRY_MS }) }
-  const start = (index: number): Promise<InstanceProcess> => InstanceProcess.start(t, { ...env, PORT: `${ports[index]}` })
+  const env = {
+    REDIS_URL: redisUrl,
+    TRUST_PROXY: '127.0.0.1',
+    REALTIME: JSON.stringify({ heartbeatMs: HEARTBEAT_MS, retryMs: RETRY_MS })
+  }
+  const start = (index: number): Promise<InstanceProcess> => {
+    return InstanceProcess.start(t, { ...env, PORT: `${ports[index]}` })
+  }
   return { ports, start, instances: await Promise.all([start(0), start(1)]) }
 }
 
 async function localChats ({ url }: InstanceProcess): Promise<number> {
-  const { chatSubscriptions } = await (await fetch(`${url}/api/health/pubsub`)).json() as { chatSubscriptions: { localChats: number } }
+  const { chatSubscriptions } = await (await fetch(`${url}/api/health/pubsub`)).json() as {
+    chatSubscriptions: { localChats: number }
+  }
   return chatSubscriptions.localChats
 }
 
@@ -92,7 +104,9 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
     })
 
     await t.test('a client counts by its address, whatever its headers claim', async (t) => {
-      const request = http.get(`${proxy.url}/ip`, { localAddress: '127.0.0.2', headers: { 'x-forwarded-for': '192.0.2.1' } })
+      const request = http.get(`${proxy.url}/ip`, {
+        localAddress: '127.0.0.2', headers: { 'x-forwarded-for': '192.0.2.1' }
+      })
       const [response] = await once(request, 'response') as [http.IncomingMessage]
       t.equal(String(await response.toArray()), '127.0.0.2')
     })
@@ -113,12 +127,14 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
       t.notMatch(await proxy.log(), 's3cret')
     })
 
-    await t.test('instances are drained one after the other under load without a loss, a duplicate or a refusal', async (t) => {
+    await t.test('instances are drained in turn under load without a loss, a duplicate or a refusal', async (t) => {
       const random = new Random()
       t.comment(`SEED=${random.seed}`)
       const inTime = AbortSignal.timeout(100_000)
       const crowd = new Crowd(t, random, instances)
-      const clients = await Promise.all(Array.from({ length: CLIENTS }, (_, n) => crowd.join(CHATS[n % CHATS.length] as string, inTime, proxy, { patient: true })))
+      const clients = await Promise.all(Array.from({ length: CLIENTS }, (_, n) => {
+        return crowd.join(CHATS[n % CHATS.length] as string, inTime, proxy, { patient: true })
+      }))
       const publishers = CHATS.map((chatId) => crowd.publishSteadily(chatId, chatId, 20))
       for (const index of [0, 1]) {
         const before = clients.reduce((streams, client) => streams + client.resumed, 0)
@@ -133,9 +149,13 @@ for (const kind of ['nginx', 'haproxy'] satisfies Kind[]) {
       const last = await Promise.all(publishers.map((stop) => stop()))
       const reader = new RedisPubSub({ url: redis.url })
       t.teardown(() => reader.close())
-      const { events, ...verdict } = await judgeCrowd(crowd, reader.eventLog as EventLog, new Map(CHATS.map((chatId, n) => [chatId, last[n] as number])), inTime)
+      const { events, ...verdict } = await judgeCrowd(
+        crowd, reader.eventLog as EventLog, new Map(CHATS.map((chatId, n) => [chatId, last[n] as number])), inTime
+      )
       t.comment(JSON.stringify({ published: last, retries: crowd.retries, events, ...verdict }))
-      t.same(verdict, { lost: 0, missed: 0, unreported: 0, astray: 0, notified: 0, losses: 0, duplicates: 0, disorders: 0, resets: {} })
+      t.same(verdict, {
+        lost: 0, missed: 0, unreported: 0, astray: 0, notified: 0, losses: 0, duplicates: 0, disorders: 0, resets: {}
+      })
       t.same(clients.flatMap(({ refusals, cut }) => [...refusals, cut]), clients.map(() => 0))
       for (const client of clients) client.close()
     })

@@ -43,7 +43,9 @@ async function start (t: Test, options: RealtimeOptions = {}, gated = { isOpen: 
   const members = new Set(['ada', 'bob'])
   const asked: string[] = []
   const lines = keepLog()
-  const authorize = (request: FastifyRequest): AccessGrant | false => members.has(userOf(request)) && { userId: userOf(request) }
+  const authorize = (request: FastifyRequest): AccessGrant | false => {
+    return members.has(userOf(request)) && { userId: userOf(request) }
+  }
   const here = await startApp(t, { ...options, redisUrl: redis.url, instanceId: 'here', authorize })
   const there = await startApp(t, {
     ...options,
@@ -54,7 +56,9 @@ async function start (t: Test, options: RealtimeOptions = {}, gated = { isOpen: 
       return authorize(request)
     }
   }, { server: { loggerInstance: lines.log as FastifyBaseLogger } })
-  const open = (user: string): Promise<EventStream> => EventStream.open(t, `${there.url}/api/chats/c/events`, { headers: { authorization: user } })
+  const open = (user: string): Promise<EventStream> => {
+    return EventStream.open(t, `${there.url}/api/chats/c/events`, { headers: { authorization: user } })
+  }
   if (gated.isOpen) {
     // From its ready on, no revocation is missed.
     const first = await open('bob')
@@ -79,7 +83,9 @@ async function start (t: Test, options: RealtimeOptions = {}, gated = { isOpen: 
   }
 }
 
-const healthy = (app: FastifyInstance, health: boolean): Promise<void> => until(() => Promise.resolve(app.pubsub.isHealthy()), (answer) => answer === health)
+const healthy = (app: FastifyInstance, health: boolean): Promise<void> => {
+  return until(() => Promise.resolve(app.pubsub.isHealthy()), (answer) => answer === health)
+}
 
 /** Ada and Bob open streams, then Ada's access is revoked while their instance can't reach Redis. */
 async function revokeWhileAway (
@@ -117,7 +123,9 @@ t.test('a user who is admitted during an outage of Redis, and is revoked then, r
 
 t.test('a plain EventSource survives an outage in which it was admitted', async (t) => {
   const { gate, there, asked } = await start(t, { retryMs: 1 }, { isOpen: false })
-  const source = new EventSource(`${there.url}/api/chats/c/events`, { fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, authorization: 'bob' } }) })
+  const source = new EventSource(`${there.url}/api/chats/c/events`, {
+    fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, authorization: 'bob' } })
+  })
   t.teardown(() => source.close())
   const ready = once(source, 'ready')
   await once(source, 'open')
@@ -130,7 +138,7 @@ for (const history of [undefined, false] as const) {
   const options = history === undefined ? {} : { history }
   const withHistory = history === undefined ? '' : ', without a history'
 
-  t.test(`an instance that loses Redis for a moment applies the revocations made meanwhile${withHistory}`, async (t) => {
+  t.test(`an instance that loses Redis for a moment applies revocations made meanwhile${withHistory}`, async (t) => {
     const { stage, ada, bob } = await revokeWhileAway(t, options)
     stage.gate.open()
     await onlyBobStays(t, stage, ada, bob)
@@ -138,7 +146,9 @@ for (const history of [undefined, false] as const) {
   })
 
   const losses: Record<string, (t: Test, stage: Stage) => Promise<unknown>> = {
-    'of which fewer are kept than were made': async (t, { redis }) => await client(t, redis.url).xtrim('rt:!{revoked}:s', 'MAXLEN', 0),
+    'of which fewer are kept than were made': async (t, { redis }) => await client(t, redis.url).xtrim(
+      'rt:!{revoked}:s', 'MAXLEN', 0
+    ),
     'that Redis has lost all': async (t, { redis }) => await client(t, redis.url).flushall()
   }
   for (const [name, lose] of Object.entries(losses)) {
@@ -148,7 +158,9 @@ for (const history of [undefined, false] as const) {
       stage.gate.open()
       await onlyBobStays(t, stage, ada, bob)
       t.same(stage.asked.slice(2).sort(), ['ada', 'bob'])
-      t.match(await stage.lines.line('Revocations may have been missed: open streams are authorized again'), { streams: 2 })
+      t.match(await stage.lines.line('Revocations may have been missed: open streams are authorized again'), {
+        streams: 2
+      })
     })
   }
 }
@@ -169,17 +181,27 @@ t.test('no message of an app on any channel ends a stream or prevents a revocati
   const heard: string[] = []
   stage.there.app.pubsub.subscribe('*', ({ channel }) => { heard.push(channel) })
   const redis = client(t, stage.redis.url)
-  await until(async () => await redis.pubsub('CHANNELS', '*') as string[], (channels) => channels.includes('rt:!{revoked}'))
+  await until(async () => await redis.pubsub('CHANNELS', '*') as string[], (channels) => {
+    return channels.includes('rt:!{revoked}')
+  })
   for (const channel of ['revoked', '!{revoked}', '!revoked']) await stage.here.app.pubsub.publish(channel, 1)
   await t.rejects(stage.here.app.pubsub.publish('fastify-realtime:revoked', 1), { code: 'RT_CHANNEL_INVALID' })
-  for (const message of ['garbage', '1 - - - - d x 1 revoke null', '1 - - - - d x 1 revoke {']) await redis.publish('rt:!{revoked}', message)
+  for (const message of ['garbage', '1 - - - - d x 1 revoke null', '1 - - - - d x 1 revoke {']) {
+    await redis.publish('rt:!{revoked}', message)
+  }
   await stage.revoke('ada')
   await stage.here.app.pubsub.publish('last', 1)
   await until(async () => heard, (channels) => channels.includes('last'))
   await ada.end()
-  t.same(heard.filter((channel) => channel === 'rt' || channel.includes('{')), ['!{revoked}'], 'internal messages of the plugin reach no app handler')
+  t.same(
+    heard.filter((channel) => channel === 'rt' || channel.includes('{')),
+    ['!{revoked}'],
+    'internal messages of the plugin reach no app handler'
+  )
   t.equal(heard.filter((channel) => channel === 'revoked').length, 1)
-  t.match(await stage.lines.line('Ignored an unknown message on the control channel'), { redisChannel: 'rt:!{revoked}', bytes: 7 })
+  t.match(await stage.lines.line('Ignored an unknown message on the control channel'), {
+    redisChannel: 'rt:!{revoked}', bytes: 7
+  })
   await stage.lines.line('A message of the control channel could not be handled')
   await stage.lines.line('A message of the control channel is not JSON')
 })

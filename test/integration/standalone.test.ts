@@ -3,8 +3,8 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
 import realtimePlugin, {
-  chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, getChatChannel, getChatEvents, getPubSub, LocalPubSub,
-  offChatEvent, onChatEvent, pubsub, type ChatEvent, type RealtimeOptions
+  chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, getChatChannel, getChatEvents,
+  getPubSub, LocalPubSub, offChatEvent, onChatEvent, pubsub, type ChatEvent, type RealtimeOptions
 } from '../../lib/index.ts'
 import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
@@ -118,7 +118,9 @@ t.test('resources of the helpers end with the app that took them over, so that t
 
 t.test('a second registration in one context is refused, and leaves nothing open', async (t) => {
   const twice = await app(t)
-  await t.rejects(async () => await twice.register(realtimePlugin, { keyPrefix: 'other:' }), { code: 'RT_REGISTERED_TWICE' })
+  await t.rejects(async () => await twice.register(realtimePlugin, { keyPrefix: 'other:' }), {
+    code: 'RT_REGISTERED_TWICE'
+  })
 })
 
 t.test('an app whose options differ from those of the helpers stays separate, and logs it', async (t) => {
@@ -173,7 +175,11 @@ t.test('with REDIS_URL the helpers reach other processes', async (t) => {
 t.test('a process without an app logs by itself, and ends by itself', async (t) => {
   const worker = new URL('../support/worker.ts', import.meta.url).pathname
   for (const LOG_LEVEL of [undefined, 'no such level']) {
-    const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, worker], { env: { ...process.env, LOG_LEVEL } })
-    t.match(stdout.trim().split('\n').map((line) => JSON.parse(line)), [{ level: 30, name: 'fastify-realtime', msg: 'Using LocalPubSub for realtime events', provider: 'local' }])
+    const { stdout } = await promisify(execFile)(process.execPath, [...process.execArgv, worker], {
+      env: { ...process.env, LOG_LEVEL }
+    })
+    t.match(stdout.trim().split('\n').map((line) => JSON.parse(line)), [
+      { level: 30, name: 'fastify-realtime', msg: 'Using LocalPubSub for realtime events', provider: 'local' }
+    ])
   }
 })

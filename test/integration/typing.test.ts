@@ -36,26 +36,50 @@ for (const [name, setup] of Object.entries(setups)) {
     const streams = [await open(t, one), await open(t, two)]
     const handled: [ChatEvent, ChatEventInfo][] = []
     two.app.chatEvents.onChatEvent('c', (event, info) => { handled.push([event, info]) })
-    const type = (user: string, typing?: boolean): Promise<boolean> => one.app.chatEvents.emitTyping('c', user, { typing })
-    t.same([await type('ann'), await type('ann', true), await type('bob'), await type('ann', false), await type('ann', false), await type('ann')], [true, false, true, true, false, true])
+    const type = (user: string, typing?: boolean): Promise<boolean> => {
+      return one.app.chatEvents.emitTyping('c', user, { typing })
+    }
+    t.same(
+      [
+        await type('ann'),
+        await type('ann', true),
+        await type('bob'),
+        await type('ann', false),
+        await type('ann', false),
+        await type('ann')
+      ],
+      [true, false, true, true, false, true]
+    )
     t.equal(await one.app.chatEvents.emitTyping('d', 'ann'), true, 'each chat by itself')
     await one.app.chatEvents.emitChatMessage('c', {})
-    const typing = (user: string, expiresInMs: number): object => ({ event: 'typing', id: undefined, data: { type: 'typing', chatId: 'c', user, expiresInMs } })
+    const typing = (user: string, expiresInMs: number): object => {
+      return { event: 'typing', id: undefined, data: { type: 'typing', chatId: 'c', user, expiresInMs } }
+    }
     for (const stream of streams) {
       const events = await stream.take(5)
       // Ephemeral events can arrive before or after logged ones.
-      t.same(events.filter(({ event }) => event === 'typing'), [typing('ann', 6_000), typing('bob', 6_000), typing('ann', 0), typing('ann', 6_000)])
+      t.same(events.filter(({ event }) => event === 'typing'), [
+        typing('ann', 6_000), typing('bob', 6_000), typing('ann', 0), typing('ann', 6_000)
+      ])
     }
     t.equal(handled.length, 5)
-    t.match(handled.find(([{ type }]) => type === 'typing'), [{ user: 'ann' }, { id: undefined, from: one.app.pubsub === two.app.pubsub ? String : 'one' }])
+    t.match(handled.find(([{ type }]) => type === 'typing'), [
+      { user: 'ann' }, { id: undefined, from: one.app.pubsub === two.app.pubsub ? String : 'one' }
+    ])
     t.match(await (await open(t, two, '?rewind=10')).next(), { event: 'message' }, 'none of it is kept')
   })
 }
 
 t.test('a wrong user or chat is refused', async (t) => {
   const { app } = await startApp(t)
-  for (const user of ['', 'x'.repeat(257), '\ud800']) await t.rejects(app.chatEvents.emitTyping('c', user), { code: 'RT_USER_ID_INVALID', statusCode: 400, message: /an empty, long or ill-formed string/ })
-  await t.rejects(app.chatEvents.emitTyping('c', 5 as unknown as string), { code: 'RT_USER_ID_INVALID', message: /got number/ })
+  for (const user of ['', 'x'.repeat(257), '\ud800']) {
+    await t.rejects(app.chatEvents.emitTyping('c', user), {
+      code: 'RT_USER_ID_INVALID', statusCode: 400, message: /an empty, long or ill-formed string/
+    })
+  }
+  await t.rejects(app.chatEvents.emitTyping('c', 5 as unknown as string), {
+    code: 'RT_USER_ID_INVALID', message: /got number/
+  })
   await t.rejects(app.chatEvents.emitTyping('', 'ann'), { code: 'RT_CHAT_ID_INVALID' })
   await app.close()
   await t.rejects(app.chatEvents.emitTyping('c', 'ann'), { code: 'RT_CLOSED' })
@@ -63,7 +87,9 @@ t.test('a wrong user or chat is refused', async (t) => {
 
 t.test('only the user of the client types, whatever the client claims', async (t) => {
   const { app } = await startApp(t)
-  const type = (typing: unknown): Promise<boolean> => app.chatEvents.emitTyping('c', 'ann', { typing: typing as boolean })
+  const type = (typing: unknown): Promise<boolean> => {
+    return app.chatEvents.emitTyping('c', 'ann', { typing: typing as boolean })
+  }
   const said: boolean[] = []
   for (const typing of [{}, {}, [], 1, 'yes', true, null, 0, false]) said.push(await type(typing))
   t.same(said, [true, false, false, false, false, false, true, false, false])
@@ -76,10 +102,12 @@ t.test('outside Fastify', async (t) => {
   t.same(await heard, { type: 'typing', chatId: 'c', user: 'ann', expiresInMs: timing.typingExpiry })
 })
 
-t.test('repeated signals are sent once in a while, so that a user who keeps typing is shown all the time', async (t) => {
+t.test('repeated signals are sent once in a while, so that a user who keeps typing stays shown', async (t) => {
   const throttle = new TypingThrottle()
   const { typingThrottle: window, typingExpiry: expiry } = timing
-  t.same([0, 1, window - 1, window, window + 1].map((now) => throttle.admits('c', 'ann', true, now)), [true, false, false, true, false])
+  t.same([0, 1, window - 1, window, window + 1].map((now) => throttle.admits('c', 'ann', true, now)), [
+    true, false, false, true, false
+  ])
   t.ok(2 * window < expiry, 'one that is lost is made up for in time')
 })
 

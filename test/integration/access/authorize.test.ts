@@ -67,17 +67,29 @@ const answers: Record<string, { answer: unknown, status: 200 | 403, mistake?: Re
   denial: { answer: { userId: 'ada', allowed: false }, status: 403, mistake: /with the field allowed/ },
   secret: { answer: { s3cret: 1 }, status: 403, mistake: /with another field/ },
   symbol: { answer: { userId: 'ada', [Symbol('s3cret')]: 1 }, status: 403, mistake: /with another field/ },
-  hidden: { answer: Object.defineProperty({ userId: 'ada' }, 'denied', { value: true }), status: 403, mistake: /with the field denied/ },
+  hidden: {
+    answer: Object.defineProperty({ userId: 'ada' }, 'denied', { value: true }),
+    status: 403,
+    mistake: /with the field denied/
+  },
   inherited: { answer: Object.create({ userId: 'ada' }), status: 403, mistake: /an object that is not plain/ },
   row: { answer: new (class Row { userId = 'ada' })(), status: 403, mistake: /an object that is not plain/ },
-  error: { answer: Object.assign(new Error('s3cret'), { userId: 'ada' }), status: 403, mistake: /an object that is not plain/ },
+  error: {
+    answer: Object.assign(new Error('s3cret'), { userId: 'ada' }), status: 403, mistake: /an object that is not plain/
+  },
   elsewhere: { answer: runInNewContext('({ userId: "ada" })'), status: 403, mistake: /an object that is not plain/ },
   nobody: { answer: { userId: undefined }, status: 403, mistake: /a userId that is undefined/ },
   guest: { answer: { userId: undefined, expiresAt: later }, status: 403, mistake: /a userId that is undefined/ },
   anonymous: { answer: { userId: null, expiresAt: later }, status: 403, mistake: /a userId that is null/ },
   unnamed: { answer: { userId: '' }, status: 403, mistake: /a userId that is an empty, long or ill-formed string/ },
-  long: { answer: { userId: 's3cret'.repeat(43) }, status: 403, mistake: /a userId that is an empty, long or ill-formed string/ },
-  surrogate: { answer: { userId: '\ud800' }, status: 403, mistake: /a userId that is an empty, long or ill-formed string/ },
+  long: {
+    answer: { userId: 's3cret'.repeat(43) },
+    status: 403,
+    mistake: /a userId that is an empty, long or ill-formed string/
+  },
+  surrogate: {
+    answer: { userId: '\ud800' }, status: 403, mistake: /a userId that is an empty, long or ill-formed string/
+  },
   user17: { answer: { userId: 17 }, status: 403, mistake: /a userId that is number/ },
   endless: { answer: { userId: 'ada', expiresAt: undefined }, status: 403, mistake: /an expiresAt that is undefined/ },
   nan: { answer: { userId: 'ada', expiresAt: NaN }, status: 403, mistake: /an expiresAt that is NaN/ },
@@ -110,27 +122,37 @@ t.test('each kind of mistake is logged once, whatever the fields are called', as
   const { log, lines } = keepLog()
   const app = Fastify({ loggerInstance: log as FastifyBaseLogger })
   t.teardown(() => app.close())
-  await app.register(realtimePlugin, { authorize: (_request, chatId) => (chatId.length === 1 ? { [chatId]: true } : {}) as never })
-  for (const chatId of ['a', 'b', 'none', '1', 'a', 'none']) t.equal((await app.inject(`/api/chats/${chatId}/events`)).statusCode, 403)
+  await app.register(realtimePlugin, {
+    authorize: (_request, chatId) => (chatId.length === 1 ? { [chatId]: true } : {}) as never
+  })
+  for (const chatId of ['a', 'b', 'none', '1', 'a', 'none']) {
+    t.equal((await app.inject(`/api/chats/${chatId}/events`)).statusCode, 403)
+  }
   t.equal(lines.filter(({ code }) => code === 'RT_GRANT_INVALID').length, 2)
 })
 
 t.test('a client that is refused learns nothing about the code of the app', async (t) => {
   const { url } = await startApp(t, { authorize: () => false })
-  t.same(await (await open(url)).json(), { statusCode: 403, code: 'RT_FORBIDDEN', error: 'Forbidden', message: 'Access to this chat was refused.' })
+  t.same(await (await open(url)).json(), {
+    statusCode: 403, code: 'RT_FORBIDDEN', error: 'Forbidden', message: 'Access to this chat was refused.'
+  })
 })
 
 t.test('a client that disconnects during authorize leaves nothing behind', async (t) => {
   let answer = (_grant: boolean): void => {}
   let arrived = (): void => {}
   const asked = new Promise<void>((resolve) => { arrived = resolve })
-  const { app, url } = await startApp(t, { authorize: () => new Promise<boolean>((resolve) => { answer = resolve; arrived() }) })
+  const { app, url } = await startApp(t, {
+    authorize: () => new Promise<boolean>((resolve) => { answer = resolve; arrived() })
+  })
   const abort = new AbortController()
   const opening = fetch(`${url}/api/chats/c/events`, { signal: abort.signal }).catch(() => {})
   await asked
   abort.abort()
   await opening
-  while (await new Promise((resolve) => { app.server.getConnections((_error, count) => resolve(count)) }) !== 0) await delay(5)
+  while (await new Promise((resolve) => { app.server.getConnections((_error, count) => resolve(count)) }) !== 0) {
+    await delay(5)
+  }
   answer(true)
   await new Promise(setImmediate)
   t.equal(app.chatEvents.stats().localChats, 0)

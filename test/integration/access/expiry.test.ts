@@ -9,7 +9,12 @@ t.test('a grant that expires while authorize runs for another chat of the reques
   let answer = (_grant: boolean): void => {}
   let asked = (): void => {}
   const { app, url } = await startApp(t, {
-    authorize: (_request, chatId) => chatId === 'short' ? { expiresAt: later } : new Promise<boolean>((resolve) => { answer = resolve; asked() })
+    authorize: (_request, chatId) => chatId === 'short'
+      ? { expiresAt: later }
+      : new Promise<boolean>((resolve) => {
+        answer = resolve
+        asked()
+      })
   }, {
     setup: (app) => { app.get('/own', (_request, reply) => reply.sse.chats(['short', 'b'])) }
   })
@@ -28,7 +33,10 @@ t.test('a grant that expires while authorize runs for another chat of the reques
   }
   for (const path of ['/api/chats/events?chat=short&chat=b&rewind=5', '/own?rewind=5']) {
     const stream = await openLate(path, true)
-    t.match(await stream.take(2), [{ event: 'refused', id: undefined, data: { chatId: 'short', code: 'RT_FORBIDDEN' } }, { event: 'ready', data: { chatId: 'b' } }])
+    t.match(await stream.take(2), [
+      { event: 'refused', id: undefined, data: { chatId: 'short', code: 'RT_FORBIDDEN' } },
+      { event: 'ready', data: { chatId: 'b' } }
+    ])
     await app.chatEvents.emitChatMessage('short', { n: 2 })
     await app.chatEvents.emitChatMessage('b', { n: 3 })
     t.match(await stream.next(), { data: { message: { n: 3 } } })

@@ -8,15 +8,22 @@ import { EventStream } from '../../support/event-stream.ts'
 import { RedisServer } from '../../support/redis-server.ts'
 import { open } from './open.ts'
 
-async function twoInstances (t: Test, options: RealtimeOptions): Promise<{ url: string, app: Awaited<ReturnType<typeof startApp>>['app'] }[]> {
+async function twoInstances (t: Test, options: RealtimeOptions): Promise<{
+  url: string, app: Awaited<ReturnType<typeof startApp>>['app']
+}[]> {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
-  return [await startApp(t, { ...options, redisUrl: redis.url }), await startApp(t, { ...options, redisUrl: redis.url, instanceId: 'other' })]
+  return [
+    await startApp(t, { ...options, redisUrl: redis.url }),
+    await startApp(t, { ...options, redisUrl: redis.url, instanceId: 'other' })
+  ]
 }
 
 t.test('revoking a user\'s access to a chat ends exactly that user\'s streams of it, on every instance', async (t) => {
   const allowed = new Set(['ada', 'bob'])
-  const authorize = ({ headers: { authorization: userId = '' } }: FastifyRequest): AccessGrant | false => allowed.has(userId) && { userId }
+  const authorize = ({ headers: { authorization: userId = '' } }: FastifyRequest): AccessGrant | false => {
+    return allowed.has(userId) && { userId }
+  }
   const instances = await twoInstances(t, { authorize })
   const streams = await Promise.all(instances.flatMap(({ url }) => ['ada', 'bob'].map(async (user) => {
     const stream = await EventStream.open(t, `${url}/api/chats/c/events`, { headers: { authorization: user } })
@@ -76,7 +83,9 @@ t.test('access that is revoked during authorize is not granted', async (t) => {
   let answer = (_grant: AccessGrant): void => {}
   let arrived = (): void => {}
   const asked = new Promise<void>((resolve) => { arrived = resolve })
-  const { app, url } = await startApp(t, { authorize: () => new Promise<AccessGrant>((resolve) => { answer = resolve; arrived() }) })
+  const { app, url } = await startApp(t, {
+    authorize: () => new Promise<AccessGrant>((resolve) => { answer = resolve; arrived() })
+  })
   const opening = open(url)
   await asked
   await app.chatEvents.revoke('other', 'ada')

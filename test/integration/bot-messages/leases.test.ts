@@ -11,7 +11,9 @@ t.beforeEach(nothingUnhandled)
 
 /** Lets a bot message's lease expire without its producer noticing, once all of it is written: a write renews it. */
 async function expire (admin: Redis, botMessage: BotMessageWriter, pieces = 1): Promise<void> {
-  await until(() => admin.hget('rt:{chat:c}:f', `=answer%3A${botMessage.id}`), (record) => record?.startsWith(`t ${pieces + 1} `) === true)
+  await until(() => admin.hget('rt:{chat:c}:f', `=answer%3A${botMessage.id}`), (record) => {
+    return record?.startsWith(`t ${pieces + 1} `) === true
+  })
   await admin.zadd('rt:{chat:c}:l', 1, `answer%3A${botMessage.id}`)
 }
 
@@ -62,7 +64,14 @@ t.test('a bot message ends when its producer stops renewing the lease, and not b
   const alive = await one.app.chatEvents.startBotMessage('c', { id: 'alive' })
   await one.app.chatEvents.startBotMessage('c', { id: 'alive too' })
   const { state } = one.app.pubsub as RedisPubSub & { state: StateStore }
-  await state.change('chat:c', { operation: 'open', field: 'answer:dead', value: 'Once', leaseMs: LEASE, owner: 'a process that was killed', key: 'bot_message:dead' })
+  await state.change('chat:c', {
+    operation: 'open',
+    field: 'answer:dead',
+    value: 'Once',
+    leaseMs: LEASE,
+    owner: 'a process that was killed',
+    key: 'bot_message:dead'
+  })
   const since = performance.now()
   t.match(await reader.end(stream), { id: 'dead', status: 'interrupted', text: 'Once' })
   t.ok(performance.now() - since >= LEASE * 0.9)

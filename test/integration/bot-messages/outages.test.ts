@@ -10,7 +10,7 @@ import { open } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
 
-t.test('during an outage of Redis pieces are merged into one, and streaming continues even if Redis lost its data', async (t) => {
+t.test('in an outage of Redis pieces are merged, and streaming continues even if Redis lost its data', async (t) => {
   const { redis, one, two } = await apart(t)
   const { stream, reader } = await open(t, two)
   const botMessage = await one.app.chatEvents.startBotMessage('c')
@@ -44,16 +44,25 @@ t.test('a bot message that is finished after Redis lost it is still in the log',
 })
 
 t.test('a bot message that can\'t be finalized during an outage of Redis is finalized after it', async (t) => {
-  const { redis, one, two } = await apart(t, { publishTimeoutMs: 500 }, ['--appendonly', 'yes', '--appendfsync', 'always'])
-  const answers = await Promise.all([0, 1].map((n) => one.app.chatEvents.startBotMessage('c', { id: `${n}` }))) as [BotMessageWriter, BotMessageWriter]
+  const { redis, one, two } = await apart(t, { publishTimeoutMs: 500 }, [
+    '--appendonly', 'yes', '--appendfsync', 'always'
+  ])
+  const answers = await Promise.all([0, 1].map((n) => {
+    return one.app.chatEvents.startBotMessage('c', { id: `${n}` })
+  })) as [BotMessageWriter, BotMessageWriter]
   for (const botMessage of answers) await botMessage.append('Once')
   await redis.kill()
-  await Promise.all([t.rejects(answers[0].finish(), { code: /RT_PUBLISH/ }), t.rejects(answers[1].stop('stopped'), { code: /RT_PUBLISH/ })])
+  await Promise.all([
+    t.rejects(answers[0].finish(), { code: /RT_PUBLISH/ }),
+    t.rejects(answers[1].stop('stopped'), { code: /RT_PUBLISH/ })
+  ])
   await t.rejects(answers[0].append('x'), { code: 'RT_BOT_MESSAGE_ENDED' })
   await redis.restart()
   const { stream, reader } = await open(t, two, 'c', '?rewind=10')
   for (let n = 0; n < 2; n++) await reader.end(stream)
-  t.same([...reader.ends.values()].flat().map(({ id, status, text }) => [id, status, text]).sort(), [['0', 'finished', 'Once'], ['1', 'stopped', 'Once']])
+  t.same([...reader.ends.values()].flat().map(({ id, status, text }) => [id, status, text]).sort(), [
+    ['0', 'finished', 'Once'], ['1', 'stopped', 'Once']
+  ])
   t.same(await answers[0].finish(), { status: 'finished' })
 })
 

@@ -43,7 +43,9 @@ for (const [name, setup] of Object.entries(setups)) {
       const botMessage = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
       let text = ''
       for (let tooLong = false; !tooLong;) {
-        await botMessage.append('"é').then(() => { text += '"é' }, (error) => { tooLong = (error as RealtimeError).code === 'RT_PAYLOAD_TOO_LARGE' })
+        await botMessage.append('"é').then(() => { text += '"é' }, (error) => {
+          tooLong = (error as RealtimeError).code === 'RT_PAYLOAD_TOO_LARGE'
+        })
       }
       await t.rejects(botMessage.finish({ much: 'x'.repeat(200) }), { code: 'RT_PAYLOAD_TOO_LARGE' })
       await t.rejects(botMessage.finish({ n: 1n }), { code: 'RT_PAYLOAD_INVALID' })

@@ -18,7 +18,11 @@ export const setups: Record<string, Setup> = {
   },
   'over Redis': async (t, options) => {
     const keyPrefix = `rt${count++}:`
-    const [one, two] = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { redisUrl: server.url, keyPrefix, instanceId, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, ...options })))
+    const [one, two] = await Promise.all(['one', 'two'].map((instanceId) => {
+      return startApp(t, {
+        redisUrl: server.url, keyPrefix, instanceId, botMessageWindowMs: 0, botMessageLeaseMs: LEASE, ...options
+      })
+    }))
     return { one, two } as { one: Side, two: Side }
   }
 }

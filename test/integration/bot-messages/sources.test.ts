@@ -16,7 +16,9 @@ for (const [name, setup] of Object.entries(setups)) {
     t.test('the text of a source is streamed and finished', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
-      const result = await one.app.chatEvents.streamBotMessage('c', say('To be', ' or not', ' to be'), { id: 'a', extra: { tokens: 3 } })
+      const result = await one.app.chatEvents.streamBotMessage('c', say('To be', ' or not', ' to be'), {
+        id: 'a', extra: { tokens: 3 }
+      })
       t.same(result, { id: 'a', status: 'finished' })
       t.match(await reader.end(stream), { text: 'To be or not to be', extra: { tokens: 3 } })
       let tokens = 0
@@ -25,7 +27,7 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(reader.faults, [])
     })
 
-    t.test('if a source throws, the bot message fails with the text of the app, and the app gets the error', async (t) => {
+    t.test('if a source throws, the bot message fails with the app\'s text, and the app gets the error', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const broken = async function * (): AsyncGenerator<string> {
@@ -36,30 +38,55 @@ for (const [name, setup] of Object.entries(setups)) {
       const { error, ...end } = await reader.end(stream)
       t.match(end, { status: 'failed', text: 'Once' })
       t.equal(error, undefined)
-      await t.rejects(one.app.chatEvents.streamBotMessage('c', broken, { describeError: (error) => `Sorry: ${(error as Error).message.length}` }), { message: 'secret' })
+      await t.rejects(
+        one.app.chatEvents.streamBotMessage('c', broken, {
+          describeError: (error) => `Sorry: ${(error as Error).message.length}`
+        }),
+        { message: 'secret' }
+      )
       t.match(await reader.end(stream), { status: 'failed', error: 'Sorry: 6' })
-      await t.rejects(one.app.chatEvents.streamBotMessage('c', () => { throw new Error('at once') }), { message: 'at once' })
+      await t.rejects(one.app.chatEvents.streamBotMessage('c', () => { throw new Error('at once') }), {
+        message: 'at once'
+      })
       t.match(await reader.end(stream), { status: 'failed', text: '' })
-      await t.rejects(one.app.chatEvents.streamBotMessage('c', (() => 5) as never), { code: 'RT_OPTION_INVALID', message: /`source\(signal\)`.*got number\. Return/ })
+      await t.rejects(one.app.chatEvents.streamBotMessage('c', (() => 5) as never), {
+        code: 'RT_OPTION_INVALID', message: /`source\(signal\)`.*got number\. Return/
+      })
     })
 
-    t.test('an invalid source is refused before the start, and one that yields no text fails with what it yielded', async (t) => {
+    t.test('an invalid source is refused, and one that yields no text fails with what it yielded', async (t) => {
       const { one } = await setup(t)
       const { stream, reader } = await open(t, one)
       const { chatEvents } = one.app
-      for (const [wrong, kind] of [[undefined, 'undefined'], [null, 'null'], ['text', 'string'], [['text'], 'an array'], [Buffer.from('text'), 'object'], [{}, 'object']]) {
-        await t.rejects(chatEvents.streamBotMessage('c', wrong as never), { code: 'RT_OPTION_INVALID', message: `Expected \`source\` to be an async iterable of strings, or a function that returns one, got ${kind}. Use startBotMessage and append for text that is there already.` })
+      for (const [wrong, kind] of [
+        [undefined, 'undefined'],
+        [null, 'null'],
+        ['text', 'string'],
+        [['text'], 'an array'],
+        [Buffer.from('text'), 'object'],
+        [{}, 'object']
+      ]) {
+        await t.rejects(chatEvents.streamBotMessage('c', wrong as never), {
+          code: 'RT_OPTION_INVALID',
+          message: 'Expected `source` to be an async iterable of strings, or a function that returns one, ' +
+            `got ${kind}. Use startBotMessage and append for text that is there already.`
+        })
       }
-      for (const [piece, kind] of [[{ choices: [] }, 'object'], [undefined, 'undefined'], [Buffer.from('text'), 'bytes'], [['text'], 'an array']]) {
+      for (const [piece, kind] of [
+        [{ choices: [] }, 'object'], [undefined, 'undefined'], [Buffer.from('text'), 'bytes'], [['text'], 'an array']
+      ]) {
         const id = `${kind}`
         const source = async function * (): AsyncGenerator<unknown> { yield piece }
-        await t.rejects(chatEvents.streamBotMessage('c', source as never, { id }), { code: 'RT_PAYLOAD_INVALID', message: new RegExp(`^\`source\` must yield strings, got ${kind}\\. Yield only the text`) })
+        await t.rejects(chatEvents.streamBotMessage('c', source as never, { id }), {
+          code: 'RT_PAYLOAD_INVALID',
+          message: new RegExp(`^\`source\` must yield strings, got ${kind}\\. Yield only the text`)
+        })
         t.match(await reader.end(stream), { id, status: 'failed', text: '' })
       }
       t.equal(reader.ends.size, 4, 'and of the others there is no trace')
     })
 
-    t.test('any instance can stop a bot message: its signal aborts; a reader that disconnects stops nothing', async (t) => {
+    t.test('any instance can stop a bot message by its signal; a reader that disconnects stops nothing', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const leaving = await open(t, one)
@@ -86,12 +113,20 @@ for (const [name, setup] of Object.entries(setups)) {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
       const sources = {
-        listens: async function * (signal: AbortSignal) { yield 'x'; await new Promise((resolve) => signal.addEventListener('abort', resolve)) },
-        throws: async function * (signal: AbortSignal) { yield 'x'; await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted')))) },
+        listens: async function * (signal: AbortSignal) {
+          yield 'x'
+          await new Promise((resolve) => signal.addEventListener('abort', resolve))
+        },
+        throws: async function * (signal: AbortSignal) {
+          yield 'x'
+          await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('aborted'))))
+        },
         hangs: async function * () { yield 'x'; await new Promise(() => {}) }
       }
       for (const [id, source] of Object.entries(sources)) {
-        const streamed = one.app.chatEvents.streamBotMessage('c', source, { id, extra: () => { throw new Error('It is not complete') } })
+        const streamed = one.app.chatEvents.streamBotMessage('c', source, {
+          id, extra: () => { throw new Error('It is not complete') }
+        })
         await reader.text(stream, id, 'x')
         await two.app.chatEvents.stopBotMessage('c', id)
         t.same(await streamed, { id, status: 'stopped' })
@@ -115,7 +150,9 @@ for (const [name, setup] of Object.entries(setups)) {
 t.test('a source may throw when it is asked to return', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   const source = {
-    [Symbol.asyncIterator]: () => ({ next: () => delay(1, { done: false, value: 'x' }), return: () => { throw new Error('thrown at the end') } })
+    [Symbol.asyncIterator]: () => ({
+      next: () => delay(1, { done: false, value: 'x' }), return: () => { throw new Error('thrown at the end') }
+    })
   }
   const streamed = chatEvents.streamBotMessage('c', source as AsyncIterable<string>, { id: 'a' })
   await delay(20)
@@ -145,13 +182,18 @@ t.test('a bot message ends if its source fails, even if the failure callback fai
     error: () => Object.assign(new Error(), { headers: { authorization: 'hunter2' } })
   }
   for (const [id, describeError] of Object.entries(descriptions)) {
-    await t.rejects(chatEvents.streamBotMessage('c', failing, { id, describeError: describeError as () => string }), { message: 'broken' })
+    await t.rejects(chatEvents.streamBotMessage('c', failing, { id, describeError: describeError as () => string }), {
+      message: 'broken'
+    })
   }
   t.match(await line('describeError failed'), { chatId: 'c' })
   const botMessage = await chatEvents.startBotMessage('c', { id: 'by hand' })
   t.same(await botMessage.fail(Object.assign(new Error(), { secret: 'hunter2' }) as never), { status: 'failed' })
   await until(async () => ends.length, (count) => count === 6)
-  t.same(ends.map((end) => end.type === 'bot_message' && [end.id, end.status, end.error]), [...Object.keys(descriptions).map((id) => [id, 'failed', id === 'late' ? 'Sorry' : undefined]), ['by hand', 'failed', undefined]])
+  t.same(ends.map((end) => end.type === 'bot_message' && [end.id, end.status, end.error]), [
+    ...Object.keys(descriptions).map((id) => [id, 'failed', id === 'late' ? 'Sorry' : undefined]),
+    ['by hand', 'failed', undefined]
+  ])
   t.notMatch(text() + JSON.stringify(ends), 'hunter2')
 })
 
@@ -159,7 +201,9 @@ t.test('a source that is stopped before its first text ends the bot message', as
   const chatEvents = instance(t, new LocalPubSub())
   let rejectLater: ((error: Error) => void) | undefined
   let status: string | undefined
-  chatEvents.streamBotMessage('c', () => new Promise((_resolve, reject) => { rejectLater = reject }), { id: 'a' }).then((end) => { status = end.status })
+  chatEvents.streamBotMessage('c', () => new Promise((_resolve, reject) => { rejectLater = reject }), {
+    id: 'a'
+  }).then((end) => { status = end.status })
   await until(async () => rejectLater, Boolean)
   await chatEvents.stopBotMessage('c', 'a')
   await until(async () => status, Boolean)

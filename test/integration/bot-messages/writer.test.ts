@@ -16,13 +16,17 @@ t.beforeEach(nothingUnhandled)
 t.test('wrong input is refused, and the error names it', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   for (const id of ['', 'x'.repeat(129), '\ud800', 5, null]) {
-    await t.rejects(chatEvents.startBotMessage('c', { id: id as string }), { code: 'RT_BOT_MESSAGE_ID_INVALID', statusCode: 400 })
+    await t.rejects(chatEvents.startBotMessage('c', { id: id as string }), {
+      code: 'RT_BOT_MESSAGE_ID_INVALID', statusCode: 400
+    })
     await t.rejects(chatEvents.stopBotMessage('c', id as string), { code: 'RT_BOT_MESSAGE_ID_INVALID' })
   }
   await t.rejects(chatEvents.startBotMessage(''), { code: 'RT_CHAT_ID_INVALID' })
   await t.rejects(chatEvents.stopBotMessage('', 'a'), { code: 'RT_CHAT_ID_INVALID' })
   const botMessage = await chatEvents.startBotMessage('c')
-  for (const text of [undefined, null, 5, {}]) await t.rejects(botMessage.append(text as never), { code: 'RT_PAYLOAD_INVALID' })
+  for (const text of [undefined, null, 5, {}]) {
+    await t.rejects(botMessage.append(text as never), { code: 'RT_PAYLOAD_INVALID' })
+  }
   botMessage.append(5 as never)
 })
 
@@ -72,7 +76,9 @@ t.test('a lease event of a finished bot message writes nothing to the state', as
 t.test('the callback for the final fields may take a while, or fail', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   t.match(await chatEvents.streamBotMessage('c', say('x'), { extra: async () => ({}) }), { status: 'finished' })
-  await t.rejects(chatEvents.streamBotMessage('c', say('x'), { extra: () => Promise.reject(new Error('no count')) }), { message: 'no count' })
+  await t.rejects(chatEvents.streamBotMessage('c', say('x'), { extra: () => Promise.reject(new Error('no count')) }), {
+    message: 'no count'
+  })
 })
 
 t.test('a bot message learns its final status, even after a failed attempt', async (t) => {
@@ -154,8 +160,13 @@ t.test('a piece that Redis refuses is retried, and logged once', async (t) => {
   botMessage.append('y')
   await delay(1_100)
   await admin.config('SET', 'maxmemory', '0')
-  await until(async () => (await (pubsub.state as StateStore).read('chat:c')).fields?.get(`answer:${botMessage.id}`)?.value, (value) => value === 'xy')
-  t.match(lines, [{ chatId: 'c', code: 'RT_PUBLISH_REJECTED', msg: 'A piece of a bot message could not be written, trying again' }])
+  await until(
+    async () => (await (pubsub.state as StateStore).read('chat:c')).fields?.get(`answer:${botMessage.id}`)?.value,
+    (value) => value === 'xy'
+  )
+  t.match(lines, [
+    { chatId: 'c', code: 'RT_PUBLISH_REJECTED', msg: 'A piece of a bot message could not be written, trying again' }
+  ])
   t.equal(lines.length, 1)
   botMessage.append('z')
   await pubsub.close()

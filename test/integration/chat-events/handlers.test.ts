@@ -104,7 +104,9 @@ t.test('the emitter calls handlers of this instance at once and returns whether 
   t.equal(chatEvents.emit('c', { type: 'message', message: { n: 1 } }), true)
   t.same(got, [{ type: 'message', chatId: 'c', message: { n: 1 } }], 'and nothing was published')
   t.throws(() => chatEvents.emit('', { type: 'message', message: {} }), { code: 'RT_CHAT_ID_INVALID' })
-  t.throws(() => chatEvents.emit('c', { type: 'reset' } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' })
+  t.throws(() => chatEvents.emit('c', { type: 'reset' } as unknown as ChatEventInput), {
+    code: 'RT_EVENT_TYPE_INVALID'
+  })
   t.throws(() => chatEvents.emit('c', { type: 'message', message: { n: 1n } }), { code: 'RT_PAYLOAD_INVALID' })
 })
 

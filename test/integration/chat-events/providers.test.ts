@@ -62,7 +62,9 @@ t.test('events cross instances over Redis, are logged there, and a direct emit s
   await last
   await live(one.pubsub)
   t.same(got, { one: [{ direct: true }, { n: 1 }, { n: 2 }, { n: 3 }], two: [{ n: 1 }, { n: 2 }, { n: 3 }] })
-  t.same(two.lines.filter(({ msg }) => msg === 'Forwarded remote chat event').map(({ level, chatId, from }) => ({ level, chatId, from })),
-    Array(3).fill({ level: 20, chatId: '123', from: one.pubsub.instanceId }))
+  t.same(two.lines.filter(({ msg }) => msg === 'Forwarded remote chat event').map(({ level, chatId, from }) => {
+    return { level, chatId, from }
+  }),
+  Array(3).fill({ level: 20, chatId: '123', from: one.pubsub.instanceId }))
   t.equal(one.lines.filter(({ msg }) => msg === 'Forwarded remote chat event').length, 0)
 })

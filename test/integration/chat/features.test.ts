@@ -21,7 +21,11 @@ function openInstance (t: Test, url: string): { chatEvents: Instance, calls: str
 /** Opens a stream of a chat for a user. Returns the data of its `read` events, as they arrive. */
 function join (chatEvents: ChatEvents, userId: string): unknown[] {
   const got: unknown[] = []
-  const connection = new FakeConnection(({ event, data }) => { if (event === 'read') got.push(JSON.parse(data.toString())) }, false)
+  const connection = new FakeConnection(({ event, data }) => {
+    if (event === 'read') {
+      got.push(JSON.parse(data.toString()))
+    }
+  }, false)
   for (const entrance of chatEvents.enter('c')(Object.assign(connection.asConnection, { userId }))) entrance.join()
   return got
 }

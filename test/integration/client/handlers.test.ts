@@ -23,7 +23,7 @@ t.test('a page receives the events of a chat once, in order, with the ids of the
   t.throws(() => page.client.chat('b'), /closed/)
 })
 
-t.test('a handler receives its type, or all, until it is removed, its signal aborts or the chat is closed', async (t) => {
+t.test('a handler receives its type, or all, until its removal, its signal or the end of the chat', async (t) => {
   const { app, url } = await startApp(t)
   const page = new Page(t, url)
   const chat = page.client.chat('a')
@@ -92,7 +92,9 @@ t.test('long and unusual ids work, and so do events that name no chat', async (t
   }
   const seen = chats.map((id) => page.open(id))
   for (const each of seen) await each.ready()
-  for (const [index, id] of chats.entries()) await app.pubsub.publish(`chat:${id}`, { type: 'message', message: { n: index } })
+  for (const [index, id] of chats.entries()) {
+    await app.pubsub.publish(`chat:${id}`, { type: 'message', message: { n: index } })
+  }
   for (const [index, each] of seen.entries()) {
     await each.has(1)
     t.same(each.numbers, [index])
@@ -118,10 +120,14 @@ t.test('signals close a chat, and the client', async (t) => {
 })
 
 t.test('a chat that is closed by a handler receives no event after that, even if it has arrived', async (t) => {
-  const message = (n: number): string => `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
+  const message = (n: number): string => {
+    return `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
+  }
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
     reply.hijack()
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`id: e-0-0\nevent: ready\ndata: {"resumed":false}\n\n${message(1)}${message(2)}`)
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(
+      `id: e-0-0\nevent: ready\ndata: {"resumed":false}\n\n${message(1)}${message(2)}`
+    )
     await once(reply.raw, 'close')
   }))
   const page = new Page(t, url)

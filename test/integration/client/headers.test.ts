@@ -8,7 +8,9 @@ t.setTimeout(120_000)
 t.test('a stream is neither read from a cache nor stored in one', async (t) => {
   const { url } = await startApp(t)
   const caches: unknown[] = []
-  const page = new Page(t, url, { fetch: async (...args) => { caches.push((args[1] as { cache?: string }).cache); return await fetch(...args) } })
+  const page = new Page(t, url, {
+    fetch: async (...args) => { caches.push((args[1] as { cache?: string }).cache); return await fetch(...args) }
+  })
   await page.open('a').ready()
   t.same(caches, ['no-store'])
 })
@@ -28,7 +30,11 @@ t.test('headers are requested anew for each connection, and once more after a 40
       if (++asked === 1) throw new Error('offline just now')
       return { authorization: tokens[0] as string }
     },
-    fetch: async (...args) => { const response = await fetch(...args); if (response.status === 401) tokens.shift(); return response }
+    fetch: async (...args) => {
+      const response = await fetch(...args)
+      if (response.status === 401) tokens.shift()
+      return response
+    }
   })
   const seen = page.open('a')
   await until(async () => asked, (count) => count === 1)

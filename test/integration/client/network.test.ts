@@ -11,13 +11,19 @@ import { until } from '../../support/until.ts'
 function becomePage (t: Test): { document: EventTarget & { visibilityState: string }, window: EventTarget } {
   const window = new EventTarget()
   const document = Object.assign(new EventTarget(), { visibilityState: 'visible' })
-  const page = { document, addEventListener: window.addEventListener.bind(window), removeEventListener: window.removeEventListener.bind(window) }
+  const page = {
+    document,
+    addEventListener: window.addEventListener.bind(window),
+    removeEventListener: window.removeEventListener.bind(window)
+  }
   Object.assign(globalThis, page)
   t.teardown(() => { for (const name of Object.keys(page)) Reflect.deleteProperty(globalThis, name) })
   return { document, window }
 }
 
-async function start (t: Test, { retryMs = 100_000, ...options } = {} as { retryMs?: number, silenceMs?: number }): Promise<{ app: FastifyInstance, states: string[], client: ReturnType<typeof createRealtimeClient> }> {
+async function start (
+  t: Test, { retryMs = 100_000, ...options } = {} as { retryMs?: number, silenceMs?: number }
+): Promise<{ app: FastifyInstance, states: string[], client: ReturnType<typeof createRealtimeClient> }> {
   const { app, url } = await startApp(t, { retryMs, heartbeatMs: 0 })
   const client = createRealtimeClient({ url: `${url}/api`, ...options })
   t.teardown(() => client.close())
@@ -28,12 +34,18 @@ async function start (t: Test, { retryMs = 100_000, ...options } = {} as { retry
   return { app, states, client }
 }
 
-const is = (client: { state: string }, wanted: string): Promise<void> => until(async () => client.state, (state) => state === wanted)
+const is = (client: { state: string }, wanted: string): Promise<void> => {
+  return until(async () => client.state, (state) => state === wanted)
+}
 
 t.test('a device that comes online or wakes up reconnects at once instead of waiting', async (t) => {
   const { window, document } = becomePage(t)
   const { app, client } = await start(t)
-  for (const wake of [() => window.dispatchEvent(new Event('online')), () => window.dispatchEvent(new Event('pageshow')), () => document.dispatchEvent(new Event('visibilitychange'))]) {
+  for (const wake of [
+    () => window.dispatchEvent(new Event('online')),
+    () => window.dispatchEvent(new Event('pageshow')),
+    () => document.dispatchEvent(new Event('visibilitychange'))
+  ]) {
     (app.server as Server).closeAllConnections()
     await is(client, 'connecting')
     document.visibilityState = 'hidden'

@@ -57,7 +57,9 @@ export class Seen {
 }
 
 export async function publish (app: FastifyInstance, chatId: string, ...numbers: number[]): Promise<string[]> {
-  return (await Promise.all(numbers.map((n) => app.chatEvents.emitChatMessage(chatId, { n })))).map(({ id }) => id as string)
+  return (await Promise.all(numbers.map((n) => {
+    return app.chatEvents.emitChatMessage(chatId, { n })
+  }))).map(({ id }) => id as string)
 }
 
 export const dropAll = (app: FastifyInstance): void => (app.server as Server).closeAllConnections()
@@ -97,5 +99,8 @@ export const startFrames = (t: Test, ...frames: string[]): Promise<string> => st
     await once(reply.raw, 'close')
   }
   app.get('/api/chats/a/events', answer(['id: e-0-0\nevent: ready\ndata: {}']))
-  app.get('/api/chats/events', answer(['id: e-0-0.\nevent: ready\ndata: {"chatId":"a"}', 'id: e-0-0.f-0-0\nevent: ready\ndata: {"chatId":"b"}']))
+  app.get(
+    '/api/chats/events',
+    answer(['id: e-0-0.\nevent: ready\ndata: {"chatId":"a"}', 'id: e-0-0.f-0-0\nevent: ready\ndata: {"chatId":"b"}'])
+  )
 })

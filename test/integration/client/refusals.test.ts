@@ -56,7 +56,9 @@ t.test('a chat that is closed when another one is refused is not reported any mo
 
 t.test('a chat whose access is revoked is left out, and the other chats of its stream continue', async (t) => {
   const allowed = new Set(['a', 'b', 'c'])
-  const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => allowed.has(chatId) && { userId: 'ada' } })
+  const { app, url } = await startApp(t, {
+    retryMs: 1, authorize: (_request, chatId) => allowed.has(chatId) && { userId: 'ada' }
+  })
   const page = new LoggedPage(t, url)
   const seen = ['a', 'b', 'c'].map((id) => page.open(id))
   for (const each of seen) await each.ready()
@@ -120,7 +122,9 @@ t.test('a refused chat is requested again when the page opens it anew', async (t
 })
 
 t.test('a refusal by a proxy without a body is reported, too', async (t) => {
-  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => reply.code(404).send('nothing here')))
+  const url = await startServer(t, (app) => {
+    return app.get('/api/chats/a/events', async (_request, reply) => reply.code(404).send('nothing here'))
+  })
   const page = new Page(t, url)
   page.open('a')
   await page.is('stopped')
@@ -129,7 +133,9 @@ t.test('a refusal by a proxy without a body is reported, too', async (t) => {
 
 t.test('a response that is not an event stream is refused once, with a description', async (t) => {
   const url = await startServer(t, (app) => {
-    app.get('/api/chats/a/events', async (_request, reply) => reply.type('text/html').send('<!doctype html><title>The app</title>'))
+    app.get('/api/chats/a/events', async (_request, reply) => {
+      return reply.type('text/html').send('<!doctype html><title>The app</title>')
+    })
     app.get('/api/chats/events', async (_request, reply) => {
       reply.hijack()
       reply.raw.writeHead(200).end('hello')
@@ -138,7 +144,9 @@ t.test('a response that is not an event stream is refused once, with a descripti
   const page = new Page(t, url)
   page.open('a')
   await page.is('stopped')
-  t.match(page.refusals, [{ status: 200, code: 'RT_NOT_EVENT_STREAM', chatId: undefined, message: /an event stream, got text\/html/ }])
+  t.match(page.refusals, [
+    { status: 200, code: 'RT_NOT_EVENT_STREAM', chatId: undefined, message: /an event stream, got text\/html/ }
+  ])
   page.open('b')
   await until(async () => page.refusals.length, (length) => length === 2)
   t.match(page.refusals[1], { code: 'RT_NOT_EVENT_STREAM', message: /got no content type/ })
@@ -147,7 +155,9 @@ t.test('a response that is not an event stream is refused once, with a descripti
 
 t.test('a refusal with a body that is not the server\'s is reported all the same', async (t) => {
   const bodies = ['null', '5', '[1]', '{"message":5,"code":{}}', '<p>']
-  const url = await startServer(t, (app) => app.get('/api/chats/:chatId/events', async (_request, reply) => reply.code(403).send(bodies.shift())))
+  const url = await startServer(t, (app) => {
+    return app.get('/api/chats/:chatId/events', async (_request, reply) => reply.code(403).send(bodies.shift()))
+  })
   const expected = bodies.map(() => ({ status: 403, message: 'The server answered 403', code: undefined }))
   for (const expects of expected) {
     const page = new Page(t, url)
@@ -169,11 +179,19 @@ t.test('a refusal that a new connection cuts off is applied to none of its chats
     app.get('/api/chats/events', async (_request, reply) => {
       reply.hijack()
       const ready = (id: string, chatId: string): string => `id: ${id}\nevent: ready\ndata: {"chatId":"${chatId}"}\n\n`
-      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`${ready('e-0-0.', 'a')}${ready('e-0-0.f-0-0', 'b')}`)
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(
+        `${ready('e-0-0.', 'a')}${ready('e-0-0.f-0-0', 'b')}`
+      )
       await once(reply.raw, 'close')
     })
   })
-  const page = new Page(t, url, { fetch: async (...args) => { const response = await fetch(...args); if (response.status === 403) refused(); return response } })
+  const page = new Page(t, url, {
+    fetch: async (...args) => {
+      const response = await fetch(...args)
+      if (response.status === 403) refused()
+      return response
+    }
+  })
   const seen = page.open('a')
   await begun
   await new Promise(setImmediate)
@@ -184,11 +202,18 @@ t.test('a refusal that a new connection cuts off is applied to none of its chats
 })
 
 t.test('a stream that refuses each of its chats stops the client', async (t) => {
-  const url = await startFrames(t, 'event: refused\ndata: {"chatId":"a","code":"RT_FORBIDDEN"}', 'event: refused\ndata: {"chatId":"b"}', 'event: refused\ndata: {"chatId":"b"}')
+  const url = await startFrames(
+    t,
+    'event: refused\ndata: {"chatId":"a","code":"RT_FORBIDDEN"}',
+    'event: refused\ndata: {"chatId":"b"}',
+    'event: refused\ndata: {"chatId":"b"}'
+  )
   const page = new Page(t, url)
   const seen = ['a', 'b'].map((id) => page.open(id))
   await page.is('stopped')
-  t.match(page.refusals, [{ chatId: 'a', status: 403, code: 'RT_FORBIDDEN' }, { chatId: 'b', status: 403, code: undefined }])
+  t.match(page.refusals, [
+    { chatId: 'a', status: 403, code: 'RT_FORBIDDEN' }, { chatId: 'b', status: 403, code: undefined }
+  ])
   t.equal(page.refusals.length, 2)
   seen[0]?.chat.close()
   seen[1]?.chat.close()

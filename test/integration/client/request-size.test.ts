@@ -7,7 +7,7 @@ import { Page, publish, dropAll, startServer, LoggedPage } from './page.ts'
 
 t.setTimeout(120_000)
 
-t.test('chats beyond the limit of a stream use further streams, and one more chat reopens just one stream', async (t) => {
+t.test('chats beyond the limit of a stream use further streams, and one more chat reopens just one', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 4 })
   const page = new LoggedPage(t, url)
   const ids = range(1, 10).map(String)
@@ -29,7 +29,11 @@ t.test('chats beyond the limit of a stream use further streams, and one more cha
   for (const { chat } of seen.slice(0, 4)) chat.close()
   const last = page.requests.length
   await page.open('12').ready()
-  t.same(page.requests.slice(last).map(({ chats, url }) => [chats, /chats\/12/.test(url)]), [[[], true]], 'in the room that was left')
+  t.same(
+    page.requests.slice(last).map(({ chats, url }) => [chats, /chats\/12/.test(url)]),
+    [[[], true]],
+    'in the room that was left'
+  )
   for (const { chat } of seen) chat.close()
   await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 1)
   page.client.close()
@@ -46,7 +50,9 @@ t.test('a request stays small enough for a server, with any number of chats and 
   await until(async () => page.requests.length, (length) => length === 2 * opened)
   await page.is('open')
   const sizes = page.requests.map(({ url, id }) => url.length + id.length)
-  t.ok(Math.max(...sizes) < 6_300 && page.requests.some(({ id }) => id.length > 300), `at most ${Math.max(...sizes)} bytes`)
+  t.ok(
+    Math.max(...sizes) < 6_300 && page.requests.some(({ id }) => id.length > 300), `at most ${Math.max(...sizes)} bytes`
+  )
   for (const id of ids) await publish(app, id, 1)
   for (const each of seen) await each.has(1)
   t.same(page.refusals, [])
@@ -62,7 +68,13 @@ t.test('a request that a proxy finds too large is divided, down to a single chat
       if (chat.length > 3) return await reply.code(status).send('Too large: 2')
       reply.hijack()
       reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
-      for (const [index, chatId] of chat.entries()) reply.raw.write(`id: ${chat.map((_, other) => other > index ? '' : 'e-0-0').join('.')}\nevent: ready\ndata: {"chatId":"${chatId}"}\n\n`)
+      for (const [index, chatId] of chat.entries()) {
+        reply.raw.write(
+          `id: ${chat.map((_, other) => {
+            return other > index ? '' : 'e-0-0'
+          }).join('.')}\nevent: ready\ndata: {"chatId":"${chatId}"}\n\n`
+        )
+      }
       await once(reply.raw, 'close')
     })
     app.get('/api/chats/:chatId/events', async (_request, reply) => reply.code(status).send())
@@ -84,7 +96,9 @@ t.test('a request that a proxy finds too large is divided, down to a single chat
 t.test('the client finds the limit of chats per stream even if the server\'s message lacks it', async (t) => {
   let message = 'Too many'
   const { url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 3 }, {
-    setup: (app) => app.setErrorHandler(async (error: Error & { code: string, statusCode: number }, _request, reply) => reply.code(error.statusCode).send({ code: error.code, message }))
+    setup: (app) => app.setErrorHandler(async (error: Error & { code: string, statusCode: number }, _request, reply) => {
+      return reply.code(error.statusCode).send({ code: error.code, message })
+    })
   })
   for (message of ['Too many', 'At most 99', 'At most 0']) {
     const page = new LoggedPage(t, url)
@@ -99,8 +113,12 @@ t.test('an event that is too large ends its connection and is not requested for 
   const piece = 'x'.repeat(2 ** 20)
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
     reply.hijack()
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write('id: e-0-0\nevent: ready\ndata: {}\n\ndata: ')
-    while (!reply.raw.destroyed) if (!reply.raw.write(piece)) await Promise.race([once(reply.raw, 'drain'), once(reply.raw, 'close')])
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(
+      'id: e-0-0\nevent: ready\ndata: {}\n\ndata: '
+    )
+    while (!reply.raw.destroyed) {
+      if (!reply.raw.write(piece)) await Promise.race([once(reply.raw, 'drain'), once(reply.raw, 'close')])
+    }
   }))
   const page = new Page(t, url)
   page.open('a')

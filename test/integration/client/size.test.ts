@@ -5,7 +5,15 @@ import { build } from 'esbuild'
 
 t.test('the whole client is smaller than 6 kB compressed', async (t) => {
   const { outputFiles: [file], metafile } = await build({
-    entryPoints: [fileURLToPath(new URL('../../../dist/client/index.js', import.meta.url))], bundle: true, minify: true, format: 'esm', target: 'es2022', write: false, metafile: true
+    entryPoints: [
+      fileURLToPath(new URL('../../../dist/client/index.js', import.meta.url))
+    ],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    write: false,
+    metafile: true
   })
   const bytes = gzipSync(file?.contents ?? '', { level: 9 }).length
   t.ok(bytes > 1_000 && bytes < 6 * 1_024, `${bytes} bytes`)

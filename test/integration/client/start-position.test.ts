@@ -26,7 +26,9 @@ t.test('a chat may start with its last events, or after an event that the page h
   await fresh.ready()
   await publish(app, 'a', 5, 6)
   for (const each of [seen[0], after, again, fresh]) await until(async () => each.numbers.at(-1), (last) => last === 6)
-  t.same([seen[0], seen[1], after, again, fresh].map(({ numbers }) => numbers), [[3, 4, 5, 6], [2], [2, 3, 4, 5, 6], [2, 3, 4, 5, 6], [5, 6]])
+  t.same([seen[0], seen[1], after, again, fresh].map(({ numbers }) => numbers), [
+    [3, 4, 5, 6], [2], [2, 3, 4, 5, 6], [2, 3, 4, 5, 6], [5, 6]
+  ])
   t.same([...seen, after, again, fresh].flatMap(({ resets }) => resets), [])
   await until(async () => app.chatEvents.stats(), () => true)
 })
@@ -53,14 +55,18 @@ t.test('a shared number of last events is requested once, and none if no chat wa
 
 t.test('a chat that a handler reopens starts at the requested position, whatever was received before', async (t) => {
   const ids: unknown[] = []
-  const message = (n: number): string => `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
+  const message = (n: number): string => {
+    return `id: e-${n}-${n}\nevent: message\ndata: {"type":"message","message":{"n":${n}}}\n\n`
+  }
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (request, reply) => {
     const id = request.headers['last-event-id'] as string | undefined
     ids.push(id)
     const from = Number(id?.split('-')[1] ?? 2)
     const numbers = range(from + 1, 4)
     reply.hijack()
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`id: e-${from}-${from}\nevent: ready\ndata: {}\n\n${numbers.map(message).join('')}`)
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(
+      `id: e-${from}-${from}\nevent: ready\ndata: {}\n\n${numbers.map(message).join('')}`
+    )
     await once(reply.raw, 'close')
   }))
   const page = new Page(t, url)
@@ -95,7 +101,9 @@ t.test('a reset that is cut off is reported when it arrives in full', async (t) 
     const ready = 'retry: 1\nid: f-7-7\nevent: ready\ndata: {"resumed":false}\n\n'
     if (opened++ === 0) return await reply.type('text/event-stream').send(`${ready}id: f-7-7\nevent: res`)
     reply.hijack()
-    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(`${ready}id: f-7-7\nevent: reset\ndata: {"reason":"epoch","certain":true}\n\n`)
+    reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write(
+      `${ready}id: f-7-7\nevent: reset\ndata: {"reason":"epoch","certain":true}\n\n`
+    )
     await once(reply.raw, 'close')
   }))
   const seen = new Page(t, url).open('a', { after: 'e-1-1' })

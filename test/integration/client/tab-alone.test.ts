@@ -53,7 +53,9 @@ t.test('a page without a broadcast channel has a connection of its own', async (
   const { url } = await start(t)
   const { BroadcastChannel } = globalThis
   t.teardown(() => { globalThis.BroadcastChannel = BroadcastChannel })
-  globalThis.BroadcastChannel = class { constructor () { throw new Error('no storage here') } } as unknown as typeof BroadcastChannel
+  globalThis.BroadcastChannel = class {
+    constructor () { throw new Error('no storage here') }
+  } as unknown as typeof BroadcastChannel
   const tab = new Tab(t, url)
   await tab.open('a').ready()
   t.equal(tab.client.state, 'open')

@@ -30,7 +30,10 @@ t.test('a tab with a gap reads the missing events itself, and delivers none twic
   const { app, url } = await start(t)
   const leader = lead(t, url)
   const tell = (n: number, id: string | undefined, previous?: string): void =>
-    leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'message', id, previous, data: { type: 'message', chatId: 'a', message: { n } } } })
+    leader.postMessage({
+      type: 'event',
+      delivery: { chatId: 'a', event: 'message', id, previous, data: { type: 'message', chatId: 'a', message: { n } } }
+    })
   const ids: string[] = []
   for (let n = 0; n <= 6; n++) ids.push((await app.chatEvents.emitChatMessage('a', { n })).id as string)
 
@@ -47,7 +50,9 @@ t.test('a tab with a gap reads the missing events itself, and delivers none twic
   tell(6, ids[6], ids[5])
   await Promise.all([seen.has(6), rewound.has(6)])
   t.same([seen.numbers, rewound.numbers], [[3, 4, 5, 6], [4, 5, 6]])
-  leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'reset', id: 'e-0-0', data: { reason: 'epoch', certain: true } } })
+  leader.postMessage({
+    type: 'event', delivery: { chatId: 'a', event: 'reset', id: 'e-0-0', data: { reason: 'epoch', certain: true } }
+  })
   tell(1, 'e-1-1', 'e-0-0')
   await Promise.all([seen.has(1), rewound.has(1)])
   t.same(tab.resets, [{ reason: 'epoch', certain: true }, { reason: 'epoch', certain: true }])
@@ -64,7 +69,16 @@ t.test('a tab that receives more than it can buffer before it is ready reads the
   const tab = new Tab(t, url, { fetch: async (...args) => { await released; return await fetch(...args) } })
   const seen = tab.open('a', { after: ids[0] as string })
   for (let n = 2; n <= 1_200; n++) {
-    leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'message', id: ids[n], previous: ids[n - 1], data: { type: 'message', chatId: 'a', message: { n } } } })
+    leader.postMessage({
+      type: 'event',
+      delivery: {
+        chatId: 'a',
+        event: 'message',
+        id: ids[n],
+        previous: ids[n - 1],
+        data: { type: 'message', chatId: 'a', message: { n } }
+      }
+    })
   }
   leader.postMessage({ type: 'state', state: 'open' })
   await until(async () => tab.client.state, (state) => state === 'open')
@@ -89,7 +103,9 @@ t.test('a tab whose own catch-up was refused repeats it once it has access', asy
   let token = 'none'
   const { app, url } = await start(t, { authorize: ({ headers }: FastifyRequest) => headers['x-tab'] === 'ok' })
   await publish(app, 'a', 1, 2, 3)
-  const [first, second] = [new Tab(t, url, { headers: { 'x-tab': 'ok' } }), new Tab(t, url, { headers: () => ({ 'x-tab': token }) })]
+  const [first, second] = [
+    new Tab(t, url, { headers: { 'x-tab': 'ok' } }), new Tab(t, url, { headers: () => ({ 'x-tab': token }) })
+  ]
   await first.open('a').ready()
   const seen = second.open('a', { rewind: 2 })
   await until(async () => second.refusals.length, (length) => length === 1)

@@ -12,7 +12,11 @@ t.test('a tab that slept requests the events that it missed', async (t) => {
   const first = new Tab(t, url)
   await first.open('a').ready()
   const window = new EventTarget()
-  const page = { document: new EventTarget(), addEventListener: window.addEventListener.bind(window), removeEventListener: window.removeEventListener.bind(window) }
+  const page = {
+    document: new EventTarget(),
+    addEventListener: window.addEventListener.bind(window),
+    removeEventListener: window.removeEventListener.bind(window)
+  }
   Object.assign(globalThis, page)
   t.teardown(() => { for (const name of Object.keys(page)) Reflect.deleteProperty(globalThis, name) })
   const second = new Tab(t, url)
@@ -87,7 +91,9 @@ t.test('a tab that hung follows the tab that took over, and leads again after it
   await leader.hears('want', 2)
   await streams(app, 0)
   leader.postMessage({ type: 'state', state: 'connecting' })
-  await until(async () => [first.client.state, second.client.state], (states) => states.every((state) => state === 'connecting'))
+  await until(async () => [first.client.state, second.client.state], (states) => {
+    return states.every((state) => state === 'connecting')
+  })
   await publish(app, 'a', 1)
   release()
   await stolen

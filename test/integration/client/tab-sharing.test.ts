@@ -130,7 +130,9 @@ t.test('messages of any shape from other tabs throw no error and change nothing'
   // Its wishes count for as long as it lives.
   const alive = new AbortController()
   t.teardown(() => alive.abort())
-  locksHere().request(`${name} stranger`, alive, () => new Promise((resolve) => alive.signal.addEventListener('abort', () => resolve())))
+  locksHere().request(`${name} stranger`, alive, () => {
+    return new Promise((resolve) => alive.signal.addEventListener('abort', () => resolve()))
+  })
   const odd: unknown[] = [null, undefined, 5, 'a', [], {}, new Date(), new Map()]
   for (const data of [...odd, { type: 'lead' }, { from: 'x' }, { from: 5, type: 'lead' }]) stranger.postAnything(data)
   for (const type of ['lead2', 'toString', '__proto__', null, {}]) stranger.postMessage({ type })
@@ -147,7 +149,9 @@ t.test('messages of any shape from other tabs throw no error and change nothing'
     }
     const refusal = { message: 'No', status: 403, code: 'RT_FORBIDDEN', chatId: 'a' }
     for (const field of Object.keys(refusal)) {
-      stranger.postMessage({ type: 'refused', refusal: { ...refusal, [field]: value === 5 || value === 'a' ? [] : value ?? null } })
+      stranger.postMessage({
+        type: 'refused', refusal: { ...refusal, [field]: value === 5 || value === 'a' ? [] : value ?? null }
+      })
     }
   }
   stranger.postMessage({ type: 'want', wanted: { '\ud800': undefined } })

@@ -14,7 +14,9 @@ t.test('the chats of a tab that died silently are dropped', async (t) => {
   const name = `fastify-realtime ${url}/api ada`
   const locks = locksHere()
   const alive = new AbortController()
-  locks.request(`${name} ghost`, alive, () => new Promise((resolve) => alive.signal.addEventListener('abort', () => resolve())))
+  locks.request(`${name} ghost`, alive, () => {
+    return new Promise((resolve) => alive.signal.addEventListener('abort', () => resolve()))
+  })
   new FakeTab(t, name, 'ghost').postMessage({ type: 'want', wanted: { b: undefined } })
   await until(async () => app.chatEvents.stats().localChats, (chats) => chats === 2)
   alive.abort()
@@ -60,7 +62,9 @@ t.test('without history, a tab that takes over reports that events may be missin
   await Promise.all([seen, other].map((each) => each.has(1)))
   const before = [tabs[1].resets.length, tabs[2].resets.length] as const
   tabs[0].client.close()
-  await until(async () => [tabs[1].resets.length, tabs[2].resets.length] as const, ([a, b]) => a > before[0] && b > before[1])
+  await until(async () => [tabs[1].resets.length, tabs[2].resets.length] as const, ([a, b]) => {
+    return a > before[0] && b > before[1]
+  })
   t.match(tabs[1].resets.at(-1), { reason: 'no-history', certain: false })
 })
 
@@ -103,7 +107,9 @@ t.test('two tabs take over from each other without losing an event', async (t) =
   becomeBrowser(t)
   const { app, url } = await start(t)
   const leader = lead(t, url)
-  const tabs = [new Tab(t, url, { silenceMs: 100 }), new Tab(t, url, { silenceMs: 100 }), new Tab(t, url, { silenceMs: 100 })]
+  const tabs = [
+    new Tab(t, url, { silenceMs: 100 }), new Tab(t, url, { silenceMs: 100 }), new Tab(t, url, { silenceMs: 100 })
+  ]
   const seen = tabs.map((tab) => tab.open('a'))
   await Promise.all(seen.map((each) => each.ready()))
   for (let n = 1; n <= 5; n++) await publish(app, 'a', n)

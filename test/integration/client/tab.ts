@@ -23,7 +23,9 @@ export function lead (t: Test, url: string): FakeTab {
   const name = `fastify-realtime ${url}/api ada`
   const done = new AbortController()
   t.teardown(() => done.abort())
-  locksHere().request(name, done, () => new Promise((resolve) => done.signal.addEventListener('abort', () => resolve()))).catch(() => {})
+  locksHere().request(name, done, () => {
+    return new Promise((resolve) => done.signal.addEventListener('abort', () => resolve()))
+  }).catch(() => {})
   return new FakeTab(t, name, 'leader')
 }
 
@@ -38,7 +40,9 @@ export class FakeTab {
   constructor (t: Test, channel: string, name: string) {
     this.#name = name
     this.#channel = new BroadcastChannel(channel)
-    this.#channel.onmessage = (event: unknown) => { this.heard.push((event as { data: { type: string, from: string } }).data) }
+    this.#channel.onmessage = (event: unknown) => {
+      this.heard.push((event as { data: { type: string, from: string } }).data)
+    }
     t.teardown(() => this.#channel.close())
   }
 
@@ -66,7 +70,12 @@ export class Tab {
     t.teardown(() => this.client.close())
   }
 
-  open (id: string, options?: ChatOptions): { numbers: number[], has: (last: number) => Promise<void>, ready: () => Promise<void>, close: () => void } {
+  open (id: string, options?: ChatOptions): {
+    numbers: number[]
+    has: (last: number) => Promise<void>
+    ready: () => Promise<void>
+    close: () => void
+  } {
     const chat = this.client.chat(id, options)
     const numbers: number[] = []
     chat.on('message', ({ message }) => { numbers.push((message as { n: number }).n) })
@@ -86,7 +95,16 @@ export const publish = async (app: FastifyInstance, chatId: string, ...numbers: 
 
 /** How many streams are open. */
 export const streams = (app: FastifyInstance, count: number): Promise<void> =>
-  until(() => new Promise<number>((resolve) => { (app.server as Server).getConnections((_error, connections) => resolve(connections)) }), (connections) => connections === count)
+  until(
+    () => new Promise<number>((resolve) => {
+      (app.server as Server).getConnections((_error, connections) => resolve(connections))
+    }),
+    (connections) => connections === count
+  )
 
 /** An app that closes the connections of ended streams, so that connections can be counted as streams. */
-export const start = (t: Test, options = {}): ReturnType<typeof startApp> => startApp(t, { retryMs: 1, ...options }, { setup: (app) => app.addHook('onRequest', async (_request, reply) => { reply.header('connection', 'close') }) })
+export const start = (t: Test, options = {}): ReturnType<typeof startApp> => {
+  return startApp(t, { retryMs: 1, ...options }, {
+    setup: (app) => app.addHook('onRequest', async (_request, reply) => { reply.header('connection', 'close') })
+  })
+}

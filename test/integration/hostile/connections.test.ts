@@ -32,7 +32,9 @@ t.test('the first of 500 GETs on one connection opens a stream, and the others a
 t.test('HEAD and OPTIONS open no stream, with any headers', async (t) => {
   const { app, url } = await startApp(t)
   for (const method of ['HEAD', 'OPTIONS']) {
-    const response = await fetch(`${url}/api/chats/c/events`, { method, headers: { accept: 'text/event-stream', 'last-event-id': 'e-1-1' } })
+    const response = await fetch(`${url}/api/chats/c/events`, {
+      method, headers: { accept: 'text/event-stream', 'last-event-id': 'e-1-1' }
+    })
     t.equal(response.status, 404, method)
     await response.text()
   }
@@ -43,16 +45,22 @@ t.test('a hundred clients that disconnect during authorize leave nothing behind'
   let allow = (): void => {}
   const gate = new Promise<void>((resolve) => { allow = resolve })
   const seen = { asked: 0 }
-  const { app, url } = await startApp(t, { maxConnections: 100, authorize: async () => { seen.asked++; await gate; return { userId: 'ada' } } })
+  const { app, url } = await startApp(t, {
+    maxConnections: 100, authorize: async () => { seen.asked++; await gate; return { userId: 'ada' } }
+  })
   const sockets = Array.from({ length: 100 }, () => connect(url))
   for (const socket of sockets) socket.write(GET)
   while (seen.asked < 100) await tick()
   for (const socket of sockets) socket.resetAndDestroy()
-  while (await new Promise((resolve) => app.server.getConnections((_error, count) => resolve(count))) !== 0) await tick()
+  while (await new Promise((resolve) => app.server.getConnections((_error, count) => resolve(count))) !== 0) {
+    await tick()
+  }
   allow()
   await tick()
   t.equal(app.chatEvents.stats().localChats, 0)
-  t.match(await (await EventStream.open(t, `${url}/api/chats/c/events`)).next(), { event: 'ready' }, 'there is room again')
+  t.match(
+    await (await EventStream.open(t, `${url}/api/chats/c/events`)).next(), { event: 'ready' }, 'there is room again'
+  )
 })
 
 t.test('HTTP/2 streams that are reset as fast as they are opened do no harm', async (t) => {

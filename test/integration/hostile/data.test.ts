@@ -19,7 +19,9 @@ t.test('garbage on the channels of Redis is ignored, even on internal channels',
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const { lines, write } = keepLines()
-  const { app, url } = await startApp(t, { redisUrl: redis.url, authorize: () => true }, { server: { logger: { level: 'warn', stream: { write } } } })
+  const { app, url } = await startApp(t, { redisUrl: redis.url, authorize: () => true }, {
+    server: { logger: { level: 'warn', stream: { write } } }
+  })
   const admin = new Redis(redis.url)
   t.teardown(() => admin.disconnect())
   const stream = await EventStream.open(t, `${url}/api/chats/c/events`)
@@ -29,15 +31,37 @@ t.test('garbage on the channels of Redis is ignored, even on internal channels',
   const random = new Random()
   t.comment(`SEED=${random.seed}`)
   const bytes = (length: number): Buffer => Buffer.from(Array.from({ length }, () => Math.floor(random.next() * 256)))
-  const forged = ['null', '1', '[]', '{}', '{', '{"chatId":null,"userId":{}}', '{"chatId":"c"}', '"\n\nevent: forged\ndata: 1\n\n"', '{"a":1}\r\nevent: forged']
+  const forged = [
+    'null',
+    '1',
+    '[]',
+    '{}',
+    '{',
+    '{"chatId":null,"userId":{}}',
+    '{"chatId":"c"}',
+    '"\n\nevent: forged\ndata: 1\n\n"',
+    '{"a":1}\r\nevent: forged'
+  ]
   for (const channel of ['rt:{chat:c}', 'rt:!{revoked}', 'rt:{%zz}', 'rt:{', 'rt:{chat:c']) {
     for (let n = 0; n < 100; n++) await admin.publish(channel, bytes(n))
     await admin.publish(channel, bytes(100_000).toString('latin1').repeat(20))
-    for (const head of ['', '1', '1 ', '1 - - - - d web 1 ', '1 - - - - f web 1 x ', '2 - - - - d web 1 x ', '1 a-b 1 1 1 d web 1 x ', '1 e 9999999999999999 1 1 d web 1 x ', `1 ${'e'.repeat(50_000)} `]) {
+    for (const head of [
+      '',
+      '1',
+      '1 ',
+      '1 - - - - d web 1 ',
+      '1 - - - - f web 1 x ',
+      '2 - - - - d web 1 x ',
+      '1 a-b 1 1 1 d web 1 x ',
+      '1 e 9999999999999999 1 1 d web 1 x ',
+      `1 ${'e'.repeat(50_000)} `
+    ]) {
       for (const json of forged) await admin.publish(channel, head + json)
     }
     for (const json of forged.slice(-2)) await admin.publish(channel, `1 - - - - d web 1 message ${json}`)
-    for (const json of ['null', '1', '{', '{"chatId":null,"userId":{}}']) if (channel.includes('revoked')) await admin.publish(channel, `1 - - - - d web 1 revoke ${json}`)
+    for (const json of ['null', '1', '{', '{"chatId":null,"userId":{}}']) {
+      if (channel.includes('revoked')) await admin.publish(channel, `1 - - - - d web 1 revoke ${json}`)
+    }
   }
   await app.chatEvents.emitChatMessage('c', { n: 1 })
   t.match(await stream.next(), { event: 'message', data: { message: { n: 1 } } })
@@ -48,14 +72,19 @@ t.test('garbage on the channels of Redis is ignored, even on internal channels',
 
 /** Strings that look like a pattern, a path, a JavaScript name, a hash tag, an encoding, or a terminator. */
 const IDS = [
-  '*', 'a*', 'a', 'ab', 'a?', '?', '[ab]', '[^a]', '{a}', '}{', 'a}', '{', '/', '\\', '\\*', '..', '.', '%', '%2A', '%00', '\0', 'a\0', ' ', 'a\r\nb', 'a\u2028b',
-  'чат', 'чат\u0301', '💬', '\u202egnp', '__proto__', 'constructor', 'hasOwnProperty', 'chat:a', ':m', ':s', 'x'.repeat(1024), 'ж'.repeat(512)
+  '*', 'a*', 'a', 'ab', 'a?', '?', '[ab]', '[^a]', '{a}', '}{', 'a}', '{', '/', '\\', '\\*', '..', '.', '%', '%2A',
+  '%00', '\0', 'a\0', ' ', 'a\r\nb', 'a\u2028b', 'чат', 'чат\u0301', '💬', '\u202egnp', '__proto__', 'constructor',
+  'hasOwnProperty', 'chat:a', ':m', ':s', 'x'.repeat(1024), 'ж'.repeat(512)
 ]
 
 t.test('any string is the id of a chat of its own, also over Redis', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
-  const setup = (app: FastifyInstance): unknown => app.get<{ Querystring: { id: string } }>('/stream', async (request, reply) => { await reply.sse.chat(request.query.id) })
+  const setup = (app: FastifyInstance): unknown => {
+    return app.get<{ Querystring: { id: string } }>('/stream', async (request, reply) => {
+      await reply.sse.chat(request.query.id)
+    })
+  }
   const { app } = await startApp(t, { redisUrl: redis.url })
   const { app: other, url } = await startApp(t, { redisUrl: redis.url, instanceId: 'other' }, { setup })
   const streams = await Promise.all(IDS.map((id) => EventStream.open(t, `${url}/stream?id=${encodeURIComponent(id)}`)))
@@ -68,24 +97,31 @@ t.test('any string is the id of a chat of its own, also over Redis', async (t) =
   await Promise.all(IDS.map((id) => app.chatEvents.emitChatMessage(id, { last: true })))
   for (const [n, id] of IDS.entries()) {
     const events = await streams[n]?.take(2)
-    t.same(events?.map(({ data }) => data), [{ type: 'message', chatId: id, message: { to: id } }, { type: 'message', chatId: id, message: { last: true } }])
+    t.same(events?.map(({ data }) => data), [
+      { type: 'message', chatId: id, message: { to: id } }, { type: 'message', chatId: id, message: { last: true } }
+    ])
     t.equal(handled.filter(([to]) => to === id).length, 2)
   }
-  for (const wrong of ['', '\ud800', 'x\udc00', 'x'.repeat(1025), 'ж'.repeat(513)]) await t.rejects(app.chatEvents.emitChatMessage(wrong, {}), { code: 'RT_CHAT_ID_INVALID' })
+  for (const wrong of ['', '\ud800', 'x\udc00', 'x'.repeat(1025), 'ж'.repeat(513)]) {
+    await t.rejects(app.chatEvents.emitChatMessage(wrong, {}), { code: 'RT_CHAT_ID_INVALID' })
+  }
 })
 
 t.test('payloads with prototype keys change no prototype, and arrive unchanged', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const { app, url } = await startApp(t, { redisUrl: redis.url })
-  const json = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"toString":null,"toJSON":{"polluted":1}}'
+  const json = '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},' +
+    '"toString":null,"toJSON":{"polluted":1}}'
   const stream = await EventStream.open(t, `${url}/api/chats/__proto__/events`)
   await stream.next()
   const handled: unknown[] = []
   app.chatEvents.onChatEvent('__proto__', (event) => { handled.push(event) })
   await app.chatEvents.emitChatMessage('__proto__', JSON.parse(json))
   await app.chatEvents.publish('__proto__', JSON.parse(`{"type":"__proto__","__proto__":${json},"chatId":"forged"}`))
-  for (const type of ['constructor', 'toString']) await app.chatEvents.publish('__proto__', { type } as unknown as ChatEventInput)
+  for (const type of ['constructor', 'toString']) {
+    await app.chatEvents.publish('__proto__', { type } as unknown as ChatEventInput)
+  }
   const [message, own, ...named] = await stream.take(4)
   t.equal(JSON.stringify(message?.data), `{"type":"message","message":${json},"chatId":"__proto__"}`)
   t.equal(own?.event, '__proto__')
@@ -100,7 +136,9 @@ t.test('no input can inject a line break into a stream', async (t) => {
   const codes: unknown[] = []
   const { app, url } = await startApp(t, {}, {
     setup: (app) => app.get('/own', async (_request, reply) => {
-      const send = async (event: object): Promise<void> => { codes.push(await reply.sse.send({ data: 1, ...event }).then(() => 'sent', (error) => error.code)) }
+      const send = async (event: object): Promise<void> => {
+        codes.push(await reply.sse.send({ data: 1, ...event }).then(() => 'sent', (error) => error.code))
+      }
       for (const line of LINES) {
         await send({ event: line })
         await send({ id: line })
@@ -128,11 +166,17 @@ t.test('no input can inject a line break into a stream', async (t) => {
   t.same(forged(own), [])
 
   for (const line of LINES) {
-    const response = await fetch(`${url}/api/chats/${encodeURIComponent(line)}/events?lastEventId=${encodeURIComponent(line)}`)
+    const response = await fetch(
+      `${url}/api/chats/${encodeURIComponent(line)}/events?lastEventId=${encodeURIComponent(line)}`
+    )
     const reading = read(response, (text) => text.includes('"the":"end"'))
     while (app.chatEvents.stats().localChats === 0) await tick()
-    await t.rejects(app.chatEvents.publish(line, { type: line } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' })
-    t.throws(() => app.chatEvents.emit(line, { type: line } as unknown as ChatEventInput), { code: 'RT_EVENT_TYPE_INVALID' })
+    await t.rejects(app.chatEvents.publish(line, { type: line } as unknown as ChatEventInput), {
+      code: 'RT_EVENT_TYPE_INVALID'
+    })
+    t.throws(() => app.chatEvents.emit(line, { type: line } as unknown as ChatEventInput), {
+      code: 'RT_EVENT_TYPE_INVALID'
+    })
     await app.pubsub.publish(`chat:${line}`, { type: line, [line]: line })
     await app.chatEvents.emitChatMessage(line, { [line]: line }, { idempotencyKey: line, traceparent: line })
     app.chatEvents.emit(line, { type: 'message', message: { [line]: line } })
@@ -150,16 +194,32 @@ t.test('a stream opens with any value of Last-Event-ID', async (t) => {
   await app.chatEvents.emitChatMessage('c', {})
   const random = new Random()
   t.comment(`SEED=${random.seed}`)
-  const odd = ['-', '--', 'e-0-', 'e--1-0', 'e-1e3-0', 'e-١-0', 'é-0-0', 'e-0-0 ', 'e-0-0-0', '0-0-0'.repeat(1_000), `${'e'.repeat(33)}-0-0`, 'null', '*', '$(id)', '../../x', '%00', ...Array.from({ length: 30 }, () =>
+  const odd = ['-', '--', 'e-0-', 'e--1-0', 'e-1e3-0', 'e-١-0', 'é-0-0', 'e-0-0 ', 'e-0-0-0', '0-0-0'.repeat(
+    1_000
+  ), `${'e'.repeat(33)}-0-0`, 'null', '*', '$(id)', '../../x', '%00', ...Array.from({
+    length: 30
+  }, () =>
     String.fromCharCode(...Array.from({ length: 20 }, () => 33 + Math.floor(random.next() * 90))))]
   for (const id of odd) {
     // A header is trimmed, so that one is an id after all.
     const inputs = id === 'e-0-0 ' ? [{ query: id }] : [{ header: id }, { query: id }]
     for (const { header, query } of inputs as { header?: string, query?: string }[]) {
-      const headers: Record<string, string> = header === undefined ? {} : { 'last-event-id': Buffer.from(header).toString('latin1') }
-      const stream = await EventStream.open(t, `${url}/api/chats/c/events${query === undefined ? '' : `?lastEventId=${encodeURIComponent(query)}`}`, { headers })
+      const headers: Record<string, string> = header === undefined
+        ? {}
+        : {
+            'last-event-id': Buffer.from(header).toString('latin1')
+          }
+      const stream = await EventStream.open(
+        t,
+        `${url}/api/chats/c/events${query === undefined ? '' : `?lastEventId=${encodeURIComponent(query)}`}`,
+        { headers }
+      )
       t.equal(stream.response.status, 200)
-      t.match(await stream.take(2), [{ event: 'ready', data: { resumed: false } }, { event: 'reset', data: { reason: 'invalid' } }], id.slice(0, 40))
+      t.match(
+        await stream.take(2),
+        [{ event: 'ready', data: { resumed: false } }, { event: 'reset', data: { reason: 'invalid' } }],
+        id.slice(0, 40)
+      )
       stream.close()
     }
   }
@@ -177,12 +237,20 @@ t.test('the password of Redis is never shown', async (t) => {
   t.teardown(() => redis.stop())
   const said: string[] = []
   const { lines, write } = keepLines()
-  const start = async (redisUrl: string): ReturnType<typeof startApp> => await startApp(t, { redisUrl, publishTimeoutMs: 300, instanceId: `i${said.length}` }, { server: { logger: { level: 'trace', stream: { write } } } })
+  const start = async (redisUrl: string): ReturnType<typeof startApp> => {
+    return await startApp(t, { redisUrl, publishTimeoutMs: 300, instanceId: `i${said.length}` }, {
+      server: { logger: { level: 'trace', stream: { write } } }
+    })
+  }
   const ask = async ({ app, url }: Awaited<ReturnType<typeof startApp>>): Promise<number> => {
     const response = await fetch(`${url}/api/health/pubsub`)
     said.push(await response.text(), inspect(app.pubsub, { depth: 9, showHidden: true }), JSON.stringify(app.pubsub))
-    await app.chatEvents.emitChatMessage('c', {}).catch((error) => said.push(inspect(error, { depth: 9, showHidden: true }), error.stack))
-    await app.chatEvents.emitChatMessage('c', {}, { ephemeral: true }).catch((error) => said.push(inspect(error, { depth: 9, showHidden: true })))
+    await app.chatEvents.emitChatMessage('c', {}).catch((error) => {
+      return said.push(inspect(error, { depth: 9, showHidden: true }), error.stack)
+    })
+    await app.chatEvents.emitChatMessage('c', {}, { ephemeral: true }).catch((error) => {
+      return said.push(inspect(error, { depth: 9, showHidden: true }))
+    })
     return response.status
   }
   const right = await start(redis.url.replace('//', `//:${PASSWORD}@`))

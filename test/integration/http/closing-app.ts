@@ -5,7 +5,9 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import realtimePlugin, { type RealtimeOptions } from '../../../lib/index.ts'
 
 export const CHAT = '/api/chats/c/events'
-export const get = (path: string, ...headers: string[]): string => [`GET ${path} HTTP/1.1`, 'Host: x', ...headers, '', ''].join('\r\n')
+export const get = (path: string, ...headers: string[]): string => {
+  return [`GET ${path} HTTP/1.1`, 'Host: x', ...headers, '', ''].join('\r\n')
+}
 export const portOf = ({ server }: FastifyInstance): number => (server.address() as net.AddressInfo).port
 
 /** Resolves once the app has begun to close. */
@@ -26,7 +28,9 @@ export function slowRoute (app: FastifyInstance): { begun: Promise<void>, open: 
   return { begun, open }
 }
 
-export async function start (t: Test, server: object = {}, setup: (app: FastifyInstance) => unknown = () => {}, options: RealtimeOptions = {}): Promise<FastifyInstance> {
+export async function start (
+  t: Test, server: object = {}, setup: (app: FastifyInstance) => unknown = () => {}, options: RealtimeOptions = {}
+): Promise<FastifyInstance> {
   const app = Fastify(server as FastifyServerOptions)
   t.teardown(() => app.close())
   await setup(app)
@@ -35,7 +39,11 @@ export async function start (t: Test, server: object = {}, setup: (app: FastifyI
 }
 
 /** A client of any protocol, with all that it has received. */
-export function client (t: Test, socket: net.Socket): { socket: net.Socket, received: (text: string) => Promise<string>, closed: Promise<void> } {
+export function client (t: Test, socket: net.Socket): {
+  socket: net.Socket
+  received: (text: string) => Promise<string>
+  closed: Promise<void>
+} {
   let all = ''
   socket.setEncoding('utf8').on('data', (chunk) => { all += chunk }).on('error', () => {})
   t.teardown(() => socket.destroy())
@@ -47,5 +55,7 @@ export function client (t: Test, socket: net.Socket): { socket: net.Socket, rece
   return { socket, received, closed }
 }
 
-export const connect = (t: Test, app: FastifyInstance): ReturnType<typeof client> => client(t, net.connect(portOf(app), '127.0.0.1'))
+export const connect = (t: Test, app: FastifyInstance): ReturnType<typeof client> => {
+  return client(t, net.connect(portOf(app), '127.0.0.1'))
+}
 export const listen = async (app: FastifyInstance): Promise<string> => await app.listen({ port: 0, host: '127.0.0.1' })

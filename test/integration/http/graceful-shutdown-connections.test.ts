@@ -35,8 +35,18 @@ async function outlivesClosing (
 
 type TakeOver = (server: http.Server) => unknown
 const takeOvers: [string, TakeOver, string, FastifyServerOptions][] = [
-  ['upgraded, as to a WebSocket', (server) => server.on('upgrade', (_request, socket) => echo(socket as net.Socket)), get('/', 'Connection: Upgrade', 'Upgrade: echo'), {}],
-  ['a tunnel of CONNECT', (server) => server.on('connect', (_request, socket) => echo(socket as net.Socket)), 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', {}],
+  [
+    'upgraded, as to a WebSocket',
+    (server) => server.on('upgrade', (_request, socket) => echo(socket as net.Socket)),
+    get('/', 'Connection: Upgrade', 'Upgrade: echo'),
+    {}
+  ],
+  [
+    'a tunnel of CONNECT',
+    (server) => server.on('connect', (_request, socket) => echo(socket as net.Socket)),
+    'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n',
+    {}
+  ],
   ['of another protocol', () => {}, 'not HTTP\r\n', { clientErrorHandler: (_error, socket) => echo(socket) }]
 ]
 for (const [what, takeOver, hello, server] of takeOvers) {
@@ -79,18 +89,28 @@ function twoAddresses (t: Test): void {
 }
 
 for (const [protocol, server] of [['HTTP/1.1', {}], ['HTTPS', { https: { key, cert } }]] as const) {
-  t.test(`if localhost has two addresses, closing ends the connections of the second one, over ${protocol}`, async (t) => {
+  t.test(`if localhost has two addresses, closing ends connections of the second one, over ${protocol}`, async (t) => {
     twoAddresses(t)
     const app = await start(t, server)
     const { begun, open } = slowRoute(app)
     await app.listen({ port: 0 })
     t.same(app.addresses().map((bound) => (bound as net.AddressInfo).address).sort(), ['127.0.0.1', '127.0.0.2'])
     const port = portOf(app)
-    const to = (): net.Socket => protocol === 'HTTPS' ? tls.connect({ port, host: '127.0.0.2', ca: cert, checkServerIdentity: () => undefined }) : net.connect(port, '127.0.0.2')
-    const [unused, streaming, asking] = Array.from({ length: 3 }, () => client(t, to())) as [ReturnType<typeof client>, ReturnType<typeof client>, ReturnType<typeof client>]
+    const to = (): net.Socket => {
+      return protocol === 'HTTPS'
+        ? tls.connect({
+          port, host: '127.0.0.2', ca: cert, checkServerIdentity: () => undefined
+        })
+        : net.connect(port, '127.0.0.2')
+    }
+    const [unused, streaming, asking] = Array.from({ length: 3 }, () => client(t, to())) as [
+      ReturnType<typeof client>, ReturnType<typeof client>, ReturnType<typeof client>
+    ]
     streaming.socket.write(get(CHAT))
     asking.socket.write(get('/slow'))
-    await Promise.all([streaming.received('event: ready'), begun, unused.socket.readyState === 'open' || once(unused.socket, 'connect')])
+    await Promise.all([
+      streaming.received('event: ready'), begun, unused.socket.readyState === 'open' || once(unused.socket, 'connect')
+    ])
     const draining = new Promise<void>((resolve) => { app.server.once('close', () => resolve()) })
     const closing = app.close()
     await unused.closed
@@ -160,8 +180,13 @@ async function unixSocket (t: Test): Promise<string> {
   return `${dir}/app.sock`
 }
 
-for (const [protocol, server] of [['HTTP/1.1', {}], ['HTTPS', { https: { key, cert } }], ['HTTP/2', { http2: true }], ['HTTP/2 over TLS', { http2: true, https: { key, cert } }]] as const) {
-  t.test(`over a Unix socket, closing ends idle and silent connections, and those of streams, of ${protocol}`, async (t) => {
+for (const [protocol, server] of [
+  ['HTTP/1.1', {}],
+  ['HTTPS', { https: { key, cert } }],
+  ['HTTP/2', { http2: true }],
+  ['HTTP/2 over TLS', { http2: true, https: { key, cert } }]
+] as const) {
+  t.test(`over a Unix socket, closing ends idle, silent and streaming connections of ${protocol}`, async (t) => {
     const app = await start(t, server)
     const path = await unixSocket(t)
     await app.listen({ path })
@@ -169,7 +194,9 @@ for (const [protocol, server] of [['HTTP/1.1', {}], ['HTTPS', { https: { key, ce
     const silent = client(t, net.connect(path))
     await once(app.server, 'connection')
     const used = secure
-      ? tls.connect({ path, ca: cert, ALPNProtocols: 'http2' in server ? ['h2'] : ['http/1.1'], checkServerIdentity: () => undefined })
+      ? tls.connect({
+        path, ca: cert, ALPNProtocols: 'http2' in server ? ['h2'] : ['http/1.1'], checkServerIdentity: () => undefined
+      })
       : net.connect(path)
     t.teardown(() => used.destroy())
     if (!('http2' in server)) {
@@ -195,10 +222,11 @@ t.test('an HTTP/2 client on a Unix socket that stops responding does not delay c
   const deaf = new Worker(`
     const { connect } = require('node:http2')
     const { parentPort, workerData } = require('node:worker_threads')
-    const request = connect('http://x', { createConnection: () => require('node:net').connect(workerData) }).request({ ':path': '${CHAT}' })
+    const createConnection = () => require('node:net').connect(workerData)
+    const request = connect('http://x', { createConnection }).request({ ':path': '${CHAT}' })
     request.once('response', () => {
       parentPort.postMessage('open')
-      // Deaf and dumb from here on, with its connection open.
+      // It neither reads nor writes from here on, with its connection open.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
     })
   `, { eval: true, workerData: path })

@@ -57,7 +57,9 @@ t.test('a request that another server hands over gets its response, and its conn
   const app = await start(t)
   const { begun, open } = slowRoute(app)
   await listen(app)
-  const other = http.createServer((request, response) => app.server.emit('request', request, response)).listen(0, '127.0.0.1')
+  const other = http.createServer((request, response) => {
+    return app.server.emit('request', request, response)
+  }).listen(0, '127.0.0.1')
   t.teardown(() => other.close())
   await once(other, 'listening')
   const { socket, received } = client(t, net.connect((other.address() as net.AddressInfo).port, '127.0.0.1'))
@@ -73,7 +75,13 @@ t.test('no stream request gets a 503 during the slow preClose of another plugin'
   const app = await start(t, {}, (app) => { slow = slowPreClose(app) })
   const { begun, open } = slowRoute(app)
   await listen(app)
-  const [streaming, answered, sent, asking, partial] = Array.from({ length: 5 }, () => connect(t, app)) as [ReturnType<typeof connect>, ReturnType<typeof connect>, ReturnType<typeof connect>, ReturnType<typeof connect>, ReturnType<typeof connect>]
+  const [streaming, answered, sent, asking, partial] = Array.from({ length: 5 }, () => connect(t, app)) as [
+    ReturnType<typeof connect>,
+    ReturnType<typeof connect>,
+    ReturnType<typeof connect>,
+    ReturnType<typeof connect>,
+    ReturnType<typeof connect>
+  ]
   streaming.socket.write(get(CHAT))
   answered.socket.write(get('/api/health/pubsub'))
   asking.socket.write(get('/slow'))

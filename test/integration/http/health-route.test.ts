@@ -57,7 +57,9 @@ t.test('chats that receive no events of other instances are counted separately',
   const { app, url } = await startApp(t, { redisUrl: `redis://127.0.0.1:${await freePort()}` })
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`)
   t.equal(stream.response.status, 200)
-  t.match((await app.inject('/api/health/pubsub')).json(), { healthy: false, chatSubscriptions: { localChats: 1, remoteSubscriptions: 0 } })
+  t.match((await app.inject('/api/health/pubsub')).json(), {
+    healthy: false, chatSubscriptions: { localChats: 1, remoteSubscriptions: 0 }
+  })
 })
 
 t.test('the app\'s own provider may hang, reject or lack counts', async (t) => {
@@ -72,7 +74,12 @@ t.test('the app\'s own provider may hang, reject or lack counts', async (t) => {
       close: () => local.close()
     }
   }
-  for (const isHealthy of [async () => { throw new Error('broken') }, () => { throw new Error('broken') }, () => new Promise<boolean>(() => {}), async () => false]) {
+  for (const isHealthy of [
+    async () => { throw new Error('broken') },
+    () => { throw new Error('broken') },
+    () => new Promise<boolean>(() => {}),
+    async () => false
+  ]) {
     const { app } = await startApp(t, { pubsub: make(isHealthy) })
     const response = await app.inject('/api/health/pubsub')
     t.equal(response.statusCode, 503)

@@ -19,7 +19,9 @@ const PATH = '/api/chats/c/events'
 interface Server { app: FastifyInstance, port: number, connect: () => http2.ClientHttp2Session }
 
 async function start (t: Test, kind: 'h2c' | 'TLS', options: RealtimeOptions = {}): Promise<Server> {
-  const app = Fastify({ http2: true, ...kind === 'TLS' && { https: { key, cert, allowHTTP1: true } } }) as unknown as FastifyInstance
+  const app = Fastify({
+    http2: true, ...kind === 'TLS' && { https: { key, cert, allowHTTP1: true } }
+  }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(realtimePlugin, options)
   await app.listen({ port: 0, host: '127.0.0.1' })
@@ -40,7 +42,9 @@ async function refused (t: Test, session: http2.ClientHttp2Session, headers?: Re
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-const byName = ({ headers: { authorization: userId } }: FastifyRequest): AccessGrant | false => userId !== undefined && { userId }
+const byName = ({ headers: { authorization: userId } }: FastifyRequest): AccessGrant | false => {
+  return userId !== undefined && { userId }
+}
 
 for (const kind of ['h2c', 'TLS'] as const) {
   t.test(`over HTTP/2 (${kind})`, async (t) => {
@@ -57,11 +61,15 @@ for (const kind of ['h2c', 'TLS'] as const) {
       await app.chatEvents.revoke('c', 'ada')
       t.same(await stream.end(), [])
       t.equal(session.destroyed, false, 'its connection stays')
-      t.match(await (await EventStream.overHttp2(t, session, PATH, { authorization: 'bob' })).next(), { event: 'ready' })
+      t.match(await (await EventStream.overHttp2(t, session, PATH, { authorization: 'bob' })).next(), {
+        event: 'ready'
+      })
     })
 
     t.test('limits apply across all connections, and browsers are asked to retry', async (t) => {
-      const { connect } = await start(t, kind, { maxConnections: 2, maxConnectionsPerClient: 1, authorize: byName, retryMs: 1_000 })
+      const { connect } = await start(t, kind, {
+        maxConnections: 2, maxConnectionsPerClient: 1, authorize: byName, retryMs: 1_000
+      })
       const [one, two] = [connect(), connect()]
       const ada = await EventStream.overHttp2(t, one, PATH, { authorization: 'ada' })
       await ada.next()
@@ -74,14 +82,18 @@ for (const kind of ['h2c', 'TLS'] as const) {
       t.ok((shed.retries[0] as number) >= 1_000 && (shed.retries[0] as number) <= 3_000)
       ada.close()
       // It is free as soon as the server has noticed.
-      await until(() => refused(t, one, { authorization: 'ada' }), (answer) => (answer as { status: number }).status === 200)
+      await until(() => refused(t, one, { authorization: 'ada' }), (answer) => {
+        return (answer as { status: number }).status === 200
+      })
     })
 
     t.test('an instance is drained under load, and its clients continue at another one', async (t) => {
       const redis = await RedisServer.start()
       t.teardown(() => redis.stop())
       const options = { redisUrl: redis.url, retryMs: 1_000, history: { size: 100_000 } }
-      const [one, two] = [await start(t, kind, { ...options, instanceId: 'one' }), await start(t, kind, { ...options, instanceId: 'two' })]
+      const [one, two] = [
+        await start(t, kind, { ...options, instanceId: 'one' }), await start(t, kind, { ...options, instanceId: 'two' })
+      ]
       const session = one.connect()
       const streams = await Promise.all(Array.from({ length: 20 }, () => EventStream.overHttp2(t, session, PATH)))
       for (const stream of streams) await stream.next()
@@ -104,7 +116,10 @@ for (const kind of ['h2c', 'TLS'] as const) {
         const again = await EventStream.overHttp2(t, next, PATH, { 'last-event-id': id })
         t.match(await again.next(), { event: 'ready', id, data: { resumed: true } })
         const missed = await again.take(last - 3 - rest.length)
-        t.same([...rest, ...missed].map(({ data }) => (data as { message: { n: number } }).message.n), Array.from({ length: last - 3 }, (_, n) => n + 4))
+        t.same(
+          [...rest, ...missed].map(({ data }) => (data as { message: { n: number } }).message.n),
+          Array.from({ length: last - 3 }, (_, n) => n + 4)
+        )
       }
     })
 
@@ -113,7 +128,9 @@ for (const kind of ['h2c', 'TLS'] as const) {
       const gate = new Promise<void>((resolve) => { allow = resolve })
       let ask = (): void => {}
       const asked = new Promise<void>((resolve) => { ask = resolve })
-      const { app, connect } = await start(t, kind, { retryMs: 777, authorize: async () => { ask(); await gate; return true } })
+      const { app, connect } = await start(t, kind, {
+        retryMs: 777, authorize: async () => { ask(); await gate; return true }
+      })
       const opening = EventStream.overHttp2(t, connect(), PATH)
       await asked
       const closed = app.close()

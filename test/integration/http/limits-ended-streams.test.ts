@@ -10,7 +10,10 @@ import { turn } from '../../support/turn.ts'
 
 const named = ({ headers }: FastifyRequest): AccessGrant => ({ userId: headers.authorization ?? 'ada' })
 
-/** A client over HTTP/1.1 that asks for a stream and reads nothing, with more on the way to it than both sides can buffer. */
+/**
+ * A client over HTTP/1.1 that asks for a stream and reads nothing, with more on the way to it than both sides can
+ * buffer.
+ */
 async function stall (t: Test, app: FastifyInstance): Promise<{ client: net.Socket, socket: net.Socket }> {
   const accepted = once(app.server, 'connection')
   const client = net.connect((app.server.address() as net.AddressInfo).port, '127.0.0.1').on('error', () => {})
@@ -26,7 +29,9 @@ async function stall (t: Test, app: FastifyInstance): Promise<{ client: net.Sock
 }
 
 t.test('a stream that has ended counts until its client has received the rest', async (t) => {
-  const { app, url } = await startApp(t, { maxConnectionsPerClient: 1, authorize: named, maxBufferedBytes: 100_000_000, drainTimeoutMs: 600_000 })
+  const { app, url } = await startApp(t, {
+    maxConnectionsPerClient: 1, authorize: named, maxBufferedBytes: 100_000_000, drainTimeoutMs: 600_000
+  })
   const { client, socket } = await stall(t, app)
   await app.chatEvents.revoke('c', 'ada')
   t.match(await (await fetch(`${url}/api/chats/c/events`)).json(), { code: 'RT_TOO_MANY_PER_CLIENT' })
@@ -37,7 +42,9 @@ t.test('a stream that has ended counts until its client has received the rest', 
 })
 
 t.test('an ended stream is cut if its client does not receive the rest within drainTimeoutMs', async (t) => {
-  const { app, url } = await startApp(t, { maxConnections: 1, authorize: named, maxBufferedBytes: 100_000_000, drainTimeoutMs: 50 })
+  const { app, url } = await startApp(t, {
+    maxConnections: 1, authorize: named, maxBufferedBytes: 100_000_000, drainTimeoutMs: 50
+  })
   const { socket } = await stall(t, app)
   const closed = once(socket, 'close')
   await app.chatEvents.revoke('c', 'ada')
@@ -60,11 +67,17 @@ t.test('a client whose stream has ended completely may open the next one on the 
   t.notMatch(received, /RT_TOO_MANY/)
 })
 
-/** A stream over HTTP/2 that has ended while its client did not read, so that more was on the way than it may be sent. */
-async function stallOverHttp2 (t: Test, drainTimeoutMs: number): Promise<{ stalled: http2.ClientHttp2Stream, status: () => Promise<number> }> {
+/**
+ * A stream over HTTP/2 that has ended while its client did not read, so that more was on the way than it may be sent.
+ */
+async function stallOverHttp2 (t: Test, drainTimeoutMs: number): Promise<{
+  stalled: http2.ClientHttp2Stream, status: () => Promise<number>
+}> {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   t.teardown(() => app.close())
-  await app.register(realtimePlugin, { maxStreamsPerSession: 1, authorize: named, maxBufferedBytes: 100_000_000, drainTimeoutMs })
+  await app.register(realtimePlugin, {
+    maxStreamsPerSession: 1, authorize: named, maxBufferedBytes: 100_000_000, drainTimeoutMs
+  })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const session = http2.connect(`http://127.0.0.1:${(app.server.address() as net.AddressInfo).port}`)
   t.teardown(() => session.destroy())

@@ -12,7 +12,9 @@ async function gated (t: Test, options: RealtimeOptions, server: FastifyServerOp
   app: FastifyInstance, url: string, waiting: () => number, answer: (access: boolean | AccessGrant) => void
 }> {
   let questions: ((access: boolean | AccessGrant) => void)[] = []
-  const authorize = async (): Promise<boolean | AccessGrant> => await new Promise((resolve) => { questions.push(resolve) })
+  const authorize = async (): Promise<boolean | AccessGrant> => {
+    return await new Promise((resolve) => { questions.push(resolve) })
+  }
   const answer = (access: boolean | AccessGrant): void => {
     for (const resolve of questions) resolve(access)
     questions = []
@@ -98,7 +100,9 @@ t.test('users behind one address do not count as one client while they wait for 
 })
 
 t.test('requests of one address that wait for authorize use at most half of maxConnections', async (t) => {
-  const { url, waiting, answer } = await gated(t, { maxConnections: 5, maxConnectionsPerClient: 1 }, { trustProxy: true })
+  const { url, waiting, answer } = await gated(t, { maxConnections: 5, maxConnectionsPerClient: 1 }, {
+    trustProxy: true
+  })
   const open = (address: string): Promise<EventStream> =>
     EventStream.open(t, `${url}/api/chats/c/events`, { headers: { 'x-forwarded-for': address } })
   const first = open('192.0.2.9')
@@ -112,5 +116,9 @@ t.test('requests of one address that wait for authorize use at most half of maxC
   while (waiting() < 4) await turn()
   answer(true)
   t.equal((await other).response.status, 200)
-  t.same((await Promise.all(crowd)).map(({ response: { status } }) => status).sort(), [200, 503, 503, 503], 'as its streams it may have one')
+  t.same(
+    (await Promise.all(crowd)).map(({ response: { status } }) => status).sort(),
+    [200, 503, 503, 503],
+    'as its streams it may have one'
+  )
 })

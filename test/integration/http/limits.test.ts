@@ -12,12 +12,27 @@ import { EventStream } from '../../support/event-stream.ts'
 import { until } from '../../support/until.ts'
 
 /** A limit, and streams that reach it. */
-const limits: { code: RealtimeErrorCode, options: RealtimeOptions, open: [string, Record<string, string>?][], over: string, headers?: Record<string, string>, free: [string, Record<string, string>?] | undefined }[] = [
+const limits: {
+  code: RealtimeErrorCode
+  options: RealtimeOptions
+  open: [string, Record<string, string>?][]
+  over: string
+  headers?: Record<string, string>
+  free: [string, Record<string, string>?] | undefined
+}[] = [
   { code: 'RT_TOO_MANY_CONNECTIONS', options: { maxConnections: 2 }, open: [['a'], ['b']], over: 'c', free: undefined },
-  { code: 'RT_TOO_MANY_PER_CLIENT', options: { maxConnectionsPerClient: 2 }, open: [['a'], ['a']], over: 'a', free: undefined },
   {
     code: 'RT_TOO_MANY_PER_CLIENT',
-    options: { maxConnectionsPerClient: 1, authorize: ({ headers }) => ({ userId: headers.authorization ?? 'nobody' }) },
+    options: { maxConnectionsPerClient: 2 },
+    open: [['a'], ['a']],
+    over: 'a',
+    free: undefined
+  },
+  {
+    code: 'RT_TOO_MANY_PER_CLIENT',
+    options: {
+      maxConnectionsPerClient: 1, authorize: ({ headers }) => ({ userId: headers.authorization ?? 'nobody' })
+    },
     open: [['a', { authorization: 'ada' }], ['b', { authorization: 'bob' }]],
     over: 'b',
     headers: { authorization: 'ada' },
@@ -54,7 +69,11 @@ for (const { code, options, open, over, headers = {}, free } of limits) {
     }
 
     if (code === 'RT_TOO_MANY_ROOMS') return
-    t.equal((app.chatEvents.stats()).localChats, new Set(open.map(([chatId]) => chatId)).size, 'refused clients leave nothing behind')
+    t.equal(
+      (app.chatEvents.stats()).localChats,
+      new Set(open.map(([chatId]) => chatId)).size,
+      'refused clients leave nothing behind'
+    )
     streams[0]?.close()
     // It is free as soon as the server has noticed.
     for (;;) {
@@ -94,7 +113,9 @@ t.test('RT_TOO_MANY_PER_SESSION', async (t) => {
     t.teardown(() => session.destroy())
     return session
   }
-  const open = async (session: http2.ClientHttp2Session): Promise<{ status: number, stream: http2.ClientHttp2Stream }> => {
+  const open = async (session: http2.ClientHttp2Session): Promise<{
+    status: number, stream: http2.ClientHttp2Stream
+  }> => {
     const stream = session.request({ ':path': '/api/chats/c/events' })
     const [headers] = await once(stream, 'response')
     stream.resume()
@@ -156,37 +177,51 @@ t.test('an IPv6 client counts as one, with any address of its network', async (t
   const open = (address: string): Promise<EventStream> =>
     EventStream.open(t, `${url}/api/chats/c/events`, { headers: { 'x-forwarded-for': address } })
   const statuses = []
-  for (const address of ['2001:db8:0:1::1', '2001:db8:0:1:ffff::1', '2001:db8:0:2::1', '192.0.2.1', '::ffff:192.0.2.1']) {
+  for (const address of [
+    '2001:db8:0:1::1', '2001:db8:0:1:ffff::1', '2001:db8:0:2::1', '192.0.2.1', '::ffff:192.0.2.1'
+  ]) {
     statuses.push((await open(address)).response.status)
   }
   t.same(statuses, [200, 503, 200, 200, 503])
 })
 
 t.test('a user whose id is an address is not confused with that client', async (t) => {
-  const { url } = await startApp(t, { maxConnectionsPerClient: 1, authorize: ({ headers }) => headers.authorization === undefined || { userId: headers.authorization } })
+  const { url } = await startApp(t, {
+    maxConnectionsPerClient: 1,
+    authorize: ({ headers }) => headers.authorization === undefined || { userId: headers.authorization }
+  })
   const chat = `${url}/api/chats/c/events`
-  t.match(await (await EventStream.open(t, chat, { headers: { authorization: '127.0.0.1' } })).next(), { event: 'ready' })
+  t.match(await (await EventStream.open(t, chat, { headers: { authorization: '127.0.0.1' } })).next(), {
+    event: 'ready'
+  })
   t.match(await (await EventStream.open(t, chat)).next(), { event: 'ready' })
 })
 
 for (const trustProxy of [false, true]) {
-  t.test(`over a Unix socket, clients count ${trustProxy ? 'by the address from a trusted proxy' : 'as one, and one warning is logged'}`, async (t) => {
+  const how = trustProxy ? 'by the address from a trusted proxy' : 'as one, and one warning is logged'
+  t.test(`over a Unix socket, clients count ${how}`, async (t) => {
     const lines: string[] = []
-    const app = Fastify({ trustProxy, logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } } })
+    const app = Fastify({
+      trustProxy, logger: { level: 'warn', stream: { write: (line: string) => { lines.push(line) } } }
+    })
     t.teardown(() => app.close())
     await app.register(realtimePlugin, { maxConnectionsPerClient: 1 })
     const dir = await mkdtemp(`${tmpdir()}/rt-`)
     t.teardown(() => rm(dir, { recursive: true }))
     await app.listen({ path: `${dir}/app.sock` })
     const status = async (address: string): Promise<number | undefined> => {
-      const request = http.get({ socketPath: `${dir}/app.sock`, path: '/api/chats/c/events', headers: { 'x-forwarded-for': address } })
+      const request = http.get({
+        socketPath: `${dir}/app.sock`, path: '/api/chats/c/events', headers: { 'x-forwarded-for': address }
+      })
       t.teardown(() => request.destroy())
       request.on('error', () => {})
       const [response] = await once(request, 'response') as [http.IncomingMessage]
       response.on('error', () => {}).resume()
       return response.statusCode
     }
-    t.same([await status('10.0.0.1'), await status('10.0.0.2'), await status('10.0.0.1')], [200, trustProxy ? 200 : 503, 503])
+    t.same([await status('10.0.0.1'), await status('10.0.0.2'), await status('10.0.0.1')], [
+      200, trustProxy ? 200 : 503, 503
+    ])
     t.equal(lines.filter((line) => line.includes('trustProxy')).length, trustProxy ? 0 : 1)
   })
 }

@@ -36,7 +36,9 @@ const kinds: Record<string, LoggerOptions> = {
   'those of pino': { serializers: stdSerializers },
   'one that names the URL otherwise': {
     serializers: {
-      req: ({ url, originalUrl, query, raw }: Logged) => ({ path: url, originalUrl, query, raw: [raw.url, raw.originalUrl] })
+      req: ({ url, originalUrl, query, raw }: Logged) => ({
+        path: url, originalUrl, query, raw: [raw.url, raw.originalUrl]
+      })
     }
   },
   'one that returns a text': {
@@ -121,7 +123,9 @@ t.test('log lines of the app\'s hooks about a stream contain no query', async (t
       log.error({ err: new Error('Something failed'), none: null, list: [1] }, 'as it is')
     })
   })
-  const parts = ['a level of its own', 'which pino takes for a request', 'a child', `Something failed at ${PATH}`, 'as it is']
+  const parts = [
+    'a level of its own', 'which pino takes for a request', 'a child', `Something failed at ${PATH}`, 'as it is'
+  ]
   for (const part of parts) t.match(text, part)
   t.notMatch(text, SECRET)
 })

@@ -14,8 +14,12 @@ type Middleware = (request: IncomingMessage, response: ServerResponse, next: (er
 // The package has no types.
 const session = createRequire(import.meta.url)('express-session') as (options: object) => Middleware
 
-/** An app in which express-session stands in front of every route: it replaces `end` and `writeHead` of each response. */
-async function startWithSessions (t: Test, options: RealtimeOptions = {}): Promise<{ app: FastifyInstance, url: string }> {
+/**
+ * An app in which express-session stands in front of every route: it replaces `end` and `writeHead` of each response.
+ */
+async function startWithSessions (
+  t: Test, options: RealtimeOptions = {}
+): Promise<{ app: FastifyInstance, url: string }> {
   nothingUnhandled(t)
   return await startApp(t, options, {
     setup: async (app) => {
@@ -55,9 +59,13 @@ t.test('with express-session, a stream beyond a limit gets a response', async (t
 
 t.test('if replaced methods of middleware throw, the client is cut and nothing of its stream is kept', async (t) => {
   nothingUnhandled(t)
-  const { app, url } = await startApp(t, { maxRooms: 6, maxConnections: 1, presence: true, authorize: () => ({ userId: 'ada' }) }, {
+  const { app, url } = await startApp(t, {
+    maxRooms: 6, maxConnections: 1, presence: true, authorize: () => ({ userId: 'ada' })
+  }, {
     setup: (app) => app.addHook('onRequest', async ({ headers, raw }, { raw: response }) => {
-      if (headers.broken !== undefined) Object.assign(response, { [headers.broken as string]: () => { throw new Error(raw.url) } })
+      if (headers.broken !== undefined) {
+        Object.assign(response, { [headers.broken as string]: () => { throw new Error(raw.url) } })
+      }
     })
   })
   for (const broken of ['writeHead', 'flushHeaders', 'removeHeader']) {

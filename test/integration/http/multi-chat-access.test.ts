@@ -18,9 +18,13 @@ t.test('a refused chat is left out, and the client receives its id and the reaso
     }
   })
   const tooLong = 'x'.repeat(1_025)
-  const stream = await open(t, url, ['a', 'secret', 'missing', 'gone', tooLong, 'b'], { more: '&rewind=0&rewind=9&rewind=9&rewind=9&rewind=9&rewind=1' })
+  const stream = await open(t, url, ['a', 'secret', 'missing', 'gone', tooLong, 'b'], {
+    more: '&rewind=0&rewind=9&rewind=9&rewind=9&rewind=9&rewind=1'
+  })
   t.match(await stream.take(6), [
-    ...['secret', 'missing', 'gone'].map((chatId) => ({ event: 'refused', id: undefined, data: { chatId, code: 'RT_FORBIDDEN' } })),
+    ...['secret', 'missing', 'gone'].map((chatId) => {
+      return { event: 'refused', id: undefined, data: { chatId, code: 'RT_FORBIDDEN' } }
+    }),
     { event: 'refused', id: undefined, data: { chatId: tooLong, code: 'RT_CHAT_ID_INVALID' } },
     { event: 'ready', data: { chatId: 'a' } }, { event: 'ready', data: { chatId: 'b' } }
   ])
@@ -94,7 +98,9 @@ t.test('if all chats are refused, or one can\'t be authorized, the response is a
 
 t.test('a plain EventSource continues with the other chats when access to one of them ends', async (t) => {
   const members = new Set(['a', 'b'])
-  const { app, url } = await startApp(t, { retryMs: 1, authorize: (_request, chatId) => members.has(chatId) && { userId: 'ada' } })
+  const { app, url } = await startApp(t, {
+    retryMs: 1, authorize: (_request, chatId) => members.has(chatId) && { userId: 'ada' }
+  })
   const source = new EventSource(`${url}/api/chats/events?${query(['a', 'b'])}`)
   t.teardown(() => source.close())
   const readies = new Set<string>()
@@ -111,13 +117,19 @@ t.test('a plain EventSource continues with the other chats when access to one of
 })
 
 t.test('the earliest grant to end ends the stream', async (t) => {
-  const { url } = await startApp(t, { authorize: (_request, chatId) => ({ expiresAt: Date.now() + (chatId === 'b' ? 150 : 3_600_000) }) })
+  const { url } = await startApp(t, {
+    authorize: (_request, chatId) => ({ expiresAt: Date.now() + (chatId === 'b' ? 150 : 3_600_000) })
+  })
   const stream = await open(t, url, ['a', 'b', 'c'])
   t.same((await stream.end()).map(({ event }) => event), ['ready', 'ready', 'ready'])
 })
 
 t.test('after a revocation for one chat, the user is authorized again for all chats', async (t) => {
-  const { app, url } = await startApp(t, { authorize: ({ headers: { authorization = '' } }, chatId): AccessGrant => ({ userId: `${authorization}${chatId === 'guest' ? '-guest' : ''}` }) })
+  const { app, url } = await startApp(t, {
+    authorize: ({ headers: { authorization = '' } }, chatId): AccessGrant => ({
+      userId: `${authorization}${chatId === 'guest' ? '-guest' : ''}`
+    })
+  })
   const revoked = await open(t, url, ['a', 'b'], { headers: { authorization: 'ada' } })
   const other = await open(t, url, ['a', 'b'], { headers: { authorization: 'bob' } })
   const guest = await open(t, url, ['a', 'guest'], { headers: { authorization: 'ada' } })
@@ -136,11 +148,18 @@ t.test('access that is revoked while other chats are being authorized is not gra
   let arrived = (): void => {}
   const asked = new Promise<void>((resolve) => { arrived = resolve })
   const { app, url } = await startApp(t, {
-    authorize: (_request, chatId) => chatId === 'a' ? { userId: 'ada' } : new Promise<AccessGrant>((resolve) => { answer = resolve; arrived() })
+    authorize: (_request, chatId) => chatId === 'a'
+      ? { userId: 'ada' }
+      : new Promise<AccessGrant>((resolve) => {
+        answer = resolve
+        arrived()
+      })
   })
   const opening = open(t, url, ['a', 'b'])
   await asked
   await app.chatEvents.revoke('a', 'ada')
   answer({ userId: 'ada' })
-  t.match(await (await opening).take(2), [{ event: 'refused', data: { chatId: 'a', code: 'RT_FORBIDDEN' } }, { event: 'ready', data: { chatId: 'b' } }])
+  t.match(await (await opening).take(2), [
+    { event: 'refused', data: { chatId: 'a', code: 'RT_FORBIDDEN' } }, { event: 'ready', data: { chatId: 'b' } }
+  ])
 })

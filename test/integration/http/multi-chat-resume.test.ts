@@ -23,7 +23,11 @@ t.test('after a drop at any event, no chat misses an event', async (t) => {
     const before = byChat(got.slice(2, index + 1))
     const missed = { a: [2, 3].filter((n) => !before.a?.includes(n)), b: [1, 2].filter((n) => !before.b?.includes(n)) }
     const stream = await open(t, url, ['a', 'b'], { id })
-    t.same(byChat(await stream.take(2 + missed.a.length + missed.b.length)), { a: [true, ...missed.a], b: [true, ...missed.b] }, `after ${index + 1}`)
+    t.same(
+      byChat(await stream.take(2 + missed.a.length + missed.b.length)),
+      { a: [true, ...missed.a], b: [true, ...missed.b] },
+      `after ${index + 1}`
+    )
     stream.close()
   }
 })
@@ -51,7 +55,9 @@ t.test('a rewind applies to each chat without a position', async (t) => {
   t.same(byChat(await stream.take(5)), { a: [true], b: [false, 2, 3], c: [false] })
   const each = await open(t, url, ['a', 'b'], { more: '&rewind=1&rewind=2' })
   t.same(byChat(await each.take(5)), { a: [false, 3], b: [false, 2, 3] })
-  for (const rewind of ['x', '1&rewind=2', '&chat=b&rewind=1&rewind=x']) t.equal((await fetch(`${url}/api/chats/events?chat=a&rewind=${rewind}`)).status, 400, rewind)
+  for (const rewind of ['x', '1&rewind=2', '&chat=b&rewind=1&rewind=x']) {
+    t.equal((await fetch(`${url}/api/chats/events?chat=a&rewind=${rewind}`)).status, 400, rewind)
+  }
 })
 
 t.test('an invalid position is reported for its chat, and a wrong number of positions for all chats', async (t) => {
@@ -69,7 +75,9 @@ t.test('an invalid position is reported for its chat, and a wrong number of posi
     const stream = await open(t, url, ['a', 'b'], { id })
     t.same(byChat(await stream.take(Object.values(expected).flat().length)), expected, id.slice(0, 60))
   }
-  const evil = await open(t, url, ['a', 'b'], { more: `&lastEventId=${encodeURIComponent('x\n\nevent: forged\ndata: 1\n\n.')}` })
+  const evil = await open(t, url, ['a', 'b'], {
+    more: `&lastEventId=${encodeURIComponent('x\n\nevent: forged\ndata: 1\n\n.')}`
+  })
   t.same(byChat(await evil.take(3)), { a: [false, 'invalid'], b: [false] })
 })
 
@@ -95,8 +103,15 @@ t.test('the eventsource package resumes all chats by itself', async (t) => {
   let changed = (): void => {}
   source.addEventListener('ready', () => { readies++; changed() })
   source.addEventListener('reset', () => t.fail('nothing is lost'))
-  source.addEventListener('message', ({ data }) => { seen[JSON.parse(data).chatId]?.push(JSON.parse(data).message.n); changed() })
-  const wait = async (fulfilled: () => boolean): Promise<void> => { while (!fulfilled()) await new Promise<void>((resolve) => { changed = resolve }) }
+  source.addEventListener('message', ({ data }) => {
+    seen[JSON.parse(data).chatId]?.push(JSON.parse(data).message.n)
+    changed()
+  })
+  const wait = async (fulfilled: () => boolean): Promise<void> => {
+    while (!fulfilled()) {
+      await new Promise<void>((resolve) => { changed = resolve })
+    }
+  }
   await wait(() => readies === 3)
   let n = 0
   for (let cut = 0; cut < 4; cut++) {
@@ -118,7 +133,9 @@ t.test('the eventsource package resumes all chats by itself', async (t) => {
 t.test('a client that hops between two instances under load gets each chat\'s events once, in order', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
-  const instances = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { redisUrl: redis.url, instanceId })))
+  const instances = await Promise.all(['one', 'two'].map((instanceId) => {
+    return startApp(t, { redisUrl: redis.url, instanceId })
+  }))
   const chats = ['a', 'b', 'c', 'd']
   const seen: Record<string, number[]> = {}
   const resets: StreamEvent[] = []

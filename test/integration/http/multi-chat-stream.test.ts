@@ -9,14 +9,21 @@ import { query, open, dataOf, byChat, publish } from './multi-chat.ts'
 
 t.setTimeout(120_000)
 
-const localChats = (app: FastifyInstance, count: number): Promise<void> => until(async () => app.chatEvents.stats().localChats, (chats) => chats === count)
+const localChats = (app: FastifyInstance, count: number): Promise<void> => {
+  return until(async () => app.chatEvents.stats().localChats, (chats) => chats === count)
+}
 
 t.test('several chats share one stream, each with its own ready and in its own order', async (t) => {
   const { app, url } = await startApp(t)
   const stream = await open(t, url, ['a', 'b', 'c'])
   const ready = await stream.take(3)
-  t.match(ready.map(({ event, data }) => [event, data]), ['a', 'b', 'c'].map((chatId) => ['ready', { chatId, resumed: false }]))
-  for (let n = 1; n <= 20; n++) for (const chatId of ['a', 'b', 'other', 'c']) app.chatEvents.emitChatMessage(chatId, { n })
+  t.match(
+    ready.map(({ event, data }) => [event, data]),
+    ['a', 'b', 'c'].map((chatId) => ['ready', { chatId, resumed: false }])
+  )
+  for (let n = 1; n <= 20; n++) {
+    for (const chatId of ['a', 'b', 'other', 'c']) app.chatEvents.emitChatMessage(chatId, { n })
+  }
   const events = await stream.take(60)
   const numbers = Array.from({ length: 20 }, (_, index) => index + 1)
   t.same(byChat(events), { a: numbers, b: numbers, c: numbers })
@@ -39,7 +46,9 @@ t.test('without history there are no ids', async (t) => {
   const stream = await open(t, url, ['a', 'b'], { id: 'e-1-1.e-2-2' })
   const ready = await stream.take(2)
   await publish(app, 'a', 1)
-  t.same([...ready, await stream.next()].map(({ event, id }) => [event, id]), [['ready', undefined], ['ready', undefined], ['message', undefined]])
+  t.same([...ready, await stream.next()].map(({ event, id }) => [event, id]), [
+    ['ready', undefined], ['ready', undefined], ['message', undefined]
+  ])
 })
 
 t.test('ephemeral events have no id', async (t) => {
@@ -60,14 +69,18 @@ t.test('a client with much to catch up on is not cut, and no chat delays another
   const numbers = Array.from({ length: 20 }, (_, index) => index + 1)
   t.same(byChat(events), Object.fromEntries(chats.map((chatId) => [chatId, [false, ...numbers]])))
   const ends = chats.map((chatId) => events.findLastIndex((event) => dataOf(event).chatId === chatId))
-  const starts = chats.map((chatId) => events.findIndex((event) => dataOf(event).message?.n === 1 && dataOf(event).chatId === chatId))
+  const starts = chats.map((chatId) => {
+    return events.findIndex((event) => dataOf(event).message?.n === 1 && dataOf(event).chatId === chatId)
+  })
   t.ok(Math.max(...starts) < Math.max(...ends) - 20, 'the last to begin did not wait for all others to end')
 })
 
 t.test('a client that disconnects while it catches up leaves nothing behind', async (t) => {
   const { app, url } = await startApp(t)
   const chats = ['a', 'b', 'c']
-  for (const chatId of chats) for (let n = 1; n <= 100; n++) await app.chatEvents.emitChatMessage(chatId, { n, text: 'x'.repeat(60_000) })
+  for (const chatId of chats) {
+    for (let n = 1; n <= 100; n++) await app.chatEvents.emitChatMessage(chatId, { n, text: 'x'.repeat(60_000) })
+  }
   const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
   socket.pause().write(`GET /api/chats/events?${query(chats, '&rewind=100')} HTTP/1.1\r\nHost: x\r\n\r\n`)
   await localChats(app, 3)
@@ -118,7 +131,10 @@ t.test('if one chat exceeds the limit of the instance, none is kept', async (t) 
   t.same(await shed.end(), [])
   t.equal(shed.retries.length, 1)
   // Chats that were entered are released after the grace period.
-  await until(() => fetch(`${url}/api/chats/d/events`).then(async ({ status, body }) => { await body?.cancel(); return status }), (status) => status === 200)
+  await until(
+    () => fetch(`${url}/api/chats/d/events`).then(async ({ status, body }) => { await body?.cancel(); return status }),
+    (status) => status === 200
+  )
   await localChats(app, 0)
 })
 
@@ -141,7 +157,9 @@ t.test('closing one chat ends the stream, after its earlier events were sent', a
 })
 
 t.test('any route can stream the chats of its choice', async (t) => {
-  const { app, url } = await startApp(t, {}, { setup: (app) => app.get('/mine', (_request, reply) => reply.sse.chats(['a', 'b'])) })
+  const { app, url } = await startApp(t, {}, {
+    setup: (app) => app.get('/mine', (_request, reply) => reply.sse.chats(['a', 'b']))
+  })
   const stream = await EventStream.open(t, `${url}/mine`)
   await stream.take(2)
   await publish(app, 'b', 1)

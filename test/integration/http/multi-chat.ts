@@ -4,8 +4,15 @@ import { EventStream, type StreamEvent } from '../../support/event-stream.ts'
 
 export const query = (chats: string[], more = ''): string => `${chats.map((chat) => `chat=${chat}`).join('&')}${more}`
 
-export const open = (t: Test, url: string, chats: string[], { more = '', id, headers = {} }: { more?: string, id?: string | undefined, headers?: Record<string, string> } = {}): Promise<EventStream> =>
-  EventStream.open(t, `${url}/api/chats/events?${query(chats, more)}`, { headers: { ...headers, ...id !== undefined && { 'last-event-id': id } } })
+export const open = (
+  t: Test,
+  url: string,
+  chats: string[],
+  { more = '', id, headers = {} }: { more?: string, id?: string | undefined, headers?: Record<string, string> } = {}
+): Promise<EventStream> =>
+  EventStream.open(t, `${url}/api/chats/events?${query(chats, more)}`, {
+    headers: { ...headers, ...id !== undefined && { 'last-event-id': id } }
+  })
 
 export type Data = { chatId: string, resumed?: boolean, reason?: string, message?: { n: number } }
 export const dataOf = ({ data }: StreamEvent): Data => data as Data

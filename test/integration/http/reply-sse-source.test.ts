@@ -105,7 +105,9 @@ t.test('a handler that throws after its first event ends its stream and is logge
   const chat = await EventStream.open(t, `${url}/api/chats/c/events`)
   await chat.next()
   const errors = (): unknown[] => log.lines.flatMap(({ err }) => (err as Error).message ?? [])
-  for (const [path, message] of [['/async', 'failed later'], ['/sync', 'failed at once'], ['/two', 'streams already'], ['/chat', 'failed in a chat']]) {
+  for (const [path, message] of [
+    ['/async', 'failed later'], ['/sync', 'failed at once'], ['/two', 'streams already'], ['/chat', 'failed in a chat']
+  ]) {
     const stream = await EventStream.open(t, url + path)
     await stream.end()
     t.equal(errors().filter((error) => String(error).includes(message as string)).length, 1, `${path} is logged once`)

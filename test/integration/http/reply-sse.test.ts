@@ -15,12 +15,16 @@ t.test('an app sends its own events', async (t) => {
   }))
   const stream = await EventStream.open(t, `${url}/own`)
   t.equal(stream.response.headers.get('content-type'), 'text/event-stream')
-  t.same(await stream.end(), [{ event: 'one', id: '1', data: { n: 1 } }, { event: 'message', id: undefined, data: 'two\nlines' }])
+  t.same(await stream.end(), [
+    { event: 'one', id: '1', data: { n: 1 } }, { event: 'message', id: undefined, data: 'two\nlines' }
+  ])
   t.same(stream.retries, [10])
 })
 
 t.test('any route becomes a chat stream', async (t) => {
-  const { app, url } = await start(t, (app) => app.get('/mine', async (_request, reply) => { await reply.sse.chat('mine') }))
+  const { app, url } = await start(t, (app) => {
+    return app.get('/mine', async (_request, reply) => { await reply.sse.chat('mine') })
+  })
   const stream = await EventStream.open(t, `${url}/mine`)
   t.match(await stream.next(), { event: 'ready', data: { chatId: 'mine' } })
   await app.chatEvents.emitChatMessage('mine', { text: 'hi' })
@@ -28,7 +32,9 @@ t.test('any route becomes a chat stream', async (t) => {
 })
 
 t.test('lastEventId is the header, else the query, else undefined', async (t) => {
-  const { url } = await start(t, (app) => app.get('/last', async (_request, reply) => ({ last: reply.sse.lastEventId ?? null })))
+  const { url } = await start(t, (app) => {
+    return app.get('/last', async (_request, reply) => ({ last: reply.sse.lastEventId ?? null }))
+  })
   const last = async (query: string, headers: Record<string, string> = {}): Promise<unknown> =>
     (await (await fetch(`${url}/last${query}`, { headers })).json() as { last: unknown }).last
   t.equal(await last('?lastEventId=q', { 'last-event-id': 'h' }), 'h')
@@ -41,7 +47,9 @@ t.test('lastEventId is the header, else the query, else undefined', async (t) =>
 t.test('a wrong event is reported by an error, and the stream continues', async (t) => {
   const codes: unknown[] = []
   const { url } = await start(t, (app) => app.get('/own', async (_request, reply) => {
-    const wrong = [{ data: undefined }, { data: 1n }, { data: 1, event: 'a b' }, { data: 1, id: 'a\nb' }, null, 'text'] as SseEvent[]
+    const wrong = [
+      { data: undefined }, { data: 1n }, { data: 1, event: 'a b' }, { data: 1, id: 'a\nb' }, null, 'text'
+    ] as SseEvent[]
     for (const event of wrong) codes.push(await reply.sse.send(event).then(() => 'sent', (error) => error.code))
     await reply.sse.send({ data: 'fine' })
     await reply.sse.close()
@@ -49,7 +57,15 @@ t.test('a wrong event is reported by an error, and the stream continues', async 
   }))
   const stream = await EventStream.open(t, `${url}/own`)
   t.same((await stream.end()).map(({ data }) => data), ['fine'])
-  t.same(codes, ['RT_PAYLOAD_INVALID', 'RT_PAYLOAD_INVALID', 'RT_SSE_FIELD_INVALID', 'RT_SSE_FIELD_INVALID', 'RT_SSE_FIELD_INVALID', 'RT_SSE_FIELD_INVALID', 'RT_STREAM_CLOSED'])
+  t.same(codes, [
+    'RT_PAYLOAD_INVALID',
+    'RT_PAYLOAD_INVALID',
+    'RT_SSE_FIELD_INVALID',
+    'RT_SSE_FIELD_INVALID',
+    'RT_SSE_FIELD_INVALID',
+    'RT_SSE_FIELD_INVALID',
+    'RT_STREAM_CLOSED'
+  ])
 })
 
 t.test('an error before the stream opens is an ordinary response', async (t) => {
@@ -68,7 +84,9 @@ t.test('an error before the stream opens is an ordinary response', async (t) => 
   t.match(await (await fetch(`${url}/wrong-chat`)).json(), { statusCode: 400, code: 'RT_CHAT_ID_INVALID' })
   t.equal((await fetch(`${url}/wrong-header`)).status, 500)
   t.equal(await (await fetch(`${url}/sent`)).text(), 'sent')
-  for (const path of ['/array', '/nothing']) t.match(await (await fetch(url + path)).json(), { statusCode: 500, code: 'RT_SSE_FIELD_INVALID' })
+  for (const path of ['/array', '/nothing']) {
+    t.match(await (await fetch(url + path)).json(), { statusCode: 500, code: 'RT_SSE_FIELD_INVALID' })
+  }
 })
 
 t.test('a reply that the app has started through reply.raw becomes no stream, and stays the app\'s', async (t) => {
@@ -104,7 +122,9 @@ t.test('a reply streams one thing only', async (t) => {
 })
 
 t.test('a HEAD request to the app\'s own route gets only the headers', async (t) => {
-  const { app, url } = await start(t, (app) => app.get('/mine', async (_request, reply) => { await reply.sse.chat('mine') }))
+  const { app, url } = await start(t, (app) => {
+    return app.get('/mine', async (_request, reply) => { await reply.sse.chat('mine') })
+  })
   const socket = net.connect(Number(new URL(url).port), '127.0.0.1')
   t.teardown(() => socket.destroy())
   let received = ''

@@ -29,7 +29,9 @@ class Chat {
   }
 
   open (query = '', lastEventId?: string): Promise<EventStream> {
-    return EventStream.open(this.#t, this.url + query, lastEventId === undefined ? {} : { headers: { 'last-event-id': lastEventId } })
+    return EventStream.open(
+      this.#t, this.url + query, lastEventId === undefined ? {} : { headers: { 'last-event-id': lastEventId } }
+    )
   }
 
   /** Publishes messages that are numbered through. Returns their ids. */
@@ -46,7 +48,9 @@ class Chat {
   }
 }
 
-const numbers = (events: StreamEvent[]): number[] => events.map(({ data }) => (data as { message: { n: number } }).message.n)
+const numbers = (events: StreamEvent[]): number[] => {
+  return events.map(({ data }) => (data as { message: { n: number } }).message.n)
+}
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
@@ -133,7 +137,7 @@ t.test('a rewind above maxRewind is refused, with the limit and the fix', async 
   }
 })
 
-t.test('a rewind over many pages delivers every event once and in order, even events published meanwhile', async (t) => {
+t.test('a rewind over many pages delivers every event once and in order, even ones published meanwhile', async (t) => {
   const server = await RedisServer.start()
   t.teardown(() => server.stop())
   for (const options of [{ redisUrl: server.url }, {}]) {
@@ -153,11 +157,21 @@ t.test('a client with an invalid cursor gets a reset, and continues from now', a
   const [id] = await chat.publish(1)
   for (const lastEventId of ['x', `${id}x`, 'e-1-1234567890123456', '{"a":1}']) {
     const stream = await chat.open('', lastEventId)
-    t.match(await stream.take(2), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id, data: { reason: 'invalid', certain: false } }])
+    t.match(await stream.take(2), [
+      { event: 'ready', id, data: { resumed: false } },
+      { event: 'reset', id, data: { reason: 'invalid', certain: false } }
+    ])
   }
   for (const query of [`?lastEventId=${id}&lastEventId=${id}`, '?lastEventId=&lastEventId=']) {
     const stream = await chat.open(query)
-    t.match(await stream.take(2), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id, data: { reason: 'invalid', certain: false } }], query)
+    t.match(
+      await stream.take(2),
+      [
+        { event: 'ready', id, data: { resumed: false } },
+        { event: 'reset', id, data: { reason: 'invalid', certain: false } }
+      ],
+      query
+    )
   }
   const goesOn = await chat.open('?lastEventId=x')
   await goesOn.take(2)
@@ -167,7 +181,9 @@ t.test('a client with an invalid cursor gets a reset, and continues from now', a
 
 t.test('a position that is not a string is invalid, with any query parser of the app', async (t) => {
   for (const lastEventId of [{ a: '1' }, ['a', 'b'], null, 5, Object.create(null)]) {
-    const { url } = await startApp(t, {}, { server: { routerOptions: { querystringParser: () => ({ lastEventId, chat: ['c', 'd'] }) } } })
+    const { url } = await startApp(t, {}, {
+      server: { routerOptions: { querystringParser: () => ({ lastEventId, chat: ['c', 'd'] }) } }
+    })
     const stream = await EventStream.open(t, `${url}/api/chats/c/events?`)
     t.match(await stream.take(2), [{ event: 'ready' }, { event: 'reset', data: { reason: 'invalid' } }])
     const several = await EventStream.open(t, `${url}/api/chats/events?`)
@@ -181,23 +197,34 @@ t.test('a client that reconnects after a restart gets a reset', async (t) => {
   await before.app.close()
   const after = await Chat.start(t)
   const [newId] = await after.publish(1)
-  t.match(await after.reset(id), [{ event: 'ready', id, data: { resumed: false } }, { event: 'reset', id: newId, data: { reason: 'epoch', certain: false } }])
+  t.match(await after.reset(id), [
+    { event: 'ready', id, data: { resumed: false } },
+    { event: 'reset', id: newId, data: { reason: 'epoch', certain: false } }
+  ])
 })
 
 t.test('a client that is ahead of the log, or followed another log, gets a reset', async (t) => {
   const chat = await Chat.start(t)
   const ids = await chat.publish(3)
   const [epoch, , tag] = (ids[1] as string).split('-')
-  t.match(await chat.reset(`${epoch}-9-${tag}`), [{ event: 'ready', id: `${epoch}-9-${tag}`, data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'ahead', certain: false } }])
+  t.match(await chat.reset(`${epoch}-9-${tag}`), [
+    { event: 'ready', id: `${epoch}-9-${tag}`, data: { resumed: false } },
+    { event: 'reset', id: ids[2], data: { reason: 'ahead', certain: false } }
+  ])
   for (const forged of [`${epoch}-2-1`, `${epoch}-3-${tag}`]) {
-    t.match(await chat.reset(forged), [{ event: 'ready', id: forged, data: { resumed: false } }, { event: 'reset', id: ids[2], data: { reason: 'diverged', certain: true } }])
+    t.match(await chat.reset(forged), [
+      { event: 'ready', id: forged, data: { resumed: false } },
+      { event: 'reset', id: ids[2], data: { reason: 'diverged', certain: true } }
+    ])
   }
 })
 
 t.test('a client that was away for more events than the history keeps gets a reset', async (t) => {
   const chat = await Chat.start(t, { history: { size: 3 } })
   const ids = await chat.publish(10)
-  t.match(await chat.reset(ids[5] as string), [{ event: 'ready', id: ids[5] }, { event: 'reset', id: ids[9], data: { reason: 'trimmed', certain: true } }])
+  t.match(await chat.reset(ids[5] as string), [
+    { event: 'ready', id: ids[5] }, { event: 'reset', id: ids[9], data: { reason: 'trimmed', certain: true } }
+  ])
   const stream = await chat.open('', ids[6])
   t.match(await stream.next(), { data: { resumed: true } })
   t.same(numbers(await stream.take(3)), [8, 9, 10])
@@ -208,7 +235,9 @@ t.test('a client that was away for longer than the history keeps events gets a r
   const ids = await chat.publish(2)
   const { eventLog: log } = chat.app.pubsub as LocalPubSub
   while ((await log?.read('chat:c', undefined, 1))?.entries.length !== 0) await new Promise(setImmediate)
-  t.match(await chat.reset(ids[0] as string), [{ event: 'ready', id: ids[0] }, { event: 'reset', id: ids[1], data: { reason: 'expired', certain: true } }])
+  t.match(await chat.reset(ids[0] as string), [
+    { event: 'ready', id: ids[0] }, { event: 'reset', id: ids[1], data: { reason: 'expired', certain: true } }
+  ])
   const atTop = await chat.open('', ids[1])
   t.match(await atTop.next(), { id: ids[1], data: { resumed: true } }, 'a client that missed nothing gets no event')
 })
@@ -219,7 +248,9 @@ t.test('ephemeral events have no id and are not replayed', async (t) => {
   const { id } = await stream.next()
   await chat.app.chatEvents.emitBotAction('c', { actionType: 'typing' }, { ephemeral: true })
   chat.app.chatEvents.emit('c', { type: 'bot_action', action: { actionType: 'here' } })
-  t.match((await stream.take(2)).map(({ event, id }) => [event, id]), [['bot_action', undefined], ['bot_action', undefined]])
+  t.match((await stream.take(2)).map(({ event, id }) => [event, id]), [
+    ['bot_action', undefined], ['bot_action', undefined]
+  ])
   stream.close()
   await chat.publish(1)
   const again = await chat.open('', id)
@@ -231,7 +262,9 @@ t.test('without history there are no ids, and each client starts now', async (t)
   const chat = await Chat.start(t, { history: false })
   t.same(await chat.publish(1), [undefined])
   const streams = [await chat.open('', 'e-1-1'), await chat.open('?rewind=5'), await chat.open('', 'x')]
-  for (const stream of streams) t.match(await stream.next(), { event: 'ready', id: undefined, data: { resumed: false } })
+  for (const stream of streams) {
+    t.match(await stream.next(), { event: 'ready', id: undefined, data: { resumed: false } })
+  }
   await chat.publish(1)
   for (const stream of streams) {
     const event = await stream.next()

@@ -122,7 +122,9 @@ t.test('options that would break the routes are refused at registration, with th
 })
 
 t.test('an undefined option counts as not given', async (t) => {
-  const routeOptions = { childLoggerFactory: undefined, handler: undefined, exposeHeadRoute: undefined, onRequest: undefined }
+  const routeOptions = {
+    childLoggerFactory: undefined, handler: undefined, exposeHeadRoute: undefined, onRequest: undefined
+  }
   const { app } = await startApp(t, { authorize: () => false, routeOptions: routeOptions as object })
   for (const url of STREAMS) {
     t.equal((await app.inject(url)).statusCode, 403)

@@ -18,7 +18,13 @@ const cert = await readFile(new URL('../../support/tls/cert.pem', import.meta.ur
 const port = (app: FastifyInstance): number => (app.server.address() as { port: number }).port
 
 /** An app whose requests wait at a gate, as behind a slow access check. */
-async function gated (t: Test, options: RealtimeOptions = {}): Promise<{ app: FastifyInstance, url: string, arrived: Promise<void>, draining: Promise<void>, open: () => void }> {
+async function gated (t: Test, options: RealtimeOptions = {}): Promise<{
+  app: FastifyInstance
+  url: string
+  arrived: Promise<void>
+  draining: Promise<void>
+  open: () => void
+}> {
   const app = Fastify()
   t.teardown(() => app.close())
   let open = (): void => {}
@@ -40,7 +46,7 @@ t.test('closing delivers earlier events, then ends the streams', async (t) => {
   t.equal((await stream.end()).length, 100)
 })
 
-t.test('closing disconnects a thousand clients in time, and spreads their reconnects over several seconds', async (t) => {
+t.test('closing disconnects a thousand clients in time, and spreads their reconnects over seconds', async (t) => {
   const { app } = await startApp(t, { retryMs: 1_000 })
   const clients = await Promise.all(Array.from({ length: 1_000 }, async () => {
     const socket = net.connect(port(app), '127.0.0.1')
@@ -146,7 +152,7 @@ t.test('a connection whose last response is sent while the app closes does not d
   await closed
 })
 
-t.test('closing ends connections of streams and idle ones, since a 503 would stop an EventSource for good', async (t) => {
+t.test('closing ends idle connections and those of streams: a 503 would stop an EventSource for good', async (t) => {
   const { app } = await startApp(t)
   const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
   const [streaming, idle] = [net.connect(port(app), '127.0.0.1'), net.connect(port(app), '127.0.0.1')]

@@ -31,8 +31,13 @@ t.test('every stream of a chat gets each event once and in order, and no event o
   await app.chatEvents.emitChatMessage('c2', { n: -1 })
   for (const stream of streams) {
     const events = await stream.take(101)
-    t.same(events.slice(0, 100).map(({ data }) => data), Array.from({ length: 100 }, (_, n) => ({ type: 'message', chatId: 'c1', message: { n } })))
-    t.match(events[100], { event: 'bot_action', data: { type: 'bot_action', chatId: 'c1', action: { actionType: 'idle' } } })
+    t.same(
+      events.slice(0, 100).map(({ data }) => data),
+      Array.from({ length: 100 }, (_, n) => ({ type: 'message', chatId: 'c1', message: { n } }))
+    )
+    t.match(events[100], {
+      event: 'bot_action', data: { type: 'bot_action', chatId: 'c1', action: { actionType: 'idle' } }
+    })
   }
   t.match(await other.next(), { data: { message: { n: -1 } } })
 })
@@ -60,7 +65,9 @@ t.test('the eventsource package reads the stream as browsers do', async (t) => {
 })
 
 t.test('headers from hooks are kept, such as those of CORS', async (t) => {
-  const { url } = await startApp(t, {}, { setup: (app) => app.register(cors, { origin: 'https://app.example', credentials: true }) })
+  const { url } = await startApp(t, {}, {
+    setup: (app) => app.register(cors, { origin: 'https://app.example', credentials: true })
+  })
   const stream = await EventStream.open(t, `${url}/api/chats/c1/events`, { headers: { origin: 'https://app.example' } })
   t.equal(stream.response.headers.get('access-control-allow-origin'), 'https://app.example')
   t.equal(stream.response.headers.get('access-control-allow-credentials'), 'true')

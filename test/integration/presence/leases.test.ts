@@ -20,7 +20,9 @@ t.test('an instance that is killed leaves no users beyond its lease', async (t) 
   const leaseMs = 1_500
   const keyPrefix = 'killed:'
   const [instance, { two }] = await Promise.all([
-    InstanceProcess.start(t, { REDIS_URL: server.url, USERS: 'query', REALTIME: JSON.stringify({ keyPrefix, presence: { leaseMs } }) }),
+    InstanceProcess.start(t, {
+      REDIS_URL: server.url, USERS: 'query', REALTIME: JSON.stringify({ keyPrefix, presence: { leaseMs } })
+    }),
     (setups['over Redis'] as Setup)(t, { leaseMs }, { keyPrefix })
   ])
   const watcher = await open(t, two)
@@ -39,7 +41,9 @@ t.test('an instance that is killed leaves no users beyond its lease', async (t) 
 
 t.test('a lease that expired during a pause of Redis is renewed, and no user is reported as left', async (t) => {
   const redis = await startRedis(t)
-  const instances = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { redisUrl: redis.url, instanceId, presence: true, authorize })))
+  const instances = await Promise.all(['one', 'two'].map((instanceId) => {
+    return startApp(t, { redisUrl: redis.url, instanceId, presence: true, authorize })
+  }))
   const [one, two] = instances as [Side, Side]
   const watcher = await open(t, two)
   await open(t, one, 'ann')
@@ -47,7 +51,9 @@ t.test('a lease that expired during a pause of Redis is renewed, and no user is 
   await watcher.until('ann', 'bob')
   const admin = client(t, redis.url)
   // Time passes for Redis as it would while it stood still.
-  for (const field of await admin.zrange('rt:{chat:c}:l', '0', '-1')) await admin.zadd('rt:{chat:c}:l', '1', String(field))
+  for (const field of await admin.zrange('rt:{chat:c}:l', '0', '-1')) {
+    await admin.zadd('rt:{chat:c}:l', '1', String(field))
+  }
   await asked([one], ['ann', 'bob'])
   await open(t, one, 'cem')
   await watcher.until('ann', 'bob', 'cem')
@@ -65,7 +71,9 @@ class Tab {
   }
 
   get asStream (): EventSink {
-    return Object.assign(this, { onClose: (callback: () => void) => { this.close = callback } }) as unknown as EventSink // It is written nothing.
+    return Object.assign(this, {
+      onClose: (callback: () => void) => { this.close = callback }
+    }) as unknown as EventSink // It is written nothing.
   }
 }
 
@@ -88,7 +96,9 @@ t.test('a renewal restores what is lost, waits for the previous one, and survive
     presence.close()
     await pubsub.close()
   })
-  const present = (...users: string[]): Promise<void> => until(() => readPresence(state, 'c'), (found) => found.join() === users.join())
+  const present = (...users: string[]): Promise<void> => {
+    return until(() => readPresence(state, 'c'), (found) => found.join() === users.join())
+  }
   const renewed = async (): Promise<void> => {
     const before = asked.renewals
     await until(async () => asked.renewals, (now) => now > before + 1)
@@ -130,7 +140,11 @@ t.test('a renewal restores what is lost, waits for the previous one, and survive
 })
 
 t.test('users of an instance that may be dead are not listed, even before that is certain', async (t) => {
-  const fields = new Map(['ann', 'bob'].map((user) => [presenceField('one', user), { value: '', text: false, expired: false }]))
-  const read = async (): Promise<StatePage> => ({ version: { epoch: 'e', count: 2 }, fields, doubtful: new Set([presenceField('one', 'bob')]) })
+  const fields = new Map(['ann', 'bob'].map((user) => {
+    return [presenceField('one', user), { value: '', text: false, expired: false }]
+  }))
+  const read = async (): Promise<StatePage> => {
+    return { version: { epoch: 'e', count: 2 }, fields, doubtful: new Set([presenceField('one', 'bob')]) }
+  }
   t.same(await readPresence({ read } as unknown as StateStore, 'c'), ['ann'])
 })

@@ -9,9 +9,18 @@ import { authorize } from './sides.ts'
 t.beforeEach(nothingUnhandled)
 
 t.test('presence requires a state, and reports this before anything is opened', async (t) => {
-  const stateless: PubSubProvider = { name: 'own', publish: async () => ({ duplicate: false }), subscribe: () => () => {}, subscribeExact: () => () => {}, isHealthy: async () => true, close: async () => {} }
+  const stateless: PubSubProvider = {
+    name: 'own',
+    publish: async () => ({ duplicate: false }),
+    subscribe: () => () => {},
+    subscribeExact: () => () => {},
+    isHealthy: async () => true,
+    close: async () => {}
+  }
   for (const options of [{ history: false }, { pubsub: stateless }] as RealtimeOptions[]) {
-    await t.rejects(async () => await Fastify().register(realtimePlugin, { ...options, authorize, presence: true }), { code: 'RT_STATE_UNAVAILABLE', statusCode: 500 })
+    await t.rejects(async () => await Fastify().register(realtimePlugin, { ...options, authorize, presence: true }), {
+      code: 'RT_STATE_UNAVAILABLE', statusCode: 500
+    })
     const { app } = await startApp(t, options)
     await t.rejects(app.chatEvents.presence('c'), { code: 'RT_STATE_UNAVAILABLE' })
   }

@@ -14,7 +14,9 @@ t.beforeEach(nothingUnhandled)
 
 t.test('presence that Redis loses is restored, and no user is reported as left', async (t) => {
   const redis = await startRedis(t)
-  const instances = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { redisUrl: redis.url, instanceId, presence: true, authorize })))
+  const instances = await Promise.all(['one', 'two'].map((instanceId) => {
+    return startApp(t, { redisUrl: redis.url, instanceId, presence: true, authorize })
+  }))
   const [one, two] = instances as [Side, Side]
   const watcher = await open(t, two)
   for (const user of ['ann', 'bob']) await open(t, one, user)
@@ -37,7 +39,9 @@ t.test('an outage of Redis causes no failure and one log line, and changes are r
   const redis = await startRedis(t)
   const { log, lines } = keepLog()
   const options = { redisUrl: redis.url, publishTimeoutMs: 200, presence: { graceMs: 0, leaseMs: 1_000 }, authorize }
-  const one = await startApp(t, { ...options, instanceId: 'one' }, { server: { loggerInstance: log as FastifyBaseLogger } })
+  const one = await startApp(t, { ...options, instanceId: 'one' }, {
+    server: { loggerInstance: log as FastifyBaseLogger }
+  })
   const two = await startApp(t, { ...options, instanceId: 'two' })
   const watcher = await open(t, two)
   const ann = await open(t, one, 'ann')
@@ -60,7 +64,9 @@ t.test('an abandoned write that reaches Redis late shows a user for a lease at m
   const redis = await startRedis(t)
   const leaseMs = 1_500
   const options = { redisUrl: redis.url, presence: { graceMs: 0, leaseMs }, authorize }
-  const [one, two] = await Promise.all(['one', 'two'].map((instanceId) => startApp(t, { ...options, instanceId }))) as [Side, Side]
+  const [one, two] = await Promise.all(['one', 'two'].map((instanceId) => {
+    return startApp(t, { ...options, instanceId })
+  })) as [Side, Side]
   const watcher = await open(t, two)
   const ann = await open(t, one, 'ann')
   await open(t, one, 'bob')

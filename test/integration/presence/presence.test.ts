@@ -34,9 +34,15 @@ for (const [name, setup] of Object.entries(setups)) {
       await watcher.until('ann', 'cem')
       await asked([one, two], ['ann', 'cem'])
       t.same(watcher.reader.told, [
-        { users: [] }, { joined: ['ann'], left: [] }, { joined: ['bob'], left: [] }, { joined: ['cem'], left: [] }, { joined: [], left: ['bob'] }
+        { users: [] }, {
+          joined: ['ann'], left: []
+        }, { joined: ['bob'], left: [] }, { joined: ['cem'], left: [] }, { joined: [], left: ['bob'] }
       ], 'each once, in one order')
-      t.same(handled, watcher.reader.told.slice(1).map((who) => ({ type: 'presence', chatId: 'c', ...who })), 'handlers get the same')
+      t.same(
+        handled,
+        watcher.reader.told.slice(1).map((who) => ({ type: 'presence', chatId: 'c', ...who })),
+        'handlers get the same'
+      )
       const late = await open(t, two)
       t.equal(late.reader.take(await late.stream.next()), true)
       t.same(late.reader.told, [{ users: ['ann', 'cem'] }], 'a late client gets all users at once')
@@ -70,7 +76,9 @@ for (const [name, setup] of Object.entries(setups)) {
 
     t.test('user ids of any kind arrive unchanged', async (t) => {
       const { one, two } = await setup(t)
-      const users = ['__proto__', 'a\r\n\r\ndata: x', '\0', ' ', ':', 'presence:one:x', '%41', 'A', '=a', '😀'.repeat(128)].sort()
+      const users = [
+        '__proto__', 'a\r\n\r\ndata: x', '\0', ' ', ':', 'presence:one:x', '%41', 'A', '=a', '😀'.repeat(128)
+      ].sort()
       const watcher = await open(t, two)
       const tabs = await Promise.all(users.map((user) => open(t, one, encodeURIComponent(user))))
       await watcher.until(...users)
@@ -97,7 +105,13 @@ for (const [name, setup] of Object.entries(setups)) {
 
     t.test('a user whose grant expires leaves after the grace period', async (t) => {
       let granted = 0
-      const { one, two } = await setup(t, { graceMs: 100 }, { authorize: ({ query }) => 'user' in (query as object) ? granted++ === 0 && { userId: 'ann', expiresAt: Date.now() + 500 } : true })
+      const { one, two } = await setup(t, { graceMs: 100 }, {
+        authorize: ({ query }) => 'user' in (query as object)
+          ? granted++ === 0 && {
+            userId: 'ann', expiresAt: Date.now() + 500
+          }
+          : true
+      })
       const watcher = await open(t, two)
       await open(t, one, 'ann')
       await watcher.until('ann')
@@ -118,7 +132,7 @@ for (const [name, setup] of Object.entries(setups)) {
   })
 }
 
-t.test('users of an app that closes stay present until its lease expires, and so are never reported as away', async (t) => {
+t.test('users of an app that closes stay present until its lease expires, so a move is never reported', async (t) => {
   const { one, two } = await (setups['over Redis'] as Setup)(t, { graceMs: 60_000, leaseMs: 2_000 })
   const watcher = await open(t, two)
   await Promise.all([open(t, one, 'ann'), open(t, one, 'bob')])

@@ -13,7 +13,12 @@ export const authorize: RealtimeOptions['authorize'] = ({ query }) => {
 }
 
 /** A tab of a user, or of a client without a name, after its `ready`. */
-export async function open (t: Test, { url }: { url: string }, user?: string, path = '/api/chats/c/events?'): Promise<{ stream: EventStream, reader: PresenceReader, close: () => void, until: (...users: string[]) => Promise<void> }> {
+export async function open (t: Test, { url }: { url: string }, user?: string, path = '/api/chats/c/events?'): Promise<{
+  stream: EventStream
+  reader: PresenceReader
+  close: () => void
+  until: (...users: string[]) => Promise<void>
+}> {
   const stream = await EventStream.open(t, `${url}${path}${user === undefined ? '' : `&user=${user}`}`)
   const reader = new PresenceReader()
   await stream.next()
@@ -21,5 +26,7 @@ export async function open (t: Test, { url }: { url: string }, user?: string, pa
 }
 
 export async function asked (sides: Side[], users: string[], chatId = 'c'): Promise<void> {
-  for (const { app } of sides) await until(() => app.chatEvents.presence(chatId), (present) => present.join() === users.join())
+  for (const { app } of sides) {
+    await until(() => app.chatEvents.presence(chatId), (present) => present.join() === users.join())
+  }
 }

@@ -1,6 +1,8 @@
 import type { Test } from 'tap'
 import type { PubSubStats, PublishReceipt } from '../../../lib/pubsub/provider.ts'
-import type { Field, StateChange, Stateful, StateReceipt, StateRequest, StateStore } from '../../../lib/pubsub/state-store.ts'
+import type {
+  Field, StateChange, Stateful, StateReceipt, StateRequest, StateStore
+} from '../../../lib/pubsub/state-store.ts'
 import { live } from '../../support/live.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
@@ -114,9 +116,32 @@ function values (t: Test, make: Make): void {
 
   t.test('fields and values of any kind are kept apart', async (t) => {
     const s = await subject(t, make)
-    const odd = ['*', ' ', '=', '0=a', '=a', 'a', '{', '}', '%', '%2A', '\0', '\n', 'é', '😀', '__proto__', 'a b c', 'x'.repeat(1_000)]
+    const odd = [
+      '*',
+      ' ',
+      '=',
+      '0=a',
+      '=a',
+      'a',
+      '{',
+      '}',
+      '%',
+      '%2A',
+      '\0',
+      '\n',
+      'é',
+      '😀',
+      '__proto__',
+      'a b c',
+      'x'.repeat(1_000)
+    ]
     for (const field of odd) await s.set(field, `${field} \n\r\0 😀`)
-    t.same(new Map([...(await s.store.read(s.channel)).fields as Map<string, Field>].map(([field, { value }]) => [field, value])), new Map(odd.map((field) => [field, `${field} \n\r\0 😀`])))
+    t.same(
+      new Map([...(await s.store.read(s.channel)).fields as Map<string, Field>].map(([field, { value }]) => {
+        return [field, value]
+      })),
+      new Map(odd.map((field) => [field, `${field} \n\r\0 😀`]))
+    )
   })
 
   t.test('channels have separate states', async (t) => {
@@ -202,7 +227,9 @@ function texts (t: Test, make: Make): void {
 }
 
 function leases (t: Test, make: Make): void {
-  const expired = async (s: Subject, field: string): Promise<void> => until(() => s.read(), (fields) => fields[field]?.expired !== false)
+  const expired = async (s: Subject, field: string): Promise<void> => {
+    return until(() => s.read(), (fields) => fields[field]?.expired !== false)
+  }
 
   t.test('a value expires with its lease; a text stays and accepts no more changes', async (t) => {
     const s = await subject(t, make)
@@ -217,7 +244,11 @@ function leases (t: Test, make: Make): void {
     t.equal(await s.open('t', 'abcx', 'another'), 'taken')
     t.match(await s.store.renew(s.channel, ['t', 'v', 'long', 'none'], 30), { gone: ['t', 'v', 'none'] })
     await settled()
-    t.same(changes.filter(({ operation }) => operation === 'expire').map(({ field }) => field).sort(), ['t', 'v'], 'each is reported once')
+    t.same(
+      changes.filter(({ operation }) => operation === 'expire').map(({ field }) => field).sort(),
+      ['t', 'v'],
+      'each is reported once'
+    )
     await expired(s, 'long')
   })
 
@@ -269,7 +300,11 @@ function notifications (t: Test, make: Make): void {
     t.same(changes.map(({ version: stamp }) => stamp.count), [1, 2, 3, 4])
     const { version: stamp } = await s.store.read(s.channel)
     t.same(changes.at(-1)?.version, stamp)
-    t.same(await s.store.read(s.channel, stamp), { version: stamp, fields: undefined }, 'a reader that has this version reads no fields')
+    t.same(
+      await s.store.read(s.channel, stamp),
+      { version: stamp, fields: undefined },
+      'a reader that has this version reads no fields'
+    )
     t.ok((await s.store.read(s.channel, { ...stamp as object, count: 3 } as typeof stamp)).fields)
     t.ok((await s.store.read(s.channel, { ...stamp as object, epoch: 'other' } as typeof stamp)).fields)
   })
@@ -293,7 +328,11 @@ function notifications (t: Test, make: Make): void {
     const { all, settled } = await s.watch()
     await s.set('v', '1')
     await s.provider.publish(s.channel, 'event')
-    t.match(await s.log.read(s.channel, undefined, 10), { head: { offset: 2 }, entries: { length: 2 } }, 'with the one that `watch` publishes')
+    t.match(
+      await s.log.read(s.channel, undefined, 10),
+      { head: { offset: 2 }, entries: { length: 2 } },
+      'with the one that `watch` publishes'
+    )
     await settled()
     t.same(all, ['set v', 'event'])
   })
@@ -312,7 +351,9 @@ function finalizations (t: Test, make: Make): void {
     t.same(await s.values(), {})
     t.equal(await s.open('t'), 'over')
     t.equal(await s.append('t', 3, 'x'), 'gone')
-    t.match(await s.log.read(s.channel, undefined, 10), { entries: { length: 2 } }, 'with the one that `watch` publishes')
+    t.match(
+      await s.log.read(s.channel, undefined, 10), { entries: { length: 2 } }, 'with the one that `watch` publishes'
+    )
     await settled()
     t.same(all, ['open t', 'end', 'delete t'], 'the text is there until the event is')
   })

@@ -4,7 +4,12 @@ import net from 'node:net'
 import { once } from 'node:events'
 import { Connection } from '../../../lib/sse/connection.ts'
 
-interface Opened { connection: Connection, response: http.ServerResponse, client: http.ClientRequest, received: () => string }
+interface Opened {
+  connection: Connection
+  response: http.ServerResponse
+  client: http.ClientRequest
+  received: () => string
+}
 
 async function open (t: Test, maxBufferedBytes: number): Promise<Opened> {
   const server = http.createServer().listen(0, '127.0.0.1')
@@ -17,7 +22,12 @@ async function open (t: Test, maxBufferedBytes: number): Promise<Opened> {
   })
   client.on('error', () => {})
   const [, response] = await requested as [http.IncomingMessage, http.ServerResponse]
-  return { connection: new Connection(response, { maxBufferedBytes, drainTimeoutMs: 10_000, onSlow () {} }), response, client, received: () => received }
+  return {
+    connection: new Connection(response, { maxBufferedBytes, drainTimeoutMs: 10_000, onSlow () {} }),
+    response,
+    client,
+    received: () => received
+  }
 }
 
 t.test('a heartbeat is written only if nothing else was written since the last one', async (t) => {
@@ -147,7 +157,9 @@ t.test('a stream whose response is over already ends at once', async (t) => {
 })
 
 t.test('streams receive the same bytes, framed for HTTP/1.1 and plain if middleware is in between', async (t) => {
-  const bytes = [Buffer.from('data: 1\n\n'), Buffer.from(''), Buffer.from('data: \u00e9\n\n'), Buffer.alloc(70_000, 'x')]
+  const bytes = [
+    Buffer.from('data: 1\n\n'), Buffer.from(''), Buffer.from('data: \u00e9\n\n'), Buffer.alloc(70_000, 'x')
+  ]
   const streams = await Promise.all(Array.from({ length: 3 }, () => open(t, 1_000_000)))
   const [, , wrapped] = streams as [Opened, Opened, Opened]
   const seen: Buffer[] = []

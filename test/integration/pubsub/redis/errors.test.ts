@@ -21,17 +21,28 @@ async function start (t: Test, args: string[] = []): Promise<{ redis: RedisServe
 
 /** The entries of the log of `c`. */
 async function logged (pubsub: { eventLog: EventLog }): Promise<unknown[]> {
-  return (await pubsub.eventLog.read('c', undefined, 100)).entries.map(({ json, position }) => position.isMarker ? 'marker' : JSON.parse(json.toString()))
+  return (await pubsub.eventLog.read('c', undefined, 100)).entries.map(({ json, position }) => {
+    return position.isMarker ? 'marker' : JSON.parse(json.toString())
+  })
 }
 
-/** Publishes while Redis refuses, in an existing log and in a new one; then, after `heal`, checks that the log has no gap, except for a marker if there was another primary meanwhile. */
-async function refuses (t: Test, pubsub: RedisPubSub & { eventLog: EventLog }, reason: RegExp, heal: () => unknown, marker: string[] = []): Promise<void> {
+/**
+ * Publishes while Redis refuses, in an existing log and in a new one; then, after `heal`, checks that the log has no
+ * gap, except for a marker if there was another primary meanwhile.
+ */
+async function refuses (
+  t: Test, pubsub: RedisPubSub & { eventLog: EventLog }, reason: RegExp, heal: () => unknown, marker: string[] = []
+): Promise<void> {
   for (const channel of ['c', 'new']) {
-    await t.rejects(pubsub.publish(channel, 'refused', { idempotencyKey: 'refused' }), { code: 'RT_PUBLISH_REJECTED', statusCode: 503, message: reason })
+    await t.rejects(pubsub.publish(channel, 'refused', { idempotencyKey: 'refused' }), {
+      code: 'RT_PUBLISH_REJECTED', statusCode: 503, message: reason
+    })
   }
   await heal()
   t.match(await pubsub.publish('c', 2), { id: `-${2 + marker.length}-` })
-  t.match(await pubsub.publish('c', 'refused', { idempotencyKey: 'refused' }), { id: `-${3 + marker.length}-`, duplicate: false })
+  t.match(await pubsub.publish('c', 'refused', { idempotencyKey: 'refused' }), {
+    id: `-${3 + marker.length}-`, duplicate: false
+  })
   t.match(await pubsub.publish('new', 1), { id: /-1-\d+$/ })
   t.same(await logged(pubsub), [1, ...marker, 2, 'refused'])
 }
@@ -46,7 +57,7 @@ t.test('OOM: a publish without memory is rejected, even the first in its log', a
   await refuses(t, pubsub, /OOM/, () => admin.config('SET', 'maxmemory', '0'))
 })
 
-t.test('READONLY: a publish to a demoted primary is rejected, and another connection looks for the new one', async (t) => {
+t.test('READONLY: a publish to a demoted primary is rejected, and a new connection finds the new one', async (t) => {
   const { redis, admin } = await start(t)
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 1)
@@ -88,7 +99,9 @@ t.test('MISCONF: a publish to a Redis that can\'t save is rejected', async (t) =
 })
 
 t.test('LOADING: a publish to a Redis that is loading its data is rejected on an existing connection', async (t) => {
-  const { redis, admin } = await start(t, ['--enable-debug-command', 'yes', '--loading-process-events-interval-bytes', '1024'])
+  const { redis, admin } = await start(t, [
+    '--enable-debug-command', 'yes', '--loading-process-events-interval-bytes', '1024'
+  ])
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 1)
   await admin.call('DEBUG', 'POPULATE', '400', 'key', '2048')
@@ -102,7 +115,9 @@ t.test('LOADING: a publish to a Redis that is loading its data is rejected on an
 })
 
 t.test('LOADING: a publish during the start of Redis waits until the data is loaded', async (t) => {
-  const { redis, admin } = await start(t, ['--enable-debug-command', 'yes', '--appendonly', 'yes', '--appendfsync', 'always', '--key-load-delay', '1000'])
+  const { redis, admin } = await start(t, [
+    '--enable-debug-command', 'yes', '--appendonly', 'yes', '--appendfsync', 'always', '--key-load-delay', '1000'
+  ])
   const pubsub = open(t, { url: redis.url, publishTimeoutMs: 20_000 })
   await pubsub.publish('c', 1)
   await admin.call('DEBUG', 'POPULATE', '300', 'key', '2048')
@@ -123,7 +138,9 @@ t.test('events of a user without the right to broadcast are in the log, and an e
   pubsub.subscribeExact('c', ({ data }) => { got.push(data) })
   await live(pubsub)
   t.match(await pubsub.publish('c', 1), { id: /-1-\d+$/, duplicate: false })
-  t.match(lines.find(({ msg }) => msg.startsWith('Redis refuses to broadcast')), { level: 50, reason: /can't run this command|NOPERM/ })
+  t.match(lines.find(({ msg }) => msg.startsWith('Redis refuses to broadcast')), {
+    level: 50, reason: /can't run this command|NOPERM/
+  })
   await admin.call('ACL', 'SETUSER', 'app', '+publish')
   await pubsub.publish('c', 2)
   await live(pubsub)
@@ -133,9 +150,13 @@ t.test('events of a user without the right to broadcast are in the log, and an e
 
 t.test('a log that may not be read rejects with the reason', async (t) => {
   const { redis, admin } = await start(t)
-  await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', '~rt:*', '+@all', '-eval', '-evalsha', '-hmget')
+  await admin.call(
+    'ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', '~rt:*', '+@all', '-eval', '-evalsha', '-hmget'
+  )
   const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@') })
-  await t.rejects(pubsub.eventLog.read('c', undefined, 1), { code: 'RT_LOG_UNAVAILABLE', statusCode: 503, message: /NOPERM/ })
+  await t.rejects(pubsub.eventLog.read('c', undefined, 1), {
+    code: 'RT_LOG_UNAVAILABLE', statusCode: 503, message: /NOPERM/
+  })
   await t.rejects(pubsub.eventLog.heads(['c']), { code: 'RT_LOG_UNAVAILABLE', message: /NOPERM/ })
 })
 
@@ -148,7 +169,9 @@ t.test('a Redis Cluster keeps a log, each channel in one slot', async (t) => {
   await once(cluster, 'ready')
   const pubsub = open(t, { client: cluster })
   const channels = ['c', ...Array.from({ length: 50 }, (_, n) => `c${n}`)]
-  const receipts = channels.flatMap((channel) => [1, 2, 3].map((n) => pubsub.publish(channel, n, { idempotencyKey: `${n}` })))
+  const receipts = channels.flatMap((channel) => {
+    return [1, 2, 3].map((n) => pubsub.publish(channel, n, { idempotencyKey: `${n}` }))
+  })
   for (const [index, { id }] of (await Promise.all(receipts)).entries()) t.match(id, `-${index % 3 + 1}-`)
   t.match(await pubsub.publish('c', 1, { idempotencyKey: '1' }), { duplicate: true })
   t.same(await logged(pubsub), [1, 2, 3])
@@ -158,7 +181,9 @@ t.test('a Redis Cluster keeps a log, each channel in one slot', async (t) => {
 t.test('over TLS with a trusted certificate', async (t) => {
   const tls = (name: string): string => new URL(`../../../support/tls/${name}.pem`, import.meta.url).pathname
   const port = await freePort()
-  await start(t, ['--tls-port', `${port}`, '--tls-cert-file', tls('cert'), '--tls-key-file', tls('key'), '--tls-auth-clients', 'no'])
+  await start(t, [
+    '--tls-port', `${port}`, '--tls-cert-file', tls('cert'), '--tls-key-file', tls('key'), '--tls-auth-clients', 'no'
+  ])
   const url = `rediss://localhost:${port}`
   const pubsub = open(t, { client: client(t, url, { tls: { ca: await readFile(tls('cert')) } }) })
   const message = new Promise((resolve) => { pubsub.subscribeExact('c', ({ data }) => resolve(data)) })

@@ -33,7 +33,9 @@ async function startHealth (t: Test, redisUrl: string, options: RealtimeOptions 
   text (): string
 }> {
   const { lines, write } = keepLines()
-  const { app, url } = await startApp(t, { redisUrl, ...options }, { server: { logger: { level: 'debug', stream: { write } } } })
+  const { app, url } = await startApp(t, { redisUrl, ...options }, {
+    server: { logger: { level: 'debug', stream: { write } } }
+  })
   await connected(app.pubsub as RedisPubSub)
   const health = async (): Promise<Answer> => {
     const response = await fetch(`${url}/api/health/pubsub`)
@@ -65,7 +67,11 @@ const commands = [
 
 t.test('a probe needs every command that the scripts run, and the reference lists them all', async (t) => {
   const lua = new URL('../../../../lib/pubsub/redis/lua/', import.meta.url)
-  const sources = await Promise.all((await readdir(lua, { recursive: true })).filter((name) => name.endsWith('.lua')).map((name) => readFile(new URL(name, lua), 'utf8')))
+  const sources = await Promise.all(
+    (await readdir(lua, { recursive: true })).filter((name) => name.endsWith('.lua')).map((name) => {
+      return readFile(new URL(name, lua), 'utf8')
+    })
+  )
   const run = [...sources.join('\n').matchAll(/\.p?call\(\s*'?(\w+)'?[,)]/g)].map(([, name = '']) => name.toLowerCase())
   // `command` is the argument that lua/includes/refusals.lua passes on.
   const scripts = [...new Set(run.filter((name) => name !== 'command'))].sort()
@@ -81,7 +87,10 @@ for (const command of commands) {
   t.test(`a Redis user who may not run ${command} is unhealthy, and the reason names it`, async (t) => {
     const { admin, url } = await start(t, `-${command}`)
     const { health, text } = await startHealth(t, url)
-    unhealthy(t, await health(), { code: 'NOPERM', message: `The Redis user may not run '${command}'. Give it the rights that docs/reference.md lists.` })
+    unhealthy(t, await health(), {
+      code: 'NOPERM',
+      message: `The Redis user may not run '${command}'. Give it the rights that docs/reference.md lists.`
+    })
     if (command !== 'del') t.same(await admin.keys('*'), [], 'and nothing is left of the probe')
     await admin.call('ACL', 'SETUSER', 'app', `+${command}`)
     const [status, body] = await health()
@@ -99,7 +108,9 @@ for (const [names, rules, all] of [
   t.test(`a Redis user with other ${names} is unhealthy`, async (t) => {
     const { url, admin } = await start(t, ...rules)
     const { health, text } = await startHealth(t, url)
-    unhealthy(t, await health(), { code: 'NOPERM', message: new RegExp(`may not .*\\b${names} that begin with keyPrefix`) })
+    unhealthy(t, await health(), {
+      code: 'NOPERM', message: new RegExp(`may not .*\\b${names} that begin with keyPrefix`)
+    })
     await admin.call('ACL', 'SETUSER', 'app', all)
     await until(health, ([status]) => status === 200)
     t.notMatch(text(), 'hunter2')
@@ -128,7 +139,9 @@ t.test('a frozen Redis and a dead one are unhealthy, and healthy once they are b
   await until(health, ([status]) => status === 200)
   await redis.kill()
   const pubsub = app.pubsub as RedisPubSub
-  await until(async () => pubsub.connected(), ({ publisher, subscriber }) => publisher === false && subscriber === false)
+  await until(async () => pubsub.connected(), ({ publisher, subscriber }) => {
+    return publisher === false && subscriber === false
+  })
   unhealthy(t, await health(), { code: 'UNREACHABLE', message: 'Redis is not connected.' })
   await redis.restart()
   await until(health, ([status]) => status === 200)
@@ -159,7 +172,9 @@ t.test('a probe is published every few seconds at most, reaches no subscriber an
   await Promise.all([live(pubsub), live(bare), connected(pubsub), connected(bare)])
   t.same(await Promise.all([pubsub.isHealthy(), pubsub.isHealthy()]), [true, true])
   t.same(await admin.keys('*'), [])
-  const appended = async (): Promise<string | undefined> => /cmdstat_xadd:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1]
+  const appended = async (): Promise<string | undefined> => {
+    return /cmdstat_xadd:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1]
+  }
   t.equal(await appended(), '2', 'once as EVAL and once as EVALSHA')
   t.equal(await pubsub.isHealthy(), true)
   t.equal(await appended(), '2', 'no second one')
@@ -190,7 +205,7 @@ t.test('without history, a user without the right to publish is unhealthy', asyn
   t.same(await pubsub.health(), { healthy: true })
 })
 
-t.test('the app\'s own client with a keyPrefix is healthy with the rights that the reference lists for it', async (t) => {
+t.test('the app\'s own client with a keyPrefix is healthy with the rights that the reference lists', async (t) => {
   const { redis } = await start(t, 'resetkeys', '~app:rt:*', 'resetchannels', '&app:rt:*')
   for (const history of [undefined, false] as const) {
     const options = { keyPrefix: 'app:', username: 'app', password: 'hunter2' }

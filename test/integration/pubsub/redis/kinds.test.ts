@@ -33,7 +33,10 @@ t.test('the client of @fastify/redis is shared and left open for the app to clos
 
 const password = 'hunter2'
 
-/** Creates clients, by the version of ioredis. Their options must reach the connections that the plugin derives from them. */
+/**
+ * Creates clients, by the version of ioredis. Their options must reach the connections that the plugin derives from
+ * them.
+ */
 const versions = {
   'ioredis 6': {
     standalone: (port: number) => new ioredis.Redis(port, { password }),
@@ -41,7 +44,9 @@ const versions = {
   },
   'ioredis 6 in RESP3': {
     standalone: (port: number) => new ioredis.Redis(port, { password, replyMapping: 'resp3' }),
-    cluster: (port: number) => new ioredis.Cluster([{ host: '127.0.0.1', port }], { redisOptions: { password, replyMapping: 'resp3' } })
+    cluster: (port: number) => new ioredis.Cluster([{ host: '127.0.0.1', port }], {
+      redisOptions: { password, replyMapping: 'resp3' }
+    })
   },
   'ioredis 5': {
     standalone: (port: number) => new ioredis5.Redis(port, { password }),
@@ -51,7 +56,9 @@ const versions = {
 
 /** A Redis that is all of a Cluster. */
 async function startOneNode (t: Test): Promise<RedisServer> {
-  const redis = await startRedis(t, ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--requirepass', password])
+  const redis = await startRedis(t, [
+    '--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--requirepass', password
+  ])
   const admin = new Redis(redis.port, { password })
   t.teardown(() => { admin.disconnect() })
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
@@ -69,7 +76,7 @@ async function oneNode (t: Test): Promise<ioredis.Cluster> {
 
 for (const [version, make] of Object.entries(versions)) {
   for (const kind of ['standalone', 'cluster', 'sharded'] as const) {
-    t.test(`an app with a client of ${version}, ${kind}, delivers, resumes, recovers, and leaves the client open`, async (t) => {
+    t.test(`with a client of ${version}, ${kind}, an app delivers, resumes, recovers and leaves it open`, async (t) => {
       const redis = kind === 'standalone' ? await startRedis(t, ['--requirepass', password]) : await startOneNode(t)
       const client: RedisClient = kind === 'standalone' ? make.standalone(redis.port) : make.cluster(redis.port)
       client.on('error', () => {})
@@ -82,7 +89,9 @@ for (const [version, make] of Object.entries(versions)) {
       const receipts = await Promise.all([emit(1), emit(2), emit(3)])
       t.match(await stream.take(3), [1, 2, 3].map((n) => ({ event: 'message', data: { message: { n } } })))
       const resumed = await EventStream.open(t, path, { headers: { 'last-event-id': receipts[0].id as string } })
-      t.match(await resumed.take(3), [{ event: 'ready', data: { resumed: true } }, { data: { message: { n: 2 } } }, { data: { message: { n: 3 } } }])
+      t.match(await resumed.take(3), [
+        { event: 'ready', data: { resumed: true } }, { data: { message: { n: 2 } } }, { data: { message: { n: 3 } } }
+      ])
       await app.chatEvents.streamBotMessage('c', async function * () { yield * ['a', 'b'] })
       let event = await stream.next()
       while ((event.data as { status: string }).status !== 'finished') event = await stream.next()
@@ -145,8 +154,13 @@ t.test('the shard channels of a Cluster work, but have no patterns', async (t) =
 
 t.test('shard channels require a Cluster', async (t) => {
   const redis = new Redis({ lazyConnect: true })
-  for (const make of [() => new RedisPubSub({ client: redis, sharded: true }), () => new RedisPubSub({ url: 'redis://127.0.0.1:1', sharded: true })]) {
+  for (const make of [
+    () => new RedisPubSub({ client: redis, sharded: true }),
+    () => new RedisPubSub({ url: 'redis://127.0.0.1:1', sharded: true })
+  ]) {
     t.throws(make, { code: 'RT_OPTION_INVALID', message: /Cluster/ })
   }
-  await t.rejects(async () => { await Fastify().register(realtimePlugin, { sharded: true }) }, { code: 'RT_OPTION_INVALID', message: /Cluster/ })
+  await t.rejects(async () => { await Fastify().register(realtimePlugin, { sharded: true }) }, {
+    code: 'RT_OPTION_INVALID', message: /Cluster/
+  })
 })

@@ -39,7 +39,9 @@ t.test('a log whose meta was deleted starts anew, for publishers and for readers
   await admin.del('rt:{c}:m')
   const page = await pubsub.eventLog.read('c', position, 10)
   t.match(page, { gap: 'epoch', head: { offset: 0, tag: 0 }, entries: [] })
-  t.same((await publish(pubsub, 5))[0], { epoch: page.head.epoch, offset: 1, tag: (await pubsub.eventLog.heads(['c']))[0]?.tag })
+  t.same((await publish(pubsub, 5))[0], {
+    epoch: page.head.epoch, offset: 1, tag: (await pubsub.eventLog.heads(['c']))[0]?.tag
+  })
   t.same(contentsOf(await pubsub.eventLog.read('c', page.head, 10)), [5])
 })
 
@@ -48,7 +50,9 @@ t.test('a deleted, expired or trimmed stream is reported with its reason, and co
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const positions = await publish(pubsub, 1, 2, 3) as [Cursor, Cursor, Cursor]
-  const gaps = async (): Promise<unknown[]> => Promise.all(positions.map(async (position) => (await pubsub.eventLog.read('c', position, 10)).gap))
+  const gaps = async (): Promise<unknown[]> => {
+    return Promise.all(positions.map(async (position) => (await pubsub.eventLog.read('c', position, 10)).gap))
+  }
   await admin.xtrim('rt:{c}:s', 'MAXLEN', '=', '1')
   t.same(await gaps(), ['trimmed', undefined, undefined])
   t.same(contentsOf(await pubsub.eventLog.read('c', positions[1], 10)), [3])
@@ -75,7 +79,9 @@ t.test('only a missing event is certain: a log that has lost only markers is rep
   }
   const [first, second] = markers as [Cursor, Cursor]
   const lost = { ...first, tag: 7 }
-  const gaps = async (...positions: Cursor[]): Promise<unknown[]> => Promise.all(positions.map(async (position) => (await pubsub.eventLog.read('c', position, 10)).gap))
+  const gaps = async (...positions: Cursor[]): Promise<unknown[]> => {
+    return Promise.all(positions.map(async (position) => (await pubsub.eventLog.read('c', position, 10)).gap))
+  }
   t.same(await gaps({ ...two, tag: 7 }, lost, { ...second, tag: 7 }), ['diverged', 'failover', 'failover'])
   await admin.xtrim('rt:{c}:s', 'MAXLEN', '=', '1')
   t.same(await gaps(one, two, first), ['trimmed', 'failover', undefined])
@@ -104,7 +110,11 @@ t.test('an unreadable entry is reported as a gap, even if it is the last one', a
   const hole = { ...two, offset: 3, tag: 7 }
   await admin.xadd('rt:{c}:s', '3-7', 'k', 'd', 'p', two.tag, 'd', 'what a newer version writes')
   await admin.hset('rt:{c}:m', 'l', '3-7')
-  const readAll = async (): Promise<unknown[]> => (await Promise.all([one, two, hole].map((position) => pubsub.eventLog.read('c', position, 10)))).map((page) => page.gap ?? contentsOf(page))
+  const readAll = async (): Promise<unknown[]> => {
+    return (await Promise.all([one, two, hole].map((position) => {
+      return pubsub.eventLog.read('c', position, 10)
+    }))).map((page) => page.gap ?? contentsOf(page))
+  }
   t.same(await readAll(), [[2], 'diverged', []])
   await publish(pubsub, 4)
   t.same(await readAll(), [[2], 'diverged', [4]])

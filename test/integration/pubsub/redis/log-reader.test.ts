@@ -33,7 +33,11 @@ t.test('the position in a chat without an event is kept while it has listeners, 
   const pubsub = open(t, { url: redis.url })
   const key = 'rt:{c}:m'
   const { head: top } = await pubsub.eventLog.read('c', undefined, 1)
-  for (const again of [() => pubsub.eventLog.heads(['c', 'none']), () => pubsub.eventLog.read('c', top, 1), () => pubsub.eventLog.read('c', undefined, 1)]) {
+  for (const again of [
+    () => pubsub.eventLog.heads(['c', 'none']),
+    () => pubsub.eventLog.read('c', top, 1),
+    () => pubsub.eventLog.read('c', undefined, 1)
+  ]) {
     await admin.pexpire(key, 5_000)
     await again()
     t.ok(await admin.pttl(key) > 5_000)
@@ -107,5 +111,7 @@ t.test('a read without a connection waits for one, within the time for a publish
   await redis.restart()
   t.match(await reading, [{ head: { offset: 0 } }, [{ offset: 0 }]])
   await redis.kill()
-  await t.rejects(open(t, { url: redis.url, publishTimeoutMs: 50 }).eventLog.read('c', undefined, 1), { code: 'RT_LOG_UNAVAILABLE' })
+  await t.rejects(open(t, { url: redis.url, publishTimeoutMs: 50 }).eventLog.read('c', undefined, 1), {
+    code: 'RT_LOG_UNAVAILABLE'
+  })
 })

@@ -33,12 +33,16 @@ t.test('an event that a user may only write in part is refused as a whole, and p
   await grant('on', '>hunter2', 'allchannels', 'allkeys', '+@all')
   const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@') })
   const got = await follow(open(t, { url: redis.url }))
-  const kept = async (channel: string): Promise<unknown> => [await admin.hgetall(`rt:{${channel}}:m`), await admin.xlen(`rt:{${channel}}:s`)]
+  const kept = async (channel: string): Promise<unknown> => {
+    return [await admin.hgetall(`rt:{${channel}}:m`), await admin.xlen(`rt:{${channel}}:s`)]
+  }
   await publish(pubsub, 1)
   for (const command of ['hset', 'xadd']) {
     const before = [await kept('c'), await kept('new')]
     await grant(`-${command}`)
-    const refused = upTo(20).map((n) => t.rejects(pubsub.publish(n % 2 === 0 ? 'c' : 'new', 'refused'), { code: 'RT_PUBLISH_REJECTED' }))
+    const refused = upTo(20).map((n) => {
+      return t.rejects(pubsub.publish(n % 2 === 0 ? 'c' : 'new', 'refused'), { code: 'RT_PUBLISH_REJECTED' })
+    })
     await Promise.all(refused)
     t.same([await kept('c'), await kept('new')], before, `${command}: nothing is left of it`)
     await grant(`+${command}`)
@@ -66,7 +70,9 @@ t.test('if Redis forgets scripts during publishes, each publish is applied once 
   }
   await Promise.all(receipts)
   await live(pubsub)
-  for (const seen of [got, contentsOf(await pubsub.eventLog.read('c', undefined, 2_000))] as { by: number, n: number }[][]) {
+  for (const seen of [
+    got, contentsOf(await pubsub.eventLog.read('c', undefined, 2_000))
+  ] as { by: number, n: number }[][]) {
     t.equal(seen.length, 1_000)
     for (const by of [1, 2]) t.same(seen.filter((event) => event.by === by).map(({ n }) => n), upTo(500))
   }
@@ -106,11 +112,15 @@ t.test('events with and without the app\'s keys are applied once and in order af
   const other = open(t, { client: app })
   await other.publish('c', 5)
   forgetNext(app)
-  await Promise.all([other.publish('elsewhere', 0), other.publish('c', 6, { idempotencyKey: 'six' }), other.publish('c', 7)])
+  await Promise.all([
+    other.publish('elsewhere', 0), other.publish('c', 6, { idempotencyKey: 'six' }), other.publish('c', 7)
+  ])
   t.same(await all(), upTo(7), 'after a script of another channel was forgotten')
   const twice = { id: (await receipts[0])?.id, duplicate: true }
   forgetNext(app)
-  const [, again] = await Promise.all([other.publish('c', 8), other.publish('c', 2, { idempotencyKey: 'two' }), other.publish('c', 9)])
+  const [, again] = await Promise.all([
+    other.publish('c', 8), other.publish('c', 2, { idempotencyKey: 'two' }), other.publish('c', 9)
+  ])
   t.same(again, twice)
   t.same(await all(), upTo(9), 'repeated publishes are not overtaken by later ones')
   await client(t, redis.url).config('SET', 'maxmemory', '1')
@@ -143,9 +153,15 @@ t.test('later events do not overtake one that is refused while an earlier one is
   let through: Send
   const appender = new LogWriter({
     keys: new RedisKeys({ keyPrefix: 'rt:' }),
-    scripts: new Scripts({ size: 100, ttlMs: 10_000, idempotencyTtlMs: 10_000, publishTimeoutMs: 5_000, sharded: false, cached: new Set() }),
+    scripts: new Scripts({
+      size: 100, ttlMs: 10_000, idempotencyTtlMs: 10_000, publishTimeoutMs: 5_000, sharded: false, cached: new Set()
+    }),
     apart: false,
-    perform: ({ command, resolve, reject }) => { through(command).then(resolve as (value: unknown) => void, ({ message }) => reject(new RealtimeError('RT_PUBLISH_REJECTED', message))) },
+    perform: ({ command, resolve, reject }) => {
+      through(command).then(resolve as (value: unknown) => void, ({ message }) => {
+        return reject(new RealtimeError('RT_PUBLISH_REJECTED', message))
+      })
+    },
     onUnheard: () => {}
   })
   const append = (n: number, send: Send, channel = 'c'): Promise<unknown> => {
@@ -157,7 +173,11 @@ t.test('later events do not overtake one that is refused while an earlier one is
   let release = (): void => {}
   const held = new Promise<void>((resolve) => { release = resolve })
   const one = append(1, async (command) => { await held; return await command(app) })
-  for (const n of [2, 3]) await t.rejects(append(n, () => Promise.reject(new Error('refused'))), { code: 'RT_PUBLISH_REJECTED', message: /refused/ })
+  for (const n of [2, 3]) {
+    await t.rejects(append(n, () => Promise.reject(new Error('refused'))), {
+      code: 'RT_PUBLISH_REJECTED', message: /refused/
+    })
+  }
   // So many that those that have ended are forgotten.
   for (const n of upTo(64)) await append(n, (command) => command(app), `other ${n}`)
   await t.rejects(append(4, (command) => command(app)), { message: /EARLY/ })

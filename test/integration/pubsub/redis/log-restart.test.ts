@@ -19,7 +19,11 @@ t.test('after a restart of Redis with its data, the next read or publish writes 
   await live(pubsub)
   await redis.restart()
   await live(pubsub)
-  t.match(await pubsub.eventLog.heads(['c']), [{ ...before, unproven: true }], 'reading the heads only shows that a marker is needed')
+  t.match(
+    await pubsub.eventLog.heads(['c']),
+    [{ ...before, unproven: true }],
+    'reading the heads only shows that a marker is needed'
+  )
   const pages = await Promise.all([1, 2, 3].map(() => pubsub.eventLog.read('c', before, 10)))
   for (const read of pages) t.same(contentsOf(read), ['marker'], 'all readers find the same')
   t.same(await pubsub.eventLog.heads(['c']), [pages[0]?.head])
@@ -42,9 +46,16 @@ t.test('if Redis is not writable after a restart, each reader learns that its po
   const empty = (await pubsub.eventLog.heads(['empty']))[0] as Cursor
   await redis.restart()
   const admin = client(t, redis.url)
-  for (const [deny, allow] of [[() => admin.config('SET', 'maxmemory', '1'), () => admin.config('SET', 'maxmemory', '0')], [() => admin.replicaof('127.0.0.1', 1), () => admin.replicaof('NO', 'ONE')]] as const) {
+  for (const [deny, allow] of [
+    [() => admin.config('SET', 'maxmemory', '1'), () => admin.config('SET', 'maxmemory', '0')],
+    [() => admin.replicaof('127.0.0.1', 1), () => admin.replicaof('NO', 'ONE')]
+  ] as const) {
     await deny()
-    for (const position of [one, two]) t.match(await pubsub.eventLog.read('c', position, 10), { gap: 'failover', entries: [], head: { ...two, unproven: true } })
+    for (const position of [one, two]) {
+      t.match(await pubsub.eventLog.read('c', position, 10), {
+        gap: 'failover', entries: [], head: { ...two, unproven: true }
+      })
+    }
     t.match(await pubsub.eventLog.read('c', { ...two, offset: 3 }, 10), { gap: 'ahead' })
     const page = await pubsub.eventLog.read('c', undefined, 10)
     t.equal(page.gap, 'failover')
@@ -61,7 +72,9 @@ t.test('after two failovers a marker precedes the next event, even if none was w
   const redis = await startRedis(t, atOnce)
   const other = await startRedis(t, ['--replicaof', `127.0.0.1 ${redis.port}`, ...atOnce])
   const [admin, otherAdmin] = [client(t, redis.url), client(t, other.url)]
-  const linked = (replica: Redis): Promise<void> => until(() => replica.info('replication'), (info) => info.includes('master_link_status:up'))
+  const linked = (replica: Redis): Promise<void> => {
+    return until(() => replica.info('replication'), (info) => info.includes('master_link_status:up'))
+  }
   await linked(otherAdmin)
   const pubsub = open(t, { url: redis.url })
   await publish(pubsub, 1)
@@ -104,6 +117,11 @@ t.test('if Redis is killed during many publishes, none is lost, duplicated or ou
   t.equal(new Set(ids).size, 500)
   const page = await open(t, { url: redis.url }).eventLog.read('c', undefined, 1_000)
   t.same(contentsOf(page).filter((what) => what !== 'marker'), [0, ...upTo(500)])
-  t.same(page.entries.filter(({ position }) => !position.isMarker).slice(1).map(({ position: { epoch, offset, tag } }) => `${epoch}-${offset}-${tag}`), ids)
+  t.same(
+    page.entries.filter(({ position }) => !position.isMarker).slice(1).map(({ position: { epoch, offset, tag } }) => {
+      return `${epoch}-${offset}-${tag}`
+    }),
+    ids
+  )
   t.equal(page.entries.filter(({ position }) => position.isMarker).length, 1)
 })

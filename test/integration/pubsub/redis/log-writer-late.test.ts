@@ -12,7 +12,8 @@ import { logged } from './logged.ts'
 t.beforeEach(nothingUnhandled)
 
 /**
- * A provider over the app's client, whose next publish that contains `words` gets stuck on its way, until it is abandoned
+ * A provider over the app's client, whose next publish that contains `words` gets stuck on its way, until it is
+ * abandoned
  * up. `reconnect` ends the connection on which it is stuck.
  */
 async function startStuck (t: Test, words: string): Promise<Stuck> {
@@ -119,7 +120,9 @@ t.test('an abandoned end of a bot message that is delivered late does not land a
   const { pubsub, held, reconnect } = await startStuck(t, 'stuck')
   const state = pubsub.state as RedisStateStore
   await state.change('c', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
-  const finalize = (): Promise<unknown> => state.finalize('c', { field: 'text', owner: 'me', event: 'stuck', key: 'key' })
+  const finalize = (): Promise<unknown> => {
+    return state.finalize('c', { field: 'text', owner: 'me', event: 'stuck', key: 'key' })
+  }
   await t.rejects(finalize(), UNKNOWN)
   const late = await held
   await reconnect(late)

@@ -58,7 +58,7 @@ t.test('an event that is resent after two failovers differs from the first one f
   t.same(await logged(other, 'c'), ['before', {}, 'sent twice'])
 })
 
-t.test('a log that is started again after two failovers differs from the first one for clients that have it', async (t) => {
+t.test('a log that is restarted after two failovers differs from the first one for clients that have it', async (t) => {
   const { pubsub, other, losing } = await startTwoFailovers(t)
   await pubsub.publish('other', 0)
   let seen: LogPage | undefined

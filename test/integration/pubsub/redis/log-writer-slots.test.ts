@@ -21,14 +21,16 @@ async function startNode (t: Test): Promise<{ redis: RedisServer, admin: Redis }
   return { redis, admin }
 }
 
-t.test('behind a client without knowledge of slots, a Cluster node loses, duplicates and reorders nothing', async (t) => {
+t.test('behind a client that knows no slots, a Cluster node loses, duplicates and reorders nothing', async (t) => {
   const { redis, admin } = await startNode(t)
   const pubsub = open(t, { url: redis.url })
   const state = pubsub.state as RedisStateStore
   await state.change('b', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
   const channels = ['a', 'b', 'c']
   const published = upTo(300).map((n) => pubsub.publish(channels[n % 3] as string, n))
-  published.push(state.finalize('b', { field: 'text', owner: 'me', event: 'finalized', key: 'key' }) as typeof published[0])
+  published.push(state.finalize('b', {
+    field: 'text', owner: 'me', event: 'finalized', key: 'key'
+  }) as typeof published[0])
   published.push(...upTo(30).map((n) => pubsub.publish(channels[n % 3] as string, 300 + n)))
   const receipts = await Promise.all(published)
   t.equal(new Set(receipts.map(({ id }) => id)).size, 331)
@@ -100,7 +102,9 @@ t.test('commands that a Cluster client holds back are awaited, and not sent agai
     return await send(...args)
   }
   const published = [pubsub.publish('c', 1), pubsub.publish('c', 2)]
-  const early = async (): Promise<number> => Number(/errorstat_EARLY:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
+  const early = async (): Promise<number> => {
+    return Number(/errorstat_EARLY:count=(\d+)/.exec(await admin.info('errorstats'))?.[1] ?? 0)
+  }
   await until(early, (count) => count >= 2)
   for (let n = 0; n < 100; n++) await admin.ping()
   t.ok(await early() < 50)

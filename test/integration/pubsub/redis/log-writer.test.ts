@@ -16,7 +16,9 @@ async function startCounted (t: Test): Promise<{ pubsub: RedisPubSub, scripts: (
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 0)
   await admin.config('RESETSTAT')
-  const scripts = async (): Promise<number> => Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
+  const scripts = async (): Promise<number> => {
+    return Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
+  }
   return { pubsub, scripts }
 }
 
@@ -71,9 +73,13 @@ t.test('a refused event does not affect the others of its batch', async (t) => {
   await admin.set('rt:{events}:s', 'of something else')
   await admin.lpush('rt:{c}:i:key', 'of something else')
   const refused = { code: 'RT_PUBLISH_REJECTED', message: /Redis said WRONGTYPE/ }
-  const publish = (channel: string, n: number, idempotencyKey?: string): Promise<unknown> => pubsub.publish(channel, n, { idempotencyKey })
+  const publish = (channel: string, n: number, idempotencyKey?: string): Promise<unknown> => {
+    return pubsub.publish(channel, n, { idempotencyKey })
+  }
   const outcomes = await Promise.allSettled([
-    publish('c', 1), publish('meta', 2), publish('c', 3), publish('meta', 4, 'four'), publish('events', 5), publish('c', 6, 'key'), publish('d', 7), publish('c', 8, 'eight')
+    publish('c', 1), publish('meta', 2), publish('c', 3), publish(
+      'meta', 4, 'four'
+    ), publish('events', 5), publish('c', 6, 'key'), publish('d', 7), publish('c', 8, 'eight')
   ])
   t.same(outcomes.map(({ status }) => status === 'fulfilled'), [true, false, true, false, false, false, true, true])
   for (const outcome of outcomes) if (outcome.status === 'rejected') t.match(outcome.reason, refused)
@@ -111,14 +117,20 @@ t.test('other commands are sent after earlier publishes', async (t) => {
   const state = pubsub.state as RedisStateStore
   await Promise.all([
     pubsub.publish('c', 1), pubsub.publish('c', 2), pubsub.publish('c', 'ephemeral', { ephemeral: true }),
-    pubsub.publish('c', 3), state.change('c', { operation: 'open', field: 'text', value: 'opened', leaseMs: 10_000, owner: 'me', key: 'key' }),
-    pubsub.publish('c', 4), state.finalize('c', { field: 'text', owner: 'me', event: 'finalized', key: 'key' }), pubsub.publish('c', 5)
+    pubsub.publish('c', 3), state.change('c', {
+      operation: 'open', field: 'text', value: 'opened', leaseMs: 10_000, owner: 'me', key: 'key'
+    }),
+    pubsub.publish('c', 4), state.finalize('c', {
+      field: 'text', owner: 'me', event: 'finalized', key: 'key'
+    }), pubsub.publish('c', 5)
   ])
   await live(other)
   t.same(got, [0, 1, 2, 'ephemeral', 3, 'opened', 4, 'finalized', '', 5])
   const closing = [pubsub.publish('c', 6), pubsub.publish('c', 7), pubsub.close()]
   await Promise.all(closing)
-  t.same(await logged(other, 'c'), [0, 1, 2, 3, 4, 'finalized', 5, 6, 7], 'including the publishes right before closing')
+  t.same(
+    await logged(other, 'c'), [0, 1, 2, 3, 4, 'finalized', 5, 6, 7], 'including the publishes right before closing'
+  )
 })
 
 t.test('a key that is used twice in one batch is used once', async (t) => {
@@ -126,7 +138,9 @@ t.test('a key that is used twice in one batch is used once', async (t) => {
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 0)
   // The first one goes by itself.
-  const receipts = await Promise.all([0, 1, 2, 3, 4].map((n) => pubsub.publish('c', n, n > 0 && n < 4 ? { idempotencyKey: 'key' } : {})))
+  const receipts = await Promise.all([0, 1, 2, 3, 4].map((n) => {
+    return pubsub.publish('c', n, n > 0 && n < 4 ? { idempotencyKey: 'key' } : {})
+  }))
   const [, first, second, third] = receipts
   t.same([second, third], [{ id: first?.id, duplicate: true }, { id: first?.id, duplicate: true }])
   t.same(await logged(pubsub, 'c'), [0, 0, 1, 4])
@@ -139,7 +153,9 @@ t.test('a refused chat affects no other of its batch, and a refused broadcast is
   const { log, lines } = keepLog('warn')
   const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@'), log })
   await pubsub.publish('ok', 0)
-  const outcomes = await Promise.allSettled(['ok', 'secret', 'mute', 'ok', 'ok2'].map((channel, n) => pubsub.publish(channel, n)))
+  const outcomes = await Promise.allSettled(['ok', 'secret', 'mute', 'ok', 'ok2'].map((channel, n) => {
+    return pubsub.publish(channel, n)
+  }))
   t.same(outcomes.map(({ status }) => status === 'fulfilled'), [true, false, true, true, true])
   t.match(outcomes[1], { reason: { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ } })
   t.same([await logged(pubsub, 'ok'), await logged(pubsub, 'ok2'), await logged(pubsub, 'mute')], [[0, 0, 3], [4], [2]])
@@ -151,31 +167,45 @@ t.test('events after a refused, repeated or failed one are neither delayed nor o
   const admin = client(t, redis.url)
   const pubsub = open(t, { url: redis.url })
   const state = pubsub.state as RedisStateStore
-  const finalize = (field: string): Promise<unknown> => state.finalize('c', { field, owner: 'me', event: field, key: field })
+  const finalize = (field: string): Promise<unknown> => {
+    return state.finalize('c', { field, owner: 'me', event: field, key: field })
+  }
   await state.change('c', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'text' })
   await finalize('text')
   await admin.config('RESETSTAT')
   const published = [finalize('text'), pubsub.publish('c', 1), finalize('none'), pubsub.publish('c', 2), pubsub.close()]
-  t.match(await Promise.all(published), [{ duplicate: true }, { duplicate: false }, { epoch: String }, { duplicate: false }])
+  t.match(await Promise.all(published), [
+    { duplicate: true }, { duplicate: false }, { epoch: String }, { duplicate: false }
+  ])
   t.notMatch(await admin.info('errorstats'), /EARLY/)
 
   await admin.config('SET', 'maxmemory', '1')
   await admin.config('RESETSTAT')
   const { log, lines } = keepLog('warn')
   const other = open(t, { url: redis.url, log })
-  const refused = upTo(500).map((n) => t.rejects(other.publish('c', n), { code: 'RT_PUBLISH_REJECTED', message: /OOM/ }))
+  const refused = upTo(500).map((n) => {
+    return t.rejects(other.publish('c', n), { code: 'RT_PUBLISH_REJECTED', message: /OOM/ })
+  })
   await Promise.all(refused)
   await other.close()
   const failures = lines.filter(({ msg }) => msg === 'Publishing failed')
-  t.match(failures, [{ code: 'RT_PUBLISH_REJECTED', reason: /OOM/ }, { count: 500 }], 'logged when it begins, and with its count')
+  t.match(
+    failures,
+    [{ code: 'RT_PUBLISH_REJECTED', reason: /OOM/ }, { count: 500 }],
+    'logged when it begins, and with its count'
+  )
   t.equal(failures.length, 2)
-  t.match(await admin.info('commandstats'), /cmdstat_eval:calls=1,/, 'and Redis is not sent the whole script again and again')
+  t.match(
+    await admin.info('commandstats'), /cmdstat_eval:calls=1,/, 'and Redis is not sent the whole script again and again'
+  )
 })
 
 t.test('a batch with a lost reply whose resend is refused is unknown, and not sent in parts', async (t) => {
   const { admin, proxy, pubsub } = await startLossy(t)
   await pubsub.publish('a', 0)
   const lost = proxy.loseReplyTo('rt:{b}', () => admin.call('ACL', 'SETUSER', 'app', 'resetkeys', '~rt:{a}*'))
-  const [, , ...unknown] = await Promise.allSettled([lost, pubsub.publish('a', 1), pubsub.publish('b', 2), pubsub.publish('c', 3)])
+  const [, , ...unknown] = await Promise.allSettled([
+    lost, pubsub.publish('a', 1), pubsub.publish('b', 2), pubsub.publish('c', 3)
+  ])
   for (const outcome of unknown) t.match(outcome, { reason: { code: 'RT_PUBLISH_UNKNOWN', message: /NOPERM/ } })
 })

@@ -26,7 +26,9 @@ t.test('pages of logs and states are not read on the publishing connection', asy
   await live(pubsub)
   const { head: top } = await pubsub.eventLog.read('c', undefined, 1, 0)
   await pubsub.publish('c', 1)
-  t.same(sent.filter((name) => name.startsWith('eval')), ['eval', 'eval'], 'heads are read on the publishing connection')
+  t.same(
+    sent.filter((name) => name.startsWith('eval')), ['eval', 'eval'], 'heads are read on the publishing connection'
+  )
   sent.length = 0
   t.equal((await pubsub.eventLog.read('c', top, 10)).entries.length, 1)
   t.equal((await pubsub.eventLog.read('c', undefined, 10)).entries.length, 1)
@@ -67,7 +69,9 @@ t.test('a read connection that breaks is logged, reopened, and delays no publish
   const { log, line } = keepLog()
   const pubsub = open(t, { url: redis.url, log })
   await live(pubsub)
-  const ids = async (): Promise<number[]> => [...String(await admin.client('LIST')).matchAll(/^id=(\d+)/gm)].map(([, id]) => Number(id))
+  const ids = async (): Promise<number[]> => {
+    return [...String(await admin.client('LIST')).matchAll(/^id=(\d+)/gm)].map(([, id]) => Number(id))
+  }
   const { head: top } = await pubsub.eventLog.read('c', undefined, 10, 0)
   const before = await ids()
   await pubsub.eventLog.read('c', undefined, 10)

@@ -20,7 +20,9 @@ t.test('the app\'s own client publishes, is duplicated to subscribe, and stays o
     t.match(await message, { data: 1 })
     await pubsub.close()
     t.equal(await app.ping(), 'PONG')
-    t.equal((await app.client('LIST') as string).trim().split('\n').length, index + 1, 'only clients of the app are left')
+    t.equal(
+      (await app.client('LIST') as string).trim().split('\n').length, index + 1, 'only clients of the app are left'
+    )
     t.same([app.listenerCount('ready'), app.listenerCount('error')], [0, 1])
   }
 })

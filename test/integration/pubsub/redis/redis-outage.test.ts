@@ -17,7 +17,9 @@ async function openProxy (t: Test, to: number, port: number): Promise<{ url: str
   const proxy = net.createServer((socket) => {
     sockets.add(socket)
     const upstream = net.connect(to, '127.0.0.1')
-    socket.on('error', () => {}).on('close', () => sockets.delete(socket)).pipe(upstream.on('error', () => {})).pipe(socket)
+    socket.on('error', () => {}).on('close', () => {
+      return sockets.delete(socket)
+    }).pipe(upstream.on('error', () => {})).pipe(socket)
   }).listen(port, '127.0.0.1')
   t.teardown(() => proxy.close())
   await once(proxy, 'listening')
@@ -45,7 +47,11 @@ t.test('a start without Redis is logged, and everything works once Redis is ther
   await line('Redis is back')
   await live(pubsub)
   t.equal(await pubsub.isHealthy(), true)
-  t.equal(lines.filter(({ msg }) => msg === 'Redis is out of reach, trying again').length, 2, 'logged once for each connection, not for each attempt')
+  t.equal(
+    lines.filter(({ msg }) => msg === 'Redis is out of reach, trying again').length,
+    2,
+    'logged once for each connection, not for each attempt'
+  )
 })
 
 t.test('after Redis was killed and restarted, subscriptions work again', async (t) => {
@@ -53,7 +59,9 @@ t.test('after Redis was killed and restarted, subscriptions work again', async (
   const pubsub = open(t, { url: redis.url })
   const seen: string[] = []
   const went = new Promise<void>((resolve) => {
-    pubsub.follow('c', { live () { seen.push('live') }, lost () { seen.push('lost'); resolve() }, receive () { seen.push('message') } })
+    pubsub.follow('c', {
+      live () { seen.push('live') }, lost () { seen.push('lost'); resolve() }, receive () { seen.push('message') }
+    })
   })
   const patterns: unknown[] = []
   pubsub.subscribe('?', ({ data }) => { patterns.push(data) })
@@ -99,7 +107,10 @@ t.test('publishes that wait for Redis are sent in order, before later ones', asy
 })
 
 for (const history of [undefined, false] as const) {
-  t.test(`a publish that Redis does not answer is unknown, one that was never sent is rejected, both in time (history ${history})`, (t) => unanswered(t, history))
+  t.test(
+    `a publish without a reply is unknown, an unsent one is rejected, both in time (history ${history})`,
+    (t) => unanswered(t, history)
+  )
 }
 
 async function unanswered (t: Test, history: false | undefined): Promise<void> {

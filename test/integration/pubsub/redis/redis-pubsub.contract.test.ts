@@ -7,7 +7,9 @@ import { RedisServer } from '../../../support/redis-server.ts'
 const server = await RedisServer.start()
 t.teardown(() => server.stop())
 
-const make = (): [RedisPubSub, RedisPubSub] => [new RedisPubSub({ url: server.url }), new RedisPubSub({ url: server.url })]
+const make = (): [RedisPubSub, RedisPubSub] => {
+  return [new RedisPubSub({ url: server.url }), new RedisPubSub({ url: server.url })]
+}
 
 keeps(t, 'RedisPubSub', providerContract(make))
 keeps(t, 'RedisPubSub as a feed', channelFeedContract(make))
@@ -15,4 +17,8 @@ keeps(t, 'what RedisPubSub counts', statsContract(make))
 
 let count = 0
 
-keeps(t, 'the log of RedisPubSub', logContract((options) => new RedisPubSub({ url: server.url, keyPrefix: `rt${count++}:`, ...options })))
+keeps(
+  t,
+  'the log of RedisPubSub',
+  logContract((options) => new RedisPubSub({ url: server.url, keyPrefix: `rt${count++}:`, ...options }))
+)

@@ -37,7 +37,11 @@ t.test('a channel is subscribed to once for all its listeners, and unsubscribed 
   await live(pubsub)
   t.same(await admin.pubsub('CHANNELS', 'rt:{c}'), ['rt:{c}'])
   t.equal(await admin.pubsub('NUMPAT'), 1)
-  t.equal((await admin.info('commandstats')).match(/cmdstat_subscribe:calls=(\d+)/)?.[1], '1', 'with the probe, in one command')
+  t.equal(
+    (await admin.info('commandstats')).match(/cmdstat_subscribe:calls=(\d+)/)?.[1],
+    '1',
+    'with the probe, in one command'
+  )
   for (const stop of [...unsubscribe.slice(1), ...undoPattern.slice(1)]) stop()
   await live(pubsub)
   t.same(await admin.pubsub('CHANNELS', 'rt:{c}'), ['rt:{c}'])
@@ -94,8 +98,10 @@ t.test('foreign messages are ignored and logged', async (t) => {
   const admin = client(t, redis.url)
   const head = '1 - - - - d other 1 message '
   const garbage = [
-    '', 'hello', '{"json":true}', Buffer.from([0xff, 0xfe, 0, 1]), `2${head.slice(1)}{}`, `${head}`, `${head}1\ndata: forged`, `${head}1\r2`,
-    '1 - - - - x other 1 message {}', '1 - - - - d o/ther 1 message {}', '1 - - - - d other 1e3 message {}', '1 - - - - d other 1 reset {}',
+    '', 'hello', '{"json":true}', Buffer.from([0xff, 0xfe, 0, 1]),
+    `2${head.slice(1)}{}`, `${head}`, `${head}1\ndata: forged`, `${head}1\r2`,
+    '1 - - - - x other 1 message {}', '1 - - - - d o/ther 1 message {}', '1 - - - - d other 1e3 message {}',
+    '1 - - - - d other 1 reset {}',
     '1 - - - - d other 1 me\nssage {}', 'x '.repeat(10_000)
   ]
   for (const message of garbage) await admin.publish('rt:{c}', message)

@@ -10,7 +10,21 @@ import type { EventLog } from '../../../../lib/pubsub/event-log.ts'
 import { next } from './next-message.ts'
 
 /** The rights that a Redis user needs for the log, and for the rest. The docs list the same. */
-const LOG_RIGHTS = ['+eval', '+evalsha', '~rt:*', '+get', '+set', '+exists', '+del', '+hmget', '+hset', '+xadd', '+xrange', '+xrevrange', '+pexpire']
+const LOG_RIGHTS = [
+  '+eval',
+  '+evalsha',
+  '~rt:*',
+  '+get',
+  '+set',
+  '+exists',
+  '+del',
+  '+hmget',
+  '+hset',
+  '+xadd',
+  '+xrange',
+  '+xrevrange',
+  '+pexpire'
+]
 const STATE_RIGHTS = ['+time', '+hget', '+hgetall', '+hdel', '+zadd', '+zrangebyscore', '+zrem']
 const PUBSUB_RIGHTS = ['+ping', '+info', '+publish', '+subscribe', '+unsubscribe', '+psubscribe', '+punsubscribe']
 
@@ -19,12 +33,28 @@ t.beforeEach(nothingUnhandled)
 t.test('a command that Redis refuses rejects with the reason and without secrets', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
-  await admin.call('ACL', 'SETUSER', 'reader', 'on', '>hunter2', 'allchannels', '+@connection', '+subscribe', '+unsubscribe', '+psubscribe', '+info')
+  await admin.call(
+    'ACL',
+    'SETUSER',
+    'reader',
+    'on',
+    '>hunter2',
+    'allchannels',
+    '+@connection',
+    '+subscribe',
+    '+unsubscribe',
+    '+psubscribe',
+    '+info'
+  )
   const { log, text } = keepLog()
-  const [pubsub, plain] = [undefined, false as const].map((history) => open(t, { url: redis.url.replace('//', '//reader:hunter2@'), log, history })) as [RedisPubSub, RedisPubSub]
+  const [pubsub, plain] = [undefined, false as const].map((history) => {
+    return open(t, { url: redis.url.replace('//', '//reader:hunter2@'), log, history })
+  }) as [RedisPubSub, RedisPubSub]
   await live(pubsub)
   await live(plain)
-  for (const side of [pubsub, plain]) await t.rejects(side.publish('c', { secret: 'hunter2' }), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
+  for (const side of [pubsub, plain]) {
+    await t.rejects(side.publish('c', { secret: 'hunter2' }), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
+  }
   await admin.call('ACL', 'SETUSER', 'reader', '+publish')
   t.same(await plain.publish('c', 1), { duplicate: false })
   for (const rule of [LOG_RIGHTS.slice(0, 2), LOG_RIGHTS.slice(2)]) {
@@ -44,7 +74,10 @@ t.test('the documented rights are sufficient, and each of them is necessary', as
   const { log, lines } = keepLog('info')
   const pubsub = open(t, { url: redis.url.replace('//', '//app:hunter2@'), log })
   const got: unknown[] = []
-  const unsubscribe = [pubsub.subscribe('*', ({ data }) => { got.push(data) }), pubsub.subscribeExact('c', ({ data }) => { got.push(data) })]
+  const unsubscribe = [
+    pubsub.subscribe('*', ({ data }) => { got.push(data) }),
+    pubsub.subscribeExact('c', ({ data }) => { got.push(data) })
+  ]
   await live(pubsub)
   const { head: top } = await (pubsub.eventLog as EventLog).read('c', undefined, 1)
   // So that the next event starts the log anew, and then is followed by one that another Redis seems to have written.
@@ -55,7 +88,9 @@ t.test('the documented rights are sufficient, and each of them is necessary', as
   await pubsub.publish('c', 2)
   await pubsub.publish('c', 3, { ephemeral: true })
   t.match(await pubsub.eventLog?.read('c', top, 10), { gap: 'epoch', head: { offset: 3 } })
-  t.match(await pubsub.eventLog?.read('c', { ...(await pubsub.eventLog.heads(['c']))[0] as Cursor, offset: 1 }, 10), { gap: 'diverged' })
+  t.match(await pubsub.eventLog?.read('c', { ...(await pubsub.eventLog.heads(['c']))[0] as Cursor, offset: 1 }, 10), {
+    gap: 'diverged'
+  })
   t.equal(await pubsub.isHealthy(), true)
   await live(pubsub)
   t.same([...got].sort(), [1, 1, 2, 2, 3, 3])
@@ -64,7 +99,9 @@ t.test('the documented rights are sufficient, and each of them is necessary', as
   t.same(lines, [])
   t.same(await admin.call('ACL', 'LOG'), [], 'nothing was refused')
   const calls = await admin.info('commandstats')
-  for (const rule of [...LOG_RIGHTS, ...STATE_RIGHTS, ...PUBSUB_RIGHTS].filter((rule) => rule.startsWith('+'))) t.match(calls, new RegExp(`cmdstat_${rule.slice(1)}:`), `${rule} is used`)
+  for (const rule of [...LOG_RIGHTS, ...STATE_RIGHTS, ...PUBSUB_RIGHTS].filter((rule) => rule.startsWith('+'))) {
+    t.match(calls, new RegExp(`cmdstat_${rule.slice(1)}:`), `${rule} is used`)
+  }
 })
 
 t.test('a command that is unknown to Redis is named without its arguments', async (t) => {
@@ -104,7 +141,9 @@ t.test('refused subscriptions do not prevent allowed ones, in any order', async 
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'some', 'on', '>hunter2', 'resetchannels', '&rt:{good*', '+@all')
   const pubsub = open(t, { url: redis.url.replace('//', '//some:hunter2@') })
-  const live = (channel: string): Promise<void> => new Promise((resolve) => { pubsub.follow(channel, { live: resolve, lost () {}, receive () {} }) })
+  const live = (channel: string): Promise<void> => {
+    return new Promise((resolve) => { pubsub.follow(channel, { live: resolve, lost () {}, receive () {} }) })
+  }
   // All in one command.
   const allowed = ['good1', 'good2', 'good3', 'good4', 'good5'].map(live)
   pubsub.subscribeExact('bad', () => t.fail('received'))

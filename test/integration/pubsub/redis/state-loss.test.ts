@@ -37,10 +37,14 @@ t.test('a Redis that was restarted with its data has a new epoch, and leases beg
   const { version: stamp, fields } = await state.read('c')
   t.not(stamp?.epoch, epoch)
   t.ok((stamp?.count ?? 0) >= 1, 'it does not begin with the first change: there is something before that')
-  t.same([...fields ?? []].map(([field, { value, expired }]) => [field, value, expired]).sort(), [['t', 'abc', false], ['v', '1', false]])
+  t.same([...fields ?? []].map(([field, { value, expired }]) => [field, value, expired]).sort(), [
+    ['t', 'abc', false], ['v', '1', false]
+  ])
   t.match(await append(state, 3, 'def'), { outcome: 'done', epoch: stamp?.epoch })
   await live(pubsub)
-  t.match(changes, [{ version: { epoch: stamp?.epoch, count: (stamp?.count ?? 0) + 1 }, operation: 'append', value: 'def' }])
+  t.match(changes, [
+    { version: { epoch: stamp?.epoch, count: (stamp?.count ?? 0) + 1 }, operation: 'append', value: 'def' }
+  ])
   const left = Number(await admin.zscore('rt:{c}:l', 'v')) - Number(await admin.hget('rt:{c}:m', 'sc'))
   t.ok(left > 1_000 && left <= 5_000, 'five seconds at least')
 })
@@ -59,7 +63,9 @@ t.test('a text whose end Redis has lost is restored', async (t) => {
 t.test('if only the leases were evicted, renewed fields stay and the others expire', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
-  for (const id of ['dead', 'live']) await state.change('c', { operation: 'open', field: id, value: 'abc', leaseMs: 1_000, owner: id, key: id })
+  for (const id of ['dead', 'live']) {
+    await state.change('c', { operation: 'open', field: id, value: 'abc', leaseMs: 1_000, owner: id, key: id })
+  }
   await set(state, 'v', '1', 1_000)
   await admin.del('rt:{c}:l')
   t.match(await state.renew('c', ['live'], 1_000_000), { gone: [] })
@@ -71,7 +77,9 @@ t.test('if only the leases were evicted, renewed fields stay and the others expi
   const { fields } = await state.read('c')
   t.same([...fields ?? []].map(([name, { expired }]) => [name, expired]).sort(), [['dead', true], ['live', false]])
   await admin.del('rt:{c}:l')
-  t.match(await state.finalize('c', { field: 'dead', event: 'end', key: 'dead' }), { duplicate: false }, 'and can be ended')
+  t.match(
+    await state.finalize('c', { field: 'dead', event: 'end', key: 'dead' }), { duplicate: false }, 'and can be ended'
+  )
 })
 
 t.test('a state whose meta was deleted continues in a new epoch, and leases begin anew', async (t) => {
@@ -128,7 +136,12 @@ t.test('a text that Redis has lost is restored as far as known, until its owner 
     t.equal(await admin.zcard('rt:{c}:l'), 1, 'with a lease')
     t.match(await state.renew('c', ['t'], LEASE), { gone: [], epoch: stamp?.epoch })
     t.match(await append(state, 6, 'g'), { outcome: 'behind' })
-    t.match(await state.change('c', { operation: 'open', field: 't', value: 'x', leaseMs: LEASE, owner: 'another', key: 'key' }), { outcome: 'taken' })
+    t.match(
+      await state.change('c', {
+        operation: 'open', field: 't', value: 'x', leaseMs: LEASE, owner: 'another', key: 'key'
+      }),
+      { outcome: 'taken' }
+    )
     t.match(await begin(state, 'abcéf'), { outcome: 'done', epoch: stamp?.epoch })
   }
   await lost['all fields']?.()
@@ -147,7 +160,7 @@ t.test('a text that has lost only its record expires like any other', async (t) 
   t.match(await state.finalize('c', { field: 't', event: 'end', key: 'key' }), { duplicate: false })
 })
 
-t.test('data that a full Redis has lost is restored once it has room, and nothing is abandoned until then', async (t) => {
+t.test('data that a full Redis has lost is restored once it has room; until then no text is abandoned', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   const { epoch } = await begin(state, 'abc')
@@ -162,7 +175,7 @@ t.test('data that a full Redis has lost is restored once it has room, and nothin
   t.not(behind.epoch, epoch)
 })
 
-t.test('if leases begin anew, each keeps its length: a quiet producer that renews in time keeps its text', async (t) => {
+t.test('leases that begin anew keep their length: a quiet producer that renews in time keeps its text', async (t) => {
   const { redis, admin } = await start(t, ['--appendonly', 'yes', '--appendfsync', 'always'])
   const { state } = open(t, { url: redis.url })
   const lost: Record<string, () => Promise<unknown>> = {

@@ -56,7 +56,7 @@ t.test('a whole state is kept for as long as one of its fields changes or is ren
   t.equal((await seconds())[1], 70, 'and so are leases that had to begin anew')
 })
 
-t.test('if Redis may not broadcast, changes and the end of a text are kept, and the log names the reason', async (t) => {
+t.test('if Redis may not broadcast, changes and the end of a text are stored, and the reason is logged', async (t) => {
   const { redis, admin } = await start(t)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
   const { log, lines } = keepLog()
@@ -74,7 +74,9 @@ t.test('foreign data in a state does no harm', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   await set(state, 'v', '1')
-  await admin.hset('rt:{c}:f', '=garbage', 'x', '=t', 't 2 6 60000 me', '0=t', 'abc', 'other', 'x', '=%', 'v 1 1 60000 me')
+  await admin.hset(
+    'rt:{c}:f', '=garbage', 'x', '=t', 't 2 6 60000 me', '0=t', 'abc', 'other', 'x', '=%', 'v 1 1 60000 me'
+  )
   await admin.zadd('rt:{c}:l', 1, 'nothing')
   const { fields } = await state.read('c')
   t.match(fields?.get('t'), { value: 'abc' })
@@ -97,7 +99,7 @@ t.test('scripts that Redis forgets are resent', async (t) => {
   t.match(await admin.info('errorstats'), /errorstat_NOSCRIPT/, 'some met it')
 })
 
-t.test('commands that are pending when the provider closes complete, even if their script must be loaded', async (t) => {
+t.test('commands that are pending when the provider closes complete, even without a loaded script', async (t) => {
   const { redis } = await start(t)
   const pubsub = open(t, { url: redis.url })
   await begin(pubsub.state, '')
@@ -126,7 +128,12 @@ t.test('a change whose reply is lost with its connection is applied once', async
 t.test('a pattern subscriber, too, is notified once, and nothing is mistaken for garbage', async (t) => {
   const { redis } = await start(t)
   const lines: unknown[] = []
-  const log = { debug () {}, info () {}, warn: (line: unknown) => { lines.push(line) }, error: (line: unknown) => { lines.push(line) } }
+  const log = {
+    debug () {},
+    info () {},
+    warn: (line: unknown) => { lines.push(line) },
+    error: (line: unknown) => { lines.push(line) }
+  }
   const pubsub = open(t, { url: redis.url, log: log as never })
   const got: unknown[] = []
   pubsub.subscribe('c*', ({ data }) => { got.push(data) })
@@ -147,7 +154,11 @@ t.test('when the clock of Redis steps, renewed fields stay, and the others expir
   const step = async (ms: number): Promise<void> => { await admin.hincrby('rt:{c}:m', 'st', -ms) }
   await step(60_000)
   const { fields, doubtful } = await state.read('c')
-  t.same([...fields ?? []].map(([name, { expired }]) => [name, expired]).sort(), [['t', false], ['v', false]], 'a minute forward')
+  t.same(
+    [...fields ?? []].map(([name, { expired }]) => [name, expired]).sort(),
+    [['t', false], ['v', false]],
+    'a minute forward'
+  )
   t.same([...doubtful ?? []].sort(), ['t', 'v'], 'a single read may miss them')
   t.match(await state.renew('c', ['t', 'v'], lease), { gone: [] })
   t.equal((await state.read('c')).doubtful, undefined)
@@ -168,7 +179,9 @@ t.test('if Redis refuses or is away, changes and reads reject like a publish', a
   await set(state, 'v', '1')
   await admin.config('SET', 'maxmemory', '1')
   await t.rejects(set(state, 'w', '2'), { code: 'RT_PUBLISH_REJECTED' })
-  await t.rejects(state.change('other', { operation: 'set', field: 'v', value: '1', leaseMs: LEASE }), { code: 'RT_PUBLISH_REJECTED' })
+  await t.rejects(state.change('other', { operation: 'set', field: 'v', value: '1', leaseMs: LEASE }), {
+    code: 'RT_PUBLISH_REJECTED'
+  })
   await admin.config('SET', 'maxmemory', '0')
   await redis.kill()
   await t.rejects(set(state, 'v', '2'), { code: /RT_PUBLISH_(REJECTED|UNKNOWN)/ })
@@ -194,9 +207,15 @@ t.test('in a Cluster', async (t) => {
     await begin(state, 'ab')
     await append(state, 2, 'c')
     t.match(await state.renew('c', ['t', 'v', 'none'], LEASE), { gone: ['none'] })
-    t.same([...(await state.read('c')).fields ?? []].map(([field, { value }]) => [field, value]).sort(), [['t', 'abc'], ['v', '1']])
+    t.same([...(await state.read('c')).fields ?? []].map(([field, { value }]) => [field, value]).sort(), [
+      ['t', 'abc'], ['v', '1']
+    ])
     t.match(await state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
     t.equal(await ended, 'end')
-    t.same(changes.map(({ operation, field }) => `${operation} ${field}`), ['set v', 'open t', 'append t', 'delete t'], sharded ? 'reported by the shard' : 'reported by all nodes')
+    t.same(
+      changes.map(({ operation, field }) => `${operation} ${field}`),
+      ['set v', 'open t', 'append t', 'delete t'],
+      sharded ? 'reported by the shard' : 'reported by all nodes'
+    )
   }
 })

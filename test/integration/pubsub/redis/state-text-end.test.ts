@@ -53,7 +53,9 @@ t.test('a full Redis accepts the end of a text', async (t) => {
   t.match(await state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
   await admin.config('SET', 'maxmemory', '0')
   t.match(await log?.read('c', undefined, 10), { entries: { length: 1 } })
-  t.equal(Math.ceil(await admin.pttl('rt:{c}:m') / 1_000), 7 * 24 * 3_600 + 600, 'and it is kept as long as any other event')
+  t.equal(
+    Math.ceil(await admin.pttl('rt:{c}:m') / 1_000), 7 * 24 * 3_600 + 600, 'and it is kept as long as any other event'
+  )
 })
 
 t.test('the finalization of a text is remembered for as long as its owner may restore the text', async (t) => {
@@ -75,12 +77,18 @@ t.test('finalizing a text is not overtaken by earlier publishes', async (t) => {
   await begin(pubsub.state, 'abc')
   await pubsub.state.finalize('c', { field: 't', owner: 'another', event: 'no', key: 'key' })
   for (let n = 0; n < 20; n++) {
-    await pubsub.state.change('c', { operation: 'open', field: 't', value: 'abc', leaseMs: LEASE, owner: 'me', key: `key-${n}` })
+    await pubsub.state.change('c', {
+      operation: 'open', field: 't', value: 'abc', leaseMs: LEASE, owner: 'me', key: `key-${n}`
+    })
     await admin.script('FLUSH')
     // Another one brings back the script that finalizes, but not the one that publishes.
     const other = new RedisPubSub({ url: redis.url })
     await other.state?.finalize('other', { field: 't', event: 1, key: 'key' })
-    const receipts = [pubsub.publish('c', 'before'), pubsub.state.finalize('c', { field: 't', owner: 'me', event: 'end', key: `key-${n}` }), pubsub.publish('c', 'after')]
+    const receipts = [
+      pubsub.publish('c', 'before'),
+      pubsub.state.finalize('c', { field: 't', owner: 'me', event: 'end', key: `key-${n}` }),
+      pubsub.publish('c', 'after')
+    ]
     const ids = (await Promise.all(receipts)).map((receipt) => Number((receipt as { id: string }).id.split('-')[1]))
     t.same(ids, [1, 2, 3].map((k) => (ids[0] as number) + k - 1))
     await other.close()

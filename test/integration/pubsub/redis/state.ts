@@ -30,6 +30,12 @@ export async function watch (pubsub: RedisPubSub & { state: StateStore }): Promi
   return changes
 }
 
-export const set = (state: StateStore, field: string, value: string, leaseMs = LEASE): Promise<{ outcome: string, epoch: string }> => state.change('c', { operation: 'set', field, value, leaseMs })
-export const begin = (state: StateStore, value: string): Promise<{ outcome: string, epoch: string }> => state.change('c', { operation: 'open', field: 't', value, leaseMs: LEASE, owner: 'me', key: 'key' })
-export const append = (state: StateStore, at: number, value: string): Promise<{ outcome: string, epoch: string }> => state.change('c', { operation: 'append', field: 't', at, value, leaseMs: LEASE, owner: 'me' })
+export const set = (
+  state: StateStore, field: string, value: string, leaseMs = LEASE
+): Promise<{ outcome: string, epoch: string }> => state.change('c', { operation: 'set', field, value, leaseMs })
+export const begin = (state: StateStore, value: string): Promise<{ outcome: string, epoch: string }> => {
+  return state.change('c', { operation: 'open', field: 't', value, leaseMs: LEASE, owner: 'me', key: 'key' })
+}
+export const append = (state: StateStore, at: number, value: string): Promise<{ outcome: string, epoch: string }> => {
+  return state.change('c', { operation: 'append', field: 't', at, value, leaseMs: LEASE, owner: 'me' })
+}

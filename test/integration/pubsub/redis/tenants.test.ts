@@ -15,12 +15,18 @@ t.beforeEach(nothingUnhandled)
 async function publishAll (pubsub: RedisPubSub, content: string): Promise<void> {
   await pubsub.publish('chat:c', `${content} durable`)
   await pubsub.publish('chat:c', `${content} ephemeral`, { ephemeral: true })
-  await pubsub.state?.change('chat:c', { operation: 'set', field: content, value: String(performance.now()), leaseMs: 10_000 })
+  await pubsub.state?.change('chat:c', {
+    operation: 'set', field: content, value: String(performance.now()), leaseMs: 10_000
+  })
 }
 
 /** Two instances of each of two tenants: each receives all events of its own tenant, and none of the other one. */
-async function areApart (t: Test, tenants: (() => RedisPubSubOptions)[], { patterns = true, history = true } = {}): Promise<void> {
-  const instances = tenants.map((make) => [1, 2].map(() => open(t, { ...make(), ...!history && { history: false } })) as [RedisPubSub, RedisPubSub])
+async function areApart (
+  t: Test, tenants: (() => RedisPubSubOptions)[], { patterns = true, history = true } = {}
+): Promise<void> {
+  const instances = tenants.map((make) => {
+    return [1, 2].map(() => open(t, { ...make(), ...!history && { history: false } })) as [RedisPubSub, RedisPubSub]
+  })
   const got: unknown[][] = []
   for (const [, listener] of instances) {
     const heard: unknown[] = []
@@ -51,7 +57,9 @@ async function areApart (t: Test, tenants: (() => RedisPubSubOptions)[], { patte
 t.test('tenants of one Redis with their own prefix or database never receive each other\'s events', async (t) => {
   const redis = await startRedis(t)
   const { port, url } = redis
-  const versions = { 5: (options: object) => new ioredis5.Redis(port, options), 6: (options: object) => new ioredis.Redis(port, options) }
+  const versions = {
+    5: (options: object) => new ioredis5.Redis(port, options), 6: (options: object) => new ioredis.Redis(port, options)
+  }
   const of = (version: 5 | 6, options: object) => (): RedisPubSubOptions => {
     const app = versions[version](options)
     t.teardown(() => { app.disconnect() })
@@ -60,10 +68,19 @@ t.test('tenants of one Redis with their own prefix or database never receive eac
   const tenants: Record<string, (() => RedisPubSubOptions)[]> = {
     'keyPrefix of the client': [of(6, { keyPrefix: 'a:' }), of(6, { keyPrefix: 'b:' }), of(6, {})],
     'keyPrefix of a client of ioredis 5': [of(5, { keyPrefix: 'c:' }), of(5, { keyPrefix: 'd:' })],
-    'prefixes that are globs': [of(6, { keyPrefix: 'x*:' }), of(6, { keyPrefix: 'x[yz]?\\:' }), of(6, { keyPrefix: 'xy:' })],
+    'prefixes that are globs': [
+      of(6, { keyPrefix: 'x*:' }), of(6, { keyPrefix: 'x[yz]?\\:' }), of(6, { keyPrefix: 'xy:' })
+    ],
     'databases of clients': [of(6, { db: 1 }), of(6, { db: 2 }), of(5, { db: 3 })],
-    'databases of URLs': [() => ({ url: `${url}/4` }), () => ({ url: `${url}/5` }), () => ({ url, keyPrefix: '6' }), () => ({ url: `${url}/6`, keyPrefix: '' })],
-    'prefix and database': [of(6, { keyPrefix: 'e:', db: 7 }), of(6, { keyPrefix: 'e:', db: 8 }), of(6, { keyPrefix: 'f:', db: 7 })]
+    'databases of URLs': [
+      () => ({ url: `${url}/4` }),
+      () => ({ url: `${url}/5` }),
+      () => ({ url, keyPrefix: '6' }),
+      () => ({ url: `${url}/6`, keyPrefix: '' })
+    ],
+    'prefix and database': [
+      of(6, { keyPrefix: 'e:', db: 7 }), of(6, { keyPrefix: 'e:', db: 8 }), of(6, { keyPrefix: 'f:', db: 7 })
+    ]
   }
   for (const [name, makers] of Object.entries(tenants)) {
     t.test(name, async (t) => { await areApart(t, makers) })
@@ -76,7 +93,11 @@ t.test('a URL, and a client with the same database, are one tenant', async (t) =
   const app = client(t, url)
   await app.select(3)
   const got: unknown[] = []
-  const [listener, one, two] = [open(t, { url: `${url}/3` }), open(t, { client: client(t, `redis://127.0.0.1:${port}/3`) }), open(t, { client: app })]
+  const [listener, one, two] = [
+    open(t, { url: `${url}/3` }),
+    open(t, { client: client(t, `redis://127.0.0.1:${port}/3`) }),
+    open(t, { client: app })
+  ]
   listener.subscribeExact('c', ({ data }) => { got.push(data) })
   await live(listener)
   for (const [n, publisher] of [one, two].entries()) await publisher.publish('c', n)
@@ -100,7 +121,11 @@ t.test('tenants of a Cluster with their own prefix never receive each other\'s e
             t.teardown(() => { app.disconnect() })
             return { client: app, sharded }
           }
-          await areApart(t, [of({ keyPrefix: 'a:' }), of({ redisOptions: { keyPrefix: 'b:' } }), of({ keyPrefix: '{c}:' }), of({})], { patterns: !sharded, history })
+          await areApart(
+            t,
+            [of({ keyPrefix: 'a:' }), of({ redisOptions: { keyPrefix: 'b:' } }), of({ keyPrefix: '{c}:' }), of({})],
+            { patterns: !sharded, history }
+          )
         })
       }
     }
