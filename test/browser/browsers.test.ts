@@ -13,10 +13,14 @@ interface Shown { live: boolean, drops: number, numbers: number[], text: string,
 /** Reads a chat with our client and with a plain EventSource. */
 const PAGE = `<!doctype html><title>chat</title><script>${clientScript}
   const shown = { client: {}, EventSource: {} }
-  for (const reader of Object.values(shown)) Object.assign(reader, { live: false, drops: 0, numbers: [], text: '', status: '', resets: 0 })
+  const empty = { live: false, drops: 0, text: '', status: '', resets: 0 }
+  for (const reader of Object.values(shown)) Object.assign(reader, { ...empty, numbers: [] })
   function show (reader, on) {
     on('message', ({ message }) => reader.numbers.push(message.n))
-    on('bot_message', ({ text, at, status }) => { reader.text = reader.text.slice(0, at) + text; reader.status = status })
+    on('bot_message', ({ text, at, status }) => {
+      reader.text = reader.text.slice(0, at) + text
+      reader.status = status
+    })
   }
   const client = realtime.createRealtimeClient()
   const chat = client.chat('c')
@@ -45,7 +49,9 @@ for (const { name, skip, launch } of browsers) {
     const all = async (fulfilled: (shown: Shown) => boolean): Promise<Shown[]> => {
       let shown: Shown[] = []
       await until(async () => {
-        shown = (await Promise.all(tabs.map((tab) => tab.evaluate<Record<string, Shown>>('shown')))).flatMap((readers) => Object.values(readers))
+        shown = (await Promise.all(tabs.map((tab) => tab.evaluate<Record<string, Shown>>('shown')))).flatMap(
+          (readers) => Object.values(readers)
+        )
         return shown
       }, (shown) => shown.every(fulfilled))
       return shown

@@ -13,7 +13,9 @@ export class ChatPage extends PageWindow {
   }
 
   /** Opens the chat and enters a name. Resolves once it is live. */
-  static async open (t: Test, browser: Browser, url: string, name: string, options: BrowserContextOptions = {}): Promise<ChatPage> {
+  static async open (
+    t: Test, browser: Browser, url: string, name: string, options: BrowserContextOptions = {}
+  ): Promise<ChatPage> {
     const chat = new ChatPage(await PageWindow.newPage(t, browser, options))
     await chat.page.goto(url)
     await chat.page.getByRole('textbox', { name: 'Your name' }).fill(name)
@@ -87,7 +89,9 @@ export class ChatPage extends PageWindow {
     await this.message(text).and(this.page.locator('.message.mine:not(.sending, .unsent)')).waitFor()
   }
 
-  /** Shows Markdown as it grows. Resolves with the HTML of each step; the last but one says whether a block was kept. */
+  /**
+   * Shows Markdown as it grows. Resolves with the HTML of each step; the last but one says whether a block was kept.
+   */
   async grow (texts: [string, string, string, string]): Promise<string[]> {
     return await this.page.evaluate(`import('/markdown.js').then(({ MarkdownText }) => {
       const element = document.createElement('div')

@@ -14,12 +14,17 @@ const PHONE = { viewport: { width: 375, height: 720 }, deviceScaleFactor: 2, isM
 t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
   const browser = await launchChromium(t)
 
-  const open = (t: Test, { url }: ExampleApp, name: string, options = {}): Promise<ChatPage> => ChatPage.open(t, browser, url, name, options)
+  const open = (t: Test, { url }: ExampleApp, name: string, options = {}): Promise<ChatPage> =>
+    ChatPage.open(t, browser, url, name, options)
 
   t.test('users on two instances see each other and the bot', async (t) => {
     const redis = await RedisServer.start()
     t.teardown(() => redis.stop())
-    const [one, two] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } }))) as [ExampleApp, ExampleApp]
+    const [one, two] = (await Promise.all(
+      ['chat-1', 'chat-2'].map((INSTANCE_ID) =>
+        ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
+      )
+    )) as [ExampleApp, ExampleApp]
     const [ada, lin] = await Promise.all([open(t, one, 'Ada Lovelace'), open(t, two, 'Lin', { colorScheme: 'dark' })])
     await ada.page.getByText('chat-1', { exact: true }).waitFor()
     await lin.page.getByText('chat-2', { exact: true }).waitFor()
@@ -31,7 +36,11 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
     for (const page of [ada, lin]) await page.hears('= 84')
     await ada.hasSent('Good morning! Is the new build on all instances?')
     await lin.hasSent('12 * (3 + 4)')
-    t.equal(await lin.page.locator('.message').filter({ hasText: '12 * (3 + 4)' }).count(), 1, 'a user’s own message is shown once')
+    t.equal(
+      await lin.page.locator('.message').filter({ hasText: '12 * (3 + 4)' }).count(),
+      1,
+      'a user’s own message is shown once'
+    )
     await ada.keep('desktop-light')
     await lin.keep('desktop-dark')
     t.strictSame([...ada.complaints, ...lin.complaints], [])

@@ -50,8 +50,10 @@ const publish = async (app: FastifyInstance, n: number, ...chats: string[]): Pro
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, n) => from + n)
 
-const has = (page: Page, n: number, ...chats: string[]): Promise<unknown> => page.waitForFunction(`${JSON.stringify(chats)}.every((id) => chats[id].numbers.at(-1) === ${n})`)
-const ready = (page: Page): Promise<unknown> => page.waitForFunction('Object.values(chats).every(({ chat }) => chat.lastEventId !== undefined)')
+const has = (page: Page, n: number, ...chats: string[]): Promise<unknown> =>
+  page.waitForFunction(`${JSON.stringify(chats)}.every((id) => chats[id].numbers.at(-1) === ${n})`)
+const ready = (page: Page): Promise<unknown> =>
+  page.waitForFunction('Object.values(chats).every(({ chat }) => chat.lastEventId !== undefined)')
 const numbers = (page: Page, id: string): Promise<number[]> => page.evaluate<number[]>(`chats.${id}.numbers`)
 
 t.test('the client in a browser', { skip: skipWithoutChromium }, async (t) => {
@@ -72,7 +74,11 @@ t.test('the client in a browser', { skip: skipWithoutChromium }, async (t) => {
     t.teardown(() => redis.stop())
     const balancer = await LoadBalancer.start(t)
     const launch = async (instanceId: string): Promise<FastifyInstance> => {
-      const { app, url } = await start(t, { redisUrl: redis.url, instanceId, authorize: ({ headers }) => headers.authorization === 'Bearer ada' })
+      const { app, url } = await start(t, {
+        redisUrl: redis.url,
+        instanceId,
+        authorize: ({ headers }) => headers.authorization === 'Bearer ada'
+      })
       balancer.add(url)
       return app
     }
@@ -138,7 +144,11 @@ t.test('the client in a browser', { skip: skipWithoutChromium }, async (t) => {
     const [leader, second, third] = tabs as [Page, Page, Page]
     for (let n = 1; n <= 10; n++) await publish(app, n, 'a', 'b')
     for (const tab of tabs) await has(tab, 10, 'a')
-    t.equal((await fetch(`${url}/api/chats/x/events`)).status, 503, 'one connection is all there may be, and they have it')
+    t.equal(
+      (await fetch(`${url}/api/chats/x/events`)).status,
+      503,
+      'one connection is all there may be, and they have it'
+    )
     await leader.close()
     for (let n = 11; n <= 20; n++) await publish(app, n, 'a', 'b')
     await has(second, 20, 'a', 'b')
@@ -177,7 +187,10 @@ t.test('the client in a browser', { skip: skipWithoutChromium }, async (t) => {
     await publish(app, 4, 'a')
     for (const tab of tabs) {
       await has(tab, 4, 'a')
-      t.same([await numbers(tab, 'a'), await tab.evaluate('resets'), await tab.evaluate('client.state')], [range(1, 4), [], 'open'])
+      t.same(
+        [await numbers(tab, 'a'), await tab.evaluate('resets'), await tab.evaluate('client.state')],
+        [range(1, 4), [], 'open']
+      )
     }
   })
 

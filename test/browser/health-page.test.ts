@@ -25,7 +25,8 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
   t.test('two instances over a Redis', async (t) => {
     const redis = await RedisServer.start()
     t.teardown(() => redis.stop())
-    const start = (INSTANCE_ID: string): Promise<ExampleApp> => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
+    const start = (INSTANCE_ID: string): Promise<ExampleApp> =>
+      ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
     const [one, two] = await Promise.all([start('chat-1'), start('chat-2')])
     const health = await HealthPage.open(t, browser, one.url)
     const dark = await HealthPage.open(t, browser, two.url, { colorScheme: 'dark' })
@@ -81,7 +82,11 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
   t.test('a page behind a load balancer reconnects to another instance', async (t) => {
     const redis = await RedisServer.start()
     t.teardown(() => redis.stop())
-    const apps = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })))
+    const apps = await Promise.all(
+      ['chat-1', 'chat-2'].map((INSTANCE_ID) =>
+        ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
+      )
+    )
     const balancer = await LoadBalancer.start(t)
     for (const { url } of apps) balancer.add(url)
     const health = await HealthPage.open(t, browser, balancer.url)
@@ -95,7 +100,9 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
   })
 
   t.test('one process without Redis, on a phone', async (t) => {
-    const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'an-instance-with-a-name-as-long-as-those-of-pods-5d9c7b6f4-x2x7k' } })
+    const app = await ExampleApp.start(t, {
+      env: { ...QUICK, INSTANCE_ID: 'an-instance-with-a-name-as-long-as-those-of-pods-5d9c7b6f4-x2x7k' }
+    })
     const health = await HealthPage.open(t, browser, app.url, PHONE)
     await health.summary('The instance is healthy')
     await health.shows('an-instance-with', 'Streams', /^1$/)

@@ -24,7 +24,11 @@ export class HealthPage extends PageWindow {
 
   /** Resolves once a measure of an instance has a value. */
   async shows (instanceId: string, name: string, value: RegExp): Promise<void> {
-    await this.card(instanceId).locator('.tile', { hasText: name }).locator('.tile-now').filter({ hasText: value }).waitFor()
+    await this.card(instanceId)
+      .locator('.tile', { hasText: name })
+      .locator('.tile-now')
+      .filter({ hasText: value })
+      .waitFor()
   }
 
   /** Resolves once the summary, which screen readers read, has a text. */

@@ -34,14 +34,15 @@ async function start (t: Test, port: number, redisUrl: string, instanceId: strin
   return app
 }
 
-t.test('a browser streams over HTTP/2, and resumes at the successor of an instance that was drained', { skip: skipWithoutChromium }, async (t) => {
+t.test('a browser resumes over HTTP/2 on another instance after a drain', { skip: skipWithoutChromium }, async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
   const browser = await launchChromium(t)
   const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage()
   const port = await freePort()
   const all = (expression: string): Promise<unknown> => page.waitForFunction(`streams.every((stream) => ${expression})`)
-  const tell = async (app: FastifyInstance, n: number): Promise<unknown> => await Promise.all(Array.from({ length: STREAMS }, (_, chat) => app.chatEvents.emitChatMessage(`${chat}`, { n })))
+  const tell = async (app: FastifyInstance, n: number): Promise<unknown> =>
+    await Promise.all(Array.from({ length: STREAMS }, (_, chat) => app.chatEvents.emitChatMessage(`${chat}`, { n })))
 
   const before = await start(t, port, redis.url, 'before')
   await page.goto(`https://127.0.0.1:${port}/`)
@@ -59,5 +60,8 @@ t.test('a browser streams over HTTP/2, and resumes at the successor of an instan
   await all('stream.resumed.length === 2 && stream.seen.length === 3')
   await tell(after, 4)
   await all('stream.seen.length === 4')
-  t.same(await page.evaluate('streams.map(({ seen, resumed, resets }) => ({ seen, resumed, resets }))'), Array.from({ length: STREAMS }, () => ({ seen: [1, 2, 3, 4], resumed: [false, true], resets: 0 })))
+  t.same(
+    await page.evaluate('streams.map(({ seen, resumed, resets }) => ({ seen, resumed, resets }))'),
+    Array.from({ length: STREAMS }, () => ({ seen: [1, 2, 3, 4], resumed: [false, true], resets: 0 }))
+  )
 })

@@ -3,7 +3,9 @@ import type { Page } from 'playwright-core'
 import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
 import { ExampleApp } from '../support/example-app.ts'
 
-t.test('the smallest example shows a message in every window', { skip: skipWithoutChromium, timeout: 60_000 }, async (t) => {
+const options = { skip: skipWithoutChromium, timeout: 60_000 }
+
+t.test('the smallest example shows a message in every window', options, async (t) => {
   const app = await ExampleApp.start(t, { script: 'minimal/server.js' })
   const browser = await launchChromium(t)
   const complaints: string[] = []

@@ -13,7 +13,9 @@ export class PageWindow {
 
   protected constructor (page: Page) {
     this.page = page
-    page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text()) })
+    page.on('console', (message) => {
+      if (['error', 'warning'].includes(message.type())) this.complaints.push(message.text())
+    })
     page.on('pageerror', (error) => this.complaints.push(String(error)))
   }
 
@@ -29,9 +31,14 @@ export class PageWindow {
     return this.page.evaluate<number>('document.documentElement.scrollWidth - window.innerWidth')
   }
 
-  /** With `SCREENSHOTS=dir` the page is kept as a picture, for people to look at; of `fullPage`, also what is below the fold. */
+  /**
+   * With `SCREENSHOTS=dir` the page is kept as a picture, for people to look at; of `fullPage`, also what is below the
+   * fold.
+   */
   async keep (name: string, { fullPage = false } = {}): Promise<void> {
     const { SCREENSHOTS } = process.env
-    if (SCREENSHOTS !== undefined) await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), animations: 'disabled', fullPage })
+    if (SCREENSHOTS !== undefined) {
+      await this.page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), animations: 'disabled', fullPage })
+    }
   }
 }

@@ -17,8 +17,10 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
 
-  const start = (t: Test, INSTANCE_ID: string, env = {}): Promise<ExampleApp> => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url, ...env } })
-  const open = (t: Test, { url }: { url: string }, name: string, options = {}): Promise<ChatPage> => ChatPage.open(t, browser, url, name, options)
+  const start = (t: Test, INSTANCE_ID: string, env = {}): Promise<ExampleApp> =>
+    ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url, ...env } })
+  const open = (t: Test, { url }: { url: string }, name: string, options = {}): Promise<ChatPage> =>
+    ChatPage.open(t, browser, url, name, options)
 
   await t.test('a bot message grows word by word on two instances, and is stopped from the other one', async (t) => {
     const [one, two] = await Promise.all([start(t, 'chat-1'), start(t, 'chat-2')])
@@ -27,7 +29,11 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
     const [early] = await Promise.all([lin.reads(20), ada.reads(20)])
     t.match(early, /^Once there was/)
     t.equal(await lin.streaming.getAttribute('aria-busy'), 'true')
-    t.equal(await lin.page.locator('.bot-messages').getAttribute('aria-live'), 'off', 'screen readers do not read each word')
+    t.equal(
+      await lin.page.locator('.bot-messages').getAttribute('aria-live'),
+      'off',
+      'screen readers do not read each word'
+    )
     t.ok((await lin.reads(early.length + 20)).startsWith(early))
 
     await t.test('a reload in the middle of it continues with the text', async (t) => {
@@ -63,11 +69,16 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
   await t.test('presence and typing', async (t) => {
     const [one, two] = await Promise.all([start(t, 'chat-1'), start(t, 'chat-2')])
     const [ada, lin, again] = await Promise.all([open(t, one, 'Ada'), open(t, two, 'Lin'), open(t, two, 'Ada')])
-    const count = (chat: ChatPage, text: string): Promise<void> => chat.page.getByRole('button', { name: 'Who is here' }).filter({ hasText: text }).waitFor()
+    const count = (chat: ChatPage, text: string): Promise<void> =>
+      chat.page.getByRole('button', { name: 'Who is here' }).filter({ hasText: text }).waitFor()
     await Promise.all([ada, lin, again].map((chat) => count(chat, '2 here')))
     await ada.page.getByRole('button', { name: 'Who is here' }).click()
     const dialog = ada.page.getByRole('dialog', { name: 'Who is here' })
-    t.strictSame(await dialog.getByRole('listitem').locator('.person-name').allInnerTexts(), ['Ada', 'Lin'], 'the user is first, and counts once')
+    t.strictSame(
+      await dialog.getByRole('listitem').locator('.person-name').allInnerTexts(),
+      ['Ada', 'Lin'],
+      'the user is first, and counts once'
+    )
     await ada.keep('people-light')
     await ada.page.keyboard.press('Escape')
 
@@ -107,7 +118,9 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
     await ada.notice(/Resumed on chat-\d: nothing missed, 4 messages caught up/)
     await ada.state('Live')
     await ada.keep('resumed-light')
-    for (const text of ['echo before', 'before', 'echo one', 'one', 'echo two', 'two']) t.equal(await ada.message(text).count(), 1, text)
+    for (const text of ['echo before', 'before', 'echo one', 'one', 'echo two', 'two']) {
+      t.equal(await ada.message(text).count(), 1, text)
+    }
     t.equal(await ada.page.locator('.gap').count(), 0)
 
     await t.test('a page that has lost its position shows that messages may be missing', async (t) => {
@@ -126,7 +139,9 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
   await t.test('when the page stops its instance, it reconnects to another one', async (t) => {
     const balancer = await LoadBalancer.start(t)
     // They are not restarted here, so one is left.
-    for (const app of await Promise.all(['chat-1', 'chat-2'].map((name) => start(t, name, { RESTARTS: '1' })))) balancer.add(app.url)
+    for (const app of await Promise.all(['chat-1', 'chat-2'].map((name) => start(t, name, { RESTARTS: '1' })))) {
+      balancer.add(app.url)
+    }
     const [ada, lin] = await Promise.all([open(t, balancer, 'Ada'), open(t, balancer, 'Lin', PHONE)])
     await lin.say('echo still here')
     await ada.hears('still here')

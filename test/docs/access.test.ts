@@ -6,7 +6,8 @@ import { Document, serveSnippet } from '../support/snippets.ts'
 
 const access = await Document.read('docs/access.md')
 
-const opens = async (t: Test, url: string, headers: Record<string, string> = {}): Promise<EventStream> => await EventStream.open(t, url, { headers })
+const opens = async (t: Test, url: string, headers: Record<string, string> = {}): Promise<EventStream> =>
+  await EventStream.open(t, url, { headers })
 
 t.test('by cookie, until the user leaves', async (t) => {
   const [server] = access.snippets('By cookie')
@@ -16,7 +17,12 @@ t.test('by cookie, until the user leaves', async (t) => {
   t.equal((await fetch(`${url}/api/chats/other/events`, { headers: { cookie: 'session=f3a1c9' } })).status, 403)
   const stream = await opens(t, path, { cookie: 'session=f3a1c9' })
   t.match(await stream.next(), { event: 'ready' })
-  t.same(await (await fetch(`${url}/api/chats/general/leave`, { method: 'POST', headers: { cookie: 'session=f3a1c9' } })).json(), { left: true })
+  t.same(
+    await (
+      await fetch(`${url}/api/chats/general/leave`, { method: 'POST', headers: { cookie: 'session=f3a1c9' } })
+    ).json(),
+    { left: true }
+  )
   t.same(await stream.end(), [])
   t.equal((await fetch(path, { headers: { cookie: 'session=f3a1c9' } })).status, 403)
 })
@@ -35,10 +41,18 @@ t.test('by ticket, once, for all chats of the request', async (t) => {
   const url = await serveSnippet(t, server)
   const authorization = 'Bearer a.good.token'
   t.equal((await fetch(`${url}/api/tickets`, { method: 'POST' })).status, 401)
-  const { ticket } = await (await fetch(`${url}/api/tickets`, { method: 'POST', headers: { authorization } })).json() as { ticket: string }
+  const { ticket } = (await (
+    await fetch(`${url}/api/tickets`, { method: 'POST', headers: { authorization } })
+  ).json()) as { ticket: string }
   const path = `${url}/api/chats/events?chat=general&chat=random&ticket=${ticket}`
   const stream = await opens(t, path)
-  t.match((await stream.take(2)).map(({ event, data }) => [event, (data as { chatId: string }).chatId]), [['ready', 'general'], ['ready', 'random']])
+  t.match(
+    (await stream.take(2)).map(({ event, data }) => [event, (data as { chatId: string }).chatId]),
+    [
+      ['ready', 'general'],
+      ['ready', 'random']
+    ]
+  )
   t.equal((await fetch(path)).status, 403)
 
   // An outage before the first ticket, two answers of a proxy, a stream that breaks and an outage after that.

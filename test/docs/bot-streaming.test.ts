@@ -24,22 +24,31 @@ t.test('the server and the browser', async (t) => {
     }
     vm.runInNewContext(guide.snippets('In the browser')[0] ?? '', {
       EventSource: PageEventSource,
-      show: (id: string, text: string, status: string, error?: string) => { shown.push({ id, text, status, ...error !== undefined && { error } }); changed() },
+      show: (id: string, text: string, status: string, error?: string) => {
+        shown.push({ id, text, status, ...(error !== undefined && { error }) })
+        changed()
+      },
       reload: () => t.fail('reloaded')
     })
   })
   const seen = async (expected: object): Promise<void> => {
-    while (!shown.some((one) => JSON.stringify(one) === JSON.stringify(expected))) await new Promise<void>((resolve) => { changed = resolve })
+    while (!shown.some((one) => JSON.stringify(one) === JSON.stringify(expected))) {
+      await new Promise<void>((resolve) => { changed = resolve })
+    }
   }
   await opened
   const ask = (question: string): Promise<Response> => fetch(`${url}/api/chats/general/ask`, {
-    method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ question, answerId: question })
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ question, answerId: question })
   })
   t.equal((await ask('why?')).status, 202)
   await seen({ id: 'why?', text: 'You asked: why?', status: 'finished' })
   await ask('wait')
   await seen({ id: 'wait', text: 'You asked: wait', status: 'streaming' })
-  t.same(await (await fetch(`${url}/api/chats/general/answers/wait/stop`, { method: 'POST' })).json(), { stopped: true })
+  t.same(await (await fetch(`${url}/api/chats/general/answers/wait/stop`, { method: 'POST' })).json(), {
+    stopped: true
+  })
   await seen({ id: 'wait', text: 'You asked: wait', status: 'stopped' })
   await ask('fail')
   await seen({ id: 'fail', text: '', status: 'failed', error: 'The model does not answer. Try again.' })
@@ -48,9 +57,15 @@ t.test('the server and the browser', async (t) => {
 
 t.test('by hand', { timeout: 120_000 }, async (t) => {
   const folder = await writeSnippet(t, guide.blocks('ts')[0], 'snippet.ts')
-  await writeFile(`${folder}/tsconfig.json`, '{ "extends": "../../tsconfig.build.json", "compilerOptions": { "rootDir": ".", "outDir": ".", "declaration": false }, "include": ["."], "exclude": [] }')
+  await writeFile(
+    `${folder}/tsconfig.json`,
+    '{ "extends": "../../tsconfig.build.json", "include": ["."], "exclude": [], ' +
+    '"compilerOptions": { "rootDir": ".", "outDir": ".", "declaration": false } }'
+  )
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   await promisify(execFile)(...plainNode(tsc, '-p', folder))
-  const { stdout } = await promisify(execFile)(...plainNode(`${folder}/snippet.js`), { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
+  const { stdout } = await promisify(execFile)(...plainNode(`${folder}/snippet.js`), {
+    env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' }
+  })
   t.equal(stdout, 'finished Once upon a time 4\nfinished\n')
 })

@@ -20,11 +20,22 @@ t.test('every snippet compiles, and the first one runs', { timeout: 120_000 }, a
   for (const [index, code] of snippets.entries()) if (index > 0) await writeFile(`${folder}/snippet-${index}.ts`, code)
   // For a browser as much as for Node.
   for (const types of ['"lib": ["es2023", "dom"], "types": [],', '']) {
-    await writeFile(`${folder}/tsconfig.json`, `{ "extends": "../../tsconfig.build.json", "compilerOptions": { ${types} "rootDir": ".", "outDir": ".", "declaration": false }, "include": ["."], "exclude": [] }`)
+    await writeFile(
+      `${folder}/tsconfig.json`,
+      '{ "extends": "../../tsconfig.build.json", "include": ["."], "exclude": [], ' +
+      `"compilerOptions": { ${types} "rootDir": ".", "outDir": ".", "declaration": false } }`
+    )
     await t.resolves(promisify(execFile)(...plainNode(tsc, '-p', folder)))
   }
-  await writeFile(`${folder}/page.js`, 'const { fetch } = globalThis; globalThis.fetch = (path, init) => fetch(process.env.ORIGIN + path, init); await import("./snippet.js")')
-  const page = spawn(...plainNode(`${folder}/page.js`), { env: { ...process.env, ORIGIN: url }, stdio: ['ignore', 'pipe', 'inherit'] })
+  await writeFile(
+    `${folder}/page.js`,
+    'const { fetch } = globalThis; ' +
+    'globalThis.fetch = (path, init) => fetch(process.env.ORIGIN + path, init); await import("./snippet.js")'
+  )
+  const page = spawn(...plainNode(`${folder}/page.js`), {
+    env: { ...process.env, ORIGIN: url },
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   t.teardown(() => page.kill('SIGKILL'))
   let shown = ''
   while (!shown.includes('Hello')) shown += String((await once(page.stdout, 'data'))[0])

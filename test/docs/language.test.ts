@@ -35,7 +35,9 @@ t.test('documents and sources use the words of the glossary', async (t) => {
 })
 
 t.test('the names of tests use the words of the glossary', async (t) => {
-  const names = files('test/docs', 'test/types', 'test/soak').flatMap(linesOf).filter(({ text }) => /\btest\(['"`]/.test(text))
+  const names = files('test/docs', 'test/types', 'test/soak')
+    .flatMap(linesOf)
+    .filter(({ text }) => /\btest\(['"`]/.test(text))
   t.ok(names.length > 30)
   t.same(names.filter(({ text }) => UNCLEAR.test(text)), [])
 })

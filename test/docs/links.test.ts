@@ -9,11 +9,19 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const documents = execFileSync('git', ['ls-files', '*.md'], { cwd: root, encoding: 'utf8' }).trim().split('\n')
 
 /** A document without its code. */
-const prose = (path: string): string => readFileSync(join(root, path), 'utf8').replace(/^```[^]*?^```/gm, '').replace(/`[^`\n]*`/g, (code) => code.replace(/[[\]]/g, ''))
+const prose = (path: string): string =>
+  readFileSync(join(root, path), 'utf8')
+    .replace(/^```[^]*?^```/gm, '')
+    .replace(/`[^`\n]*`/g, (code) => code.replace(/[[\]]/g, ''))
 
 /** The names that a heading can be linked by, as hosts of repositories make them. */
 const anchors = (path: string): string[] =>
-  [...prose(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => heading.toLowerCase().replace(/[^\p{L}\p{N}\- ]/gu, '').replace(/ /g, '-'))
+  [...prose(path).matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\- ]/gu, '')
+      .replace(/ /g, '-')
+  )
 
 interface Link { from: string, to: string, anchor: string | undefined }
 
@@ -24,13 +32,21 @@ const linksOf = (paths: string[]): Link[] => paths.flatMap((from) =>
 
 t.test('each link of the documents leads somewhere', async (t) => {
   const links = linksOf(documents)
-  const broken = links.filter(({ to, anchor }) => !existsSync(join(root, to)) || (anchor !== undefined && !anchors(to).includes(anchor)))
+  const broken = links.filter(
+    ({ to, anchor }) => !existsSync(join(root, to)) || (anchor !== undefined && !anchors(to).includes(anchor))
+  )
   t.same(broken, [])
   t.ok(links.length > 20, `${links.length} links`)
 })
 
 t.test('links work in the npm package, too', async (t) => {
-  const packed = JSON.parse(execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }))
+  const packed = JSON.parse(
+    execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore']
+    })
+  )
   const files = new Set((Object.values(packed)[0] as { files: { path: string }[] }).files.map(({ path }) => path))
   t.ok(files.has('docs/reference.md'))
   const missing = linksOf(documents.filter((path) => files.has(path))).filter(({ to }) => !files.has(to))

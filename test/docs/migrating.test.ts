@@ -9,7 +9,11 @@ const guide = await Document.read('docs/migrating.md')
 /** The first message that a browser gets of what is posted once its stream is open. */
 async function posted (t: Test, url: string): Promise<unknown> {
   const stream = await EventStream.open(t, `${url}/api/chats/general/events`)
-  const { status } = await fetch(`${url}/api/chats/general/messages`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"text":"Hello"}' })
+  const { status } = await fetch(`${url}/api/chats/general/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{"text":"Hello"}'
+  })
   t.equal(status, 202)
   let event: StreamEvent
   do event = await stream.next(); while (event.event !== 'message')
@@ -43,7 +47,10 @@ t.test('from socket.io: a message goes by request and comes by stream', async (t
     }
     const opened = new PageEventSource('/api/chats/general/events')
     opened.addEventListener('ready', () => vm.runInNewContext(`(async () => { ${browser} })()`, {
-      EventSource: PageEventSource, JSON, show: resolve, fetch: (path: string, init: RequestInit) => fetch(url + path, init)
+      EventSource: PageEventSource,
+      JSON,
+      show: resolve,
+      fetch: (path: string, init: RequestInit) => fetch(url + path, init)
     }))
   })
   t.same(JSON.parse(JSON.stringify(shown)), { text: 'Hello' })

@@ -13,21 +13,33 @@ const guide = await Document.read('docs/observability.md')
 
 /** The metrics that expressions speak of, without what a histogram adds to its name. */
 function namesIn (text: string): Set<string> {
-  return new Set([...text.matchAll(/\b(?:pubsub|realtime)_\w+/g)].map(([name]) => metricNames.includes(name) ? name : name.replace(/_(bucket|sum|count)$/, '')))
+  return new Set(
+    [...text.matchAll(/\b(?:pubsub|realtime)_\w+/g)].map(([name]) =>
+      metricNames.includes(name) ? name : name.replace(/_(bucket|sum|count)$/, '')
+    )
+  )
 }
 
-t.test('the route of the guide shows every metric, and the guide, the dashboard and the alerts know no others', async (t) => {
+t.test('the route, the guide and the dashboard show every metric, and the alerts use no others', async (t) => {
   const [server] = guide.snippets('Metrics\n')
   const url = await serveSnippet(t, server)
   const response = await fetch(`${url}/metrics`)
   t.match(response.headers.get('content-type'), /^text\/plain/)
   const shown = new Set([...(await response.text()).matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name as string))
   t.same(shown, new Set(metricNames))
-  t.same(new Set([...guide.text.matchAll(/^\| `(\w+)` \| /gm)].map(([, name]) => name)), new Set(metricNames), 'the table has each of them')
+  t.same(
+    new Set([...guide.text.matchAll(/^\| `(\w+)` \| /gm)].map(([, name]) => name)),
+    new Set(metricNames),
+    'the table has each of them'
+  )
 
   const dashboard = await Document.read('docs/grafana-dashboard.json')
   const { panels } = JSON.parse(dashboard.text) as { panels: { targets: { expr: string }[] }[] }
-  t.same(namesIn(panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)).join('\n')), new Set(metricNames), 'the dashboard shows each of them')
+  t.same(
+    namesIn(panels.flatMap(({ targets }) => targets.map(({ expr }) => expr)).join('\n')),
+    new Set(metricNames),
+    'the dashboard shows each of them'
+  )
   const { text: alerts } = await Document.read('docs/alerts.yml')
   const unknown = [...namesIn(alerts)].filter((name) => !metricNames.includes(name))
   t.same(unknown, [])
@@ -35,12 +47,14 @@ t.test('the route of the guide shows every metric, and the guide, the dashboard 
 })
 
 // Before anything is instrumented.
-t.test('a traceparent can be given by hand; what is none does not travel', async (t) => {
+t.test('a traceparent can be passed by hand; an invalid one is not sent', async (t) => {
   const { app } = await startApp(t)
   const seen: unknown[] = []
   app.chatEvents.onChatEvent('c', (_event, { traceparent }) => { seen.push(traceparent) })
   const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`
-  for (const given of [traceparent, 'garbage', undefined, `${traceparent} x`]) await app.chatEvents.emitChatMessage('c', {}, { traceparent: given })
+  for (const given of [traceparent, 'garbage', undefined, `${traceparent} x`]) {
+    await app.chatEvents.emitChatMessage('c', {}, { traceparent: given })
+  }
   t.same(seen, [traceparent, undefined, undefined, undefined])
 })
 
@@ -68,7 +82,9 @@ t.test('one trace reaches from the request that posts a message to its delivery 
     }
   })
   const there = await startApp(t, { redisUrl: redis.url, instanceId: 'there' })
-  const handled = new Promise<string | undefined>((resolve) => { there.app.chatEvents.onChatEvent('c', (_event, { traceparent }) => resolve(traceparent)) })
+  const handled = new Promise<string | undefined>((resolve) => {
+    there.app.chatEvents.onChatEvent('c', (_event, { traceparent }) => resolve(traceparent))
+  })
   const stream = await EventStream.open(t, `${there.url}/api/chats/c/events`)
   await stream.next()
   t.equal((await fetch(`${here.url}/messages`, { method: 'POST' })).status, 200)
@@ -83,6 +99,11 @@ t.test('one trace reaches from the request that posts a message to its delivery 
   t.same(deliver.attributes, { streams: 1 })
   t.match(await handled, publish.spanContext().spanId)
 
-  await t.rejects(here.app.chatEvents.emitChatMessage('c', { text: 'x'.repeat(100_000) }), { code: 'RT_PAYLOAD_TOO_LARGE' })
-  t.match(exporter.getFinishedSpans().at(-1), { name: 'publish message', status: { code: 2, message: 'RT_PAYLOAD_TOO_LARGE' } })
+  await t.rejects(here.app.chatEvents.emitChatMessage('c', { text: 'x'.repeat(100_000) }), {
+    code: 'RT_PAYLOAD_TOO_LARGE'
+  })
+  t.match(exporter.getFinishedSpans().at(-1), {
+    name: 'publish message',
+    status: { code: 2, message: 'RT_PAYLOAD_TOO_LARGE' }
+  })
 })

@@ -61,9 +61,15 @@ t.test('the server and the browser', async (t) => {
 
 t.test('handlers', { timeout: 120_000 }, async (t) => {
   const folder = await writeSnippet(t, guide.blocks('ts')[0], 'snippet.ts')
-  await writeFile(`${folder}/tsconfig.json`, '{ "extends": "../../tsconfig.build.json", "compilerOptions": { "rootDir": ".", "outDir": ".", "declaration": false }, "include": ["."], "exclude": [] }')
+  await writeFile(
+    `${folder}/tsconfig.json`,
+    '{ "extends": "../../tsconfig.build.json", "include": ["."], "exclude": [], ' +
+    '"compilerOptions": { "rootDir": ".", "outDir": ".", "declaration": false } }'
+  )
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   await promisify(execFile)(...plainNode(tsc, '-p', folder))
-  const { stdout } = await promisify(execFile)(...plainNode(`${folder}/snippet.js`), { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
+  const { stdout } = await promisify(execFile)(...plainNode(`${folder}/snippet.js`), {
+    env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' }
+  })
   t.equal(stdout, 'Ann types\nAnn has stopped\n[]\n')
 })

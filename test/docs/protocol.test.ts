@@ -20,7 +20,7 @@ function wordsOf (line: string, values: Record<string, string>): string[] {
 
 interface Log { epoch: string, offset: number, tag: string, replicationId: string | null }
 
-/** A publisher in another language, which knows nothing but the page. */
+/** A publisher in another language, written from the page alone. */
 class ForeignPublisher {
   readonly #redis: Redis
   #tag = 1_000
@@ -77,7 +77,20 @@ class ForeignPublisher {
     const marker = String(++this.#tag)
     const at = offset + 1
     const payload = `php-7 ${Date.now()} fence {}`
-    await this.#redis.call('XADD', 'rt:{chat:42}:s', 'MAXLEN', '~', '1000', `${at}-${marker}`, 'k', 'f', 'p', tag, 'd', payload)
+    await this.#redis.call(
+      'XADD',
+      'rt:{chat:42}:s',
+      'MAXLEN',
+      '~',
+      '1000',
+      `${at}-${marker}`,
+      'k',
+      'f',
+      'p',
+      tag,
+      'd',
+      payload
+    )
     await this.#redis.call('HSET', 'rt:{chat:42}:m', 'f', String(at), 'b', String(offset))
     await this.#redis.call('PUBLISH', 'rt:{chat:42}', `1 ${epoch} ${at} ${marker} ${tag} f ${payload}`)
     return { epoch, offset: at, tag: marker, replicationId }
@@ -88,14 +101,16 @@ class ForeignPublisher {
   }
 }
 
-async function readers (t: Test, redisUrl: string): Promise<{ app: Awaited<ReturnType<typeof startApp>>['app'], url: string, stream: EventStream }> {
+interface Readers { app: Awaited<ReturnType<typeof startApp>>['app'], url: string, stream: EventStream }
+
+async function readers (t: Test, redisUrl: string): Promise<Readers> {
   const { app, url } = await startApp(t, { redisUrl })
   const stream = await EventStream.open(t, `${url}/api/chats/42/events`)
   t.match(await stream.next(), { event: 'ready' })
   return { app, url, stream }
 }
 
-t.test('the commands of the page publish events between those of the plugin, live and to a client that reconnects', async (t) => {
+t.test('the commands of the page publish beside the plugin, to a live and to a reconnecting client', async (t) => {
   const redis = await startRedis(t)
   const publisher = new ForeignPublisher(client(t, redis.url))
   const first = await publisher.publish('one')
@@ -109,10 +124,15 @@ t.test('the commands of the page publish events between those of the plugin, liv
     { id: fourth, event: 'message', data: { message: { text: 'four' } } }
   ])
   const returned = await EventStream.open(t, `${url}/api/chats/42/events`, { headers: { 'last-event-id': first } })
-  t.match(await returned.take(4), [{ event: 'ready', data: { resumed: true } }, { id: second }, { id: third }, { id: fourth }])
+  t.match(await returned.take(4), [
+    { event: 'ready', data: { resumed: true } },
+    { id: second },
+    { id: third },
+    { id: fourth }
+  ])
 })
 
-t.test('two publishers at a time, by commands and by the plugin, lose nothing and double nothing', async (t) => {
+t.test('concurrent publishes by commands and by the plugin are neither lost nor doubled', async (t) => {
   const redis = await startRedis(t)
   const { app, stream } = await readers(t, redis.url)
   const publishers = [1, 2].map(() => new ForeignPublisher(client(t, redis.url)))
@@ -128,13 +148,16 @@ t.test('two publishers at a time, by commands and by the plugin, lose nothing an
   t.equal(events.filter(({ id }) => ids.includes(id)).length, 20)
 })
 
-t.test('an idempotency key is honoured by both', async (t) => {
+t.test('both publishers honour an idempotency key', async (t) => {
   const redis = await startRedis(t)
   const publisher = new ForeignPublisher(client(t, redis.url))
   const { app, stream } = await readers(t, redis.url)
   const id = await publisher.publish('once', { key: 'k1' })
   t.equal(await publisher.publish('again', { key: 'k1' }), id)
-  t.same(await app.chatEvents.emitChatMessage('42', { text: 'again' }, { idempotencyKey: 'k1' }), { id, duplicate: true })
+  t.same(await app.chatEvents.emitChatMessage('42', { text: 'again' }, { idempotencyKey: 'k1' }), {
+    id,
+    duplicate: true
+  })
   const { id: other } = await app.chatEvents.emitChatMessage('42', { text: 'other' }, { idempotencyKey: 'k2' })
   t.equal(await publisher.publish('other', { key: 'k2' }), other)
   t.match(await stream.take(2), [{ id }, { id: other }])
@@ -158,7 +181,7 @@ t.test('after Redis was restarted, the marker of the page resets the clients', a
   ])
 })
 
-t.test('an ephemeral event reaches who is connected', async (t) => {
+t.test('an ephemeral event reaches the clients that are connected', async (t) => {
   const redis = await startRedis(t)
   const { stream } = await readers(t, redis.url)
   const [, command = ''] = /`(PUBLISH rt:\{chat:42\} "1 - - - - e <payload>")`/.exec(guide.text) ?? []
@@ -176,7 +199,15 @@ function filesOf (page: string): string[] {
 t.test('the script of the package publishes as the page says, once', async (t) => {
   const redis = await startRedis(t)
   const { stream } = await readers(t, redis.url)
-  const constants = { PUBLISH: 'PUBLISH', SIZE: '1000', LOG_TTL: '600000', META_TTL: '605400000', KEY_TTL: '120000', BATCH_TTL: '125000', GIVEN_UP: 'given up' }
+  const constants = {
+    PUBLISH: 'PUBLISH',
+    SIZE: '1000',
+    LOG_TTL: '600000',
+    META_TTL: '605400000',
+    KEY_TTL: '120000',
+    BATCH_TTL: '125000',
+    GIVEN_UP: 'given up'
+  }
   for (const name of Object.keys(constants)) t.ok(guide.text.includes(`\`${name}\``), `${name} is on the page`)
   const folder = new URL(`../../${/`(dist\/[\w/]*lua)`/.exec(guide.text)?.[1]}/`, import.meta.url)
   const script = [
@@ -186,7 +217,8 @@ t.test('the script of the package publishes as the page says, once', async (t) =
   const foreign = client(t, redis.url)
   const payload = `php-7 ${Date.now()} message {"type":"message","message":{"text":"Hello"},"chatId":"42"}`
   const keys = ['rt:{chat:42}:b:php-1', 'rt:{chat:42}:m', 'rt:{chat:42}:s', 'rt:{chat:42}:i:k1']
-  const run = async (): Promise<unknown> => await foreign.eval(script, keys.length, ...keys, 'foreign1', '0', '0', 'rt:{chat:42}', 'k', '77', payload)
+  const run = async (): Promise<unknown> =>
+    await foreign.eval(script, keys.length, ...keys, 'foreign1', '0', '0', 'rt:{chat:42}', 'k', '77', payload)
   const [trouble, id] = await run() as [string, string]
   t.equal(trouble, '')
   t.match(id, /-1-77$/)

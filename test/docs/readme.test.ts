@@ -26,7 +26,9 @@ async function newProject (t: Test): Promise<string> {
   t.teardown(() => rm(folder, { recursive: true }))
   await writeFile(join(folder, 'package.json'), '{ "name": "app", "version": "1.0.0", "type": "commonjs" }')
   await mkdir(join(folder, 'node_modules/@types'), { recursive: true })
-  for (const name of ['fastify', '@types/node']) await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name))
+  for (const name of ['fastify', '@types/node']) {
+    await symlink(join(root, 'node_modules', name), join(folder, 'node_modules', name))
+  }
   await symlink(root, join(folder, 'node_modules/fastify-realtime'))
   return folder
 }
@@ -46,7 +48,9 @@ async function serve (t: Test, file: string): Promise<{ port: number, lines: Asy
 
 /** Runs a command of the README in a shell, on another port. */
 function shell (command: string, port: number): ReturnType<typeof spawn> {
-  return spawn('sh', ['-c', `exec ${command.trim().replace('localhost:3000', `127.0.0.1:${port}`)}`], { stdio: ['ignore', 'pipe', 'ignore'] })
+  return spawn('sh', ['-c', `exec ${command.trim().replace('localhost:3000', `127.0.0.1:${port}`)}`], {
+    stdio: ['ignore', 'pipe', 'ignore']
+  })
 }
 
 t.test('the JavaScript runs in a new project, and its stream in a shell and in a page', async (t) => {
@@ -66,7 +70,12 @@ t.test('the JavaScript runs in a new project, and its stream in a shell and in a
         source = this
       }
     }
-    vm.runInNewContext(page as string, { EventSource: PageEventSource, JSON, show: resolve, reload: () => t.fail('reloaded') })
+    vm.runInNewContext(page as string, {
+      EventSource: PageEventSource,
+      JSON,
+      show: resolve,
+      reload: () => t.fail('reloaded')
+    })
   })
   const opened = source as unknown as EventSource // The page has made it.
   t.teardown(() => opened.close())

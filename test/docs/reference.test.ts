@@ -23,13 +23,23 @@ t.test('streams of your own run', async (t) => {
   const chat = await EventStream.open(t, `${url}/my/chat`, { headers: { authorization: 'Bearer let-me-in' } })
   t.match(await chat.next(), { event: 'ready' })
   const answer = await EventStream.open(t, `${url}/answer`)
-  t.same((await answer.end()).map(({ event, data }) => [event, data]), [['token', 'Once'], ['token', 'upon'], ['token', 'a'], ['token', 'time']])
+  t.same(
+    (await answer.end()).map(({ event, data }) => [event, data]),
+    [
+      ['token', 'Once'],
+      ['token', 'upon'],
+      ['token', 'a'],
+      ['token', 'time']
+    ]
+  )
 })
 
 t.test('the functions outside Fastify run, and the process ends', async (t) => {
   const [code] = reference.snippets('Outside Fastify')
   const folder = await writeSnippet(t, code, 'snippet.js')
-  const { stdout } = await promisify(execFile)(...plainNode(`${folder}/snippet.js`), { env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' } })
+  const { stdout } = await promisify(execFile)(...plainNode(`${folder}/snippet.js`), {
+    env: { ...process.env, REDIS_URL: undefined, LOG_LEVEL: 'silent' }
+  })
   t.match(stdout, /^message$/m)
   t.match(stdout, /^chat:general \{/m)
 })
@@ -41,7 +51,11 @@ function rowsOf (table: Readonly<Record<string, Option<unknown, unknown>>>, path
 }
 
 t.test('the table of options lists each option with its default', async (t) => {
-  const [, table = ''] = reference.text.split('\n## ').find((part) => part.startsWith('Options\n'))?.split('<!-- Written') ?? []
+  const [, table = ''] =
+    reference.text
+      .split('\n## ')
+      .find((part) => part.startsWith('Options\n'))
+      ?.split('<!-- Written') ?? []
   const rows = [...table.matchAll(/^\| `([\w.]+)` \| (?:`(.+?)`)?/gm)]
   const options = rowsOf(pluginOptions)
   t.same(rows.map(([, name]) => name), options.map(([name]) => name))
@@ -55,7 +69,10 @@ t.test('the table of options is the one that the docstrings make', async () => {
 })
 
 t.test('the table of error codes lists each code with its status', async (t) => {
-  const rows = [...reference.text.matchAll(/^\| `(RT_\w+)` \| (\d+) \| \S/gm)].map(([, code, status]) => [code, Number(status)])
+  const rows = [...reference.text.matchAll(/^\| `(RT_\w+)` \| (\d+) \| \S/gm)].map(([, code, status]) => [
+    code,
+    Number(status)
+  ])
   t.same(Object.fromEntries(rows), errorStatus)
 })
 

@@ -1,4 +1,4 @@
-// Clients that come and go, in a process of their own: what they hold is no part of what is measured.
+// Clients that connect and disconnect. They run in a process of their own, so their memory is not measured.
 import http2 from 'node:http2'
 import net from 'node:net'
 
@@ -9,7 +9,7 @@ const STREAMS = 10
 const ROOMS = 300
 const STAY_MS = 1_000
 
-// The parent has had enough, or is gone.
+// The parent has finished or has exited.
 process.once('disconnect', () => process.exit())
 
 let state = seed
@@ -20,13 +20,23 @@ function random () {
 
 const path = () => `/api/chats/${Math.floor(random() * ROOMS)}/events`
 
-/** Opens a stream, often where the last one ended, and leaves it: some politely, some by a reset, some without having read a byte. */
+/**
+ * Opens a stream, often where the last one ended, and leaves it: some politely, some by a reset, some without having
+ * read a byte.
+ */
 function visit (room = path(), lastEventId = '') {
   const socket = net.connect(port, '127.0.0.1')
   socket.on('error', () => {})
-  socket.write(`GET ${room} HTTP/1.1\r\nHost: x\r\nAuthorization: ${Math.floor(random() * 50)}\r\n${lastEventId && `Last-Event-ID: ${lastEventId}\r\n`}\r\n`)
+  socket.write(
+    `GET ${room} HTTP/1.1\r\nHost: x\r\nAuthorization: ${Math.floor(random() * 50)}\r\n` +
+      `${lastEventId && `Last-Event-ID: ${lastEventId}\r\n`}\r\n`
+  )
   if (random() < 0.1) socket.pause()
-  else socket.setEncoding('latin1').on('data', (text) => { lastEventId = text.match(/^id: (\S+)$/m)?.[1] ?? lastEventId })
+  else {
+    socket.setEncoding('latin1').on('data', (text) => {
+      lastEventId = text.match(/^id: (\S+)$/m)?.[1] ?? lastEventId
+    })
+  }
   const timer = setTimeout(() => random() < 0.5 ? socket.end() : socket.resetAndDestroy(), random() * STAY_MS)
   const late = setTimeout(() => socket.destroy(), 2 * STAY_MS)
   socket.once('close', () => {

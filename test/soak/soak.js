@@ -17,7 +17,10 @@ const { values: { seconds } } = parseArgs({ options: { seconds: { type: 'string'
 const { gc } = globalThis
 if (gc === undefined) throw new Error('Run it with --expose-gc')
 
-/** What compiled code, pools of buffers and caches may differ by. A leak of 100 bytes a stream is more, in 20 minutes. RSS keeps what the peak took. */
+/**
+ * What compiled code, pools of buffers and caches may differ by. A leak of 100 bytes a stream is more, in 20 minutes.
+ * RSS keeps what the peak took.
+ */
 const BOUND = 8_000_000
 /** A heap that falls by less than this, for some seconds, has settled. */
 const SETTLED = 100_000
@@ -28,7 +31,15 @@ const KILL_EVERY_MS = 5_000
 
 const redis = await startRedis()
 const metrics = new Registry()
-const options = { redisUrl: redis.url, history: { size: 100, ttlMs: 5_000 }, idempotencyTtlMs: 5_000, maxBufferedBytes: 20_000, heartbeatMs: 500, retryMs: 100, maxConnectionsPerClient: 100 }
+const options = {
+  redisUrl: redis.url,
+  history: { size: 100, ttlMs: 5_000 },
+  idempotencyTtlMs: 5_000,
+  maxBufferedBytes: 20_000,
+  heartbeatMs: 500,
+  retryMs: 100,
+  maxConnectionsPerClient: 100
+}
 const authorize = ({ headers }) => ({ userId: headers.authorization, expiresAt: Date.now() + 5_000 })
 const app = await start({}, { ...options, metrics, authorize })
 const overHttp2 = await start({ http2: true }, { ...options, authorize })
@@ -44,7 +55,10 @@ await churn(Number(seconds) * 1_000)
 const after = await measure()
 
 const grown = after.heap - before.heap
-console.log(`${streams} streams in ${seconds} s: heap ${mb(before.heap)} → ${mb(after.heap)}, RSS ${mb(before.rss)} → ${mb(after.rss)}`)
+console.log(
+  `${streams} streams in ${seconds} s: ` +
+    `heap ${mb(before.heap)} → ${mb(after.heap)}, RSS ${mb(before.rss)} → ${mb(after.rss)}`
+)
 console.log(`handles: ${before.handles} → ${after.handles}`)
 if (grown > BOUND) fail(`The heap grew by ${mb(grown)}, more than ${mb(BOUND)}`)
 if (after.handles !== before.handles) fail('Not the same handles')
@@ -67,7 +81,10 @@ async function start (server, options) {
 
 /** For so long, clients come and go, events and handlers too, and now and then the subscriptions break. */
 async function churn (ms) {
-  const clients = fork(new URL('clients.js', import.meta.url), [app, overHttp2].map(({ server }) => String(server.address().port)).concat(String(Date.now() % 1_000)))
+  const clients = fork(
+    new URL('clients.js', import.meta.url),
+    [app, overHttp2].map(({ server }) => String(server.address().port)).concat(String(Date.now() % 1_000))
+  )
   const end = performance.now() + ms
   const undo = new Set()
   let killed = performance.now()
@@ -93,22 +110,25 @@ async function churn (ms) {
   await once(clients, 'exit')
 }
 
-/** What is held once everybody has left. */
+/** The memory in use once all clients have disconnected. */
 async function measure () {
-  const connections = async ({ server }) => await new Promise((resolve) => server.getConnections((_error, count) => resolve(count)))
+  const connections = async ({ server }) =>
+    await new Promise((resolve) => server.getConnections((_error, count) => resolve(count)))
   const health = async (instance) => (await instance.inject('/api/health/pubsub')).json()
   for (const instance of [app, overHttp2]) {
     while (await connections(instance) > 0) await delay(20)
-    // Chats are followed for some seconds after everybody has left. One channel is for what is revoked.
-    for (let now = await health(instance); !now.healthy || now.stats.channels > 1; now = await health(instance)) await delay(20)
+    // Chats are followed for some seconds after all clients have left. One channel is for what is revoked.
+    for (let now = await health(instance); !now.healthy || now.stats.channels > 1; now = await health(instance)) {
+      await delay(20)
+    }
   }
   const heap = await settledHeap()
   return { heap, rss: process.memoryUsage().rss, handles: process.getActiveResourcesInfo().sort().join(' ') }
 }
 
 /**
- * What the heap comes to once nothing more is freed. At one moment it says little: what a timer or a finalizer still holds
- * is let go of seconds later.
+ * What the heap comes to once nothing more is freed. At one moment it says little: what a timer or a finalizer still
+ * holds is released seconds later.
  */
 async function settledHeap () {
   let least = Infinity
@@ -128,7 +148,11 @@ async function startRedis () {
   await once(probe, 'listening')
   const { port } = probe.address()
   probe.close()
-  const child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(
+    'redis-server',
+    ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
+    { stdio: ['ignore', 'pipe', 'inherit'] }
+  )
   process.once('exit', () => child.kill('SIGKILL'))
   process.once('SIGTERM', () => process.exit(143))
   for await (const text of child.stdout.setEncoding('utf8')) if (text.includes('Ready to accept connections')) break

@@ -1,13 +1,13 @@
 import type { BotMessage } from '../../lib/index.ts'
 import type { EventStream, StreamEvent } from './event-stream.ts'
 
-/** What a client makes of the answers of bots, by the one rule. */
+/** Assembles bot messages as a client does, by the one rule. */
 export class BotMessageReader {
   readonly texts = new Map<string, string>()
   /** The events that ended an answer, of which there is one. */
   readonly ends = new Map<string, BotMessage[]>()
   readonly pieces: BotMessage[] = []
-  /** What no client should see. */
+  /** Violations of the guarantees. */
   readonly faults: string[] = []
   /** The last id that was seen. */
   lastId: string | undefined
@@ -19,7 +19,9 @@ export class BotMessageReader {
     if (event !== 'bot_message') return undefined
     const message = data as BotMessage
     const before = this.texts.get(message.id) ?? ''
-    if (message.at > before.length) this.faults.push(`${message.id}: a piece at ${message.at} after ${before.length} characters`)
+    if (message.at > before.length) {
+      this.faults.push(`${message.id}: a piece at ${message.at} after ${before.length} characters`)
+    }
     this.texts.set(message.id, before.slice(0, message.at) + message.text)
     const isEnd = message.status !== 'streaming'
     if (isEnd !== (id !== undefined)) this.faults.push(`${message.id}: ${message.status} with the id ${id}`)

@@ -11,7 +11,9 @@ export interface Tab {
 
 /** A browser as the tests of all three use it. It is closed with the test. */
 export interface AnyBrowser {
-  /** Opens a page in a tab of its own, beside the others: all share cookies and cache. Resolves once the page is loaded. */
+  /**
+   * Opens a page in a tab of its own, beside the others: all share cookies and cache. Resolves once the page is loaded.
+   */
   open (url: string): Promise<Tab>
 }
 

@@ -24,14 +24,15 @@ const REASON = 'nginx or haproxy is not installed: apt-get install nginx haproxy
 const programs = new Map((['nginx', 'haproxy'] as const).map((kind) => [kind, findProgram(kind)]))
 
 /** For the `skip` of tests that need both. With `REQUIRE_PROXIES=1` they fail where there are none. */
-export const skipWithoutProxies = [...programs.values()].includes(undefined) && process.env.REQUIRE_PROXIES !== '1' ? REASON : false
+export const skipWithoutProxies =
+  [...programs.values()].includes(undefined) && process.env.REQUIRE_PROXIES !== '1' ? REASON : false
 
 const tls = (file: string): string => new URL(`tls/${file}.pem`, import.meta.url).pathname
 
 /** A proxy as `docs/` configures it, but for ports, files and the timeout. It ends with the test. */
 export class EdgeProxy {
   readonly url: string
-  /** Where it speaks TLS, and HTTP/2. */
+  /** Its address with TLS and HTTP/2. */
   readonly secureUrl: string
   readonly #dir: string
   #output = ''
@@ -51,9 +52,13 @@ export class EdgeProxy {
     await chmod(dir, 0o755)
     const [port, securePort] = [await freePort(), await freePort()]
     const proxy = new EdgeProxy(dir, port, securePort)
-    const child = spawn(program, await prepare[kind](dir, { port, securePort, ports, timeoutMs }), { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(program, await prepare[kind](dir, { port, securePort, ports, timeoutMs }), {
+      stdio: ['ignore', 'pipe', 'pipe']
+    })
     const dismiss = watch(child, dir, 'TERM')
-    for (const pipe of [child.stdout, child.stderr]) pipe.setEncoding('utf8').on('data', (text) => { proxy.#output += text })
+    for (const pipe of [child.stdout, child.stderr]) {
+      pipe.setEncoding('utf8').on('data', (text) => { proxy.#output += text })
+    }
     t.teardown(async () => {
       await end(child)
       dismiss()
@@ -66,7 +71,7 @@ export class EdgeProxy {
     return proxy
   }
 
-  /** What it has logged so far. */
+  /** Resolves with its log so far. */
   async log (): Promise<string> {
     return this.#output + await readFile(join(this.#dir, 'access.log'), 'utf8').catch(() => '')
   }
@@ -77,6 +82,8 @@ type Settings = EdgeProxyOptions & { port: number, securePort: number }
 /** Each writes its files into a folder and resolves with the arguments that make use of them. */
 const prepare: Record<Kind, (dir: string, settings: Settings) => Promise<string[]>> = {
   async nginx (dir, { port, securePort, ports: [one, two], timeoutMs }) {
+    const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    const paths = kinds.map((kind) => `${kind}_temp_path ${dir}/${kind};\n`)
     await configure('nginx.conf', dir, {
       'listen 80;': `listen 127.0.0.1:${port};`,
       'listen 443 ': `listen 127.0.0.1:${securePort} `,
@@ -86,8 +93,8 @@ const prepare: Record<Kind, (dir: string, settings: Settings) => Promise<string[
       '127.0.0.1:3002': `127.0.0.1:${two}`,
       ' 60s;': ` ${timeoutMs}ms;`,
       '/var/log/nginx': dir,
-      // Debian's are for root.
-      'http {': `http {\n${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${dir}/${name};\n`).join('')}`
+      // Only root may use Debian's paths.
+      'http {': `http {\n${paths.join('')}`
     })
     return ['-c', `${dir}/nginx.conf`, '-p', dir, '-e', 'stderr', '-g', `daemon off; pid ${dir}/nginx.pid;`]
   },
@@ -107,10 +114,12 @@ const prepare: Record<Kind, (dir: string, settings: Settings) => Promise<string[
   }
 }
 
-/** Changes what `docs/` has for this test. Throws where the file lacks one of the texts, so that both change together. */
+/**
+ * Changes what `docs/` has for this test. Throws where the file lacks one of the texts, so that both change together.
+ */
 async function configure (name: string, dir: string, changes: Record<string, string>): Promise<void> {
   let text = replaceAll(await readFile(new URL(`../../docs/${name}`, import.meta.url), 'utf8'), changes)
-  // Only root may choose who it is.
+  // Only root may choose the user of a process.
   if (process.getuid?.() !== 0) text = text.replace(/^ *(user|group) .*$/gm, '')
   await writeFile(join(dir, name), text)
 }

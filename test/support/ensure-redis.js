@@ -2,7 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-/** The tests run against a real Redis. Says nothing where there is one, installs it where that is safe to do, else says how. */
+/**
+ * The tests run against a real Redis. Says nothing where there is one, installs it where that is safe to do, else says
+ * how.
+ */
 function ensureRedis () {
   if (hasServer()) return
   if (!canInstall()) fail('The tests need redis-server (or valkey-server), and there is none on PATH.')
@@ -27,7 +30,10 @@ function canInstall () {
 
 function aptGet (...args) {
   // In run level 1 no service is started: each test starts a server of its own.
-  execFileSync('apt-get', args, { stdio: 'inherit', env: { ...process.env, RUNLEVEL: '1', DEBIAN_FRONTEND: 'noninteractive' } })
+  execFileSync('apt-get', args, {
+    stdio: 'inherit',
+    env: { ...process.env, RUNLEVEL: '1', DEBIAN_FRONTEND: 'noninteractive' }
+  })
 }
 
 function isOnPath (name) {

@@ -37,14 +37,21 @@ export class EventStream {
   }
 
   /** Opens a stream on a session of HTTP/2, which `fetch` does not speak, and closes it with the test. */
-  static async overHttp2 (t: Test, session: ClientHttp2Session, path: string, headers: Record<string, string> = {}): Promise<EventStream> {
+  static async overHttp2 (
+    t: Test, session: ClientHttp2Session, path: string, headers: Record<string, string> = {}
+  ): Promise<EventStream> {
     const request = session.request({ ':path': path, ...headers })
-    const [{ ':status': status, ...rest }] = await once(request, 'response') as [IncomingHttpHeaders & { ':status': number }]
+    const [{ ':status': status, ...rest }] = (await once(request, 'response')) as [
+      IncomingHttpHeaders & { ':status': number }
+    ]
     const abort = new AbortController()
     abort.signal.addEventListener('abort', () => request.close(constants.NGHTTP2_CANCEL))
     // The web's type and Node's are the same thing under two names.
     const body = Readable.toWeb(request) as ReadableStream
-    const stream = new EventStream(new Response(body, { status, headers: Object.entries(rest) as [string, string][] }), abort)
+    const stream = new EventStream(
+      new Response(body, { status, headers: Object.entries(rest) as [string, string][] }),
+      abort
+    )
     t.teardown(() => stream.close())
     return stream
   }

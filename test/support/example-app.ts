@@ -67,9 +67,14 @@ export class ExampleApp {
   }
 }
 
-/** Resolves once the messages of an instance get through. Where they don't, its health route takes the time to see that. */
+/**
+ * Resolves once the messages of an instance get through. Where they don't, its health route takes the time to see that.
+ */
 export async function healthy (url: string): Promise<void> {
-  await until(async () => (await fetch(`${url}/api/health/pubsub`).catch(() => undefined))?.status, (status) => status === 200)
+  await until(
+    async () => (await fetch(`${url}/api/health/pubsub`).catch(() => undefined))?.status,
+    (status) => status === 200
+  )
 }
 
 /** Resolves with the URL that it prints. Goes on reading then, since a full pipe would block it. */
@@ -84,17 +89,22 @@ function listening (child: ChildProcess, output: string[]): Promise<string> {
     child.stdout?.setEncoding('utf8').on('data', read)
     child.stderr?.setEncoding('utf8').on('data', read)
     child.once('error', reject)
-    child.once('close', () => reject(new Error(`The example ended before it listened (is dist/ built?):\n${output.join('')}`)))
+    child.once('close', () =>
+      reject(new Error(`The example ended before it listened (is dist/ built?):\n${output.join('')}`))
+    )
   })
 }
 
 /**
- * Ends it when this process is gone, however it went: its end of the pipe closes even where no handler of ours could run. Asks
- * first, since a cluster has processes of its own to end.
+ * Ends it when this process has exited, for any reason: its end of the pipe closes even if none of our handlers could
+ * run. Asks first, since a cluster has processes of its own to end.
  */
 function watch (child: ChildProcess): void {
   const script = 'read -r _; kill "$1"; sleep 10; kill -9 "$1"'
-  const watchdog = spawn('sh', ['-c', script, 'sh', `${child.pid}`], { stdio: ['pipe', 'ignore', 'ignore'], detached: true })
+  const watchdog = spawn('sh', ['-c', script, 'sh', `${child.pid}`], {
+    stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true
+  })
   watchdog.unref()
   const stdin = watchdog.stdin as Socket // Node makes every pipe of a child one.
   stdin.unref()

@@ -9,7 +9,7 @@ export interface Frame {
 
 const END = Buffer.from('\n\n')
 
-/** A stream without a network. A slow one takes what is written with `writeAndDrain` only when it is told to. */
+/** A stream without a network. A slow one accepts `writeAndDrain` only when the test calls `drain`. */
 export class FakeConnection {
   closed = false
   readonly slow: boolean

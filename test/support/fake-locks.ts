@@ -6,12 +6,14 @@ interface Held {
   released: Promise<unknown>
 }
 
-/** The Web Locks of a browser, which Node has not: each is granted to one at a time, in the order of asking, but for those who steal it. */
+/** Web Locks, which Node does not have. A lock has one holder at a time, in the order of requests, or a thief. */
 export class FakeLocks implements Locks {
   readonly #held = new Map<string, Held>()
   readonly #queues = new Map<string, (() => void)[]>()
 
-  async request (name: string, { signal, steal = false }: { signal?: AbortSignal, steal?: boolean }, granted: () => Promise<void>): Promise<void> {
+  async request (
+    name: string, { signal, steal = false }: { signal?: AbortSignal, steal?: boolean }, granted: () => Promise<void>
+  ): Promise<void> {
     if (steal && signal !== undefined) throw new TypeError('A signal and steal do not go together')
     await new Promise<void>((resolve, reject) => {
       const abort = (): void => reject(new DOMException('The request was given up', 'AbortError'))
@@ -19,9 +21,16 @@ export class FakeLocks implements Locks {
       const take = (): void => {
         signal?.removeEventListener('abort', abort)
         if (signal?.aborted === true) return this.#next(name)
-        const held: Held = { break: () => reject(new DOMException('The lock was stolen', 'AbortError')), released: Promise.resolve() }
+        const held: Held = {
+          break: () => reject(new DOMException('The lock was stolen', 'AbortError')),
+          released: Promise.resolve()
+        }
         this.#held.set(name, held)
-        held.released = granted().then(resolve, reject).finally(() => { if (this.#held.get(name) === held) this.#next(name) })
+        held.released = granted()
+          .then(resolve, reject)
+          .finally(() => {
+            if (this.#held.get(name) === held) this.#next(name)
+          })
       }
       // Later, as in a browser.
       queueMicrotask(() => {

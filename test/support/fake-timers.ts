@@ -1,6 +1,6 @@
 import { AsyncResource } from 'node:async_hooks'
 
-/** Timers that fire when they are told to, whatever their time, in the async context in which they were set. */
+/** Timers that fire when the test says so, regardless of their delay, in the async context in which they were set. */
 export class FakeTimers {
   /** Of all timers that were set, in milliseconds. */
   readonly delays: number[] = []

@@ -25,8 +25,15 @@ export async function launchFirefox (t: Test): Promise<AnyBrowser> {
   t.teardown(() => rm(userDataDir, { recursive: true, force: true, maxRetries: 5 }))
   // On a busy machine it takes its time to start.
   const patience = { timeout: 120_000, protocolTimeout: 120_000 }
-  const browser = await puppeteer.launch({ browser: 'firefox', executablePath, headless: true, userDataDir, ...patience })
-  const dismiss = watch(browser.process() as ChildProcess, userDataDir, 'KILL') // It was launched here, so there is one.
+  const browser = await puppeteer.launch({
+    browser: 'firefox',
+    executablePath,
+    headless: true,
+    userDataDir,
+    ...patience
+  })
+  // The browser was launched here, so it has a process.
+  const dismiss = watch(browser.process() as ChildProcess, userDataDir, 'KILL')
   t.teardown(async () => {
     await browser.close()
     dismiss()
@@ -35,7 +42,8 @@ export async function launchFirefox (t: Test): Promise<AnyBrowser> {
     async open (url) {
       const page = await browser.newPage()
       await page.goto(url)
-      return { evaluate: async <T> (expression: string) => await page.evaluate(expression) as T } // It is typed by functions only.
+      // `evaluate` has types only for functions.
+      return { evaluate: async <T> (expression: string) => await page.evaluate(expression) as T }
     }
   }
 }

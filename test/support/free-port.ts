@@ -2,7 +2,10 @@ import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 
-/** Below the ports that kernels give to outgoing connections: a client that retries would sooner or later be given the very port it dials. */
+/**
+ * Below the ports that kernels give to outgoing connections: a client that retries would sooner or later be given the
+ * very port it dials.
+ */
 const LOWEST = 20_000
 const HIGHEST = 32_767
 
@@ -26,7 +29,9 @@ async function isFree (port: number): Promise<boolean> {
   return true
 }
 
-/** Takes the UDP port of the same number, which nothing here uses: the kernel gives it to one process, until that ends. */
+/**
+ * Takes the UDP port of the same number, which nothing here uses: the kernel gives it to one process, until that ends.
+ */
 export async function reserve (port: number): Promise<boolean> {
   const socket = createSocket('udp4')
   socket.bind({ port, address: '127.0.0.1', exclusive: true })

@@ -2,7 +2,10 @@ import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** A way to a port of this machine that can be shut: what is connected then is cut, and so is whatever connects. Closed with the test. */
+/**
+ * A way to a port of this machine that can be shut: what is connected then is cut, and so is whatever connects. Closed
+ * with the test.
+ */
 export class Gate {
   readonly port: number
   readonly #sockets = new Set<Socket>()

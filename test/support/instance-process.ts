@@ -18,12 +18,17 @@ export class InstanceProcess {
 
   static async start (t: Test, env: NodeJS.ProcessEnv = {}): Promise<InstanceProcess> {
     const script = fileURLToPath(new URL('./instance.js', import.meta.url))
-    const child = spawn(...plainNode(script), { env: { ...process.env, ...env }, stdio: ['inherit', 'inherit', 'inherit', 'ipc'] })
+    const child = spawn(...plainNode(script), {
+      env: { ...process.env, ...env },
+      stdio: ['inherit', 'inherit', 'inherit', 'ipc']
+    })
     const killWithParent = (): void => { child.kill('SIGKILL') }
     process.once('exit', killWithParent)
     child.once('exit', () => process.off('exit', killWithParent))
     const exited = once(child, 'exit').then(([code]) => {
-      throw new Error(`The instance exited with ${code} before it listened. Does dist/ hold the plugin as it is now? npm run build`)
+      throw new Error(
+        `The instance exited with ${code} before it listened. Does dist/ hold the plugin as it is now? npm run build`
+      )
     })
     const [port] = await Promise.race([once(child, 'message'), exited]) as [number]
     const instance = new InstanceProcess(child, port)
@@ -57,7 +62,9 @@ export class InstanceProcess {
     this.child.kill('SIGCONT')
   }
 
-  async post (chatId: string, message: object, { key, signal }: { key?: string, signal?: AbortSignal } = {}): Promise<Response> {
+  async post (
+    chatId: string, message: object, { key, signal }: { key?: string, signal?: AbortSignal } = {}
+  ): Promise<Response> {
     return await fetch(`${this.url}/api/chats/${chatId}/messages`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...key !== undefined && { 'idempotency-key': key } },

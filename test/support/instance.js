@@ -1,8 +1,8 @@
 /**
- * One instance of an app, as a process of its own, with the plugin as it is built: listens on PORT, takes options of the plugin as JSON from
- * REALTIME, tells its address to its parent, closes on SIGTERM. With ioredis' options for a Sentinel in REDIS_SENTINEL, or the nodes of a
- * Cluster in REDIS_CLUSTER, both as JSON, the app has a client of its own, which the plugin shares. With USERS it believes who its clients
- * say that they are.
+ * One instance of an app with the built plugin, as a process of its own. It listens on PORT, takes the plugin's options
+ * as JSON from REALTIME, sends its address to its parent, and closes on SIGTERM. With the options of ioredis for a
+ * Sentinel in REDIS_SENTINEL, or the nodes of a Cluster in REDIS_CLUSTER (both as JSON), the app has a client of its
+ * own, which the plugin shares. With USERS it trusts the user names that clients send.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import Fastify from 'fastify'
@@ -10,7 +10,10 @@ import { Cluster, Redis } from 'ioredis'
 import { Registry } from 'prom-client'
 import realtimePlugin from 'fastify-realtime'
 
-const app = Fastify({ trustProxy: process.env.TRUST_PROXY ?? false, logger: { level: process.env.LOG_LEVEL ?? 'silent' } })
+const app = Fastify({
+  trustProxy: process.env.TRUST_PROXY ?? false,
+  logger: { level: process.env.LOG_LEVEL ?? 'silent' }
+})
 process.on('unhandledRejection', (error) => { app.log.fatal(error); process.exit(70) })
 const redis = openClient()
 redis?.on('error', (error) => app.log.warn(error))
@@ -18,10 +21,17 @@ redis?.on('error', (error) => app.log.warn(error))
 app.addHook('onClose', async () => { redis?.disconnect() })
 const believe = ({ query: { user } }) => user === undefined || { userId: user }
 const metrics = new Registry()
-await app.register(realtimePlugin, { metrics, ...redis && { redis }, ...process.env.USERS !== undefined && { authorize: believe }, ...JSON.parse(process.env.REALTIME ?? '{}') })
+await app.register(realtimePlugin, {
+  metrics,
+  ...(redis && { redis }),
+  ...(process.env.USERS !== undefined && { authorize: believe }),
+  ...JSON.parse(process.env.REALTIME ?? '{}')
+})
 app.post('/api/chats/:chatId/messages', async (request, reply) => {
   const idempotencyKey = request.headers['idempotency-key']
-  return reply.code(202).send(await app.chatEvents.emitChatMessage(request.params.chatId, request.body, { idempotencyKey }))
+  return reply
+    .code(202)
+    .send(await app.chatEvents.emitChatMessage(request.params.chatId, request.body, { idempotencyKey }))
 })
 app.post('/api/chats/:chatId/answers', async ({ params, body }) => {
   app.chatEvents.streamBotMessage(params.chatId, (signal) => tokens(body, signal), { id: body.id })
@@ -38,7 +48,7 @@ process.send(app.server.address().port)
 // Only what the app itself holds may keep this process alive.
 process.disconnect()
 
-/** What a model says: the numbers up to a count. */
+/** The output of a model: the numbers up to a count. */
 async function * tokens ({ count, everyMs }, signal) {
   for (let n = 1; n <= count && !signal.aborted; n++) {
     yield `${n} `
@@ -49,7 +59,9 @@ async function * tokens ({ count, everyMs }, signal) {
 /** As docs/guarantees.md says; else with the defaults of ioredis, as most apps have them. */
 function openClient () {
   const { REDIS_SENTINEL, REDIS_CLUSTER } = process.env
-  if (REDIS_SENTINEL !== undefined) return new Redis({ ...JSON.parse(REDIS_SENTINEL), failoverDetector: true, disconnectTimeout: 100 })
+  if (REDIS_SENTINEL !== undefined) {
+    return new Redis({ ...JSON.parse(REDIS_SENTINEL), failoverDetector: true, disconnectTimeout: 100 })
+  }
   if (REDIS_CLUSTER !== undefined) return new Cluster(JSON.parse(REDIS_CLUSTER))
   return undefined
 }

@@ -2,7 +2,10 @@ import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** Leads each connection to one of several ports of this machine in turn. One that refuses is taken out. Closed with the test. */
+/**
+ * Leads each connection to one of several ports of this machine in turn. One that refuses is taken out. Closed with the
+ * test.
+ */
 export class LoadBalancer {
   readonly url: string
   readonly #sockets = new Set<Socket>()

@@ -3,8 +3,10 @@ import type { Logger } from '../../lib/index.ts'
 
 export type LogLine = Record<string, unknown> & { level: number, msg: string }
 
-/** A pino logger that keeps its lines, and tells when one with a message has come. */
-export function keepLog (level = 'debug'): { log: Logger, lines: LogLine[], text: () => string, line: (msg: string) => Promise<LogLine> } {
+export interface KeptLog { log: Logger, lines: LogLine[], text: () => string, line: (msg: string) => Promise<LogLine> }
+
+/** Returns a pino logger that keeps its lines. `line` resolves with the first line that has a message. */
+export function keepLog (level = 'debug'): KeptLog {
   const lines: LogLine[] = []
   const waiting = new Set<() => void>()
   const write = (text: string): void => {

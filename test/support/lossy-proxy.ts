@@ -2,7 +2,10 @@ import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import type { Test } from 'tap'
 
-/** A way to a port of this machine that can lose what comes back on it, and hold back what goes there. Closed with the test. */
+/**
+ * A way to a port of this machine that can lose what comes back on it, and hold back what goes there. Closed with the
+ * test.
+ */
 export class LossyProxy {
   readonly port: number
   readonly #sockets = new Set<Socket>()
@@ -38,7 +41,10 @@ export class LossyProxy {
     return new Promise((resolve) => { this.#losing = async () => { await meanwhile(); resolve() } })
   }
 
-  /** Takes the next question that has these words in it, and what comes after it on its connection. Resolves when it has. */
+  /**
+   * Takes the next question that has these words in it, and what comes after it on its connection. Resolves when it
+   * has.
+   */
   holdBack (words: string): Promise<HeldConnection> {
     return new Promise((resolve) => { this.#holding = { words, resolve } })
   }
@@ -59,7 +65,10 @@ export class LossyProxy {
       if (held === undefined && this.#holding !== undefined && question.includes(this.#holding.words)) {
         held = []
         this.#sockets.add(upstream)
-        this.#holding.resolve({ cut: () => socket.resetAndDestroy(), deliver: () => deliver(upstream, held as Buffer[]) })
+        this.#holding.resolve({
+          cut: () => socket.resetAndDestroy(),
+          deliver: () => deliver(upstream, held as Buffer[])
+        })
         this.#holding = undefined
       }
       if (held === undefined) upstream.write(question)

@@ -1,12 +1,12 @@
 import type { ChatEvent } from '../../lib/index.ts'
 import type { EventStream, StreamEvent } from './event-stream.ts'
 
-/** Who is in a chat as a client sees it, by the one rule. */
+/** The users in a chat as a client sees them, by the one rule. */
 export class PresenceReader {
   present = new Set<string>()
-  /** All that it was told. */
+  /** All events that it received. */
   readonly told: Omit<ChatEvent<'presence'>, 'type' | 'chatId'>[] = []
-  /** What no client should see. */
+  /** Violations of the guarantees. */
   readonly faults: string[] = []
 
   /** Takes what is new of an event. Returns whether it is about presence. */
@@ -16,7 +16,9 @@ export class PresenceReader {
     const { users, joined = [], left = [] } = who
     this.told.push(who)
     if (id !== undefined) this.faults.push(`${chatId}: ${type} with the id ${id}`)
-    if ((users !== undefined) !== (this.told.length === 1)) this.faults.push('a snapshot that does not come first, or none')
+    if ((users !== undefined) !== (this.told.length === 1)) {
+      this.faults.push('a snapshot that does not come first, or none')
+    }
     if (users !== undefined) this.present = new Set(users)
     for (const user of joined) if (this.present.has(user)) this.faults.push(`${user} has joined twice`)
     for (const user of left) if (!this.present.has(user)) this.faults.push(`${user} has left twice`)

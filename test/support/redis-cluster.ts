@@ -6,7 +6,10 @@ import { until } from './until.ts'
 const SLOTS = 16_384
 const MASTERS = 3
 
-/** Quick, so that tests are: a node is taken for dead after a second instead of fifteen, and replaced by its replica however long it was away. */
+/**
+ * Quick, so that tests are: a node is taken for dead after a second instead of fifteen, and replaced by its replica
+ * however long it was away.
+ */
 const ARGS = [
   '--cluster-node-timeout', '1000', '--cluster-replica-validity-factor', '0', '--cluster-allow-replica-migration', 'no',
   '--repl-diskless-sync-delay', '0'
@@ -28,9 +31,11 @@ export class RedisCluster {
     this.nodes = nodes
   }
 
-  /** Resolves once all nodes agree on who owns what, and all replicas follow. */
+  /** Resolves once all nodes agree on the owners of slots, and all replicas follow. */
   static async start (): Promise<RedisCluster> {
-    const servers = await Promise.all(Array.from({ length: 2 * MASTERS }, () => RedisServer.start({ cluster: true, args: ARGS })))
+    const servers = await Promise.all(
+      Array.from({ length: 2 * MASTERS }, () => RedisServer.start({ cluster: true, args: ARGS }))
+    )
     const nodes = await Promise.all(servers.map(async (server) => {
       const admin = new Redis(server.url, { maxRetriesPerRequest: null })
       admin.on('error', () => {})
@@ -46,7 +51,7 @@ export class RedisCluster {
     return this.nodes.map(({ server }) => ({ host: '127.0.0.1', port: server.port }))
   }
 
-  /** Who owns the slot of a key or channel now. */
+  /** Resolves with the node that owns the slot of a key or channel. */
   async ownerOf (key: string): Promise<ClusterNode> {
     for (const [first, last, [, port]] of await this.#slots()) {
       if (first <= slotOf(key) && slotOf(key) <= last) return this.#at(port)
@@ -83,9 +88,18 @@ export class RedisCluster {
 
   /** Resolves once all nodes are there and agree, and all replicas follow. */
   async whole (): Promise<void> {
-    await Promise.all(this.nodes.map(({ admin }) => until(() => admin.call('CLUSTER', 'INFO') as Promise<string>, isWhole)))
+    await Promise.all(
+      this.nodes.map(({ admin }) => until(() => admin.call('CLUSTER', 'INFO') as Promise<string>, isWhole))
+    )
     await Promise.all(this.nodes.map(({ admin }) => until(() => admin.info('replication'), follows)))
-    await Promise.all(this.nodes.map(({ admin }) => until(() => admin.call('CLUSTER', 'NODES') as Promise<string>, (nodes) => !nodes.includes('fail'))))
+    await Promise.all(
+      this.nodes.map(({ admin }) =>
+        until(
+          () => admin.call('CLUSTER', 'NODES') as Promise<string>,
+          (nodes) => !nodes.includes('fail')
+        )
+      )
+    )
   }
 
   async stop (): Promise<void> {
@@ -95,13 +109,19 @@ export class RedisCluster {
 
   async #assemble (): Promise<void> {
     const [first, ...others] = this.nodes as [ClusterNode, ...ClusterNode[]]
-    const bus = async ({ admin }: ClusterNode): Promise<string> => (await admin.config('GET', 'cluster-port') as string[])[1] as string
+    const bus = async ({ admin }: ClusterNode): Promise<string> =>
+      ((await admin.config('GET', 'cluster-port')) as string[])[1] as string
     // Epochs of their own from the start: with equal ones, two could take over for one.
     for (const [n, { admin }] of this.nodes.entries()) await admin.call('CLUSTER', 'SET-CONFIG-EPOCH', n + 1)
     for (const node of others) await first.admin.call('CLUSTER', 'MEET', '127.0.0.1', node.server.port, await bus(node))
     const masters = this.nodes.slice(0, MASTERS)
     for (const [n, { admin }] of masters.entries()) {
-      await admin.call('CLUSTER', 'ADDSLOTSRANGE', Math.ceil(n * SLOTS / MASTERS), Math.ceil((n + 1) * SLOTS / MASTERS) - 1)
+      await admin.call(
+        'CLUSTER',
+        'ADDSLOTSRANGE',
+        Math.ceil((n * SLOTS) / MASTERS),
+        Math.ceil(((n + 1) * SLOTS) / MASTERS) - 1
+      )
     }
     for (const [n, { admin }] of this.nodes.slice(MASTERS).entries()) {
       const { id } = masters[n] as ClusterNode
@@ -111,7 +131,7 @@ export class RedisCluster {
     await this.whole()
   }
 
-  /** Who owns which slots, as the first node that runs says. */
+  /** Resolves with the owners of all slots, as the first running node reports them. */
   async #slots (): Promise<[first: number, last: number, owner: [host: string, port: number]][]> {
     const { admin } = this.nodes.find(({ server }) => server.runs) as ClusterNode
     return await admin.call('CLUSTER', 'SLOTS') as [number, number, [string, number]][]
@@ -127,9 +147,15 @@ export function slotOf (key: string): number {
 }
 
 function isWhole (info: string): boolean {
-  return info.includes('cluster_state:ok') && info.includes(`cluster_known_nodes:${2 * MASTERS}`) && info.includes(`cluster_size:${MASTERS}`)
+  return (
+    info.includes('cluster_state:ok') &&
+    info.includes(`cluster_known_nodes:${2 * MASTERS}`) &&
+    info.includes(`cluster_size:${MASTERS}`)
+  )
 }
 
 function follows (replication: string): boolean {
-  return replication.includes('role:master') ? replication.includes('connected_slaves:1') : replication.includes('master_link_status:up')
+  return replication.includes('role:master')
+    ? replication.includes('connected_slaves:1')
+    : replication.includes('master_link_status:up')
 }

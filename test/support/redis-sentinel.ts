@@ -2,7 +2,7 @@ import { Redis, type SentinelAddress } from 'ioredis'
 import { RedisServer } from './redis-server.ts'
 import { until } from './until.ts'
 
-/** What the Sentinels call the group. */
+/** The name of the group in the Sentinels. */
 const NAME = 'main'
 
 /** A Redis with two replicas that three Sentinels watch over, all of them processes of the test's own. */
@@ -23,10 +23,22 @@ export class RedisSentinel {
     const primary = await RedisServer.start({ args: ['--repl-diskless-sync-delay', '0'] })
     const args = ['--replicaof', `127.0.0.1 ${primary.port}`, '--repl-diskless-sync-delay', '0']
     const replicas = await Promise.all([RedisServer.start({ args }), RedisServer.start({ args })])
-    await Promise.all(replicas.map(({ url }) => untilIt(url, (redis) => redis.info('replication'), (info) => info.includes('master_link_status:up'))))
-    const sentinels = await Promise.all(Array.from({ length: 3 }, () => RedisServer.start({ sentinel: config(primary) })))
+    await Promise.all(
+      replicas.map(({ url }) =>
+        untilIt(
+          url,
+          (redis) => redis.info('replication'),
+          (info) => info.includes('master_link_status:up')
+        )
+      )
+    )
+    const sentinels = await Promise.all(
+      Array.from({ length: 3 }, () => RedisServer.start({ sentinel: config(primary) }))
+    )
     const group = new RedisSentinel([primary, ...replicas], sentinels)
-    await Promise.all(sentinels.map(({ url }) => untilIt(url, (redis) => redis.call('SENTINEL', 'MASTER', NAME), knowsAll)))
+    await Promise.all(
+      sentinels.map(({ url }) => untilIt(url, (redis) => redis.call('SENTINEL', 'MASTER', NAME), knowsAll))
+    )
     await Promise.all(group.#listeners.map((listener) => listener.subscribe('+switch-master')))
     return group
   }
@@ -42,12 +54,12 @@ export class RedisSentinel {
     return this.#servers.find((server) => server.port === Number(port)) as RedisServer
   }
 
-  /** Makes the Sentinels replace a primary that is well. */
+  /** Makes the Sentinels replace a healthy primary. */
   async failover (): Promise<void> {
     await this.#ask('FAILOVER')
   }
 
-  /** Resolves when the first Sentinel tells that there is a new primary. Call it before the failover. */
+  /** Resolves when the first Sentinel reports a new primary. Call it before the failover. */
   async switched (): Promise<void> {
     await new Promise<void>((resolve) => {
       for (const listener of this.#listeners) listener.once('message', () => resolve())
@@ -69,7 +81,10 @@ export class RedisSentinel {
   }
 }
 
-/** Quick, so that tests are. A Sentinel waits a minute where this says three seconds, and half of one before it takes a Redis for dead. */
+/**
+ * Quick, so that tests are. A Sentinel waits a minute where this says three seconds, and half of one before it takes a
+ * Redis for dead.
+ */
 function config ({ port }: RedisServer): string {
   return [
     `sentinel monitor ${NAME} 127.0.0.1 ${port} 2`,
@@ -85,7 +100,9 @@ function knowsAll (reply: unknown): boolean {
   return field('num-slaves') === '2' && field('num-other-sentinels') === '2' && field('flags') === 'master'
 }
 
-async function untilIt<T> (url: string, ask: (redis: Redis) => Promise<T>, fulfilled: (answer: T) => boolean): Promise<void> {
+async function untilIt<T> (
+  url: string, ask: (redis: Redis) => Promise<T>, fulfilled: (answer: T) => boolean
+): Promise<void> {
   const redis = new Redis(url)
   try {
     await until(() => ask(redis), fulfilled)

@@ -45,7 +45,9 @@ export class RedisServer {
   /** Resolves once it accepts connections. */
   static async start ({ port, args = [], sentinel, cluster = false }: RedisServerOptions = {}): Promise<RedisServer> {
     for (;;) {
-      const mode = cluster ? ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', `${await freePort()}`] : []
+      const mode = cluster
+        ? ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', `${await freePort()}`]
+        : []
       const dir = await mkdtemp(join(tmpdir(), 'redis-server-'))
       const server = new RedisServer(port ?? await freePort(), [...mode, ...args], dir, sentinel)
       try {
@@ -60,7 +62,10 @@ export class RedisServer {
     }
   }
 
-  /** Stops it in its tracks: connections stay open and nothing is answered. Resolves when it stands still, where that can be known. */
+  /**
+   * Stops it in its tracks: connections stay open and nothing is answered. Resolves when it stands still, where that
+   * can be known.
+   */
   async freeze (): Promise<void> {
     const pid = this.#running.pid as number
     process.kill(pid, 'SIGSTOP')
@@ -72,7 +77,7 @@ export class RedisServer {
     this.#running.kill('SIGCONT')
   }
 
-  /** Parts it from its replicas and lets none come back: what it acknowledges from now on is lost with it. */
+  /** Separates it from its replicas for good: what it acknowledges from now on is lost with it. */
   async loseReplicas (): Promise<void> {
     const redis = new Redis(this.url)
     await redis.call('ACL', 'SETUSER', 'default', '-psync', '-sync')
@@ -90,7 +95,7 @@ export class RedisServer {
     await exited
   }
 
-  /** Starts it again on the same port: empty, or with what it was told to save. */
+  /** Starts it again on the same port: empty, or with its saved data. */
   async restart (): Promise<void> {
     await this.kill()
     await this.#launch()
@@ -102,7 +107,7 @@ export class RedisServer {
     await rm(this.#dir, { recursive: true, force: true })
   }
 
-  /** Whether its process runs, be it frozen. */
+  /** Whether its process exists, running or frozen. */
   get runs (): boolean {
     return this.#child !== undefined
   }
@@ -121,8 +126,23 @@ export class RedisServer {
   }
 
   async #launch (): Promise<void> {
-    const own = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--daemonize', 'no', '--dir', this.#dir]
-    const child = spawn(findServer(), [...await this.#mode(), ...own, ...this.#args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const own = [
+      '--port',
+      `${this.port}`,
+      '--bind',
+      '127.0.0.1',
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+      '--daemonize',
+      'no',
+      '--dir',
+      this.#dir
+    ]
+    const child = spawn(findServer(), [...(await this.#mode()), ...own, ...this.#args], {
+      stdio: ['ignore', 'pipe', 'inherit']
+    })
     this.#child = child
     const dismiss = watch(child, this.#dir, 'KILL')
     const gone = (): void => {
@@ -138,7 +158,7 @@ export class RedisServer {
   }
 }
 
-/** What it says once it accepts connections: a Redis, and a Sentinel. */
+/** The lines that a Redis and a Sentinel print once they accept connections. */
 const READY = /Ready to accept connections|Sentinel ID is/
 
 /** Resolves when it says that it accepts connections. Goes on reading then, since a full pipe would block it. */
@@ -165,7 +185,7 @@ function findServer (): string {
   return found
 }
 
-/** Whether a process still runs after a SIGSTOP. Only Linux tells; elsewhere the signal is taken to work at once. */
+/** Whether a process still runs after a SIGSTOP. Only Linux shows it; elsewhere the signal should work at once. */
 async function isRunning (pid: number): Promise<boolean> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '')
   // Its state is the letter behind the name in parentheses, which may hold anything itself.

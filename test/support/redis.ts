@@ -26,8 +26,13 @@ export function open (t: Test, options: RedisPubSubOptions): RedisPubSub & { eve
   return pubsub as RedisPubSub & { eventLog: EventLog } // Unless history is off.
 }
 
-/** A provider behind a proxy that can lose its replies, of the user `app`, whose rights may be taken away: so far it has all. */
-export async function startLossy (t: Test, options: { publishTimeoutMs?: number } = {}): Promise<{ admin: Redis, proxy: LossyProxy, pubsub: RedisPubSub & { eventLog: EventLog } }> {
+interface Lossy { admin: Redis, proxy: LossyProxy, pubsub: RedisPubSub & { eventLog: EventLog } }
+
+/**
+ * Starts a provider behind a proxy that can lose its replies. It runs as the Redis user `app`, which has all rights
+ * until a test takes some away.
+ */
+export async function startLossy (t: Test, options: { publishTimeoutMs?: number } = {}): Promise<Lossy> {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')

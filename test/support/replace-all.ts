@@ -1,6 +1,5 @@
 /**
- * Replaces several texts in one pass, so that none is looked for in what another one was replaced by. Throws where one of them
- * is missing.
+ * Replaces several texts in one pass, so that a replacement is never replaced again. Throws if one of them is missing.
  */
 export function replaceAll (text: string, changes: Record<string, string>): string {
   const missing = Object.keys(changes).find((from) => !text.includes(from))

@@ -33,11 +33,18 @@ export class Document {
 }
 
 function blocks (text: string, language: string): string[] {
-  return [...text.matchAll(new RegExp(`^\`\`\`(?:${language})\\n([^]*?)^\`\`\``, 'gm'))].map(([, code]) => code as string)
+  return [...text.matchAll(new RegExp(`^\`\`\`(?:${language})\\n([^]*?)^\`\`\``, 'gm'))].map(
+    ([, code]) => code as string
+  )
 }
 
-/** Writes a snippet into the project, where `fastify-realtime` is what `npm run build` made, with the files that it imports. Resolves with its folder. */
-export async function writeSnippet (t: Test, code: string | undefined, name: string, files: Record<string, string | undefined> = {}): Promise<string> {
+/**
+ * Writes a snippet into the project, where `fastify-realtime` is what `npm run build` made, with the files that it
+ * imports. Resolves with its folder.
+ */
+export async function writeSnippet (
+  t: Test, code: string | undefined, name: string, files: Record<string, string | undefined> = {}
+): Promise<string> {
   const folder = await mkdtemp(new URL('test/snippet-', root).pathname)
   t.teardown(() => rm(folder, { recursive: true }))
   for (const [path, text = ''] of Object.entries({ [name]: code, ...files })) await writeFile(`${folder}/${path}`, text)
@@ -47,10 +54,15 @@ export async function writeSnippet (t: Test, code: string | undefined, name: str
 interface ServeOptions { env?: Record<string, string>, files?: Record<string, string | undefined> }
 
 /** Runs a snippet that serves until it is ended. Resolves with its address, once it is well or has no health route. */
-export async function serveSnippet (t: Test, code: string | undefined, { env = {}, files = {} }: ServeOptions = {}): Promise<string> {
+export async function serveSnippet (
+  t: Test, code: string | undefined, { env = {}, files = {} }: ServeOptions = {}
+): Promise<string> {
   const port = await freePort()
   const folder = await writeSnippet(t, code, 'snippet.js', files)
-  const child = spawn(...plainNode(`${folder}/snippet.js`), { env: { ...process.env, REDIS_URL: undefined, PORT: String(port), ...env }, stdio: 'ignore' })
+  const child = spawn(...plainNode(`${folder}/snippet.js`), {
+    env: { ...process.env, REDIS_URL: undefined, PORT: String(port), ...env },
+    stdio: 'ignore'
+  })
   t.teardown(async () => { child.kill('SIGKILL'); await once(child, 'exit') })
   const url = `http://127.0.0.1:${port}`
   await until(async () => {

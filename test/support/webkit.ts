@@ -17,15 +17,22 @@ const driver = findProgram('WebKitWebDriver')
 const xvfb = findProgram('Xvfb')
 
 /** For the `skip` of tests that need it. With `REQUIRE_WEBKIT=1` they fail where there is none. */
-export const skipWithoutWebKit = (driver === undefined || xvfb === undefined) && process.env.REQUIRE_WEBKIT !== '1' ? REASON : false
+export const skipWithoutWebKit =
+  (driver === undefined || xvfb === undefined) && process.env.REQUIRE_WEBKIT !== '1' ? REASON : false
 
-/** WebKitGTK's own small browser, driven over WebDriver, on a screen that is nowhere to be seen. It is closed with the test. */
+/**
+ * WebKitGTK's own small browser, driven over WebDriver, on a screen that is nowhere to be seen. It is closed with the
+ * test.
+ */
 export async function launchWebKit (t: Test): Promise<AnyBrowser> {
   if (driver === undefined || xvfb === undefined) throw new Error(REASON)
   const dir = await mkdtemp(join(tmpdir(), 'webkit-'))
   t.teardown(() => rm(dir, { recursive: true, force: true, maxRetries: 5 }))
   const start = (program: string, args: string[], env: NodeJS.ProcessEnv = {}): ChildProcess => {
-    const child = spawn(program, args, { env: { PATH: process.env.PATH, HOME: dir, ...env }, stdio: ['ignore', 'ignore', 'ignore', 'pipe'] })
+    const child = spawn(program, args, {
+      env: { PATH: process.env.PATH, HOME: dir, ...env },
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe']
+    })
     const dismiss = watch(child, dir, 'TERM')
     t.teardown(async () => {
       child.kill()
@@ -38,13 +45,20 @@ export async function launchWebKit (t: Test): Promise<AnyBrowser> {
   const screen = start(xvfb, ['-displayfd', '3', '-nolisten', 'tcp']).stdio[3] as Readable
   const [number] = await once(screen, 'data')
   const port = await freePort()
-  start(driver, [`--port=${port}`, '--host=127.0.0.1'], { DISPLAY: `:${String(number).trim()}`, XDG_RUNTIME_DIR: dir, LIBGL_ALWAYS_SOFTWARE: '1' })
+  start(driver, [`--port=${port}`, '--host=127.0.0.1'], {
+    DISPLAY: `:${String(number).trim()}`,
+    XDG_RUNTIME_DIR: dir,
+    LIBGL_ALWAYS_SOFTWARE: '1'
+  })
   const session = await Session.create(`http://127.0.0.1:${port}`)
   t.teardown(() => session.close())
   return session
 }
 
-/** A session of the WebDriver protocol. Its commands concern the tab that was switched to last, so they run one after another. */
+/**
+ * A session of the WebDriver protocol. Its commands concern the tab that was switched to last, so they run one after
+ * another.
+ */
 class Session implements AnyBrowser {
   readonly #url: string
   #last: Promise<unknown> = Promise.resolve()

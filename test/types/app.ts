@@ -1,8 +1,12 @@
-/** An app as its author would write it. It is compiled, not run: each `@ts-expect-error` is a mistake that must not compile. */
+/**
+ * An app as its author would write it. It is compiled, not run: each `@ts-expect-error` is a mistake that must not
+ * compile.
+ */
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import realtimePlugin, {
-  chatEvents, emitChatMessage, emitTyping, getPubSub, LocalPubSub, onChatEvent, pubsub, RealtimeError, RedisPubSub, streamBotMessage,
+  chatEvents, emitChatMessage, emitTyping, getPubSub, LocalPubSub, onChatEvent, pubsub, RealtimeError, RedisPubSub,
+  streamBotMessage,
   type BotMessageWriter, type ChatEvent, type ChatEventHandler, type ChatMessage, type PubSubProvider
 } from 'fastify-realtime'
 
@@ -21,11 +25,17 @@ await app.register(realtimePlugin, { redisUrl: process.env.REDIS_URL, heartbeatM
 await app.register(realtimePlugin, { redis: new Redis() })
 await app.register(realtimePlugin)
 await app.register(realtimePlugin, {
-  routeOptions: { config: { rateLimit: false }, logLevel: 'warn', onRequest: async (request) => { request.log.info('x') } }
+  routeOptions: {
+    config: { rateLimit: false },
+    logLevel: 'warn',
+    onRequest: async (request) => {
+      request.log.info('x')
+    }
+  }
 })
 // @ts-expect-error The plugin makes its routes for GET only.
 await app.register(realtimePlugin, { routeOptions: { method: 'POST' } })
-// @ts-expect-error There is no such option.
+// @ts-expect-error This option does not exist.
 await app.register(realtimePlugin, { heartBeatMs: 5_000 })
 // @ts-expect-error A number of milliseconds.
 await app.register(realtimePlugin, { retryMs: '2s' })
@@ -67,9 +77,9 @@ app.chatEvents.emitBotAction('c', { actionType: 'dancing' })
 app.chatEvents.publish('c', { type: 'typo', user: 'ann' })
 // @ts-expect-error How a bot message ends is for this package to say.
 app.chatEvents.publish('c', { type: 'bot_message', id: 'a', status: 'finished', at: 0, text: '' })
-// @ts-expect-error So is who is present.
+// @ts-expect-error So is presence.
 app.chatEvents.emit('c', { type: 'presence', users: ['ann'] })
-// @ts-expect-error So is who types: emitTyping.
+// @ts-expect-error So is typing: use emitTyping.
 app.chatEvents.publish('c', { type: 'typing', user: 'ann', expiresInMs: 5_000 })
 // @ts-expect-error The field is of another type.
 app.chatEvents.publish('c', { type: 'reaction', user: 5 })
@@ -82,7 +92,7 @@ app.chatEvents.publish('c', { type: 'reaction', user: 'ann' }, { ephemera: true 
 // @ts-expect-error A chat id is a string.
 app.chatEvents.emit(5, { type: 'reaction', user: 'ann' })
 
-// Who is there, and who types.
+// Presence and typing.
 await app.register(realtimePlugin, { presence: true, authorize: () => true })
 await app.register(realtimePlugin, { presence: { graceMs: 5_000 }, authorize: () => true })
 // @ts-expect-error No such time.
@@ -94,7 +104,9 @@ emitTyping('c', users[0] ?? '')
 emitTyping('c', { id: 'ann', told })
 
 // An answer of a bot is text, and ends with what the app says it does.
-const tokens = async function * (signal?: AbortSignal): AsyncGenerator<string> { if (signal?.aborted !== true) yield 'text' }
+const tokens = async function * (signal?: AbortSignal): AsyncGenerator<string> {
+  if (signal?.aborted !== true) yield 'text'
+}
 const answer: BotMessageWriter = await app.chatEvents.startBotMessage('c', { id: 'a' })
 await answer.append('text')
 await answer.fail('Sorry')
@@ -119,7 +131,10 @@ const undo: () => void = app.chatEvents.onChatEvent('c', (event, { from, timesta
   switch (event.type) {
     case 'message': return event.message.text.length + event.message.role.length
     case 'bot_action': return event.action.actionType
-    case 'bot_message': return [event.text.slice(event.at), event.id, event.extra?.tokens.toFixed(), event.status === 'failed' && event.error?.length]
+    case 'bot_message': {
+      const { text, at, id, extra } = event
+      return [text.slice(at), id, extra?.tokens.toFixed(), event.status === 'failed' && event.error?.length]
+    }
     case 'reaction': return event.user
     case 'typing': return [event.user.length, event.expiresInMs.toFixed()]
     case 'presence': return [event.users, event.joined, event.left].map((users) => users?.join())
@@ -144,12 +159,23 @@ onChatEvent('c', reaction)
 // The provider carries whatever the app says it does.
 const provider: PubSubProvider = app.pubsub
 await provider.publish('jobs', { id: 1 })
-provider.subscribe<{ id: number }>('jobs:*', ({ channel, data, from, timestamp, id }) => [channel.length, data.id.toFixed(), from.length, timestamp.toFixed(), id?.length])()
+provider.subscribe<{ id: number }>('jobs:*', ({ channel, data, from, timestamp, id }) => [
+  channel.length,
+  data.id.toFixed(),
+  from.length,
+  timestamp.toFixed(),
+  id?.length
+])()
 pubsub.subscribeExact('jobs', ({ data }) => {
-  // @ts-expect-error Nobody said what it is.
+  // @ts-expect-error Its type is not declared.
   return data.id
 })
-const own: PubSubProvider[] = [new LocalPubSub(), new RedisPubSub({ url: 'redis://host' }), new RedisPubSub({ client: new Redis() }), getPubSub()]
+const own: PubSubProvider[] = [
+  new LocalPubSub(),
+  new RedisPubSub({ url: 'redis://host' }),
+  new RedisPubSub({ client: new Redis() }),
+  getPubSub()
+]
 // @ts-expect-error One of the two.
 const both = new RedisPubSub({ url: 'redis://host', client: new Redis() })
 

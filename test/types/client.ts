@@ -1,9 +1,19 @@
 /** A page as its author would write it, with the event types that app.ts declares. It is compiled, not run. */
 import { createRealtimeClient, type ChatEvent, type ClientState, type RealtimeChat } from 'fastify-realtime/client'
 
-const client = createRealtimeClient({ url: '/api', headers: async () => ({ authorization: 'Bearer x' }), share: 'user-1', signal: AbortSignal.timeout(1_000) })
+const client = createRealtimeClient({
+  url: '/api',
+  headers: async () => ({ authorization: 'Bearer x' }),
+  share: 'user-1',
+  signal: AbortSignal.timeout(1_000)
+})
 const chat: RealtimeChat = client.chat('42', { rewind: 10 })
-const undo: () => void = chat.on('message', ({ message, chatId }, { id }) => [message.text.length, message.role.length, chatId.length, id?.length])
+const undo: () => void = chat.on('message', ({ message, chatId }, { id }) => [
+  message.text.length,
+  message.role.length,
+  chatId.length,
+  id?.length
+])
 undo()
 chat.on('poll.closed', ({ votes }) => votes.yes?.toFixed())
 chat.on('*', (event) => event.type === 'typing' ? event.user : event.chatId)
@@ -21,4 +31,9 @@ createRealtimeClient({ share: true })
 client.onState((state: ClientState) => state.length)
 // @ts-expect-error It is closed and not gone.
 client.onState((state) => state === 'gone')
-client.onRefused(({ status, code, chatId, message }) => [status.toFixed(), code?.length, chatId?.length, message.length])
+client.onRefused(({ status, code, chatId, message }) => [
+  status.toFixed(),
+  code?.length,
+  chatId?.length,
+  message.length
+])

@@ -1,4 +1,6 @@
-/** What the option `redis` takes. It is compiled, not run: each `@ts-expect-error` is a mistake that must not compile. */
+/**
+ * What the option `redis` takes. It is compiled, not run: each `@ts-expect-error` is a mistake that must not compile.
+ */
 import fastifyRedis from '@fastify/redis'
 import Fastify from 'fastify'
 import * as ioredis from 'ioredis'

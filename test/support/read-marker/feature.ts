@@ -6,7 +6,7 @@ import { encodeFrame } from '../../../lib/sse/frame.ts'
 
 const PREFIX = 'read:'
 
-/** What read markers add to `ChatEvents`. */
+/** The methods that read markers add to `ChatEvents`. */
 export interface ReadMarkerMethods {
   /** Says which event of a chat a user has read last. */
   markRead (chatId: string, userId: string, eventId: string): Promise<void>
