@@ -38,7 +38,7 @@ export type {
 export { LocalPubSub, type LocalPubSubOptions } from './pubsub/local/local-pubsub.ts'
 export type { RedisClient } from './pubsub/redis/client.ts'
 export { RedisPubSub, type RedisPubSubOptions } from './pubsub/redis/redis-pubsub.ts'
-export { getChatChannel } from './pubsub/channel-name.ts'
+export { getChatChannel } from './pubsub/names.ts'
 
 export {
   chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, emitTyping, getChatEvents,

@@ -3,7 +3,7 @@ import {
   BotMessageWriters, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions
 } from './writers.ts'
 import { checkBotMessageId } from './fields.ts'
-import { getChatChannel } from '../pubsub/channel-name.ts'
+import { getChatChannel } from '../pubsub/names.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import { botMessageOptions } from './options.ts'
 import { BotMessageProjection } from './projection.ts'

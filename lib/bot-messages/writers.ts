@@ -5,7 +5,7 @@ import { checkOptions, invalid } from '../core/check-options.ts'
 import type { BotMessageExtra } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
-import { getChatChannel } from '../pubsub/channel-name.ts'
+import { getChatChannel } from '../pubsub/names.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 

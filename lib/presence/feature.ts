@@ -1,6 +1,6 @@
 import { checkOptions } from '../core/check-options.ts'
 import { PresenceTracker, readPresence } from './tracker.ts'
-import { getChatChannel } from '../pubsub/channel-name.ts'
+import { getChatChannel } from '../pubsub/names.ts'
 import { asOwn } from '../pubsub/publisher.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import type { ChatFeature, FeatureContext, FeatureDefinition } from '../rooms/chat-feature.ts'

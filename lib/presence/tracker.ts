@@ -1,7 +1,7 @@
 import { presenceField, userIdOf } from './fields.ts'
 import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../core/logger.ts'
-import { getChatChannel } from '../pubsub/channel-name.ts'
+import { getChatChannel } from '../pubsub/names.ts'
 import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
 import { logRecovered, logRepeated, type RecoverableFailure } from '../observability/repeated-failure.ts'

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { PubSubProvider } from './provider.ts'
 import { toJson } from '../core/json.ts'
-import { eventName, isReserved } from './event-name.ts'
+import { eventName, isReserved } from './names.ts'
 import type { Envelope } from './event-log.ts'
 
 /** The callbacks of a listener that follows a channel. */

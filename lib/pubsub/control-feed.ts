@@ -1,4 +1,4 @@
-import { CONTROL } from './channel-name.ts'
+import { CONTROL } from './names.ts'
 import { asOwn } from './publisher.ts'
 import type { PubSubProvider } from './provider.ts'
 import type { FeedListener, ChannelFeed } from './channel-feed.ts'

@@ -7,9 +7,10 @@ import { logFailure, PUBLISHING, reportFailure, reportRejection } from '../obser
 import type { Metrics } from '../observability/metrics.ts'
 import { logRecovered } from '../observability/repeated-failure.ts'
 import { tracePublish } from '../observability/tracing.ts'
-import { CHAT, checkChannel, checkIdempotencyKey, CONTROL } from './channel-name.ts'
 import type { Envelope } from './event-log.ts'
-import { checkEventType, eventName, isReserved, typeOf } from './event-name.ts'
+import {
+  CHAT, checkChannel, checkEventType, checkIdempotencyKey, CONTROL, eventName, isReserved, typeOf
+} from './names.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from './provider.ts'
 
 export interface PublisherOptions {

@@ -2,7 +2,7 @@ import { NAME } from '../core/names.ts'
 import { checkTraceparent } from '../observability/tracing.ts'
 import { parseCursor } from './cursor.ts'
 import type { Envelope } from './event-log.ts'
-import { isEventName } from './event-name.ts'
+import { isEventName } from './names.ts'
 import { parseStateVersion, type StateChange, type StateOperation } from './state-store.ts'
 
 /** The kind of an event on the wire: `d` durable, `e` ephemeral, `f` discontinuity marker. */

@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import { resolveOptions } from '../../../lib/options.ts'
 import { Metrics } from '../../../lib/observability/metrics.ts'
 import { createPubSub } from '../../../lib/pubsub/create-pubsub.ts'
-import { getChatChannel } from '../../../lib/pubsub/channel-name.ts'
+import { getChatChannel } from '../../../lib/pubsub/names.ts'
 import { checkRedisUrl } from '../../../lib/pubsub/redis/url.ts'
 import { keepLog } from '../../support/log.ts'
 
