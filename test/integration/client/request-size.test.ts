@@ -93,10 +93,12 @@ t.test('a request that a proxy finds too large is divided, down to a single chat
   t.match(alone.refusals, [{ status: 431, chatId: 'a' }])
 })
 
+interface RefusalError extends Error { code: string, statusCode: number }
+
 t.test('the client finds the limit of chats per stream even if the server\'s message lacks it', async (t) => {
   let message = 'Too many'
   const { url } = await startApp(t, { retryMs: 1, maxChatsPerStream: 3 }, {
-    setup: (app) => app.setErrorHandler(async (error: Error & { code: string, statusCode: number }, _request, reply) => {
+    setup: (app) => app.setErrorHandler<RefusalError>(async (error, _request, reply) => {
       return reply.code(error.statusCode).send({ code: error.code, message })
     })
   })

@@ -3,12 +3,21 @@ import { EventStream, type StreamEvent } from '../../support/event-stream.ts'
 import { ExampleApp } from '../../support/example-app.ts'
 
 export interface Answer { status: number, body: { id?: string, code?: string, message?: string } }
-export interface Piece { id: string, status: string, at: number, text: string, extra?: { sentAt: string }, error?: string }
+export interface Piece {
+  id: string
+  status: string
+  at: number
+  text: string
+  extra?: { sentAt: string }
+  error?: string
+}
 
 export const QUICK = { BOT_PAUSE_MS: '0' }
 
 export async function post (url: string, body: unknown, headers: Record<string, string> = {}): Promise<Answer> {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) })
+  const response = await fetch(url, {
+    method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body)
+  })
   return { status: response.status, body: await response.json() as Answer['body'] }
 }
 
@@ -19,7 +28,9 @@ export function say (app: ExampleApp, chatId: string, text: string): Promise<Ans
 /** The stream of a chat, after its first events. */
 export async function follow (t: Test, app: { url: string }, chatId: string): Promise<EventStream> {
   const stream = await EventStream.open(t, `${app.url}/api/chats/${chatId}/events`)
-  t.match(await stream.take(2), [{ event: 'ready', data: { chatId, resumed: false } }, { event: 'presence', data: { users: [] } }])
+  t.match(await stream.take(2), [
+    { event: 'ready', data: { chatId, resumed: false } }, { event: 'presence', data: { users: [] } }
+  ])
   return stream
 }
 

@@ -15,7 +15,8 @@ t.test('two instances share a Redis', async (t) => {
   t.teardown(() => redis.stop())
   const env = { ...QUICK, REDIS_URL: redis.url }
   const [one, two] = await Promise.all([
-    ExampleApp.start(t, { env: { ...env, BOT_PAUSE_MS: '3600000' } }), ExampleApp.start(t, { env: { ...env, INSTANCE_ID: 'chat-2' } })
+    ExampleApp.start(t, { env: { ...env, BOT_PAUSE_MS: '3600000' } }),
+    ExampleApp.start(t, { env: { ...env, INSTANCE_ID: 'chat-2' } })
   ])
   const [atOne, atTwo] = [await follow(t, one, 'general'), await follow(t, two, 'general')]
 
@@ -39,7 +40,11 @@ t.test('two instances share a Redis', async (t) => {
     const { status, body: { id } } = await say(two, 'general', '2 + 2')
     t.equal(status, 202)
     for (const stream of [atOne, atTwo]) {
-      t.match(await stream.next(), { event: 'reset', data: { reason: 'epoch', certain: false } }, 'the client learns that events may be missing')
+      t.match(
+        await stream.next(),
+        { event: 'reset', data: { reason: 'epoch', certain: false } },
+        'the client learns that events may be missing'
+      )
       const events = await stream.take(4)
       t.match(events[0], { data: { message: { id } } }, 'no other message is before it')
       t.equal(textOf(events[2] as StreamEvent), '= 4')
@@ -67,12 +72,16 @@ t.test('two instances share a Redis', async (t) => {
 
 t.test('the cluster', async (t) => {
   const cluster = await ExampleApp.start(t, { script: 'cluster.js', env: QUICK })
-  const instances = [...cluster.output.matchAll(/^ +chat-\d +(http:\S+) +\(kill (\d+)/gm)].map(([, url, pid]) => ({ url: url as string, pid: Number(pid) }))
+  const lines = [...cluster.output.matchAll(/^ +chat-\d +(http:\S+) +\(kill (\d+)/gm)]
+  const instances = lines.map(([, url, pid]) => ({ url: url as string, pid: Number(pid) }))
   t.equal(instances.length, 3)
 
   await t.test('the proxy uses each instance in turn, and every stream gets the same events', async (t) => {
     const streams = await Promise.all(instances.map(() => follow(t, cluster, 'general')))
-    t.strictSame(new Set(streams.map(({ response }) => response.headers.get('x-instance'))), new Set(['chat-1', 'chat-2', 'chat-3']))
+    t.strictSame(
+      new Set(streams.map(({ response }) => response.headers.get('x-instance'))),
+      new Set(['chat-1', 'chat-2', 'chat-3'])
+    )
     const { body: { id } } = await say(cluster, 'general', 'hi')
     for (const stream of streams) t.match(await stream.next(), { data: { message: { id } } })
   })
@@ -100,7 +109,9 @@ t.test('the cluster', async (t) => {
     // The proxy passes it to any of them.
     t.equal((await post(`${cluster.url}/api/instance/stop`, { instanceId: 'chat-2' })).status, 202)
     await stream.end()
-    await until(async () => await fetch(`${url}/api/health/pubsub`).catch(() => undefined), (response) => response === undefined)
+    await until(async () => await fetch(`${url}/api/health/pubsub`).catch(() => undefined), (response) => {
+      return response === undefined
+    })
     await healthy(url)
   })
 
@@ -113,12 +124,18 @@ t.test('the cluster', async (t) => {
   })
 })
 
-t.test('the commands of its README work', { skip: spawnSync('curl', ['--version']).error !== undefined && 'there is no curl' }, async (t) => {
+t.test('the commands in the README of the example app work', {
+  skip: spawnSync('curl', ['--version']).error !== undefined && 'there is no curl'
+}, async (t) => {
   const app = await ExampleApp.start(t, { env: { ...QUICK, RESTARTS: '1' } })
-  const commands = (await Document.read('example-app/README.md')).blocks('sh').flatMap((block) => block.split('\n\n')).filter((command) => command.startsWith('curl'))
+  const blocks = (await Document.read('example-app/README.md')).blocks('sh')
+  const commands = blocks.flatMap((block) => block.split('\n\n')).filter((command) => command.startsWith('curl'))
   for (const command of commands) {
     const isStream = command.startsWith('curl -N')
-    const { status, stdout } = spawnSync('sh', ['-c', command.replace('curl', isStream ? 'curl --silent --max-time 1' : 'curl --silent --fail').replace('http://127.0.0.1:3000', app.url)], { env: { ...process.env, BOT_MESSAGE_ID: 'some' }, encoding: 'utf8' })
+    const curl = isStream ? 'curl --silent --max-time 1' : 'curl --silent --fail'
+    const line = command.replace('curl', curl).replace('http://127.0.0.1:3000', app.url)
+    const env = { ...process.env, BOT_MESSAGE_ID: 'some' }
+    const { status, stdout } = spawnSync('sh', ['-c', line], { env, encoding: 'utf8' })
     t.equal(status, isStream ? 28 : 0, command)
     t.match(stdout, isStream ? 'event: ready' : /^\{/)
   }

@@ -26,19 +26,30 @@ t.test('the page is served, without anything inline', async (t) => {
   const page = await fetch(`${shared.url}/`)
   t.match(page.headers.get('content-security-policy'), /^default-src 'self';/)
   t.notMatch(await page.text(), /<script>|<style>| style=| on\w+=/)
-  for (const file of ['app.js', 'fastify-realtime/client.js', 'markdown-it.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg']) t.equal((await fetch(`${shared.url}/${file}`)).status, 200, file)
+  for (const file of [
+    'app.js', 'fastify-realtime/client.js', 'markdown-it.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg'
+  ]) {
+    t.equal((await fetch(`${shared.url}/${file}`)).status, 200, file)
+  }
   const { rooms } = await (await fetch(`${shared.url}/api/rooms`)).json() as { rooms: { id: string }[] }
   t.strictSame(rooms.map(({ id }) => id), ['general', 'support', 'random', 'dev-team'])
 })
 
 t.test('an invalid message is answered with 400', async (t) => {
   const wrong = [
-    {}, { text: 'hi' }, { author: 'Ada' }, { text: '', author: 'Ada' }, { text: ' \n ', author: 'Ada' }, { text: 'hi', author: ' ' },
-    { id: 'short', text: 'hi', author: 'Ada' }, { text: 'x'.repeat(2001), author: 'Ada' }, { text: 'hi', author: 'x'.repeat(41) }, { text: 'hi', author: 'Ada', role: 'bot' }
+    {}, { text: 'hi' }, { author: 'Ada' }, { text: '', author: 'Ada' }, { text: ' \n ', author: 'Ada' },
+    { text: 'hi', author: ' ' }, { id: 'short', text: 'hi', author: 'Ada' }, { text: 'x'.repeat(2001), author: 'Ada' },
+    { text: 'hi', author: 'x'.repeat(41) }, { text: 'hi', author: 'Ada', role: 'bot' }
   ]
-  for (const body of wrong) t.match(await post(`${shared.url}/api/chats/random/messages`, body), { status: 400, body: { code: 'FST_ERR_VALIDATION' } })
+  for (const body of wrong) {
+    t.match(await post(`${shared.url}/api/chats/random/messages`, body), {
+      status: 400, body: { code: 'FST_ERR_VALIDATION' }
+    })
+  }
   t.match(await post(`${shared.url}/api/chats/random/bot-actions`, { type: 'thinking' }), { status: 400 })
-  t.match(await post(`${shared.url}/api/chats/random/messages`, { text: 'x'.repeat(2000), author: 'x'.repeat(40) }), { status: 202, body: { id: String } })
+  t.match(await post(`${shared.url}/api/chats/random/messages`, { text: 'x'.repeat(2000), author: 'x'.repeat(40) }), {
+    status: 202, body: { id: String }
+  })
 })
 
 t.test('a client of a chat gets a message, the bot thinking, and its answer', async (t) => {
@@ -46,19 +57,31 @@ t.test('a client of a chat gets a message, the bot thinking, and its answer', as
   const { status, body: { id } } = await say(shared, 'general', 'what is 12 * (3 + 4)?')
   t.equal(status, 202)
   t.match(await stream.take(4), [
-    { event: 'message', data: { type: 'message', chatId: 'general', message: { id, text: 'what is 12 * (3 + 4)?', author: 'Ada', role: 'user' } } },
-    { event: 'bot_action', data: { type: 'bot_action', chatId: 'general', action: { actionType: 'thinking', inReplyTo: id } } },
+    {
+      event: 'message',
+      data: {
+        type: 'message', chatId: 'general', message: { id, text: 'what is 12 * (3 + 4)?', author: 'Ada', role: 'user' }
+      }
+    },
+    {
+      event: 'bot_action',
+      data: { type: 'bot_action', chatId: 'general', action: { actionType: 'thinking', inReplyTo: id } }
+    },
     { event: 'message', data: { message: { text: '= 84', author: 'Robo', role: 'bot' } } },
     { event: 'bot_action', data: { action: { actionType: 'idle', inReplyTo: id } } }
   ])
-  t.equal((await post(`${shared.url}/api/chats/general/bot-actions`, { actionType: 'typing', detail: 'by hand' })).status, 202)
+  t.equal(
+    (await post(`${shared.url}/api/chats/general/bot-actions`, { actionType: 'typing', detail: 'by hand' })).status, 202
+  )
   t.match(await stream.next(), { event: 'bot_action', data: { action: { actionType: 'typing', detail: 'by hand' } } })
 })
 
 t.test('a message that is sent again with its id is published once, and answered once', async (t) => {
   const stream = await follow(t, shared, 'support')
   const message = { id: '1795668918303-0.25', text: '1 + 1', author: 'Ada' }
-  for (let time = 0; time < 2; time++) t.match(await post(`${shared.url}/api/chats/support/messages`, message), { status: 202, body: { id: message.id } })
+  for (let time = 0; time < 2; time++) {
+    t.match(await post(`${shared.url}/api/chats/support/messages`, message), { status: 202, body: { id: message.id } })
+  }
   t.match((await stream.take(4))[0], { data: { message } })
   await say(shared, 'support', 'flip')
   t.match(await stream.next(), { data: { message: { text: 'flip' } } })
@@ -110,12 +133,21 @@ t.test('each response names its instance, also a stream of several chats', async
 t.test('a long answer arrives word by word, and ends once', async (t) => {
   const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0' } })
   const stream = await follow(t, app, 'general')
-  for (const text of ['tell me a story', 'explain rooms.', 'what are Server-Sent Events?', 'Tell me about presence', 'tell me about answers', 'tell me about resuming']) {
+  for (const text of [
+    'tell me a story',
+    'explain rooms.',
+    'what are Server-Sent Events?',
+    'Tell me about presence',
+    'tell me about answers',
+    'tell me about resuming'
+  ]) {
     await say(app, 'general', text)
     t.match(await answer(stream), { status: 'finished', at: 0, text: /^[^]{500,}\.$/, extra: { sentAt: String } }, text)
   }
   await say(app, 'general', 'break')
-  t.match(await answer(stream), { status: 'failed', text: /the language model is$/, error: 'The language model stopped responding. Ask again.' })
+  t.match(await answer(stream), {
+    status: 'failed', text: /the language model is$/, error: 'The language model stopped responding. Ask again.'
+  })
 })
 
 t.test('a client that opens a chat in the middle of a long answer gets the text so far, and can stop it', async (t) => {
@@ -126,7 +158,8 @@ t.test('a client that opens a chat in the middle of a long answer gets the text 
   const second = await EventStream.open(t, `${app.url}/api/chats/general/events`)
   const { id, whole } = await answer(second, 10)
   t.match(whole, /^Once there was a message/)
-  t.match(await (await fetch(`${app.url}/api/chats/general/bot-messages/${id}/stop`, { method: 'POST' })).json(), { id })
+  const stopped = await fetch(`${app.url}/api/chats/general/bot-messages/${id}/stop`, { method: 'POST' })
+  t.match(await stopped.json(), { id })
   const ends = await Promise.all([first, second].map((stream) => answer(stream)))
   t.match(ends, [{ id, status: 'stopped' }, { id, status: 'stopped' }])
   t.ok(ends[0]?.text.startsWith(whole), 'the text so far stays')
@@ -135,9 +168,13 @@ t.test('a client that opens a chat in the middle of a long answer gets the text 
 t.test('presence and typing', async (t) => {
   const app = await ExampleApp.start(t)
   const ada = await EventStream.open(t, `${app.url}/api/chats/general/events?user=Ada`)
-  const here = ({ event, data }: StreamEvent, name: string): boolean => event === 'presence' && JSON.stringify(data).includes(name)
+  const here = ({ event, data }: StreamEvent, name: string): boolean => {
+    return event === 'presence' && JSON.stringify(data).includes(name)
+  }
   await find(ada, (event) => here(event, 'Ada'))
-  const lin = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': encodeURIComponent('Lín 😀') } })
+  const lin = await EventStream.open(t, `${app.url}/api/chats/general/events`, {
+    headers: { 'x-user': encodeURIComponent('Lín 😀') }
+  })
   await find(ada, (event) => here(event, 'Lín 😀'))
   t.equal((await post(`${app.url}/api/chats/general/typing`, { user: 'Ada', typing: true })).status, 202)
   t.match(await find(lin, ({ event }) => event === 'typing'), { data: { user: 'Ada', expiresInMs: 6_000 } })
@@ -145,8 +182,8 @@ t.test('presence and typing', async (t) => {
   t.match(await find(lin, ({ event }) => event === 'typing'), { data: { user: 'Ada', expiresInMs: 0 } })
   t.match(await post(`${app.url}/api/chats/general/typing`, { user: ' ', typing: true }), { status: 400 })
   for (const name of ['%E0%A4%A', 'x'.repeat(41), '%20']) {
-    const nobody = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': name } })
-    t.match(await nobody.next(), { event: 'ready' }, 'a client without a valid name is anonymous, and may read')
+    const anonymous = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': name } })
+    t.match(await anonymous.next(), { event: 'ready' }, 'a client without a valid name is anonymous, and may read')
   }
 })
 
@@ -158,10 +195,18 @@ t.test('an instance is stopped only by its own page, and only if it is restarted
   const url = `${app.url}/api/instance/stop`
   t.match(await (await fetch(`${app.url}/api/instance`)).json(), { restarts: true })
   t.equal((await fetch(url, { method: 'POST' })).status, 415)
-  t.equal((await fetch(url, { method: 'POST', body: '{"instanceId":"chat-1"}' })).status, 415, 'a form of another site can send this')
+  t.equal(
+    (await fetch(url, { method: 'POST', body: '{"instanceId":"chat-1"}' })).status,
+    415,
+    'a form of another site can send this'
+  )
   t.equal((await fetch(url, { method: 'POST', body: new URLSearchParams({ instanceId: 'chat-1' }) })).status, 415)
-  for (const site of ['cross-site', 'same-site']) t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': site })).status, 403, site)
-  t.equal((await fetch(url, { method: 'OPTIONS', headers: { origin: 'http://elsewhere.example', 'access-control-request-method': 'POST' } })).headers.get('access-control-allow-origin'), null)
+  for (const site of ['cross-site', 'same-site']) {
+    t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': site })).status, 403, site)
+  }
+  const headers = { origin: 'http://elsewhere.example', 'access-control-request-method': 'POST' }
+  const preflight = await fetch(url, { method: 'OPTIONS', headers })
+  t.equal(preflight.headers.get('access-control-allow-origin'), null)
   t.equal((await post(url, { instanceId: 'chat-2' })).status, 202, 'the id of another instance')
   const stream = await follow(t, app, 'general')
   t.equal((await post(url, { instanceId: 'chat-1' }, { 'sec-fetch-site': 'same-origin' })).status, 202)
@@ -172,21 +217,43 @@ t.test('an instance is stopped only by its own page, and only if it is restarted
 t.test('the stream of the health page reports every instance, and names the one that serves it', async (t) => {
   const redis = await RedisServer.start()
   t.teardown(() => redis.stop())
-  const [one] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } }))) as [ExampleApp, ExampleApp]
+  const [one] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => {
+    return ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
+  })) as [ExampleApp, ExampleApp]
   const stream = await EventStream.open(t, `${one.url}/api/status`)
   t.match(await stream.next(), { event: 'instance', data: { instanceId: 'chat-1' } })
-  t.match(await reportOf(stream, 'chat-2'), { pages: 0, provider: 'redis', healthy: true, connections: { publisher: true, subscriber: true }, metrics: { realtime_streams_open: 0 } })
+  t.match(await reportOf(stream, 'chat-2'), {
+    pages: 0,
+    provider: 'redis',
+    healthy: true,
+    connections: { publisher: true, subscriber: true },
+    metrics: { realtime_streams_open: 0 }
+  })
   const before = await reportOf(stream, 'chat-1')
   t.match(before, { pages: 1, metrics: { realtime_streams_open: 1, pubsub_messages_published_total: 0 } })
   for (let message = 0; message < 3; message++) await say(one, 'general', 'hi')
-  for (let published = 0; published < 12;) published = (await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total ?? 0
-  t.equal((await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total, 12, 'each message, its answer, and two bot actions; reports do not count')
+  for (let published = 0; published < 12;) {
+    published = (await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total ?? 0
+  }
+  t.equal(
+    (await reportOf(stream, 'chat-1')).metrics.pubsub_messages_published_total,
+    12,
+    'each message, its answer, and two bot actions; reports do not count'
+  )
 
   await redis.kill()
   let report = await reportOf(stream, 'chat-1')
   while (report.healthy) report = await reportOf(stream, 'chat-1')
   const { pubsub_publish_failures_total: failures } = report.metrics
-  t.match(await reportOf(stream, 'chat-1'), { healthy: false, connections: { publisher: false, subscriber: false }, metrics: { pubsub_publish_failures_total: failures } }, 'it does not try to publish')
+  t.match(
+    await reportOf(stream, 'chat-1'),
+    {
+      healthy: false,
+      connections: { publisher: false, subscriber: false },
+      metrics: { pubsub_publish_failures_total: failures }
+    },
+    'it does not try to publish'
+  )
   t.equal(await one.stop(), 0)
 })
 
