@@ -172,7 +172,7 @@ export interface Verdict {
 
 /**
  * Judges a client: between resets, it received one unbroken run of the log, each event once. A discontinuity marker has
- * a position in the log itself; any other reset carries the position where the next run starts.
+ * a position in the log itself; any other reset has the position where the next run starts.
  */
 export function judge ({ seen }: { seen: Seen[] }): Verdict {
   const verdict: Verdict = { losses: 0, duplicates: 0, disorders: 0, resets: {}, events: 0 }
@@ -189,9 +189,9 @@ export function judge ({ seen }: { seen: Seen[] }): Verdict {
     if (event === 'reset') {
       const reason = data.reason as string
       verdict.resets[reason] = (verdict.resets[reason] ?? 0) + 1
-      if (reason === 'failover' && !follows) verdict.disorders++
       // "Once" holds between two of these: after them, another instance may send events again that it still holds.
-      if (reason === 'ahead' || reason === 'diverged') known.clear()
+      // A `failover` that does not follow is no marker: Redis could not write one yet, so the stream starts at the head.
+      if (reason === 'ahead' || reason === 'diverged' || (reason === 'failover' && !follows)) known.clear()
     } else {
       verdict.events++
       if (known.has(id)) verdict.duplicates++
