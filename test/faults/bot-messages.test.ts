@@ -151,7 +151,9 @@ t.test('despite all faults, each bot message is finalized once, and all clients 
       return { message: JSON.parse(json.toString()) as BotMessage, at: timestamp }
     }))
   }
-  await until(ends, (ends) => [...producers.keys()].every((id) => ends.some(({ message }) => message.id === id)), LONG_MS)
+  await until(ends, (ends) => {
+    return [...producers.keys()].every((id) => ends.some(({ message }) => message.id === id))
+  }, LONG_MS)
   const all = await ends()
   t.equal(new Set(all.map(({ message: { id } }) => id)).size, all.length, 'each is finalized once')
   const counts: Record<string, number> = {}

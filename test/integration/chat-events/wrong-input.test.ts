@@ -73,12 +73,13 @@ t.test('each call with a wrong argument rejects with a code that names the argum
   }
   for (const options of [null, 'text', 5, () => {}] as never[]) {
     const calls: Promise<unknown>[] = [
-      chatEvents.publish(
-        'c', { type: 'reaction', user: 'ann' }, options
-      ), chatEvents.emitChatMessage('c', {}, options), chatEvents.emitBotAction('c', {}, options),
-      chatEvents.emitTyping('c', 'ann', options), chatEvents.startBotMessage('c', options), chatEvents.streamBotMessage(
-        'c', () => { throw new Error('called') }, options
-      ), pubsub.publish('c', 1, options)
+      chatEvents.publish('c', { type: 'reaction', user: 'ann' }, options),
+      chatEvents.emitChatMessage('c', {}, options),
+      chatEvents.emitBotAction('c', {}, options),
+      chatEvents.emitTyping('c', 'ann', options),
+      chatEvents.startBotMessage('c', options),
+      chatEvents.streamBotMessage('c', () => { throw new Error('called') }, options),
+      pubsub.publish('c', 1, options)
     ]
     for (const call of calls) {
       await t.rejects(call, {

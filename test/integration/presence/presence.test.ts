@@ -34,9 +34,11 @@ for (const [name, setup] of Object.entries(setups)) {
       await watcher.until('ann', 'cem')
       await asked([one, two], ['ann', 'cem'])
       t.same(watcher.reader.told, [
-        { users: [] }, {
-          joined: ['ann'], left: []
-        }, { joined: ['bob'], left: [] }, { joined: ['cem'], left: [] }, { joined: [], left: ['bob'] }
+        { users: [] },
+        { joined: ['ann'], left: [] },
+        { joined: ['bob'], left: [] },
+        { joined: ['cem'], left: [] },
+        { joined: [], left: ['bob'] }
       ], 'each once, in one order')
       t.same(
         handled,

@@ -170,12 +170,9 @@ t.test('a pattern that is broadened for encoded names loses none of its matches'
 
 t.test('a pattern is broadened no more than necessary', async (t) => {
   const examples: [pattern: string, broad: string][] = [
-    ['chat:1', 'chat%3A1'], ['chat:*', 'chat%3A*'], ['a*b?c[x]d', 'a*b*c*d'], ['*?[a-z]**', '*'], [
-      'a\\*b\\?\\[c\\\\', 'a%2Ab%3F%5Bc%5C'
-    ],
-    [
-      'é😀*€', '%C3%A9%F0%9F%98%80*%E2%82%AC'
-    ], ['\\é?', '%C3%A9*'], ['[é]a', '*a'], ['a[b', 'a*'], ['a]\\', 'a%5D%5C'], ['{%}', '%7B%25%7D'], ['', '']
+    ['chat:1', 'chat%3A1'], ['chat:*', 'chat%3A*'], ['a*b?c[x]d', 'a*b*c*d'], ['*?[a-z]**', '*'],
+    ['a\\*b\\?\\[c\\\\', 'a%2Ab%3F%5Bc%5C'], ['é😀*€', '%C3%A9%F0%9F%98%80*%E2%82%AC'], ['\\é?', '%C3%A9*'],
+    ['[é]a', '*a'], ['a[b', 'a*'], ['a]\\', 'a%5D%5C'], ['{%}', '%7B%25%7D'], ['', '']
   ]
   for (const [pattern, broad] of examples) t.equal(broaden(pattern, encode), broad, pattern)
 })

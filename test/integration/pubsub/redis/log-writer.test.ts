@@ -77,9 +77,8 @@ t.test('a refused event does not affect the others of its batch', async (t) => {
     return pubsub.publish(channel, n, { idempotencyKey })
   }
   const outcomes = await Promise.allSettled([
-    publish('c', 1), publish('meta', 2), publish('c', 3), publish(
-      'meta', 4, 'four'
-    ), publish('events', 5), publish('c', 6, 'key'), publish('d', 7), publish('c', 8, 'eight')
+    publish('c', 1), publish('meta', 2), publish('c', 3), publish('meta', 4, 'four'),
+    publish('events', 5), publish('c', 6, 'key'), publish('d', 7), publish('c', 8, 'eight')
   ])
   t.same(outcomes.map(({ status }) => status === 'fulfilled'), [true, false, true, false, false, false, true, true])
   for (const outcome of outcomes) if (outcome.status === 'rejected') t.match(outcome.reason, refused)
@@ -117,12 +116,13 @@ t.test('other commands are sent after earlier publishes', async (t) => {
   const state = pubsub.state as RedisStateStore
   await Promise.all([
     pubsub.publish('c', 1), pubsub.publish('c', 2), pubsub.publish('c', 'ephemeral', { ephemeral: true }),
-    pubsub.publish('c', 3), state.change('c', {
+    pubsub.publish('c', 3),
+    state.change('c', {
       operation: 'open', field: 'text', value: 'opened', leaseMs: 10_000, owner: 'me', key: 'key'
     }),
-    pubsub.publish('c', 4), state.finalize('c', {
-      field: 'text', owner: 'me', event: 'finalized', key: 'key'
-    }), pubsub.publish('c', 5)
+    pubsub.publish('c', 4),
+    state.finalize('c', { field: 'text', owner: 'me', event: 'finalized', key: 'key' }),
+    pubsub.publish('c', 5)
   ])
   await live(other)
   t.same(got, [0, 1, 2, 'ephemeral', 3, 'opened', 4, 'finalized', '', 5])
