@@ -190,7 +190,7 @@ export function judge ({ seen }: { seen: Seen[] }): Verdict {
       const reason = data.reason as string
       verdict.resets[reason] = (verdict.resets[reason] ?? 0) + 1
       // "Once" holds between two of these: after them, another instance may send events again that it still holds.
-      // A `failover` that does not follow is no marker: Redis could not write one yet, so the stream starts at the head.
+      // A `failover` that does not follow is no marker: Redis could not write one yet, so the run starts at the head.
       if (reason === 'ahead' || reason === 'diverged' || (reason === 'failover' && !follows)) known.clear()
     } else {
       verdict.events++
