@@ -1,5 +1,4 @@
 import type { ReservedEventType } from '../event-types.ts'
-import { bytesOver } from '../core/byte-length.ts'
 import { NAME } from '../core/names.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 
@@ -45,8 +44,8 @@ export function checkIdempotencyKey (key: unknown): string | undefined {
 function problemOf (name: unknown, maxBytes: number): string | undefined {
   if (typeof name !== 'string' || name === '') return kindOf(name)
   if (!name.isWellFormed()) return 'a lone surrogate in it'
-  const bytes = bytesOver(name, maxBytes)
-  return bytes === undefined ? undefined : `${bytes} bytes`
+  const bytes = Buffer.byteLength(name)
+  return bytes > maxBytes ? `${bytes} bytes` : undefined
 }
 
 /**

@@ -1,4 +1,3 @@
-import { bytesOver } from '../core/byte-length.ts'
 import { checkOptions, invalid } from '../core/check-options.ts'
 import { toJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
@@ -37,8 +36,9 @@ export interface Outgoing {
 /** Serializes a value into an envelope. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
 export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number, traceparent?: string): Envelope {
   const json = toJson(data)
-  const bytes = bytesOver(json, maxPayloadBytes)
-  if (bytes !== undefined) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
+  // A short text is not measured, since one UTF-16 unit takes at most three bytes.
+  const bytes = json.length * 3 > maxPayloadBytes ? Buffer.byteLength(json) : 0
+  if (bytes > maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
   return { from, timestamp: Date.now(), event: eventName(data), json, traceparent }
 }
 
