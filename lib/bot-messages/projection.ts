@@ -22,6 +22,17 @@ export class BotMessageProjection implements StateProjection {
    */
   readonly #lost = new Map<string, string>()
 
+  /** The end of a bot message. */
+  readonly event = {
+    name: 'bot_message',
+    receive: ({ json }: Envelope): void => {
+      const id = idIn(json)
+      if (id === undefined) return
+      this.#ended.add(id)
+      if (this.#ended.size > MOST_ENDED) this.#ended.delete(this.#ended.values().next().value as string)
+    }
+  }
+
   /** `interrupt` ends a bot message whose producer has died, unless another instance has ended it. */
   constructor (room: ProjectedRoom, interrupt: (chatId: string, id: string, text: string) => Promise<void>) {
     this.#room = room
@@ -41,14 +52,6 @@ export class BotMessageProjection implements StateProjection {
       this.#room.write(this.#piece(id, at, this.#textOf(id, after).slice(at)))
     }
     if (after.expired) this.#finalize(id)
-  }
-
-  event ({ event, json }: Envelope): void {
-    if (event !== 'bot_message') return
-    const id = idIn(json)
-    if (id === undefined) return
-    this.#ended.add(id)
-    if (this.#ended.size > MOST_ENDED) this.#ended.delete(this.#ended.values().next().value as string)
   }
 
   snapshot (): Buffer[] {

@@ -47,7 +47,6 @@ export class PresenceProjection implements StateProjection {
     }
   }
 
-  /** Events of the log do not change presence. */
   /**
    * Returns one frame with the published users. Changes that are not published yet follow as an event, to this stream
    * and all others.

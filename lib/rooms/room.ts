@@ -154,7 +154,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
 
   /** Passes the next entry of the log to every stream and handler. */
   #receive (entry: LogEntry): void {
-    for (const projection of this.#projections) projection.event?.(entry)
+    for (const { event } of this.#projections) if (event?.name === entry.event) event.receive(entry)
     this.#write(() => frameOf(this.chatId, entry), entry.timestamp)
     if (entry.position.isMarker) return this.#afterReset('failover')
     this.#trace(entry)

@@ -22,7 +22,7 @@ const CHANNEL = 'chat:a'
 const showAll: MakeProjection = (room) => ({
   field: (name, after) =>
     room.write(encodeFrame({ event: 'field', json: JSON.stringify([name, after?.value ?? null]) })),
-  event: ({ json }) => room.write(encodeFrame({ event: 'seen', json })),
+  event: { name: 'message', receive: ({ json }) => room.write(encodeFrame({ event: 'seen', json })) },
   snapshot: () => [
     encodeFrame({ event: 'snapshot', json: JSON.stringify([...room.fields].map(([name, { value }]) => [name, value])) })
   ]
@@ -117,13 +117,14 @@ t.test('a stream gets a snapshot in the turn in which it joins, then each change
   t.same([...first.ids, ...third.ids].filter(Boolean).length, 2, 'but `ready`')
 })
 
-t.test('an event of the log passes the projections before it is sent', async (t) => {
+t.test('an event of the log passes the projections that name it before it is sent', async (t) => {
   const { provider, join, rest } = start(t)
   const stream = join()
   await rest()
   await provider.publish(CHANNEL, { n: 1 })
+  await provider.publish(CHANNEL, { type: 'other', n: 2 })
   await rest()
-  t.same(said(stream).slice(2), [['seen', { n: 1 }], ['message', { n: 1 }]])
+  t.same(said(stream).slice(2), [['seen', { n: 1 }], ['message', { n: 1 }], ['other', { type: 'other', n: 2 }]])
 })
 
 t.test('the state of a chat is not read if there is no state or no projection', async (t) => {
