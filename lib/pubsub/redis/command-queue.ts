@@ -136,19 +136,19 @@ export class CommandQueue {
     this.#pending.add(pending)
     this.#waiting++
     // Tasks that already wait go first, also right after a connect.
-    if (this.#isReady() && this.#waiting === 1) this.#send(pending)
+    if (this.isConnected && this.#waiting === 1) this.#send(pending)
     // A waiting task keeps the process alive through the timer. A sent one does so through the open connection.
     else this.#expiry.ref()
   }
 
   /** Sends a command if the client is connected; otherwise rejects with `RT_PUBLISH_REJECTED` at once. */
   async sendNow<T> (command: Command<T>, bytes: number): Promise<T> {
-    if (!this.#isReady()) throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis is not connected')
+    if (!this.isConnected) throw new RealtimeError('RT_PUBLISH_REJECTED', 'Redis is not connected')
     return await this.send(command, { repeatable: false, bytes })
   }
 
   get isConnected (): boolean {
-    return this.#isReady()
+    return this.#client.status === 'ready'
   }
 
   /** Rejects if Redis does not reply. */
@@ -169,12 +169,8 @@ export class CommandQueue {
     if (this.#pending.size === 0) clearTimeout(this.#expiry)
   }
 
-  #isReady (): boolean {
-    return this.#client.status === 'ready'
-  }
-
   #full (): RealtimeError {
-    const state = this.#isReady() ? 'has not replied' : 'is not connected'
+    const state = this.isConnected ? 'has not replied' : 'is not connected'
     return new RealtimeError(
       'RT_PUBLISH_REJECTED',
       `Redis ${state}, and earlier publishes take ${this.#bytes} of ` +
@@ -231,7 +227,7 @@ export class CommandQueue {
     }
     // The next `ready` event sends it.
     this.#wait(pending)
-    if (this.#isReady()) this.#sendLater()
+    if (this.isConnected) this.#sendLater()
   }
 
   #refused (pending: Pending, error: Error): void {
@@ -263,7 +259,7 @@ export class CommandQueue {
   #sendLater (): void {
     this.#later ??= setTimeout(() => {
       this.#later = undefined
-      if (this.#isReady()) this.#sendAll()
+      if (this.isConnected) this.#sendAll()
     }, timing.redisRetryMin).unref()
   }
 
