@@ -6,7 +6,7 @@ import { RealtimeError } from './errors.ts'
 import { resolveOptions, type RealtimeOptions } from './options.ts'
 import { exportMetrics } from './observability/prometheus.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
-import { eventsRoutes } from './http/stream-routes.ts'
+import { streamRoutes } from './http/stream-routes.ts'
 import { healthRoute } from './http/health-route.ts'
 import { ConnectionRegistry } from './sse/connection-registry.ts'
 import { endStreamsOfFailedHandlers } from './http/failed-handlers.ts'
@@ -63,7 +63,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const unwatchHandlers = endStreamsOfFailedHandlers()
   app.addHook('onClose', async () => { unwatchHandlers() })
 
-  eventsRoutes(app, options.prefix, options.routeOptions)
+  streamRoutes(app, options.prefix, options.routeOptions)
   healthRoute(app, options.prefix, options.routeOptions)
 
   if (options.metrics !== undefined) {

@@ -124,12 +124,12 @@ export class ReplySse {
     this.#begin()
     try {
       this.#checkCount(chatIds)
-      this.#whileServed(() => { this.#reserve() })
+      this.#runOpeningStep(() => { this.#reserve() })
       // Over a limit, a browser has already been asked to reconnect later.
       if (this.opened) return
       const access = await this.#context.authorize(this.#request, chatIds)
       try {
-        this.#whileServed((headers) => this.#enter(access, headers, enter))
+        this.#runOpeningStep((headers) => this.#enter(access, headers, enter))
       } finally {
         access.release()
       }
@@ -237,7 +237,7 @@ export class ReplySse {
   /** Opens a custom stream. */
   #openOwn (): Connection {
     try {
-      this.#whileServed((headers) => {
+      this.#runOpeningStep((headers) => {
         this.#reserve()
         this.#claim(undefined)
         this.#open(this.#takeOver(), headers)
@@ -278,17 +278,17 @@ export class ReplySse {
   }
 
   /**
-   * Calls `open`, a step of opening the stream, unless the client has disconnected. If the instance is overloaded, a
+   * Runs a step of opening the stream, unless the client has disconnected. If the instance is overloaded, a
    * browser gets a stream that only asks it to reconnect later, since any status other than 200 would stop an
    * EventSource permanently.
    */
-  #whileServed (open: (headers: OutgoingHttpHeaders) => void): void {
+  #runOpeningStep (step: (headers: OutgoingHttpHeaders) => void): void {
     if (this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
     const headers = streamHeaders(this.#request, this.#reply)
     // The client may have disconnected while `authorize` was pending.
     if (isGone(this.#reply.raw)) return this.#takeOver().destroy()
     try {
-      open(headers)
+      step(headers)
     } catch (error) {
       const { connections, metrics } = this.#context
       const overload = isOverload(error)
@@ -297,7 +297,7 @@ export class ReplySse {
         connections.dismiss(this.#start(this.#takeOver(), headers))
         return
       }
-      if (overload) this.#reply.header('retry-after', Math.ceil(connections.comeBackMs() / 1_000))
+      if (overload) this.#reply.header('retry-after', Math.ceil(connections.reconnectDelayMs() / 1_000))
       throw error
     }
   }

@@ -3,13 +3,13 @@ import { RealtimeError, kindOf } from '../errors.ts'
 
 /** Route options that would break the routes of the plugin, each with the fix for the error message. */
 const REFUSED = {
-  method: 'The routes answer GET. Call reply.sse.chat in a route of your own',
+  method: 'The routes of the plugin use GET. Call reply.sse.chat in a route of your own',
   url: 'Use the option prefix, or call reply.sse.chat in a route of your own',
   path: 'Use the option prefix, or call reply.sse.chat in a route of your own',
   handler: 'Call reply.sse.chat in a route of your own',
-  exposeHeadRoute: 'A HEAD request has no stream. Leave it out',
-  attachValidation: 'The routes would accept requests that the schema refuses. Leave it out',
-  sse: 'It would replace the reply.sse of this plugin with that of @fastify/sse. Leave it out',
+  exposeHeadRoute: 'A HEAD request gets no events. Leave it out',
+  attachValidation: 'The routes would accept requests that do not match their schema. Leave it out',
+  sse: 'With it, reply.sse would come from @fastify/sse, not from this plugin. Leave it out',
   websocket: 'Add a route of your own for WebSockets',
   wsHandler: 'Add a route of your own for WebSockets'
 } as const

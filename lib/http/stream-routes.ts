@@ -6,7 +6,7 @@ import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
  * `GET {prefix}/chats/:chatId/events`: the stream of one chat.
  * `GET {prefix}/chats/events?chat=…&chat=…`: one stream of several chats.
  */
-export function eventsRoutes (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
+export function streamRoutes (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
   const childLoggerFactory = logWithoutQuery(given?.childLoggerFactory)
   const options = (): object => ({ ...copyRouteOptions(given), exposeHeadRoute: false, childLoggerFactory })
   app.get<{ Params: { chatId: string } }>(`${prefix}/chats/:chatId/events`, options(), async (request, reply) => {

@@ -48,13 +48,13 @@ export class ConnectionRegistry {
    * Returns the milliseconds after which a client that can't be served now should reconnect: a random value of 1 to 3
    * times `retryMs`, since clients that all reconnect at once would overload the instances.
    */
-  comeBackMs (): number {
+  reconnectDelayMs (): number {
     return Math.round(this.#options.retryMs * (1 + 2 * Math.random()))
   }
 
   /** Ends a stream and asks its client to reconnect later. */
   async dismiss (connection: Connection): Promise<void> {
-    connection.write(encodeFrame({ retry: this.comeBackMs() }))
+    connection.write(encodeFrame({ retry: this.reconnectDelayMs() }))
     await connection.end()
   }
 
