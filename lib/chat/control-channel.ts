@@ -156,7 +156,7 @@ export class ControlChannel<T> implements FeedListener {
     const { eventLog: log } = feed
     const logFollower = this.#logFollower = log && this.#follow(log)
     const unfollow = feed.follow(channel, this)
-    logFollower?.open()
+    logFollower?.sync()
     const poll = log && new RepeatingTimer(timing.idleCheck, () => this.#reconcile(log))
     poll?.start()
     return () => {

@@ -136,11 +136,6 @@ export class ChatLog implements FeedListener {
     await this.#logFollower?.sync()
   }
 
-  /** Begins to follow the log. */
-  open (): void {
-    this.#logFollower?.open()
-  }
-
   live (): void {
     const wasLost = this.#subscription === 'lost'
     this.#subscription = 'live'

@@ -74,14 +74,6 @@ export class LogFollower {
   }
 
   /**
-   * Reads the head of the log before the subscription is active, so that no event published by this process from now
-   * on is missed.
-   */
-  open (): void {
-    this.sync()
-  }
-
-  /**
    * Called when the subscription is active: only a read that starts from now on connects to the received events
    * without a gap.
    */
@@ -112,7 +104,10 @@ export class LogFollower {
     if (head.unproven === true || !sameCursor(head, this.#position as Cursor)) this.sync()
   }
 
-  /** Reads the log from the position to its end. Calls during a read share one more read. Never rejects. */
+  /**
+   * Reads the log from the position to its end. Calls during a read share one more read. Never rejects. The first call,
+   * before the subscription is active, reads only the head: no event published by this process from then on is missed.
+   */
   sync (): Promise<void> {
     this.#again = true
     this.#reading ??= outsideRequests(() => this.#run())

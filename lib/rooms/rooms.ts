@@ -80,7 +80,7 @@ export class Rooms {
     const room = new Room(chatId, channel, this.#options, () => this.#dropLater(entry))
     const entry: Entry = { room, unfollow: feed.follow(channel, room.chatLog) }
     this.#rooms.set(chatId, entry)
-    room.chatLog.open()
+    room.chatLog.sync()
     if (events !== undefined) this.#idleCheck.start()
     return entry
   }

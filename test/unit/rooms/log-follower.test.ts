@@ -60,7 +60,7 @@ async function inSync (): Promise<Followed> {
 t.test('while detached, it reads a position but reports nothing, and holds events that arrive', async (t) => {
   const followed = new Followed()
   const { follower } = followed
-  follower.open()
+  follower.sync()
   await followed.answer(1)
   t.match(follower.position, { offset: 1 })
   t.equal(follower.inSync, false)
@@ -76,7 +76,7 @@ t.test('while detached, it reads a position but reports nothing, and holds event
 t.test('a read that began before the subscription was active does not prove that nothing is missed', async (t) => {
   const followed = new Followed()
   const { follower } = followed
-  follower.open()
+  follower.sync()
   follower.live()
   await followed.answer(1)
   t.equal(follower.inSync, false)
