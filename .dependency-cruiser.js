@@ -1,4 +1,5 @@
-// Imports point one way. A folder may import those that stand in its line, and itself; type imports count. docs/architecture.md says why.
+// Imports point one way. A folder may import those that stand in its line, and itself; type imports count.
+// docs/architecture.md says why.
 const BASE = ['errors', 'event-types']
 const CORE = [...BASE, 'core']
 const OBSERVABILITY = [...CORE, 'observability']
@@ -42,8 +43,12 @@ export default {
       to: { path: '^lib/', pathNot: path([name, ...allowed]) }
     })),
     // The local and the Redis provider know nothing of each other.
-    { name: 'local-apart', severity: 'error', from: { path: '^lib/pubsub/local/' }, to: { path: '^lib/pubsub/redis/' } },
+    {
+      name: 'local-apart', severity: 'error', from: { path: '^lib/pubsub/local/' }, to: { path: '^lib/pubsub/redis/' }
+    },
     { name: 'redis-apart', severity: 'error', from: { path: '^lib/pubsub/redis/' }, to: { path: '^lib/pubsub/local/' } }
   ],
-  options: { tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, doNotFollow: { path: 'node_modules' } }
+  options: {
+    tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, doNotFollow: { path: 'node_modules' }
+  }
 }

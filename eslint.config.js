@@ -11,9 +11,6 @@ export default [
     rules: { 'no-console': 'error' }
   },
   {
-    files: [
-      'lib/**/*.ts', 'example-app/**/*.js', 'bench/**/*.js', 'test/integration/**/*.ts', 'test/faults/**/*.ts'
-    ],
     rules: { '@stylistic/max-len': ['error', { code: 120, comments: 120, ignoreUrls: true }] }
   }
 ]

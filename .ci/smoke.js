@@ -8,7 +8,11 @@ await once(probe, 'listening')
 const { port } = probe.address()
 await new Promise((resolve) => probe.close(resolve))
 
-const app = spawn('npm', ['start'], { env: { ...process.env, PORT: String(port), REDIS_URL: undefined }, stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+const app = spawn('npm', ['start'], {
+  env: { ...process.env, PORT: String(port), REDIS_URL: undefined },
+  stdio: ['ignore', 'pipe', 'inherit'],
+  detached: true
+})
 process.once('exit', () => { try { process.kill(-app.pid, 'SIGKILL') } catch { /* it has ended */ } })
 const url = `http://127.0.0.1:${port}`
 let output = ''
@@ -21,7 +25,8 @@ const page = await fetch(url)
 const stream = await fetch(`${url}/api/chats/general/events`)
 const { value } = await stream.body.getReader().read()
 const health = await (await fetch(`${url}/api/health/pubsub`)).json()
-if (page.status !== 200 || !new TextDecoder().decode(value).includes('event: ready') || health.status !== 'ok') throw new Error('The example app does not work')
+const isReady = new TextDecoder().decode(value).includes('event: ready')
+if (page.status !== 200 || !isReady || health.status !== 'ok') throw new Error('The example app does not work')
 process.kill(-app.pid, 'SIGTERM')
 await once(app, 'exit')
 console.log('the page, a stream and the health route answer, and it stops')

@@ -23,7 +23,8 @@ function rowsOf (table, types, path = '') {
     const property = types.map((type) => type.getProperty(name)).find((found) => found !== undefined)
     const text = ts.displayPartsToString(property.getDocumentationComment(checker))
     const tag = property.getJsDocTags(checker).find((tag) => tag.name === 'default')
-    const cells = [`\`${path}${name}\``, defaultOf(option, ts.displayPartsToString(tag.text)), option.scope, inCell(text)]
+    const written = ts.displayPartsToString(tag.text)
+    const cells = [`\`${path}${name}\``, defaultOf(option, written), option.scope, inCell(text)]
     const type = checker.getTypeOfSymbol(property)
     const inside = rowsOf(option.fields ?? {}, type.isUnion() ? type.types : [type], `${name}.`)
     return [`| ${cells.join(' | ')} |`, ...inside]

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { inTime, PATIENCE_MS } from './in-time.ts'
 
-/** Polls until an answer fulfils a condition, for servers that report no change. Throws with the last answer if none does. */
+/** Polls until an answer fulfils a condition, for servers that report no change. If none does, throws with the last. */
 export async function until<T> (
   ask: () => Promise<T>, fulfilled: (answer: T) => boolean, patienceMs = PATIENCE_MS
 ): Promise<void> {

@@ -7,7 +7,10 @@ import { FrameReader } from '../../../lib/client/sse-parser.ts'
 /** Returns the parsed events of a stream that arrives in these pieces. */
 function read (pieces: string[]): unknown[] {
   const seen: unknown[] = []
-  const reader = new FrameReader(({ event, id, data }) => seen.push({ event, id, data }), (retryMs) => seen.push(retryMs))
+  const reader = new FrameReader(
+    ({ event, id, data }) => seen.push({ event, id, data }),
+    (retryMs) => seen.push(retryMs)
+  )
   for (const piece of pieces) reader.read(piece)
   return seen
 }

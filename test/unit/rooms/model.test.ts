@@ -13,7 +13,8 @@ import { ModelClient } from './model-client.ts'
 import { ModelLog } from './model-log.ts'
 import type { Envelope, LogEntry } from '../../../lib/pubsub/event-log.ts'
 
-// A run is the same each time; another SEED or more RUNS explore more: `npm run test:long`. With SHRINK=1 a failure is made as small as it can be.
+// A run is the same each time; another SEED or more RUNS explore more: `npm run test:long`. With SHRINK=1 a failure is
+// made as small as it can be.
 const RUNS = Number(process.env.RUNS ?? 400)
 const SEED = Number(process.env.SEED ?? 1)
 

@@ -112,7 +112,8 @@ function start (t: Test): Stage {
     timers.uninstall()
     await state.provider.close()
   })
-  return { state, replica, gate, reported, shown, timers, rest: async () => { for (let n = 0; n < 5; n++) await turn() } }
+  const rest = async (): Promise<void> => { for (let n = 0; n < 5; n++) await turn() }
+  return { state, replica, gate, reported, shown, timers, rest }
 }
 
 t.test('a channel without a state is never read, not even for its first changes', async (t) => {

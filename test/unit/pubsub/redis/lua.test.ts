@@ -10,7 +10,8 @@ const codeOf = (source: string): string => source.replace(/--.*$/gm, '')
 /** Returns the code of a file and of the files that it includes. */
 function codeWithIncludes (name: string): string {
   const source = read(name)
-  const included = [...source.matchAll(/^-- @include (\S+)$/gm)].map(([, other = '']) => codeWithIncludes(`${other}.lua`))
+  const names = [...source.matchAll(/^-- @include (\S+)$/gm)].map(([, other = '']) => `${other}.lua`)
+  const included = names.map(codeWithIncludes)
   return [...included, codeOf(source)].join('\n')
 }
 
@@ -21,13 +22,15 @@ function listed (source: string, kind: string): number[] {
 
 /** Returns the highest number with which the code reads KEYS or ARGV. */
 function highest (code: string, kind: string): number {
-  return Math.max(0, ...[...code.matchAll(new RegExp(`\\b${kind}\\[(\\d+)\\]`, 'g'))].map(([, number]) => Number(number)))
+  const reads = [...code.matchAll(new RegExp(`\\b${kind}\\[(\\d+)\\]`, 'g'))]
+  return Math.max(0, ...reads.map(([, number]) => Number(number)))
 }
 
 /** Returns whether the code has a `return` outside of functions. */
 function returnsAtTop (code: string): boolean {
   const blocks: string[] = []
-  for (const [word] of code.replace(/'[^'\n]*'|"[^"\n]*"/g, '').matchAll(/\b(?:function|if|do|repeat|end|until|return)\b/g)) {
+  const withoutStrings = code.replace(/'[^'\n]*'|"[^"\n]*"/g, '')
+  for (const [word] of withoutStrings.matchAll(/\b(?:function|if|do|repeat|end|until|return)\b/g)) {
     if (word === 'end' || word === 'until') blocks.pop()
     else if (word !== 'return') blocks.push(word)
     else if (!blocks.includes('function')) return true
