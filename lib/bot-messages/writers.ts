@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { BotMessageWriter, type BotMessageWriterContext, type BotMessageEnd } from './writer.ts'
 import { botMessage, checkBotMessageId, endKeyOf, fieldOf } from './fields.ts'
-import { checkOptions, invalid } from '../core/check-options.ts'
+import { checkOptions, invalid } from '../core/options.ts'
 import type { BotMessageExtra } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import type { StateStore } from '../pubsub/state-store.ts'

@@ -1,4 +1,4 @@
-import { RealtimeError } from '../errors.ts'
+import { RealtimeError, kindOf } from '../errors.ts'
 
 /**
  * Where the value of an option must be the same. `app`: nowhere else, the option affects only the streams of its app.
@@ -62,4 +62,19 @@ export function refuseUnknown (table: OptionTable, given: object, path = ''): vo
   if (unknown === undefined) return
   const options = Object.keys(table).join(', ')
   throw new RealtimeError('RT_OPTION_INVALID', `There is no option \`${path}${unknown}\`. The options are ${options}`)
+}
+
+/**
+ * Returns the options of a call, or an empty object if there are none. `names` lists the valid options for the error
+ * message. Throws `RT_OPTION_INVALID` if `options` is not an object.
+ */
+export function checkOptions<T extends object> (options: T | undefined, names: string): Partial<T> {
+  if (options === undefined) return {}
+  if (typeof options === 'object' && options !== null) return options
+  throw invalid('options', `an object with ${names}`, options, 'Leave it out if there are none')
+}
+
+/** Creates an `RT_OPTION_INVALID` error for an argument or option of the wrong type. */
+export function invalid (name: string, expected: string, got: unknown, fix: string): RealtimeError {
+  return new RealtimeError('RT_OPTION_INVALID', `Expected \`${name}\` to be ${expected}, got ${kindOf(got)}. ${fix}`)
 }

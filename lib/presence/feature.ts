@@ -1,4 +1,4 @@
-import { checkOptions } from '../core/check-options.ts'
+import { checkOptions, type ValuesFrom } from '../core/options.ts'
 import { PresenceTracker, readPresence } from './tracker.ts'
 import { getChatChannel } from '../pubsub/names.ts'
 import { asOwn } from '../pubsub/publisher.ts'
@@ -7,7 +7,6 @@ import type { ChatFeature, FeatureContext, FeatureDefinition } from '../rooms/ch
 import { PresenceProjection } from './projection.ts'
 import { TypingThrottle } from './typing-throttle.ts'
 import { checkUserId } from '../core/user-id.ts'
-import type { ValuesFrom } from '../core/options.ts'
 import { presenceOptions } from './options.ts'
 import { timing } from '../core/timing.ts'
 

@@ -1,6 +1,6 @@
-import { checkOptions, invalid } from '../core/check-options.ts'
 import { toJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
+import { checkOptions, invalid } from '../core/options.ts'
 import { RealtimeError } from '../errors.ts'
 import { logFailure, PUBLISHING, reportFailure, reportRejection } from '../observability/log-failure.ts'
 import type { Metrics } from '../observability/metrics.ts'
