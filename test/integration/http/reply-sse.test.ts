@@ -121,6 +121,18 @@ t.test('a reply streams one thing only', async (t) => {
   t.same(codes, ['RT_STREAM_STARTED', 'RT_STREAM_STARTED'])
 })
 
+t.test('while a reply is opening a stream, a second one is refused at once', async (t) => {
+  const outcomes: unknown[] = []
+  const { url } = await start(t, (app) => app.get('/both', async (_request, reply) => {
+    const first = reply.sse.chat('c').then(() => outcomes.push('opened'))
+    const second = reply.sse.chat('d').catch((error) => outcomes.push(error.code))
+    await Promise.all([first, second])
+    await reply.sse.close()
+  }))
+  await (await EventStream.open(t, `${url}/both`)).end()
+  t.same(outcomes, ['RT_STREAM_STARTED', 'opened'], 'it is refused before the first has opened')
+})
+
 t.test('a HEAD request to the app\'s own route gets only the headers', async (t) => {
   const { app, url } = await start(t, (app) => {
     return app.get('/mine', async (_request, reply) => { await reply.sse.chat('mine') })

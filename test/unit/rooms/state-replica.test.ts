@@ -150,6 +150,23 @@ t.test('a later replica reads once, and reports each concurrent change once', as
   t.equal(state.reads, 1)
 })
 
+t.test('a change that arrives during a read is held, so that the newer page is not discarded', async (t) => {
+  const { state, replica, reported, rest } = start(t)
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  state.loses = true
+  await state.change({ operation: 'set', field: 'v', value: '2' })
+  await state.change({ operation: 'set', field: 'v', value: '3' })
+  state.slow = true
+  replica.poll()
+  await rest()
+  state.broadcast(state.changes[1] as StateChange)
+  t.same(reported, ['v: undefined -> 1'], 'held until the read ends')
+  state.answer()
+  await rest()
+  t.same(reported, ['v: undefined -> 1', 'v: 1 -> 3'])
+  t.equal(state.reads, 1)
+})
+
 t.test('a lost change is noticed by the next change, by the log, or by polling', async (t) => {
   const { state, replica, reported, rest } = start(t)
   await state.change({ operation: 'set', field: 'v', value: '1' })
