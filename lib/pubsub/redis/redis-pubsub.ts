@@ -15,29 +15,30 @@ import { Metrics } from '../../observability/metrics.ts'
 import { logPending, logRepeated, type RepeatedFailure } from '../../observability/repeated-failure.ts'
 import { checkChannel } from '../names.ts'
 import type { Controllable } from '../control-feed.ts'
-import { LogWriter } from './log-writer.ts'
+import type { LogWriter } from './log-writer.ts'
 import { databaseOf, type ClusterClient, type RedisClient } from './client.ts'
-import { describeRedisError, openPublisher, openSubscriber, type RedisSource } from './connection.ts'
+import { openPublisher, openSubscriber, type RedisSource } from './connection.ts'
 import { RedisControlFeed } from './control-feed.ts'
 import { HealthCheck } from './health.ts'
 import { RedisKeys } from './keys.ts'
-import { LogReader, type LogReaderOptions } from './log-reader.ts'
+import type { LogReader } from './log-reader.ts'
+import { Logs } from './logs.ts'
 import { CommandQueue } from './command-queue.ts'
 import { Query } from './query.ts'
 import { ReadConnection } from './read-connection.ts'
-import { Scripts, type Script } from './scripts.ts'
+import type { Script } from './scripts.ts'
 import { ShardedSubscriber } from './sharded-subscriber.ts'
-import { RedisStateStore } from './state-store.ts'
+import type { RedisStateStore } from './state-store.ts'
 import { Subscriber, type SubscriberEvents } from './subscriber.ts'
 import { checkRedisUrl } from './url.ts'
-import { makeEnvelope, Publisher, type Outgoing } from '../publisher.ts'
+import { Publisher, type Outgoing } from '../publisher.ts'
 import type { Stateful } from '../state-store.ts'
 import { Subscriptions, type Recipients } from '../subscriptions.ts'
 import { timing } from '../../core/timing.ts'
 import { makeInstanceId, type FeedListener, type ChannelFeed } from '../channel-feed.ts'
 import type { Envelope, Replayable } from '../event-log.ts'
 import { resolve } from '../../core/options.ts'
-import { checkSharded, providerOptions, type History, type ProviderOptions } from '../provider-options.ts'
+import { checkSharded, providerOptions, type ProviderOptions } from '../provider-options.ts'
 import { decodeWire, encodeWire } from '../wire.ts'
 
 /**
@@ -52,16 +53,11 @@ export type RedisPubSubOptions = RedisSource & ProviderOptions & {
   metrics?: Metrics | undefined
 }
 
-const UNHEARD: RepeatedFailure = { level: 'error', message: 'Redis refuses to broadcast, so events arrive late' }
-
 const FOREIGN_MESSAGE: RepeatedFailure = {
   level: 'warn', message: 'Ignored an unknown message; does another app use this keyPrefix?'
 }
 
 const CLOSED: HealthReport = { healthy: false, error: { code: 'CLOSED', message: 'RedisPubSub was closed.' } }
-
-/** The reader and the writer of the logs in one key namespace, with the options they share. */
-interface OpenedLog { common: LogReaderOptions, writer: LogWriter, events: LogReader }
 
 /** The provider for multiple processes, over Redis pub/sub. Can start while Redis is down. Reconnects by itself. */
 export class RedisPubSub
@@ -91,17 +87,17 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     const {
       instanceId = makeInstanceId(this.name),
       keyPrefix,
-      maxPayloadBytes,
-      publishTimeoutMs,
       history,
-      idempotencyTtlMs,
-      sharded
+      sharded,
+      ...resolved
     } = resolve(providerOptions, options)
     checkSharded(sharded, client)
+    const { publishTimeoutMs, maxPayloadBytes } = resolved
     const source = client === undefined ? { url: checkRedisUrl(url) } : { client }
     this.instanceId = instanceId
     this.#log = log
     this.#metrics = metrics
+    this.#sharded = sharded
     this.#publisher = new Publisher({
       instanceId,
       maxPayloadBytes,
@@ -111,62 +107,30 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       mustBeOpen: () => this.#mustBeOpen(),
       send: (message) => this.#send(message)
     })
-    this.#sharded = sharded
-    this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
     const connection = openPublisher(source)
-    this.#keys = new RedisKeys({
-      keyPrefix,
-      clientPrefix: connection.options.keyPrefix,
-      database: databaseOf(connection),
-      sharded
-    })
+    const namespace = { clientPrefix: connection.options.keyPrefix, database: databaseOf(connection) }
+    this.#keys = new RedisKeys({ ...namespace, keyPrefix, sharded })
+    this.#subscriptions = new Subscriptions(log, (pattern) => this.#keys.pattern(pattern))
+    this.#subscriber = sharded
+      ? new ShardedSubscriber(client as ClusterClient, this.#subscriberEvents(), log)
+      : new Subscriber(openSubscriber(source), this.#subscriberEvents(), log)
     // Redis keeps scripts until it restarts, and a client may reconnect to another Redis.
     const cached = new Set<Script>()
     this.#commands = new CommandQueue(connection, {
       owned: client === undefined, timeoutMs: publishTimeoutMs, log, onConnect: () => cached.clear()
     })
-    // Such events are in the log, so other instances find them when they next poll it.
-    const onUnheard = (error: Error): void => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
-    const near = new Query(() => connection, publishTimeoutMs)
-    const openLog = (keys: RedisKeys, kept: History, reader: Query): OpenedLog => {
-      const scripts = new Scripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded, cached })
-      const common = { keys, scripts, reader, near, instanceId }
-      const writer = new LogWriter({
-        ...common,
-        apart: connection.isCluster,
-        perform: (task) => this.#commands.perform(task),
-        onUnheard
-      })
-      return { common, writer, events: new LogReader(common) }
-    }
+    const logs = new Logs({ ...resolved, connection, commands: this.#commands, cached, instanceId, log, sharded })
     if (history !== false) {
       const reading = this.#reading = new ReadConnection(source, log)
-      const reader = new Query(() => reading.client, publishTimeoutMs)
-      const { common, writer, events } = openLog(this.#keys, history, reader)
-      this.#logWriter = writer
-      this.eventLog = events
-      this.state = new RedisStateStore({
-        ...common,
-        log,
-        send: (command, options) => {
-          writer.flush()
-          return this.#commands.send(command, options)
-        },
-        finalize: async (channel, finalization) => await writer.finalize(
-          channel,
-          makeEnvelope(finalization.event, instanceId, maxPayloadBytes),
-          finalization
-        )
-      })
+      const opened = logs.open(this.#keys, history, new Query(() => reading.client, publishTimeoutMs))
+      this.#logWriter = opened.writer
+      this.eventLog = opened.events
+      this.state = logs.openState(opened)
     }
     // The option `keyPrefix` cannot contain `!`, so these names never collide with those of an app.
-    const controlKeys = new RedisKeys({
-      keyPrefix: `${keyPrefix}!`,
-      clientPrefix: connection.options.keyPrefix,
-      database: databaseOf(connection)
-    })
+    const controlKeys = new RedisKeys({ ...namespace, keyPrefix: `${keyPrefix}!` })
     // Control log replies are small. Reads on the publisher connection never wait behind large pages.
-    const controlLog = openLog(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl }, near)
+    const controlLog = logs.open(controlKeys, { size: timing.controlLogSize, ttlMs: timing.controlLogTtl })
     this.control = new RedisControlFeed({
       ...controlLog,
       keys: controlKeys,
@@ -178,15 +142,6 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       },
       isLive: (redisChannel) => this.#subscriber.isLive(redisChannel)
     })
-    const events: SubscriberEvents = {
-      message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
-      patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
-      live: (redisChannel) => this.#notify(redisChannel, 'live'),
-      lost: (redisChannels) => { for (const redisChannel of redisChannels) this.#notify(redisChannel, 'lost') }
-    }
-    this.#subscriber = sharded
-      ? new ShardedSubscriber(client as ClusterClient, events, log)
-      : new Subscriber(openSubscriber(source), events, log)
     this.#health = new HealthCheck({
       keys: controlKeys,
       publisher: this.#commands,
@@ -196,6 +151,15 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
       sharded,
       instanceId
     })
+  }
+
+  #subscriberEvents (): SubscriberEvents {
+    return {
+      message: (redisChannel, message) => this.#receive(redisChannel, message, 'channel'),
+      patternMessage: (redisPattern, redisChannel, message) => this.#receive(redisChannel, message, { redisPattern }),
+      live: (redisChannel) => this.#notify(redisChannel, 'live'),
+      lost: (redisChannels) => { for (const redisChannel of redisChannels) this.#notify(redisChannel, 'lost') }
+    }
   }
 
   publish<T> (channel: string, data: T, options?: PublishOptions): Promise<PublishReceipt> {
