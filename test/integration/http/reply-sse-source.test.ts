@@ -106,7 +106,10 @@ t.test('a handler that throws after its first event ends its stream and is logge
   await chat.next()
   const errors = (): unknown[] => log.lines.flatMap(({ err }) => (err as Error).message ?? [])
   for (const [path, message] of [
-    ['/async', 'failed later'], ['/sync', 'failed at once'], ['/two', 'is already a stream'], ['/chat', 'failed in a chat']
+    ['/async', 'failed later'],
+    ['/sync', 'failed at once'],
+    ['/two', 'is already a stream'],
+    ['/chat', 'failed in a chat']
   ]) {
     const stream = await EventStream.open(t, url + path)
     await stream.end()
