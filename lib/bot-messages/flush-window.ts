@@ -1,7 +1,7 @@
 export interface FlushWindowOptions {
   /** The least number of milliseconds between the starts of two scheduled flushes. */
   windowMs: number
-  /** Writes what is there. Must not reject. */
+  /** Writes all that was appended so far. Must not reject. */
   flush (): Promise<void>
   /** True if there is something to write. Called after each flush. */
   isDue (): boolean
@@ -31,7 +31,7 @@ export class FlushWindow {
     else if (this.#state.name === 'idle') this.#state = { name: 'scheduled', timer: setTimeout(() => this.now(), ms) }
   }
 
-  /** Flushes now. Resolves at the end of the flush that is in progress. */
+  /** Starts a flush, unless one is in progress. Resolves when that flush has ended. */
   now (): Promise<void> {
     if (this.#state.name === 'flushing') return this.#state.done
     this.cancel()

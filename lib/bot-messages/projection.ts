@@ -17,12 +17,12 @@ export class BotMessageProjection implements StateProjection {
   /** The ids of bot messages whose final event was read from the log. The state may be older and still contain them. */
   readonly #ended = new Set<string>()
   /**
-   * The text sent so far of bot messages whose text Redis has lost. It stays valid until the producer writes the text
-   * again, or the bot message ends.
+   * The bot messages whose text Redis has lost, with the text that was already sent. An entry stays until the producer
+   * writes the text again, or the bot message ends.
    */
   readonly #lost = new Map<string, string>()
 
-  /** The end of a bot message. */
+  /** The final event of a bot message, as read from the log. */
   readonly event = {
     name: 'bot_message',
     receive: ({ json }: Envelope): void => {
@@ -42,6 +42,7 @@ export class BotMessageProjection implements StateProjection {
   field (name: string, after: Field | undefined, before: Field | undefined): void {
     const id = botMessageIdOf(name)
     if (id === undefined) return
+    // A text never becomes shorter. If it is empty again, Redis has lost it.
     const isLost = after?.value === '' && before !== undefined && before.value !== ''
     if (isLost) this.#lost.set(id, before.value)
     else if (after?.value !== '') this.#lost.delete(id)

@@ -45,7 +45,7 @@ export class BotMessageText {
     this.#jsonBytes += jsonBytesOf(text)
   }
 
-  /** Called when a piece was written after what was written before. */
+  /** Called when a piece was appended to the text in the state. */
   addWritten (piece: string): void {
     this.#written += piece.length
     this.#writtenBytes += Buffer.byteLength(piece)

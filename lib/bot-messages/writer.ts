@@ -134,13 +134,16 @@ export class BotMessageWriter {
 
   /** Ends the bot message and aborts its signal. */
   async stop (status: 'stopped' | 'interrupted'): Promise<void> {
-    // Set the end first, so that listeners of the signal find the bot message ending.
+    // Request the end before the signal aborts. Its listeners then find the bot message ending.
     const ended = this.#endAs({ status })
     this.#abort.abort(new RealtimeError('RT_BOT_MESSAGE_ENDED', status))
     await ended
   }
 
-  /** Handles a renewal of the lease. `isGone` means that the lease has expired, or that Redis has lost the field. */
+  /**
+   * Handles a renewal of the lease. `isGone` means that the lease has expired, or that Redis has lost the field. `at`
+   * is the monotonic time at which the renewal was sent.
+   */
   async renewed (epoch: string, isGone: boolean, at: number): Promise<void> {
     const state = this.#state
     if (state.name === 'finalizing') {
@@ -225,7 +228,7 @@ export class BotMessageWriter {
 
   /**
    * Writes the text again if Redis has lost all of it, or its last part. If the bot message was finalized elsewhere, it
-   * has ended. Resolves with whether it goes on.
+   * has ended. Resolves with true if it goes on.
    */
   async #recover ({ outcome, epoch }: StateReceipt): Promise<boolean> {
     if (outcome === 'behind' || epoch !== this.#lease.epoch) {
@@ -236,7 +239,7 @@ export class BotMessageWriter {
         return true
       }
     }
-    // If an end was requested, an attempt of this writer may have finalized it.
+    // If this writer is finalizing, it may have ended the bot message itself, and `#tryToFinalize` knows how it ended.
     if (this.#state.name === 'open') this.#ended('interrupted')
     return false
   }
@@ -287,7 +290,7 @@ export class BotMessageWriter {
     } catch (error) {
       finalizing.attempt = undefined
       const { code } = error as RealtimeError
-      // The final event is invalid or too large: it can end with a smaller one.
+      // The final event is invalid or too large. Open again, so that the app can end it with another one.
       if (code === 'RT_PAYLOAD_TOO_LARGE' || code === 'RT_PAYLOAD_INVALID') this.#to(OPEN)
       else if (code !== 'RT_PUBLISH_REJECTED') finalizing.mayHaveEnded = true
       throw error

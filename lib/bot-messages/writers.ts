@@ -103,7 +103,8 @@ export class BotMessageWriters {
       for await (const text of untilAborted(source, signal)) await writer.append(checkPiece(text))
       return { id, ...await writer.finish(typeof extra === 'function' ? await extra() : extra) }
     } catch (error) {
-      // An error of a source after its signal has aborted does not count as a failure.
+      // The bot message is already ending, and `fail` only waits for that end. An error of the source after its signal
+      // has aborted does not count as a failure.
       if (signal.aborted) return { id, ...await writer.fail() }
       await writer.fail(await this.#describe(chatId, error, describeError)).catch(() => {})
       throw error
@@ -159,6 +160,7 @@ export class BotMessageWriters {
       // Writers that have ended meanwhile ignore the renewal.
       const renewed = await store.renew(channel, writers.map(({ id }) => fieldOf(id)), this.#options.leaseMs)
         .catch(() => undefined)
+      // Redis is unavailable. The next renewal tries again.
       if (renewed === undefined) return
       await Promise.all(writers.map((writer) =>
         writer.renewed(renewed.epoch, renewed.gone.includes(fieldOf(writer.id)), at)))
