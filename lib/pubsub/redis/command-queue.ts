@@ -27,15 +27,15 @@ export interface CommandQueueOptions {
 export type Command<T> = (client: RedisClient) => Promise<T>
 
 /**
- * What is sent again after a refusal: `this` command, or `all` that have no reply yet, since those sent after this one
- * must stay behind it.
+ * The commands to send again after a refusal: only `this` one, or `all` that have no reply yet. With `all`, commands
+ * that were sent after the refused one stay behind it.
  */
 export type Resend = 'this' | 'all'
 
 export interface SendOptions {
   /** Whether the command is idempotent, so that it can be sent again after a lost reply. */
   repeatable: boolean
-  /** Size of the arguments. @default 0 */
+  /** Size of the arguments in bytes. @default 0 */
   bytes?: number
   /** Called if Redis refused the command. Returns what to send again, or `undefined` if the refusal is final. */
   resend? (error: Error): Resend | undefined
@@ -47,7 +47,8 @@ export interface Task<T> extends SendOptions {
   /** Approximate memory in bytes that the task takes until it settles. */
   bytes: number
   /**
-   * Called if Redis refused the command and cannot have applied it. The task resolves with the returned value, if any.
+   * Called if Redis refused the command and cannot have applied an earlier sending of it. The task resolves with the
+   * returned value. If that is `undefined`, the task rejects.
    */
   instead? (error: Error): T | undefined
   resolve (value: T): void
@@ -58,7 +59,7 @@ export interface Task<T> extends SendOptions {
 /** A task that has not settled. */
 interface Pending extends Linked<Pending> {
   task: Task<unknown>
-  /** How many times Redis may have applied it. */
+  /** Number of sendings that Redis may have applied. A sending that was refused, or not sent, does not count. */
   unsure: number
   /** Whether it was sent on the current connection and awaits its reply. */
   underway: boolean
@@ -71,8 +72,8 @@ interface Pending extends Linked<Pending> {
 /**
  * Sends commands in the order they were queued, and sends repeatable ones again after a reconnect. The error of a
  * failed command states whether Redis certainly did not apply it or may have applied it. A rejected command is never
- * sent again. Unsettled commands are bounded in bytes. The limit covers events, state changes and health probes: a
- * probe has to fail when publishing fails. A command over the limit is rejected before it is queued.
+ * sent again. Unsettled commands are bounded in bytes, and a command over the limit is rejected before it is queued.
+ * The limit also applies to health probes, because a probe has to fail when publishing fails.
  */
 export class CommandQueue {
   readonly #client: RedisClient
@@ -83,6 +84,7 @@ export class CommandQueue {
   readonly #pending = new LinkedList<Pending>()
   readonly #onReady: () => void
   readonly #unwatch: () => void
+  /** Number of pending tasks that are not underway. */
   #waiting = 0
   #bytes = 0
   #later: NodeJS.Timeout | undefined
@@ -122,7 +124,7 @@ export class CommandQueue {
   /** Like `send`, but with callbacks, which cost less than a promise. */
   perform<T> (task: Task<T>): void {
     if (this.#closed) return task.reject(new RealtimeError('RT_CLOSED', 'RedisPubSub'))
-    // A single task is accepted whatever its size.
+    // If nothing is pending, a task of any size is accepted.
     if (this.#bytes > 0 && this.#bytes + task.bytes > this.#mostBytes) return task.reject(this.#full())
     this.#bytes += task.bytes
     const pending: Pending = {
@@ -202,7 +204,7 @@ export class CommandQueue {
     }, (error: Error) => {
       // This sending was not applied, but an earlier one may have been. ioredis always rejects with an Error.
       if (isReply(error) || neverLeft(error)) pending.unsure--
-      // The task was sent again meanwhile, or has settled.
+      // Ignore the error if the task was sent again meanwhile, or has settled.
       if (sending !== pending.sending || !this.#pending.has(pending)) return
       this.#failed(pending, error)
     })
@@ -247,7 +249,8 @@ export class CommandQueue {
       return this.#sendAll()
     }
     this.#wait(refused)
-    // A Cluster client may hold an earlier command back for a while, so the next refusals are answered later.
+    // A Cluster client may delay an earlier command, so this one can be refused repeatedly. From the second refusal on,
+    // it is sent again after a delay.
     if (this.#client.isCluster && refused.sending > 1) this.#sendLater()
     else this.#sendAll()
   }

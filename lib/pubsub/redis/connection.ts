@@ -97,7 +97,7 @@ export function openReader (source: RedisSource): RedisClient {
 const CLOSED = 'Connection is closed.'
 
 /**
- * `abandoned` means lost in the one way in which ioredis does not reconnect: if Sentinel reports a failover during a
+ * An `abandoned` connection was lost, and ioredis does not reconnect it: if Sentinel reports a failover during a
  * connection attempt, ioredis aborts the attempt as if the app had called `disconnect()`. A `disconnect()` by the app
  * emits no error, so the two can be distinguished.
  */
@@ -122,6 +122,7 @@ export function watchConnection (client: RedisClient, role: string, log: Logger)
   }
   const onClose = (): void => {
     if (state === 'ready') lose('the connection was closed')
+    // After `close`, ioredis reconnects by itself, unless the app has turned that off.
     else if (state === 'abandoned') state = 'lost'
   }
   const onReady = (): void => {

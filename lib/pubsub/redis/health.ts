@@ -92,8 +92,9 @@ export class HealthCheck {
     const appended = publisher.send(
       (client) => call.send(client, scriptKeys, args), { repeatable: true, resend }
     ) as Promise<[Buffer]> // The reply of lua/probe.lua.
-    // DEL is not part of the script, because Redis does not refuse a script that has already written for lack of
-    // memory. DEL does not wait for the script to resolve, because a script that fails midway also leaves keys.
+    // DEL is not part of the script: after a write command such as DEL, Redis no longer refuses the writes of a script
+    // if its memory is full, and the probe would not notice that. DEL is sent without waiting for the reply of the
+    // script, because a script that fails midway also leaves keys.
     const cleared = publisher.send((client) => {
       const clear = new Command('del', scriptKeys, { keyPrefix: client.options.keyPrefix ?? '' })
       return client.sendCommand(clear) as Promise<unknown>

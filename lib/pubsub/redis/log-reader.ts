@@ -12,9 +12,12 @@ import { decodePayload } from '../wire.ts'
 export interface LogReaderOptions {
   keys: RedisKeys
   scripts: Scripts
-  /** Reads events on the connection for large replies. */
+  /** Reads pages of events and polls heads. The logs of chats use the connection for large replies. */
   reader: Query
-  /** Reads the heads of logs on the publisher connection. Events that this process publishes later come after them. */
+  /**
+   * Reads pages without events (`maxBytes` is 0), on the publisher connection. Events that this process publishes later
+   * come after the head of such a page.
+   */
   near: Query
   /** Instance id written into discontinuity markers. */
   instanceId: string
@@ -41,6 +44,7 @@ export class LogReader implements EventLog {
 
   async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = budgets.page): Promise<LogPage> {
     const page = await this.#read(channel, after, limit, maxBytes)
+    // After a failover, acknowledged events may be missing. The marker states where, so read again after writing it.
     if (page.head.unproven !== true || !await this.#mark(channel)) return failoverOf(page, after)
     return failoverOf(await this.#read(channel, after, limit, maxBytes), after)
   }
@@ -93,6 +97,7 @@ export class LogReader implements EventLog {
       uncork()
       return Promise.all([Promise.all(asked), Promise.all(infos)])
     })
+    // In a Cluster, it is unknown here which node holds a log, so the replication id of any primary will do.
     const known = new Set(ids.map((info) => /master_replid:(\w+)/.exec(info)?.[1]))
     const heads = metas.map(([epoch, last, stateEpoch, version, id]) => {
       const cursor = parseCursor(`${epoch}-${last}`)
@@ -125,6 +130,7 @@ function failoverOf (page: LogPage, after: Cursor | undefined): LogPage {
   return { ...page, gap: 'failover', entries: after === undefined ? page.entries : [] }
 }
 
+/** Decodes an entry of the stream. For its fields `k`, `p` and `d`, see lua/includes/log.lua. */
 function entryOf (epoch: string, id: Buffer, fields: Buffer[]): LogEntry | undefined {
   const values = new Map<string, Buffer>()
   for (let at = 0; at + 1 < fields.length; at += 2) values.set(String(fields[at]), fields[at + 1] as Buffer)

@@ -27,7 +27,10 @@ export interface Missing { epoch: string }
 /** An event to append. */
 interface Entry {
   payload: string
-  /** Tag of the latest sending. Each sending has its own tag, so that no id is used in two branches of the log. */
+  /**
+   * Tag of the latest sending. Each sending has its own tag: if a failover discards the event and it is sent again, the
+   * new event has another id than the lost one.
+   */
   tag: string
   /** Tags of earlier sendings whose replies were lost. Any of them may have been applied. */
   earlier: string[] | undefined
@@ -47,8 +50,8 @@ interface Run {
 }
 
 /**
- * A batch is `underway` until its reply arrives or it is rejected. It is `given up` if its outcome is unknown: it may
- * still reach Redis, until the next batch on one of its channels has blocked its name.
+ * A batch is `underway` until its reply arrives or it is rejected. It is `given up` if it was rejected with an unknown
+ * outcome. Redis may still receive and apply it, until a later batch on one of its channels has marked its name.
  */
 type BatchState = 'underway' | 'settled' | 'given up'
 
@@ -60,17 +63,17 @@ interface Batch {
   runs: Run[]
 }
 
-/** The broadcast error or '', the outcome of each event, and the reason of each refusal: see lua/append.lua. */
+/** The broadcast error or '', one word for each event (see lua/includes/batch.lua), and the reason of each refusal. */
 type Reply = [trouble: Buffer, outcomes: Buffer, ...refusals: Buffer[]]
 
 /** Result of a refused batch that has to be sent again in parts, or without the names of other batches. */
 const APART = Symbol('apart')
 
-/** Maximum number of events in a batch, and of characters before its last event. A running batch blocks Redis. */
+/** A batch is sent as soon as it has this many events or payload characters. A larger one would block Redis longer. */
 const MOST_EVENTS = 64
 const MOST_CHARACTERS = 262_144
 
-/** Minimum number of channels in the map before settled ones are removed. */
+/** Settled channels are removed from the map only if it has at least this many channels. */
 const FEW = 64
 
 /**
@@ -94,6 +97,7 @@ export class LogWriter {
   #apart: boolean
   #batches = 0
   #underway = 0
+  /** Runs that are sent at the end of this turn, with the number of their events and of their payload characters. */
   #gathered: Run[] = []
   #entries = 0
   #characters = 0
@@ -202,7 +206,7 @@ export class LogWriter {
         args[2] = String(givenUp.length)
         return call.send(client, withKeys(keys, before, givenUp), args) as Promise<Reply>
       },
-      // A batch after one whose script Redis has lost was refused as well, or has overtaken it.
+      // If Redis has lost the script, it has refused the later batches as well, or has run them before this one.
       resend: (error) => call.isForgotten(error) ? 'all' : isEarly(error) ? 'this' : undefined,
       instead: ({ message }) => this.#mayPass(message, runs, before, givenUp) ? APART : undefined,
       resolve: (reply) => {
@@ -227,7 +231,7 @@ export class LogWriter {
       return true
     }
     if (!/^(CROSSSLOT|NOPERM) /.test(message)) return false
-    // The user may have no rights for only some of the channels.
+    // The Redis user may have rights for some of the channels, but not for all.
     if (runs.length > 1) return true
     // The name of a given-up batch of several channels may be in another slot or not permitted. Redis refuses that
     // batch for the same reason, so its name need not be sent.
@@ -264,6 +268,7 @@ export class LogWriter {
     if (this.#last.size >= (this.#underway === 0 ? FEW : this.#sweepAt)) this.#sweep()
   }
 
+  /** Keeps the name of a given-up batch. If there are too many, forgets the oldest. */
   #keep (batch: Batch): void {
     this.#givenUp.push(batch)
     if (this.#givenUp.length <= MOST_GIVEN_UP) return
@@ -337,8 +342,8 @@ function unsettledBefore ({ before }: Run): Run | undefined {
 }
 
 /**
- * Returns the latest underway batches on the channels of these runs, which must be done first, and the batches given up
- * after those. Earlier batches need not be sent.
+ * Returns the latest batch underway on each channel of these runs, which Redis must apply first, and the batches given
+ * up after it. Older batches need not be named, because each batch names those before it.
  */
 function batchesBefore (runs: Run[]): { before: Batch[], givenUp: Batch[] } {
   const before: Batch[] = []

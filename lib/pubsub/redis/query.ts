@@ -54,7 +54,10 @@ export class Query {
     }))
   }
 
-  /** Resolves once the client is ready. The subscriber may reconnect first, and then all streams read their logs. */
+  /**
+   * Resolves once the client is ready. All waiting queries share one listener. There can be many: if the subscriber
+   * reconnects first, all rooms read their logs.
+   */
   async #connect (client: RedisClient): Promise<void> {
     this.#connected ??= new Promise<void>((resolve) => { client.once('ready', resolve) })
       .finally(() => { this.#connected = undefined })
@@ -62,6 +65,7 @@ export class Query {
   }
 }
 
+/** Sends the script a second time if Redis has lost its source. */
 function runScript (
   client: RedisClient, script: Script, keys: string[], args: (string | number)[]
 ): Promise<unknown> {

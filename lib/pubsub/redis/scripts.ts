@@ -37,7 +37,7 @@ export class Script {
   }
 }
 
-/** One call of a script. Only the first call sends the whole source, and one for which Redis has lost the script. */
+/** One call of a script. Sends the source, or only its hash if Redis should have it in its cache. */
 export class ScriptCall {
   readonly #script: Script
   readonly #cached: Set<Script>
@@ -48,7 +48,7 @@ export class ScriptCall {
     this.#cached = cached
   }
 
-  /** Whether the next or last sending contains the whole source. */
+  /** Whether the latest sending contained the whole source. After `isForgotten` returned true, the next one will. */
   get isWhole (): boolean {
     return this.#isWhole
   }
@@ -58,7 +58,7 @@ export class ScriptCall {
     const { name: script, lua, sha, keys: [least, most] } = this.#script
     if (keys.length < least || keys.length > most) throw new Error(`${script}.lua does not take ${keys.length} keys`)
     if (!this.#cached.has(this.#script)) this.#isWhole = true
-    // Redis runs what is sent later on the same connection after it.
+    // Redis runs later commands of this connection after this one, and has the script by then.
     this.#cached.add(this.#script)
     const command: Argument[] = [this.#isWhole ? lua : sha, keys.length]
     // Loops, because a spread or `concat` takes several times as long.
@@ -74,7 +74,8 @@ export class ScriptCall {
 
   /**
    * Returns whether Redis has lost the script. If so, nothing was done, and the call sends the whole source next time.
-   * A node of a Cluster has a cache of its own, so other calls may have the script.
+   * The call remembers this itself, because each node of a Cluster has its own cache: meanwhile, another call may have
+   * loaded the script into the cache of another node.
    */
   isForgotten (error: Error): boolean {
     if (!error.message.startsWith('NOSCRIPT ')) return false
@@ -137,7 +138,7 @@ export class Scripts {
       // Differs from every possible outcome of a batch.
       GIVEN_UP: 'given up',
       STATE_TTL: ttlMs + timing.stateExtra,
-      // As long as an owner may restore the text of a bot message.
+      // At least as long as an owner may restore the text of a bot message, since it must not be finalized twice.
       FINALIZATION_TTL: Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra),
       FAILOVER_LEASE: timing.stateLease,
       LEASE_STEP: timing.idleCheck

@@ -50,8 +50,11 @@ export class Subscriber {
   /** Incremented whenever confirmations become invalid, so that a late one from an earlier connection is ignored. */
   #generation = 0
   #connected = false
+  /** Runs the next sync. */
   #soon: NodeJS.Immediate | undefined
+  /** Retries the refused names. */
   #later: NodeJS.Timeout | undefined
+  /** Resubscribes to all names after a slot has moved. */
   #again: NodeJS.Timeout | undefined
   #syncing = false
   #closed = false

@@ -21,8 +21,8 @@ state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], true)
 local operation, lease, field, value, owner = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
 local function write (kind, chunks)
-  -- Once a script has run a write command, Redis no longer refuses its writes for lack of memory. So nothing is deleted
-  -- unless it exists.
+  -- After the first write command of a script, even one that changes nothing, Redis no longer refuses its writes for
+  -- lack of memory. So delete only what exists: a full Redis must still refuse new data.
   if chunks then state.drop(field, chunks) end
   redis.call('HSET', state.fields, '0=' .. field, value)
   state.put(field, kind, 1, #value, lease, owner)
@@ -59,6 +59,7 @@ act['+'] = function ()
     state.put(field, 't', chunks + 1, bytes + #value, lease, owner)
     state.lease(field, lease)
     state.publish('+', field, value)
+  -- If the text is already longer by this piece, the request was applied before and its reply was lost.
   elseif bytes ~= at + #value then
     return 'behind'
   end

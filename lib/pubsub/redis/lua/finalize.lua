@@ -30,12 +30,13 @@ local kind, chunks, _, _, owner = state.find(ARGV[7])
 local id = redis.call('GET', key)
 
 if not id then
+  -- Without an owner, the lease must have expired. The owner may finalize its own text even after that.
   if not (kind == 'x' and ARGV[8] == '') and not ((kind == 't' or kind == 'x') and owner == ARGV[8]) then
     log.remember(KEYS[1], '!' .. state.epoch, BATCH_TTL)
     return { '', '!' .. state.epoch }
   end
-  -- Once a script has run a write command, Redis no longer refuses its writes for lack of memory. PEXPIRE itself is
-  -- allowed in a full Redis, and the event needs less memory than the deleted text: finalizing works in a full Redis.
+  -- Finalizing must work in a full Redis. PEXPIRE is allowed there, and after a write command Redis no longer refuses
+  -- the writes of a script for lack of memory. The event needs less memory than the text, which is deleted.
   redis.call('PEXPIRE', fields, STATE_TTL)
   log.open(meta, stream, ARGV[4])
   local refusal
@@ -43,6 +44,7 @@ if not id then
   if not id then return refusal end
   log.close()
   log.remember(key, id, FINALIZATION_TTL)
+  -- The log has an event now, so meta must live as long as the log.
   state.alone = false
 end
 log.remember(KEYS[1], id, BATCH_TTL)

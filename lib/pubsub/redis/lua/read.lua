@@ -28,17 +28,19 @@ local function answer (reason, events, start)
   return { epoch, last, reason, events, stamp, start or '', severed and 1 or 0 }
 end
 
--- A reader of an empty log gets a position in it, which differs from the one after the first event. An empty log that
--- was written under another replication id may have lost events, so a new log replaces it.
+-- An empty log has a position, too, so that a reader can continue from it. An empty log that was written under another
+-- replication id may have lost events, so a new log replaces it.
 if not top or (top == '0' and severed) then
   local kept = redis.pcall('HSET', KEYS[1], 'e', ARGV[2], 'l', '0-0', 'r', replication_id())
   local refusal = type(kept) == 'table' and kept.err
+  -- If Redis refuses to replace a log, the old one is returned, with `severed`.
   if not (top and refusal) then epoch, last, severed = ARGV[2], '0-0', false end
   if not refusal then
     top = '0'
     redis.call('DEL', KEYS[2])
   elseif not top then
-    -- Reads must work even while Redis refuses writes. A position that could not be stored is followed by a new epoch.
+    -- Reads must work even while Redis refuses writes. The reader then gets a position that is not stored, so the log
+    -- will have another epoch later.
     for _, passes in ipairs({ 'OOM', 'MISCONF', 'NOREPLICAS' }) do
       if string.find(refusal, passes, 1, true) then return answer(ARGV[4] and 'epoch' or '', {}) end
     end

@@ -6,6 +6,7 @@ local function append_events ()
   local reply = batch.begin()
   if reply then return reply end
 
+  -- `keyed` maps idempotency keys to event ids, since one batch may contain a key twice.
   local ids, refusals, keyed = {}, {}, {}
   local key, arg = 1, 3
 

@@ -33,8 +33,8 @@ function batch.begin ()
   end
 end
 
--- If nothing was written, for example because all events were duplicates, SET may fail for lack of memory. Then the
--- next batch gets EARLY and is sent again.
+-- Stores an outcome or an id for `ttl` milliseconds. If the script has not written before, for example because all
+-- events were duplicates, SET may fail for lack of memory. Then the next batch gets EARLY and is sent again.
 function log.remember (key, what, ttl)
   local set = log.written and redis.call or redis.pcall
   set('SET', key, what, 'PX', ttl)

@@ -20,12 +20,13 @@ function log.open (meta, stream, channel)
   local found = known[1] and offset
   log.meta, log.stream, log.channel, log.known, log.grown, log.head = meta, stream, channel, known, false, nil
   log.epoch, log.offset, log.tag = found and known[1] or ARGV[1], found and tonumber(offset) or 0, found and tag or '0'
+  -- Whether meta must get the current replication id with the next event.
   log.moved = not found or known[3] ~= replication_id()
   -- The log was last written before a restart or a failover, so acknowledged events may be missing: readers need a
   -- discontinuity marker.
   log.severed = found and log.moved
-  -- Once a script has run a write command, Redis no longer refuses its writes for lack of memory. So nothing is deleted
-  -- unless it exists.
+  -- After the first write command of a script, even a DEL of a missing key, Redis no longer refuses its writes for lack
+  -- of memory. So delete only what exists: a full Redis must still refuse new data.
   if not found and redis.call('EXISTS', stream) == 1 then redis.call('DEL', stream) end
 end
 
@@ -53,6 +54,7 @@ local function add (kind, tag, payload)
   local id = at .. '-' .. tag
   local refusal = not log.grown and set_head(id)
   if refusal then return nil, refusal end
+  -- Fields of an event: k kind (d an event, f a discontinuity marker), p tag of the previous event, d payload.
   local added = redis.pcall('XADD', log.stream, 'MAXLEN', '~', SIZE, id, 'k', kind, 'p', log.tag, 'd', payload)
   if type(added) == 'table' then
     if not log.grown then restore_head() end
@@ -69,8 +71,8 @@ local function add (kind, tag, payload)
   return log.epoch .. '-' .. id
 end
 
--- Appends a discontinuity marker: acknowledged events may be missing before it. `origin` is the first two words of its
--- payload. Returns nothing, or the error.
+-- Appends a discontinuity marker: acknowledged events may be missing before it. `origin` is the instance id and the
+-- time, the first two words of its payload. Returns nothing, or the error.
 function log.mark (tag, origin)
   local last = string.format('%.0f', log.offset)
   local _, refusal = add('f', tag, origin .. 'fence {}')
@@ -84,12 +86,13 @@ end
 
 -- Appends an event. Returns its id, or nil and the error.
 function log.append (tag, payload)
-  -- The marker's tag is the complement of the event's tag, and as random.
+  -- The marker's tag is computed from the event's tag and is as random.
   local refusal = log.severed and log.mark(string.format('%.0f', 2 ^ 47 - tag), string.match(payload, '^%S+ %S+ '))
   if refusal then return nil, refusal end
   return add('d', tag, payload)
 end
 
+-- Renews the expiry if events were appended. Writes the id of the last one into meta, unless `add` has done so.
 function log.close ()
   if not log.grown then return end
   local last = string.format('%.0f-%s', log.offset, log.tag)

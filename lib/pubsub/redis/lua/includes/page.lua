@@ -1,5 +1,5 @@
--- Reads a page of events in small steps, until it has as many bytes as it may have. Event ids are <offset>-<tag>, and
--- offsets have no gaps.
+-- Reads a page of events in small steps, because the number of events that fit into its bytes is not known before.
+-- Event ids are <offset>-<tag>, and offsets have no gaps.
 
 local page = {}
 

@@ -26,7 +26,8 @@ function state.tick (clock, at)
   -- The time without that limit; later than `state.now` only if more than LEASE_STEP ms have passed.
   state.unclamped = state.now + elapsed - LEASE_STEP
   state.ticked = { sc = string.format('%.0f', state.now), st = string.format('%.0f', now) }
-  -- This may fail for lack of memory. Then leases last longer.
+  -- Most reads should write nothing, so the clock is not stored on each access. This may fail for lack of memory. Then
+  -- leases last longer.
   if clock and (elapsed < 0 or elapsed >= 500) then
     redis.pcall('HSET', state.meta, 'sc', state.ticked.sc, 'st', state.ticked.st)
   end
@@ -51,7 +52,7 @@ end
 -- Starts a new epoch, since changes that other instances have seen may be missing. Restarts all leases, since none
 -- could be renewed meanwhile.
 local function begin_anew (new)
-  -- If a lost text can't be restored for lack of memory, a reader sees the old version and tries again later.
+  -- `find` restores each lost text. If that fails for lack of memory, a reader sees the old version and tries again.
   for field in pairs(state.texts) do if not state.find(field) then return end end
   state.epoch, state.version = new, 1
   restore_leases()
@@ -70,6 +71,7 @@ function state.open (meta, fields, leases, channel, new, create)
     local field = string.match(all[n], '^t=(.*)$')
     if field then state.texts[field] = all[n + 1] else known[all[n]] = all[n + 1] end
   end
+  -- Whether there is no log with events: see keep_meta.
   state.alone = not known.l or known.l == '0-0'
   local found = redis.call('EXISTS', fields) == 1
   local lost = not found and next(state.texts) ~= nil
@@ -79,8 +81,8 @@ function state.open (meta, fields, leases, channel, new, create)
   if lost or found and not known.se or known.se and known.sr ~= state.replication_id then
     begin_anew(new)
   elseif not known.se then
-    -- Once a script has run a write command, Redis no longer refuses its writes for lack of memory. So nothing is
-    -- deleted unless it exists.
+    -- After the first write command of a script, even a DEL of a missing key, Redis no longer refuses its writes for
+    -- lack of memory. So delete only what exists: a full Redis must still refuse new data.
     if redis.call('EXISTS', leases) == 1 then redis.call('DEL', leases) end
   elseif found and redis.call('EXISTS', leases) == 0 then
     -- The key of the leases can be evicted or deleted on its own. Without leases no field would ever expire.
@@ -91,6 +93,7 @@ end
 
 function state.full_version () return state.epoch .. '-' .. string.format('%.0f', state.version) end
 
+-- Writes the version into meta and renews the expiry of all keys.
 function state.keep ()
   redis.call(
     'HSET', state.meta,
@@ -177,6 +180,7 @@ function state.drop (field, chunks)
   state.texts[field] = nil
 end
 
+-- Ends the leases that have expired by the lease clock.
 function state.sweep ()
   for _, field in ipairs(redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.now)) do
     local kind, chunks, bytes, lease, owner = state.find(field)
