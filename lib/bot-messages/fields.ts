@@ -1,6 +1,7 @@
 import type { BotMessage, ChatEvent } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 
+/** Fixed by docs/protocol.md: instances of other versions read these fields, too. */
 const PREFIX = 'answer:'
 
 /** The field of a chat's state that holds a bot message while it is streamed. Its producer renews the lease. */

@@ -13,6 +13,7 @@ interface Channel {
   count: number
   /** Node that owns its slot, as last known by the client. */
   node: string | undefined
+  /** Unsubscribes on that node. */
   leave: () => void
 }
 

@@ -87,6 +87,7 @@ export class RedisStateStore implements StateStore {
     this.#listeners.notify(channel, change)
   }
 
+  /** Runs lua/change-state.lua. `args` begin with the operation; the script's header lists them in order. */
   #send (channel: string, key: string, args: (string | number)[]): Promise<[Buffer, Buffer, Buffer[]]> {
     const { keys, scripts: { changeState }, send } = this.#options
     const names = [...this.#keysOf(channel), keys.of(channel).finalization + encodeKey(key)]
