@@ -6,8 +6,8 @@
 -- ARGV[1]    epoch of a new log
 -- ARGV[2]    the number of earlier batches under way
 -- ARGV[3]    the number of batches that were given up
--- ARGV[...]  for each channel its Redis channel, one letter for each event (k: with an idempotency key, -: without), and
---            the tag and the payload of each event
+-- ARGV[...]  for each channel its Redis channel, one letter for each event (k: with an idempotency key, -: without),
+--            and the tag and the payload of each event
 -- Returns the error of a failed broadcast, or '', the outcomes, and the error of each event whose outcome is -
 
 -- @include includes/append

@@ -1,6 +1,6 @@
 -- The probe runs the commands that the other scripts need besides those of append.lua: those that read a log, and those
--- for state (bot messages and presence). It fails if the Redis user may not run one of them. The hash and the sorted set
--- do not exist any more afterwards.
+-- for state (bot messages and presence). It fails if the Redis user may not run one of them. The hash and the sorted
+-- set do not exist any more afterwards.
 
 local function try_commands (stream, hash, set)
   redis.call('TIME')
