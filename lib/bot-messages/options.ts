@@ -1,5 +1,4 @@
 import { lease, milliseconds } from '../core/option-kinds.ts'
-import type { OptionsFrom } from '../core/options.ts'
 
 /** Options of bot messages. */
 export const botMessageOptions = {
@@ -15,6 +14,3 @@ export const botMessageOptions = {
    */
   botMessageLeaseMs: lease({ default: 5_000, scope: 'process' })
 }
-
-/** Options of bot messages. */
-export interface BotMessageOptions extends OptionsFrom<typeof botMessageOptions> {}
