@@ -12,7 +12,7 @@ import { clientScript } from './client-script.ts'
 // Browsers that start take their time on a busy machine.
 t.setTimeout(180_000)
 
-/** What a test asks in the page. `open` makes a client and keeps what it is told. */
+/** What a test asks in the page. `open` makes a client and keeps the events that it receives. */
 const PAGE = `<!doctype html><title>client</title><script>${clientScript}
   const chats = {}, states = [], resets = [], refusals = []
   let client

@@ -5,18 +5,18 @@ import type { EventStream, StreamEvent } from './event-stream.ts'
 export class PresenceReader {
   present = new Set<string>()
   /** All events that it received. */
-  readonly told: Omit<ChatEvent<'presence'>, 'type' | 'chatId'>[] = []
+  readonly received: Omit<ChatEvent<'presence'>, 'type' | 'chatId'>[] = []
   /** Violations of the guarantees. */
   readonly faults: string[] = []
 
   /** Takes what is new of an event. Returns whether it is about presence. */
   take ({ event, id, data }: StreamEvent): boolean {
     if (event !== 'presence') return false
-    const { type, chatId, ...who } = data as ChatEvent<'presence'>
-    const { users, joined = [], left = [] } = who
-    this.told.push(who)
+    const { type, chatId, ...presence } = data as ChatEvent<'presence'>
+    const { users, joined = [], left = [] } = presence
+    this.received.push(presence)
     if (id !== undefined) this.faults.push(`${chatId}: ${type} with the id ${id}`)
-    if ((users !== undefined) !== (this.told.length === 1)) {
+    if ((users !== undefined) !== (this.received.length === 1)) {
       this.faults.push('a snapshot that does not come first, or none')
     }
     if (users !== undefined) this.present = new Set(users)

@@ -98,10 +98,10 @@ await app.register(realtimePlugin, { presence: { graceMs: 5_000 }, authorize: ()
 // @ts-expect-error No such time.
 await app.register(realtimePlugin, { presence: { graceSeconds: 5 } })
 const users: string[] = await app.chatEvents.presence('c')
-const told: boolean = await app.chatEvents.emitTyping('c', 'ann', { typing: false })
+const published: boolean = await app.chatEvents.emitTyping('c', 'ann', { typing: false })
 emitTyping('c', users[0] ?? '')
 // @ts-expect-error By its id.
-emitTyping('c', { id: 'ann', told })
+emitTyping('c', { id: 'ann', published })
 
 // An answer of a bot is text, and ends with what the app says it does.
 const tokens = async function * (signal?: AbortSignal): AsyncGenerator<string> {

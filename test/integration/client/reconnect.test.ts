@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import { startApp } from '../../support/app.ts'
@@ -9,6 +9,20 @@ import { range } from '../../support/numbers.ts'
 import { Page, Seen, publish, dropAll, startServer } from './page.ts'
 
 t.setTimeout(120_000)
+
+/** Returns the times of a client's first attempts at a server whose streams end after `retry`. */
+async function attempts (t: Test, retryMs: number, count: number): Promise<number[]> {
+  const times: number[] = []
+  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
+    times.push(performance.now())
+    return await reply.type('text/event-stream').send(`retry: ${retryMs}\n\n`)
+  }))
+  const page = new Page(t, url)
+  page.open('a')
+  await until(async () => times.length, (length) => length >= count)
+  page.client.close()
+  return times
+}
 
 t.test('a page misses nothing after a drop, with one chat and with several', async (t) => {
   const { app, url } = await startApp(t, { retryMs: 1 })
@@ -112,15 +126,7 @@ t.test('a client retries a busy or broken server after the time that the server 
 })
 
 t.test('a stream that ends at once sets the time until the reconnect', async (t) => {
-  const asked: number[] = []
-  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
-    asked.push(performance.now())
-    return await reply.type('text/event-stream').send('retry: 150\n\n')
-  }))
-  const page = new Page(t, url)
-  page.open('a')
-  await until(async () => asked.length, (length) => length === 3)
-  page.client.close()
+  const asked = await attempts(t, 150, 3)
   const [first = 0, second = 0, third = 0] = asked
   t.ok(second - first >= 145)
   t.ok(third - second >= 290, 'and later each time')
@@ -157,15 +163,7 @@ t.test('a heartbeat keeps a connection', async (t) => {
 })
 
 t.test('clients of a server with an immediate retry still wait longer each time', async (t) => {
-  const asked: number[] = []
-  const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (_request, reply) => {
-    asked.push(performance.now())
-    return await reply.type('text/event-stream').send('retry: 0\n\n')
-  }))
-  const page = new Page(t, url)
-  page.open('a')
-  await until(async () => asked.length, (length) => length >= 9)
-  page.client.close()
+  const asked = await attempts(t, 0, 9)
   t.ok((asked[8] as number) - (asked[7] as number) >= 120)
 })
 

@@ -120,7 +120,9 @@ t.test('the cluster', async (t) => {
     const port = /Redis at port (\d+)/.exec(cluster.output)?.[1]
     t.equal(await cluster.stop(), 0)
     await stream.end()
-    for (const { url } of [...instances, { url: `http://127.0.0.1:${port}` }]) await t.rejects(fetch(url), { cause: { code: 'ECONNREFUSED' } })
+    for (const { url } of [...instances, { url: `http://127.0.0.1:${port}` }]) {
+      await t.rejects(fetch(url), { cause: { code: 'ECONNREFUSED' } })
+    }
   })
 })
 

@@ -57,7 +57,7 @@ t.test('a lease that expired during a pause of Redis is renewed, and no user is 
   await asked([one], ['ann', 'bob'])
   await open(t, one, 'cem')
   await watcher.until('ann', 'bob', 'cem')
-  t.same(watcher.reader.told.filter(({ left = [] }) => left.length > 0), [])
+  t.same(watcher.reader.received.filter(({ left = [] }) => left.length > 0), [])
 })
 
 /** A stream that closes on request. */

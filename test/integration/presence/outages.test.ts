@@ -31,7 +31,7 @@ t.test('presence that Redis loses is restored, and no user is reported as left',
   await open(t, two, 'eve')
   await watcher.until('ann', 'bob', 'cem', 'dan', 'eve')
   await asked([one, two], ['ann', 'bob', 'cem', 'dan', 'eve'])
-  t.same(watcher.reader.told.filter(({ left = [] }) => left.length > 0), [])
+  t.same(watcher.reader.received.filter(({ left = [] }) => left.length > 0), [])
   t.same(watcher.reader.faults, [])
 })
 
@@ -81,5 +81,5 @@ t.test('an abandoned write that reaches Redis late shows a user for a lease at m
   await asked([one, two], ['ann', 'bob'])
   await watcher.until('bob')
   await asked([one, two], ['bob'])
-  t.same(watcher.reader.told.filter(({ left = [] }) => left.includes('bob')), [])
+  t.same(watcher.reader.received.filter(({ left = [] }) => left.includes('bob')), [])
 })

@@ -33,7 +33,7 @@ for (const [name, setup] of Object.entries(setups)) {
       bobs[1].close()
       await watcher.until('ann', 'cem')
       await asked([one, two], ['ann', 'cem'])
-      t.same(watcher.reader.told, [
+      t.same(watcher.reader.received, [
         { users: [] },
         { joined: ['ann'], left: [] },
         { joined: ['bob'], left: [] },
@@ -42,12 +42,12 @@ for (const [name, setup] of Object.entries(setups)) {
       ], 'each once, in one order')
       t.same(
         handled,
-        watcher.reader.told.slice(1).map((who) => ({ type: 'presence', chatId: 'c', ...who })),
+        watcher.reader.received.slice(1).map((who) => ({ type: 'presence', chatId: 'c', ...who })),
         'handlers get the same'
       )
       const late = await open(t, two)
       t.equal(late.reader.take(await late.stream.next()), true)
-      t.same(late.reader.told, [{ users: ['ann', 'cem'] }], 'a late client gets all users at once')
+      t.same(late.reader.received, [{ users: ['ann', 'cem'] }], 'a late client gets all users at once')
       t.same([...watcher.reader.faults, ...ann.reader.faults, ...late.reader.faults], [])
     })
 
@@ -63,7 +63,7 @@ for (const [name, setup] of Object.entries(setups)) {
       }
       ann.close()
       await watcher.until()
-      t.same(watcher.reader.told, [{ users: [] }, { joined: ['ann'], left: [] }, { joined: [], left: ['ann'] }])
+      t.same(watcher.reader.received, [{ users: [] }, { joined: ['ann'], left: [] }, { joined: [], left: ['ann'] }])
     })
 
     t.test('a user of a stream of several chats is present in each, under the name for that chat', async (t) => {
@@ -129,7 +129,7 @@ for (const [name, setup] of Object.entries(setups)) {
       await watcher.until(...names)
       await asked([one, two], names)
       t.same(watcher.reader.faults, [])
-      t.ok(watcher.reader.told.length <= names.length + 1)
+      t.ok(watcher.reader.received.length <= names.length + 1)
     })
   })
 }
@@ -143,7 +143,7 @@ t.test('users of an app that closes stay present until its lease expires, so a m
   t.same(await two.app.chatEvents.presence('c'), ['ann', 'bob'])
   await open(t, two, 'ann')
   await watcher.until('ann')
-  t.same(watcher.reader.told.filter(({ left = [] }) => left.length > 0), [{ joined: [], left: ['bob'] }])
+  t.same(watcher.reader.received.filter(({ left = [] }) => left.length > 0), [{ joined: [], left: ['bob'] }])
 })
 
 t.test('other state of a chat does not count as users', async (t) => {

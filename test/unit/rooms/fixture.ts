@@ -44,6 +44,13 @@ export class Fixture {
     return stream
   }
 
+  /** Follows the log until it is in sync, as a room whose subscription is active. */
+  async follow (): Promise<void> {
+    this.room.chatLog.sync()
+    this.room.chatLog.live()
+    await this.rest()
+  }
+
   /** Lets everything happen that needs no time. */
   async rest (): Promise<void> {
     for (let n = 0; n < 5; n++) await turn()

@@ -87,9 +87,7 @@ t.test('the frames of many chats in one turn are flushed before they exceed the 
 
 t.test('a chat that catches up on a full stream waits until there is room', async (t) => {
   const fixture = new Fixture(t)
-  fixture.room.chatLog.sync()
-  fixture.room.chatLog.live()
-  await fixture.rest()
+  await fixture.follow()
   const before = fixture.room.chatLog.position
   fixture.publish(3)
   await fixture.rest()

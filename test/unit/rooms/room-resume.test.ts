@@ -125,9 +125,7 @@ t.test('a rewind or a reconnect while the log cannot be read waits until it can 
 
 t.test('a fast client gets one page in each turn of the event loop', async (t) => {
   const f = new Fixture(t)
-  f.room.chatLog.sync()
-  f.room.chatLog.live()
-  await f.rest()
+  await f.follow()
   const before = f.room.chatLog.position
   f.publish(200, { payload: { text: 'x'.repeat(2_000) } })
   await f.rest()
