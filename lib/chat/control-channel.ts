@@ -55,12 +55,8 @@ export class ControlChannel<T> implements FeedListener {
   #close: (() => void) | undefined
   #logFollower: LogFollower | undefined
   #continuity = 0
-  /**
-   * True once the channel has a position in the log; without a log, while the subscription is active.
-   */
+  /** True once the channel has a position in the log; without a log, while the subscription is active. */
   #started = false
-  /** True if no message has been received since the last comparison with the log. */
-  #quiet = false
 
   constructor (options: ControlChannelOptions) {
     this.#options = options
@@ -89,7 +85,7 @@ export class ControlChannel<T> implements FeedListener {
    */
   watch ({ message, synced = ignore }: ControlListener<T>): () => void {
     this.#handlers.add(message)
-    // Register `synced` after the channel is opened: during this call the listener could not read the state yet.
+    // Add `synced` after the channel is opened, so that it is never called before this call has returned.
     this.#close ??= outsideRequests(() => this.#open())
     this.#synced.add(synced)
     return () => {
@@ -126,14 +122,14 @@ export class ControlChannel<T> implements FeedListener {
     this.#started = false
   }
 
-  // The provider calls these methods: see FeedListener.
+  // The provider calls the next three methods: see `FeedListener`.
 
   live (): void {
     if (this.#logFollower !== undefined) {
       this.#logFollower.live()
     } else {
       this.#start()
-      this.#inSyncAgain()
+      this.#reportInSync()
     }
   }
 
@@ -144,44 +140,42 @@ export class ControlChannel<T> implements FeedListener {
   }
 
   receive (envelope: Envelope): void {
-    this.#quiet = false
     if (this.#logFollower === undefined || envelope.position === undefined) return this.#handle(envelope)
     this.#logFollower.receive(envelope as LogEntry)
-    // The log follower holds the message until the log can be read. Handle it now, and again when its turn comes.
+    // The follower holds the message until the log has been read. A revocation must not wait: handle the message now,
+    // and again when the follower reports it.
     if (!this.#logFollower.inSync) this.#handle(envelope)
   }
 
   #open (): () => void {
     const { channel, feed } = this.#options
-    const { eventLog: log } = feed
-    const logFollower = this.#logFollower = log && this.#follow(log)
+    const { eventLog } = feed
+    if (eventLog === undefined) return feed.follow(channel, this)
+    const follower = this.#logFollower = this.#newFollower(eventLog)
     const unfollow = feed.follow(channel, this)
-    logFollower?.sync()
-    const poll = log && new RepeatingTimer(timing.idleCheck, () => this.#reconcile(log))
-    poll?.start()
+    follower.sync()
+    const idleCheck = new RepeatingTimer(timing.idleCheck, () => this.#reconcile(follower, eventLog))
+    idleCheck.start()
     return () => {
-      poll?.stop()
+      idleCheck.stop()
       unfollow()
-      logFollower?.close()
+      follower.close()
     }
   }
 
-  #follow (events: EventLog): LogFollower {
+  #newFollower (eventLog: EventLog): LogFollower {
     const { channel, log } = this.#options
-    // These reads do not share the gate of the chats, and are retried soon, since admission may depend on them.
-    const pages = new LogPages(channel, events, new ReadGate(budgets.page), { longestRetry: timing.resyncRetry })
+    // Streams may wait for these reads to be admitted. So they have a gate of their own and are retried soon.
+    const pages = new LogPages(channel, eventLog, new ReadGate(budgets.page), { longestRetry: timing.resyncRetry })
     return new LogFollower(pages, {
-      event: (entry) => {
+      started: () => this.#start(),
+      entry: (entry) => {
         if (entry.position.isMarker) this.#handleMarker()
         else this.#handle(entry)
       },
       gap: () => { this.#continuity++ },
-      reading () {},
-      read: () => this.#start(),
-      inSync: () => this.#inSyncAgain(),
-      // Not tracked: a message that arrives twice only costs one more read.
-      isKnown: () => false,
-      failed: ({ message }) => logRepeated(log, READING, { channel, reason: message })
+      inSync: () => this.#reportInSync(),
+      readFailed: ({ message }) => logRepeated(log, READING, { channel, reason: message })
     })
   }
 
@@ -194,15 +188,15 @@ export class ControlChannel<T> implements FeedListener {
   }
 
   /**
-   * Messages before a discontinuity marker may be missing. A marker that is received live, not read from the log,
-   * arrives while the channel is in sync.
+   * Messages before a discontinuity marker may be missing. If the marker was read from the log, listeners are notified
+   * when the channel is in sync; otherwise it is in sync already, and they are notified here.
    */
   #handleMarker (): void {
     this.#continuity++
-    if (this.inSync) this.#inSyncAgain()
+    if (this.inSync) this.#reportInSync()
   }
 
-  #inSyncAgain (): void {
+  #reportInSync (): void {
     logRecovered(this.#options.log, READING)
     this.#synced.notify()
   }
@@ -211,14 +205,12 @@ export class ControlChannel<T> implements FeedListener {
    * Compares a quiet channel with its log. The last message before a silence can be lost, and so can the whole log,
    * and no later message would reveal it.
    */
-  async #reconcile (log: EventLog): Promise<void> {
-    const quiet = this.#quiet
-    this.#quiet = true
-    if (!quiet || !this.inSync) return
+  async #reconcile (follower: LogFollower, eventLog: EventLog): Promise<void> {
+    if (!follower.checkQuiet()) return
     try {
-      const [head] = await log.heads([this.#options.channel])
-      if (head === undefined) this.#logFollower?.sync()
-      else this.#logFollower?.reconcile(head)
+      const [head] = await eventLog.heads([this.#options.channel])
+      if (head === undefined) follower.sync()
+      else follower.reconcile(head)
     } catch {
       // Redis is unavailable. The log is read anyway once the subscription is restored.
     }

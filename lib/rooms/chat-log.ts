@@ -1,4 +1,4 @@
-import { formatCursor, positionBefore, sameCursor, type Cursor } from '../pubsub/cursor.ts'
+import { formatCursor, type Cursor } from '../pubsub/cursor.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ByteBudget } from '../pubsub/byte-budget.ts'
@@ -30,16 +30,16 @@ export interface ChatLogContext {
   replays: ByteBudget
 }
 
-/** The events that a log reports to its room. */
+/** What a chat log reports to its room. */
 export interface ChatLogEvents {
   /** The next entry of the log. */
   entry (entry: LogEntry): void
-  /** An event that is not followed through a log: it is ephemeral, or there is no log. */
-  event (envelope: Envelope): void
+  /** An event that is not in the log: it is ephemeral, or there is no log. */
+  unlogged (envelope: Envelope): void
   /** Events before `at` are missing or may be missing. */
   reset (reason: ResetReason, at?: Cursor): void
-  /** The log was read, or compared with its head. */
-  read (head: LogHead | undefined): void
+  /** The head of the log was read; `undefined` if the log does not exist. */
+  headRead (head: LogHead | undefined): void
 }
 
 const READING_LOG: RecoverableFailure = {
@@ -54,10 +54,16 @@ const STUCK: RepeatedFailure = {
     'If Redis closes the connection, the event may be larger than its client-output-buffer-limit'
 }
 
-/** Frames kept for clients that reconnect soon. */
-const RECENT = 256
+/** Maximum number of events that are kept in memory for clients that reconnect soon. */
+const MAX_RECENT = 256
 
-/** Follows the log of one chat on this instance. If the provider keeps no log, it passes on what it receives. */
+/** The base of the replay buffer until the log has been read. It is equal to no position in any log. */
+const NOWHERE: Cursor = { epoch: '', offset: 0, tag: 0 }
+
+/**
+ * The log of one chat, as this instance follows it: its position, its last events, and the reads of its history. If the
+ * provider keeps no log, it passes received events on without a position.
+ */
 export class ChatLog implements FeedListener {
   /** Reads the history of the log for clients; `undefined` if there is no log. */
   readonly replay: LogReplay | undefined
@@ -65,18 +71,17 @@ export class ChatLog implements FeedListener {
   readonly #context: ChatLogContext
   readonly #events: ChatLogEvents
   readonly #logFollower: LogFollower | undefined
+  /** Called once the log is in sync: each resolves one promise of `whenInSync`. */
   readonly #waiting = new Set<() => void>()
   #recent: ReplayBuffer
   /** `pending` until the subscription is active for the first time. */
   #subscription: 'pending' | 'live' | 'lost' = 'pending'
-  /** True if no event of the log has been received since the last call of `takeQuiet`. */
-  #quiet = false
 
   constructor (chatId: string, channel: string, context: ChatLogContext, events: ChatLogEvents) {
     this.#chatId = chatId
     this.#context = context
     this.#events = events
-    this.#recent = this.#newReplayBuffer({ epoch: '', offset: 0, tag: 0 })
+    this.#recent = this.#newReplayBuffer(NOWHERE)
     if (context.eventLog === undefined) return
     const { log, metrics, eventLog, reads } = context
     const makePages = (): LogPages => new LogPages(channel, eventLog, reads, {
@@ -86,34 +91,36 @@ export class ChatLog implements FeedListener {
     // a client can be read.
     this.replay = new LogReplay(chatId, makePages(), context.historySize, context.replays)
     this.#logFollower = new LogFollower(makePages(), {
-      event: (entry) => this.#next(entry),
-      gap: (reason, at) => this.#jump(reason, at),
-      reading: () => { metrics.resyncs++ },
-      read: (head) => events.read(head),
-      inSync: () => this.#inSyncAgain(),
-      isKnown: (cursor) => this.#isKnown(cursor),
-      failed: ({ message }) => logRepeated(log, READING_LOG, { chatId, reason: message })
+      started: (at) => this.#restartRecent(at),
+      entry: (entry) => {
+        this.#recent.push(entry)
+        events.entry(entry)
+      },
+      gap: (reason, at) => this.#skipTo(at, reason),
+      inSync: () => this.#reportInSync(),
+      readStarted: () => { metrics.resyncs++ },
+      headRead: events.headRead,
+      readFailed: ({ message }) => logRepeated(log, READING_LOG, { chatId, reason: message }),
+      isKnown: (position) => this.#isKnown(position)
     })
   }
 
-  /** True if no published event is missed. */
+  /** True if no event published so far is missing. */
   get inSync (): boolean {
     return this.#logFollower === undefined ? this.#subscription === 'live' : this.#logFollower.inSync
   }
 
-  /**
-   * True if acknowledged events may be missing after any position, and no discontinuity marker can be written for now.
-   */
+  /** True if acknowledged events may be missing, and no discontinuity marker can be written at the moment. */
   get isUnproven (): boolean {
     return this.#logFollower?.isUnproven === true
   }
 
-  /** The position of the last event; `undefined` if there is no log. */
+  /** The position of the last event; `undefined` if there is no log, or it has not been read yet. */
   get position (): Cursor | undefined {
     return this.#logFollower?.position
   }
 
-  /** The last frames, up to `position`. */
+  /** The last events, up to `position`. */
   get recent (): ReplayBuffer {
     return this.#recent
   }
@@ -121,13 +128,13 @@ export class ChatLog implements FeedListener {
   /** Resolves once the log is in sync, or when the stream closes. */
   whenInSync (stream: EventSink): Promise<void> {
     return new Promise((resolve) => {
-      const done = (): void => {
-        off()
-        this.#waiting.delete(done)
+      const stopWaiting = (): void => {
+        removeCallback()
+        this.#waiting.delete(stopWaiting)
         resolve()
       }
-      const off = stream.onClose(done)
-      this.#waiting.add(done)
+      const removeCallback = stream.onClose(stopWaiting)
+      this.#waiting.add(stopWaiting)
     })
   }
 
@@ -142,9 +149,9 @@ export class ChatLog implements FeedListener {
     if (this.#logFollower === undefined) {
       // Without a log, missed events can't be read.
       if (wasLost) this.#events.reset('failover')
-      this.#inSyncAgain()
+      this.#reportInSync()
     } else if (wasLost) {
-      // After a reconnect all chats are live at the same time, so their reads are spread over time.
+      // After a reconnect, `live` is called for all chats at once. The delay spreads their reads over time.
       setTimeout(() => {
         if (this.#subscription === 'live') this.#logFollower?.live()
       }, Math.random() * timing.resyncSpread).unref()
@@ -161,29 +168,26 @@ export class ChatLog implements FeedListener {
   receive (envelope: Envelope, remote: boolean): void {
     if (remote) this.#context.log.debug({ chatId: this.#chatId, from: envelope.from }, 'Forwarded remote chat event')
     if (envelope.position !== undefined && this.#logFollower !== undefined) {
-      this.#quiet = false
       this.#logFollower.receive(envelope as LogEntry)
     } else if (envelope.position?.isMarker === true) {
       this.#events.reset('failover')
     } else {
-      this.#events.event(envelope)
+      this.#events.unlogged(envelope)
     }
   }
 
   /**
-   * Returns true if the log is in sync and no event of it was received since the last call. Events without a position
-   * do not count, since losing one leaves no gap in the log.
+   * Returns true if the log is in sync and no entry was received since the last call. Events that are not in the log do
+   * not count: their loss leaves no gap in it.
    */
-  takeQuiet (): boolean {
-    const quiet = this.#quiet
-    this.#quiet = true
-    return quiet && this.#logFollower?.inSync === true
+  checkQuiet (): boolean {
+    return this.#logFollower?.checkQuiet() === true
   }
 
-  /** Compares the position with the head of the log. */
+  /** Reads the log if it has another head than this instance knows. */
   reconcile (head: LogHead | undefined): void {
     this.#logFollower?.reconcile(head)
-    this.#events.read(head)
+    this.#events.headRead(head)
   }
 
   close (): void {
@@ -192,40 +196,32 @@ export class ChatLog implements FeedListener {
     this.replay?.forget()
   }
 
-  #inSyncAgain (): void {
+  #reportInSync (): void {
     logRecovered(this.#context.log, READING_LOG)
-    const { position } = this
-    if (position !== undefined && !sameCursor(this.#recent.head, position)) this.#restart(position)
-    for (const done of this.#waiting) done()
+    for (const stopWaiting of this.#waiting) stopWaiting()
   }
 
-  #next (entry: LogEntry): void {
-    if (this.#recent.head.epoch === '') this.#restart(positionBefore(entry.position))
-    this.#recent.push(entry)
-    this.#events.entry(entry)
-  }
-
-  #jump (reason: LogGap, at: Cursor): void {
-    this.#restart(at)
+  #skipTo (position: Cursor, reason: LogGap): void {
+    this.#restartRecent(position)
     this.replay?.forget()
-    this.#events.reset(reason, at)
+    this.#events.reset(reason, position)
   }
 
-  #isKnown (cursor: Cursor): boolean {
-    const known = this.#recent.has(cursor)
-    if (known) this.#context.metrics.duplicates.add('received')
-    return known
+  #isKnown (position: Cursor): boolean {
+    const isKnown = this.#recent.has(position)
+    if (isKnown) this.#context.metrics.duplicates.add('received')
+    return isKnown
   }
 
   /** Starts an empty replay buffer at a position. */
-  #restart (at: Cursor): void {
+  #restartRecent (at: Cursor): void {
     this.#recent.clear()
     this.#recent = this.#newReplayBuffer(at)
   }
 
   #newReplayBuffer (base: Cursor): ReplayBuffer {
     return new ReplayBuffer(
-      this.#chatId, base, { capacity: RECENT, bytes: budgets.replay, budget: this.#context.replays }
+      this.#chatId, base, { capacity: MAX_RECENT, bytes: budgets.replay, budget: this.#context.replays }
     )
   }
 

@@ -4,31 +4,32 @@ import { budgets } from '../core/budgets.ts'
 const MAX_MESSAGES = 1_000
 
 /**
- * Buffers messages that arrive during a read. If it overflows, it drops all of them, and the caller must read again.
+ * Holds messages that arrive while the log or state that they belong to is read. If it overflows, it drops all of them,
+ * and its owner must read again.
  */
 export class HeldBuffer<T> {
-  #held: T[] = []
+  #messages: T[] = []
   #bytes = 0
 
   /** The oldest message. */
   get first (): T | undefined {
-    return this.#held[0]
+    return this.#messages[0]
   }
 
   /** Adds a message of about `bytes` bytes. Returns false if the buffer overflowed and all messages were dropped. */
   add (message: T, bytes: number): boolean {
-    this.#held.push(message)
+    this.#messages.push(message)
     this.#bytes += bytes
-    if (this.#held.length <= MAX_MESSAGES && this.#bytes <= budgets.held) return true
-    this.take()
+    if (this.#messages.length <= MAX_MESSAGES && this.#bytes <= budgets.held) return true
+    this.takeAll()
     return false
   }
 
   /** Returns all messages in order and empties the buffer. */
-  take (): T[] {
-    const held = this.#held
-    this.#held = []
+  takeAll (): T[] {
+    const messages = this.#messages
+    this.#messages = []
     this.#bytes = 0
-    return held
+    return messages
   }
 }

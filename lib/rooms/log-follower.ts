@@ -5,38 +5,43 @@ import type { LogPages } from './log-pages.ts'
 import { budgets } from '../core/budgets.ts'
 import type { LogGap, LogEntry, LogPage, LogHead } from '../pubsub/event-log.ts'
 
-/** The events that a log follower reports to its owner, in the same order on every instance. */
+/** What a log follower reports to its owner. The entries come in the same order on every instance. */
 export interface LogFollowerEvents {
-  /** The next event of the log. */
-  event (entry: LogEntry): void
-  /** Continuity is lost: the next event follows `at`. */
+  /** The follower has a position for the first time: the first entry follows `at`. */
+  started (at: Cursor): void
+  /** The next entry of the log. */
+  entry (entry: LogEntry): void
+  /** Continuity is lost: the next entry follows `at`. */
   gap (reason: LogGap, at: Cursor): void
-  /** A read of the log begins. */
-  reading (): void
-  /** The log was read; `head` is its end. */
-  read (head: LogHead): void
-  /** The log was read to its end, and no event will be missed from now on. */
+  /** The log was read to its end, and no entry will be missed from now on. */
   inSync (): void
-  /** Returns true if the event was reported already. */
-  isKnown (cursor: Cursor): boolean
+  /** A read of the log begins. */
+  readStarted? (): void
+  /** A page of the log was read; `head` is the end of the log. */
+  headRead? (head: LogHead): void
   /** The log could not be read; the read is retried later. */
-  failed (error: Error): void
+  readFailed (error: Error): void
+  /**
+   * Returns true if the entry at this position was reported before, so that a second copy is dropped. Without this
+   * method, a second copy causes a read of the log.
+   */
+  isKnown? (position: Cursor): boolean
 }
 
 /**
  * - `detached`: the subscription is not active.
  * - `syncing`: the subscription is active, and the log is being read, or the read will be retried.
- * - `in sync`: no event is missed. Each received event is reported at once, unless one before it is missing.
+ * - `in sync`: no entry is missing. Each received entry is reported at once, unless one before it is missing.
  * - `closed`: nothing is reported any more.
  *
- * Received events are held unless the follower is in sync.
+ * Received entries are held unless the follower is in sync.
  */
 type State = 'detached' | 'syncing' | 'in sync' | 'closed'
 
 /**
- * Puts the events of a channel into the order of its log. Broadcasts can be lost, duplicated or late, and the log can
- * be trimmed or fall back. An event is reported only if it follows the previous one by offset and by tag. Missing
- * events are read from the log.
+ * Reports the entries of one channel's log, each once and in order. Broadcasts can be lost, duplicated or late, and the
+ * log can be trimmed or fall back. A received entry is reported only if it follows the previous one by offset and by
+ * tag. Missing entries are read from the log.
  */
 export class LogFollower {
   readonly #pages: LogPages
@@ -47,16 +52,18 @@ export class LogFollower {
   readonly #held = new HeldBuffer<LogEntry>()
   /** The read in progress. The log is also read while the follower is detached. */
   #reading: Promise<void> | undefined
-  /** True if the read in progress must be followed by another. */
-  #again = false
+  /** True if the log must be read, or read again after the read in progress. */
+  #mustRead = false
   #retry: NodeJS.Timeout | undefined
+  /** True if no entry has been received since the last call of `checkQuiet`. */
+  #isQuiet = false
 
   constructor (pages: LogPages, events: LogFollowerEvents) {
     this.#pages = pages
     this.#events = events
   }
 
-  /** The position after the last event that was reported. */
+  /** The position after the last reported entry; `undefined` until the log has been read. */
   get position (): Cursor | undefined {
     return this.#position && copyCursor(this.#position)
   }
@@ -66,16 +73,16 @@ export class LogFollower {
   }
 
   /**
-   * True if acknowledged events may be missing and no discontinuity marker can be written. Until one is written, every
-   * position in the log is in doubt.
+   * True if acknowledged events may be missing, and no discontinuity marker can be written at the moment. Until one is
+   * written, nothing proves that a client has all events before its position.
    */
   get isUnproven (): boolean {
     return this.#unproven
   }
 
   /**
-   * Called when the subscription is active: only a read that starts from now on connects to the received events
-   * without a gap.
+   * Called when the subscription is active. Reads the log: only a read that starts now reaches up to the entries that
+   * will be received.
    */
   live (): Promise<void> {
     this.#to('syncing')
@@ -87,16 +94,21 @@ export class LogFollower {
   }
 
   receive (entry: LogEntry): void {
-    if (this.#state !== 'in sync') {
-      this.#buffer(entry)
-    } else if (!this.#apply(entry)) {
-      this.#buffer(entry)
-      this.sync()
-    }
+    this.#isQuiet = false
+    if (this.#state === 'in sync' && this.#apply(entry)) return
+    this.#hold(entry)
+    if (this.#state === 'in sync') this.sync()
+  }
+
+  /** Returns true if the follower is in sync and has received no entry since the last call. */
+  checkQuiet (): boolean {
+    const wasQuiet = this.#isQuiet
+    this.#isQuiet = true
+    return wasQuiet && this.inSync
   }
 
   /**
-   * Compares the position with the head of the log. Without this, the loss of the last event before a silence would go
+   * Reads the log if `head` is not the position. Without this, the loss of the last entry before a silence would go
    * unnoticed.
    */
   reconcile (head: LogHead | undefined): void {
@@ -105,12 +117,13 @@ export class LogFollower {
   }
 
   /**
-   * Reads the log from the position to its end. Calls during a read share one more read. Never rejects. The first call,
-   * before the subscription is active, reads only the head: no event published by this process from then on is missed.
+   * Reads the log from the position to its end. All calls during a read share one more read. Never rejects. Without a
+   * position, reads only the head. The owner calls it before the subscription is active, too: whatever is published
+   * after that read is not missed.
    */
   sync (): Promise<void> {
-    this.#again = true
-    this.#reading ??= outsideRequests(() => this.#run())
+    this.#mustRead = true
+    this.#reading ??= outsideRequests(() => this.#readToEnd())
     return this.#reading
   }
 
@@ -124,23 +137,22 @@ export class LogFollower {
     if (this.#state !== 'closed') this.#state = state
   }
 
-  async #run (): Promise<void> {
+  async #readToEnd (): Promise<void> {
     if (this.#state === 'in sync') this.#to('syncing')
     clearTimeout(this.#retry)
     try {
-      while (this.#again && this.#state !== 'closed') {
-        this.#again = false
-        this.#events.reading()
+      while (this.#mustRead && this.#state !== 'closed') {
+        this.#mustRead = false
+        this.#events.readStarted?.()
         // No other await here: with an in-process log, a listener must be in sync before a publish of the same turn
         // resolves.
-        let more = this.#take(await this.#read(budgets.firstPage))
-        while (more) {
-          more = this.#take(await this.#read(budgets.page))
+        let hasMore = this.#applyPage(await this.#readPage(budgets.firstPage))
+        while (hasMore) {
+          hasMore = this.#applyPage(await this.#readPage(budgets.page))
           // Rooms write the events of one turn at once, so yield between pages to keep those writes small.
-          if (more) await new Promise(setImmediate)
+          if (hasMore) await new Promise(setImmediate)
         }
-        // Apply held events in the turn in which the follower gets in sync: events before it are held, and the buffer
-        // is not read after it.
+        // No await between this and `in sync`: an entry received in between would stay in the buffer.
         this.#applyHeld()
       }
       if (this.#state === 'syncing') this.#to('in sync')
@@ -148,88 +160,88 @@ export class LogFollower {
       // Logs reject with an Error only.
       if (this.#state === 'syncing') this.#tryLater(error as Error)
     }
-    // Reset it in this turn: this read is over, so a later call of `sync` must not share it.
+    // No await before this: a call of `sync` must not get the promise of a read that is over.
     this.#reading = undefined
     if (this.inSync) this.#events.inSync()
   }
 
-  /** Reads the head of the log if there is no position yet; otherwise the events after the position. */
-  #read (bytes: number): Promise<LogPage> {
+  /** Reads the entries after the position. Without a position, reads only the head of the log. */
+  #readPage (bytes: number): Promise<LogPage> {
     return this.#position === undefined ? this.#pages.ends(1) : this.#pages.read(this.position, bytes)
   }
 
   #tryLater (error: Error): void {
-    this.#events.failed(error)
+    this.#events.readFailed(error)
     this.#retry = setTimeout(() => this.sync(), this.#pages.retryMs).unref()
   }
 
   #applyHeld (): void {
-    for (const entry of this.#held.take()) {
-      if (!this.#apply(entry) && !this.#isPast(entry.position)) this.#again = true
+    for (const entry of this.#held.takeAll()) {
+      if (!this.#apply(entry) && !this.#isPast(entry.position)) this.#mustRead = true
     }
   }
 
   /**
-   * Starts at the head of the log. If an event was received already, starts before that event, since it was published
-   * after listening began.
+   * Sets the first position: the head of the log, or the position before the first entry that was received, if that is
+   * earlier. Such an entry was published after listening began, so it must be reported.
    */
   #start (head: Cursor): void {
     const first = this.#held.first?.position
-    if (first === undefined || first.epoch !== head.epoch || first.offset > head.offset) {
-      this.#position = copyCursor(head)
-    } else {
-      this.#position = positionBefore(first)
-      this.#again = true
-    }
+    const isEarlier = first !== undefined && first.epoch === head.epoch && first.offset <= head.offset
+    const start = isEarlier ? positionBefore(first) : copyCursor(head)
+    if (isEarlier) this.#mustRead = true
+    this.#position = start
+    this.#events.started(copyCursor(start))
   }
 
   /** Applies a page of the log. Returns true if there is more to read. */
-  #take ({ head, gap, entries }: LogPage): boolean {
+  #applyPage ({ head, gap, entries }: LogPage): boolean {
     if (this.#state === 'closed') return false
-    this.#events.read(head)
-    const known = this.#unproven
+    this.#events.headRead?.(head)
+    const wasUnproven = this.#unproven
     this.#unproven = gap === 'failover' && head.unproven === true
-    // The doubt is reported once, however often the log is read until a marker can be written.
-    if (known && this.#unproven) return false
+    // Report this gap once, however often the log is read until a marker can be written.
+    if (wasUnproven && this.#unproven) return false
     if (this.#position === undefined) {
       this.#start(head)
       return false
     }
     if (gap === 'epoch') {
-      // All events of the new log come after the lost events of the old one.
-      this.#jump(gap, { epoch: head.epoch, offset: 0, tag: 0 })
+      // All entries of the new log come after the lost entries of the old one.
+      this.#skipTo({ epoch: head.epoch, offset: 0, tag: 0 }, gap)
       return true
     }
     // An entry that can't be read leaves a gap that no later read fills.
-    const broken = gap ?? (entries.every((entry) => this.#apply(entry)) ? undefined : 'diverged')
-    if (broken !== undefined) this.#jump(broken, head)
-    return broken === undefined && entries.length > 0 && this.#position.offset < head.offset
+    const reason = gap ?? (entries.every((entry) => this.#apply(entry)) ? undefined : 'diverged')
+    if (reason !== undefined) this.#skipTo(head, reason)
+    return reason === undefined && entries.length > 0 && this.#position.offset < head.offset
   }
 
-  #jump (gap: LogGap, to: Cursor): void {
-    this.#position = copyCursor(to)
-    this.#events.gap(gap, to)
+  #skipTo (position: Cursor, reason: LogGap): void {
+    this.#position = copyCursor(position)
+    this.#events.gap(reason, position)
   }
 
-  /** Reports the event if it comes next. Returns true if it is reported, now or before. */
+  /** Reports the entry if it comes next. Returns true if it is reported, now or before. */
   #apply (entry: LogEntry): boolean {
     const { epoch, offset, tag, previousTag } = entry.position
     const at = this.#position
     if (at === undefined || epoch !== at.epoch || offset !== at.offset + 1 || previousTag !== at.tag) {
-      return this.#events.isKnown(entry.position)
+      return this.#events.isKnown?.(entry.position) === true
     }
-    // Updated in place: a new object for each event of each chat would burden the garbage collector.
+    // Updated in place: a new object for each entry of each chat would burden the garbage collector.
     at.offset = offset
     at.tag = tag
-    this.#events.event(entry)
+    this.#events.entry(entry)
     return true
   }
 
-  #buffer (entry: LogEntry): void {
-    if (!this.#held.add(entry, entry.json.length)) this.#again = true
+  /** Keeps an entry until the log has been read. */
+  #hold (entry: LogEntry): void {
+    if (!this.#held.add(entry, entry.json.length)) this.#mustRead = true
   }
 
-  /** Returns true if the log, which was just read to its end, is past this position. */
+  /** Returns true if an entry of this position, or of a later one, was reported or skipped. */
   #isPast ({ epoch, offset }: Cursor): boolean {
     return this.#position?.epoch === epoch && offset <= this.#position.offset
   }

@@ -59,9 +59,9 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER, { chatId, err }, originOf(err)))
     this.chatLog = new ChatLog(chatId, channel, context, {
       entry: (entry) => this.#receive(entry),
-      event: (envelope) => this.emit(envelope),
+      unlogged: (envelope) => this.emit(envelope),
       reset: (reason, at) => this.#reset(reason, at),
-      read: (head) => this.#state?.syncTo(head?.state)
+      headRead: (head) => this.#state?.syncTo(head?.state)
     })
     const { state, projections = [], log, eventLog, reads } = context
     if (eventLog === undefined || state === undefined || projections.length === 0) return

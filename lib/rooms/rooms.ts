@@ -129,7 +129,7 @@ export class Rooms {
   async #reconcile (): Promise<void> {
     const rooms = this.#nextToCheck()
     for (const room of rooms) room.pollState()
-    const quiet = rooms.filter((room) => room.chatLog.takeQuiet())
+    const quiet = rooms.filter((room) => room.chatLog.checkQuiet())
     if (quiet.length === 0) return
     try {
       const heads = await (this.#options.eventLog as EventLog).heads(

@@ -169,7 +169,7 @@ export class StateReplica {
   }
 
   #applyHeld (reading: Reading): void {
-    for (const change of this.#held.take()) if (!this.#apply(change)) reading.again = true
+    for (const change of this.#held.takeAll()) if (!this.#apply(change)) reading.again = true
   }
 
   /** Applies a change if it comes next. Returns true if it is included, now or before. */

@@ -16,13 +16,11 @@ class Followed {
       new Promise((resolve, reject) => { this.reads.push({ resolve, reject }) })
     const pages: Pick<LogPages, 'ends' | 'read' | 'retryMs'> = { ends: read, read, retryMs: 100 }
     this.follower = new LogFollower(pages as LogPages, { // A follower uses three of its members.
-      event: ({ position }) => this.reported.push(`event ${position.offset}`),
+      started: ({ offset }) => this.reported.push(`started after ${offset}`),
+      entry: ({ position }) => this.reported.push(`event ${position.offset}`),
       gap: (reason) => this.reported.push(reason),
-      reading: () => {},
-      read: () => {},
       inSync: () => this.reported.push('in sync'),
-      isKnown: () => false,
-      failed: () => this.reported.push('failed')
+      readFailed: () => this.reported.push('failed')
     })
   }
 
@@ -64,6 +62,7 @@ t.test('while detached, it reads a position but reports nothing, and holds event
   await followed.answer(1)
   t.match(follower.position, { offset: 1 })
   t.equal(follower.inSync, false)
+  t.same(followed.takeReported(), ['started after 1'])
   follower.receive(entry(2))
   t.same(followed.takeReported(), [])
   follower.live()
@@ -81,7 +80,18 @@ t.test('a read that began before the subscription was active does not prove that
   await followed.answer(1)
   t.equal(follower.inSync, false)
   await followed.answer(2, entry(2))
-  t.same(followed.takeReported(), ['event 2', 'in sync'])
+  t.same(followed.takeReported(), ['started after 1', 'event 2', 'in sync'])
+})
+
+t.test('it starts before an event that arrived during its first read, and reads what was lost after it', async (t) => {
+  const followed = new Followed()
+  const { follower } = followed
+  follower.live()
+  follower.receive(entry(2))
+  await followed.answer(3)
+  t.same(followed.takeReported(), ['started after 1', 'event 2'])
+  await followed.answer(3, entry(3))
+  t.same(followed.takeReported(), ['event 3', 'in sync'])
 })
 
 t.test('in sync, it reports events at once, and after a missing one it syncs', async (t) => {
