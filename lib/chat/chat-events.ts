@@ -79,7 +79,7 @@ export class ChatEvents {
     const historySize = history === false ? historyFields.size.default : history.size
     const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
     const context = { feed: this.#feed, eventLog, historySize, log, metrics, retryMs, state, projections, ...shared }
-    this.#rooms = new Rooms({ ...context, channelOf: getChatChannel, maxRooms })
+    this.#rooms = new Rooms({ ...context, maxRooms })
   }
 
   /** Publishes a message to all clients that have the chat open, on every instance. Settles as `publish` does. */

@@ -17,10 +17,11 @@ import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
 import type { Envelope, LogEntry } from '../pubsub/event-log.ts'
 
-/** The context that the rooms of an instance share. */
+/** The parts and settings that all rooms of an instance share. */
 export interface RoomContext extends ChatLogContext {
-  /** The state that the provider keeps beside the log, if any, and the projections that present it to streams. */
+  /** The state that the provider keeps beside the log, if it keeps one. */
   state?: StateStore | undefined
+  /** Create the projections of a room, which present the state to its streams. */
   projections?: readonly MakeProjection[] | undefined
   /** Milliseconds after which a disconnected client reconnects. */
   retryMs: number
@@ -43,14 +44,14 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   readonly #streams = new Set<EventSink>()
   /** Streams that are still catching up. */
   readonly #joining = new Set<EventSink>()
-  /** The state of the chat; `undefined` if no projection presents it. */
+  /** The state of the chat; `undefined` if there is none, or no projection presents it. */
   readonly #state: StateReplica | undefined
   readonly #projections: readonly StateProjection[] = []
   /** Frames of this turn of the event loop. They go out as one write, since the system call is the main cost. */
   #pending: ChatFrame[] = []
   #pendingBytes = 0
 
-  /** `onEmpty` is called when the last stream or handler has left. */
+  /** `onEmpty` is called when there is no stream or handler, also again when that was so before. */
   constructor (chatId: string, channel: string, context: RoomContext, onEmpty: () => void) {
     this.chatId = chatId
     this.retryMs = context.retryMs
@@ -67,7 +68,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     if (eventLog === undefined || state === undefined || projections.length === 0) return
     this.#state = new StateReplica(channel, state, reads, {
       field: (name, after, before) => { for (const each of this.#projections) each.field(name, after, before) },
-      // The log may be lost as well.
+      // If the state has vanished, the log may be lost as well.
       vanished: () => { this.chatLog.sync() },
       failed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })
     })
@@ -88,20 +89,20 @@ export class Room implements CatchUpTarget, ProjectedRoom {
 
   deleteHandler (handler: ChatEventHandler): void {
     this.#handlers.delete(handler)
-    this.leave()
+    this.reportIfEmpty()
   }
 
   /**
-   * Adds a stream. It gets `ready` once no event can be missed any more, then the events that its client missed, and
-   * then every later event.
+   * Adds a stream. Once the room is in sync, it gets `ready`, then the events that its client missed, and then every
+   * later event.
    */
   join (stream: EventSink, resume: ResumeRequest = {}): void {
-    if (stream.closed) return this.leave()
+    if (stream.closed) return this.reportIfEmpty()
     this.#joining.add(stream)
     stream.onClose(() => {
       this.#joining.delete(stream)
       this.#streams.delete(stream)
-      this.leave()
+      this.reportIfEmpty()
     })
     catchUp(this, stream, resume)
   }
@@ -109,7 +110,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   attach (stream: EventSink, frames: ChatFrame[], reason?: ResetReason): void {
     // Flush to the other streams first: for this stream, pending frames are part of `frames` or precede its start.
     this.#flush()
-    // Take the snapshot in this turn: from now on the stream gets all later changes.
+    // No await from here on: the stream gets all changes that are made after the snapshot.
     const all = [...frames, ...this.#projections.flatMap((projection) => projection.snapshot()).map(withoutId)]
     const chunk = concat(all)
     stream.write(chunk, all)
@@ -135,11 +136,8 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     this.#state?.poll()
   }
 
-  /**
-   * Called when a stream or handler has left, or did not join after the room was entered. Calls `onEmpty` if none is
-   * left.
-   */
-  leave (): void {
+  /** Calls `onEmpty` if there is no stream or handler. Called when one has left, or was not added after all. */
+  reportIfEmpty (): void {
     if (this.isEmpty) this.#onEmpty()
   }
 
@@ -176,10 +174,10 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     if (this.#handlers.size === 0) return
     const id = position && formatCursor(position)
     try {
-      // The type is not checked: publishers on the channel of a chat are responsible for valid events.
+      // Not checked: whatever publishes to the channel of a chat is responsible for valid events.
       const parsed = parseJson(json) as ChatEvent
-      // Skip an event whose payload claims a reserved type that it was not published as: only this package publishes
-      // those.
+      // Only this package publishes reserved types. A payload that has one, but was published under another name, was
+      // published by an app: skip it.
       if (isReserved(parsed?.type) && parsed.type !== event) return
       this.#handlers.notify(parsed, { timestamp, from, id, traceparent })
     } catch (err) {

@@ -3,25 +3,25 @@ import { RealtimeError } from '../errors.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
 import { Room, type RoomContext } from './room.ts'
 import { timing } from '../core/timing.ts'
+import { getChatChannel } from '../pubsub/names.ts'
 import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 import type { EventLog } from '../pubsub/event-log.ts'
 
 export interface RoomsOptions extends RoomContext {
-  /** Returns the channel of a chat. Throws `RT_CHAT_ID_INVALID`. */
-  channelOf (chatId: string): string
   feed: ChannelFeed
-  /** Maximum number of chats that are followed at the same time. */
+  /** Maximum number of rooms, including empty ones that are not removed yet. */
   maxRooms: number
 }
 
 interface Entry {
   room: Room
+  /** Unsubscribes from the channel of the chat. */
   unfollow: () => void
   /** The timer that removes the room. It runs while the room is empty. */
   removal?: NodeJS.Timeout | undefined
 }
 
-/** The chats that have streams or handlers on this instance. */
+/** All rooms of this instance, one for each chat that has streams or handlers here. */
 export class Rooms {
   /** Rooms by chat id, ordered by their next idle check. */
   readonly #rooms = new Map<string, Entry>()
@@ -37,8 +37,8 @@ export class Rooms {
   }
 
   /**
-   * Returns the room of a chat, which is followed until it is empty. Throws `RT_CHAT_ID_INVALID`, `RT_TOO_MANY_ROOMS`
-   * or `RT_CLOSED`.
+   * Returns the room of a chat and opens it if necessary. The caller adds a stream or handler to it, or calls
+   * `reportIfEmpty`. Throws `RT_CHAT_ID_INVALID`, `RT_TOO_MANY_ROOMS` or `RT_CLOSED`.
    */
   enter (chatId: string): Room {
     const entry = this.#rooms.get(chatId) ?? outsideRequests(() => this.#open(chatId))
@@ -53,7 +53,7 @@ export class Rooms {
       for (const chatId of chatIds) rooms.push(this.enter(chatId))
       return rooms
     } catch (error) {
-      for (const room of rooms) room.leave()
+      for (const room of rooms) room.reportIfEmpty()
       throw error
     }
   }
@@ -63,38 +63,38 @@ export class Rooms {
    * receive the events of other instances.
    */
   stats (): { rooms: number, live: number } {
-    const rooms = [...this.#rooms.values()].filter(({ room }) => !room.isEmpty)
-    return { rooms: rooms.length, live: rooms.filter(({ room }) => room.chatLog.inSync).length }
+    const used = [...this.#rooms.values()].filter(({ room }) => !room.isEmpty)
+    return { rooms: used.length, live: used.filter(({ room }) => room.chatLog.inSync).length }
   }
 
   /** Ends all streams and removes all handlers. */
   close (): void {
     this.#idleCheck.stop()
-    for (const entry of this.#rooms.values()) this.#drop(entry)
+    for (const entry of this.#rooms.values()) this.#remove(entry)
   }
 
   #open (chatId: string): Entry {
-    const { feed, maxRooms, channelOf, eventLog: events } = this.#options
-    const channel = channelOf(chatId)
+    const { feed, maxRooms, eventLog } = this.#options
+    const channel = getChatChannel(chatId)
     if (this.#rooms.size >= maxRooms) throw new RealtimeError('RT_TOO_MANY_ROOMS')
-    const room = new Room(chatId, channel, this.#options, () => this.#dropLater(entry))
+    const room = new Room(chatId, channel, this.#options, () => this.#removeLater(entry))
     const entry: Entry = { room, unfollow: feed.follow(channel, room.chatLog) }
     this.#rooms.set(chatId, entry)
     room.chatLog.sync()
-    if (events !== undefined) this.#idleCheck.start()
+    if (eventLog !== undefined) this.#idleCheck.start()
     return entry
   }
 
   /**
-   * Removes an empty room after a delay: a client that disconnects usually reconnects soon, and then finds the last
-   * frames here.
+   * Removes an empty room after a delay: a client that disconnects usually reconnects soon, and the room still has the
+   * last events for it.
    */
-  #dropLater (entry: Entry): void {
+  #removeLater (entry: Entry): void {
     clearTimeout(entry.removal)
-    entry.removal = setTimeout(() => this.#drop(entry), timing.roomGrace).unref()
+    entry.removal = setTimeout(() => this.#remove(entry), timing.roomGrace).unref()
   }
 
-  #drop (entry: Entry): void {
+  #remove (entry: Entry): void {
     clearTimeout(entry.removal)
     const { room, unfollow } = entry
     // Another room of the same chat may have replaced this one.
@@ -105,8 +105,8 @@ export class Rooms {
   }
 
   /**
-   * Returns the next rooms to check, few enough to keep a check cheap. No iterator is kept between two checks: it
-   * would keep all rooms that were removed meanwhile in memory.
+   * Returns the next rooms to check and moves them to the end of the map. They are few enough to keep a check cheap.
+   * (An iterator that is kept from check to check would keep removed rooms in memory.)
    */
   #nextToCheck (): Room[] {
     const next: Entry[] = []
@@ -123,8 +123,8 @@ export class Rooms {
   }
 
   /**
-   * Compares quiet rooms with their logs. The last event before a silence can be lost, and no later event would reveal
-   * it.
+   * Compares the state of each room with the store, and quiet rooms with their logs. The last event before a silence
+   * can be lost, and no later event would reveal that.
    */
   async #reconcile (): Promise<void> {
     const rooms = this.#nextToCheck()
@@ -132,12 +132,11 @@ export class Rooms {
     const quiet = rooms.filter((room) => room.chatLog.checkQuiet())
     if (quiet.length === 0) return
     try {
-      const heads = await (this.#options.eventLog as EventLog).heads(
-        quiet.map(({ chatId }) => this.#options.channelOf(chatId))
-      )
+      // Without a log, this timer does not run.
+      const heads = await (this.#options.eventLog as EventLog).heads(quiet.map(({ chatId }) => getChatChannel(chatId)))
       for (const [index, room] of quiet.entries()) room.chatLog.reconcile(heads[index])
     } catch {
-      // Redis is unavailable. All rooms read their logs anyway once it is back.
+      // Redis is unavailable. All rooms read their logs once the subscription is restored.
     }
   }
 }

@@ -4,7 +4,6 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { silentLogger } from '../../../lib/core/logger.ts'
 import { Metrics } from '../../../lib/observability/metrics.ts'
 import { ByteBudget } from '../../../lib/pubsub/byte-budget.ts'
-import { getChatChannel } from '../../../lib/pubsub/names.ts'
 import { LocalPubSub } from '../../../lib/pubsub/local/local-pubsub.ts'
 import type { StateChange, StateStore } from '../../../lib/pubsub/state-store.ts'
 import { ReadGate } from '../../../lib/rooms/read-gate.ts'
@@ -64,7 +63,6 @@ function start (t: Test, views = [showAll]): Stage {
       })
   } as unknown as StateStore // Rooms read and watch only.
   const rooms = new Rooms({
-    channelOf: getChatChannel,
     maxRooms: Infinity,
     feed: provider,
     eventLog: log,
