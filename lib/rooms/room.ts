@@ -70,7 +70,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
       field: (name, after, before) => { for (const each of this.#projections) each.field(name, after, before) },
       // If the state has vanished, the log may be lost as well.
       vanished: () => { this.chatLog.sync() },
-      failed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })
+      readFailed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })
     })
     this.#projections = projections.map((make) => make(this))
   }

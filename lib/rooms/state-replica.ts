@@ -4,7 +4,7 @@ import type { ReadGate } from './read-gate.ts'
 import { budgets } from '../core/budgets.ts'
 import { timing } from '../core/timing.ts'
 
-/** The events that a replica reports to its owner. */
+/** What a replica reports to its owner. */
 export interface StateReplicaEvents {
   /**
    * A field differs from its last reported value. `before` or `after` is `undefined` if the field did not exist then.
@@ -14,13 +14,13 @@ export interface StateReplicaEvents {
   /** The whole state has vanished. */
   vanished (): void
   /** The state could not be read; the read is retried. */
-  failed (error: Error): void
+  readFailed (error: Error): void
 }
 
 interface Reading {
   readonly name: 'reading'
-  /** True if the state must be read again when this read ends. */
-  again: boolean
+  /** True if the state must be read again after this read. */
+  mustRepeat: boolean
   /** The version that the replica must have reached when this read ends. */
   wanted: StateVersion | undefined
 }
@@ -36,8 +36,8 @@ const IDLE: State = { name: 'idle' }
 
 /**
  * This instance's copy of a channel's state. It is read once for all streams, then updated by the changes that are
- * broadcast. A change is applied only if it follows the previous one. Other sources that know the current version,
- * such as the log, pass it to `syncTo`. A channel without a state costs nothing.
+ * broadcast. A change is applied only if it follows the previous one; otherwise the state is read again. A read of the
+ * log also returns the version of the state, which is passed to `syncTo`. A channel without a state is never read.
  */
 export class StateReplica {
   readonly #channel: string
@@ -70,8 +70,8 @@ export class StateReplica {
     if (version === undefined || this.#covers(version)) return
     const state = this.#state
     if (state.name === 'reading') {
-      // The order of the two versions is unknown, so read again.
-      if (state.wanted !== undefined) state.again = true
+      // A version is wanted already. Their order is unknown, so read again.
+      if (state.wanted !== undefined) state.mustRepeat = true
       state.wanted = version
     }
     this.#read()
@@ -83,7 +83,7 @@ export class StateReplica {
     for (const name of this.#fields.keys()) this.#forgotten.add(name)
     this.#fields.clear()
     this.#version = undefined
-    if (this.#state.name === 'reading') this.#state.again = true
+    if (this.#state.name === 'reading') this.#state.mustRepeat = true
     this.#read()
   }
 
@@ -111,49 +111,46 @@ export class StateReplica {
     const state = this.#state
     if (state.name !== 'reading' && this.#apply(change)) return
     const isHeld = this.#held.add(change, change.value.length)
-    if (state.name === 'reading' && !isHeld) state.again = true
+    if (state.name === 'reading' && !isHeld) state.mustRepeat = true
     this.#read()
   }
 
   /** Reads the state, unless a read is in progress. */
   #read (): void {
     const { name } = this.#state
-    if (name === 'idle' || name === 'failed') this.#run()
+    if (name === 'idle' || name === 'failed') this.#readUntilCurrent()
   }
 
-  /** Reads the state, and again as often as necessary. */
-  async #run (): Promise<void> {
-    const reading: Reading = { name: 'reading', again: false, wanted: undefined }
+  /** Reads the state, and repeats that until nothing is known to be missing. */
+  async #readUntilCurrent (): Promise<void> {
+    const reading: Reading = { name: 'reading', mustRepeat: false, wanted: undefined }
     this.#to(reading)
     try {
       do {
-        reading.again = false
+        reading.mustRepeat = false
         reading.wanted = undefined
         const known = this.#version
         const page = await this.#readPage(known)
         if (this.#state !== reading) return // Closed meanwhile.
-        // If `forget` was called meanwhile, the page may only say that nothing has changed since the old version.
+        // If `forget` was called meanwhile, drop the page: it may only say that nothing has changed since `known`.
         if (known === this.#version) this.#replace(page)
-        // Apply held changes in this turn: changes before it are held, and the buffer is not read after it.
+        // No await between this and `idle`: a change received in between would stay in the buffer.
         this.#applyHeld(reading)
-        // The page may be older than a version that was announced since.
-      } while (reading.again || (reading.wanted !== undefined && !this.#covers(reading.wanted)))
+        // The page may be older than a version that `syncTo` got meanwhile.
+      } while (reading.mustRepeat || (reading.wanted !== undefined && !this.#covers(reading.wanted)))
       this.#to(IDLE)
     } catch (error) {
       if (this.#state === reading) this.#tryLater(error as Error)
     }
   }
 
-  /**
-   * Limits concurrent reads, since each state arrives as one reply. Its size is unknown before, so it counts as one
-   * page.
-   */
+  /** Reads through the gate of the instance. The size of a state is not known before, so it counts as one page. */
   #readPage (known: StateVersion | undefined): Promise<StatePage> {
     return this.#gate.run(budgets.clientPage, () => this.#store.read(this.#channel, known))
   }
 
   #tryLater (error: Error): void {
-    this.#events.failed(error)
+    this.#events.readFailed(error)
     this.#to({ name: 'failed', retry: setTimeout(() => this.#read(), timing.resyncRetry).unref() })
   }
 
@@ -169,49 +166,45 @@ export class StateReplica {
   }
 
   #applyHeld (reading: Reading): void {
-    for (const change of this.#held.takeAll()) if (!this.#apply(change)) reading.again = true
+    for (const change of this.#held.takeAll()) if (!this.#apply(change)) reading.mustRepeat = true
   }
 
   /** Applies a change if it comes next. Returns true if it is included, now or before. */
-  #apply ({ version, operation, field, value }: StateChange): boolean {
+  #apply (change: StateChange): boolean {
+    const { version } = change
     if (this.#covers(version)) return true
-    // A state is empty before its first change.
+    // The first change of a new state: before it, that state was empty.
     if (version.count === 1 && version.epoch !== this.#version?.epoch) {
-      this.#replace(
-        { version: { ...version, count: 0 }, fields: new Map() }
-      )
+      this.#replace({ version: { ...version, count: 0 }, fields: new Map() })
     }
     if (!this.#covers({ ...version, count: version.count - 1 })) return false
-    const before = this.#fields.get(field)
-    // `append` and `expire` refer to a field that exists here, unless an earlier change was not reported.
-    if (operation === 'set' || operation === 'open') {
-      this.#update(
-        field, { value, text: operation === 'open', expired: false }
-      )
-    } else if (operation === 'append' && before !== undefined) {
-      this.#update(
-        field, { ...before, value: before.value + value }
-      )
-    } else if (operation === 'expire' && before?.text === true) this.#update(field, { ...before, expired: true })
-    else this.#update(field, undefined)
+    this.#update(change.field, fieldAfter(change, this.#fields.get(change.field)))
     this.#version = version
     return true
   }
 
-  #covers ({ epoch, count: version }: StateVersion): boolean {
-    return this.#version?.epoch === epoch && version <= this.#version.count
+  /** True if the replica includes the changes up to a version. */
+  #covers ({ epoch, count }: StateVersion): boolean {
+    return this.#version?.epoch === epoch && count <= this.#version.count
   }
 
+  /** Sets or deletes a field, and reports it if it differs. */
   #update (name: string, after: Field | undefined): void {
     const before = this.#fields.get(name)
-    if (
-      before === after ||
-      (before?.value === after?.value && before?.text === after?.text && before?.expired === after?.expired)
-    ) {
-      return
-    }
+    if (before?.value === after?.value && before?.text === after?.text && before?.expired === after?.expired) return
     if (after === undefined) this.#fields.delete(name)
     else this.#fields.set(name, after)
     this.#events.field(name, after, before)
   }
+}
+
+/**
+ * Returns a field after a change; `undefined` if the field then does not exist. A text that is missing here can't be
+ * appended to and can't expire.
+ */
+function fieldAfter ({ operation, value }: StateChange, before: Field | undefined): Field | undefined {
+  if (operation === 'set' || operation === 'open') return { value, text: operation === 'open', expired: false }
+  if (operation === 'append' && before !== undefined) return { ...before, value: before.value + value }
+  if (operation === 'expire' && before?.text === true) return { ...before, expired: true }
+  return undefined
 }

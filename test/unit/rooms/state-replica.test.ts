@@ -105,7 +105,7 @@ function start (t: Test): Stage {
       reported.push(`${name}: ${before?.value} -> ${after?.value}${after?.expired === true ? ' expired' : ''}`)
     },
     vanished: () => { reported.push('vanished') },
-    failed: ({ message }) => { reported.push(message) }
+    readFailed: ({ message }) => { reported.push(message) }
   })
   t.teardown(async () => {
     replica.close()
