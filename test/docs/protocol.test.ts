@@ -7,7 +7,7 @@ import { client, startRedis } from '../support/redis.ts'
 import { Document } from '../support/snippets.ts'
 
 const guide = await Document.read('docs/protocol.md')
-const [block = ''] = guide.blocks('redis')
+const [block = '', firstBatch = '', batchAgain = '', batchAfterGivenUp = '', lateBatch = ''] = guide.blocks('redis')
 
 /** The words of a command, in which placeholders are replaced. Quotes hold words together. */
 function wordsOf (line: string, values: Record<string, string>): string[] {
@@ -196,9 +196,8 @@ function filesOf (page: string): string[] {
   return [...sentence.matchAll(/`([\w/-]+\.lua)`/g)].map(([, name = '']) => name)
 }
 
-t.test('the script of the package publishes as the page says, once', async (t) => {
-  const redis = await startRedis(t)
-  const { stream } = await readers(t, redis.url)
+/** The script of the package, joined as the page says. */
+function appendScript (t: Test): string {
   const constants = {
     PUBLISH: 'PUBLISH',
     SIZE: '1000',
@@ -210,10 +209,16 @@ t.test('the script of the package publishes as the page says, once', async (t) =
   }
   for (const name of Object.keys(constants)) t.ok(guide.text.includes(`\`${name}\``), `${name} is on the page`)
   const folder = new URL(`../../${/`(dist\/[\w/]*lua)`/.exec(guide.text)?.[1]}/`, import.meta.url)
-  const script = [
+  return [
     ...Object.entries(constants).map(([name, value]) => `local ${name} = '${value}'`),
     ...filesOf(guide.text).map((name) => readFileSync(new URL(name, folder), 'utf8'))
   ].join('\n')
+}
+
+t.test('the script of the package publishes as the page says, once', async (t) => {
+  const redis = await startRedis(t)
+  const { stream } = await readers(t, redis.url)
+  const script = appendScript(t)
   const foreign = client(t, redis.url)
   const payload = `php-7 ${Date.now()} message {"type":"message","message":{"text":"Hello"},"chatId":"42"}`
   const keys = ['rt:{chat:42}:b:php-1', 'rt:{chat:42}:m', 'rt:{chat:42}:s', 'rt:{chat:42}:i:k1']
@@ -224,4 +229,53 @@ t.test('the script of the package publishes as the page says, once', async (t) =
   t.match(id, /-1-77$/)
   t.same(await run(), ['', id], 'sent again, it is applied once')
   t.match(await stream.next(), { id, event: 'message', data: { message: { text: 'Hello' } } })
+})
+
+/** Runs a command. Resolves with its reply as redis-cli prints it. */
+async function replyTo (redis: Redis, words: string[]): Promise<string> {
+  try {
+    const reply = await redis.call(...words as [string, ...string[]])
+    return (reply as string[]).map((line, index) => `${index + 1}) "${line}"\n`).join('')
+  } catch (error) {
+    return `(error) ${(error as Error).message}\n`
+  }
+}
+
+t.test('the batches of the example get the replies of the page, and each event is published once', async (t) => {
+  const [appended, appendedLater, refused] = guide.blocks('text') as [string, string, string]
+  const redis = client(t, (await startRedis(t)).url)
+  const payload = (chatId: string): string => `php-7 ${Date.now()} message {"type":"message","chatId":"${chatId}"}`
+  const values = { script: appendScript(t), 'payload for 42': payload('42'), 'payload for 43': payload('43') }
+  const send = async (block: string): Promise<string> => await replyTo(redis, wordsOf(block, values))
+  const entries = async (): Promise<number[]> =>
+    [await redis.xlen('rt:{chat:42}:s'), await redis.xlen('rt:{chat:43}:s')]
+
+  t.equal(await send(firstBatch), appended)
+  const [, ids = ''] = /2\) "(.*)"/.exec(appended) ?? []
+  t.equal(await redis.get('rt:{chat:42}:i:k7'), ids.split(' ')[0], 'the idempotency key holds the id of its event')
+  t.equal(await send(batchAgain), appended, 'sent again, the batch has the same outcome')
+  t.same(await entries(), [1, 1])
+  t.equal(await send(batchAfterGivenUp), appendedLater)
+  t.equal(await redis.get('rt:{chat:42}:b:php-2'), 'given up')
+  t.equal(await send(lateBatch), refused)
+  t.same(await entries(), [2, 1], 'the batch that was given up has appended nothing')
+})
+
+t.test('a batch that was applied before its publisher gave it up keeps its outcome', async (t) => {
+  const redis = client(t, (await startRedis(t)).url)
+  const values = { script: appendScript(t), 'payload for 42': 'php-7 1 message {"type":"message","chatId":"42"}' }
+  const applied = await replyTo(redis, wordsOf(lateBatch, values))
+  await replyTo(redis, wordsOf(batchAfterGivenUp, values))
+  t.equal(await replyTo(redis, wordsOf(lateBatch, values)), applied)
+  t.equal(await redis.xlen('rt:{chat:42}:s'), 2)
+})
+
+t.test('a batch that names one before it is refused until that one was applied', async (t) => {
+  const redis = client(t, (await startRedis(t)).url)
+  const values = { script: appendScript(t), 'payload for 42': 'php-7 1 message {"type":"message","chatId":"42"}' }
+  // The same batch, with the one before it counted as under way instead of given up.
+  const next = wordsOf(batchAfterGivenUp.replace(' 0 1\n', ' 1 0\n'), values)
+  t.match(await replyTo(redis, next), /^\(error\) EARLY /)
+  await replyTo(redis, wordsOf(lateBatch, values))
+  t.match(await replyTo(redis, next), /-2-6117"/)
 })
