@@ -38,21 +38,22 @@ export async function catchUp (
   const { chatId, retryMs, chatLog: { position, replay } } = room
   const ready = readyFrame(chatId, position, false, retryMs)
   if (replay === undefined || (after === undefined && rewind === 0)) room.attach(stream, [ready])
-  else if (after === 'invalid') room.attach(stream, [ready, resetFrame(chatId, after, position)], after)
-  else await new CatchUp(room, stream, replay, after, rewind).run()
+  else if (after === 'invalid') room.attach(stream, [ready, resetFrame(chatId, 'invalid', position)], 'invalid')
+  else await new CatchUp(room, stream, replay, after, rewind).untilAttached()
 }
 
-/** The result of a step. `failed` means that the log could not be read. */
-type Outcome = 'attached' | 'again' | 'failed'
+/** The result of a step. After `unattached`, another step follows. `failed` means that the log could not be read. */
+type StepResult = 'attached' | 'unattached' | 'failed'
 
-/** One client that catches up with a log: it has a position, or wants past events. */
+/** One stream that catches up with a log: its client has a position, or wants past events. */
 class CatchUp {
   readonly #room: CatchUpTarget
   readonly #stream: EventSink
   readonly #replay: LogReplay
   readonly #rewind: number
+  /** True if the client sent a position. */
   readonly #resumes: boolean
-  /** The last event that the client has; `undefined` until the start of a new client is known. */
+  /** The position that the client has reached; `undefined` until the start of a new client is known. */
   #position: Cursor | undefined
   #readySent = false
 
@@ -68,15 +69,15 @@ class CatchUp {
   }
 
   /** Reads and writes the missed events until the client is attached or disconnected. */
-  async run (): Promise<void> {
+  async untilAttached (): Promise<void> {
     const { chatLog } = this.#room
     while (!this.#stream.closed) {
       if (!chatLog.inSync) await chatLog.whenInSync(this.#stream)
       if (this.#attachIfNear()) return
       // The chats of one stream take turns, so that a stream requests and holds only one page at a time.
-      const outcome = await this.#stream.inTurn(() => this.#step())
-      if (outcome === 'attached') return
-      if (outcome === 'failed') await pause(this.#replay.retryMs, this.#stream)
+      const result = await this.#stream.inTurn(() => this.#step())
+      if (result === 'attached') return
+      if (result === 'failed') await pause(this.#replay.retryMs, this.#stream)
     }
   }
 
@@ -100,48 +101,50 @@ class CatchUp {
     if (!inSync || this.#isDoubtful || position === undefined) return false
     const missed = recent.after(position, CHUNK_BYTES)
     if (missed === undefined) return false
-    const isAll = missed.length === 0 || sameCursor(endOf(missed), recent.head)
-    if (!isAll || (missed.length > 0 && (bytesOf(missed) > CHUNK_BYTES || this.#stream.crowded))) return false
+    if (missed.length > 0) {
+      const isAll = sameCursor(endOf(missed), recent.head)
+      if (!isAll || bytesOf(missed) > CHUNK_BYTES || this.#stream.crowded) return false
+    }
     this.#room.attach(this.#stream, [...this.#readyIfFirst(position), ...missed])
     return true
   }
 
-  /** Writes one page to the client, or attaches it. */
-  async #step (): Promise<Outcome> {
+  /** Finds the start of a new client, writes about one page of missed events, or attaches the stream. */
+  async #step (): Promise<StepResult> {
     const { chatLog } = this.#room
     const position = this.#position
-    // The state may have changed while other chats had their turn.
-    if (!chatLog.inSync || this.#stream.closed) return 'again'
+    // Check again: this may have changed while other chats of the stream had their turn.
+    if (!chatLog.inSync || this.#stream.closed) return 'unattached'
     try {
       if (position === undefined) this.#position = await this.#rewindStart()
       else if (this.#isDoubtful || !chatLog.recent.has(position)) return await this.#stepFromLog(position)
       else await this.#write(position, chatLog.recent, CHUNK_BYTES)
-      return 'again'
+      return 'unattached'
     } catch {
-      // If the room can't read the log either, it is out of sync until it can.
+      // If the room can't read the log either, it is no longer in sync, and `untilAttached` waits until it is.
       await chatLog.sync()
       return 'failed'
     }
   }
 
   /** Does a step from a position that the replay buffer does not cover. */
-  async #stepFromLog (position: Cursor): Promise<Outcome> {
+  async #stepFromLog (position: Cursor): Promise<StepResult> {
     const { chatId, chatLog } = this.#room
-    const found = this.#isDoubtful ? 'failover' : await this.#readMissed(position)
-    if (typeof found !== 'string') {
-      await this.#write(position, found, budgets.clientPage)
+    const missed = this.#isDoubtful ? 'failover' : await this.#readMissed(position)
+    if (typeof missed !== 'string') {
+      await this.#write(position, missed, budgets.clientPage)
     } else if (!this.#resumes && !this.#readySent) {
       // The rewind start was trimmed meanwhile. A new client needs no reset, so choose a new start.
-      this.#replay.forget()
+      this.#replay.dropLastPage()
       this.#position = undefined
     } else if (chatLog.inSync) {
       // `ready` carries the old position, and only the reset moves it. If the connection breaks before the reset
       // arrives, the client gets a reset again.
-      const reset = resetFrame(chatId, found, chatLog.position)
-      this.#room.attach(this.#stream, [...this.#readyIfFirst(position, false), reset], found)
+      const reset = resetFrame(chatId, missed, chatLog.position)
+      this.#room.attach(this.#stream, [...this.#readyIfFirst(position, false), reset], missed)
       return 'attached'
     }
-    return 'again'
+    return 'unattached'
   }
 
   /** Writes the events of a buffer after a position, about `maxBytes` bytes at most, at the client's pace. */
@@ -167,19 +170,23 @@ class CatchUp {
     return [readyFrame(this.#room.chatId, at, resumed, this.#room.retryMs)]
   }
 
-  /** Reads past the replay buffer. Returns events, a gap reason, or an empty buffer if the caller must retry. */
+  /**
+   * Reads the events after a position that the replay buffer does not cover. Returns events, the reason of a gap, or an
+   * empty buffer if the caller must try again.
+   */
   async #readMissed (position: Cursor): Promise<ReplayBuffer | LogGap> {
     const { chatLog } = this.#room
     const head = this.#head
     // The client was last on an instance that had received more events than this one.
     const isAhead = position.epoch === head.epoch && position.offset > head.offset
-    const shared = isAhead ? undefined : (await this.#replay.shared(chatLog.recent.base)).buffer
-    if (shared?.has(position) === true && !sameCursor(shared.head, position)) return shared
+    const lastPage = isAhead ? undefined : (await this.#replay.lastPage(chatLog.recent.base)).buffer
+    if (lastPage?.has(position) === true && !sameCursor(lastPage.head, position)) return lastPage
     // The shared page may be old and the room behind, so only the log itself can show a gap.
-    const found = await this.#replay.after(position)
-    if (typeof found !== 'string' && found.size > 0) return found
+    const missed = await this.#replay.readAfter(position)
+    if (typeof missed !== 'string' && missed.size > 0) return missed
+    // No event follows. Sync the room, so that it is not behind the position or the gap.
     await chatLog.sync()
-    return found
+    return missed
   }
 
   /** Returns the position before the latest events that a new client wants, as far as the log still has them. */
@@ -187,23 +194,23 @@ class CatchUp {
     const { chatLog } = this.#room
     const count = this.#rewind
     if (chatLog.recent.size >= count) return chatLog.recent.before(count)
-    const { buffer, whole } = await this.#replay.shared(chatLog.recent.base)
-    // Some of these events may have been published after the shared page was read.
-    const missing = Math.max(0, count - this.#head.offset + buffer.head.offset)
-    return missing <= buffer.size || whole ? buffer.before(missing) : await this.#replay.start(count)
+    const { buffer, isWhole } = await this.#replay.lastPage(chatLog.recent.base)
+    // The shared page may be old: subtract the events that were published since.
+    const fromPage = Math.max(0, count - (this.#head.offset - buffer.head.offset))
+    return fromPage <= buffer.size || isWhole ? buffer.before(fromPage) : await this.#replay.startOfLast(count)
   }
 }
 
 /** Resolves after `ms` milliseconds, or when the stream closes. */
 function pause (ms: number, stream: EventSink): Promise<void> {
   return new Promise((resolve) => {
-    const done = (): void => {
+    const finish = (): void => {
       removeCallback()
       clearTimeout(timer)
       resolve()
     }
-    const removeCallback = stream.onClose(done)
-    const timer = setTimeout(done, ms).unref()
+    const removeCallback = stream.onClose(finish)
+    const timer = setTimeout(finish, ms).unref()
   })
 }
 

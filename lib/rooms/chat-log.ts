@@ -193,7 +193,7 @@ export class ChatLog implements FeedListener {
   close (): void {
     this.#logFollower?.close()
     this.#recent.clear()
-    this.replay?.forget()
+    this.replay?.dropLastPage()
   }
 
   #reportInSync (): void {
@@ -203,7 +203,7 @@ export class ChatLog implements FeedListener {
 
   #skipTo (position: Cursor, reason: LogGap): void {
     this.#restartRecent(position)
-    this.replay?.forget()
+    this.replay?.dropLastPage()
     this.#events.reset(reason, position)
   }
 

@@ -167,7 +167,7 @@ export class LogFollower {
 
   /** Reads the entries after the position. Without a position, reads only the head of the log. */
   #readPage (bytes: number): Promise<LogPage> {
-    return this.#position === undefined ? this.#pages.ends(1) : this.#pages.read(this.position, bytes)
+    return this.#position === undefined ? this.#pages.readBounds(1) : this.#pages.read(this.position, bytes)
   }
 
   #tryLater (error: Error): void {

@@ -6,17 +6,17 @@ import type { EventLog, LogPage } from '../pubsub/event-log.ts'
 /** Maximum number of events per page. */
 const PAGE_EVENTS = 500
 
-/** After this many failures in a row, a read asks for one event. */
-const FAILURES_UNTIL_SMALLEST = 2
-
-/** Each failure divides the size of the next read by this number. */
+/** Each failure divides the size of the next page by this number. */
 const SHRINK = 32
 
-/** After this many successful pages in a row, the size of reads grows again. */
+/** After this many failures, pages are not made smaller: a page of `PAGE_EVENTS` is one event by then. */
+const FAILURES_UNTIL_SMALLEST = 2
+
+/** After this many successful pages in a row, pages grow again: one failure less is counted. */
 const RECOVERY = 32
 
 export interface LogPagesOptions {
-  /** Called once each time not even one event can be read. */
+  /** Called when not even one event could be read; again only after reads have succeeded in between. */
   onStuck? (error: Error): void
   /** The longest wait before a failed read is retried, in milliseconds. @default 15_000 */
   longestRetry?: number
@@ -24,8 +24,8 @@ export interface LogPagesOptions {
 
 /**
  * Reads the log of one chat, page by page. A page that could not be read may have been too large for Redis or for the
- * time limit. The next read asks for less, down to one event. If that fails too, it asks for one event while no other
- * read runs.
+ * time limit. So the next read asks for less, down to one event. If that fails too, it asks for one event while no
+ * other read runs.
  */
 export class LogPages {
   readonly #channel: string
@@ -35,6 +35,7 @@ export class LogPages {
   readonly #longestRetry: number
   /** Recent failures. A page that reaches the end of the log resets them. */
   #failures = 0
+  /** Successful pages since the last failure, counted while there are recent failures. */
   #successes = 0
 
   constructor (channel: string, log: EventLog, gate: ReadGate, options: LogPagesOptions = {}) {
@@ -51,10 +52,10 @@ export class LogPages {
   }
 
   /**
-   * Reads the head of the log, and the position at which its last `count` events begin. Rejects if the log can't be
-   * read.
+   * Reads no events, only the head of the log and in `start` the position before its last `count` events. Rejects if
+   * the log can't be read.
    */
-  async ends (count: number): Promise<LogPage> {
+  async readBounds (count: number): Promise<LogPage> {
     try {
       return await this.#log.read(this.#channel, undefined, count, 0)
     } catch (error) {
@@ -74,7 +75,7 @@ export class LogPages {
     const events = Math.ceil(limit / divisor)
     let page: LogPage
     try {
-      page = await this.#gate.run(reserved, () => this.#log.read(this.#channel, after, events, maxBytes))
+      page = await this.#gate.runWhenFree(reserved, () => this.#log.read(this.#channel, after, events, maxBytes))
     } catch (error) {
       throw this.#failed(error as Error)
     }
@@ -91,7 +92,7 @@ export class LogPages {
 
   #failed (error: Error): Error {
     this.#successes = 0
-    // Report this failure only: later ones add no information.
+    // Report only the first failure of a read of one event: later ones add no information.
     if (this.#failures++ === FAILURES_UNTIL_SMALLEST) this.#onStuck(error)
     return error
   }

@@ -6,26 +6,27 @@ import { budgets } from '../core/budgets.ts'
 import { timing } from '../core/timing.ts'
 import type { LogGap } from '../pubsub/event-log.ts'
 
-/** The last page of a log. */
-export interface SharedRead {
+/** The last events of a log, as they were when it was read. */
+export interface LastPage {
   buffer: ReplayBuffer
-  /** True if the buffer begins with the first event of the log that can be replayed. */
-  whole: boolean
+  /** True if the log has no earlier event that can be replayed. */
+  isWhole: boolean
 }
 
-/** Reads the events that the log still has, as frames for clients that reconnect. */
+/** Reads the history of one chat's log for clients that reconnect and for new clients that want past events. */
 export class LogReplay {
   readonly #chatId: string
   readonly #pages: LogPages
-  readonly #size: number
+  readonly #historySize: number
   readonly #budget: ByteBudget
-  #shared: Promise<SharedRead> | undefined
+  /** The last page that was read, for a short time. */
+  #lastPage: Promise<LastPage> | undefined
   #expiry: NodeJS.Timeout | undefined
 
-  constructor (chatId: string, pages: LogPages, size: number, budget: ByteBudget) {
+  constructor (chatId: string, pages: LogPages, historySize: number, budget: ByteBudget) {
     this.#chatId = chatId
     this.#pages = pages
-    this.#size = size
+    this.#historySize = historySize
     this.#budget = budget
   }
 
@@ -35,27 +36,27 @@ export class LogReplay {
   }
 
   /**
-   * Returns the last page. One read is shared by all clients that ask within a short time; it is repeated if the page
-   * ends before `minimum`. The log may have grown since. Rejects if the log can't be read.
+   * Returns the last page of the log. It is shared: many clients ask within a short time, and the log may have grown
+   * since it was read. A page that ends before `minimum` is read again. Rejects if the log can't be read.
    */
-  async shared (minimum: Cursor): Promise<SharedRead> {
-    const known = this.#shared
+  async lastPage (minimum: Cursor): Promise<LastPage> {
+    const known = this.#lastPage
     const isTooOld = known !== undefined && (await known).buffer.head.offset < minimum.offset
-    if (isTooOld && this.#shared === known) this.forget()
-    this.#shared ??= this.#read()
+    if (isTooOld && this.#lastPage === known) this.dropLastPage()
+    this.#lastPage ??= this.#readLastPage()
     this.#expiry?.refresh()
-    return await this.#shared
+    return await this.#lastPage
   }
 
-  /** Drops the shared page, so that the next call reads again. */
-  forget (): void {
+  /** Drops the shared page, so that the next call of `lastPage` reads again. */
+  dropLastPage (): void {
     clearTimeout(this.#expiry)
-    this.#shared?.then(({ buffer }) => buffer.clear(), () => {})
-    this.#shared = undefined
+    this.#lastPage?.then(({ buffer }) => buffer.clear(), () => {})
+    this.#lastPage = undefined
   }
 
-  /** Returns a page of the events after a position, or the reason of a gap. Rejects if the log can't be read. */
-  async after (position: Cursor): Promise<ReplayBuffer | LogGap> {
+  /** Reads a page of the events after a position. Returns the reason of a gap. Rejects if the log can't be read. */
+  async readAfter (position: Cursor): Promise<ReplayBuffer | LogGap> {
     const { gap, entries } = await this.#pages.read(position, budgets.clientPage)
     if (gap !== undefined) return gap
     const buffer = new ReplayBuffer(this.#chatId, position)
@@ -68,32 +69,32 @@ export class LogReplay {
   }
 
   /** Returns the position before the last `count` events that the log still has. Rejects if the log can't be read. */
-  async start (count: number): Promise<Cursor> {
-    const { head, start, entries: [first] } = await this.#pages.ends(count)
+  async startOfLast (count: number): Promise<Cursor> {
+    const { head, start, entries: [first] } = await this.#pages.readBounds(count)
     return start ?? (first === undefined ? head : positionBefore(first.position))
   }
 
-  async #read (): Promise<SharedRead> {
+  async #readLastPage (): Promise<LastPage> {
     try {
-      const { head, entries, start } = await this.#pages.read(undefined, budgets.clientPage, this.#size)
+      const { head, entries, start } = await this.#pages.read(undefined, budgets.clientPage, this.#historySize)
       clearTimeout(this.#expiry)
-      this.#expiry = setTimeout(() => this.forget(), timing.sharedRead).unref()
+      this.#expiry = setTimeout(() => this.dropLastPage(), timing.sharedRead).unref()
       let buffer = this.#newBuffer(head)
       for (const entry of entries) {
         const { position } = entry
-        // The first entry, or one after a gap.
+        // The first entry, or an entry after a gap: the page begins with it.
         if (!buffer.precedes(position)) {
           buffer.clear()
           buffer = this.#newBuffer(positionBefore(position))
         }
         buffer.push(entry)
       }
-      // An unreadable entry at the end is a gap, too: no client can continue from before it.
-      if (sameCursor(buffer.head, head)) return { buffer, whole: start === undefined }
+      // If the last entries of the log can't be read, no client can continue before them: the page is empty.
+      if (sameCursor(buffer.head, head)) return { buffer, isWhole: start === undefined }
       buffer.clear()
-      return { buffer: this.#newBuffer(head), whole: true }
+      return { buffer: this.#newBuffer(head), isWhole: true }
     } catch (error) {
-      this.forget()
+      this.dropLastPage()
       throw error
     }
   }

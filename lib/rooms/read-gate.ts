@@ -1,53 +1,57 @@
 import { LinkedList, type Linked } from '../core/linked-list.ts'
 import { promiseTry } from '../core/promise-try.ts'
 
-interface Waiting extends Linked<Waiting> {
+/** A read that waits for its bytes. */
+interface WaitingRead extends Linked<WaitingRead> {
   bytes: number
-  enter (): void
+  /** Starts the read. */
+  start (): void
 }
 
 /**
- * Limits the bytes that all chats of an instance read at the same time, first come, first served. It bounds the data
- * buffered in Redis and in transit, however many clients reconnect at once.
+ * Limits the bytes that all chats of an instance read at the same time, so that the replies that Redis buffers stay
+ * bounded, however many clients reconnect at once. Reads start in the order in which they were requested.
  */
 export class ReadGate {
   readonly #limit: number
-  #free: number
-  readonly #waiting = new LinkedList<Waiting>()
+  #freeBytes: number
+  readonly #waiting = new LinkedList<WaitingRead>()
 
   constructor (limit: number) {
-    this.#limit = this.#free = limit
+    this.#limit = this.#freeBytes = limit
   }
 
   /**
-   * Calls `read` once its bytes are free, and returns what it returns. A read larger than the limit runs alone. Without
-   * a wait, no turn is added: a listener in the process of the log is then in sync earlier.
+   * Calls `read` once `bytes` bytes are free, and settles as it does. A read larger than the limit runs alone. If the
+   * bytes are free, calls `read` at once: with a log in this process, a room is then in sync before a publish of the
+   * same turn resolves.
    */
-  run<T> (bytes: number, read: () => Promise<T>): Promise<T> {
-    const wanted = Math.min(bytes, this.#limit)
-    if (this.#waiting.size > 0 || wanted > this.#free) {
-      return new Promise<void>((resolve) => { this.#waiting.add({ bytes: wanted, enter: resolve }) })
-        .then(() => this.#start(wanted, read))
+  runWhenFree<T> (bytes: number, read: () => Promise<T>): Promise<T> {
+    const reserved = Math.min(bytes, this.#limit)
+    if (this.#waiting.size > 0 || reserved > this.#freeBytes) {
+      return new Promise<void>((resolve) => { this.#waiting.add({ bytes: reserved, start: resolve }) })
+        .then(() => this.#run(reserved, read))
     }
-    this.#free -= wanted
-    return this.#start(wanted, read)
+    this.#freeBytes -= reserved
+    return this.#run(reserved, read)
   }
 
-  #start<T> (bytes: number, read: () => Promise<T>): Promise<T> {
+  /** Runs a read whose bytes are reserved, and frees them at its end. */
+  #run<T> (reserved: number, read: () => Promise<T>): Promise<T> {
     const reading = promiseTry(read)
-    const leave = (): void => this.#leave(bytes)
+    const release = (): void => this.#release(reserved)
     // Added before the caller's callbacks, so that the bytes are free when the caller continues.
-    reading.then(leave, leave)
+    reading.then(release, release)
     return reading
   }
 
-  #leave (bytes: number): void {
-    this.#free += bytes
+  #release (bytes: number): void {
+    this.#freeBytes += bytes
     for (const next of this.#waiting) {
-      if (next.bytes > this.#free) return
+      if (next.bytes > this.#freeBytes) return
       this.#waiting.delete(next)
-      this.#free -= next.bytes
-      next.enter()
+      this.#freeBytes -= next.bytes
+      next.start()
     }
   }
 }

@@ -146,7 +146,7 @@ export class StateReplica {
 
   /** Reads through the gate of the instance. The size of a state is not known before, so it counts as one page. */
   #readPage (known: StateVersion | undefined): Promise<StatePage> {
-    return this.#gate.run(budgets.clientPage, () => this.#store.read(this.#channel, known))
+    return this.#gate.runWhenFree(budgets.clientPage, () => this.#store.read(this.#channel, known))
   }
 
   #tryLater (error: Error): void {

@@ -9,11 +9,11 @@ import type { LogGap } from '../../../lib/pubsub/event-log.ts'
 t.test('a rewind to trimmed events starts with the first event that is left, without a reset', async (t) => {
   const start = { epoch: 'e', offset: 0, tag: 0 }
   const top = { epoch: 'e', offset: 2, tag: 2 }
-  let shared = new ReplayBuffer('chat', start)
+  let lastPage = new ReplayBuffer('chat', start)
   const history = {
-    shared: async () => ({ buffer: shared, whole: true }),
-    after: async (): Promise<LogGap> => 'trimmed',
-    forget () { shared = new ReplayBuffer('chat', top) }
+    lastPage: async () => ({ buffer: lastPage, isWhole: true }),
+    readAfter: async (): Promise<LogGap> => 'trimmed',
+    dropLastPage () { lastPage = new ReplayBuffer('chat', top) }
   }
   const stream = new Stream(false)
   const room: CatchUpTarget = {

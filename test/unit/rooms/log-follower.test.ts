@@ -14,7 +14,7 @@ class Followed {
   constructor () {
     const read = (): Promise<LogPage> =>
       new Promise((resolve, reject) => { this.reads.push({ resolve, reject }) })
-    const pages: Pick<LogPages, 'ends' | 'read' | 'retryMs'> = { ends: read, read, retryMs: 100 }
+    const pages: Pick<LogPages, 'readBounds' | 'read' | 'retryMs'> = { readBounds: read, read, retryMs: 100 }
     this.follower = new LogFollower(pages as LogPages, { // A follower uses three of its members.
       started: ({ offset }) => this.reported.push(`started after ${offset}`),
       entry: ({ position }) => this.reported.push(`event ${position.offset}`),

@@ -17,7 +17,8 @@ const first: LogEntry = {
 t.test('the last events start at the position of the log, before the first event, or at the end', async (t) => {
   const startIn = async (page: LogPage): Promise<unknown> => {
     const log: EventLog = { read: async () => page, heads: async () => [] }
-    return await new LogReplay('c', new LogPages('c', log, new ReadGate(1_000)), 10, new ByteBudget(1_000)).start(5)
+    const pages = new LogPages('c', log, new ReadGate(1_000))
+    return await new LogReplay('c', pages, 10, new ByteBudget(1_000)).startOfLast(5)
   }
   const start = { epoch: 'e', offset: 3, tag: 3 }
   t.same(await startIn({ head: top, start, entries: [] }), start)

@@ -12,7 +12,7 @@ function reader (limit: number): {
   const begun: string[] = []
   const ends = new Map<string, () => void>()
   const read = (name: string, bytes: number): void => {
-    gate.run(bytes, () => {
+    gate.runWhenFree(bytes, () => {
       begun.push(name)
       return new Promise<void>((resolve) => { ends.set(name, resolve) })
     })
@@ -49,15 +49,15 @@ t.test('a read that fails, or throws at once, frees its bytes before its caller 
   let isFree = false
   const check = (): void => {
     isFree = false
-    gate.run(1, async () => { isFree = true })
+    gate.runWhenFree(1, async () => { isFree = true })
   }
   for (const fail of [async () => { throw new Error('no') }, () => { throw new Error('no') }]) {
-    await t.rejects(gate.run(1, fail), { message: 'no' })
+    await t.rejects(gate.runWhenFree(1, fail), { message: 'no' })
     check()
     t.ok(isFree)
     await turn()
   }
-  t.equal(await gate.run(1, async () => 'page'), 'page')
+  t.equal(await gate.runWhenFree(1, async () => 'page'), 'page')
   check()
   t.ok(isFree)
 })
@@ -65,7 +65,7 @@ t.test('a read that fails, or throws at once, frees its bytes before its caller 
 t.test('a read that need not wait begins at once, and its result takes no additional turn', async (t) => {
   const order: string[] = []
   const page = Promise.resolve()
-  new ReadGate(1).run(1, () => page).then(() => order.push('read'))
+  new ReadGate(1).runWhenFree(1, () => page).then(() => order.push('read'))
   page.then(() => order.push('after'))
   await turn()
   t.same(order, ['read', 'after'])
