@@ -56,6 +56,12 @@ const table = {
     `The id of a bot message must be a well-formed string of 1 to 128 characters, got ${what}.`],
   RT_BOT_MESSAGE_EXISTS: [409, () =>
     'This chat has, or had, a bot message with this id. Give each bot message an id of its own, or none.'],
+  RT_BOT_MESSAGE_TOO_LARGE: [413, (what: string) =>
+    `The bot message would take ${what} bytes. Finish it, or raise maxBotMessageBytes.`],
+  RT_BOT_MESSAGE_NOT_FOUND: [404, () =>
+    'This chat has no such bot message, or its history does not reach back to it any more. Check the id.'],
+  RT_POSITION_INVALID: [400, () =>
+    'The query parameter `at` must be a whole number: the length of the content that the client has.'],
   RT_BOT_MESSAGE_ENDED: [409, (what: string) =>
     `This bot message is already ${what}. Stop producing it when its signal aborts.`],
   RT_STATE_UNAVAILABLE: [500, () =>

@@ -17,22 +17,52 @@ export interface BotAction {}
 export interface BotMessageExtra {}
 
 /**
- * A piece of a bot message, or the whole text. Apply each with `text = text.slice(0, at) + event.text`. Pieces have no
- * event id. The end of a bot message is an event in the log, with the whole text.
+ * Data that describes a bot message from its first piece on, such as the bot and the model, with fields declared by the
+ * app, as for `ChatMessage`.
  */
-export interface BotMessage {
+
+export interface BotMessageMeta {}
+
+/** A chunk of a bot message whose format is `chunks`: any JSON object. */
+export type BotMessageChunk = Record<string, unknown>
+
+/** What a bot message consists of: a text, or chunks. */
+export type BotMessageFormat = 'text' | 'chunks'
+
+interface BotMessageHead {
   /** The id of the bot message, unique within the chat. */
   id: string
   /** `interrupted` means that the producer has crashed or lost its connection. */
   status: 'streaming' | 'finished' | 'failed' | 'stopped' | 'interrupted'
-  /** The offset of the piece in the text, in UTF-16 code units. At 0, the piece replaces the whole text. */
-  at: number
-  text: string
+  /** The data that the app passed to `startBotMessage`. */
+  meta?: BotMessageMeta & object
   /** The data that the app passed to `finish`. */
   extra?: BotMessageExtra & object
   /** The message for the reader that the app passed to `fail`. */
   error?: string
 }
+
+/** The whole content: of a text, or the chunks in their order. */
+export type BotMessageBody = { text: string, chunks?: undefined } | { chunks: BotMessageChunk[], text?: undefined }
+
+/** A whole bot message, as `getBotMessage` returns it. With the status `streaming`, the content so far. */
+export type BotMessage = BotMessageHead & BotMessageBody
+
+/**
+ * A piece of a bot message, or all of it. Apply each to the content that you have:
+ *
+ *     text = text.slice(0, at) + event.text
+ *     chunks = [...chunks.slice(0, at), ...event.chunks]
+ *
+ * If your content is shorter than `at`, fetch the whole bot message instead, by
+ * `GET {prefix}/chats/:chatId/bot-messages/:id`. Pieces have no event id. The end of a bot message is an event in the
+ * log. It repeats the whole content if that fits into `maxPayloadBytes`; otherwise `at` is the length, and nothing is
+ * repeated.
+ */
+export type BotMessagePiece = BotMessageHead & {
+  /** Where the piece begins: a number of UTF-16 code units of a text, or of chunks. */
+  at: number
+} & BotMessageBody
 
 /** A typing indicator, published by `emitTyping`. It is not stored in the log. */
 export interface Typing {
@@ -66,7 +96,7 @@ export interface ChatEventMap {
   /** An action of a bot, published by `emitBotAction`. */
   bot_action: { action: BotAction & object }
   /** A piece, or the end, of a bot message created by `startBotMessage`. */
-  bot_message: BotMessage
+  bot_message: BotMessagePiece
   /** A typing indicator, published by `emitTyping`. */
   typing: Typing
   /** The users in a chat, with the option `presence`. */

@@ -7,6 +7,7 @@ import { resolveOptions, type RealtimeOptions } from './options.ts'
 import { exportMetrics } from './observability/prometheus.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import { streamRoutes } from './http/stream-routes.ts'
+import { botMessageRoute } from './http/bot-message-route.ts'
 import { healthRoute } from './http/health-route.ts'
 import { ConnectionRegistry } from './sse/connection-registry.ts'
 import { endStreamsOfFailedHandlers } from './http/failed-handlers.ts'
@@ -64,6 +65,10 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   app.addHook('onClose', async () => { unwatchHandlers() })
 
   streamRoutes(app, options.prefix, options.routeOptions)
+  botMessageRoute(app, options.prefix, async (request, chatId) => {
+    const permits = await access.check(request, [chatId])
+    permits.release()
+  }, options.routeOptions)
   healthRoute(app, options.prefix, options.routeOptions)
 
   if (options.metrics !== undefined) {

@@ -6,6 +6,9 @@ import { checkBotMessageId } from './fields.ts'
 import { getChatChannel } from '../pubsub/names.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import { botMessageOptions } from './options.ts'
+import { BotMessageReader, type OpenedBotMessage } from './reader.ts'
+import type { BotMessage } from '../event-types.ts'
+import { RealtimeError } from '../errors.ts'
 import { BotMessageProjection } from './projection.ts'
 import type { ValuesFrom } from '../core/options.ts'
 import type { ChatFeature, FeatureContext, FeatureDefinition } from '../rooms/chat-feature.ts'
@@ -16,13 +19,14 @@ import { timing } from '../core/timing.ts'
 export interface BotMessageMethods {
   /**
    * Starts a bot message that is streamed piece by piece. All clients that have the chat open or open it later, on any
-   * instance, get the text so far as `bot_message` events. Rejects with `RT_CHAT_ID_INVALID`,
+   * instance, get the content so far as `bot_message` events. Rejects with `RT_CHAT_ID_INVALID`,
    * `RT_BOT_MESSAGE_ID_INVALID`, `RT_BOT_MESSAGE_EXISTS`, `RT_STATE_UNAVAILABLE`, or a code of
    * `PubSubProvider.publish`.
    */
   startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotMessageWriter>
   /**
-   * Streams the strings of an async iterable, such as the tokens of a model, as one bot message, and finishes it.
+   * Streams the strings of an async iterable, such as the tokens of a model, as one bot message, and finishes it. With
+   * `format: 'chunks'`, the iterable yields objects.
    * Resolves with the id and the final status. Rejects as `startBotMessage` does. If the iterable throws, the bot
    * message ends as failed and the promise rejects with that error.
    */
@@ -30,13 +34,22 @@ export interface BotMessageMethods {
     chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions
   ): Promise<BotMessageEnd & { id: string }>
   /**
-   * Ends a bot message with its text so far and aborts the signal of its producer, on any instance. It is not an error
-   * if the bot message has ended or never existed. Resolves once the request is published. The producer's instance
-   * follows the log of these requests and ends the bot message as soon as it has read this one. If Redis loses the
-   * request before that, the bot message goes on. Rejects with `RT_CHAT_ID_INVALID`, `RT_BOT_MESSAGE_ID_INVALID` or as
-   * `publish` does.
+   * Ends a bot message with its content so far and aborts the signal of its producer, on any instance. Without an id,
+   * ends the one in progress that was started last. It is not an error if the bot message has ended or never existed.
+   * Resolves once the request is published. The producer's instance follows the log of these requests and ends the bot
+   * message as soon as it has read this one. If Redis loses the request before that, the bot message goes on. Rejects
+   * with `RT_CHAT_ID_INVALID`, `RT_BOT_MESSAGE_ID_INVALID` or as `publish` does; without an id also with
+   * `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`.
    */
-  stopBotMessage (chatId: string, id: string): Promise<void>
+  stopBotMessage (chatId: string, id?: string): Promise<void>
+  /**
+   * Reads a bot message: in progress, or ended as long as the history reaches back to it. Call it in a handler of the
+   * end to store a long one, whose final event does not repeat its content. Resolves with `undefined` if there is none.
+   * Rejects with `RT_CHAT_ID_INVALID`, `RT_BOT_MESSAGE_ID_INVALID`, `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`.
+   */
+  getBotMessage (chatId: string, id: string): Promise<BotMessage | undefined>
+  /** Opens a bot message to read it in pages. Settles as `getBotMessage` does. @internal */
+  openBotMessage (chatId: string, id: string, from: number): Promise<OpenedBotMessage | undefined>
   /** Ends all bot messages that this instance produces as interrupted. `app.close()` calls it. */
   interruptBotMessages (): void
 }
@@ -44,14 +57,15 @@ export interface BotMessageMethods {
 /** A request to end a bot message. */
 interface StopRequest { type: 'stop', chatId: string, id: string }
 
-/** Bot messages: the text grows in the state of a chat; the finished bot message becomes an event of its log. */
+/** Bot messages: the content grows in the state of a chat; the finished bot message becomes an event of its log. */
 export const botMessages: FeatureDefinition<BotMessageMethods, typeof botMessageOptions> = {
   options: botMessageOptions, create
 }
 
 function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>): ChatFeature<BotMessageMethods> {
-  const { state, log, maxPayloadBytes, options: { botMessageWindowMs: windowMs, botMessageLeaseMs: leaseMs } } = context
-  const writers = new BotMessageWriters({ store: state, windowMs, leaseMs, maxPayloadBytes, log })
+  const { state, log, maxPayloadBytes, options } = context
+  const { botMessageWindowMs: windowMs, botMessageLeaseMs: leaseMs, maxBotMessageBytes: maxBytes } = options
+  const writers = new BotMessageWriters({ store: state, windowMs, leaseMs, maxBytes, maxPayloadBytes, log })
   const stops = context.control<StopRequest>('stopped')
   const onStop = { message: ({ chatId, id }: StopRequest): Promise<void> => writers.stop(chatId, id) }
 
@@ -65,9 +79,15 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
     return started === undefined ? begin() : withTimeout(started, timing.healthTimeout).catch(() => {}).then(begin)
   }
 
-  async function stop (chatId: string, id: string): Promise<void> {
+  function reader (): BotMessageReader {
+    if (state === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
+    return new BotMessageReader(state)
+  }
+
+  async function stop (chatId: string, given: string | undefined): Promise<void> {
     getChatChannel(chatId)
-    checkBotMessageId(id)
+    const id = given === undefined ? await reader().newest(chatId) : checkBotMessageId(given)
+    if (id === undefined) return
     if (writers.has(chatId, id)) await writers.stop(chatId, id)
     else await stops.publish({ type: 'stop', chatId, id })
   }
@@ -80,6 +100,8 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
       startBotMessage: (chatId, given) => begin(chatId, () => writers.start(chatId, given)),
       streamBotMessage: (chatId, source, given) => begin(chatId, () => writers.stream(chatId, source, given)),
       stopBotMessage: (chatId, id) => reportFailure(() => stop(chatId, id), log, { chatId }),
+      getBotMessage: async (chatId, id) => await reader().read(chatId, checkBotMessageId(id)),
+      openBotMessage: async (chatId, id, from) => await reader().open(chatId, id, from),
       interruptBotMessages: () => writers.close()
     },
     projection: (room) => new BotMessageProjection(room, (...args) => writers.interrupt(...args)),

@@ -1,5 +1,8 @@
-import type { BotMessage, ChatEvent } from '../event-types.ts'
+import type {
+  BotMessageBody, BotMessageChunk, BotMessageFormat, BotMessageMeta, BotMessagePiece, ChatEvent
+} from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
+import { parseJson } from '../core/json.ts'
 
 /** Fixed by docs/protocol.md: instances of other versions read these fields, too. */
 const PREFIX = 'answer:'
@@ -19,11 +22,6 @@ export function endKeyOf (id: string): string {
   return `bot_message:${id}`
 }
 
-/** An event with a piece of a bot message, or all of it. */
-export function botMessage (chatId: string, message: BotMessage): ChatEvent<'bot_message'> {
-  return { type: 'bot_message', chatId, ...message }
-}
-
 /** Returns the id of a bot message unchanged if it is valid. Throws `RT_BOT_MESSAGE_ID_INVALID`. */
 export function checkBotMessageId (id: unknown): string {
   if (typeof id === 'string' && id !== '' && id.length <= 128 && id.isWellFormed()) return id
@@ -31,4 +29,66 @@ export function checkBotMessageId (id: unknown): string {
     'RT_BOT_MESSAGE_ID_INVALID',
     typeof id === 'string' && id !== '' ? `${id.length} or a lone surrogate` : kindOf(id)
   )
+}
+
+/** What is known of a bot message from its start on. It is the header of its draft. */
+export interface BotMessageHeader {
+  format: BotMessageFormat
+  meta?: (BotMessageMeta & object) | undefined
+  /** When it was started, in milliseconds since 1970, by the clock of its producer. */
+  startedAt: number
+}
+
+const NO_HEADER: BotMessageHeader = { format: 'text', startedAt: 0 }
+
+/** Parses a header. That of a draft that Redis has lost is empty until its producer writes it again. */
+export function parseHeader (json: string): BotMessageHeader {
+  return json === '' ? NO_HEADER : parseJson(json) as BotMessageHeader // Only this package writes headers.
+}
+
+/** Returns the content of a draft as a text or as chunks. */
+export function bodyOf (format: BotMessageFormat, content: string): BotMessageBody {
+  return format === 'text' ? { text: content } : { chunks: JSON.parse(`[${content.slice(1)}]`) as BotMessageChunk[] }
+}
+
+/** Returns an event with all of a bot message, or with a piece of it. */
+export function botMessage (chatId: string, piece: BotMessagePiece): ChatEvent<'bot_message'> {
+  return { type: 'bot_message', chatId, ...piece }
+}
+
+/** Returns the JSON of an event with a piece of a bot message in progress. Chunks are not parsed. */
+export function pieceJson (
+  chatId: string, id: string, { format, meta }: BotMessageHeader, at: number, content: string
+): string {
+  const head = JSON.stringify({ type: 'bot_message', chatId, id, status: 'streaming', meta, at }).slice(0, -1)
+  const body = format === 'text' ? `"text":${JSON.stringify(content)}` : `"chunks":[${content.slice(1)}]`
+  return `${head},${body}}`
+}
+
+/** The last event of a bot message. */
+export type FinalEvent = ChatEvent<'bot_message'>
+
+/** How a bot message ends. */
+export type Ending = Pick<BotMessagePiece, 'extra' | 'error'> & {
+  status: Exclude<BotMessagePiece['status'], 'streaming'>
+}
+
+/** The content of a bot message that ends. `joined` is `undefined` if only its length is known. */
+export interface EndingContent { length: number, joined: string | undefined }
+
+/**
+ * Returns the final event of a bot message: with its whole content if that fits into `maxBytes` of JSON, otherwise with
+ * its length.
+ */
+export function finalEvent (
+  chatId: string, id: string, { format, meta }: BotMessageHeader, ending: Ending,
+  { length, joined }: EndingContent, maxBytes: number
+): FinalEvent {
+  const event = (at: number, content: string): FinalEvent => {
+    const { status, ...rest } = ending
+    const head = { id, status, ...meta !== undefined && { meta }, at }
+    return botMessage(chatId, { ...head, ...bodyOf(format, content), ...rest })
+  }
+  const whole = joined === undefined ? undefined : event(0, joined)
+  return whole !== undefined && Buffer.byteLength(JSON.stringify(whole)) <= maxBytes ? whole : event(length, '')
 }

@@ -1,9 +1,9 @@
-import { lease, milliseconds } from '../core/option-kinds.ts'
+import { bytes, lease, milliseconds } from '../core/option-kinds.ts'
 
 /** Options of bot messages. */
 export const botMessageOptions = {
   /**
-   * Milliseconds over which text appended to a bot message is collected into one piece; `0` sends each immediately.
+   * Milliseconds over which what is appended to a bot message is collected into one piece; `0` sends each immediately.
    * @default 50
    */
   botMessageWindowMs: milliseconds({ default: 50, from: 0, scope: 'process' }),
@@ -12,5 +12,11 @@ export const botMessageOptions = {
    * From 100 to 60_000.
    * @default 5_000
    */
-  botMessageLeaseMs: lease({ default: 5_000, scope: 'process' })
+  botMessageLeaseMs: lease({ default: 5_000, scope: 'process' }),
+  /**
+   * The most bytes that one bot message may take: those of its text, or of its chunks as JSON. Its producer and Redis
+   * keep all of it until it has ended.
+   * @default 8_388_608 (8 MiB)
+   */
+  maxBotMessageBytes: bytes({ default: 8_388_608, from: 1, scope: 'process' })
 }

@@ -1,7 +1,7 @@
-import { botMessageIdOf, botMessage, fieldOf } from './fields.ts'
+import { botMessageIdOf, fieldOf, parseHeader, pieceJson, type BotMessageHeader, type EndingContent } from './fields.ts'
 import type { RealtimeError } from '../errors.ts'
 import { parseJson } from '../core/json.ts'
-import type { Field } from '../pubsub/state-store.ts'
+import type { Draft, Field, Piece } from '../pubsub/state-store.ts'
 import { encodeFrame } from '../sse/frame.ts'
 import type { StateProjection, ProjectedRoom } from '../rooms/state-projection.ts'
 import { timing } from '../core/timing.ts'
@@ -10,17 +10,22 @@ import type { Envelope } from '../pubsub/event-log.ts'
 /** How many ended bot messages are remembered. */
 const MOST_ENDED = 256
 
+/** Ends a bot message whose producer has died, unless another instance has ended it. Rejects as `publish` does. */
+export type Interrupt = (
+  chatId: string, id: string, header: BotMessageHeader, content: EndingContent
+) => Promise<void>
+
 /** Sends the bot messages in progress of a chat to its streams. */
 export class BotMessageProjection implements StateProjection {
   readonly #room: ProjectedRoom
-  readonly #interrupt: (chatId: string, id: string, text: string) => Promise<void>
+  readonly #interrupt: Interrupt
   /** The ids of bot messages whose final event was read from the log. The state may be older and still contain them. */
   readonly #ended = new Set<string>()
   /**
-   * The bot messages whose text Redis has lost, with the text that was already sent. An entry stays until the producer
-   * writes the text again, or the bot message ends.
+   * The bot messages of which Redis has lost a part, as they were before. An entry stays until the producer has written
+   * as much again, or the bot message ends.
    */
-  readonly #lost = new Map<string, string>()
+  readonly #lost = new Map<string, { header: string, draft: Draft }>()
 
   /** The final event of a bot message, as read from the log. */
   readonly event = {
@@ -33,43 +38,69 @@ export class BotMessageProjection implements StateProjection {
     }
   }
 
-  /** `interrupt` ends a bot message whose producer has died, unless another instance has ended it. */
-  constructor (room: ProjectedRoom, interrupt: (chatId: string, id: string, text: string) => Promise<void>) {
+  constructor (room: ProjectedRoom, interrupt: Interrupt) {
     this.#room = room
     this.#interrupt = interrupt
   }
 
-  field (name: string, after: Field | undefined, before: Field | undefined): void {
+  field (name: string, after: Field | undefined, before: Field | undefined, piece?: Piece): void {
     const id = botMessageIdOf(name)
     if (id === undefined) return
-    // A text never becomes shorter. If it is empty again, Redis has lost it.
-    const isLost = after?.value === '' && before !== undefined && before.value !== ''
-    if (isLost) this.#lost.set(id, before.value)
-    else if (after?.value !== '') this.#lost.delete(id)
+    const isLost = this.#noteLoss(id, after, before)
     // If the field was deleted, the log has the final event, unless the whole log was lost.
-    if (after === undefined || this.#ended.has(id)) return
-    if (!isLost && after.value !== before?.value) {
-      const at = before !== undefined && after.value.startsWith(before.value) ? before.value.length : 0
-      this.#room.write(this.#piece(id, at, this.#textOf(id, after).slice(at)))
-    }
+    if (after?.draft === undefined || this.#ended.has(id)) return
+    if (!isLost && !isSameDraft(after.draft, before?.draft)) this.#writePiece(id, after, before, piece)
     if (after.expired) this.#finalize(id)
   }
 
   snapshot (): Buffer[] {
     return [...this.#room.fields].flatMap(([name, field]) => {
       const id = botMessageIdOf(name)
-      return id === undefined || this.#ended.has(id) ? [] : [this.#piece(id, 0, this.#textOf(id, field))]
+      return id === undefined || field.draft === undefined || this.#ended.has(id) ? [] : [this.#whole(id, field)]
     })
   }
 
-  #textOf (id: string, { value }: Field): string {
-    return value === '' ? this.#lost.get(id) ?? '' : value
+  /** The content of a bot message never becomes shorter. If it is shorter, Redis has lost a part. */
+  #noteLoss (id: string, after: Field | undefined, before: Field | undefined): boolean {
+    const { length } = after?.draft ?? { length: Infinity }
+    const isLost = before?.draft !== undefined && length < before.draft.length
+    if (isLost && !this.#lost.has(id)) this.#lost.set(id, { header: before.value, draft: before.draft as Draft })
+    else if (length >= (this.#lost.get(id)?.draft.length ?? 0)) this.#lost.delete(id)
+    return isLost
   }
 
-  #piece (id: string, at: number, text: string): Buffer {
-    return encodeFrame({
-      event: 'bot_message', json: JSON.stringify(botMessage(this.#room.chatId, { id, status: 'streaming', at, text }))
-    })
+  /** Writes what is new in a bot message. If it is not known, readers get the length and fetch the rest. */
+  #writePiece (id: string, after: Field, before: Field | undefined, piece: Piece | undefined): void {
+    const header = parseHeader(after.value)
+    if (piece !== undefined) return this.#write(id, header, piece.at, piece.content)
+    const { draft: { content } } = after as Field & { draft: Draft }
+    const known = before?.draft?.content
+    if (content !== undefined && known !== undefined && content.startsWith(known)) {
+      this.#write(id, header, (before?.draft as Draft).length, content.slice(known.length))
+    } else {
+      this.#room.write(this.#whole(id, after))
+    }
+  }
+
+  #write (id: string, header: BotMessageHeader, at: number, content: string): void {
+    this.#room.write(this.#frame(id, header, at, content))
+  }
+
+  /** The frame with the whole content, or with the length of a long one. */
+  #whole (id: string, field: Field): Buffer {
+    const { header, draft: { length, content } } = this.#latest(id, field)
+    return content === undefined
+      ? this.#frame(id, parseHeader(header), length, '')
+      : this.#frame(id, parseHeader(header), 0, content)
+  }
+
+  /** The bot message before Redis lost a part of it, or as it is now. */
+  #latest (id: string, field: Field): { header: string, draft: Draft } {
+    return this.#lost.get(id) ?? { header: field.value, draft: field.draft as Draft }
+  }
+
+  #frame (id: string, header: BotMessageHeader, at: number, content: string): Buffer {
+    return encodeFrame({ event: 'bot_message', json: pieceJson(this.#room.chatId, id, header, at, content) })
   }
 
   /** Ends a bot message whose producer has died. Every instance tries; only the first one succeeds. */
@@ -77,14 +108,21 @@ export class BotMessageProjection implements StateProjection {
     const { fields, chatId } = this.#room
     const field = fields.get(fieldOf(id))
     if (field?.expired !== true || this.#ended.has(id)) return
+    const { header, draft } = this.#latest(id, field)
+    // Content that Redis has lost is known only here: readers that have it keep it if the final event repeats it.
+    const length = draft.content === undefined ? (field.draft as Draft).length : draft.length
     try {
-      await this.#interrupt(chatId, id, this.#textOf(id, field))
+      await this.#interrupt(chatId, id, parseHeader(header), { length, joined: draft.content })
     } catch (error) {
       if ((error as RealtimeError).code === 'RT_CLOSED') return
       // Redis is unavailable: try again later.
       setTimeout(() => this.#finalize(id), timing.idleCheck).unref()
     }
   }
+}
+
+function isSameDraft (one: Draft, other: Draft | undefined): boolean {
+  return one.length === other?.length && one.content === other.content
 }
 
 /** The id in a final event. Its data is not trusted: an app can publish any data with the type `bot_message`. */

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
-import { botMessage, endKeyOf, fieldOf } from './fields.ts'
+import { contentOf, type BotMessageContent } from './content.ts'
+import { endKeyOf, fieldOf, finalEvent, type BotMessageHeader, type Ending, type FinalEvent } from './fields.ts'
 import { FlushWindow } from './flush-window.ts'
-import { BotMessageText, jsonBytesOf } from './text.ts'
-import type { BotMessage, BotMessageExtra } from '../event-types.ts'
-import { RealtimeError, kindOf } from '../errors.ts'
+import type { BotMessageExtra } from '../event-types.ts'
+import { RealtimeError } from '../errors.ts'
 import type { Logger } from '../core/logger.ts'
-import type { StateReceipt, StateRequest, StateStore } from '../pubsub/state-store.ts'
+import type { PublishReceipt } from '../pubsub/provider.ts'
+import type { Finalization, StateReceipt, StateRequest, StateStore } from '../pubsub/state-store.ts'
 import { logRepeated, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import { timing } from '../core/timing.ts'
 
@@ -19,10 +20,12 @@ export interface BotMessageWriterContext {
   chatId: string
   channel: string
   store: StateStore
-  /** Milliseconds for which appended text is collected into one piece. */
+  /** Milliseconds for which additions are collected into one piece. */
   windowMs: number
   leaseMs: number
-  /** The most bytes that the final event may take. */
+  /** The most bytes that the content may take. */
+  maxBytes: number
+  /** The most bytes that the final event, or one chunk, may take. */
   maxPayloadBytes: number
   log: Logger
   /** Called when the bot message has ended. */
@@ -30,7 +33,7 @@ export interface BotMessageWriterContext {
 }
 
 /** The final status of a bot message. */
-export type BotMessageStatus = Exclude<BotMessage['status'], 'streaming'>
+export type BotMessageStatus = Ending['status']
 
 /** The result of a bot message that has ended. */
 export interface BotMessageEnd {
@@ -39,8 +42,6 @@ export interface BotMessageEnd {
    */
   status: BotMessageStatus
 }
-
-type Ending = Pick<BotMessage, 'extra' | 'error'> & { status: BotMessageStatus }
 
 interface Open { readonly name: 'open' }
 
@@ -58,7 +59,7 @@ interface Ended { readonly name: 'ended', readonly end: BotMessageEnd }
 const OPEN: Open = { name: 'open' }
 
 /**
- * Writes one bot message that this instance produces. Text can be appended while it is `open`. It is `finalizing` from
+ * Writes one bot message that this instance produces. It grows while it is `open`. It is `finalizing` from
  * the first request to end it, and `ended` once the outcome is known, or once the lease is found lost.
  */
 export class BotMessageWriter {
@@ -67,23 +68,25 @@ export class BotMessageWriter {
   readonly #context: BotMessageWriterContext
   readonly #owner = randomBytes(12).toString('base64url')
   readonly #abort = new AbortController()
-  readonly #text = new BotMessageText()
+  readonly #header: BotMessageHeader
+  readonly #content: BotMessageContent
+  /** The length of the content that was written to the state. */
+  #written = 0
   readonly #flushes: FlushWindow
-  /** The size of the final event without text, in bytes. */
-  readonly #emptyBytes: number
   #state: Open | Finalizing | Ended = OPEN
   /** The lease as it was last confirmed: the epoch of the state, and a monotonic time. */
   #lease = { epoch: '', confirmedAt: 0 }
 
-  constructor (id: string, context: BotMessageWriterContext) {
+  constructor (id: string, header: BotMessageHeader, context: BotMessageWriterContext) {
     this.id = id
     this.channel = context.channel
+    this.#header = header
+    this.#content = contentOf(header.format, context.maxPayloadBytes)
     this.#context = context
-    this.#emptyBytes = this.#bytesOf({ status: 'interrupted' })
     this.#flushes = new FlushWindow({
       windowMs: context.windowMs,
       flush: () => this.#writeAll(),
-      isDue: () => this.#state.name === 'open' && this.#text.hasUnwritten
+      isDue: () => this.#isDue()
     })
   }
 
@@ -97,25 +100,27 @@ export class BotMessageWriter {
 
   /** Opens the bot message in the state. Rejects with `RT_BOT_MESSAGE_EXISTS`, or as `publish` does. */
   async open (): Promise<void> {
-    const { outcome } = await this.#put('')
+    const { outcome } = await this.#put()
     if (outcome !== 'done') throw new RealtimeError('RT_BOT_MESSAGE_EXISTS')
   }
 
   /**
-   * Appends text. Resolves at once. If Redis has been unreachable for longer than the lease, resolves once the lease is
-   * confirmed again; the waiting text becomes one piece. Rejects with `RT_BOT_MESSAGE_ENDED`, `RT_PAYLOAD_INVALID`, or
-   * `RT_PAYLOAD_TOO_LARGE` if the bot message would take more than `maxPayloadBytes`: finish it then. If the promise is
-   * not awaited, its rejection causes no `unhandledRejection`.
+   * Appends text, or a chunk if the format is `chunks`: any JSON object of at most `maxPayloadBytes`. Resolves at once.
+   * If Redis has been unreachable for longer than the lease, resolves once the lease is confirmed again; what waits
+   * becomes one piece. Rejects with `RT_BOT_MESSAGE_ENDED`, `RT_PAYLOAD_INVALID`, `RT_PAYLOAD_TOO_LARGE` for one chunk,
+   * or `RT_BOT_MESSAGE_TOO_LARGE` if the bot message would take more than `maxBotMessageBytes`: finish it then. If the
+   * promise is not awaited, its rejection causes no `unhandledRejection`.
    */
-  append (text: string): Promise<void> {
-    const appended = this.#append(text)
+  append (addition: string | object): Promise<void> {
+    const appended = this.#append(addition)
     appended.catch(() => {})
     return appended
   }
 
   /**
-   * Ends the bot message: the whole text becomes one event of the log. Resolves with the final status. Rejects as
-   * `publish` does; the writer then retries by itself until the outcome is known.
+   * Ends the bot message: an event of the log replaces its pieces. It repeats the whole content if that fits into
+   * `maxPayloadBytes`. Resolves with the final status. Rejects as `publish` does; the writer then retries by itself
+   * until the outcome is known.
    */
   finish (extra?: BotMessageExtra & object): Promise<BotMessageEnd> {
     return this.#endAs({ status: 'finished', ...extra !== undefined && { extra } })
@@ -129,7 +134,7 @@ export class BotMessageWriter {
     const ending: Ending = { status: 'failed' }
     // The fields of an Error may hold secrets.
     const described: Ending = typeof error === 'string' ? { ...ending, error } : ending
-    return this.#endAs(this.#bytesOf(described) > this.#context.maxPayloadBytes ? ending : described)
+    return this.#endAs(this.#fits(described) ? described : ending)
   }
 
   /** Ends the bot message and aborts its signal. */
@@ -149,9 +154,10 @@ export class BotMessageWriter {
     if (state.name === 'finalizing') {
       if (state.attempt === undefined) await this.#attempt(state).catch(() => {})
     } else if (state.name === 'open') {
-      // In a new epoch the text may be lost.
-      if (isGone || epoch !== this.#lease.epoch) await this.#recover({ outcome: 'gone', epoch }).catch(() => {})
-      else this.#confirmLease(epoch, at)
+      // In a new epoch a part may be lost.
+      if (!isGone && epoch === this.#lease.epoch) return this.#confirmLease(epoch, at)
+      await this.#recover(epoch).catch(() => {})
+      if (this.#isDue()) this.#flushes.soon()
     }
   }
 
@@ -163,33 +169,33 @@ export class BotMessageWriter {
     if (this.#state.name === 'ended') return
     this.#state = state
     if (state.name !== 'open') this.#flushes.cancel()
-    else if (this.#text.hasUnwritten) this.#flushes.soon()
+    else if (this.#hasUnwritten) this.#flushes.soon()
     if (state.name !== 'ended') return
     this.#context.onEnd()
     const { status } = state.end
     if (status === 'interrupted') this.#abort.abort(new RealtimeError('RT_BOT_MESSAGE_ENDED', status))
   }
 
-  async #append (text: string): Promise<void> {
-    if (typeof text !== 'string') {
-      throw new RealtimeError(
-        'RT_PAYLOAD_INVALID',
-      `\`text\` must be a string, got ${kindOf(text)}. Append only the text of each chunk of the model`
-      )
-    }
+  async #append (addition: string | object): Promise<void> {
+    const encoded = this.#content.encode(addition)
     this.#mustBeOpen()
-    const bytes = this.#emptyBytes + this.#text.jsonBytes + jsonBytesOf(text)
-    if (bytes > this.#context.maxPayloadBytes) {
-      throw new RealtimeError(
-        'RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#context.maxPayloadBytes}`
-      )
-    }
-    this.#text.append(text)
+    const bytes = this.#content.bytes + Buffer.byteLength(encoded)
+    const { maxBytes, leaseMs } = this.#context
+    if (bytes > maxBytes) throw new RealtimeError('RT_BOT_MESSAGE_TOO_LARGE', `${bytes} of at most ${maxBytes}`)
+    this.#content.append(encoded)
     this.#flushes.soon()
     // The lease may have expired and another instance may have ended the bot message: confirm the lease first.
-    if (performance.now() - this.#lease.confirmedAt < this.#context.leaseMs) return
+    if (performance.now() - this.#lease.confirmedAt < leaseMs) return
     await this.#flushes.now()
     this.#mustBeOpen()
+  }
+
+  get #hasUnwritten (): boolean {
+    return this.#content.length > this.#written
+  }
+
+  #isDue (): boolean {
+    return this.#state.name === 'open' && this.#hasUnwritten
   }
 
   #mustBeOpen (): void {
@@ -198,11 +204,14 @@ export class BotMessageWriter {
     throw new RealtimeError('RT_BOT_MESSAGE_ENDED', state.name === 'ended' ? state.end.status : state.ending.status)
   }
 
-  /** Writes the text so far. Retries until that succeeds or the bot message is not open any more. Never rejects. */
+  /** Writes all so far. Retries until that succeeds or the bot message is not open any more. Never rejects. */
   async #writeAll (): Promise<void> {
-    while (this.#state.name === 'open') {
+    // The first piece is written even if it is empty, since it confirms the lease.
+    let isConfirmed = false
+    while (this.#state.name === 'open' && (this.#hasUnwritten || !isConfirmed)) {
       try {
-        return await this.#write()
+        await this.#write()
+        isConfirmed = true
       } catch (error) {
         const { code } = error as RealtimeError
         if (code === 'RT_CLOSED') this.#ended('interrupted')
@@ -212,30 +221,27 @@ export class BotMessageWriter {
     }
   }
 
-  async #write (): Promise<void> {
-    const piece = this.#text.unwritten
-    const receipt = await this.#change({
-      operation: 'append',
-      field: fieldOf(this.id),
-      value: piece,
-      leaseMs: this.#context.leaseMs,
-      owner: this.#owner,
-      at: this.#text.writtenBytes
+  /** Writes the next piece. Resolves with false if the bot message has ended. */
+  async #write (): Promise<boolean> {
+    const piece = this.#content.pieceAt(this.#written)
+    const { outcome, epoch, length } = await this.#change({
+      operation: 'append', field: fieldOf(this.id), piece, leaseMs: this.#context.leaseMs, owner: this.#owner
     })
-    if (receipt.outcome !== 'done') await this.#recover(receipt)
-    else this.#text.addWritten(piece)
+    if (outcome === 'gone') return await this.#recover(epoch)
+    // If Redis has lost a part, the next pieces write it again.
+    this.#written = length
+    return true
   }
 
   /**
-   * Writes the text again if Redis has lost all of it, or its last part. If the bot message was finalized elsewhere, it
-   * has ended. Resolves with true if it goes on.
+   * Opens the bot message again if Redis has lost it; its content is then written again. If the bot message was
+   * finalized elsewhere, it has ended. Resolves with true if it goes on.
    */
-  async #recover ({ outcome, epoch }: StateReceipt): Promise<boolean> {
-    if (outcome === 'behind' || epoch !== this.#lease.epoch) {
-      const text = this.#text.writable
-      const receipt = await this.#put(text)
+  async #recover (epoch: string): Promise<boolean> {
+    if (epoch !== this.#lease.epoch) {
+      const receipt = await this.#put()
       if (receipt.outcome === 'done') {
-        this.#text.setWritten(text)
+        this.#written = receipt.length
         return true
       }
     }
@@ -244,12 +250,12 @@ export class BotMessageWriter {
     return false
   }
 
-  /** Opens the bot message in the state, with the given text. */
-  #put (value: string): Promise<StateReceipt> {
+  /** Opens the bot message in the state. */
+  #put (): Promise<StateReceipt> {
     return this.#change({
       operation: 'open',
       field: fieldOf(this.id),
-      value,
+      value: JSON.stringify(this.#header),
       leaseMs: this.#context.leaseMs,
       owner: this.#owner,
       key: endKeyOf(this.id)
@@ -292,32 +298,55 @@ export class BotMessageWriter {
       const { code } = error as RealtimeError
       // The final event is invalid or too large. Open again, so that the app can end it with another one.
       if (code === 'RT_PAYLOAD_TOO_LARGE' || code === 'RT_PAYLOAD_INVALID') this.#to(OPEN)
-      else if (code !== 'RT_PUBLISH_REJECTED') finalizing.mayHaveEnded = true
       throw error
     }
   }
 
   async #tryToFinalize (finalizing: Finalizing): Promise<BotMessageEnd> {
     const { ending } = finalizing
+    const event = this.#finalEvent(ending)
     const finalization = {
-      field: fieldOf(this.id), owner: this.#owner, event: this.#event(ending), key: endKeyOf(this.id)
+      field: fieldOf(this.id), owner: this.#owner, event, keepContent: event.at > 0, key: endKeyOf(this.id)
     }
     for (;;) {
-      const receipt = await this.#context.store.finalize(this.channel, finalization)
+      // What the final event does not repeat has to be read from the draft.
+      if (finalization.keepContent) await this.#writeRest()
+      const receipt = await this.#publishEnd(finalizing, finalization)
       // A duplicate means that another instance has ended it, unless it was an earlier attempt of this one.
       if ('duplicate' in receipt) {
         return this.#ended(receipt.duplicate && !finalizing.mayHaveEnded ? 'interrupted' : ending.status)
       }
-      if (!await this.#recover({ outcome: 'gone', epoch: receipt.epoch })) return this.#ended('interrupted')
+      if (!await this.#recover(receipt.epoch)) return this.#ended('interrupted')
     }
   }
 
-  #bytesOf (ending: Ending): number {
-    return Buffer.byteLength(JSON.stringify(this.#event(ending)))
+  async #publishEnd (
+    finalizing: Finalizing, finalization: Finalization
+  ): Promise<PublishReceipt | { epoch: string }> {
+    try {
+      return await this.#context.store.finalize(this.channel, finalization)
+    } catch (error) {
+      const certain = ['RT_PUBLISH_REJECTED', 'RT_PAYLOAD_TOO_LARGE', 'RT_PAYLOAD_INVALID']
+      if (!certain.includes((error as RealtimeError).code)) finalizing.mayHaveEnded = true
+      throw error
+    }
   }
 
-  #event (ending: Ending): object {
-    return botMessage(this.#context.chatId, { id: this.id, at: 0, text: this.#text.whole, ...ending })
+  /** Writes what was not written yet, unless the bot message has ended. Rejects as `publish` does. */
+  async #writeRest (): Promise<void> {
+    while (this.#hasUnwritten && await this.#write());
+  }
+
+  /** Whether the final event fits into `maxPayloadBytes` without the content. */
+  #fits (ending: Ending): boolean {
+    const event = this.#finalEvent(ending, true)
+    return Buffer.byteLength(JSON.stringify(event)) <= this.#context.maxPayloadBytes
+  }
+
+  #finalEvent (ending: Ending, isShort = this.#content.jsonBytes > this.#context.maxPayloadBytes): FinalEvent {
+    const { chatId, maxPayloadBytes } = this.#context
+    const content = { length: this.#content.length, joined: isShort ? undefined : this.#content.joined }
+    return finalEvent(chatId, this.id, this.#header, ending, content, maxPayloadBytes)
   }
 
   /** Ends the bot message, unless it has ended already. Returns how it has ended. */

@@ -1,9 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import { BotMessageWriter, type BotMessageWriterContext, type BotMessageEnd } from './writer.ts'
-import { botMessage, checkBotMessageId, endKeyOf, fieldOf } from './fields.ts'
+import {
+  checkBotMessageId, endKeyOf, fieldOf, finalEvent, type BotMessageHeader, type EndingContent
+} from './fields.ts'
 import { checkOptions, invalid } from '../core/options.ts'
-import type { BotMessageExtra } from '../event-types.ts'
+import type { BotMessageExtra, BotMessageFormat, BotMessageMeta } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
+import { toJson } from '../core/json.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
 import { getChatChannel } from '../pubsub/names.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
@@ -12,7 +15,7 @@ import { logRepeated, originOf, type RepeatedFailure } from '../observability/re
 const DESCRIBING: RepeatedFailure = { level: 'error', message: 'describeError failed' }
 
 export type BotMessageWritersOptions = Pick<
-  BotMessageWriterContext, 'windowMs' | 'leaseMs' | 'maxPayloadBytes' | 'log'
+  BotMessageWriterContext, 'windowMs' | 'leaseMs' | 'maxBytes' | 'maxPayloadBytes' | 'log'
 > & {
   /** `undefined` if the provider keeps no state. */
   store: StateStore | undefined
@@ -25,6 +28,17 @@ export interface StartBotMessageOptions {
    * @default a new UUID
    */
   id?: string | undefined
+  /**
+   * Data that goes along with every piece, such as the bot, the model, or what it replies to: an object of at most 4 kB
+   * of JSON.
+   * @default none
+   */
+  meta?: (BotMessageMeta & object) | undefined
+  /**
+   * What is appended: strings, or any JSON objects.
+   * @default 'text'
+   */
+  format?: BotMessageFormat | undefined
 }
 
 /** Options of `streamBotMessage`. All are optional. */
@@ -45,8 +59,8 @@ export interface StreamBotMessageOptions extends StartBotMessageOptions {
  * The pieces of a bot message, or a function that returns them. The function gets a signal that aborts when the rest is
  * not needed.
  */
-export type BotMessageSource = AsyncIterable<string> |
-  ((signal: AbortSignal) => AsyncIterable<string> | Promise<AsyncIterable<string>>)
+export type BotMessageSource = AsyncIterable<string | object> |
+  ((signal: AbortSignal) => AsyncIterable<string | object> | Promise<AsyncIterable<string | object>>)
 
 /** The bot messages that this instance produces. One timer renews all leases, with one command for each chat. */
 export class BotMessageWriters {
@@ -70,12 +84,13 @@ export class BotMessageWriters {
   async start (chatId: string, options: StartBotMessageOptions | undefined): Promise<BotMessageWriter> {
     const { store } = this.#options
     const channel = getChatChannel(chatId)
-    const { id = randomUUID() } = checkOptions(options, 'id')
+    const { id = randomUUID(), meta, format = 'text' } = checkOptions(options, 'id, meta or format')
     checkBotMessageId(id)
+    const header = { format: checkFormat(format), meta: checkMeta(meta), startedAt: Date.now() }
     if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
     const key = keyOf(chatId, id)
     if (this.#writers.has(key)) throw new RealtimeError('RT_BOT_MESSAGE_EXISTS')
-    const writer = new BotMessageWriter(id, {
+    const writer = new BotMessageWriter(id, header, {
       ...this.#options, store, chatId, channel, onEnd: () => this.#delete(key)
     })
     this.#writers.set(key, writer)
@@ -96,11 +111,11 @@ export class BotMessageWriters {
     // All arguments are checked before the bot message starts, since readers see it from then on.
     getChatChannel(chatId)
     checkSource(source)
-    const { extra, describeError, id: given } = checkStreamOptions(options)
-    const writer = await this.start(chatId, { id: given })
+    const { extra, describeError, ...given } = checkStreamOptions(options)
+    const writer = await this.start(chatId, given)
     const { id, signal } = writer
     try {
-      for await (const text of untilAborted(source, signal)) await writer.append(checkPiece(text))
+      for await (const piece of untilAborted(source, signal)) await writer.append(checkPiece(piece, given.format))
       return { id, ...await writer.finish(typeof extra === 'function' ? await extra() : extra) }
     } catch (error) {
       // The bot message is already ending, and `fail` only waits for that end. An error of the source after its signal
@@ -134,9 +149,11 @@ export class BotMessageWriters {
   }
 
   /** Ends a bot message whose producer has died, unless it has ended already. Rejects as `publish` does. */
-  async interrupt (chatId: string, id: string, text: string): Promise<void> {
-    const event = botMessage(chatId, { id, status: 'interrupted', at: 0, text })
-    await this.#options.store?.finalize(getChatChannel(chatId), { field: fieldOf(id), event, key: endKeyOf(id) })
+  async interrupt (chatId: string, id: string, header: BotMessageHeader, content: EndingContent): Promise<void> {
+    const { store, maxPayloadBytes } = this.#options
+    const event = finalEvent(chatId, id, header, { status: 'interrupted' }, content, maxPayloadBytes)
+    const finalization = { field: fieldOf(id), event, keepContent: event.at > 0, key: endKeyOf(id) }
+    await store?.finalize(getChatChannel(chatId), finalization)
   }
 
   /** Ends all bot messages as interrupted, since this instance will not produce the rest. */
@@ -177,7 +194,7 @@ function keyOf (chatId: string, id: string): string {
   return JSON.stringify([chatId, id])
 }
 
-async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promise<AsyncIterable<string>> {
+async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promise<AsyncIterable<string | object>> {
   if (typeof source !== 'function') return source
   const iterable = await source(signal)
   if (isAsyncIterable(iterable)) return iterable
@@ -189,8 +206,8 @@ async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promi
   )
 }
 
-function isAsyncIterable (value: unknown): value is AsyncIterable<string> {
-  return typeof (value as Partial<AsyncIterable<string>> | undefined | null)?.[Symbol.asyncIterator] === 'function'
+function isAsyncIterable (value: unknown): value is AsyncIterable<string | object> {
+  return typeof (value as Partial<AsyncIterable<unknown>> | undefined | null)?.[Symbol.asyncIterator] === 'function'
 }
 
 function checkSource (source: unknown): void {
@@ -204,7 +221,7 @@ function checkSource (source: unknown): void {
 }
 
 function checkStreamOptions (options: StreamBotMessageOptions | undefined): Partial<StreamBotMessageOptions> {
-  const checked = checkOptions(options, 'id, extra or describeError')
+  const checked = checkOptions(options, 'id, meta, format, extra or describeError')
   const { extra, describeError } = checked
   if (extra === null || !['undefined', 'object', 'function'].includes(typeof extra)) {
     throw invalid(
@@ -219,17 +236,35 @@ function checkStreamOptions (options: StreamBotMessageOptions | undefined): Part
   return checked
 }
 
-/** Returns a piece unchanged if it is a string. Throws `RT_PAYLOAD_INVALID` with its type otherwise. */
-function checkPiece (piece: unknown): string {
-  if (typeof piece === 'string') return piece
+/** Returns a piece unchanged if the format allows it. Throws `RT_PAYLOAD_INVALID` with its type otherwise. */
+function checkPiece (piece: string | object, format: BotMessageFormat | undefined): string | object {
+  if (typeof piece === 'string' || format === 'chunks') return piece
   const kind = ArrayBuffer.isView(piece) ? 'bytes' : kindOf(piece)
   throw new RealtimeError('RT_PAYLOAD_INVALID', `\`source\` must yield strings, got ${kind}. ` +
     'Yield only the text of each chunk, such as chunk.choices[0]?.delta?.content ?? "", ' +
-    'and decode bytes with a TextDecoder')
+    "decode bytes with a TextDecoder, or pass format: 'chunks'")
+}
+
+function checkFormat (format: unknown): BotMessageFormat {
+  if (format === 'text' || format === 'chunks') return format
+  throw invalid('options.format', "'text' or 'chunks'", format, 'Leave it out for a text')
+}
+
+/** The most bytes of `meta`, which goes along with every piece. */
+const MOST_META = 4_096
+
+/** Returns a copy of the data. Throws `RT_OPTION_INVALID`, `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
+function checkMeta (meta: unknown): (BotMessageMeta & object) | undefined {
+  if (meta === undefined) return undefined
+  const json = toJson(meta)
+  if (!json.startsWith('{')) throw invalid('options.meta', 'an object', meta, 'Leave it out if there is none')
+  const bytes = Buffer.byteLength(json)
+  if (bytes <= MOST_META) return JSON.parse(json) as BotMessageMeta & object
+  throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${MOST_META} for options.meta`)
 }
 
 /** Yields the pieces of the source until the signal aborts, even while the source hangs. */
-async function * untilAborted (source: BotMessageSource, signal: AbortSignal): AsyncGenerator<string> {
+async function * untilAborted (source: BotMessageSource, signal: AbortSignal): AsyncGenerator<string | object> {
   if (signal.aborted) return
   const aborted = new Promise<undefined>((resolve) =>
     signal.addEventListener('abort', () => resolve(undefined), { once: true }))

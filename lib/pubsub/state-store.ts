@@ -11,16 +11,31 @@ export interface StateVersion {
   count: number
 }
 
-/** One stored field. */
+/** One stored field: a value, or a draft. */
 export interface Field {
+  /** The value, or the header of a draft. */
   value: string
-  /** Whether it is a text. A text stays until it is finalized; any other field is deleted when its lease expires. */
-  text: boolean
-  /** Whether its lease has expired. */
+  /** Absent for a value, which is deleted when its lease expires. A draft stays until it is finalized. */
+  draft?: Draft | undefined
+  /** Whether the lease of the draft has expired. */
   expired: boolean
 }
 
-/** The kinds of changes: a value is set, a text is opened or appended to, a field is deleted, a lease expires. */
+/**
+ * Content that grows piece by piece, until an event replaces it. The store knows nothing of its format: it joins the
+ * pieces, and the owner says how long the content is with each of them.
+ */
+export interface Draft {
+  /** The length of the content, in units that its owner chooses. */
+  length: number
+  /** All pieces, joined. `undefined` if they are long: `readDraft` then reads them in pages. */
+  content: string | undefined
+}
+
+/** A part of the content of a draft, from position `at` to position `end`. */
+export interface Piece { at: number, end: number, content: string }
+
+/** The kinds of changes: a value is set, a draft is opened or appended to, a field is deleted, a lease expires. */
 export type StateOperation = 'set' | 'open' | 'append' | 'delete' | 'expire'
 
 /** One change, as listeners receive it. */
@@ -29,23 +44,25 @@ export interface StateChange {
   version: StateVersion
   operation: StateOperation
   field: string
-  /** The value, the whole text, or the appended piece. */
+  /** The value, or the header of an opened draft. */
   value: string
+  /** The piece that was appended. */
+  piece?: Piece | undefined
 }
 
 /**
  * A change that an owner requests. `leaseMs` is the lease in milliseconds from now. `owner` is a unique name: only the
- * owner of a text may append to it.
+ * owner of a draft may append to it.
  */
 export type StateRequest =
   | { operation: 'set', field: string, value: string, leaseMs: number }
   /**
-   * Opens a text, unless one was finalized with this key. If the owner's text exists, it is replaced unless it is
-   * longer: texts only grow, so a request with a shorter text has arrived late.
+   * Opens an empty draft with a header, unless one was finalized with this key. A draft of this owner that exists
+   * already is left as it is.
    */
   | { operation: 'open', field: string, value: string, leaseMs: number, owner: string, key: string }
-  /** Appends to a text that has `at` bytes of UTF-8. A piece must not begin or end inside a character. */
-  | { operation: 'append', field: string, value: string, leaseMs: number, owner: string, at: number }
+  /** Appends a piece to a draft whose length is `piece.at`. */
+  | { operation: 'append', field: string, piece: Piece, leaseMs: number, owner: string }
   | { operation: 'delete', field: string }
 
 /**
@@ -53,15 +70,18 @@ export type StateRequest =
  *
  * - `done`: the change is applied, now or by an earlier request whose reply was lost.
  * - `taken`: the field belongs to another owner.
- * - `over`: the text was already finalized: an event was published with its key.
+ * - `over`: the draft was already finalized: an event was published with its key.
  * - `gone`: the field does not exist, it belongs to another owner (`append`), or its lease has expired and that was
  *   broadcast.
- * - `behind`: the text does not have `at` bytes, since Redis has lost some of it.
+ * - `behind`: the length of the draft is not `piece.at`, since Redis has lost some of it.
  */
 export type StateOutcome = 'done' | 'taken' | 'over' | 'gone' | 'behind'
 
-/** An outcome, and the epoch of the state. If the epoch has changed, a field that is `gone` may have been lost. */
-export interface StateReceipt { outcome: StateOutcome, epoch: string }
+/**
+ * An outcome, and the epoch of the state. If the epoch has changed, a field that is `gone` may have been lost. For
+ * `open` and `append`, `length` is the length of the draft after the request.
+ */
+export interface StateReceipt { outcome: StateOutcome, epoch: string, length: number }
 
 /** The result of reading a state. */
 export interface StatePage {
@@ -79,15 +99,27 @@ export interface StatePage {
 /** The arguments of `finalize`. */
 export interface Finalization {
   field: string
-  /** The owner of the text. Without an owner, the lease of the text must have expired. */
+  /** The owner of the draft. Without an owner, the lease of the draft must have expired. */
   owner?: string | undefined
-  /** The event that replaces the text and is appended to the log. */
+  /** The event that replaces the draft and is appended to the log. */
   event: unknown
+  /** Whether the content is kept as long as the log, since the event does not repeat it. */
+  keepContent: boolean
   /**
    * A second finalization with the same key publishes nothing. The key never collides with an idempotency key of the
    * app, even if both are the same string.
    */
   key: string
+}
+
+/** A part of a draft, or of what is left of a finalized one. */
+export interface DraftPage {
+  /** The draft, without its content. `undefined` if it was finalized or never existed. */
+  field: Field | undefined
+  /** The JSON of the event that has replaced the draft, if the log still has it. */
+  event: string | undefined
+  /** The pieces from a position on. The first one may begin before it. */
+  pieces: Piece[]
 }
 
 /**
@@ -112,13 +144,18 @@ export interface StateStore {
    */
   renew(channel: string, fields: string[], leaseMs: number): Promise<{ gone: string[], epoch: string }>
   /**
-   * Publishes an event that replaces a text and deletes the text, in one atomic step. If there is no such text (any
-   * more), resolves with only the epoch. Rejects as `publish` does: the text then still exists, unless an event was
+   * Publishes an event that replaces a draft and deletes the draft, in one atomic step. If there is no such draft (any
+   * more), resolves with only the epoch. Rejects as `publish` does: the draft then still exists, unless an event was
    * published with its key.
    */
   finalize(channel: string, finalization: Finalization): Promise<PublishReceipt | { epoch: string }>
   /** Reads all fields, unless the version is still the `known` one. Rejects with `RT_LOG_UNAVAILABLE`. */
   read(channel: string, known?: StateVersion): Promise<StatePage>
+  /**
+   * Reads the content of a draft from a position on, at most `budgets.page` bytes of it and at least one piece if there
+   * is any. `key` is the key of its finalization. Rejects with `RT_LOG_UNAVAILABLE`.
+   */
+  readDraft(channel: string, draft: { field: string, key: string }, from: number): Promise<DraftPage>
   /**
    * Calls the listener with each change that arrives. The caller must also follow the channel. Returns a function that
    * unsubscribes.

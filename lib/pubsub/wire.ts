@@ -3,7 +3,7 @@ import { checkTraceparent } from '../observability/tracing.ts'
 import { parseCursor } from './cursor.ts'
 import type { Envelope } from './event-log.ts'
 import { isEventName } from './names.ts'
-import { parseStateVersion, type StateChange, type StateOperation } from './state-store.ts'
+import { parseStateVersion, type Piece, type StateChange, type StateOperation } from './state-store.ts'
 
 /** The kind of an event on the wire: `d` durable, `e` ephemeral, `f` discontinuity marker. */
 export type EventKind = 'd' | 'e' | 'f'
@@ -76,7 +76,20 @@ function decodeChange (message: Buffer, start: number, versionText: string): Wir
   const operation = operations.get(code)
   const field = decodeField(name)
   if (operation === undefined || field === undefined) return undefined
-  return { kind: 's', change: { version, operation, field, value: message.toString('utf8', header.end) } }
+  if (operation !== 'append') {
+    return { kind: 's', change: { version, operation, field, value: message.toString('utf8', header.end) } }
+  }
+  const piece = decodePiece(message, header.end)
+  return piece && { kind: 's', change: { version, operation, field, value: '', piece } }
+}
+
+/** Parses `<at> <end> <content>`, which lua/change-state.lua writes. */
+function decodePiece (message: Buffer, start: number): Piece | undefined {
+  const header = readWords(message, start, 2)
+  if (header === undefined) return undefined
+  const [at, end] = header.words as [string, string]
+  if (!NUMBER.test(at) || !NUMBER.test(end)) return undefined
+  return { at: Number(at), end: Number(end), content: message.toString('utf8', header.end) }
 }
 
 /** Encodes a field's name as one word. */

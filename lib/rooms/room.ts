@@ -67,7 +67,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     const { state, projections = [], log, eventLog, reads } = context
     if (eventLog === undefined || state === undefined || projections.length === 0) return
     this.#state = new StateReplica(channel, state, reads, {
-      field: (name, after, before) => { for (const each of this.#projections) each.field(name, after, before) },
+      field: (...args) => { for (const each of this.#projections) each.field(...args) },
       // If the state has vanished, the log may be lost as well.
       vanished: () => { this.chatLog.sync() },
       readFailed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })

@@ -1,4 +1,4 @@
-import type { Field } from '../pubsub/state-store.ts'
+import type { Field, Piece } from '../pubsub/state-store.ts'
 import type { Envelope } from '../pubsub/event-log.ts'
 
 /** The room that a projection is created for. */
@@ -19,9 +19,10 @@ export interface ProjectedRoom {
 export interface StateProjection {
   /**
    * Called when a field differs from its last reported value. `before` or `after` is `undefined` if the field did not
-   * exist then. Both are `undefined` if the field was removed after `forget`, before it was reported again.
+   * exist then. Both are `undefined` if the field was removed after `forget`, before it was reported again. `piece` is
+   * what was appended to a draft. Without it, more than one piece may be new.
    */
-  field (name: string, after: Field | undefined, before: Field | undefined): void
+  field (name: string, after: Field | undefined, before: Field | undefined, piece?: Piece): void
   /** The events of the log that matter to the projection: `receive` is called with each, just before it is written. */
   readonly event?: { readonly name: string, receive (envelope: Envelope): void }
   /** Returns the frames that a new stream needs first. They have no ids. Later changes are written with `write`. */

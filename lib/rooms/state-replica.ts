@@ -1,4 +1,6 @@
-import type { Field, StateVersion, StateChange, StatePage, StateStore } from '../pubsub/state-store.ts'
+import type {
+  Draft, Field, Piece, StateVersion, StateChange, StatePage, StateStore
+} from '../pubsub/state-store.ts'
 import { HeldBuffer } from './held-buffer.ts'
 import type { ReadGate } from './read-gate.ts'
 import { budgets } from '../core/budgets.ts'
@@ -8,9 +10,10 @@ import { timing } from '../core/timing.ts'
 export interface StateReplicaEvents {
   /**
    * A field differs from its last reported value. `before` or `after` is `undefined` if the field did not exist then.
-   * Both are `undefined` if the field was removed after `forget`, before it was reported again.
+   * Both are `undefined` if the field was removed after `forget`, before it was reported again. `piece` is what was
+   * appended to a draft, unless the state had to be read again.
    */
-  field (name: string, after: Field | undefined, before: Field | undefined): void
+  field (name: string, after: Field | undefined, before: Field | undefined, piece?: Piece): void
   /** The whole state has vanished. */
   vanished (): void
   /** The state could not be read; the read is retried. */
@@ -110,7 +113,7 @@ export class StateReplica {
   #receive (change: StateChange): void {
     const state = this.#state
     if (state.name !== 'reading' && this.#apply(change)) return
-    const isHeld = this.#held.add(change, change.value.length)
+    const isHeld = this.#held.add(change, change.value.length + (change.piece?.content.length ?? 0))
     if (state.name === 'reading' && !isHeld) state.mustRepeat = true
     this.#read()
   }
@@ -171,14 +174,17 @@ export class StateReplica {
 
   /** Applies a change if it comes next. Returns true if it is included, now or before. */
   #apply (change: StateChange): boolean {
-    const { version } = change
+    const { version, operation, field, piece } = change
     if (this.#covers(version)) return true
     // The first change of a new state: before it, that state was empty.
     if (version.count === 1 && version.epoch !== this.#version?.epoch) {
       this.#replace({ version: { ...version, count: 0 }, fields: new Map() })
     }
     if (!this.#covers({ ...version, count: version.count - 1 })) return false
-    this.#update(change.field, fieldAfter(change, this.#fields.get(change.field)))
+    const before = this.#fields.get(field)
+    // The store has lost a part of the draft, and its owner writes that part again.
+    if (operation === 'append' && before?.draft?.length !== piece?.at) return false
+    this.#update(field, fieldAfter(change, before), piece)
     this.#version = version
     return true
   }
@@ -189,22 +195,36 @@ export class StateReplica {
   }
 
   /** Sets or deletes a field, and reports it if it differs. */
-  #update (name: string, after: Field | undefined): void {
+  #update (name: string, after: Field | undefined, piece?: Piece): void {
     const before = this.#fields.get(name)
-    if (before?.value === after?.value && before?.text === after?.text && before?.expired === after?.expired) return
+    if (isSame(before, after)) return
     if (after === undefined) this.#fields.delete(name)
     else this.#fields.set(name, after)
-    this.#events.field(name, after, before)
+    this.#events.field(name, after, before, piece)
   }
 }
 
-/**
- * Returns a field after a change; `undefined` if the field then does not exist. A text that is missing here can't be
- * appended to and can't expire.
- */
-function fieldAfter ({ operation, value }: StateChange, before: Field | undefined): Field | undefined {
-  if (operation === 'set' || operation === 'open') return { value, text: operation === 'open', expired: false }
-  if (operation === 'append' && before !== undefined) return { ...before, value: before.value + value }
-  if (operation === 'expire' && before?.text === true) return { ...before, expired: true }
-  return undefined
+/** Returns the field after a change; `undefined` if the change deletes it. */
+function fieldAfter ({ operation, value, piece }: StateChange, before: Field | undefined): Field | undefined {
+  switch (operation) {
+    case 'set': return { value, expired: false }
+    case 'open': return { value, draft: { length: 0, content: '' }, expired: false }
+    // A piece is only applied to a draft: see `#apply`.
+    case 'append': return { ...before as Field, draft: extended(before?.draft as Draft, piece as Piece) }
+    case 'expire': return before?.draft && { ...before, expired: true }
+    case 'delete': return undefined
+  }
+}
+
+/** Returns a draft with one more piece. The content of a long draft is not kept. */
+function extended ({ content }: Draft, piece: Piece): Draft {
+  const isShort = content !== undefined && content.length + piece.content.length <= budgets.draft
+  return { length: piece.end, content: isShort ? content + piece.content : undefined }
+}
+
+function isSame (one: Field | undefined, other: Field | undefined): boolean {
+  return one === other || (
+    one?.value === other?.value && one?.expired === other?.expired &&
+    one?.draft?.length === other?.draft?.length && one?.draft?.content === other?.draft?.content
+  )
 }

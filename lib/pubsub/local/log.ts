@@ -1,5 +1,6 @@
-import { formatCursor, randomTag, type Cursor } from '../cursor.ts'
+import { formatCursor, parseCursor, randomTag, type Cursor } from '../cursor.ts'
 import { ByteBudget } from '../byte-budget.ts'
+import type { DraftContent } from './draft-content.ts'
 import { EmptyLogs } from './empty-logs.ts'
 import { EventRing } from '../event-ring.ts'
 import type { StateVersion } from '../state-store.ts'
@@ -25,12 +26,21 @@ export interface LocalLogOptions {
  */
 export type LogKey = `app ${string}` | `finalization ${string}`
 
+interface KnownKey {
+  /** The id of the event that was published with the key. */
+  id: string
+  /** When the key expires, in milliseconds since 1970. */
+  until: number
+  /** The content of a finalized draft, if its event does not repeat it. */
+  content?: DraftContent
+}
+
 interface ChannelLog {
   events: EventRing
   /** The version of the channel's state, if it ever had one. */
   state?: StateVersion
-  /** The id of the event that was published with each key, and when the key expires. */
-  keys?: Map<string, { id: string, until: number }>
+  /** What is known of each key. */
+  keys?: Map<string, KnownKey>
   /** When the events expire, in milliseconds since 1970. */
   until: number
 }
@@ -44,7 +54,7 @@ export class LocalLog implements EventLog {
   readonly #empty = new EmptyLogs()
   readonly #options: LocalLogOptions
   /** Limits the bytes of all channels together. */
-  readonly #budget = new ByteBudget(budgets.localLogs)
+  readonly budget = new ByteBudget(budgets.localLogs)
   readonly #sweepTimer: RepeatingTimer
 
   constructor (options: LocalLogOptions) {
@@ -78,13 +88,31 @@ export class LocalLog implements EventLog {
 
   #ttlOf (key: LogKey): number {
     const { ttlMs, idempotencyTtlMs } = this.#options
-    // A finalized text must not be opened again as long as its owner may try to restore it.
+    // A finalized draft must not be opened again as long as its owner may try to restore it.
     return key.startsWith('app ') ? idempotencyTtlMs : Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra)
   }
 
   /** Whether an event was published with this key. */
   hasKey (channel: string, key: LogKey): boolean {
     return (this.#channels.get(channel)?.keys?.get(key)?.until ?? 0) > Date.now()
+  }
+
+  /** Keeps the content of a draft that was finalized with this key, as long as the budget allows. */
+  keepContent (channel: string, key: LogKey, content: DraftContent): void {
+    content.keep()
+    const known = this.#channels.get(channel)?.keys?.get(key)
+    if (known !== undefined) known.content = content
+  }
+
+  /** The JSON of the event that was published with this key, if the log still has it, and the content kept with it. */
+  finalized (channel: string, key: LogKey): { event: string | undefined, content: DraftContent | undefined } {
+    const known = this.hasKey(channel, key) ? this.#channels.get(channel)?.keys?.get(key) : undefined
+    const id = known && parseCursor(known.id)
+    const events = this.#find(channel)?.events
+    if (id === undefined || events === undefined) return { event: undefined, content: undefined }
+    const index = events.indexAfter(id)
+    const entry = index === undefined || index === 0 ? undefined : events.slice(index - 1, index)[0]
+    return { event: entry?.json, content: known?.content }
   }
 
   /** Stores the version of the channel's state, which is part of the log's head. */
@@ -146,7 +174,7 @@ export class LocalLog implements EventLog {
   }
 
   #start (position: Cursor): EventRing {
-    return new EventRing(position, { capacity: this.#options.size, budget: this.#budget })
+    return new EventRing(position, { capacity: this.#options.size, budget: this.budget })
   }
 
   #expire (log: ChannelLog): void {
@@ -165,7 +193,9 @@ export class LocalLog implements EventLog {
       const { until, keys, events } = log
       if (until <= now) this.#expire(log)
       for (const [key, known] of keys ?? []) {
-        if (known.until <= now) keys?.delete(key)
+        if (known.until > now) continue
+        known.content?.clear()
+        keys?.delete(key)
       }
       const extra = events.head.offset === 0 ? 0 : timing.metaExtra
       if (until + extra <= now && (keys?.size ?? 0) === 0) this.#channels.delete(channel)

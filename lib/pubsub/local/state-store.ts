@@ -1,15 +1,17 @@
 import { newEpoch } from '../cursor.ts'
+import { DraftContent } from './draft-content.ts'
 import type { LocalLog, LogKey } from './log.ts'
 import type { PublishReceipt } from '../provider.ts'
 import type { ListenerMap } from '../../core/listener-set.ts'
 import type { Logger } from '../../core/logger.ts'
 import {
   stateListeners,
+  type Draft,
+  type DraftPage,
   type Finalization,
   type Field,
   type StateVersion,
   type StateChange,
-  type StateOperation,
   type StateOutcome,
   type StatePage,
   type StateReceipt,
@@ -20,7 +22,11 @@ import type { Envelope } from '../event-log.ts'
 
 type RequestOf<Operation extends StateRequest['operation']> = Extract<StateRequest, { operation: Operation }>
 
-interface StoredField extends Field {
+interface StoredField {
+  value: string
+  /** The content of a draft. */
+  content?: DraftContent
+  expired: boolean
   owner: string
   /** When the lease expires, by the monotonic clock of `performance.now`. */
   until: number
@@ -59,7 +65,7 @@ export class LocalStateStore implements StateStore {
     const outcome = this.#apply(channel, state, request)
     // Sweep after the change: a late renewal still succeeds if the expiry of its lease was not broadcast yet.
     this.#sweep(channel, state)
-    return { outcome, epoch: state.version.epoch }
+    return { outcome, epoch: state.version.epoch, length: state.fields.get(request.field)?.content?.length ?? 0 }
   }
 
   async renew (channel: string, fields: string[], leaseMs: number): Promise<{ gone: string[], epoch: string }> {
@@ -79,20 +85,24 @@ export class LocalStateStore implements StateStore {
 
   async finalize (
     channel: string,
-    { field, owner, event, key }: Finalization
+    { field, owner, event, keepContent, key }: Finalization
   ): Promise<PublishReceipt | { epoch: string }> {
     this.#options.mustBeOpen()
     const { eventLog, wrap, append } = this.#options
     const envelope = wrap(event)
     const state = this.#open(channel)
     const stored = state.fields.get(field)
-    const isFinalized = eventLog.hasKey(channel, `finalization ${key}`)
-    if (!isFinalized && (stored?.text !== true || (owner === undefined ? !stored.expired : stored.owner !== owner))) {
-      return { epoch: state.version.epoch }
+    const logKey = `finalization ${key}` as const
+    const isFinalized = eventLog.hasKey(channel, logKey)
+    const mayFinalize = stored?.content !== undefined && (owner === undefined ? stored.expired : stored.owner === owner)
+    if (!isFinalized && !mayFinalize) return { epoch: state.version.epoch }
+    const receipt = append(channel, envelope, logKey)
+    // Delete the draft in the same turn and after the event, as lua/finalize.lua does: readers get the event first.
+    if (!isFinalized) {
+      if (keepContent) eventLog.keepContent(channel, logKey, (stored as StoredField).content as DraftContent)
+      else stored?.content?.clear()
+      this.#change(channel, state, { operation: 'delete', field, value: '' })
     }
-    const receipt = append(channel, envelope, `finalization ${key}`)
-    // Delete the text in the same turn and after the event, as lua/finalize.lua does: readers get the event first.
-    if (!isFinalized) this.#change(channel, state, 'delete', field)
     return await receipt
   }
 
@@ -102,10 +112,19 @@ export class LocalStateStore implements StateStore {
     this.#sweep(channel, state)
     const { version, fields } = state
     if (known?.epoch === version.epoch && known.count === version.count) return { version, fields: undefined }
-    return {
-      version,
-      fields: new Map([...fields].map(([field, { value, text, expired }]) => [field, { value, text, expired }]))
+    return { version, fields: new Map([...fields].map(([name, stored]) => [name, fieldOf(stored)])) }
+  }
+
+  async readDraft (
+    channel: string, { field, key }: { field: string, key: string }, from: number
+  ): Promise<DraftPage> {
+    const { eventLog } = this.#options
+    const stored = this.#channels.get(channel)?.fields.get(field)
+    if (stored !== undefined) {
+      return { field: fieldOf(stored), event: undefined, pieces: stored.content?.readFrom(from) ?? [] }
     }
+    const { event, content } = eventLog.finalized(channel, `finalization ${key}`)
+    return { field: undefined, event, pieces: event === undefined ? [] : content?.readFrom(from) ?? [] }
   }
 
   watch (channel: string, listener: (change: StateChange) => void): () => void {
@@ -115,7 +134,7 @@ export class LocalStateStore implements StateStore {
   #apply (channel: string, state: ChannelState, request: StateRequest): StateOutcome {
     switch (request.operation) {
       case 'set': return this.#set(channel, state, request)
-      case 'open': return this.#openText(channel, state, request)
+      case 'open': return this.#openDraft(channel, state, request)
       case 'append': return this.#append(channel, state, request)
       case 'delete': return this.#delete(channel, state, request)
     }
@@ -124,75 +143,86 @@ export class LocalStateStore implements StateStore {
   #set (channel: string, state: ChannelState, { field, value, leaseMs }: RequestOf<'set'>): StateOutcome {
     const stored = state.fields.get(field)
     const until = performance.now() + leaseMs
-    if (stored?.text === false && stored.value === value) stored.until = until
-    else this.#change(channel, state, 'set', field, value, { value, text: false, expired: false, owner: '', until })
+    if (stored !== undefined && stored.content === undefined && stored.value === value) {
+      stored.until = until
+    } else {
+      stored?.content?.clear()
+      this.#change(channel, state, { operation: 'set', field, value }, { value, expired: false, owner: '', until })
+    }
     return 'done'
   }
 
-  #openText (channel: string, state: ChannelState, request: RequestOf<'open'>): StateOutcome {
+  #openDraft (channel: string, state: ChannelState, request: RequestOf<'open'>): StateOutcome {
     const { field, value, leaseMs, owner, key } = request
     if (this.#options.eventLog.hasKey(channel, `finalization ${key}`)) return 'over'
     const stored = state.fields.get(field)
     if (stored !== undefined && stored.owner !== owner) return 'taken'
     if (stored?.expired === true) return 'gone'
-    // Texts only grow: a shorter text has arrived late.
-    if (stored === undefined || Buffer.byteLength(stored.value) < Buffer.byteLength(value)) {
+    if (stored === undefined) {
       const until = performance.now() + leaseMs
-      this.#change(channel, state, 'open', field, value, { value, text: true, expired: false, owner, until })
+      const content = new DraftContent(this.#options.eventLog.budget)
+      const opened = { value, content, expired: false, owner, until }
+      this.#change(channel, state, { operation: 'open', field, value }, opened)
     }
     return 'done'
   }
 
   #append (channel: string, state: ChannelState, request: RequestOf<'append'>): StateOutcome {
-    const { field, value, leaseMs, owner, at } = request
+    const { field, piece, leaseMs, owner } = request
     const stored = state.fields.get(field)
-    if (stored?.text !== true || stored.expired || stored.owner !== owner) return 'gone'
-    const length = Buffer.byteLength(stored.value)
-    if (length === at) {
-      const until = performance.now() + leaseMs
-      this.#change(channel, state, 'append', field, value, { ...stored, value: stored.value + value, until })
+    if (stored?.content === undefined || stored.expired || stored.owner !== owner) return 'gone'
+    const { length } = stored.content
+    if (length === piece.at) {
+      stored.content.append(piece)
+      stored.until = performance.now() + leaseMs
+      this.#change(channel, state, { operation: 'append', field, value: '', piece }, stored)
       return 'done'
     }
     // An earlier request, whose reply was lost, may have appended this piece already.
-    return length === at + Buffer.byteLength(value) ? 'done' : 'behind'
+    return length === piece.end ? 'done' : 'behind'
   }
 
   #delete (channel: string, state: ChannelState, { field }: RequestOf<'delete'>): StateOutcome {
-    if (!state.fields.has(field)) return 'gone'
-    this.#change(channel, state, 'delete', field)
+    const stored = state.fields.get(field)
+    if (stored === undefined) return 'gone'
+    stored.content?.clear()
+    this.#change(channel, state, { operation: 'delete', field, value: '' })
     return 'done'
   }
 
   #sweep (channel: string, state: ChannelState): void {
     for (const [field, stored] of state.fields) {
       if (stored.until > performance.now()) continue
-      // A text stays until it is finalized, so that its readers do not lose it.
-      const remaining = stored.text ? { ...stored, expired: true, until: Infinity } : undefined
-      this.#change(channel, state, 'expire', field, '', remaining)
+      // A draft stays until it is finalized, so that its readers do not lose it.
+      const remaining = stored.content === undefined ? undefined : { ...stored, expired: true, until: Infinity }
+      this.#change(channel, state, { operation: 'expire', field, value: '' }, remaining)
     }
   }
 
   #change (
-    channel: string,
-    state: ChannelState,
-    operation: StateOperation,
-    field: string,
-    value = '',
-    stored?: StoredField
+    channel: string, state: ChannelState, change: Omit<StateChange, 'version'>, stored?: StoredField
   ): void {
-    if (stored === undefined) state.fields.delete(field)
-    else state.fields.set(field, stored)
+    if (stored === undefined) state.fields.delete(change.field)
+    else state.fields.set(change.field, stored)
     // Of a state without fields only the version remains, and the log stores it.
     if (state.fields.size === 0) this.#channels.delete(channel)
     else this.#channels.set(channel, state)
     const { epoch, count: before } = state.version
     const version = state.version = { epoch, count: before + 1 }
     this.#options.eventLog.setStateVersion(channel, version)
-    queueMicrotask(() => this.#listeners.notify(channel, { version, operation, field, value }))
+    queueMicrotask(() => this.#listeners.notify(channel, { version, ...change }))
   }
 
   #open (channel: string): ChannelState {
     const version = this.#options.eventLog.stateVersion(channel) ?? { epoch: newEpoch(), count: 0 }
     return this.#channels.get(channel) ?? { version, fields: new Map() }
   }
+}
+
+function fieldOf ({ value, content, expired }: StoredField): Field {
+  return { value, ...content !== undefined && { draft: draftOf(content) }, expired }
+}
+
+function draftOf ({ length, joined }: DraftContent): Draft {
+  return { length, content: joined }
 }

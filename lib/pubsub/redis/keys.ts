@@ -19,6 +19,8 @@ export interface ChannelKeys {
   idempotency: string
   /** Prefix of the keys that store the event of a finalized bot message. The result of `encodeKey` follows. */
   finalization: string
+  /** Prefix of the keys that store the content of drafts. The result of `encodeKey` of the field follows. */
+  draft: string
   /** Prefix of the keys that store the outcome of a batch. The name of the batch follows. */
   batch: string
   /** Key of the state's fields. */
@@ -80,6 +82,7 @@ export class RedisKeys {
       stream: `${name}:s`,
       idempotency: `${name}:i:`,
       finalization: `${name}:c:`,
+      draft: `${name}:d:`,
       batch: `${name}:b:`,
       fields: `${name}:f`,
       leases: `${name}:l`

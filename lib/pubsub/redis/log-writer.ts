@@ -129,23 +129,29 @@ export class LogWriter {
   }
 
   /**
-   * Finalizes a bot message: appends its event and removes its text. Resolves with the state's epoch if the bot message
-   * does not exist.
+   * Finalizes a draft: appends its event and removes the draft. Resolves with the state's epoch if there is no draft.
    */
   finalize (
     channel: string,
     envelope: Envelope,
-    { field, owner = '', key }: Finalization
+    { field, owner = '', keepContent, key }: Finalization
   ): Promise<PublishReceipt | Missing> {
     this.flush()
     return new Promise((resolve, reject) => {
       const entry = entryOf(envelope, key, resolve, reject)
       const run = this.#enqueue(channel, entry, this.#last.get(channel))
-      const { channel: redisChannel, meta, stream, finalization, fields, leases } = run.keys
-      this.#send([run], this.#options.scripts.finalize,
-        [this.#nextBatchKey(run), meta, stream, finalization + encodeKey(key), fields, leases],
-        () => [newEpoch(), '0', '0', redisChannel, nextTag(entry), entry.payload, encodeField(field), owner,
-          newEpoch()])
+      const { channel: redisChannel, meta, stream, finalization, fields, leases, draft } = run.keys
+      this.#send(
+        [run],
+        this.#options.scripts.finalize,
+        [
+          this.#nextBatchKey(run), meta, stream, finalization + encodeKey(key), fields, leases, draft + encodeKey(field)
+        ],
+        () => [
+          newEpoch(), '0', '0', redisChannel, nextTag(entry), entry.payload, encodeField(field), owner, newEpoch(),
+          keepContent ? '1' : '0'
+        ]
+      )
     })
   }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { Command } from 'ioredis'
 import type { RedisClient } from './client.ts'
+import { budgets } from '../../core/budgets.ts'
 import { timing } from '../../core/timing.ts'
 import type { History, ProviderValues } from '../provider-options.ts'
 
@@ -123,6 +124,7 @@ export class Scripts {
   readonly mark: Script
   readonly changeState: Script
   readonly readState: Script
+  readonly readDraft: Script
 
   constructor ({ size, ttlMs, idempotencyTtlMs, publishTimeoutMs, sharded, cached }: ScriptsOptions) {
     // Times are milliseconds.
@@ -138,10 +140,14 @@ export class Scripts {
       // Differs from every possible outcome of a batch.
       GIVEN_UP: 'given up',
       STATE_TTL: ttlMs + timing.stateExtra,
-      // At least as long as an owner may restore the text of a bot message, since it must not be finalized twice.
+      // At least as long as an owner may restore a draft, since it must not be finalized twice.
       FINALIZATION_TTL: Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra),
       FAILOVER_LEASE: timing.stateLease,
-      LEASE_STEP: timing.idleCheck
+      LEASE_STEP: timing.idleCheck,
+      // Bytes.
+      DRAFT: budgets.draft,
+      DRAFTS: budgets.drafts,
+      PAGE: budgets.page
     }
     const ttl = timing.healthProbeKeys
     const probing = { ...constants, LOG_TTL: ttl, META_TTL: ttl, BATCH_TTL: ttl }
@@ -154,5 +160,6 @@ export class Scripts {
     this.mark = script('mark')
     this.changeState = script('change-state')
     this.readState = script('read-state')
+    this.readDraft = script('read-draft')
   }
 }

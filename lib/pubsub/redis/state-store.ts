@@ -6,13 +6,17 @@ import type { RedisClient } from './client.ts'
 import { encodeKey, type RedisKeys } from './keys.ts'
 import type { Command, SendOptions } from './command-queue.ts'
 import type { Query } from './query.ts'
+import { budgets } from '../../core/budgets.ts'
 import type { Scripts } from './scripts.ts'
 import {
   formatStateVersion,
   parseStateVersion,
   stateListeners,
+  type Draft,
+  type DraftPage,
   type Finalization,
   type Field,
+  type Piece,
   type StateVersion,
   type StateChange,
   type StateOutcome,
@@ -21,7 +25,7 @@ import {
   type StateRequest,
   type StateStore
 } from '../state-store.ts'
-import { decodeField, encodeField, operationCodes } from '../wire.ts'
+import { decodeField, decodePayload, encodeField, operationCodes } from '../wire.ts'
 
 export interface RedisStateStoreOptions {
   keys: RedisKeys
@@ -45,18 +49,17 @@ export class RedisStateStore implements StateStore {
   }
 
   async change (channel: string, request: StateRequest): Promise<StateReceipt> {
-    const { operation, field, value = '', leaseMs = 0, owner = '', at = 0, key = '' } = request as
-      Partial<Record<'value' | 'owner' | 'key', string> & Record<'leaseMs' | 'at', number>> & StateRequest
-    const [outcome, epoch] = await this.#send(
-      channel,
-      key,
-      [operationCodes[operation], leaseMs, encodeField(field), value, owner, at]
-    )
-    return { outcome: outcome.toString() as StateOutcome, epoch: epoch.toString() }
+    const { operation, field } = request
+    const { value = '', piece, leaseMs = 0, owner = '', key = '' } = request as
+      Partial<Record<'value' | 'owner' | 'key', string> & { piece: Piece, leaseMs: number }>
+    const { at = 0, end = 0, content = value } = piece ?? {}
+    const args = [operationCodes[operation], leaseMs, encodeField(field), content, owner, at, end]
+    const [outcome, epoch, length] = await this.#send(channel, key, [field], args)
+    return { outcome: outcome.toString() as StateOutcome, epoch: epoch.toString(), length: Number(length) }
   }
 
   async renew (channel: string, fields: string[], leaseMs: number): Promise<{ gone: string[], epoch: string }> {
-    const [, epoch, gone] = await this.#send(channel, '', ['~', leaseMs, ...fields.map(encodeField)])
+    const [, epoch, , gone] = await this.#send(channel, '', fields, ['~', leaseMs, ...fields.map(encodeField)])
     // Redis returns the fields as encoded above, so that decoding cannot fail.
     return { gone: gone.map((field) => decodeField(field.toString()) as string), epoch: epoch.toString() }
   }
@@ -68,13 +71,54 @@ export class RedisStateStore implements StateStore {
   async read (channel: string, known?: StateVersion): Promise<StatePage> {
     const { keys, reader, scripts } = this.#options
     const args = [keys.channel(channel), newEpoch(), known === undefined ? '' : formatStateVersion(known)]
-    const [version, hash, doubtful = []] = await reader.run(scripts.readState, this.#keysOf(channel), args) as
-      [Buffer, Buffer[]?, Buffer[]?]
+    const [version, rows, doubtful = []] = await reader.run(scripts.readState, this.#keysOf(channel), args) as
+      [Buffer, Row[]?, Buffer[]?]
     return {
       version: parseStateVersion(version.toString()),
-      fields: hash && fieldsOf(hash),
+      fields: rows && await this.#withContents(channel, rows),
       // Redis returns the fields as `encodeField` encoded them, so that decoding cannot fail.
       ...doubtful.length > 0 && { doubtful: new Set(doubtful.map((field) => decodeField(field.toString()) as string)) }
+    }
+  }
+
+  /** Reads the content of the short drafts, too: as many as fit into `budgets.drafts`. */
+  async #withContents (channel: string, rows: Row[]): Promise<Map<string, Field>> {
+    const fields = new Map<string, Field>()
+    const reading: Promise<void>[] = []
+    let bytes = 0
+    for (const [name, record, value] of rows) {
+      const field = decodeField(name.toString())
+      if (field === undefined) continue
+      const stored = fieldOf(record, value)
+      fields.set(field, stored)
+      const size = bytesOf(record)
+      if (stored.draft === undefined || size > budgets.draft || bytes + size > budgets.drafts) continue
+      bytes += size
+      reading.push(this.#readContent(channel, field, stored.draft))
+    }
+    await Promise.all(reading)
+    return fields
+  }
+
+  /** Reads the whole content of a short draft. It may have grown or ended since the draft was read. */
+  async #readContent (channel: string, field: string, draft: Draft): Promise<void> {
+    const { pieces } = draft.length === 0 ? { pieces: [] } : await this.readDraft(channel, { field, key: '' }, 0)
+    const known = pieces.filter(({ end }) => end <= draft.length)
+    if ((known.at(-1)?.end ?? 0) === draft.length) draft.content = known.map(({ content }) => content).join('')
+  }
+
+  async readDraft (
+    channel: string, { field, key }: { field: string, key: string }, from: number
+  ): Promise<DraftPage> {
+    const { keys, reader, scripts } = this.#options
+    const { fields, stream, draft, finalization } = keys.of(channel)
+    const names = [fields, stream, draft + encodeKey(field), finalization + encodeKey(key)]
+    const [record, value, pieces, payload] = await reader.run(scripts.readDraft, names, [encodeField(field), from]) as
+      [Buffer, Buffer, [Buffer, Buffer[]][], Buffer]
+    return {
+      field: record.length === 0 ? undefined : fieldOf(record, value),
+      event: decodePayload(payload)?.json,
+      pieces: pieces.map(pieceOf)
     }
   }
 
@@ -87,18 +131,22 @@ export class RedisStateStore implements StateStore {
     this.#listeners.notify(channel, change)
   }
 
-  /** Runs lua/change-state.lua. `args` begin with the operation; the script's header lists them in order. */
-  #send (channel: string, key: string, args: (string | number)[]): Promise<[Buffer, Buffer, Buffer[]]> {
+  /**
+   * Runs lua/change-state.lua. `args` begin with the operation; the script's header lists them in order. `key` is the
+   * key of the finalization, and `fields` are those that may be drafts.
+   */
+  #send (channel: string, key: string, fields: string[], args: (string | number)[]): Promise<ChangeReply> {
     const { keys, scripts: { changeState }, send } = this.#options
-    const names = [...this.#keysOf(channel), keys.of(channel).finalization + encodeKey(key)]
+    const { finalization, draft } = keys.of(channel)
+    const names = [...this.#keysOf(channel), finalization + encodeKey(key)]
+    for (const field of fields) names.push(draft + encodeKey(field))
     const bytes = args.reduce<number>((sum, value) => sum + Buffer.byteLength(String(value)), 0)
     const call = changeState.call()
     // Each sending has a new epoch: a failover may have discarded an epoch that an earlier sending began.
     const command = (client: RedisClient): Promise<unknown> =>
       call.send(client, names, [keys.channel(channel), newEpoch(), ...args])
     const resend = (error: Error): 'all' | undefined => call.isForgotten(error) ? 'all' : undefined
-    // The reply of lua/change-state.lua.
-    return send(command, { repeatable: true, bytes, resend }) as Promise<[Buffer, Buffer, Buffer[]]>
+    return send(command, { repeatable: true, bytes, resend }) as Promise<ChangeReply>
   }
 
   #keysOf (channel: string): string[] {
@@ -107,19 +155,28 @@ export class RedisStateStore implements StateStore {
   }
 }
 
-/** Joins the chunks of each field: see lua/includes/state.lua. */
-function fieldsOf (hash: Buffer[]): Map<string, Field> {
-  const values = new Map<string, Buffer>()
-  for (let at = 0; at + 1 < hash.length; at += 2) values.set(String(hash[at]), hash[at + 1] as Buffer)
-  const fields = new Map<string, Field>()
-  for (const [name, record] of values) {
-    if (!name.startsWith('=')) continue
-    const field = decodeField(name.slice(1))
-    const [kind, count] = record.toString().split(' ')
-    const chunks = Array.from({ length: Number(count) }, (_, n) => values.get(`${n}${name}`) ?? Buffer.alloc(0))
-    if (field !== undefined) {
-      fields.set(field, { value: Buffer.concat(chunks).toString(), text: kind !== 'v', expired: kind === 'x' })
-    }
+/** The reply of lua/change-state.lua. */
+type ChangeReply = [outcome: Buffer, epoch: Buffer, length: number, gone: Buffer[]]
+
+/** A field in the reply of lua/read-state.lua. */
+type Row = [field: Buffer, record: Buffer, value: Buffer]
+
+/** Parses a record, and the value or the header beside it: see lua/includes/state.lua. */
+function fieldOf (record: Buffer, value: Buffer): Field {
+  const [kind, length] = record.toString().split(' ')
+  return {
+    value: value.toString(),
+    ...kind !== 'v' && { draft: { length: Number(length), content: undefined } },
+    expired: kind === 'x'
   }
-  return fields
+}
+
+/** The size of the content of a draft, from its record. */
+function bytesOf (record: Buffer): number {
+  return Number(record.toString().split(' ')[2])
+}
+
+/** Parses an entry of the stream of a draft: see lua/includes/draft.lua. */
+function pieceOf ([id, [, at, , content]]: [Buffer, Buffer[]]): Piece {
+  return { at: Number(at), end: Number.parseInt(id.toString()), content: String(content) }
 }

@@ -3,75 +3,86 @@
 -- KEYS[1]    meta
 -- KEYS[2]    fields
 -- KEYS[3]    leases
--- KEYS[4]    the id of the event that was published with the text's finalization key
+-- KEYS[4]    the id of the event that was published with the finalization key of the draft
+-- KEYS[5]    the content of the field, if it is a draft: see includes/draft.lua
+-- KEYS[...]  for ~ the content of each further field
 -- ARGV[1]    Redis channel
 -- ARGV[2]    epoch of a new state
--- ARGV[3]    operation: = sets a value, o opens a text, + appends to it, - deletes, ~ renews
+-- ARGV[3]    operation: = sets a value, o opens a draft, + appends to it, - deletes, ~ renews
 -- ARGV[4]    lease in ms
 -- ARGV[5]    field
--- ARGV[6]    value
+-- ARGV[6]    the value, the header of the draft, or the piece to append
 -- ARGV[7]    owner
--- ARGV[8]    bytes that the text must have
+-- ARGV[8]    for + the length that the draft must have
+-- ARGV[9]    for + the length with the piece
 -- ARGV[...]  for ~ the fields, from 5 on
--- Returns the outcome, the epoch, and the fields that could not be renewed
+-- Returns the outcome, the epoch, the length of the draft, and the fields that could not be renewed
 
 -- @include includes/state
+-- @include includes/draft
 
 state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], true)
 local operation, lease, field, value, owner = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 
-local function write (kind, chunks)
-  -- After the first write command of a script, even one that changes nothing, Redis no longer refuses its writes for
-  -- lack of memory. So delete only what exists: a full Redis must still refuse new data.
-  if chunks then state.drop(field, chunks) end
+local function write (kind)
   redis.call('HSET', state.fields, '0=' .. field, value)
-  state.put(field, kind, 1, #value, lease, owner)
+  state.put(field, kind, 0, 0, lease, owner)
   state.lease(field, lease)
   state.publish(operation, field, value)
-  return 'done'
+  return 'done', 0
 end
 
 local act = {}
 
 act['='] = function ()
-  local kind, chunks = state.find(field)
-  if kind ~= 'v' or redis.call('HGET', state.fields, '0=' .. field) ~= value then return write('v', chunks) end
+  local kind = state.find(field)
+  if kind ~= 'v' or redis.call('HGET', state.fields, '0=' .. field) ~= value then
+    local outcome = write('v')
+    if kind == 't' or kind == 'x' then
+      draft.delete(KEYS[5])
+      state.forget(field)
+    end
+    return outcome, 0
+  end
   state.lease(field, lease)
-  return 'done'
+  return 'done', 0
 end
 
 act['o'] = function ()
-  if redis.call('EXISTS', KEYS[4]) == 1 then return 'over' end
-  local kind, chunks, bytes, _, other = state.find(field)
-  if kind and other ~= owner then return 'taken' end
-  if kind == 'x' then return 'gone' end
-  -- The request was sent before and its reply was lost. Texts only grow: a shorter text has arrived late.
-  if kind and bytes >= #value then return 'done' end
-  return write('t', chunks)
+  if redis.call('EXISTS', KEYS[4]) == 1 then return 'over', 0 end
+  local kind, length, _, _, other = state.find(field)
+  if kind and other ~= owner then return 'taken', 0 end
+  if kind == 'x' then return 'gone', 0 end
+  -- The request was sent before and its reply was lost. A draft that was restored has no header.
+  if kind and redis.call('HGET', state.fields, '0=' .. field) == value then return 'done', length end
+  return write('t')
 end
 
 act['+'] = function ()
-  local kind, chunks, bytes, _, other = state.find(field)
-  if kind ~= 't' or other ~= owner then return 'gone' end
-  local at = tonumber(ARGV[8])
-  if bytes == at then
-    redis.call('HSET', state.fields, chunks .. '=' .. field, value)
-    state.put(field, 't', chunks + 1, bytes + #value, lease, owner)
-    state.lease(field, lease)
-    state.publish('+', field, value)
-  -- If the text is already longer by this piece, the request was applied before and its reply was lost.
-  elseif bytes ~= at + #value then
-    return 'behind'
+  local kind, length, bytes, _, other = state.find(field)
+  if kind ~= 't' or other ~= owner then return 'gone', 0 end
+  -- The content can be evicted or deleted on its own.
+  if length > 0 and redis.call('EXISTS', KEYS[5]) == 0 then
+    length, bytes = 0, 0
+    state.put(field, 't', 0, 0, lease, owner)
   end
-  return 'done'
+  local at, last = tonumber(ARGV[8]), tonumber(ARGV[9])
+  -- If the draft already has the length with this piece, the request was applied before and its reply was lost.
+  if length == last then return 'done', length end
+  if length ~= at then return 'behind', length end
+  draft.append(KEYS[5], ARGV[8], ARGV[9], value)
+  state.put(field, 't', last, bytes + #value, lease, owner)
+  state.lease(field, lease)
+  state.publish('+', field, ARGV[8] .. ' ' .. ARGV[9] .. ' ' .. value)
+  return 'done', last
 end
 
 act['-'] = function ()
-  local kind, chunks = state.find(field)
-  if not kind then return 'gone' end
-  state.drop(field, chunks)
+  if not state.find(field) then return 'gone', 0 end
+  state.drop(field)
+  draft.delete(KEYS[5])
   state.publish('-', field, '')
-  return 'done'
+  return 'done', 0
 end
 
 local gone = {}
@@ -80,11 +91,12 @@ act['~'] = function ()
   for n = 5, #ARGV do
     local kind = state.find(ARGV[n])
     if kind == 'v' or kind == 't' then state.lease(ARGV[n], lease) else gone[#gone + 1] = ARGV[n] end
+    if kind == 't' then redis.call('PEXPIRE', KEYS[n], STATE_TTL) end
   end
-  return 'done'
+  return 'done', 0
 end
 
-local outcome = act[operation]()
+local outcome, length = act[operation]()
 -- Sweep after the operation: a lease that is renewed late is kept as long as its expiry was not broadcast.
 state.sweep()
-return { outcome, state.epoch, gone }
+return { outcome, state.epoch, length, gone }

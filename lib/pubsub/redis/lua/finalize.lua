@@ -1,4 +1,4 @@
--- Appends an event that replaces a text, then deletes the text, in one step.
+-- Appends an event that replaces a draft, then deletes the draft, in one step.
 --
 -- KEYS[1]    the outcome of this batch: see includes/batch.lua
 -- KEYS[2]    meta
@@ -6,6 +6,7 @@
 -- KEYS[4]    the id of the event that was published with the finalization key
 -- KEYS[5]    fields of the state
 -- KEYS[6]    leases of the state
+-- KEYS[7]    the content of the draft: see includes/draft.lua
 -- KEYS[...]  the earlier batches: see includes/batch.lua
 -- ARGV[1]    epoch of a new log
 -- ARGV[2]    the number of earlier batches under way
@@ -16,17 +17,19 @@
 -- ARGV[7]    field
 -- ARGV[8]    owner of the field, or '' if its lease must have run out
 -- ARGV[9]    epoch of a new state
+-- ARGV[10]   1 to keep the content as long as the event, 0 to delete it
 -- Returns the same as append.lua
 
 -- @include includes/state
+-- @include includes/draft
 -- @include includes/batch
 
 local reply = batch.begin()
 if reply then return reply end
 
-local meta, stream, key, fields, leases = unpack(KEYS, 2, 6)
+local meta, stream, key, fields, leases, content = unpack(KEYS, 2, 7)
 state.open(meta, fields, leases, ARGV[4], ARGV[9], true)
-local kind, chunks, _, _, owner = state.find(ARGV[7])
+local kind, _, _, _, owner = state.find(ARGV[7])
 local id = redis.call('GET', key)
 
 if not id then
@@ -36,7 +39,7 @@ if not id then
     return { '', '!' .. state.epoch }
   end
   -- Finalizing must work in a full Redis. PEXPIRE is allowed there, and after a write command Redis no longer refuses
-  -- the writes of a script for lack of memory. The event needs less memory than the text, which is deleted.
+  -- the writes of a script for lack of memory. The event needs less memory than the draft, which is deleted.
   redis.call('PEXPIRE', fields, STATE_TTL)
   log.open(meta, stream, ARGV[4])
   local refusal
@@ -49,10 +52,11 @@ if not id then
 end
 log.remember(KEYS[1], id, BATCH_TTL)
 
--- Delete the text last: Redis does not roll back a failed script, so the text must exist until its event does. If the
--- deletion fails, the next attempt finds the text here and deletes it.
+-- Delete the draft last: Redis does not roll back a failed script, so the draft must exist until its event does. If the
+-- deletion fails, the next attempt finds the draft here and deletes it.
 if kind then
-  state.drop(ARGV[7], chunks)
+  draft.finalize(content, ARGV[10] == '1')
+  state.drop(ARGV[7])
   state.publish('-', ARGV[7], '')
 end
 return { log.trouble, id }

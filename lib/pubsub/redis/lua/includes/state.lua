@@ -1,12 +1,13 @@
 -- Shared by the scripts that access the state of a channel.
 --
 -- Fields of meta: se epoch and sv version of the state, sr the replication id at its last change, sc the lease clock in
--- milliseconds, st the wall clock at that time, and for each text t=<field>: its <lease> <owner>. If the fields lack a
--- text that meta names, the text was lost. It is then restored, since otherwise it would never be finalized. If meta
--- was lost, the state is recognized by its fields.
--- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <lease> <owner>, and its value in
--- chunks: 0=<field>, 1=<field>, … so that appending to a long text costs no more. Kinds: v a value, t a text, x a text
--- whose lease has run out. <lease> is the length of the lease in milliseconds, which also applies when leases restart.
+-- milliseconds, st the wall clock at that time, and for each draft t=<field>: its <lease> <owner>. If the fields lack a
+-- draft that meta names, the draft was lost. It is then restored without its content, since otherwise it would never be
+-- finalized. If meta was lost, the state is recognized by its fields.
+-- The fields are a hash. A field has a record, =<field>: <kind> <length> <bytes> <lease> <owner>, and a value or the
+-- header of a draft, 0=<field>. Kinds: v a value, t a draft, x a draft whose lease has run out. <length> and <bytes> are
+-- those of the content of a draft: see draft.lua. <lease> is the length of the lease in milliseconds, which also applies
+-- when leases restart.
 -- The leases are a sorted set: the time by the lease clock at which each field expires.
 --
 -- Constants: see scripts.ts.
@@ -33,7 +34,7 @@ function state.tick (clock, at)
   end
 end
 
--- Restarts all leases, and names all texts in meta.
+-- Restarts all leases, and names all drafts in meta.
 local function restore_leases ()
   local all = redis.call('HGETALL', state.fields)
   for n = 1, #all, 2 do
@@ -52,8 +53,8 @@ end
 -- Starts a new epoch, since changes that other instances have seen may be missing. Restarts all leases, since none
 -- could be renewed meanwhile.
 local function begin_anew (new)
-  -- `find` restores each lost text. If that fails for lack of memory, a reader sees the old version and tries again.
-  for field in pairs(state.texts) do if not state.find(field) then return end end
+  -- `find` restores each lost draft. If that fails for lack of memory, a reader sees the old version and tries again.
+  for field in pairs(state.drafts) do if not state.find(field) then return end end
   state.epoch, state.version = new, 1
   restore_leases()
   state.keep()
@@ -65,16 +66,16 @@ function state.open (meta, fields, leases, channel, new, create)
   state.meta, state.fields, state.leases, state.channel = meta, fields, leases, channel
   -- Reads must work even while Redis refuses writes.
   state.write = create and redis.call or redis.pcall
-  state.texts = {}
+  state.drafts = {}
   local known, all = {}, redis.call('HGETALL', meta)
   for n = 1, #all, 2 do
     local field = string.match(all[n], '^t=(.*)$')
-    if field then state.texts[field] = all[n + 1] else known[all[n]] = all[n + 1] end
+    if field then state.drafts[field] = all[n + 1] else known[all[n]] = all[n + 1] end
   end
   -- Whether there is no log with events: see keep_meta.
   state.alone = not known.l or known.l == '0-0'
   local found = redis.call('EXISTS', fields) == 1
-  local lost = not found and next(state.texts) ~= nil
+  local lost = not found and next(state.drafts) ~= nil
   if not known.se and not found and not create then return false end
   state.tick(known.sc, known.st)
   state.epoch, state.version, state.replication_id = known.se or new, tonumber(known.sv) or 0, replication_id()
@@ -113,7 +114,7 @@ end
 function state.keep_meta ()
   local ttl = META_TTL
   if state.alone then
-    local open = next(state.texts) or redis.call('EXISTS', state.fields) == 1
+    local open = next(state.drafts) or redis.call('EXISTS', state.fields) == 1
     ttl = open and STATE_TTL or EMPTY_TTL
   end
   redis.call('PEXPIRE', state.meta, ttl)
@@ -133,36 +134,32 @@ function state.publish (operation, field, value)
   )
 end
 
--- Restores the record of a lost text from the chunks that are left. Returns the record, or false if Redis refuses.
+-- Restores the record of a lost draft, without header and content: its owner writes them again. Returns the record, or
+-- false if Redis refuses.
 local function put_back (field)
-  local chunks, bytes = 0, 0
-  while true do
-    local chunk = redis.call('HGET', state.fields, chunks .. '=' .. field)
-    if not chunk then break end
-    chunks, bytes = chunks + 1, bytes + #chunk
-  end
-  local record = table.concat({ 't', chunks, bytes, state.texts[field] }, ' ')
+  local record = 't 0 0 ' .. state.drafts[field]
   return type(state.write('HSET', state.fields, '=' .. field, record)) == 'number' and record
 end
 
--- Returns kind, chunks, bytes, lease and owner of a field, or nothing if there is no such field.
+-- Returns kind, length, bytes, lease and owner of a field, or nothing if there is no such field.
 function state.find (field)
-  local record = redis.call('HGET', state.fields, '=' .. field) or state.texts[field] and put_back(field)
-  local kind, chunks, bytes, lease, owner = string.match(record or '', '^(%a) (%d+) (%d+) (%d+) (.*)$')
-  return kind, tonumber(chunks), tonumber(bytes), lease, owner
+  local record = redis.call('HGET', state.fields, '=' .. field) or state.drafts[field] and put_back(field)
+  local kind, length, bytes, lease, owner = string.match(record or '', '^(%a) (%d+) (%d+) (%d+) (.*)$')
+  return kind, tonumber(length), tonumber(bytes), lease, owner
 end
 
-function state.put (field, kind, chunks, bytes, lease, owner)
-  redis.call('HSET', state.fields, '=' .. field, table.concat({ kind, chunks, bytes, lease, owner }, ' '))
+function state.put (field, kind, length, bytes, lease, owner)
+  local record = string.format('%s %.0f %.0f %s %s', kind, length, bytes, lease, owner)
+  redis.call('HSET', state.fields, '=' .. field, record)
   if kind ~= 'v' then state.name(field, lease, owner) end
 end
 
--- Names a text in meta, so that it can be restored if the fields are lost.
+-- Names a draft in meta, so that it can be restored if the fields are lost.
 function state.name (field, lease, owner)
   local text = lease .. ' ' .. owner
-  if state.texts[field] == text then return end
+  if state.drafts[field] == text then return end
   state.write('HSET', state.meta, 't=' .. field, text)
-  state.texts[field] = text
+  state.drafts[field] = text
 end
 
 function state.lease (field, ms)
@@ -172,24 +169,29 @@ function state.lease (field, ms)
   redis.call('PEXPIRE', state.leases, STATE_TTL)
 end
 
-function state.drop (field, chunks)
-  for n = 0, chunks - 1 do redis.call('HDEL', state.fields, n .. '=' .. field) end
-  redis.call('HDEL', state.fields, '=' .. field)
+-- Deletes a field, but not the content of a draft.
+function state.drop (field)
+  redis.call('HDEL', state.fields, '0=' .. field, '=' .. field)
   redis.call('ZREM', state.leases, field)
-  if state.texts[field] then redis.call('HDEL', state.meta, 't=' .. field) end
-  state.texts[field] = nil
+  state.forget(field)
+end
+
+-- Removes the name of a draft from meta.
+function state.forget (field)
+  if state.drafts[field] then redis.call('HDEL', state.meta, 't=' .. field) end
+  state.drafts[field] = nil
 end
 
 -- Ends the leases that have expired by the lease clock.
 function state.sweep ()
   for _, field in ipairs(redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.now)) do
-    local kind, chunks, bytes, lease, owner = state.find(field)
+    local kind, length, bytes, lease, owner = state.find(field)
     if kind == 't' then
-      -- A text stays until it is finalized, so that its readers do not lose it.
-      state.put(field, 'x', chunks, bytes, lease, owner)
+      -- A draft stays until it is finalized, so that its readers do not lose it.
+      state.put(field, 'x', length, bytes, lease, owner)
       redis.call('ZREM', state.leases, field)
     else
-      state.drop(field, chunks or 0)
+      state.drop(field)
     end
     state.publish('x', field, '')
   end

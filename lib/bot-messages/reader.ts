@@ -1,0 +1,106 @@
+import { bodyOf, botMessageIdOf, endKeyOf, fieldOf, parseHeader, type FinalEvent } from './fields.ts'
+import type { BotMessage, BotMessageChunk, BotMessageFormat } from '../event-types.ts'
+import { RealtimeError } from '../errors.ts'
+import { parseJson } from '../core/json.ts'
+import { getChatChannel } from '../pubsub/names.ts'
+import type { DraftPage, Piece, StateStore } from '../pubsub/state-store.ts'
+
+/** A bot message that is being read: what is known of it, and its content in pieces. */
+export interface OpenedBotMessage {
+  /** All of the message but its content. */
+  readonly head: Omit<BotMessage, 'text' | 'chunks'>
+  readonly format: BotMessageFormat
+  /** The position from which the content is read. */
+  readonly at: number
+  /** The content from there to its length when it was opened. Rejects with `RT_LOG_UNAVAILABLE`. */
+  contents (): AsyncIterable<string>
+}
+
+/** What a page says of a bot message. */
+interface Known extends Pick<OpenedBotMessage, 'head' | 'format'> { length: number, pieces: Piece[] }
+
+/** Reads bot messages, in progress or ended, in pages of limited size. */
+export class BotMessageReader {
+  readonly #store: StateStore
+
+  constructor (store: StateStore) {
+    this.#store = store
+  }
+
+  /**
+   * Opens a bot message to read its content from a position on, or from the beginning if it is not that long. Resolves
+   * with `undefined` if there is no such bot message. Rejects with `RT_CHAT_ID_INVALID` or `RT_LOG_UNAVAILABLE`.
+   */
+  async open (chatId: string, id: string, from = 0): Promise<OpenedBotMessage | undefined> {
+    const channel = getChatChannel(chatId)
+    const read = (at: number): Promise<DraftPage> =>
+      this.#store.readDraft(channel, { field: fieldOf(id), key: endKeyOf(id) }, at)
+    const known = knownFrom(id, await read(from))
+    if (known === undefined) return undefined
+    const { head, format, length, pieces } = known
+    if (from > length) return this.open(chatId, id)
+    // The content was lost, or was deleted to make room.
+    if (from < length && pieces.length === 0) return undefined
+    const contents = async function * (): AsyncGenerator<string> {
+      for (let [at, page] = [from, pieces]; at < length; page = at < length ? (await read(at)).pieces : []) {
+        if (page.length === 0) throw new RealtimeError('RT_BOT_MESSAGE_NOT_FOUND')
+        // What was appended since the bot message was opened is left out.
+        for (const piece of page) {
+          if (piece.end > length) return
+          yield contentFrom(piece, at, format)
+          at = piece.end
+        }
+      }
+    }
+    return { head, format, at: from, contents }
+  }
+
+  /** Reads a whole bot message. Settles as `open` does. */
+  async read (chatId: string, id: string): Promise<BotMessage | undefined> {
+    const opened = await this.open(chatId, id)
+    if (opened === undefined) return undefined
+    const contents: string[] = []
+    for await (const content of opened.contents()) contents.push(content)
+    return { ...opened.head, ...bodyOf(opened.format, contents.join('')) }
+  }
+
+  /** The id of the bot message in progress that was started last. Rejects with `RT_LOG_UNAVAILABLE`. */
+  async newest (chatId: string): Promise<string | undefined> {
+    const { fields = new Map() } = await this.#store.read(getChatChannel(chatId))
+    let newest: { id: string, startedAt: number } | undefined
+    for (const [name, { value, draft, expired }] of fields) {
+      const id = botMessageIdOf(name)
+      if (id === undefined || draft === undefined || expired) continue
+      const { startedAt } = parseHeader(value)
+      if (newest === undefined || startedAt >= newest.startedAt) newest = { id, startedAt }
+    }
+    return newest?.id
+  }
+}
+
+function knownFrom (id: string, { field, event, pieces }: DraftPage): Known | undefined {
+  if (field?.draft !== undefined) {
+    const { format, meta } = parseHeader(field.value)
+    const head = { id, status: 'streaming' as const, ...meta !== undefined && { meta } }
+    return { head, format, length: field.draft.length, pieces }
+  }
+  if (event === undefined) return undefined
+  const { type, chatId, at, text, chunks, ...head } = parseJson(event) as FinalEvent
+  const format = chunks === undefined ? 'text' : 'chunks'
+  // The final event repeats nothing of a long bot message.
+  if (at > 0) return { head, format, length: at, pieces }
+  const length = chunks === undefined ? text.length : chunks.length
+  const content = chunks === undefined ? text : joined(chunks)
+  return { head, format, length, pieces: [{ at: 0, end: length, content }] }
+}
+
+/** The content of a piece from a position on. */
+function contentFrom ({ at, content }: Piece, from: number, format: BotMessageFormat): string {
+  if (from <= at) return content
+  const { text, chunks } = bodyOf(format, content)
+  return chunks === undefined ? text.slice(from - at) : joined(chunks.slice(from - at))
+}
+
+function joined (chunks: readonly BotMessageChunk[]): string {
+  return chunks.map((chunk) => `,${JSON.stringify(chunk)}`).join('')
+}

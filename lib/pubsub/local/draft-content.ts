@@ -1,0 +1,83 @@
+import { budgets } from '../../core/budgets.ts'
+import type { ByteBudget, ByteHolder } from '../byte-budget.ts'
+import type { Piece } from '../state-store.ts'
+
+/** Approximate bytes of a piece besides its content. */
+const OVERHEAD = 100
+
+/** The content of a draft of `LocalPubSub`, and what is kept of it once the draft is finalized. */
+export class DraftContent implements ByteHolder {
+  readonly #budget: ByteBudget
+  #pieces: Piece[] = []
+  #bytes = 0
+  #joined: string | undefined = ''
+
+  constructor (budget: ByteBudget) {
+    this.#budget = budget
+  }
+
+  /** The position after the last piece. */
+  get length (): number {
+    return this.#pieces.at(-1)?.end ?? 0
+  }
+
+  /** All pieces, joined, unless they are longer than `budgets.draft`. */
+  get joined (): string | undefined {
+    return this.#joined
+  }
+
+  append (piece: Piece): void {
+    this.#pieces.push(piece)
+    const joined = this.#joined
+    this.#joined = joined !== undefined && joined.length + piece.content.length <= budgets.draft
+      ? joined + piece.content
+      : undefined
+    this.#count(piece.content.length + OVERHEAD)
+  }
+
+  /** Returns the pieces from a position on: as many as fit into the bytes of a page, and at least one. */
+  readFrom (position: number): Piece[] {
+    const first = this.#indexAt(position)
+    let bytes = 0
+    let last = first
+    for (; last < this.#pieces.length; last++) {
+      bytes += Buffer.byteLength((this.#pieces[last] as Piece).content)
+      if (last > first && bytes > budgets.page) break
+    }
+    return this.#pieces.slice(first, last)
+  }
+
+  /** Lets the budget drop the content: nothing is appended to it any more. */
+  keep (): void {
+    this.#budget.enter(this)
+  }
+
+  /** Drops the content, since the budget is exceeded. */
+  release (): boolean {
+    this.clear()
+    return false
+  }
+
+  clear (): void {
+    this.#budget.leave(this)
+    this.#pieces = []
+    this.#count(-this.#bytes)
+  }
+
+  #count (bytes: number): void {
+    this.#bytes += bytes
+    this.#budget.count(bytes)
+    this.#budget.trim()
+  }
+
+  /** The index of the piece that a position is in. */
+  #indexAt (position: number): number {
+    let [low, high] = [0, this.#pieces.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#pieces[middle] as Piece).end > position) high = middle
+      else low = middle + 1
+    }
+    return low
+  }
+}
