@@ -5,10 +5,12 @@ const CORE = [...BASE, 'core']
 const OBSERVABILITY = [...CORE, 'observability']
 const ROOMS = [...OBSERVABILITY, 'sse', 'pubsub', 'rooms']
 const CHAT = [...ROOMS, 'presence', 'bot-messages', 'chat']
-const HTTP = [...CHAT, 'http']
+const HTTP = [...CHAT, 'ui-message', 'http']
 const layers = {
   errors: [],
   'event-types': [],
+  // Runs in browsers, too.
+  'ui-message': ['event-types'],
   core: BASE,
   observability: CORE,
   sse: OBSERVABILITY,
@@ -25,6 +27,9 @@ const layers = {
   index: [...HTTP, 'options', 'runtime', 'standalone', 'plugin'],
   // The client runs in browsers, so it may use only what needs nothing of Node.
   client: ['event-types', 'core/listener-set'],
+  // What only some apps need: it uses what other apps can use, too.
+  'ai/client': ['event-types', 'client', 'ui-message'],
+  ai: ['event-types', 'errors', 'ui-message', 'index'],
   testing: [...OBSERVABILITY, 'pubsub']
 }
 const path = (names) => `^lib/(${names.join('|')})(/|\\.ts$)`

@@ -55,7 +55,8 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     onSlow: () => { metrics.slow++ },
     authorize: (request, chatIds) => access.check(request, chatIds),
     enter: (chatId, request) => chatEvents.enter(chatId, request),
-    enterAll: (chats, request) => chatEvents.enterAll(chats, request)
+    enterAll: (chats, request) => chatEvents.enterAll(chats, request),
+    botMessages: chatEvents
   }
 
   app.decorate('pubsub', pubsub)

@@ -6,6 +6,8 @@ import { checkBotMessageId } from './fields.ts'
 import { getChatChannel } from '../pubsub/names.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import { botMessageOptions } from './options.ts'
+import { BotMessageFollower } from './follower.ts'
+import type { StateStore } from '../pubsub/state-store.ts'
 import { BotMessageReader, type OpenedBotMessage } from './reader.ts'
 import type { BotMessage } from '../event-types.ts'
 import { RealtimeError } from '../errors.ts'
@@ -50,6 +52,20 @@ export interface BotMessageMethods {
   getBotMessage (chatId: string, id: string): Promise<BotMessage | undefined>
   /** Opens a bot message to read it in pages. Settles as `getBotMessage` does. @internal */
   openBotMessage (chatId: string, id: string, from: number): Promise<OpenedBotMessage | undefined>
+  /**
+   * The id of the bot message in progress with this protocol that was started last. Rejects with `RT_CHAT_ID_INVALID`,
+   * `RT_STATE_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`. @internal
+   */
+  activeBotMessage (chatId: string, protocol: string): Promise<string | undefined>
+  /**
+   * Whether a bot message can be followed: it has chunks of this protocol, or has ended and has chunks. Settles as
+   * `activeBotMessage` does. @internal
+   */
+  hasBotMessage (chatId: string, id: string, protocol: string): Promise<boolean>
+  /**
+   * Follows a bot message. The caller must close the follower. Throws `RT_CHAT_ID_INVALID` or `RT_CLOSED`. @internal
+   */
+  followBotMessage (chatId: string, id: string): BotMessageFollower
   /** Ends all bot messages that this instance produces as interrupted. `app.close()` calls it. */
   interruptBotMessages (): void
 }
@@ -102,6 +118,20 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
       stopBotMessage: (chatId, id) => reportFailure(() => stop(chatId, id), log, { chatId }),
       getBotMessage: async (chatId, id) => await reader().read(chatId, checkBotMessageId(id)),
       openBotMessage: async (chatId, id, from) => await reader().open(chatId, id, from),
+      activeBotMessage: async (chatId, protocol) => {
+        await writers.whenOpen(chatId)
+        return await reader().newest(chatId, protocol)
+      },
+      hasBotMessage: async (chatId, id, protocol) => {
+        await writers.whenOpen(chatId, checkBotMessageId(id))
+        const page = await reader().page(chatId, id, 0)
+        return page?.format === 'chunks' && (page.head.status !== 'streaming' || page.protocol === protocol)
+      },
+      followBotMessage: (chatId, id) => new BotMessageFollower(chatId, id, {
+        store: state as StateStore, // `hasBotMessage` would have thrown without one.
+        reader: reader(),
+        onChatEvent: context.onChatEvent
+      }),
       interruptBotMessages: () => writers.close()
     },
     projection: (room) => new BotMessageProjection(room, (...args) => writers.interrupt(...args)),

@@ -34,6 +34,8 @@ export function checkBotMessageId (id: unknown): string {
 /** What is known of a bot message from its start on. It is the header of its draft. */
 export interface BotMessageHeader {
   format: BotMessageFormat
+  /** What the chunks are. */
+  protocol?: string | undefined
   meta?: (BotMessageMeta & object) | undefined
   /** When it was started, in milliseconds since 1970, by the clock of its producer. */
   startedAt: number

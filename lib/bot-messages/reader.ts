@@ -16,8 +16,14 @@ export interface OpenedBotMessage {
   contents (): AsyncIterable<string>
 }
 
-/** What a page says of a bot message. */
-interface Known extends Pick<OpenedBotMessage, 'head' | 'format'> { length: number, pieces: Piece[] }
+/** A page of a bot message. */
+export interface BotMessagePage extends Pick<OpenedBotMessage, 'head' | 'format'> {
+  /** What the chunks are, if that is known. */
+  protocol: string | undefined
+  length: number
+  /** The pieces from a position on. The first one may begin before it. */
+  pieces: Piece[]
+}
 
 /** Reads bot messages, in progress or ended, in pages of limited size. */
 export class BotMessageReader {
@@ -32,17 +38,15 @@ export class BotMessageReader {
    * with `undefined` if there is no such bot message. Rejects with `RT_CHAT_ID_INVALID` or `RT_LOG_UNAVAILABLE`.
    */
   async open (chatId: string, id: string, from = 0): Promise<OpenedBotMessage | undefined> {
-    const channel = getChatChannel(chatId)
-    const read = (at: number): Promise<DraftPage> =>
-      this.#store.readDraft(channel, { field: fieldOf(id), key: endKeyOf(id) }, at)
-    const known = knownFrom(id, await read(from))
-    if (known === undefined) return undefined
-    const { head, format, length, pieces } = known
+    const read = (at: number): Promise<BotMessagePage | undefined> => this.page(chatId, id, at)
+    const first = await read(from)
+    if (first === undefined) return undefined
+    const { head, format, length, pieces } = first
     if (from > length) return this.open(chatId, id)
     // The content was lost, or was deleted to make room.
     if (from < length && pieces.length === 0) return undefined
     const contents = async function * (): AsyncGenerator<string> {
-      for (let [at, page] = [from, pieces]; at < length; page = at < length ? (await read(at)).pieces : []) {
+      for (let [at, page] = [from, pieces]; at < length; page = at < length ? (await read(at))?.pieces ?? [] : []) {
         if (page.length === 0) throw new RealtimeError('RT_BOT_MESSAGE_NOT_FOUND')
         // What was appended since the bot message was opened is left out.
         for (const piece of page) {
@@ -55,6 +59,12 @@ export class BotMessageReader {
     return { head, format, at: from, contents }
   }
 
+  /** Reads one page from a position on. Settles as `open` does. */
+  async page (chatId: string, id: string, from: number): Promise<BotMessagePage | undefined> {
+    const draft = { field: fieldOf(id), key: endKeyOf(id) }
+    return pageOf(id, await this.#store.readDraft(getChatChannel(chatId), draft, from), from)
+  }
+
   /** Reads a whole bot message. Settles as `open` does. */
   async read (chatId: string, id: string): Promise<BotMessage | undefined> {
     const opened = await this.open(chatId, id)
@@ -64,38 +74,42 @@ export class BotMessageReader {
     return { ...opened.head, ...bodyOf(opened.format, contents.join('')) }
   }
 
-  /** The id of the bot message in progress that was started last. Rejects with `RT_LOG_UNAVAILABLE`. */
-  async newest (chatId: string): Promise<string | undefined> {
+  /**
+   * The id of the bot message in progress that was started last, of all or of those with a protocol. Rejects with
+   * `RT_CHAT_ID_INVALID` or `RT_LOG_UNAVAILABLE`.
+   */
+  async newest (chatId: string, protocol?: string): Promise<string | undefined> {
     const { fields = new Map() } = await this.#store.read(getChatChannel(chatId))
     let newest: { id: string, startedAt: number } | undefined
     for (const [name, { value, draft, expired }] of fields) {
       const id = botMessageIdOf(name)
       if (id === undefined || draft === undefined || expired) continue
-      const { startedAt } = parseHeader(value)
-      if (newest === undefined || startedAt >= newest.startedAt) newest = { id, startedAt }
+      const header = parseHeader(value)
+      if (protocol !== undefined && header.protocol !== protocol) continue
+      if (newest === undefined || header.startedAt >= newest.startedAt) newest = { id, startedAt: header.startedAt }
     }
     return newest?.id
   }
 }
 
-function knownFrom (id: string, { field, event, pieces }: DraftPage): Known | undefined {
+function pageOf (id: string, { field, event, pieces }: DraftPage, from: number): BotMessagePage | undefined {
   if (field?.draft !== undefined) {
-    const { format, meta } = parseHeader(field.value)
+    const { format, protocol, meta } = parseHeader(field.value)
     const head = { id, status: 'streaming' as const, ...meta !== undefined && { meta } }
-    return { head, format, length: field.draft.length, pieces }
+    return { head, format, protocol, length: field.draft.length, pieces }
   }
   if (event === undefined) return undefined
   const { type, chatId, at, text, chunks, ...head } = parseJson(event) as FinalEvent
-  const format = chunks === undefined ? 'text' : 'chunks'
+  const known = { head, format: chunks === undefined ? 'text' as const : 'chunks' as const, protocol: undefined }
   // The final event repeats nothing of a long bot message.
-  if (at > 0) return { head, format, length: at, pieces }
-  const length = chunks === undefined ? text.length : chunks.length
+  if (at > 0) return { ...known, length: at, pieces }
+  const { length } = text ?? chunks
   const content = chunks === undefined ? text : joined(chunks)
-  return { head, format, length, pieces: [{ at: 0, end: length, content }] }
+  return { ...known, length, pieces: length > from ? [{ at: 0, end: length, content }] : [] }
 }
 
 /** The content of a piece from a position on. */
-function contentFrom ({ at, content }: Piece, from: number, format: BotMessageFormat): string {
+export function contentFrom ({ at, content }: Piece, from: number, format: BotMessageFormat): string {
   if (from <= at) return content
   const { text, chunks } = bodyOf(format, content)
   return chunks === undefined ? text.slice(from - at) : joined(chunks.slice(from - at))

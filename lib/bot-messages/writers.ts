@@ -7,6 +7,7 @@ import { checkOptions, invalid } from '../core/options.ts'
 import type { BotMessageExtra, BotMessageFormat, BotMessageMeta } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { toJson } from '../core/json.ts'
+import { NAME } from '../core/names.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
 import { getChatChannel } from '../pubsub/names.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
@@ -39,6 +40,11 @@ export interface StartBotMessageOptions {
    * @default 'text'
    */
   format?: BotMessageFormat | undefined
+  /**
+   * What the chunks are: a name of 1 to 64 characters. `reply.sse.uiMessage` serves those of `ui-message`.
+   * @default none
+   */
+  protocol?: string | undefined
 }
 
 /** Options of `streamBotMessage`. All are optional. */
@@ -66,6 +72,8 @@ export type BotMessageSource = AsyncIterable<string | object> |
 export class BotMessageWriters {
   readonly #options: BotMessageWritersOptions
   readonly #writers = new Map<string, BotMessageWriter>()
+  /** Bot messages that are being opened. */
+  readonly #opening = new Map<string, Promise<unknown>>()
   readonly #renewal: RepeatingTimer
 
   constructor (options: BotMessageWritersOptions) {
@@ -84,9 +92,11 @@ export class BotMessageWriters {
   async start (chatId: string, options: StartBotMessageOptions | undefined): Promise<BotMessageWriter> {
     const { store } = this.#options
     const channel = getChatChannel(chatId)
-    const { id = randomUUID(), meta, format = 'text' } = checkOptions(options, 'id, meta or format')
+    const { id = randomUUID(), meta, format = 'text', protocol } = checkOptions(options, 'id, meta, format or protocol')
     checkBotMessageId(id)
-    const header = { format: checkFormat(format), meta: checkMeta(meta), startedAt: Date.now() }
+    const header = {
+      format: checkFormat(format), protocol: checkProtocol(protocol), meta: checkMeta(meta), startedAt: Date.now()
+    }
     if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
     const key = keyOf(chatId, id)
     if (this.#writers.has(key)) throw new RealtimeError('RT_BOT_MESSAGE_EXISTS')
@@ -95,13 +105,26 @@ export class BotMessageWriters {
     })
     this.#writers.set(key, writer)
     this.#renewal.start()
+    const opened = writer.open()
+    this.#opening.set(key, opened.catch(() => {}))
     try {
-      await writer.open()
+      await opened
     } catch (error) {
       this.#delete(key)
       throw error
+    } finally {
+      this.#opening.delete(key)
     }
     return writer
+  }
+
+  /** Waits until the bot messages of a chat that this instance is opening are open: of all, or of one with an id. */
+  async whenOpen (chatId: string, id?: string): Promise<void> {
+    await Promise.all(id === undefined ? this.#openingIn(chatId) : [this.#opening.get(keyOf(chatId, id))])
+  }
+
+  #openingIn (chatId: string): Promise<unknown>[] {
+    return [...this.#opening].filter(([key]) => (JSON.parse(key) as [string])[0] === chatId).map(([, opened]) => opened)
   }
 
   /** Streams all pieces of a source. Rejects as `start` does, and with the error of the source. */
@@ -221,7 +244,7 @@ function checkSource (source: unknown): void {
 }
 
 function checkStreamOptions (options: StreamBotMessageOptions | undefined): Partial<StreamBotMessageOptions> {
-  const checked = checkOptions(options, 'id, meta, format, extra or describeError')
+  const checked = checkOptions(options, 'id, meta, format, protocol, extra or describeError')
   const { extra, describeError } = checked
   if (extra === null || !['undefined', 'object', 'function'].includes(typeof extra)) {
     throw invalid(
@@ -248,6 +271,13 @@ function checkPiece (piece: string | object, format: BotMessageFormat | undefine
 function checkFormat (format: unknown): BotMessageFormat {
   if (format === 'text' || format === 'chunks') return format
   throw invalid('options.format', "'text' or 'chunks'", format, 'Leave it out for a text')
+}
+
+function checkProtocol (protocol: unknown): string | undefined {
+  if (protocol === undefined || (typeof protocol === 'string' && NAME.test(protocol))) return protocol
+  throw invalid(
+    'options.protocol', 'a name of 1 to 64 letters, digits, dots or hyphens', protocol, 'Leave it out if there is none'
+  )
 }
 
 /** The most bytes of `meta`, which goes along with every piece. */

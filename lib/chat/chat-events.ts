@@ -70,7 +70,8 @@ export class ChatEvents {
     const controlFeed = controlFeedOf(pubsub, this.#feed)
     const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
     this.#revocations = control('revoked')
-    const common = { pubsub, state, instanceId, log, maxPayloadBytes, control }
+    const onChatEvent = (chatId: string, handler: ChatEventHandler): () => void => this.onChatEvent(chatId, handler)
+    const common = { pubsub, state, instanceId, log, maxPayloadBytes, control, onChatEvent }
     this.#features = (options.features ?? features).map(
       (feature: FeatureDefinition) => feature.create({ ...common, options: resolve(feature.options, { ...options }) })
     )

@@ -5,6 +5,9 @@ import type { Grant } from './grant.ts'
 import { encodeEvent, iteratorOf, nextOrClosed, type SseEvent } from './sse-event.ts'
 import { lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
 import { streamHeaders } from './stream-headers.ts'
+import { UI_MESSAGE_HEADERS, writeUIMessage } from './ui-message-stream.ts'
+import { UI_MESSAGE } from '../ui-message.ts'
+import type { ChatEvents } from '../chat/chat-events.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { Connection, isGone, type ConnectionOptions } from '../sse/connection.ts'
 import type { ConnectionRegistry } from '../sse/connection-registry.ts'
@@ -31,6 +34,15 @@ export interface SseContext extends
    * the order of the chats and cannot fail.
    */
   enterAll (chats: readonly ChatAccess[], request: StreamRequest): (connection: Connection) => Entrance[]
+  botMessages: Pick<ChatEvents, 'activeBotMessage' | 'hasBotMessage' | 'followBotMessage'>
+}
+
+/** How a stream of chats is served. */
+interface Service {
+  /** Enters the chats, as `SseContext.enterAll` does. */
+  enter: SseContext['enterAll']
+  /** Headers beside those of every stream. */
+  headers?: OutgoingHttpHeaders
 }
 
 /** The access of one request to all of its chats. */
@@ -67,6 +79,8 @@ export class ReplySse {
   readonly #context: SseContext
   #gone: AbortController | undefined
   #state = UNOPENED
+  /** Whether the client would take a clean end for a complete stream, so that any other end cuts the connection. */
+  #endsByCutting = false
 
   constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
     this.#request = request
@@ -102,7 +116,47 @@ export class ReplySse {
    * `RT_STREAM_PIPELINED`; the reply is then still unsent.
    */
   async chat (chatId: string): Promise<void> {
-    await this.#serve([chatId], (_all, request) => this.#context.enter(chatId, request))
+    await this.#serve([chatId], { enter: (_all, request) => this.#context.enter(chatId, request) })
+  }
+
+  /**
+   * Streams a bot message as a UI message stream of the AI SDK: from its first chunk on, then live, whichever instance
+   * produces it. The stream ends with the bot message; any earlier end cuts the connection. Waits for a bot message
+   * that this instance is opening. Settles as `chat` does, and rejects with `RT_BOT_MESSAGE_NOT_FOUND` unless the chat
+   * has a bot message with this id that consists of such chunks.
+   */
+  async uiMessage (chatId: string, { id }: { id: string }): Promise<void> {
+    const found = await this.#serveUIMessage(chatId, async () => {
+      return await this.#context.botMessages.hasBotMessage(chatId, id, UI_MESSAGE) ? id : undefined
+    })
+    if (!found) throw new RealtimeError('RT_BOT_MESSAGE_NOT_FOUND')
+  }
+
+  /**
+   * Streams the UI message that is in progress, as `uiMessage` does. Resolves with false if there is none. @internal
+   */
+  async activeUIMessage (chatId: string): Promise<boolean> {
+    return await this.#serveUIMessage(chatId, () => this.#context.botMessages.activeBotMessage(chatId, UI_MESSAGE))
+  }
+
+  async #serveUIMessage (chatId: string, find: () => Promise<string | undefined>): Promise<boolean> {
+    let found = true
+    this.#endsByCutting = true
+    await this.#serve([chatId], async () => {
+      const id = await find()
+      found = id !== undefined
+      if (id === undefined) return undefined
+      const enter: Service['enter'] = () => {
+        const follower = this.#context.botMessages.followBotMessage(chatId, id)
+        return (stream) => [{
+          stream,
+          join: () => { writeUIMessage(stream, follower) },
+          endAfter: (ms) => stream.endAfter(ms)
+        }]
+      }
+      return { enter, headers: UI_MESSAGE_HEADERS }
+    })
+    return found
   }
 
   /**
@@ -114,12 +168,12 @@ export class ReplySse {
    */
   async chats (chatIds: readonly string[]): Promise<void> {
     const distinct = [...new Set(chatIds)]
-    await this.#serve(distinct, (all, request) => this.#context.enterAll(all, request))
+    await this.#serve(distinct, { enter: (all, request) => this.#context.enterAll(all, request) })
   }
 
+  /** Serves a stream. A function is called once access is granted; without a service, no stream is opened. */
   async #serve (
-    chatIds: readonly string[],
-    enter: SseContext['enterAll']
+    chatIds: readonly string[], given: Service | (() => Promise<Service | undefined>)
   ): Promise<void> {
     this.#begin()
     try {
@@ -129,7 +183,8 @@ export class ReplySse {
       if (this.opened) return
       const access = await this.#context.authorize(this.#request, chatIds)
       try {
-        this.#runOpeningStep((headers) => this.#enter(access, headers, enter))
+        const service = typeof given === 'function' ? await given() : given
+        if (service !== undefined) this.#runOpeningStep((headers) => this.#enter(access, headers, service))
       } finally {
         access.release()
       }
@@ -144,7 +199,7 @@ export class ReplySse {
   #enter (
     access: StreamAccess,
     headers: OutgoingHttpHeaders,
-    enter: SseContext['enterAll']
+    { enter, headers: additional }: Service
   ): void {
     const { all } = access
     const rewinds = rewindsOf(this.#request, all, this.#context.maxRewind)
@@ -155,7 +210,7 @@ export class ReplySse {
     const entrances = enter(all, { lastEventId: startIdOf(this.#request), rewinds })
     const connection = this.#takeOver()
     try {
-      this.#open(connection, headers, strictest)
+      this.#open(connection, { ...headers, ...additional }, strictest)
     } finally {
       // A stream that failed to start is closed and leaves the chats again.
       access.admit(entrances(connection))
@@ -292,7 +347,7 @@ export class ReplySse {
     } catch (error) {
       const { connections, metrics } = this.#context
       const overload = isOverload(error)
-      if (overload && this.#request.headers.accept?.includes('text/event-stream') === true) {
+      if (overload && !this.#endsByCutting && this.#request.headers.accept?.includes('text/event-stream') === true) {
         metrics.refused.add((error as RealtimeError).code)
         connections.dismiss(this.#start(this.#takeOver(), headers))
         return
@@ -307,7 +362,7 @@ export class ReplySse {
     this.#start(connection, headers)
     if (this.#request.method === 'HEAD') {
       // Fastify handles HEAD with the handler of GET. A HEAD response has no body.
-      connection.end()
+      connection.finish()
     } else if (connections.draining) {
       connections.dismiss(connection)
     } else {
@@ -332,7 +387,7 @@ export class ReplySse {
     this.#reply.hijack()
     const gone = this.#gone
     // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
-    const connection = new Connection(this.#reply.raw, this.#context)
+    const connection = new Connection(this.#reply.raw, this.#context, this.#endsByCutting)
     this.#state = { name: 'opened', connection }
     if (gone !== undefined) connection.onClose(() => gone.abort())
     return connection

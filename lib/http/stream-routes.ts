@@ -5,6 +5,7 @@ import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 /**
  * `GET {prefix}/chats/:chatId/events`: the stream of one chat.
  * `GET {prefix}/chats/events?chat=…&chat=…`: one stream of several chats.
+ * `GET {prefix}/chats/:chatId/stream`: the chat's UI message in progress; 204 if there is none.
  */
 export function streamRoutes (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
   const childLoggerFactory = logWithoutQuery(given?.childLoggerFactory)
@@ -17,4 +18,7 @@ export function streamRoutes (app: FastifyInstance, prefix: string, given?: Real
     options(),
     async (request, reply) => { await reply.sse.chats([request.query.chat ?? []].flat()) }
   )
+  app.get<{ Params: { chatId: string } }>(`${prefix}/chats/:chatId/stream`, options(), async (request, reply) => {
+    if (!await reply.sse.activeUIMessage(request.params.chatId)) reply.code(204).send()
+  })
 }

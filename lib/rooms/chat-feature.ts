@@ -1,3 +1,4 @@
+import type { ChatEventHandler } from '../event-types.ts'
 import type { OptionTable, ValuesFrom } from '../core/options.ts'
 import type { Logger } from '../core/logger.ts'
 import type { PubSubProvider } from '../pubsub/provider.ts'
@@ -29,6 +30,8 @@ export interface FeatureContext<Values = unknown> {
   /** The most bytes of JSON that one event may take. */
   maxPayloadBytes: number
   options: Values
+  /** Follows a chat, as `ChatEvents.onChatEvent` does. */
+  onChatEvent (chatId: string, handler: ChatEventHandler): () => void
   /** Creates a control channel for the feature. */
   control<T> (channel: string): ControlMessages<T>
 }

@@ -31,6 +31,7 @@ export class Connection {
   /** The target of writes: the response, or its socket directly. */
   #out: RawResponse | Socket
   readonly #options: ConnectionOptions
+  readonly #endsByCutting: boolean
   #state = OPEN
   #onClose: (() => void)[] = []
   /** The user of the stream, if known. */
@@ -40,10 +41,14 @@ export class Connection {
   /** Shared by all callers that wait: one listener per caller would trigger Node's listener leak warning. */
   #drained: Promise<void> | undefined
 
-  /** Takes over a response. */
-  constructor (raw: RawResponse, options: ConnectionOptions) {
+  /**
+   * Takes over a response. With `endsByCutting`, `end` cuts the connection: the client would take a clean end for a
+   * complete response.
+   */
+  constructor (raw: RawResponse, options: ConnectionOptions, endsByCutting = false) {
     this.#raw = this.#out = raw
     this.#options = options
+    this.#endsByCutting = endsByCutting
     raw.on('close', () => this.#to(CLOSED))
     // A connection reset by the client is not an error of the app; `close` follows.
     raw.on('error', ignore)
@@ -164,8 +169,17 @@ export class Connection {
     this.#raw.once('close', callback)
   }
 
-  /** Ends the stream. Resolves once the client has received everything, or was disconnected after `drainTimeoutMs`. */
+  /**
+   * Ends the stream before it is complete. Resolves once the client has received everything, or was disconnected after
+   * `drainTimeoutMs`.
+   */
   end (): Promise<void> {
+    if (this.#endsByCutting && this.#state.name === 'open') this.destroy()
+    return this.finish()
+  }
+
+  /** Ends the stream, which is complete. Resolves as `end` does. */
+  finish (): Promise<void> {
     if (this.#state.name === 'open') this.#end()
     return this.#state.name === 'ending' ? this.#state.ended : Promise.resolve()
   }

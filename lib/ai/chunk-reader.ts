@@ -1,0 +1,52 @@
+import type { UIChunk } from '../ui-message.ts'
+
+/** A stream of UI message chunks, such as `result.toUIMessageStream()` of the AI SDK. */
+export type UIMessageStream = ReadableStream<{ type: string }> | AsyncIterable<{ type: string }>
+
+/**
+ * The chunks of a UI message, or a function that returns them. Only the function can stop the model: it gets a signal
+ * that aborts when the rest is not needed. Pass it to `streamText` as `abortSignal`.
+ */
+export type UIMessageSource = UIMessageStream |
+  ((signal: AbortSignal) => UIMessageStream | Promise<UIMessageStream>)
+
+/** Reads the chunks of a source, until a signal aborts. */
+export interface ChunkReader {
+  /** Resolves with the next chunk; `undefined` after the last one, or once the signal has aborted. */
+  next (): Promise<UIChunk | undefined>
+  /** Releases the source. Does not wait: a source that hangs in an `await` would never settle. */
+  cancel (): void
+}
+
+/** Opens a source. Rejects with its error. */
+export async function readerOf (source: UIMessageSource, signal: AbortSignal): Promise<ChunkReader> {
+  const aborted = new Promise<undefined>((resolve) => {
+    signal.addEventListener('abort', () => { resolve(undefined) }, { once: true })
+  })
+  const stream = typeof source === 'function' ? await Promise.race([source(signal), aborted]) : source
+  const { next, cancel } = stream === undefined ? NONE : access(stream)
+  return {
+    next: async () => signal.aborted ? undefined : await Promise.race([next(), aborted]),
+    cancel: () => { Promise.resolve().then(cancel).catch(() => {}) }
+  }
+}
+
+type Access = Record<'next', () => Promise<UIChunk | undefined>> & Record<'cancel', () => unknown>
+
+const NONE: Access = { next: async () => undefined, cancel: () => undefined }
+
+/** The `return()` of an iterator of a ReadableStream waits for a pending read, so it is read by its own reader. */
+function access (stream: UIMessageStream): Access {
+  if (stream instanceof ReadableStream) {
+    const reader = stream.getReader()
+    return { next: async () => (await reader.read()).value as UIChunk | undefined, cancel: () => reader.cancel() }
+  }
+  const iterator = (stream as AsyncIterable<UIChunk>)[Symbol.asyncIterator]()
+  return {
+    next: async () => {
+      const { done, value } = await iterator.next()
+      return done === true ? undefined : value
+    },
+    cancel: () => iterator.return?.()
+  }
+}

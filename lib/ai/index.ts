@@ -1,0 +1,64 @@
+import type { BotMessageEnd, BotMessageWriter, ChatEvents, StreamBotMessageOptions } from '../index.ts'
+import { closingChunk, UI_MESSAGE, type UIChunk } from '../ui-message.ts'
+import { readerOf, type ChunkReader, type UIMessageSource } from './chunk-reader.ts'
+
+export type { UIMessageSource, UIMessageStream } from './chunk-reader.ts'
+
+/** Options of `streamUIMessage`. All are optional. */
+export type StreamUIMessageOptions = Pick<StreamBotMessageOptions, 'id' | 'meta' | 'describeError'>
+
+/**
+ * Streams a UI message of the AI SDK into a chat, as a bot message whose chunks are those of the source. Each client
+ * that has the chat open gets them, and `reply.sse.uiMessage` serves them to `useChat`, on any instance. A `start` chunk
+ * without a `messageId` gets the id of the bot message.
+ *
+ * Resolves with the id and the final status: an `error` chunk ends it as `failed`, an `abort` chunk as `stopped`, the
+ * end of the source as `finished`. If the source throws, an `error` chunk with the text of `describeError` is appended,
+ * the bot message ends as `failed`, and the promise rejects with that error. Rejects as `startBotMessage` does.
+ */
+export async function streamUIMessage (
+  chatEvents: ChatEvents, chatId: string, source: UIMessageSource, options: StreamUIMessageOptions = {}
+): Promise<BotMessageEnd & { id: string }> {
+  const { describeError, ...given } = options
+  const writer = await chatEvents.startBotMessage(chatId, { ...given, format: 'chunks', protocol: UI_MESSAGE })
+  const { id, signal } = writer
+  let reader: ChunkReader | undefined
+  let last: UIChunk | undefined
+  try {
+    reader = await readerOf(source, signal)
+    for (let chunk = await reader.next(); chunk !== undefined; chunk = await reader.next()) {
+      last = chunk.type === 'start' ? { ...chunk, messageId: chunk['messageId'] ?? id } : chunk
+      await writer.append(last)
+    }
+    return { id, ...await endBy(last, writer) }
+  } catch (error) {
+    // The bot message is already ending, and `fail` only waits for that end.
+    if (signal.aborted) return { id, ...await writer.fail() }
+    const description = await describe(error, describeError)
+    const closing = closingChunk(last, { status: 'failed', ...description !== undefined && { error: description } })
+    if (closing !== undefined) await writer.append(closing).catch(() => {})
+    await writer.fail(description).catch(() => {})
+    throw error
+  } finally {
+    reader?.cancel()
+  }
+}
+
+/** Ends a bot message as its last chunk says. */
+async function endBy (last: UIChunk | undefined, writer: BotMessageWriter): Promise<BotMessageEnd> {
+  if (last?.type === 'abort') {
+    await writer.stop('stopped')
+    return await writer.finish() // It has ended, and this resolves with its status.
+  }
+  return last?.type === 'error' ? await writer.fail(last['errorText'] as string) : await writer.finish()
+}
+
+async function describe (
+  error: unknown, describeError: StreamUIMessageOptions['describeError']
+): Promise<string | undefined> {
+  try {
+    return await describeError?.(error)
+  } catch {
+    return undefined
+  }
+}
