@@ -23,7 +23,7 @@ const READING: RecoverableFailure = {
   recovered: 'The log of the control channel can be read again'
 }
 
-export interface ControlChannelOptions {
+interface ControlChannelOptions {
   /** Name of the channel, among the plugin's own channels. */
   channel: string
   feed: ControlFeed
@@ -31,7 +31,7 @@ export interface ControlChannelOptions {
 }
 
 /** Listens to a control channel. */
-export interface ControlListener<T> {
+interface ControlListener<T> {
   /** Called with each message of any instance, including this one. It may be called twice for one message. */
   message (message: T): unknown
   /**

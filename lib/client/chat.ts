@@ -52,7 +52,7 @@ export interface RealtimeChat {
 }
 
 /** Dependencies that the client passes to a chat. */
-export interface ChatContext {
+interface ChatContext {
   connection: ConnectionOptions
   refused (refusal: Refusal): void
   closed (chat: Chat): void

@@ -7,9 +7,9 @@ export interface Locks {
 }
 
 /** Either `signal` or `steal`: the API does not allow both. */
-export interface LockOptions { signal?: AbortSignal, steal?: boolean }
+interface LockOptions { signal?: AbortSignal, steal?: boolean }
 
-export interface TabsEvents {
+interface TabsEvents {
   /** This tab is the leader from now on: it holds the connections. */
   lead (): void
   /** Another tab has taken the lead, since this one did not respond. */

@@ -20,7 +20,7 @@ export type Authorize = (request: FastifyRequest, chatId: string) => AuthorizeRe
 
 type AuthorizeResult = boolean | AccessGrant | null | undefined
 
-export interface AccessOptions {
+interface AccessOptions {
   /** `undefined` grants access to every request. */
   authorize: Authorize | undefined
   log: Logger

@@ -34,7 +34,7 @@ export interface SseContext extends
 }
 
 /** The access of one request to all of its chats. */
-export interface StreamAccess {
+interface StreamAccess {
   readonly all: readonly ChatAccess[]
   /** The grant that combines all granted chats: the client's user, and the earliest expiry. */
   readonly strictest: Grant

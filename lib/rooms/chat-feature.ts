@@ -6,7 +6,7 @@ import type { MakeProjection } from './state-projection.ts'
 import type { EventSink } from './event-sink.ts'
 
 /** A channel for control messages between instances. Messages can be missed if continuity is lost. */
-export interface ControlMessages<T> {
+interface ControlMessages<T> {
   /** Calls the listener with each message of any instance. Returns a function that unsubscribes. */
   watch (listener: { message (message: T): unknown }): () => void
   /** Resolves once messages published from then on are not missed. Returns `undefined` if that is so already. */

@@ -31,7 +31,7 @@ export interface ChatLogContext {
 }
 
 /** What a chat log reports to its room. */
-export interface ChatLogEvents {
+interface ChatLogEvents {
   /** The next entry of the log. */
   entry (entry: LogEntry): void
   /** An event that is not in the log: it is ephemeral, or there is no log. */

@@ -6,7 +6,7 @@ import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
 
 /** One chat of a connection that carries several. */
-export interface ChatPart {
+interface ChatPart {
   /** The position from which the client wants to continue. */
   after: Cursor | 'invalid' | undefined
   userId: string | undefined

@@ -4,7 +4,7 @@ import { clientAddress } from './client-address.ts'
 import { isGone, sessionOf, type RawResponse } from './connection.ts'
 import type { ConnectionValues } from './options.ts'
 
-export type StreamLimitsOptions = Pick<
+type StreamLimitsOptions = Pick<
   ConnectionValues, 'maxConnections' | 'maxConnectionsPerClient' | 'maxStreamsPerSession'
 >
 

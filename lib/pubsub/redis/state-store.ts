@@ -23,7 +23,7 @@ import {
 } from '../state-store.ts'
 import { decodeField, encodeField, operationCodes } from '../wire.ts'
 
-export interface RedisStateStoreOptions {
+interface RedisStateStoreOptions {
   keys: RedisKeys
   scripts: Scripts
   reader: Query
