@@ -53,8 +53,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     metrics,
     onSlow: () => { metrics.slow++ },
     authorize: (request, chatIds) => access.check(request, chatIds),
-    enter: (chatId, request) => chatEvents.enter(chatId, request),
-    enterAll: (chats, request) => chatEvents.enterAll(chats, request)
+    entrances: chatEvents.entrances
   }
 
   app.decorate('pubsub', pubsub)

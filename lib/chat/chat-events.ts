@@ -1,8 +1,7 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from '../event-types.ts'
 import { ControlChannel } from './control-channel.ts'
+import { Entrances } from './entrances.ts'
 import { features, type FeatureMethods } from './features.ts'
-import { parseCursor } from '../pubsub/cursor.ts'
-import { parseMultiChatId } from '../rooms/multi-chat-id.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { notJson, toJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
@@ -15,22 +14,15 @@ import type { PubSubProvider, PublishOptions, PublishReceipt } from '../pubsub/p
 import { publishWith } from '../pubsub/publisher.ts'
 import type { Stateful } from '../pubsub/state-store.ts'
 import { reportFailure } from '../observability/log-failure.ts'
-import type { ResumeRequest } from '../rooms/catch-up.ts'
 import type { ChatFeature, FeatureDefinition } from '../rooms/chat-feature.ts'
-import { refusedFrame } from '../rooms/frames.ts'
-import type { Room } from '../rooms/room.ts'
 import { ReadGate } from '../rooms/read-gate.ts'
 import { Rooms } from '../rooms/rooms.ts'
-import { MultiChatStream } from '../rooms/multi-chat-stream.ts'
-import type { EventSink } from '../rooms/event-sink.ts'
-import type { Connection } from '../sse/connection.ts'
 import { checkUserId } from '../core/user-id.ts'
 import { budgets } from '../core/budgets.ts'
 import { resolve } from '../core/options.ts'
 import { chatOptions, type ChatOptions } from './options.ts'
 import { historyFields } from '../pubsub/provider-options.ts'
 import type { Replayable } from '../pubsub/event-log.ts'
-import type { ChatAccess, Entrance, StreamRequest } from '../rooms/entrance.ts'
 import type { RevocationListener, RevocationWatch } from './revocations.ts'
 
 /** Options to create `ChatEvents` outside the plugin. */
@@ -51,6 +43,8 @@ export interface ChatEvents extends FeatureMethods {}
 
 /** Publishes and receives the events of chats. */
 export class ChatEvents {
+  /** Lets streams into chats. @internal */
+  readonly entrances: Entrances
   readonly #pubsub: PubSubProvider
   readonly #feed: ChannelFeed
   readonly #log: Logger
@@ -80,6 +74,7 @@ export class ChatEvents {
     const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
     const context = { feed: this.#feed, eventLog, historySize, log, metrics, retryMs, state, projections, ...shared }
     this.#rooms = new Rooms({ ...context, maxRooms })
+    this.entrances = new Entrances(this.#rooms, this.#features)
   }
 
   /** Publishes a message to all clients that have the chat open, on every instance. Settles as `publish` does. */
@@ -206,59 +201,7 @@ export class ChatEvents {
     const { rooms, live } = this.#rooms.stats()
     return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
   }
-
-  /**
-   * Enters a chat. Returns a function that creates the entrance of a stream. Throws `RT_CHAT_ID_INVALID` or
-   * `RT_CLOSED`. @internal
-   */
-  enter (chatId: string, { lastEventId, rewinds = [] }: StreamRequest = {}): (stream: Connection) => Entrance[] {
-    const after = lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const
-    const resume = { after, rewind: rewinds[0] }
-    const room = this.#rooms.enter(chatId)
-    return (stream) => [{ stream, join: () => this.#join(room, stream, resume), endAfter: (ms) => stream.endAfter(ms) }]
-  }
-
-  /**
-   * Enters all granted chats, or none of them if one throws. Returns a function that writes to a stream which chats
-   * are refused, and creates an entrance for each granted chat. @internal
-   */
-  enterAll (chats: readonly ChatAccess[], request: StreamRequest = {}): (stream: Connection) => Entrance[] {
-    const { lastEventId = '', rewinds = [] } = request
-    const positions = lastEventId === '' ? [] : parseMultiChatId(lastEventId, chats.length)
-    const granted = [...chats.entries()].filter(([, { refused }]) => refused === undefined)
-    const rooms = this.#rooms.enterAll(granted.map(([, { chatId }]) => chatId))
-    return (stream) => {
-      stream.write(Buffer.concat(
-        chats.map(({ chatId, refused: code }) => code === undefined ? NOTHING : refusedFrame(chatId, code))
-      ))
-      // A refused chat has a part in the event id, too, so the client keeps its position in that chat.
-      const parent = new MultiChatStream(
-        stream, chats.map(({ userId }, index) => ({ after: positions[index], userId }))
-      )
-      return granted.map(([index], n) => {
-        const sink = parent.sinks[index] as EventSink
-        const resume = { after: positions[index], rewind: rewinds[index] }
-        return {
-          stream: sink,
-          join: () => this.#join(rooms[n] as Room, sink, resume),
-          endAfter: (ms: number) => stream.endAfter(ms)
-        }
-      })
-    }
-  }
-
-  #join (room: Room, stream: EventSink, resume: ResumeRequest): void {
-    // Authorization may have taken longer than the room was kept.
-    if (this.#rooms.find(room.chatId) !== room) {
-      stream.end()
-      return
-    }
-    for (const feature of this.#features) feature.onJoin?.(room.chatId, stream)
-    room.join(stream, resume)
-  }
 }
-
-const NOTHING = Buffer.alloc(0)
 
 /** Builds the event that handlers and browsers get. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
 function payload (chatId: string, event: ChatEventInput): ChatEvent {

@@ -10,7 +10,7 @@ import { logRepeated, type RepeatedFailure } from '../observability/repeated-fai
 import { withTimeout } from '../core/with-timeout.ts'
 import type { RevocationListener, RevocationWatch } from '../chat/revocations.ts'
 import { timing } from '../core/timing.ts'
-import type { Entrance } from '../rooms/entrance.ts'
+import type { Entrance } from '../chat/entrances.ts'
 
 /**
  * Returns whether a request may open a chat. Any value other than `true` or a grant refuses access. An error that it

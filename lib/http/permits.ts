@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import { EXPIRED, type Grant } from './grant.ts'
-import type { Entrance } from '../rooms/entrance.ts'
+import type { Entrance } from '../chat/entrances.ts'
 
 /**
  * The access of one request to one chat. It is first granted or refused. A granted permit is then admitted, that is

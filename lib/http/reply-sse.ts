@@ -12,7 +12,7 @@ import { suspendIdleTimeout } from '../sse/idle-timeout.ts'
 import type { ConnectionValues } from '../sse/options.ts'
 import type { RouteValues } from './options.ts'
 import type { Reservation, StreamLimits } from '../sse/stream-limits.ts'
-import type { StreamRequest, Entrance, ChatAccess } from '../rooms/entrance.ts'
+import type { ChatAccess, Entrance, Entrances } from '../chat/entrances.ts'
 
 /** The parts of the plugin that `reply.sse` uses. */
 export interface SseContext extends
@@ -24,13 +24,8 @@ export interface SseContext extends
   metrics: Metrics
   /** Authorizes a request for each chat. Rejects if every chat is refused. */
   authorize (request: FastifyRequest, chatIds: readonly string[]): Promise<StreamAccess>
-  /** Enters a chat, or throws. The returned function creates the entrance of a stream and cannot fail. */
-  enter (chatId: string, request: StreamRequest): (connection: Connection) => Entrance[]
-  /**
-   * Enters all granted chats for one stream, or throws and enters none. The returned function creates the entrances in
-   * the order of the chats and cannot fail.
-   */
-  enterAll (chats: readonly ChatAccess[], request: StreamRequest): (connection: Connection) => Entrance[]
+  /** Lets streams into chats. */
+  entrances: Entrances
 }
 
 /** The access of one request to all of its chats. */
@@ -102,7 +97,7 @@ export class ReplySse {
    * `RT_STREAM_PIPELINED`; the reply is then still unsent.
    */
   async chat (chatId: string): Promise<void> {
-    await this.#serve([chatId], (_all, request) => this.#context.enter(chatId, request))
+    await this.#serve([chatId], (_all, request) => this.#context.entrances.enter(chatId, request))
   }
 
   /**
@@ -114,12 +109,12 @@ export class ReplySse {
    */
   async chats (chatIds: readonly string[]): Promise<void> {
     const distinct = [...new Set(chatIds)]
-    await this.#serve(distinct, (all, request) => this.#context.enterAll(all, request))
+    await this.#serve(distinct, (all, request) => this.#context.entrances.enterAll(all, request))
   }
 
   async #serve (
     chatIds: readonly string[],
-    enter: SseContext['enterAll']
+    enter: Entrances['enterAll']
   ): Promise<void> {
     this.#begin()
     try {
@@ -144,7 +139,7 @@ export class ReplySse {
   #enter (
     access: StreamAccess,
     headers: OutgoingHttpHeaders,
-    enter: SseContext['enterAll']
+    enter: Entrances['enterAll']
   ): void {
     const { all } = access
     const rewinds = rewindsOf(this.#request, all, this.#context.maxRewind)

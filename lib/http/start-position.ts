@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { RealtimeError, kindOf } from '../errors.ts'
-import type { ChatAccess } from '../rooms/entrance.ts'
+import type { ChatAccess } from '../chat/entrances.ts'
 
 /** Replaces a `lastEventId` that is not a string. No event has this id. */
 const UNREADABLE_ID = '!'
