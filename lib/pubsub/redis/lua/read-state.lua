@@ -13,10 +13,10 @@
 
 if not state.open(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2], false) then return { '', {} } end
 state.sweep()
-local stamp = state.full_version()
-if stamp == ARGV[3] then return { stamp } end
+local version = state.full_version()
+if version == ARGV[3] then return { version } end
 return {
-  stamp,
+  version,
   redis.call('HGETALL', state.fields),
   redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.unclamped)
 }

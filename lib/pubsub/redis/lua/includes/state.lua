@@ -1,9 +1,15 @@
 -- Shared by the scripts that access the state of a channel.
 --
--- Fields of meta: se epoch and sv version of the state, sr the replication id at its last change, sc the lease clock in
--- milliseconds, st the wall clock at that time, and for each text t=<field>: its <lease> <owner>. If the fields lack a
--- text that meta names, the text was lost. It is then restored, since otherwise it would never be finalized. If meta
--- was lost, the state is recognized by its fields.
+-- Fields of meta:
+--   se         the epoch of the state
+--   sv         its version
+--   sr         the replication id at its last change
+--   sc         the lease clock in milliseconds
+--   st         the wall clock at that time
+--   t=<field>  for each text: its <lease> <owner>
+-- If the fields lack a text that meta names, the text was lost. It is then restored, since otherwise it would never be
+-- finalized. If meta was lost, the state is recognized by its fields.
+--
 -- The fields are a hash. A field has a record, =<field>: <kind> <chunks> <bytes> <lease> <owner>, and its value in
 -- chunks: 0=<field>, 1=<field>, … so that appending to a long text costs no more. Kinds: v a value, t a text, x a text
 -- whose lease has run out. <lease> is the length of the lease in milliseconds, which also applies when leases restart.
