@@ -40,7 +40,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const access = new Access({
     authorize: options.authorize,
     log: app.log,
-    watchRevocations: (listener) => chatEvents.watchRevocations(listener)
+    watchRevocations: (listener) => chatEvents.revocations.watch(listener)
   })
   app.addHook('onClose', async () => { access.close() })
   if (options.authorize === undefined && process.env.NODE_ENV === 'production') {

@@ -17,13 +17,12 @@ import { reportFailure } from '../observability/log-failure.ts'
 import type { ChatFeature, FeatureDefinition } from '../rooms/chat-feature.ts'
 import { ReadGate } from '../rooms/read-gate.ts'
 import { Rooms } from '../rooms/rooms.ts'
-import { checkUserId } from '../core/user-id.ts'
 import { budgets } from '../core/budgets.ts'
 import { resolve } from '../core/options.ts'
 import { chatOptions, type ChatOptions } from './options.ts'
 import { historyFields } from '../pubsub/provider-options.ts'
 import type { Replayable } from '../pubsub/event-log.ts'
-import type { RevocationListener, RevocationWatch } from './revocations.ts'
+import { Revocations } from './revocations.ts'
 
 /** Options to create `ChatEvents` outside the plugin. */
 export interface ChatEventsOptions extends ChatOptions {
@@ -35,21 +34,19 @@ export interface ChatEventsOptions extends ChatOptions {
   features?: readonly FeatureDefinition[] | undefined
 }
 
-/** A user whose access to a chat has ended. */
-interface Revocation { type: 'revoke', chatId: string, userId: string }
-
-// Adds the methods of the features.
+// The methods of the features, which the constructor adds.
 export interface ChatEvents extends FeatureMethods {}
 
 /** Publishes and receives the events of chats. */
 export class ChatEvents {
   /** Lets streams into chats. @internal */
   readonly entrances: Entrances
+  /** Reports ended access to every instance. @internal */
+  readonly revocations: Revocations
   readonly #pubsub: PubSubProvider
   readonly #feed: ChannelFeed
   readonly #log: Logger
   readonly #rooms: Rooms
-  readonly #revocations: ControlChannel<Revocation>
   readonly #features: ChatFeature[]
 
   /** Throws the error of a feature that does not work with this provider, such as `RT_STATE_UNAVAILABLE`. */
@@ -63,12 +60,12 @@ export class ChatEvents {
     const { instanceId } = this.#feed
     const controlFeed = controlFeedOf(pubsub, this.#feed)
     const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
-    this.#revocations = control('revoked')
-    const common = { pubsub, state, instanceId, log, maxPayloadBytes, control }
-    this.#features = (options.features ?? features).map(
-      (feature: FeatureDefinition) => feature.create({ ...common, options: resolve(feature.options, { ...options }) })
+    const featureContext = { pubsub, state, instanceId, log, maxPayloadBytes, control }
+    this.#features = (options.features ?? features).map((feature: FeatureDefinition) =>
+      feature.create({ ...featureContext, options: resolve(feature.options, { ...options }) })
     )
     for (const { methods } of this.#features) Object.assign(this, methods)
+    this.revocations = new Revocations(control('revoked'), this.#features)
     const projections = this.#features.flatMap(({ projection }) => projection ?? [])
     const historySize = history === false ? historyFields.size.default : history.size
     const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
@@ -98,14 +95,14 @@ export class ChatEvents {
    * ignores the promise, a rejection is logged and never becomes an `unhandledRejection`.
    */
   publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.#publish(chatId, typeOf(event), () => payload(chatId, event), options)
+    return this.#publish(chatId, typeOf(event), () => buildEvent(chatId, event), options)
   }
 
-  /** Checks the chat id before it builds the event, so an invalid chat id is reported first. */
+  /** Publishes the event that `build` returns. Checks the chat id first, so that an invalid one is reported first. */
   #publish (
-    chatId: string, type: unknown, event: () => ChatEvent, options: PublishOptions | undefined
+    chatId: string, type: unknown, build: () => ChatEvent, options: PublishOptions | undefined
   ): Promise<PublishReceipt> {
-    return publishWith(this.#pubsub, () => [getChatChannel(chatId), event(), options], this.#log, { chatId, type })
+    return publishWith(this.#pubsub, () => [getChatChannel(chatId), build(), options], this.#log, { chatId, type })
   }
 
   /**
@@ -142,7 +139,7 @@ export class ChatEvents {
    */
   emit (chatId: string, event: ChatEventInput): boolean {
     getChatChannel(chatId)
-    const json = toJson(payload(chatId, event))
+    const json = toJson(buildEvent(chatId, event))
     const room = this.#rooms.find(chatId)
     room?.emit({ from: this.#feed.instanceId, timestamp: Date.now(), event: event.type, json })
     return room?.isEmpty === false
@@ -154,31 +151,7 @@ export class ChatEvents {
    * `publish` does; the streams of this instance have ended then, too.
    */
   revoke (chatId: string, userId: string): Promise<void> {
-    return reportFailure(() => this.#publishRevocation(chatId, userId), this.#log, { chatId })
-  }
-
-  async #publishRevocation (chatId: string, userId: string): Promise<void> {
-    getChatChannel(chatId)
-    checkUserId(userId)
-    this.#revoked(chatId, userId)
-    await this.#revocations.publish({ type: 'revoke', chatId, userId })
-  }
-
-  #revoked (chatId: string, userId: string): void {
-    for (const feature of this.#features) feature.onRevoke?.(chatId, userId)
-  }
-
-  /** Subscribes to the revocations of all instances. @internal */
-  watchRevocations ({ revoked, synced }: RevocationListener): RevocationWatch {
-    const stop = this.#revocations.watch({
-      message: ({ chatId, userId }) => {
-        revoked(chatId, userId)
-        this.#revoked(chatId, userId)
-      },
-      synced
-    })
-    const revocations = this.#revocations
-    return { get inSync () { return revocations.inSync }, get continuity () { return revocations.continuity }, stop }
+    return reportFailure(() => this.revocations.publish(chatId, userId), this.#log, { chatId })
   }
 
   /** Removes all handlers and ends all chat streams of this instance. `app.close()` calls it. */
@@ -204,18 +177,18 @@ export class ChatEvents {
 }
 
 /** Builds the event that handlers and browsers get. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
-function payload (chatId: string, event: ChatEventInput): ChatEvent {
-  const made = copyOf(chatId, event)
+function buildEvent (chatId: string, event: ChatEventInput): ChatEvent {
+  const built = copyWithChatId(chatId, event)
   // Check the copy: a getter may return another value the next time.
-  const { type, message, action } = made as { type: unknown, message?: unknown, action?: unknown }
+  const { type, message, action } = built as { type: unknown, message?: unknown, action?: unknown }
   checkEventType(type)
   // JSON would silently leave out an undefined `message` or `action`.
   if (type === 'message') mustBeObject('message', message)
   if (type === 'bot_action') mustBeObject('action', action)
-  return made
+  return built
 }
 
-function copyOf (chatId: string, event: ChatEventInput): ChatEvent {
+function copyWithChatId (chatId: string, event: ChatEventInput): ChatEvent {
   try {
     // A spread is many times slower, but only a spread copies `__proto__` as a plain field.
     return Object.hasOwn(Object(event), '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })
