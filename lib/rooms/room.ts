@@ -10,7 +10,7 @@ import { encodeFrame } from '../sse/frame.ts'
 import { traceDeliver } from '../observability/tracing.ts'
 import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
 import { ChatLog, type ChatLogContext } from './chat-log.ts'
-import { ChatFrame, concat, frameOf, resetFrame, type ResetReason } from './frames.ts'
+import { ChatFrame, concat, entryFrame, resetFrame, type ResetReason } from './frames.ts'
 import type { MakeProjection, ProjectedRoom, StateProjection } from './state-projection.ts'
 import { StateReplica } from './state-replica.ts'
 import type { EventSink } from './event-sink.ts'
@@ -153,7 +153,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   /** Passes the next entry of the log to every stream and handler. */
   #receive (entry: LogEntry): void {
     for (const { event } of this.#projections) if (event?.name === entry.event) event.receive(entry)
-    this.#write(() => frameOf(this.chatId, entry), entry.timestamp)
+    this.#write(() => entryFrame(this.chatId, entry), entry.timestamp)
     if (entry.position.isMarker) return this.#afterReset('failover')
     this.#trace(entry)
     this.#handle(entry)

@@ -22,10 +22,11 @@ export interface StateProjection {
    * exist then. Both are `undefined` if the field was removed after `forget`, before it was reported again.
    */
   field (name: string, after: Field | undefined, before: Field | undefined): void
-  /** The events of the log that matter to the projection: `receive` is called with each, just before it is written. */
+  /** An event name that matters to the projection. `receive` gets each such event of the log before it is written. */
   readonly event?: { readonly name: string, receive (envelope: Envelope): void }
   /** Returns the frames that a new stream needs first. They have no ids. Later changes are written with `write`. */
   snapshot (): Buffer[]
 }
 
+/** Creates the projection of a room. */
 export type MakeProjection = (room: ProjectedRoom) => StateProjection
