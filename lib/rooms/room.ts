@@ -27,11 +27,11 @@ export interface RoomContext extends ChatLogContext {
   retryMs: number
 }
 
-const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of chat events failed' }
+const HANDLER_FAILED: RepeatedFailure = { level: 'error', message: 'A handler of chat events failed' }
 
 const NOT_JSON: RepeatedFailure = { level: 'error', message: 'A received chat event is not JSON' }
 
-const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a chat cannot be read, trying again' }
+const STATE_UNREADABLE: RepeatedFailure = { level: 'warn', message: 'The state of a chat cannot be read, trying again' }
 
 /** The streams and handlers of one chat on this instance. Each event goes to all of them. */
 export class Room implements CatchUpTarget, ProjectedRoom {
@@ -57,7 +57,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     this.retryMs = context.retryMs
     this.#context = context
     this.#onEmpty = onEmpty
-    this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER, { chatId, err }, originOf(err)))
+    this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER_FAILED, { chatId, err }, originOf(err)))
     this.chatLog = new ChatLog(chatId, channel, context, {
       entry: (entry) => this.#receive(entry),
       unlogged: (envelope) => this.emit(envelope),
@@ -70,7 +70,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
       field: (name, after, before) => { for (const each of this.#projections) each.field(name, after, before) },
       // If the state has vanished, the log may be lost as well.
       vanished: () => { this.chatLog.sync() },
-      readFailed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })
+      readFailed: ({ message }) => logRepeated(log, STATE_UNREADABLE, { chatId, reason: message })
     })
     this.#projections = projections.map((make) => make(this))
   }
