@@ -6,7 +6,7 @@ import { encodeEvent, iteratorOf, nextOrClosed, type SseEvent } from './sse-even
 import { lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
 import { streamHeaders } from './stream-headers.ts'
 import type { Metrics } from '../observability/metrics.ts'
-import { Connection, isGone, type ConnectionOptions } from '../sse/connection.ts'
+import { Connection, isDisconnected, type ConnectionOptions } from '../sse/connection.ts'
 import type { ConnectionRegistry } from '../sse/connection-registry.ts'
 import { suspendIdleTimeout } from '../sse/idle-timeout.ts'
 import type { ConnectionValues } from '../sse/options.ts'
@@ -60,7 +60,7 @@ export class ReplySse {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #context: SseContext
-  #gone: AbortController | undefined
+  #controller: AbortController | undefined
   #state = UNOPENED
 
   constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
@@ -78,15 +78,15 @@ export class ReplySse {
   get signal (): AbortSignal {
     // Created on first access, because every request has a `reply.sse` but few use it. It must work before the stream
     // opens, since the app may start to produce events earlier.
-    if (this.#gone === undefined) {
-      const gone = this.#gone = new AbortController()
+    if (this.#controller === undefined) {
+      const controller = this.#controller = new AbortController()
       const { raw } = this.#reply
       const connection = this.#connection
-      if (isGone(raw) || connection?.closed === true) gone.abort()
-      else if (connection === undefined) raw.once('close', () => gone.abort())
-      else connection.onClose(() => gone.abort())
+      if (isDisconnected(raw) || connection?.closed === true) controller.abort()
+      else if (connection === undefined) raw.once('close', () => controller.abort())
+      else connection.onClose(() => controller.abort())
     }
-    return this.#gone.signal
+    return this.#controller.signal
   }
 
   /**
@@ -97,7 +97,7 @@ export class ReplySse {
    * `RT_STREAM_PIPELINED`; the reply is then still unsent.
    */
   async chat (chatId: string): Promise<void> {
-    await this.#serve([chatId], (_all, request) => this.#context.entrances.enter(chatId, request))
+    await this.#openChatStream([chatId], (_all, request) => this.#context.entrances.enter(chatId, request))
   }
 
   /**
@@ -109,14 +109,11 @@ export class ReplySse {
    */
   async chats (chatIds: readonly string[]): Promise<void> {
     const distinct = [...new Set(chatIds)]
-    await this.#serve(distinct, (all, request) => this.#context.entrances.enterAll(all, request))
+    await this.#openChatStream(distinct, (all, request) => this.#context.entrances.enterAll(all, request))
   }
 
-  async #serve (
-    chatIds: readonly string[],
-    enter: Entrances['enterAll']
-  ): Promise<void> {
-    this.#begin()
+  async #openChatStream (chatIds: readonly string[], enter: Entrances['enterAll']): Promise<void> {
+    this.#beginOpening()
     try {
       this.#checkCount(chatIds)
       this.#runOpeningStep(() => { this.#reserve() })
@@ -124,7 +121,7 @@ export class ReplySse {
       if (this.opened) return
       const access = await this.#context.authorize(this.#request, chatIds)
       try {
-        this.#runOpeningStep((headers) => this.#enter(access, headers, enter))
+        this.#runOpeningStep((headers) => this.#enterChats(access, headers, enter))
       } finally {
         access.release()
       }
@@ -132,28 +129,25 @@ export class ReplySse {
       if (error instanceof RealtimeError) this.#context.metrics.refused.add(error.code)
       throw error
     } finally {
-      this.#settle()
+      this.#endOpening()
     }
   }
 
-  #enter (
-    access: StreamAccess,
-    headers: OutgoingHttpHeaders,
-    enter: Entrances['enterAll']
-  ): void {
+  /** Enters the granted chats, then opens the stream. All that can fail comes before `#takeOver`. */
+  #enterChats (access: StreamAccess, headers: OutgoingHttpHeaders, enter: Entrances['enterAll']): void {
     const { all } = access
     const rewinds = rewindsOf(this.#request, all, this.#context.maxRewind)
     // An early grant may have expired or been revoked while the other chats were being authorized.
     access.confirm()
     const { strictest } = access
-    this.#claim(strictest.userId)
-    const entrances = enter(all, { lastEventId: startIdOf(this.#request), rewinds })
+    this.#countForUser(strictest.userId)
+    const createEntrances = enter(all, { lastEventId: startIdOf(this.#request), rewinds })
     const connection = this.#takeOver()
     try {
       this.#open(connection, headers, strictest)
     } finally {
       // A stream that failed to start is closed and leaves the chats again.
-      access.admit(entrances(connection))
+      access.admit(createEntrances(connection))
     }
     for (const { refused } of all) if (refused !== undefined) this.#context.metrics.refused.add(refused)
   }
@@ -177,8 +171,8 @@ export class ReplySse {
    */
   async stream (events: AsyncIterable<SseEvent>): Promise<void> {
     const iterator = iteratorOf(events)
-    this.#begin()
-    const connection = this.#openOwn()
+    this.#beginOpening()
+    const connection = this.#openCustomStream()
     try {
       for (
         let next = await nextOrClosed(iterator, connection);
@@ -209,36 +203,36 @@ export class ReplySse {
   }
 
   /** `true` if the reply was sent, or if the app has sent headers through `reply.raw`. */
-  get #isAnswered (): boolean {
+  get #isReplySent (): boolean {
     return this.#reply.sent || this.#reply.raw.headersSent
   }
 
   async #send (event: SseEvent): Promise<void> {
     const frame = encodeEvent(event)
-    if (!this.opened) this.#begin()
-    const connection = this.#connection ?? this.#openOwn()
+    if (!this.opened) this.#beginOpening()
+    const connection = this.#connection ?? this.#openCustomStream()
     if (!await connection.writeAndDrain(frame)) throw new RealtimeError('RT_STREAM_CLOSED')
   }
 
   /** Marks a stream as being opened. Throws if none can be opened. */
-  #begin (): void {
-    if (this.#state.name !== 'unopened' || this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
+  #beginOpening (): void {
+    if (this.#state.name !== 'unopened' || this.#isReplySent) throw new RealtimeError('RT_STREAM_STARTED')
     const { raw } = this.#reply
     // A pipelined response gets its socket once the previous responses have ended, and a stream does not end.
-    if (raw.socket === null && !isGone(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
+    if (raw.socket === null && !isDisconnected(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
     this.#state = { name: 'opening', reservation: undefined }
   }
 
-  /** Opens a custom stream. */
-  #openOwn (): Connection {
+  /** Opens a stream for the events of the app, without a chat. */
+  #openCustomStream (): Connection {
     try {
       this.#runOpeningStep((headers) => {
         this.#reserve()
-        this.#claim(undefined)
+        this.#countForUser(undefined)
         this.#open(this.#takeOver(), headers)
       })
     } finally {
-      this.#settle()
+      this.#endOpening()
     }
     return this.#connection as Connection // #takeOver has set it.
   }
@@ -257,7 +251,8 @@ export class ReplySse {
     this.#state = { name: 'opening', reservation }
   }
 
-  #claim (userId: string | undefined): void {
+  /** Counts the request for its user, or for its address if there is no user. */
+  #countForUser (userId: string | undefined): void {
     const { reservation } = this.#state as Opening // The reply is opening, and #reserve has set the reservation.
     this.#context.limits.claim(reservation as Reservation, userId, () => this.#request.ip)
   }
@@ -266,22 +261,22 @@ export class ReplySse {
    * Ends the opening. If it failed, the request no longer counts against the limits; its handler may continue or try
    * again.
    */
-  #settle (): void {
+  #endOpening (): void {
     if (this.#state.name !== 'opening') return
     this.#state.reservation?.release()
     this.#state = UNOPENED
   }
 
   /**
-   * Runs a step of opening the stream, unless the client has disconnected. If the instance is overloaded, a
-   * browser gets a stream that only asks it to reconnect later, since any status other than 200 would stop an
-   * EventSource permanently.
+   * Runs a step of opening the stream, unless the client has disconnected. If the step throws because the instance is
+   * overloaded, a browser gets a stream that only asks it to reconnect later, since any status other than 200 would
+   * stop an EventSource permanently.
    */
   #runOpeningStep (step: (headers: OutgoingHttpHeaders) => void): void {
-    if (this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
+    if (this.#isReplySent) throw new RealtimeError('RT_STREAM_STARTED')
     const headers = streamHeaders(this.#request, this.#reply)
     // The client may have disconnected while `authorize` was pending.
-    if (isGone(this.#reply.raw)) return this.#takeOver().destroy()
+    if (isDisconnected(this.#reply.raw)) return this.#takeOver().destroy()
     try {
       step(headers)
     } catch (error) {
@@ -297,6 +292,7 @@ export class ReplySse {
     }
   }
 
+  /** Sends the headers. Ends the stream at once for a HEAD request or a closing instance, otherwise registers it. */
   #open (connection: Connection, headers: OutgoingHttpHeaders, grant?: Grant): void {
     const { connections, maxConnectionAgeMs } = this.#context
     this.#start(connection, headers)
@@ -325,11 +321,11 @@ export class ReplySse {
   /** Takes over the reply. From here on, Fastify sends no error response. */
   #takeOver (): Connection {
     this.#reply.hijack()
-    const gone = this.#gone
+    const controller = this.#controller
     // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
     const connection = new Connection(this.#reply.raw, this.#context)
     this.#state = { name: 'opened', connection }
-    if (gone !== undefined) connection.onClose(() => gone.abort())
+    if (controller !== undefined) connection.onClose(() => controller.abort())
     return connection
   }
 }
