@@ -68,9 +68,9 @@ export class ChatEvents {
     this.revocations = new Revocations(control('revoked'), this.#features)
     const projections = this.#features.flatMap(({ projection }) => projection ?? [])
     const historySize = history === false ? historyFields.size.default : history.size
-    const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
-    const context = { feed: this.#feed, eventLog, historySize, log, metrics, retryMs, state, projections, ...shared }
-    this.#rooms = new Rooms({ ...context, maxRooms })
+    const limits = { maxRooms, reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
+    const roomContext = { eventLog, historySize, log, metrics, retryMs, state, projections }
+    this.#rooms = new Rooms({ feed: this.#feed, ...roomContext, ...limits })
     this.entrances = new Entrances(this.#rooms, this.#features)
   }
 
