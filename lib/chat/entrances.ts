@@ -38,7 +38,7 @@ export interface Entrance {
 }
 
 /** Creates the entrances of a stream, one for each chat that it may join. Cannot fail. */
-export type MakeEntrances = (connection: Connection) => Entrance[]
+type MakeEntrances = (connection: Connection) => Entrance[]
 
 /**
  * Lets streams into chats, in two steps. Entering the chats can fail, so it happens while the reply can still be an

@@ -4,7 +4,7 @@ import type { ChatFeature } from '../rooms/chat-feature.ts'
 import type { ControlChannel } from './control-channel.ts'
 
 /** The end of a user's access to a chat, as instances send it to each other. */
-export interface Revocation { type: 'revoke', chatId: string, userId: string }
+interface Revocation { type: 'revoke', chatId: string, userId: string }
 
 /** Listens to revocations. */
 export interface RevocationListener {
