@@ -20,7 +20,6 @@ export type { PresenceMethods, TypingOptions } from './presence/feature.ts'
 export type { PresenceOptions } from './presence/options.ts'
 export type { ReplySse } from './http/reply-sse.ts'
 export type { SseEvent } from './http/sse-event.ts'
-export type { StreamRequest } from './rooms/entrance.ts'
 
 export type { Cursor } from './pubsub/cursor.ts'
 export type {

@@ -41,7 +41,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   const access = new Access({
     authorize: options.authorize,
     log: app.log,
-    watchRevocations: (listener) => chatEvents.watchRevocations(listener)
+    watchRevocations: (listener) => chatEvents.revocations.watch(listener)
   })
   app.addHook('onClose', async () => { access.close() })
   if (options.authorize === undefined && process.env.NODE_ENV === 'production') {
@@ -54,8 +54,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     metrics,
     onSlow: () => { metrics.slow++ },
     authorize: (request, chatIds) => access.check(request, chatIds),
-    enter: (chatId, request) => chatEvents.enter(chatId, request),
-    enterAll: (chats, request) => chatEvents.enterAll(chats, request),
+    entrances: chatEvents.entrances,
     botMessages: chatEvents
   }
 

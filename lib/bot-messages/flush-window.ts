@@ -1,4 +1,4 @@
-export interface FlushWindowOptions {
+interface FlushWindowOptions {
   /** The least number of milliseconds between the starts of two scheduled flushes. */
   windowMs: number
   /** Writes all that was appended so far. Must not reject. */

@@ -15,7 +15,7 @@ import { logRepeated, originOf, type RepeatedFailure } from '../observability/re
 
 const DESCRIBING: RepeatedFailure = { level: 'error', message: 'describeError failed' }
 
-export type BotMessageWritersOptions = Pick<
+type BotMessageWritersOptions = Pick<
   BotMessageWriterContext, 'windowMs' | 'leaseMs' | 'maxBytes' | 'maxPayloadBytes' | 'log'
 > & {
   /** `undefined` if the provider keeps no state. */

@@ -1,8 +1,7 @@
 import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessage } from '../event-types.ts'
 import { ControlChannel } from './control-channel.ts'
+import { Entrances } from './entrances.ts'
 import { features, type FeatureMethods } from './features.ts'
-import { parseCursor } from '../pubsub/cursor.ts'
-import { parseMultiChatId } from '../rooms/multi-chat-id.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { notJson, toJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
@@ -15,23 +14,15 @@ import type { PubSubProvider, PublishOptions, PublishReceipt } from '../pubsub/p
 import { publishWith } from '../pubsub/publisher.ts'
 import type { Stateful } from '../pubsub/state-store.ts'
 import { reportFailure } from '../observability/log-failure.ts'
-import type { ResumeRequest } from '../rooms/catch-up.ts'
 import type { ChatFeature, FeatureDefinition } from '../rooms/chat-feature.ts'
-import { refusedFrame } from '../rooms/frames.ts'
-import type { Room } from '../rooms/room.ts'
 import { ReadGate } from '../rooms/read-gate.ts'
 import { Rooms } from '../rooms/rooms.ts'
-import { MultiChatStream } from '../rooms/multi-chat-stream.ts'
-import type { EventSink } from '../rooms/event-sink.ts'
-import type { Connection } from '../sse/connection.ts'
-import { checkUserId } from '../core/user-id.ts'
 import { budgets } from '../core/budgets.ts'
 import { resolve } from '../core/options.ts'
 import { chatOptions, type ChatOptions } from './options.ts'
 import { historyFields } from '../pubsub/provider-options.ts'
 import type { Replayable } from '../pubsub/event-log.ts'
-import type { ChatAccess, Entrance, StreamRequest } from '../rooms/entrance.ts'
-import type { RevocationListener, RevocationWatch } from './revocations.ts'
+import { Revocations } from './revocations.ts'
 
 /** Options to create `ChatEvents` outside the plugin. */
 export interface ChatEventsOptions extends ChatOptions {
@@ -43,19 +34,19 @@ export interface ChatEventsOptions extends ChatOptions {
   features?: readonly FeatureDefinition[] | undefined
 }
 
-/** A user whose access to a chat has ended. */
-interface Revocation { type: 'revoke', chatId: string, userId: string }
-
-// Adds the methods of the features.
+// The methods of the features, which the constructor adds.
 export interface ChatEvents extends FeatureMethods {}
 
 /** Publishes and receives the events of chats. */
 export class ChatEvents {
+  /** Lets streams into chats. @internal */
+  readonly entrances: Entrances
+  /** Reports ended access to every instance. @internal */
+  readonly revocations: Revocations
   readonly #pubsub: PubSubProvider
   readonly #feed: ChannelFeed
   readonly #log: Logger
   readonly #rooms: Rooms
-  readonly #revocations: ControlChannel<Revocation>
   readonly #features: ChatFeature[]
 
   /** Throws the error of a feature that does not work with this provider, such as `RT_STATE_UNAVAILABLE`. */
@@ -69,18 +60,19 @@ export class ChatEvents {
     const { instanceId } = this.#feed
     const controlFeed = controlFeedOf(pubsub, this.#feed)
     const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
-    this.#revocations = control('revoked')
     const onChatEvent = (chatId: string, handler: ChatEventHandler): () => void => this.onChatEvent(chatId, handler)
-    const common = { pubsub, state, instanceId, log, maxPayloadBytes, control, onChatEvent }
-    this.#features = (options.features ?? features).map(
-      (feature: FeatureDefinition) => feature.create({ ...common, options: resolve(feature.options, { ...options }) })
+    const featureContext = { pubsub, state, instanceId, log, maxPayloadBytes, control, onChatEvent }
+    this.#features = (options.features ?? features).map((feature: FeatureDefinition) =>
+      feature.create({ ...featureContext, options: resolve(feature.options, { ...options }) })
     )
     for (const { methods } of this.#features) Object.assign(this, methods)
+    this.revocations = new Revocations(control('revoked'), this.#features)
     const projections = this.#features.flatMap(({ projection }) => projection ?? [])
     const historySize = history === false ? historyFields.size.default : history.size
-    const shared = { reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
-    const context = { feed: this.#feed, eventLog, historySize, log, metrics, retryMs, state, projections, ...shared }
-    this.#rooms = new Rooms({ ...context, maxRooms })
+    const limits = { maxRooms, reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
+    const roomContext = { eventLog, historySize, log, metrics, retryMs, state, projections }
+    this.#rooms = new Rooms({ feed: this.#feed, ...roomContext, ...limits })
+    this.entrances = new Entrances(this.#rooms, this.#features)
   }
 
   /** Publishes a message to all clients that have the chat open, on every instance. Settles as `publish` does. */
@@ -104,14 +96,14 @@ export class ChatEvents {
    * ignores the promise, a rejection is logged and never becomes an `unhandledRejection`.
    */
   publish (chatId: string, event: ChatEventInput, options?: PublishOptions): Promise<PublishReceipt> {
-    return this.#publish(chatId, typeOf(event), () => payload(chatId, event), options)
+    return this.#publish(chatId, typeOf(event), () => buildEvent(chatId, event), options)
   }
 
-  /** Checks the chat id before it builds the event, so an invalid chat id is reported first. */
+  /** Publishes the event that `build` returns. Checks the chat id first, so that an invalid one is reported first. */
   #publish (
-    chatId: string, type: unknown, event: () => ChatEvent, options: PublishOptions | undefined
+    chatId: string, type: unknown, build: () => ChatEvent, options: PublishOptions | undefined
   ): Promise<PublishReceipt> {
-    return publishWith(this.#pubsub, () => [getChatChannel(chatId), event(), options], this.#log, { chatId, type })
+    return publishWith(this.#pubsub, () => [getChatChannel(chatId), build(), options], this.#log, { chatId, type })
   }
 
   /**
@@ -148,7 +140,7 @@ export class ChatEvents {
    */
   emit (chatId: string, event: ChatEventInput): boolean {
     getChatChannel(chatId)
-    const json = toJson(payload(chatId, event))
+    const json = toJson(buildEvent(chatId, event))
     const room = this.#rooms.find(chatId)
     room?.emit({ from: this.#feed.instanceId, timestamp: Date.now(), event: event.type, json })
     return room?.isEmpty === false
@@ -160,31 +152,7 @@ export class ChatEvents {
    * `publish` does; the streams of this instance have ended then, too.
    */
   revoke (chatId: string, userId: string): Promise<void> {
-    return reportFailure(() => this.#publishRevocation(chatId, userId), this.#log, { chatId })
-  }
-
-  async #publishRevocation (chatId: string, userId: string): Promise<void> {
-    getChatChannel(chatId)
-    checkUserId(userId)
-    this.#revoked(chatId, userId)
-    await this.#revocations.publish({ type: 'revoke', chatId, userId })
-  }
-
-  #revoked (chatId: string, userId: string): void {
-    for (const feature of this.#features) feature.onRevoke?.(chatId, userId)
-  }
-
-  /** Subscribes to the revocations of all instances. @internal */
-  watchRevocations ({ revoked, synced }: RevocationListener): RevocationWatch {
-    const stop = this.#revocations.watch({
-      message: ({ chatId, userId }) => {
-        revoked(chatId, userId)
-        this.#revoked(chatId, userId)
-      },
-      synced
-    })
-    const revocations = this.#revocations
-    return { get inSync () { return revocations.inSync }, get continuity () { return revocations.continuity }, stop }
+    return reportFailure(() => this.revocations.publish(chatId, userId), this.#log, { chatId })
   }
 
   /** Removes all handlers and ends all chat streams of this instance. `app.close()` calls it. */
@@ -207,73 +175,21 @@ export class ChatEvents {
     const { rooms, live } = this.#rooms.stats()
     return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
   }
-
-  /**
-   * Enters a chat. Returns a function that creates the entrance of a stream. Throws `RT_CHAT_ID_INVALID` or
-   * `RT_CLOSED`. @internal
-   */
-  enter (chatId: string, { lastEventId, rewinds = [] }: StreamRequest = {}): (stream: Connection) => Entrance[] {
-    const after = lastEventId === undefined ? undefined : parseCursor(lastEventId) ?? 'invalid' as const
-    const resume = { after, rewind: rewinds[0] }
-    const room = this.#rooms.enter(chatId)
-    return (stream) => [{ stream, join: () => this.#join(room, stream, resume), endAfter: (ms) => stream.endAfter(ms) }]
-  }
-
-  /**
-   * Enters all granted chats, or none of them if one throws. Returns a function that writes to a stream which chats
-   * are refused, and creates an entrance for each granted chat. @internal
-   */
-  enterAll (chats: readonly ChatAccess[], request: StreamRequest = {}): (stream: Connection) => Entrance[] {
-    const { lastEventId = '', rewinds = [] } = request
-    const positions = lastEventId === '' ? [] : parseMultiChatId(lastEventId, chats.length)
-    const granted = [...chats.entries()].filter(([, { refused }]) => refused === undefined)
-    const rooms = this.#rooms.enterAll(granted.map(([, { chatId }]) => chatId))
-    return (stream) => {
-      stream.write(Buffer.concat(
-        chats.map(({ chatId, refused: code }) => code === undefined ? NOTHING : refusedFrame(chatId, code))
-      ))
-      // A refused chat has a part in the event id, too, so the client keeps its position in that chat.
-      const parent = new MultiChatStream(
-        stream, chats.map(({ userId }, index) => ({ after: positions[index], userId }))
-      )
-      return granted.map(([index], n) => {
-        const sink = parent.sinks[index] as EventSink
-        const resume = { after: positions[index], rewind: rewinds[index] }
-        return {
-          stream: sink,
-          join: () => this.#join(rooms[n] as Room, sink, resume),
-          endAfter: (ms: number) => stream.endAfter(ms)
-        }
-      })
-    }
-  }
-
-  #join (room: Room, stream: EventSink, resume: ResumeRequest): void {
-    // Authorization may have taken longer than the room was kept.
-    if (this.#rooms.find(room.chatId) !== room) {
-      stream.end()
-      return
-    }
-    for (const feature of this.#features) feature.onJoin?.(room.chatId, stream)
-    room.join(stream, resume)
-  }
 }
 
-const NOTHING = Buffer.alloc(0)
-
 /** Builds the event that handlers and browsers get. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
-function payload (chatId: string, event: ChatEventInput): ChatEvent {
-  const made = copyOf(chatId, event)
+function buildEvent (chatId: string, event: ChatEventInput): ChatEvent {
+  const built = copyWithChatId(chatId, event)
   // Check the copy: a getter may return another value the next time.
-  const { type, message, action } = made as { type: unknown, message?: unknown, action?: unknown }
+  const { type, message, action } = built as { type: unknown, message?: unknown, action?: unknown }
   checkEventType(type)
   // JSON would silently leave out an undefined `message` or `action`.
   if (type === 'message') mustBeObject('message', message)
   if (type === 'bot_action') mustBeObject('action', action)
-  return made
+  return built
 }
 
-function copyOf (chatId: string, event: ChatEventInput): ChatEvent {
+function copyWithChatId (chatId: string, event: ChatEventInput): ChatEvent {
   try {
     // A spread is many times slower, but only a spread copies `__proto__` as a plain field.
     return Object.hasOwn(Object(event), '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })

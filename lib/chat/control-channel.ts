@@ -15,15 +15,19 @@ import { timing } from '../core/timing.ts'
 import type { FeedListener } from '../pubsub/channel-feed.ts'
 import type { Envelope, EventLog, LogEntry } from '../pubsub/event-log.ts'
 
-const HANDLING: RepeatedFailure = { level: 'error', message: 'A message of the control channel could not be handled' }
+const LISTENER_FAILED: RepeatedFailure = {
+  level: 'error',
+  message: 'A message of the control channel could not be handled'
+}
+
 const NOT_JSON: RepeatedFailure = { level: 'error', message: 'A message of the control channel is not JSON' }
-const READING: RecoverableFailure = {
+const LOG_UNREADABLE: RecoverableFailure = {
   level: 'warn',
   message: 'The log of the control channel cannot be read, trying again',
   recovered: 'The log of the control channel can be read again'
 }
 
-export interface ControlChannelOptions {
+interface ControlChannelOptions {
   /** Name of the channel, among the plugin's own channels. */
   channel: string
   feed: ControlFeed
@@ -31,7 +35,7 @@ export interface ControlChannelOptions {
 }
 
 /** Listens to a control channel. */
-export interface ControlListener<T> {
+interface ControlListener<T> {
   /** Called with each message of any instance, including this one. It may be called twice for one message. */
   message (message: T): unknown
   /**
@@ -49,10 +53,13 @@ export interface ControlListener<T> {
  */
 export class ControlChannel<T> implements FeedListener {
   readonly #options: ControlChannelOptions
-  readonly #handlers: ListenerSet<[T]>
-  readonly #synced: ListenerSet<[]>
+  readonly #messageListeners: ListenerSet<[T]>
+  readonly #syncedListeners: ListenerSet<[]>
+  /** Resolve the promises of `whenStarted`. */
   readonly #starting = new Set<() => void>()
+  /** Closes the channel; `undefined` while it is closed. */
   #close: (() => void) | undefined
+  /** `undefined` while the channel is closed, or if the provider keeps no log. */
   #logFollower: LogFollower | undefined
   #continuity = 0
   /** True once the channel has a position in the log; without a log, while the subscription is active. */
@@ -61,9 +68,9 @@ export class ControlChannel<T> implements FeedListener {
   constructor (options: ControlChannelOptions) {
     this.#options = options
     const { channel, log } = options
-    const report = (err: unknown): void => logRepeated(log, HANDLING, { channel, err }, originOf(err))
-    this.#handlers = new ListenerSet(report)
-    this.#synced = new ListenerSet(report)
+    const report = (err: unknown): void => logRepeated(log, LISTENER_FAILED, { channel, err }, originOf(err))
+    this.#messageListeners = new ListenerSet(report)
+    this.#syncedListeners = new ListenerSet(report)
   }
 
   /** True if every message published so far has been received. */
@@ -84,14 +91,14 @@ export class ControlChannel<T> implements FeedListener {
    * the channel.
    */
   watch ({ message, synced = ignore }: ControlListener<T>): () => void {
-    this.#handlers.add(message)
+    this.#messageListeners.add(message)
     // Add `synced` after the channel is opened, so that it is never called before this call has returned.
     this.#close ??= outsideRequests(() => this.#open())
-    this.#synced.add(synced)
+    this.#syncedListeners.add(synced)
     return () => {
-      this.#handlers.delete(message)
-      this.#synced.delete(synced)
-      if (this.#handlers.size === 0) this.close()
+      this.#messageListeners.delete(message)
+      this.#syncedListeners.delete(synced)
+      if (this.#messageListeners.size === 0) this.close()
     }
   }
 
@@ -109,15 +116,15 @@ export class ControlChannel<T> implements FeedListener {
    * `PubSubProvider.publish` does.
    */
   async publish (message: T & object): Promise<void> {
-    this.#handlers.notify(message)
+    this.#messageListeners.notify(message)
     await this.#options.feed.publish(this.#options.channel, message)
   }
 
   close (): void {
     this.#close?.()
     this.#close = undefined
-    this.#handlers.clear()
-    this.#synced.clear()
+    this.#messageListeners.clear()
+    this.#syncedListeners.clear()
     this.#logFollower = undefined
     this.#started = false
   }
@@ -175,7 +182,7 @@ export class ControlChannel<T> implements FeedListener {
       },
       gap: () => { this.#continuity++ },
       inSync: () => this.#reportInSync(),
-      readFailed: ({ message }) => logRepeated(log, READING, { channel, reason: message })
+      readFailed: ({ message }) => logRepeated(log, LOG_UNREADABLE, { channel, reason: message })
     })
   }
 
@@ -197,8 +204,8 @@ export class ControlChannel<T> implements FeedListener {
   }
 
   #reportInSync (): void {
-    logRecovered(this.#options.log, READING)
-    this.#synced.notify()
+    logRecovered(this.#options.log, LOG_UNREADABLE)
+    this.#syncedListeners.notify()
   }
 
   /**
@@ -226,7 +233,7 @@ export class ControlChannel<T> implements FeedListener {
       logRepeated(this.#options.log, NOT_JSON, { channel: this.#options.channel })
       return
     }
-    this.#handlers.notify(message)
+    this.#messageListeners.notify(message)
   }
 }
 

@@ -15,7 +15,7 @@ export class Attempt {
     return this.#controller.signal
   }
 
-  /** Whether the connection may have died unnoticed. */
+  /** Whether the connection has been silent for so long that it may be dead. */
   get isDoubtful (): boolean {
     return Date.now() - this.#lastByteAt > this.#silenceMs / 2
   }

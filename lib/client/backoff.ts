@@ -1,4 +1,4 @@
-/** The longest delay of a timer, in milliseconds: with a longer one it fires at once. */
+/** The longest delay of a timer, in milliseconds. A timer with a longer one fires at once. */
 export const LONGEST_TIMER = 2 ** 31 - 1
 const MAX_BACKOFF_MS = 30_000
 
@@ -11,7 +11,7 @@ export class Backoff {
   #skips = false
   #endWait = (): void => {}
 
-  /** Sets the delay after the first failure, which the server has sent. */
+  /** Sets the delay after the first failure. The server sends it as `retry`. */
   setRetry (ms: number): void {
     this.#retryMs = ms || 1
   }
@@ -28,7 +28,7 @@ export class Backoff {
       (1 + Math.random() / 2)
   }
 
-  /** Begins again with the shortest delay: an attempt has succeeded. */
+  /** An attempt has succeeded: the delays begin again with the shortest one. */
   reset (): void {
     this.#failures = 0
     this.#skips = false

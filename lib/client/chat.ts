@@ -1,7 +1,7 @@
 import type { ChatEvent, ChatEventType } from '../event-types.ts'
 import type { StreamEvent, StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
-import { isPast } from './event-id.ts'
+import { isAtOrBefore } from './event-id.ts'
 import { StreamConnection, type ConnectionOptions } from './connection.ts'
 import { ListenerSet } from '../core/listener-set.ts'
 import { listen, reportError, type ListenOptions } from './listen.ts'
@@ -52,7 +52,7 @@ export interface RealtimeChat {
 }
 
 /** Dependencies that the client passes to a chat. */
-export interface ChatContext {
+interface ChatContext {
   connection: ConnectionOptions
   refused (refusal: Refusal): void
   closed (chat: Chat): void
@@ -76,8 +76,8 @@ export class Chat implements RealtimeChat {
   #progress: 'starting' | 'following' | 'no-history'
   /** The last event that was delivered. Known while `following`. */
   #cursor: string | undefined
-  /** Whether the shared connection starts at the position that this chat asked for. */
-  #opensConnection = false
+  /** Whether `startPosition` was called: the shared connection then starts where this chat asks for. */
+  #startRequested = false
   /** Events that arrived while earlier ones are missing. */
   #held: StreamEvent[] = []
   /** A connection for this chat alone, used to catch up. */
@@ -118,19 +118,19 @@ export class Chat implements RealtimeChat {
 
   /** The start position for a connection that does not carry this chat yet. */
   startPosition (): StartPosition {
-    this.#opensConnection = true
+    this.#startRequested = true
     return { id: this.#cursor, rewind: this.#rewind }
   }
 
   /**
    * Handles a possible loss of events. If the server keeps a history, the next event id shows whether any are missing.
    */
-  lose (): void {
+  checkLoss (): void {
     if (this.#progress === 'no-history') this.#resets.notify(NO_HISTORY)
   }
 
   /** Restarts the catch-up connection, which the server may have refused. */
-  retry (): void {
+  restartCatchUp (): void {
     if (this.#catchUpConnection === undefined) return
     this.#endCatchUp()
     this.#catchUp()
@@ -143,67 +143,73 @@ export class Chat implements RealtimeChat {
    */
   receive (streamEvent: StreamEvent): void {
     if (this.#closed) return
-    const isKnown = this.#progress !== 'starting'
+    const hasStarted = this.#progress !== 'starting'
     if (streamEvent.event === 'ready' && this.#progress !== 'following') this.#start(streamEvent)
-    else if (isKnown) this.#take(streamEvent, true)
-    else this.#rewindFrom(streamEvent)
-    if (isKnown && streamEvent.noHistory === true) this.#resets.notify(NO_HISTORY)
+    else if (hasStarted) this.#process(streamEvent, true)
+    else this.#catchUpBefore(streamEvent)
+    if (hasStarted && streamEvent.noHistory === true) this.#resets.notify(NO_HISTORY)
   }
 
   #start (streamEvent: StreamEvent): void {
-    // The shared connection rewinds only for the first chat that opened it.
-    if (this.#rewind > 0 && !this.#opensConnection && streamEvent.id !== undefined) return this.#rewindFrom(streamEvent)
-    this.#reach(streamEvent.id)
+    // The shared connection rewinds only for the object whose `startPosition` it used. Others rewind by catching up.
+    if (this.#rewind > 0 && !this.#startRequested && streamEvent.id !== undefined) {
+      return this.#catchUpBefore(streamEvent)
+    }
+    this.#moveTo(streamEvent.id)
   }
 
   /** Moves to a position. Without one, the last position remains, if there is any. */
-  #reach (id: string | undefined): void {
+  #moveTo (id: string | undefined): void {
     this.#cursor = id ?? this.#cursor
     this.#progress = this.#cursor === undefined ? 'no-history' : 'following'
   }
 
-  /** Before the start position is known: requests the latest events, and holds those that follow them. */
-  #rewindFrom (streamEvent: StreamEvent): void {
+  /** Before the start position is known: holds an event, and catches up with the latest events before it. */
+  #catchUpBefore (streamEvent: StreamEvent): void {
     if (this.#rewind === 0 || streamEvent.id === undefined) return
-    this.#buffer(streamEvent)
+    this.#hold(streamEvent)
     this.#catchUp()
   }
 
-  /** Keeps the latest events only: the catch-up connection reads all events up to the oldest one kept. */
-  #buffer (streamEvent: StreamEvent): void {
+  /**
+   * Holds an event until those before it were delivered. If there are too many, the oldest is dropped: the catch-up
+   * connection reads all events up to the oldest one held.
+   */
+  #hold (streamEvent: StreamEvent): void {
     if (this.#held.push(streamEvent) > MAX_HELD) this.#held.shift()
   }
 
-  #take (streamEvent: StreamEvent, shared: boolean): void {
+  /** Delivers an event if it comes next, holds it if earlier ones are missing, and drops it if it was delivered. */
+  #process (streamEvent: StreamEvent, shared: boolean): void {
     const { event, id, previous, data } = streamEvent
-    this.#reach(this.#cursor)
     // A discontinuity marker is an event of the log. Any other reset sets a new position, whatever the old one was.
     if (event === 'reset' && (id === undefined || data?.reason !== 'failover')) {
       this.#held = []
-      this.#advance(streamEvent)
+      this.#deliver(streamEvent)
     } else if (id === undefined) {
-      // Both connections deliver events without an id, so those of the catch-up connection are skipped.
-      if (shared) this.#advance(streamEvent)
+      // Both connections carry events without an id, so those of the catch-up connection are dropped.
+      if (shared) this.#deliver(streamEvent)
     } else if (previous === this.#cursor) {
-      this.#advance(streamEvent)
-    } else if (!isPast(id, this.#cursor)) {
-      this.#buffer(streamEvent)
+      this.#deliver(streamEvent)
+    } else if (!isAtOrBefore(id, this.#cursor)) {
+      this.#hold(streamEvent)
     }
     this.#deliverHeld()
   }
 
-  /** Delivers the held events that have no gap before them. Starts or ends the catch-up connection accordingly. */
+  /** Delivers the held events that have no gap before them. Catches up while any are left, and stops otherwise. */
   #deliverHeld (): void {
     this.#held = this.#held.filter((streamEvent) => {
-      if (streamEvent.previous === this.#cursor) this.#advance(streamEvent)
-      return !isPast(streamEvent.id as string, this.#cursor)
+      if (streamEvent.previous === this.#cursor) this.#deliver(streamEvent)
+      return !isAtOrBefore(streamEvent.id as string, this.#cursor)
     })
     if (this.#held.length > 0) this.#catchUp()
     else this.#endCatchUp()
   }
 
-  #advance ({ event, id, data }: StreamEvent): void {
-    this.#reach(id)
+  /** Moves to the position of an event and calls its handlers. */
+  #deliver ({ event, id, data }: StreamEvent): void {
+    this.#moveTo(id)
     if (this.#closed || event === 'ready') return
     if (event === 'reset') return this.#resets.notify(resetOf(data))
     if (data === undefined) return
@@ -215,8 +221,9 @@ export class Chat implements RealtimeChat {
     if (this.#catchUpConnection !== undefined || this.#closed) return
     this.#catchUpConnection = new StreamConnection(this.#context.connection, {
       deliver: (streamEvent) => {
-        this.#reach(this.#cursor ?? streamEvent.id)
-        this.#take(streamEvent, false)
+        // If the start position is unknown, it is where the catch-up connection starts.
+        this.#moveTo(this.#cursor ?? streamEvent.id)
+        this.#process(streamEvent, false)
       },
       state: ignore,
       tooMany: ignore,

@@ -110,18 +110,21 @@ class Client implements RealtimeClient {
       refused: (refusal) => { this.#refuse(refusal); this.#tabs?.notify({ type: 'refused', refusal }) }
     })
     // Messages from other tabs may have been lost while this page was suspended.
-    this.#unwatch = watchNetwork({ wake: () => { if (!this.#leads) this.#updateSubscriptions() }, offline: () => {} })
+    this.#unwatch = watchNetwork({
+      wake: () => { if (!this.#isLeader) this.#updateSubscriptions() },
+      offline: () => {}
+    })
     if (share !== undefined) {
       this.#tabs = joinTabs(`fastify-realtime ${url} ${share}`, silenceMs, {
-        lead: () => {
+        elected: () => {
           // The refused chats and the state are those of the previous leader.
           this.#refused.clear()
           this.#updateSubscriptions()
           if (this.#chats.size === 0) this.#setState('idle')
         },
-        follow: () => {
+        replaced: () => {
           this.#connections.close()
-          for (const chat of this.#chats) chat.lose()
+          for (const chat of this.#chats) chat.checkLoss()
           this.#updateSubscriptions()
         },
         chatsChanged: (joined) => { this.#updateSubscriptions(joined); this.#sendPositions() },
@@ -170,8 +173,8 @@ class Client implements RealtimeClient {
   }
 
   reconnect (): void {
-    for (const chat of this.#chats) chat.retry()
-    if (!this.#leads) return this.#tabs?.notify({ type: 'reconnect' })
+    for (const chat of this.#chats) chat.restartCatchUp()
+    if (!this.#isLeader) return this.#tabs?.notify({ type: 'reconnect' })
     this.#refused.clear()
     this.#updateSubscriptions()
     this.#connections.wake()
@@ -187,8 +190,8 @@ class Client implements RealtimeClient {
     this.#setState('closed')
   }
 
-  get #leads (): boolean {
-    return this.#tabs?.leads ?? true
+  get #isLeader (): boolean {
+    return this.#tabs?.isLeader ?? true
   }
 
   /**
@@ -196,7 +199,7 @@ class Client implements RealtimeClient {
    * chats.
    */
   #updateSubscriptions (joined?: string): void {
-    if (!this.#leads) {
+    if (!this.#isLeader) {
       const chats = Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId]))
       this.#tabs?.sendChats(chats, joined)
       return
@@ -204,8 +207,8 @@ class Client implements RealtimeClient {
     const connections = this.#connections
     if (joined !== undefined) {
       this.#refused.delete(joined)
-      // The server sends presence and bot messages in progress when a connection opens. So if a chat joins an open
-      // connection, it is reopened, provided that this misses no events.
+      // The server sends presence and bot messages in progress only when a connection opens. So a connection that has
+      // this chat already is reopened, if its position is known: then no event is missed.
       if (connections.get(joined)?.id !== undefined) connections.renew(joined)
     }
     const wanted = new Map<string, () => StartPosition>()
@@ -238,8 +241,8 @@ class Client implements RealtimeClient {
   }
 
   #handleMessage (message: Message): void {
-    if (message.type === 'reconnect' && this.#leads) this.reconnect()
-    if (this.#leads) return
+    if (message.type === 'reconnect' && this.#isLeader) this.reconnect()
+    if (this.#isLeader) return
     if (message.type === 'event') this.#passToChats(message.delivery)
     if (message.type === 'state') this.#setState(message.state)
     if (message.type === 'refused') this.#refuse(message.refusal)

@@ -43,7 +43,7 @@ export class ConnectionPool {
 
   add (chatId: string, position: StartPosition): void {
     const connection =
-      [...this.#connections].find(({ chats }) => this.#hasRoom([...chats.keys()], chatId)) ?? this.#open()
+      [...this.#connections].find(({ chats }) => this.#fits([...chats.keys()], chatId)) ?? this.#open()
     connection.add(chatId, position)
   }
 
@@ -74,23 +74,22 @@ export class ConnectionPool {
     return [...this.#connections].find(({ chats }) => chats.has(chatId))
   }
 
-  #hasRoom (chats: string[], chatId: string): boolean {
+  #fits (chats: string[], chatId: string): boolean {
     const length = [...chats, chatId].reduce((sum, id) => sum + encodeURIComponent(id).length + PER_CHAT, 0)
     return chats.length === 0 || (chats.length < this.#maxChats && length <= MAX_CHARACTERS)
   }
 
   #open (): StreamConnection {
     const connection = new StreamConnection(this.#options, {
-      deliver: (streamEvent) => this.#events.deliver(streamEvent),
-      state: (state) => this.#changed(connection, state),
-      refused: (refusal) => this.#events.refused(refusal),
+      ...this.#events,
+      state: (state) => this.#stateChanged(connection, state),
       tooMany: (max) => this.#split(connection, max)
     })
     this.#connections.add(connection)
     return connection
   }
 
-  #changed (connection: StreamConnection, state: ConnectionState): void {
+  #stateChanged (connection: StreamConnection, state: ConnectionState): void {
     if (state === 'idle') {
       connection.close()
       this.#connections.delete(connection)

@@ -36,7 +36,7 @@ export interface ConnectionEvents {
   tooMany (max: number): void
 }
 
-/** Carries some chats over one connection, which reconnects whenever it breaks. */
+/** One stream of some chats. It reconnects whenever it breaks, and resumes each chat at its position. */
 export class StreamConnection {
   readonly chats = new Map<string, ChatSubscription>()
   state: ConnectionState = 'idle'
@@ -44,7 +44,7 @@ export class StreamConnection {
   readonly #events: ConnectionEvents
   readonly #unwatch: () => void
   readonly #backoff = new Backoff()
-  /** Incremented to abandon the current run: its code notices that and stops. */
+  /** Incremented when the connection is reopened or closed: `#run` then stops once it notices. */
   #generation = 0
   /** The latest attempt. */
   #attempt: Attempt

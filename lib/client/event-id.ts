@@ -10,8 +10,8 @@ export function expandPart (part: string): string {
   return `${hex.slice(0, 16)}-${part.slice(19)}-${parseInt(hex.slice(16), 16)}`
 }
 
-/** Whether `id` has the same epoch as `other` and is not after it. */
-export function isPast (id: string, other = ''): boolean {
+/** Whether the position `id` is at or before the position `other` of the same epoch. */
+export function isAtOrBefore (id: string, other = ''): boolean {
   const [epoch, offset] = id.split('-')
   const [otherEpoch, otherOffset] = other.split('-')
   return epoch === otherEpoch && Number(offset) <= Number(otherOffset)

@@ -44,8 +44,8 @@ export function isTooMany ({ status, code }: Refusal): boolean {
 
 /** How many chats to request after `count` were too many: the limit in the server's message, or else half of them. */
 export function limitOf ({ code, message }: Refusal, count: number): number {
-  const said = code === 'RT_TOO_MANY_CHATS' ? Number(/\d+/.exec(message)) : 0
-  return said > 0 && said < count ? said : Math.floor(count / 2)
+  const limit = code === 'RT_TOO_MANY_CHATS' ? Number(/\d+/.exec(message)) : 0
+  return limit > 0 && limit < count ? limit : Math.floor(count / 2)
 }
 
 /** The refusal for a response with status 200 that is not an event stream. */

@@ -20,8 +20,9 @@ export class FrameReader {
   #pieces: string[] = []
   #fields: Omit<Frame, 'data'> = {}
   #data: string[] = []
-  /** How many characters are kept: of the data, and of the line that has not ended. */
-  #size = 0
+  /** The number of characters in `#data`. */
+  #dataSize = 0
+  /** The number of characters in `#pieces`. */
   #lineSize = 0
   #endsWithCR = false
 
@@ -50,24 +51,24 @@ export class FrameReader {
     this.#endsWithCR = text.endsWith('\r')
     this.#pieces.push(text.slice(at))
     this.#lineSize += text.length - at
-    return this.#size + this.#lineSize <= MAX_CHARACTERS
+    return this.#dataSize + this.#lineSize <= MAX_CHARACTERS
   }
 
   #endLine (line: string): void {
     const [, name, value] = /^([^:]*):? ?(.*)/s.exec(line) as unknown as [string, string, string] // Matches any line.
-    this.#take(name, value)
+    this.#addField(name, value)
     if (line !== '') return
     const frame = { ...this.#fields, data: this.#data.join('\n') }
     const isEvent = this.#data.length > 0
     this.#fields = {}
     this.#data = []
-    this.#size = 0
+    this.#dataSize = 0
     if (isEvent) this.#onFrame(frame)
   }
 
-  #take (name: string, value: string): void {
+  #addField (name: string, value: string): void {
     if (name === 'data') {
-      this.#size += value.length + 1
+      this.#dataSize += value.length + 1
       this.#data.push(value)
     }
     if (name === 'event' || (name === 'id' && !value.includes('\0'))) this.#fields[name] = value

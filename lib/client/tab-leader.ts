@@ -3,17 +3,17 @@ import { readMessage, type Message, type TabChats } from './tab-message.ts'
 
 /** The part of the Web Locks API that is used here. Stealing a lock rejects the promise of the tab that held it. */
 export interface Locks {
-  request (name: string, options: LockOptions, granted: () => Promise<void>): Promise<unknown>
+  request (name: string, options: LockOptions, acquired: () => Promise<void>): Promise<unknown>
 }
 
 /** Either `signal` or `steal`: the API does not allow both. */
-export interface LockOptions { signal?: AbortSignal, steal?: boolean }
+interface LockOptions { signal?: AbortSignal, steal?: boolean }
 
-export interface TabsEvents {
-  /** This tab is the leader from now on: it holds the connections. */
-  lead (): void
-  /** Another tab has taken the lead, since this one did not respond. */
-  follow (): void
+interface TabsEvents {
+  /** From now on this tab holds the connections. */
+  elected (): void
+  /** Another tab has taken the lead, since this one did not respond in time. */
+  replaced (): void
   /** Another tab has changed its chats, or has ended. `joined` is a chat that it has just opened. */
   chatsChanged (joined?: string): void
   /** This tab must send its chats to the leader. */
@@ -23,8 +23,8 @@ export interface TabsEvents {
 }
 
 /**
- * The number of steps of the silence timeout for a leader. In the second half of them this tab asks the leader to
- * respond.
+ * The silence timeout of a leader is divided into this many steps. In the second half of them, this tab asks the leader
+ * to respond.
  */
 const STEPS = 4
 
@@ -51,16 +51,16 @@ export class Tabs {
   readonly #locks: Locks
   readonly #events: TabsEvents
   readonly #channel: InstanceType<typeof BroadcastChannel>
-  readonly #tab = crypto.randomUUID()
+  readonly #tabId = crypto.randomUUID()
   readonly #closed = new AbortController()
-  /** Resolves once this tab holds its own lock, which shows other tabs that it is alive. */
-  readonly #alive: Promise<void>
-  readonly #watchdog: ReturnType<typeof setInterval>
-  #leads = false
-  /** The last known leader. Messages from any other tab are stale: that tab led before and has hung meanwhile. */
-  #leader: string | undefined
-  /** The number of steps for which the leader has been silent. */
-  #silent = 0
+  /** Resolves once this tab holds a lock of its own, by which the leader notices its end, even after a crash. */
+  readonly #ownLockHeld: Promise<void>
+  readonly #leaderTimer: ReturnType<typeof setInterval>
+  #isLeader = false
+  /** The id of the last known leader. Messages from another one are stale: it led before, and has hung meanwhile. */
+  #leaderId: string | undefined
+  /** The number of steps without a message from the leader. */
+  #silentSteps = 0
   /** Whether this tab has open chats. */
   #hasChats = false
 
@@ -70,66 +70,65 @@ export class Tabs {
     this.#events = events
     this.#channel = new BroadcastChannel(name)
     this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: unknown }).data)
-    // Held for the lifetime of this tab, so that the leader notices its end, even after a crash.
-    this.#alive = new Promise((resolve) => this.#hold(`${name} ${this.#tab}`, resolve, resolve))
-    this.#contend()
+    this.#ownLockHeld = new Promise((resolve) => this.#holdLock(`${name} ${this.#tabId}`, resolve, resolve))
+    this.#queueForLead()
     // With jitter, so that the tabs do not act all at once.
     const stepMs = silenceMs / STEPS * (1 + Math.random() / STEPS)
-    this.#watchdog = setInterval(() => this.#watch(), Math.min(stepMs, LONGEST_TIMER))
+    this.#leaderTimer = setInterval(() => this.#checkLeader(), Math.min(stepMs, LONGEST_TIMER))
   }
 
-  get leads (): boolean {
-    return this.#leads
+  get isLeader (): boolean {
+    return this.#isLeader
   }
 
   notify (message: Message): void {
-    if (!this.#closed.signal.aborted) this.#channel.postMessage({ ...message, from: this.#tab })
+    if (!this.#closed.signal.aborted) this.#channel.postMessage({ ...message, from: this.#tabId })
   }
 
   /** Sends the leader the chats of this tab. */
   sendChats (chats: TabChats, joined?: string): void {
     this.#hasChats = Object.keys(chats).length > 0
-    this.#alive.then(() => this.notify({ type: 'want', wanted: chats, joined }))
+    this.#ownLockHeld.then(() => this.notify({ type: 'want', wanted: chats, joined }))
   }
 
   close (): void {
     this.#closed.abort()
     this.#channel.close()
-    clearInterval(this.#watchdog)
+    clearInterval(this.#leaderTimer)
   }
 
   /**
-   * Queues for the lock, or steals it. A tab that steals the lock also stays in the queue, in case another tab steals
-   * it afterwards.
+   * Queues for the lock of the leader, or steals it. A tab that steals the lock also stays in the queue, in case
+   * another tab steals it afterwards.
    */
-  #contend (steal = false): void {
-    this.#hold(this.#name, () => this.#lead(), () => {
+  #queueForLead (steal = false): void {
+    this.#holdLock(this.#name, () => this.#becomeLeader(), () => {
       // A page that may not use storage has no locks, so it opens connections of its own.
-      if (!this.#leads) return this.#lead()
-      this.#follow()
-      if (!steal) this.#contend()
+      if (!this.#isLeader) return this.#becomeLeader()
+      this.#becomeFollower()
+      if (!steal) this.#queueForLead()
     }, steal)
   }
 
-  #lead (): void {
-    this.#leads = true
+  #becomeLeader (): void {
+    this.#isLeader = true
     this.notify({ type: 'lead' })
-    this.#events.lead()
+    this.#events.elected()
   }
 
-  #follow (): void {
-    this.#leads = false
+  #becomeFollower (): void {
+    this.#isLeader = false
     this.chatsByTab.clear()
-    this.#events.follow()
+    this.#events.replaced()
   }
 
-  #watch (): void {
-    this.#silent = this.#leads || !this.#hasChats ? 0 : this.#silent + 1
-    if (this.#silent > STEPS) {
-      this.#silent = 0
-      this.#contend(true)
-    } else if (this.#silent > STEPS / 2) {
-      // The followers ask, instead of the leader sending heartbeats: a hidden tab gets messages at once, but its timers
+  #checkLeader (): void {
+    this.#silentSteps = this.#isLeader || !this.#hasChats ? 0 : this.#silentSteps + 1
+    if (this.#silentSteps > STEPS) {
+      this.#silentSteps = 0
+      this.#queueForLead(true)
+    } else if (this.#silentSteps > STEPS / 2) {
+      // Followers ask, instead of the leader sending heartbeats: a hidden tab gets messages at once, but its timers
       // may be late.
       this.#events.chatsRequested()
     }
@@ -140,25 +139,26 @@ export class Tabs {
     if (message === undefined) return
     const { type, from } = message
     if (type === 'want') {
-      if (this.#leads) this.#takeChats(from, message)
+      if (this.#isLeader) this.#receiveChats(from, message)
       return
     }
     if (type === 'reconnect') return this.#events.message(message)
-    if (type === 'lead') this.#leader = from
-    this.#leader ??= from
-    if (this.#leader !== from) return
-    this.#silent = 0
+    if (type === 'lead') this.#leaderId = from
+    this.#leaderId ??= from
+    if (this.#leaderId !== from) return
+    this.#silentSteps = 0
     if (type === 'lead') this.#events.chatsRequested()
     else this.#events.message(message)
   }
 
-  #takeChats (tab: string, { wanted, joined }: Message & { type: 'want' }): void {
-    const known = this.chatsByTab.has(tab)
-    this.chatsByTab.set(tab, wanted)
+  #receiveChats (tabId: string, { wanted, joined }: Message & { type: 'want' }): void {
+    const isKnown = this.chatsByTab.has(tabId)
+    this.chatsByTab.set(tabId, wanted)
     this.#events.chatsChanged(joined)
-    if (known) return
-    this.#request(`${this.#name} ${tab}`, async () => {
-      this.chatsByTab.delete(tab)
+    if (isKnown) return
+    // The lock that a tab holds is free once the tab has ended.
+    this.#requestLock(`${this.#name} ${tabId}`, async () => {
+      this.chatsByTab.delete(tabId)
       this.#events.chatsChanged()
     })
   }
@@ -167,19 +167,19 @@ export class Tabs {
    * Acquires a lock when it is free, or steals it at once, and holds it until `close`. Calls `lost` if the lock can't
    * be acquired, or is stolen.
    */
-  #hold (name: string, granted: () => void, lost: () => void, steal = false): void {
+  #holdLock (name: string, acquired: () => void, lost: () => void, steal = false): void {
     const { signal } = this.#closed
-    this.#request(name, async () => {
+    this.#requestLock(name, async () => {
       if (signal.aborted) return
-      granted()
+      acquired()
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
     }, lost, steal)
   }
 
-  #request (name: string, granted: () => Promise<void>, failed?: () => void, steal = false): void {
+  #requestLock (name: string, acquired: () => Promise<void>, failed?: () => void, steal = false): void {
     const { signal } = this.#closed
-    // The request also rejects if this is closed before the lock is granted. The API allows no signal with `steal`.
-    this.#locks.request(name, steal ? { steal } : { signal }, granted)
+    // The request also rejects if this is closed before the lock is acquired. The API allows no signal with `steal`.
+    this.#locks.request(name, steal ? { steal } : { signal }, acquired)
       .catch(() => { if (!signal.aborted) failed?.() })
   }
 }

@@ -4,7 +4,7 @@ import { RealtimeError, kindOf } from '../errors.ts'
  * Where the value of an option must be the same. `app`: nowhere else, the option affects only the streams of its app.
  * `process`: in the apps of a process that share a provider. `all`: on all instances that share a Redis, too.
  */
-export type Scope = 'app' | 'process' | 'all'
+type Scope = 'app' | 'process' | 'all'
 
 /** An option of a table. `Given` is what an app may write, `Value` is what the code gets. */
 export interface Option<Given, Value> {

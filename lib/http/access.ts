@@ -10,7 +10,7 @@ import { logRepeated, type RepeatedFailure } from '../observability/repeated-fai
 import { withTimeout } from '../core/with-timeout.ts'
 import type { RevocationListener, RevocationWatch } from '../chat/revocations.ts'
 import { timing } from '../core/timing.ts'
-import type { Entrance } from '../rooms/entrance.ts'
+import type { Entrance } from '../chat/entrances.ts'
 
 /**
  * Returns whether a request may open a chat. Any value other than `true` or a grant refuses access. An error that it
@@ -20,7 +20,7 @@ export type Authorize = (request: FastifyRequest, chatId: string) => AuthorizeRe
 
 type AuthorizeResult = boolean | AccessGrant | null | undefined
 
-export interface AccessOptions {
+interface AccessOptions {
   /** `undefined` grants access to every request. */
   authorize: Authorize | undefined
   log: Logger
@@ -36,17 +36,17 @@ const MISSED: RepeatedFailure = {
 const MAX_CONCURRENT = 32
 
 /**
- * Calls the app's `authorize` and holds the grants while their streams are open. A grant is valid only if no revocation
- * can have been missed since `authorize` was called. If one may have been missed, `authorize` is called again; a stream
- * that has not joined its chat yet waits for the result.
+ * Calls the app's `authorize`, and holds the permit of each stream while the stream is open. A grant is valid only if
+ * no revocation can have been missed since `authorize` was called. If one may have been missed, `authorize` is called
+ * again; a stream that has not joined its chat yet waits for the result.
  */
 export class Access implements PermitHolder {
   readonly #options: AccessOptions
   readonly #revocations: RevocationWatch | undefined
-  /** Permits by chat id: those being authorized, and those held by open streams. */
+  /** By chat id: the permits that are being authorized, and those of open streams. */
   readonly #permits = new Map<string, Set<Permit>>()
   readonly #reauthorizing = new LimitedQueue<Permit>(MAX_CONCURRENT, (permit) => this.#reauthorize(permit))
-  /** The continuity number for which open streams were last checked. */
+  /** The continuity number at the last check of the open streams: see `Permit.continuity`. */
   #checked = 0
   readonly #timers = new Set<NodeJS.Timeout>()
   /** Mistakes that were logged already. Each is logged only once, since the same mistake refuses every request. */
@@ -62,9 +62,9 @@ export class Access implements PermitHolder {
   }
 
   /**
-   * Authorizes the request for each chat. Rejects with `RT_CHAT_ID_INVALID`, `RT_FORBIDDEN` or the error of `authorize`
-   * if every chat is refused, and also if `authorize` throws an error that is not a refusal. The caller must always
-   * call `release` on the permits.
+   * Authorizes the request for each chat. If every chat is refused, rejects with `RT_CHAT_ID_INVALID`, `RT_FORBIDDEN`
+   * or the error of `authorize`. Also rejects if `authorize` throws an error that is not a refusal. The caller must
+   * always call `release` on the permits.
    */
   async check (request: FastifyRequest, chatIds: readonly string[]): Promise<Permits> {
     const permits = new Permits(chatIds.map((chatId) => new Permit(chatId, request)), this)

@@ -14,9 +14,12 @@ type Use = ServerResponse | Http2Session | undefined
 const ACCEPTED = 'net.server.socket'
 
 /** Events whose listeners take over a connection from the server. */
-const TAKEN_OVER = ['upgrade', 'connect', 'clientError', 'unknownProtocol']
-/** Events that Node emits instead of `request`. Their listeners decide whether the client should send the body. */
-const REQUESTED = ['checkContinue', 'checkExpectation']
+const TAKEOVER_EVENTS = ['upgrade', 'connect', 'clientError', 'unknownProtocol']
+/**
+ * Events that Node emits instead of `request` if a request has an `Expect` header. Their listeners decide whether the
+ * client should send the body.
+ */
+const EXPECT_EVENTS = ['checkContinue', 'checkExpectation']
 
 /**
  * Lets the servers of an app close quickly and without a 503 response. An EventSource reconnects after a broken
@@ -26,8 +29,8 @@ const REQUESTED = ['checkContinue', 'checkExpectation']
  */
 export class GracefulShutdown {
   readonly #server: Server
-  /** The servers whose connections were seen, and whether they belong to the app. */
-  readonly #seen = new WeakMap<object, boolean>()
+  /** Servers that are known already: `true` for those of the app. */
+  readonly #knownServers = new WeakMap<object, boolean>()
   readonly #connections = new Map<Socket, Use>()
   /** Recognizes HTTP/2 sessions in `#connections`: Node does not export their class. */
   readonly #sessions = new WeakSet<Http2Session>()
@@ -87,7 +90,7 @@ export class GracefulShutdown {
   }
 
   #watch (server: Server): void {
-    this.#seen.set(server, true)
+    this.#knownServers.set(server, true)
     // Prepended: Node's own listener may emit further events for the connection synchronously.
     server.prependListener('connection', (socket: Socket) => this.#add(socket))
     server.prependListener('secureConnection', (socket: Socket & { _parent?: Socket }) => {
@@ -103,11 +106,11 @@ export class GracefulShutdown {
     ): void => this.#requested(request, response)
     // Prepended: Fastify's listener may respond synchronously.
     server.prependListener('request', onRequest)
-    for (const event of REQUESTED) listenAlongside(server, event, onRequest)
+    for (const event of EXPECT_EVENTS) listenAlongside(server, event, onRequest)
     const onTakenOver = (...args: unknown[]): void => {
       for (const socket of args) if (socket instanceof Socket) this.#forget(socket)
     }
-    for (const event of TAKEN_OVER) listenAlongside(server, event, onTakenOver)
+    for (const event of TAKEOVER_EVENTS) listenAlongside(server, event, onTakenOver)
   }
 
   /**
@@ -116,10 +119,10 @@ export class GracefulShutdown {
    */
   #accepted (socket: Socket & { server: Server }): void {
     const { server } = socket
-    if (this.#seen.has(server)) return
-    const ours = this.#server.listeners('request').includes(server.listeners('request')[0] as () => void)
-    this.#seen.set(server, ours)
-    if (!ours) return
+    if (this.#knownServers.has(server)) return
+    const isOurs = this.#server.listeners('request').includes(server.listeners('request')[0] as () => void)
+    this.#knownServers.set(server, isOurs)
+    if (!isOurs) return
     this.#watch(server)
     // Its `connection` event was emitted before the listener was added.
     this.#add(socket)
@@ -171,13 +174,13 @@ function closeAfter (response: ServerResponse): void {
  * to it.
  */
 function listenAlongside (server: Server, event: string, listener: (...args: never[]) => void): void {
-  const ours = listener as (...args: unknown[]) => void // The arguments depend on the event.
-  const isListening = (): boolean => server.listeners(event).includes(ours)
+  const typed = listener as (...args: unknown[]) => void // The arguments depend on the event.
+  const isListening = (): boolean => server.listeners(event).includes(typed)
   server.on('newListener', (name: string, added: unknown) => {
-    if (name === event && added !== ours && !isListening()) server.on(event, ours)
+    if (name === event && added !== typed && !isListening()) server.on(event, typed)
   })
   server.on('removeListener', (name: string) => {
-    if (name === event && isListening() && server.listenerCount(event) === 1) server.off(event, ours)
+    if (name === event && isListening() && server.listenerCount(event) === 1) server.off(event, typed)
   })
-  if (server.listenerCount(event) > 0) server.on(event, ours)
+  if (server.listenerCount(event) > 0) server.on(event, typed)
 }

@@ -10,16 +10,16 @@ const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace']
 
 /**
  * Returns a factory of loggers that never log the query of a request, whatever the app's serializers, formatters and
- * hooks read. An EventSource cannot send custom headers, so the query may contain access tickets. `make` is the app's
+ * hooks read. An EventSource cannot send custom headers, so the query may contain access tickets. `given` is the app's
  * own factory; by default, the factory of the Fastify instance that has the route is used.
  */
-export function logWithoutQuery (make?: LoggerFactory): LoggerFactory {
+export function logWithoutQuery (given?: LoggerFactory): LoggerFactory {
   // Fastify calls the factory with the instance of the route as `this`.
   return function (this: FastifyInstance, logger, bindings, options, request) {
-    const log = (make ?? this.childLoggerFactory).call(this, logger, bindings, options, request)
+    const log = (given ?? this.childLoggerFactory).call(this, logger, bindings, options, request)
     const { url, originalUrl = url } = request as RawRequest
     const urls = [url, originalUrl].filter((text) => text !== undefined && text !== pathOf(text)) as string[]
-    return urls.length === 0 ? log : redacting(log, new Redaction(request, urls))
+    return urls.length === 0 ? log : withRedaction(log, new Redaction(request, urls))
   }
 }
 
@@ -29,16 +29,16 @@ function pathOf (url: string): string {
 }
 
 /** Wraps a logger so that all arguments are redacted. */
-function redacting (log: FastifyBaseLogger, redaction: Redaction): FastifyBaseLogger {
+function withRedaction (log: FastifyBaseLogger, redaction: Redaction): FastifyBaseLogger {
   const { levels } = log as { levels?: { values: object } } // A pino logger may have custom levels.
   const methods = log as unknown as Record<string, (...args: unknown[]) => void> // It has a method for each level.
-  const guards = [...new Set([...LEVELS, ...Object.keys(levels?.values ?? {})])].map((name) =>
-    [name, { value: (...args: unknown[]) => methods[name]?.(...redaction.all(args)) }])
+  const redactingMethods = [...new Set([...LEVELS, ...Object.keys(levels?.values ?? {})])].map((name) =>
+    [name, { value: (...args: unknown[]) => methods[name]?.(...redaction.redact(args)) }])
   const child = (...args: unknown[]): FastifyBaseLogger =>
     // Redaction keeps the types.
-    redacting(log.child(...redaction.all(args) as Parameters<typeof log.child>), redaction)
+    withRedaction(log.child(...redaction.redact(args) as Parameters<typeof log.child>), redaction)
   return Object.create(log, {
-    ...Object.fromEntries(guards),
+    ...Object.fromEntries(redactingMethods),
     child: { value: child },
     // pino's setter replaces the methods of its receiver, so it must run on the original logger.
     level: { get: () => log.level, set: (level: string) => { log.level = level } }
@@ -56,7 +56,7 @@ class Redaction {
   }
 
   /** Redacts the arguments of a log call: strings, errors, requests, replies, and objects that contain them. */
-  all (args: unknown[]): unknown[] {
+  redact (args: unknown[]): unknown[] {
     return args.map((arg) => {
       const value = this.#value(arg)
       if (value !== arg || !isPlain(arg)) return value
@@ -68,7 +68,7 @@ class Redaction {
     if (typeof value !== 'object' || value === null) return this.#text(value)
     if (value === this.#request) return this.#rawRequest()
     if (value instanceof Error) return this.#error(value)
-    // These properties identify Fastify requests and replies, and raw replies.
+    // A Fastify request has `raw`, a raw reply has `req`, and a Fastify reply has both `raw` and `request`.
     const { raw, request, req } = value as { raw?: object, request?: { raw?: object }, req?: object }
     if (raw === this.#request) return this.#fastifyRequest(value)
     if (req === this.#request) return this.#rawReply(value)

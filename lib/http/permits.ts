@@ -1,11 +1,11 @@
 import type { FastifyRequest } from 'fastify'
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import { EXPIRED, type Grant } from './grant.ts'
-import type { Entrance } from '../rooms/entrance.ts'
+import type { Entrance } from '../chat/entrances.ts'
 
 /**
- * The access of one request to one chat. It is first granted or refused. A granted permit is then admitted, that is
- * attached to a stream, and joined, when the stream enters the chat. It is held until the stream closes.
+ * The access of one request to one chat. First it is granted or refused. A granted permit is *admitted* once it is
+ * attached to a stream, and has *joined* once this stream has joined the chat. It is held until the stream closes.
  */
 export class Permit {
   readonly chatId: string
@@ -20,7 +20,7 @@ export class Permit {
    */
   continuity = 0
   #refusal: unknown
-  /** Users whose access was revoked before the user of this permit was known. */
+  /** Users whose access was revoked before the permit was admitted. */
   #revoked: Set<string> | undefined
   #entrance: Entrance | undefined
   #joined = false
@@ -34,12 +34,12 @@ export class Permit {
     return this.grant.userId
   }
 
-  /** The reason of a refusal: an error of this package or of the app. */
+  /** The error with which the request is refused: one of this package or of the app. */
   get refusal (): unknown {
     return this.#refusal
   }
 
-  /** The error code that the client gets as the reason of a refusal. */
+  /** The code of that error, as the client gets it; `undefined` if the permit was not refused. */
   get refused (): RealtimeErrorCode | undefined {
     if (this.#refusal === undefined) return undefined
     return this.#refusal instanceof RealtimeError ? this.#refusal.code : 'RT_FORBIDDEN'
@@ -62,7 +62,10 @@ export class Permit {
     this.#refusal ??= error ?? new RealtimeError('RT_FORBIDDEN') // An app can throw undefined.
   }
 
-  /** Revokes the access of a user. */
+  /**
+   * Handles the revocation of a user's access. Ends the stream if it is the user's. Without a stream, `confirm` refuses
+   * the permit if it turns out to be the user's.
+   */
   revoke (userId: string): void {
     if (this.#entrance === undefined) (this.#revoked ??= new Set()).add(userId)
     else if (this.userId === userId) this.end()

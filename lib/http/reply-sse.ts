@@ -9,13 +9,13 @@ import { UI_MESSAGE_HEADERS, writeUIMessage } from './ui-message-stream.ts'
 import { UI_MESSAGE } from '../ui-message.ts'
 import type { ChatEvents } from '../chat/chat-events.ts'
 import type { Metrics } from '../observability/metrics.ts'
-import { Connection, isGone, type ConnectionOptions } from '../sse/connection.ts'
+import { Connection, isDisconnected, type ConnectionOptions } from '../sse/connection.ts'
 import type { ConnectionRegistry } from '../sse/connection-registry.ts'
 import { suspendIdleTimeout } from '../sse/idle-timeout.ts'
 import type { ConnectionValues } from '../sse/options.ts'
 import type { RouteValues } from './options.ts'
 import type { Reservation, StreamLimits } from '../sse/stream-limits.ts'
-import type { StreamRequest, Entrance, ChatAccess } from '../rooms/entrance.ts'
+import type { ChatAccess, Entrance, Entrances } from '../chat/entrances.ts'
 
 /** The parts of the plugin that `reply.sse` uses. */
 export interface SseContext extends
@@ -27,26 +27,21 @@ export interface SseContext extends
   metrics: Metrics
   /** Authorizes a request for each chat. Rejects if every chat is refused. */
   authorize (request: FastifyRequest, chatIds: readonly string[]): Promise<StreamAccess>
-  /** Enters a chat, or throws. The returned function creates the entrance of a stream and cannot fail. */
-  enter (chatId: string, request: StreamRequest): (connection: Connection) => Entrance[]
-  /**
-   * Enters all granted chats for one stream, or throws and enters none. The returned function creates the entrances in
-   * the order of the chats and cannot fail.
-   */
-  enterAll (chats: readonly ChatAccess[], request: StreamRequest): (connection: Connection) => Entrance[]
+  /** Lets streams into chats. */
+  entrances: Entrances
   botMessages: Pick<ChatEvents, 'activeBotMessage' | 'hasBotMessage' | 'followBotMessage'>
 }
 
-/** How a stream of chats is served. */
-interface Service {
-  /** Enters the chats, as `SseContext.enterAll` does. */
-  enter: SseContext['enterAll']
+/** What a stream of chats is opened with. */
+interface ChatStream {
+  /** Enters the chats. */
+  enter: Entrances['enterAll']
   /** Headers beside those of every stream. */
   headers?: OutgoingHttpHeaders
 }
 
 /** The access of one request to all of its chats. */
-export interface StreamAccess {
+interface StreamAccess {
   readonly all: readonly ChatAccess[]
   /** The grant that combines all granted chats: the client's user, and the earliest expiry. */
   readonly strictest: Grant
@@ -77,7 +72,7 @@ export class ReplySse {
   readonly #request: FastifyRequest
   readonly #reply: FastifyReply
   readonly #context: SseContext
-  #gone: AbortController | undefined
+  #controller: AbortController | undefined
   #state = UNOPENED
   /** Whether the client would take a clean end for a complete stream, so that any other end cuts the connection. */
   #endsByCutting = false
@@ -97,15 +92,15 @@ export class ReplySse {
   get signal (): AbortSignal {
     // Created on first access, because every request has a `reply.sse` but few use it. It must work before the stream
     // opens, since the app may start to produce events earlier.
-    if (this.#gone === undefined) {
-      const gone = this.#gone = new AbortController()
+    if (this.#controller === undefined) {
+      const controller = this.#controller = new AbortController()
       const { raw } = this.#reply
       const connection = this.#connection
-      if (isGone(raw) || connection?.closed === true) gone.abort()
-      else if (connection === undefined) raw.once('close', () => gone.abort())
-      else connection.onClose(() => gone.abort())
+      if (isDisconnected(raw) || connection?.closed === true) controller.abort()
+      else if (connection === undefined) raw.once('close', () => controller.abort())
+      else connection.onClose(() => controller.abort())
     }
-    return this.#gone.signal
+    return this.#controller.signal
   }
 
   /**
@@ -116,7 +111,7 @@ export class ReplySse {
    * `RT_STREAM_PIPELINED`; the reply is then still unsent.
    */
   async chat (chatId: string): Promise<void> {
-    await this.#serve([chatId], { enter: (_all, request) => this.#context.enter(chatId, request) })
+    await this.#openChatStream([chatId], { enter: (_all, request) => this.#context.entrances.enter(chatId, request) })
   }
 
   /**
@@ -126,7 +121,7 @@ export class ReplySse {
    * has a bot message with this id that consists of such chunks.
    */
   async uiMessage (chatId: string, { id }: { id: string }): Promise<void> {
-    const found = await this.#serveUIMessage(chatId, async () => {
+    const found = await this.#openUIMessageStream(chatId, async () => {
       return await this.#context.botMessages.hasBotMessage(chatId, id, UI_MESSAGE) ? id : undefined
     })
     if (!found) throw new RealtimeError('RT_BOT_MESSAGE_NOT_FOUND')
@@ -136,17 +131,17 @@ export class ReplySse {
    * Streams the UI message that is in progress, as `uiMessage` does. Resolves with false if there is none. @internal
    */
   async activeUIMessage (chatId: string): Promise<boolean> {
-    return await this.#serveUIMessage(chatId, () => this.#context.botMessages.activeBotMessage(chatId, UI_MESSAGE))
+    return await this.#openUIMessageStream(chatId, () => this.#context.botMessages.activeBotMessage(chatId, UI_MESSAGE))
   }
 
-  async #serveUIMessage (chatId: string, find: () => Promise<string | undefined>): Promise<boolean> {
+  async #openUIMessageStream (chatId: string, find: () => Promise<string | undefined>): Promise<boolean> {
     let found = true
     this.#endsByCutting = true
-    await this.#serve([chatId], async () => {
+    await this.#openChatStream([chatId], async () => {
       const id = await find()
       found = id !== undefined
       if (id === undefined) return undefined
-      const enter: Service['enter'] = () => {
+      const enter: ChatStream['enter'] = () => {
         const follower = this.#context.botMessages.followBotMessage(chatId, id)
         return (stream) => [{
           stream,
@@ -168,14 +163,14 @@ export class ReplySse {
    */
   async chats (chatIds: readonly string[]): Promise<void> {
     const distinct = [...new Set(chatIds)]
-    await this.#serve(distinct, { enter: (all, request) => this.#context.enterAll(all, request) })
+    await this.#openChatStream(distinct, { enter: (all, request) => this.#context.entrances.enterAll(all, request) })
   }
 
-  /** Serves a stream. A function is called once access is granted; without a service, no stream is opened. */
-  async #serve (
-    chatIds: readonly string[], given: Service | (() => Promise<Service | undefined>)
+  /** A function is called once access is granted; if it resolves with `undefined`, no stream is opened. */
+  async #openChatStream (
+    chatIds: readonly string[], given: ChatStream | (() => Promise<ChatStream | undefined>)
   ): Promise<void> {
-    this.#begin()
+    this.#beginOpening()
     try {
       this.#checkCount(chatIds)
       this.#runOpeningStep(() => { this.#reserve() })
@@ -183,8 +178,8 @@ export class ReplySse {
       if (this.opened) return
       const access = await this.#context.authorize(this.#request, chatIds)
       try {
-        const service = typeof given === 'function' ? await given() : given
-        if (service !== undefined) this.#runOpeningStep((headers) => this.#enter(access, headers, service))
+        const stream = typeof given === 'function' ? await given() : given
+        if (stream !== undefined) this.#runOpeningStep((headers) => this.#enterChats(access, headers, stream))
       } finally {
         access.release()
       }
@@ -192,28 +187,27 @@ export class ReplySse {
       if (error instanceof RealtimeError) this.#context.metrics.refused.add(error.code)
       throw error
     } finally {
-      this.#settle()
+      this.#endOpening()
     }
   }
 
-  #enter (
-    access: StreamAccess,
-    headers: OutgoingHttpHeaders,
-    { enter, headers: additional }: Service
+  /** Enters the granted chats, then opens the stream. All that can fail comes before `#takeOver`. */
+  #enterChats (
+    access: StreamAccess, headers: OutgoingHttpHeaders, { enter, headers: additional }: ChatStream
   ): void {
     const { all } = access
     const rewinds = rewindsOf(this.#request, all, this.#context.maxRewind)
     // An early grant may have expired or been revoked while the other chats were being authorized.
     access.confirm()
     const { strictest } = access
-    this.#claim(strictest.userId)
-    const entrances = enter(all, { lastEventId: startIdOf(this.#request), rewinds })
+    this.#countForUser(strictest.userId)
+    const createEntrances = enter(all, { lastEventId: startIdOf(this.#request), rewinds })
     const connection = this.#takeOver()
     try {
       this.#open(connection, { ...headers, ...additional }, strictest)
     } finally {
       // A stream that failed to start is closed and leaves the chats again.
-      access.admit(entrances(connection))
+      access.admit(createEntrances(connection))
     }
     for (const { refused } of all) if (refused !== undefined) this.#context.metrics.refused.add(refused)
   }
@@ -237,8 +231,8 @@ export class ReplySse {
    */
   async stream (events: AsyncIterable<SseEvent>): Promise<void> {
     const iterator = iteratorOf(events)
-    this.#begin()
-    const connection = this.#openOwn()
+    this.#beginOpening()
+    const connection = this.#openCustomStream()
     try {
       for (
         let next = await nextOrClosed(iterator, connection);
@@ -269,36 +263,36 @@ export class ReplySse {
   }
 
   /** `true` if the reply was sent, or if the app has sent headers through `reply.raw`. */
-  get #isAnswered (): boolean {
+  get #isReplySent (): boolean {
     return this.#reply.sent || this.#reply.raw.headersSent
   }
 
   async #send (event: SseEvent): Promise<void> {
     const frame = encodeEvent(event)
-    if (!this.opened) this.#begin()
-    const connection = this.#connection ?? this.#openOwn()
+    if (!this.opened) this.#beginOpening()
+    const connection = this.#connection ?? this.#openCustomStream()
     if (!await connection.writeAndDrain(frame)) throw new RealtimeError('RT_STREAM_CLOSED')
   }
 
   /** Marks a stream as being opened. Throws if none can be opened. */
-  #begin (): void {
-    if (this.#state.name !== 'unopened' || this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
+  #beginOpening (): void {
+    if (this.#state.name !== 'unopened' || this.#isReplySent) throw new RealtimeError('RT_STREAM_STARTED')
     const { raw } = this.#reply
     // A pipelined response gets its socket once the previous responses have ended, and a stream does not end.
-    if (raw.socket === null && !isGone(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
+    if (raw.socket === null && !isDisconnected(raw)) throw new RealtimeError('RT_STREAM_PIPELINED')
     this.#state = { name: 'opening', reservation: undefined }
   }
 
-  /** Opens a custom stream. */
-  #openOwn (): Connection {
+  /** Opens a stream for the events of the app, without a chat. */
+  #openCustomStream (): Connection {
     try {
       this.#runOpeningStep((headers) => {
         this.#reserve()
-        this.#claim(undefined)
+        this.#countForUser(undefined)
         this.#open(this.#takeOver(), headers)
       })
     } finally {
-      this.#settle()
+      this.#endOpening()
     }
     return this.#connection as Connection // #takeOver has set it.
   }
@@ -317,7 +311,8 @@ export class ReplySse {
     this.#state = { name: 'opening', reservation }
   }
 
-  #claim (userId: string | undefined): void {
+  /** Counts the request for its user, or for its address if there is no user. */
+  #countForUser (userId: string | undefined): void {
     const { reservation } = this.#state as Opening // The reply is opening, and #reserve has set the reservation.
     this.#context.limits.claim(reservation as Reservation, userId, () => this.#request.ip)
   }
@@ -326,22 +321,22 @@ export class ReplySse {
    * Ends the opening. If it failed, the request no longer counts against the limits; its handler may continue or try
    * again.
    */
-  #settle (): void {
+  #endOpening (): void {
     if (this.#state.name !== 'opening') return
     this.#state.reservation?.release()
     this.#state = UNOPENED
   }
 
   /**
-   * Runs a step of opening the stream, unless the client has disconnected. If the instance is overloaded, a
-   * browser gets a stream that only asks it to reconnect later, since any status other than 200 would stop an
-   * EventSource permanently.
+   * Runs a step of opening the stream, unless the client has disconnected. If the step throws because the instance is
+   * overloaded, a browser gets a stream that only asks it to reconnect later, since any status other than 200 would
+   * stop an EventSource permanently.
    */
   #runOpeningStep (step: (headers: OutgoingHttpHeaders) => void): void {
-    if (this.#isAnswered) throw new RealtimeError('RT_STREAM_STARTED')
+    if (this.#isReplySent) throw new RealtimeError('RT_STREAM_STARTED')
     const headers = streamHeaders(this.#request, this.#reply)
     // The client may have disconnected while `authorize` was pending.
-    if (isGone(this.#reply.raw)) return this.#takeOver().destroy()
+    if (isDisconnected(this.#reply.raw)) return this.#takeOver().destroy()
     try {
       step(headers)
     } catch (error) {
@@ -357,6 +352,7 @@ export class ReplySse {
     }
   }
 
+  /** Sends the headers. Ends the stream at once for a HEAD request or a closing instance, otherwise registers it. */
   #open (connection: Connection, headers: OutgoingHttpHeaders, grant?: Grant): void {
     const { connections, maxConnectionAgeMs } = this.#context
     this.#start(connection, headers)
@@ -385,11 +381,11 @@ export class ReplySse {
   /** Takes over the reply. From here on, Fastify sends no error response. */
   #takeOver (): Connection {
     this.#reply.hijack()
-    const gone = this.#gone
+    const controller = this.#controller
     // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
     const connection = new Connection(this.#reply.raw, this.#context, this.#endsByCutting)
     this.#state = { name: 'opened', connection }
-    if (gone !== undefined) connection.onClose(() => gone.abort())
+    if (controller !== undefined) connection.onClose(() => controller.abort())
     return connection
   }
 }

@@ -20,15 +20,15 @@ export type RealtimeRouteOptions = Omit<RouteShorthandOptions, keyof typeof REFU
 /** Throws `RT_OPTION_INVALID`. */
 export function checkRouteOptions (given: RealtimeRouteOptions): RealtimeRouteOptions {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
-    throw wrong(`Expected \`routeOptions\` to be an object of route options, got ${kindOf(given)}`)
+    throw invalid(`Expected \`routeOptions\` to be an object of route options, got ${kindOf(given)}`)
   }
   const options = given as Record<string, unknown> // Plugins add options that Fastify's types do not declare.
   for (const [name, fix] of Object.entries(REFUSED)) {
-    if (options[name] !== undefined) throw wrong(`\`routeOptions.${name}\` cannot be set. ${fix}`)
+    if (options[name] !== undefined) throw invalid(`\`routeOptions.${name}\` cannot be set. ${fix}`)
   }
   const { childLoggerFactory } = given
   if (childLoggerFactory !== undefined && typeof childLoggerFactory !== 'function') {
-    throw wrong(`Expected \`routeOptions.childLoggerFactory\` to be a function, got ${kindOf(childLoggerFactory)}`)
+    throw invalid(`Expected \`routeOptions.childLoggerFactory\` to be a function, got ${kindOf(childLoggerFactory)}`)
   }
   return given
 }
@@ -42,6 +42,6 @@ export function copyRouteOptions (given: RealtimeRouteOptions = {}): RealtimeRou
     [name, Array.isArray(value) ? [...value] as unknown : value]))
 }
 
-function wrong (what: string): RealtimeError {
-  return new RealtimeError('RT_OPTION_INVALID', what)
+function invalid (message: string): RealtimeError {
+  return new RealtimeError('RT_OPTION_INVALID', message)
 }

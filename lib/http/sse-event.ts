@@ -38,7 +38,7 @@ export function nextOrClosed<T> (
 ): Promise<IteratorResult<T, unknown>> {
   if (connection.closed) return Promise.resolve({ done: true, value: undefined })
   return new Promise((resolve, reject) => {
-    const off = connection.onClose(() => resolve({ done: true, value: undefined }))
-    iterator.next().then(resolve, reject).finally(off)
+    const removeListener = connection.onClose(() => resolve({ done: true, value: undefined }))
+    iterator.next().then(resolve, reject).finally(removeListener)
   })
 }

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import { RealtimeError, kindOf } from '../errors.ts'
-import type { ChatAccess } from '../rooms/entrance.ts'
+import type { ChatAccess } from '../chat/entrances.ts'
 
 /** Replaces a `lastEventId` that is not a string. No event has this id. */
 const UNREADABLE_ID = '!'
@@ -19,12 +19,15 @@ export function startIdOf (request: FastifyRequest): string | undefined {
   return givenEventId(request) === undefined ? undefined : lastEventIdOf(request) ?? UNREADABLE_ID
 }
 
-/** Returns the number of rewind events for each chat. Refuses a chat whose `rewind` exceeds `maxRewind`. */
-export function rewindsOf (request: FastifyRequest, all: readonly ChatAccess[], maxRewind: number): number[] {
+/**
+ * Returns the number of past events that the client requests for each chat: `rewind` stands in the query once for all
+ * chats, or once for each. Refuses a chat whose `rewind` exceeds `maxRewind`.
+ */
+export function rewindsOf (request: FastifyRequest, chats: readonly ChatAccess[], maxRewind: number): number[] {
   const { rewind: given } = queryOf(request)
-  const isEach = Array.isArray(given) && given.length === all.length
-  return all.map((chat, index) => {
-    const rewind = rewindOf(isEach ? given[index] : given, maxRewind)
+  const isPerChat = Array.isArray(given) && given.length === chats.length
+  return chats.map((chat, index) => {
+    const rewind = rewindOf(isPerChat ? given[index] : given, maxRewind)
     if (rewind > maxRewind) chat.refuse(rewindInvalid(maxRewind, String(rewind)))
     return rewind
   })

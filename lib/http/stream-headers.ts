@@ -9,7 +9,7 @@ const STREAM_HEADERS = {
 }
 
 /** Headers of the reply that a stream must not have: its length is unknown, and Node chooses the transfer encoding. */
-const UNFIT_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
+const FRAMING_HEADERS: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding'])
 
 /** Headers of an HTTP/1.1 connection. Over HTTP/2, Node refuses to send them. */
 const CONNECTION_HEADERS: ReadonlySet<string> = new Set([
@@ -25,7 +25,7 @@ export function streamHeaders (request: FastifyRequest, reply: FastifyReply): Ou
   const overHttp2 = request.raw.httpVersionMajor === 2
   // `hijack()` would discard headers that hooks have set, such as CORS headers.
   for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...STREAM_HEADERS })) {
-    if (value === undefined || UNFIT_HEADERS.has(name) || (overHttp2 && CONNECTION_HEADERS.has(name))) continue
+    if (value === undefined || FRAMING_HEADERS.has(name) || (overHttp2 && CONNECTION_HEADERS.has(name))) continue
     validateHeaderName(name)
     validateHeaderValue(name, value as string) // Arrays and numbers are checked as strings, too.
     headers[name] = value

@@ -10,7 +10,7 @@ export interface MetricsRegistry {
 }
 
 /** The sources of the metrics. */
-export interface MetricsSource {
+interface MetricsSource {
   metrics: Metrics
   connections: { readonly size: number, bufferedBytes (): number }
   chatEvents: { stats (): { localChats: number } }

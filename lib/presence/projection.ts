@@ -5,7 +5,7 @@ import type { StateProjection, ProjectedRoom } from '../rooms/state-projection.t
 import { timing } from '../core/timing.ts'
 
 /** Dependencies of a presence projection. */
-export interface PresenceProjectionContext {
+interface PresenceProjectionContext {
   instanceId: string
   /** Called when a field of this instance was deleted, by this instance or not. */
   onFieldDeleted (chatId: string, userId: string): void

@@ -12,7 +12,7 @@ import {
 } from './names.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from './provider.ts'
 
-export interface PublisherOptions {
+interface PublisherOptions {
   instanceId: string
   maxPayloadBytes: number
   log: Logger

@@ -14,7 +14,7 @@ import type { Envelope } from './event-log.ts'
 const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of a published message failed' }
 
 /** A message on its way to the subscribers of this process. */
-export interface Delivery {
+interface Delivery {
   channel: string
   envelope: Envelope
   /** Whether another instance published it. */

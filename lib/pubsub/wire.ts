@@ -6,10 +6,10 @@ import { isEventName } from './names.ts'
 import { parseStateVersion, type Piece, type StateChange, type StateOperation } from './state-store.ts'
 
 /** The kind of an event on the wire: `d` durable, `e` ephemeral, `f` discontinuity marker. */
-export type EventKind = 'd' | 'e' | 'f'
+type EventKind = 'd' | 'e' | 'f'
 
 /** A received message: an event, or a state change (kind `s`). */
-export type WireMessage = { kind: EventKind, envelope: Envelope } | { kind: 's', change: StateChange }
+type WireMessage = { kind: EventKind, envelope: Envelope } | { kind: 's', change: StateChange }
 
 const SPACE = 0x20
 const ZERO = 0x30

@@ -118,7 +118,7 @@ class CatchUp {
     try {
       if (position === undefined) this.#position = await this.#rewindStart()
       else if (this.#isDoubtful || !chatLog.recent.has(position)) return await this.#stepFromLog(position)
-      else await this.#write(position, chatLog.recent, CHUNK_BYTES)
+      else await this.#writeAfter(position, chatLog.recent, CHUNK_BYTES)
       return 'unattached'
     } catch {
       // If the room can't read the log either, it is no longer in sync, and `untilAttached` waits until it is.
@@ -132,7 +132,7 @@ class CatchUp {
     const { chatId, chatLog } = this.#room
     const missed = this.#isDoubtful ? 'failover' : await this.#readMissed(position)
     if (typeof missed !== 'string') {
-      await this.#write(position, missed, budgets.clientPage)
+      await this.#writeAfter(position, missed, budgets.clientPage)
     } else if (!this.#resumes && !this.#readySent) {
       // The rewind start was trimmed meanwhile. A new client needs no reset, so choose a new start.
       this.#replay.dropLastPage()
@@ -148,7 +148,7 @@ class CatchUp {
   }
 
   /** Writes the events of a buffer after a position, about `maxBytes` bytes at most, at the client's pace. */
-  async #write (from: Cursor, buffer: ReplayBuffer, maxBytes: number): Promise<void> {
+  async #writeAfter (from: Cursor, buffer: ReplayBuffer, maxBytes: number): Promise<void> {
     let position = from
     for (let written = 0; written < maxBytes && !this.#stream.closed;) {
       const chunk = buffer.after(position, CHUNK_BYTES)

@@ -6,11 +6,11 @@ import type { StateStore } from '../pubsub/state-store.ts'
 import type { MakeProjection } from './state-projection.ts'
 import type { EventSink } from './event-sink.ts'
 
-/** A channel for control messages between instances. Messages can be missed if continuity is lost. */
-export interface ControlMessages<T> {
+/** A channel for messages of a feature between instances. Some can be missed, such as those that have expired. */
+interface ControlMessages<T> {
   /** Calls the listener with each message of any instance. Returns a function that unsubscribes. */
   watch (listener: { message (message: T): unknown }): () => void
-  /** Resolves once messages published from then on are not missed. Returns `undefined` if that is so already. */
+  /** Resolves once no later message is missed. Returns `undefined` if that is so already. */
   whenStarted (): Promise<void> | undefined
   /**
    * Passes a message to the listeners of this instance, then publishes it. Rejects as `PubSubProvider.publish` does.
@@ -20,7 +20,7 @@ export interface ControlMessages<T> {
   close (): void
 }
 
-/** What a feature is created with. `Values` are the values of its options. */
+/** The parts and settings that a feature is created with. `Values` are the values of its options. */
 export interface FeatureContext<Values = unknown> {
   pubsub: PubSubProvider
   /** The state that the provider keeps beside the log of a chat; `undefined` if it keeps none. */

@@ -31,7 +31,7 @@ export interface ChatLogContext {
 }
 
 /** What a chat log reports to its room. */
-export interface ChatLogEvents {
+interface ChatLogEvents {
   /** The next entry of the log. */
   entry (entry: LogEntry): void
   /** An event that is not in the log: it is ephemeral, or there is no log. */
@@ -42,13 +42,13 @@ export interface ChatLogEvents {
   headRead (head: LogHead | undefined): void
 }
 
-const READING_LOG: RecoverableFailure = {
+const LOG_UNREADABLE: RecoverableFailure = {
   level: 'warn',
   message: 'The log of a chat cannot be read, trying again',
   recovered: 'The logs of chats can be read again'
 }
 
-const STUCK: RepeatedFailure = {
+const EVENT_UNREADABLE: RepeatedFailure = {
   level: 'warn',
   message: 'The log of a chat cannot be read, not even one event at a time, trying again. ' +
     'If Redis closes the connection, the event may be larger than its client-output-buffer-limit'
@@ -85,7 +85,9 @@ export class ChatLog implements FeedListener {
     if (context.eventLog === undefined) return
     const { log, metrics, eventLog, reads } = context
     const makePages = (): LogPages => new LogPages(channel, eventLog, reads, {
-      onStuck: ({ message }) => logRepeated(log, STUCK, { chatId, reason: message, after: this.#formatPosition() })
+      onStuck: ({ message }) => {
+        logRepeated(log, EVENT_UNREADABLE, { chatId, reason: message, after: this.#formatPosition() })
+      }
     })
     // Separate pages, since each counts its own failures: a successful read of the head does not prove that the page of
     // a client can be read.
@@ -100,7 +102,7 @@ export class ChatLog implements FeedListener {
       inSync: () => this.#reportInSync(),
       readStarted: () => { metrics.resyncs++ },
       headRead: events.headRead,
-      readFailed: ({ message }) => logRepeated(log, READING_LOG, { chatId, reason: message }),
+      readFailed: ({ message }) => logRepeated(log, LOG_UNREADABLE, { chatId, reason: message }),
       isKnown: (position) => this.#isKnown(position)
     })
   }
@@ -197,7 +199,7 @@ export class ChatLog implements FeedListener {
   }
 
   #reportInSync (): void {
-    logRecovered(this.#context.log, READING_LOG)
+    logRecovered(this.#context.log, LOG_UNREADABLE)
     for (const stopWaiting of this.#waiting) stopWaiting()
   }
 

@@ -6,18 +6,21 @@ export interface EventSink {
   readonly closed: boolean
   /** The user of the stream, if known. */
   readonly userId: string | undefined
-  /** True if other chats have filled the buffer. Data that can wait should then be written with `writeAndDrain`. */
+  /**
+   * True if other chats of the same connection have filled its buffer. What can wait should then be written with
+   * `writeAndDrain`.
+   */
   readonly crowded: boolean
   /**
-   * Writes frames, whose bytes are `chunk`, unless the sink is closed. Never throws. A client that is too slow is
-   * disconnected.
+   * Writes frames, unless the sink is closed. `chunk` is their bytes: a connection writes it as it is, while a chat of
+   * a multi-chat stream gives each frame another id. Never throws. A client that is too slow is disconnected.
    */
   write (chunk: Buffer, frames: readonly ChatFrame[]): unknown
   /** Writes as `write` does. Resolves once the bytes are sent or the client has disconnected. Never rejects. */
   writeAndDrain (chunk: Buffer, frames: readonly ChatFrame[]): Promise<unknown>
-  /** Runs `work` while no other chat of the same connection runs its own. */
+  /** Runs `work`, which must not reject, after the work of other chats of the same connection has settled. */
   inTurn<T> (work: () => Promise<T>): Promise<T>
-  /** Calls back once the sink is closed by either side. Returns a function that removes the callback. */
+  /** Calls `callback` once the sink is closed by either side. Returns a function that removes the callback. */
   onClose (callback: () => void): () => void
   /** Ends the stream. Its client reconnects and is authorized again. */
   end (): Promise<void>

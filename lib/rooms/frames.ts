@@ -10,8 +10,9 @@ import type { LogGap, LogEntry } from '../pubsub/event-log.ts'
  */
 export type ResetReason = LogGap | 'invalid' | 'failover'
 
-/** A frame as it is written to streams, and the position in the log that a client reaches with it. */
+/** A frame of a room, and the position in the log that a client reaches with it. All streams of the room share it. */
 export class ChatFrame {
+  /** `undefined` if the frame is not an event of the log: the client keeps its position. */
   readonly cursor: Cursor | undefined
   /** The whole frame. Its first line is the id, if there is a cursor. */
   readonly bytes: Buffer
@@ -23,7 +24,7 @@ export class ChatFrame {
     this.bytes = bytes
   }
 
-  // Multi-chat streams need the following two. They are cached, since all such streams share the frame.
+  // A multi-chat stream replaces the id, so it needs the frame in two parts. They are made when first needed.
 
   /** The frame without its id. */
   get body (): Buffer {
@@ -31,7 +32,7 @@ export class ChatFrame {
     return (this.#body ??= this.bytes.subarray(start))
   }
 
-  /** The cursor as one part of the event id. */
+  /** The cursor as one part of the id of a multi-chat stream. */
   get part (): string {
     return (this.#part ??= formatPart(this.cursor))
   }
@@ -43,11 +44,11 @@ export function concat (frames: readonly ChatFrame[]): Buffer {
 }
 
 /**
- * Returns the first event of a stream. Its id gives the client a position, so that the client can resume even if it
- * disconnects before the next event.
+ * Returns the first event of a stream. Its id is the position at which the stream starts, so that the client can resume
+ * even if it disconnects before the next event.
  */
 export function readyFrame (chatId: string, at: Cursor | undefined, resumed: boolean, retry: number): ChatFrame {
-  return encode(at, { retry, event: 'ready', json: JSON.stringify({ chatId, resumed }) })
+  return encodeAt(at, { retry, event: 'ready', json: JSON.stringify({ chatId, resumed }) })
 }
 
 /**
@@ -66,14 +67,14 @@ const PROOF_OF_LOSS: ReadonlySet<ResetReason> = new Set<ResetReason>(['trimmed',
 
 /** Returns the `reset` event: events before `at` are missing or may be missing. */
 export function resetFrame (chatId: string, reason: ResetReason, at?: Cursor): ChatFrame {
-  return encode(at, { event: 'reset', json: JSON.stringify({ chatId, reason, certain: PROOF_OF_LOSS.has(reason) }) })
+  return encodeAt(at, { event: 'reset', json: JSON.stringify({ chatId, reason, certain: PROOF_OF_LOSS.has(reason) }) })
 }
 
 /** Returns the frame of a log entry. A discontinuity marker is not an event of the app: it becomes a `reset` event. */
-export function frameOf (chatId: string, { position, event, json }: LogEntry): ChatFrame {
-  return position.isMarker ? resetFrame(chatId, 'failover', position) : encode(position, { event, json })
+export function entryFrame (chatId: string, { position, event, json }: LogEntry): ChatFrame {
+  return position.isMarker ? resetFrame(chatId, 'failover', position) : encodeAt(position, { event, json })
 }
 
-function encode (at: Cursor | undefined, frame: Frame): ChatFrame {
+function encodeAt (at: Cursor | undefined, frame: Frame): ChatFrame {
   return new ChatFrame(at, encodeFrame({ ...frame, id: at && formatCursor(at) }))
 }

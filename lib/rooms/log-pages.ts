@@ -15,7 +15,7 @@ const FAILURES_UNTIL_SMALLEST = 2
 /** After this many successful pages in a row, pages grow again: one failure less is counted. */
 const RECOVERY = 32
 
-export interface LogPagesOptions {
+interface LogPagesOptions {
   /** Called when not even one event could be read; again only after reads have succeeded in between. */
   onStuck? (error: Error): void
   /** The longest wait before a failed read is retried, in milliseconds. @default 15_000 */

@@ -10,7 +10,7 @@ import { formatCursor, parseCursor, type Cursor } from '../pubsub/cursor.ts'
  */
 const INVALID = '!'
 
-/** An epoch of 16 hex digits takes 8 bytes, and the tag takes 6. */
+/** A compact part is an epoch of 8 bytes and a tag of 6 bytes, in 19 characters of base64url, and the offset. */
 const COMPACT_EPOCH = /^[0-9a-f]{16}$/
 const TAG_LIMIT = 2 ** 48
 const COMPACT_LENGTH = 19
@@ -41,7 +41,7 @@ export function parsePart (part: string): Cursor | 'invalid' | undefined {
  * be matched to chats.
  */
 export function parseMultiChatId (id: string, count: number): (Cursor | 'invalid' | undefined)[] {
-  // The limit bounds the work for a long id. One part too many shows that the id does not match.
+  // Splits off at most one part too many, which shows that the id does not match: a client may send a very long id.
   const parts = id.split('.', count + 1)
   return Array.from(
     { length: count }, (_, index) => parts.length === count ? parsePart(parts[index] as string) : 'invalid'

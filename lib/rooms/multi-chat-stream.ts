@@ -5,34 +5,35 @@ import type { ChatFrame } from './frames.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
 
-/** One chat of a connection that carries several. */
-export interface ChatPart {
+/** What a multi-chat stream is created with for each of its chats. */
+interface ChatPart {
   /** The position from which the client wants to continue. */
   after: Cursor | 'invalid' | undefined
   userId: string | undefined
 }
 
-/** Bytes that may be unsent before chats that catch up wait for each other. */
+/** If more bytes than this are unsent, chats that catch up wait for each other. */
 const CROWDED_BYTES = 65_536
 
 /**
- * One connection for several chats. A room writes to a chat's sink as to any other stream. The stream extends the id
- * of each frame to the positions of all chats that the client has reached with that frame.
+ * One connection for several chats, each with a sink. The stream gives each frame an id that has the positions of all
+ * chats, since the client resumes all of them from its last event.
  */
 export class MultiChatStream {
   readonly sinks: readonly EventSink[]
   readonly #connection: Connection
-  readonly #parts: string[]
+  /** For each chat, its part of the event id: the position that the client has reached in it. */
+  readonly #idParts: string[]
   /** Bytes of this turn of the event loop. They go out as one write, like the frames of a room. */
   #pending: Buffer[] = []
   #pendingBytes = 0
-  /** Chats that catch up take turns: if all wrote at once, the client would appear too slow. */
+  /** Settles after the last work. Chats that catch up take turns: if all wrote at once, the client would seem slow. */
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor (connection: Connection, parts: readonly ChatPart[]) {
     this.#connection = connection
     // Until a chat gets its first event, its part is the position that the client sent.
-    this.#parts = parts.map(({ after }) => formatPart(after))
+    this.#idParts = parts.map(({ after }) => formatPart(after))
     this.sinks = parts.map(({ userId }, index) => new ChatSink(this, connection, index, userId))
   }
 
@@ -45,28 +46,28 @@ export class MultiChatStream {
     if (this.#pending.length === 0) setImmediate(() => this.flush())
     for (const frame of frames) {
       if (frame.cursor !== undefined) {
-        this.#parts[index] = frame.part
-        this.#push(Buffer.from(`id: ${this.#parts.join('.')}\n`))
+        this.#idParts[index] = frame.part
+        this.#push(Buffer.from(`id: ${this.#idParts.join('.')}\n`))
       }
       this.#push(frame.body)
     }
   }
 
-  /** Must be called within `inTurn`. */
+  /** Must be called within `inTurn`, so that one chat at a time waits for the client. */
   writeAndDrain (index: number, frames: readonly ChatFrame[]): Promise<unknown> {
     this.write(index, frames)
-    return this.#connection.writeAndDrain(this.#take())
+    return this.#connection.writeAndDrain(this.#takePending())
   }
 
   /** Runs `work` after the earlier work of other chats. `work` must not reject. */
   inTurn<T> (work: () => Promise<T>): Promise<T> {
-    const done = this.#turn.then(work)
-    this.#turn = done
-    return done
+    const result = this.#turn.then(work)
+    this.#turn = result
+    return result
   }
 
   flush (): void {
-    this.#connection.write(this.#take())
+    this.#connection.write(this.#takePending())
   }
 
   #push (bytes: Buffer): void {
@@ -75,7 +76,7 @@ export class MultiChatStream {
     if (this.#pendingBytes > budgets.turn) this.flush()
   }
 
-  #take (): Buffer {
+  #takePending (): Buffer {
     const pending = Buffer.concat(this.#pending)
     this.#pending = []
     this.#pendingBytes = 0
@@ -83,7 +84,7 @@ export class MultiChatStream {
   }
 }
 
-/** The part of one chat on a connection that carries several. */
+/** The sink of one chat: its room writes to it as to a connection. */
 class ChatSink implements EventSink {
   readonly userId: string | undefined
   readonly #parent: MultiChatStream

@@ -1,16 +1,16 @@
 import { positionBefore, sameCursor, type Cursor } from '../pubsub/cursor.ts'
 import { EventRing, type EventRingOptions } from '../pubsub/event-ring.ts'
-import { ChatFrame, frameOf } from './frames.ts'
+import { ChatFrame, entryFrame } from './frames.ts'
 import type { LogEntry, LogPosition } from '../pubsub/event-log.ts'
 
-/** A contiguous range of a chat's events, the newest last, for clients that missed them. */
+/** Consecutive events of a chat, the newest last, and their frames, for clients that missed them. */
 export class ReplayBuffer extends EventRing {
-  /** Encodes a frame when a client first needs it, since few events are ever needed again. */
+  /** Encodes an event. Called when a client first needs its frame, since few events are ever needed again. */
   readonly #encode: (entry: LogEntry) => Buffer
 
   constructor (chatId: string, base: Cursor, limits?: EventRingOptions) {
     super(base, limits)
-    this.#encode = (entry) => frameOf(chatId, entry).bytes
+    this.#encode = (entry) => entryFrame(chatId, entry).bytes
   }
 
   /** True if an event follows directly after the last one. */

@@ -10,7 +10,7 @@ import { encodeFrame } from '../sse/frame.ts'
 import { traceDeliver } from '../observability/tracing.ts'
 import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
 import { ChatLog, type ChatLogContext } from './chat-log.ts'
-import { ChatFrame, concat, frameOf, resetFrame, type ResetReason } from './frames.ts'
+import { ChatFrame, concat, entryFrame, resetFrame, type ResetReason } from './frames.ts'
 import type { MakeProjection, ProjectedRoom, StateProjection } from './state-projection.ts'
 import { StateReplica } from './state-replica.ts'
 import type { EventSink } from './event-sink.ts'
@@ -27,11 +27,11 @@ export interface RoomContext extends ChatLogContext {
   retryMs: number
 }
 
-const HANDLER: RepeatedFailure = { level: 'error', message: 'A handler of chat events failed' }
+const HANDLER_FAILED: RepeatedFailure = { level: 'error', message: 'A handler of chat events failed' }
 
 const NOT_JSON: RepeatedFailure = { level: 'error', message: 'A received chat event is not JSON' }
 
-const READING_STATE: RepeatedFailure = { level: 'warn', message: 'The state of a chat cannot be read, trying again' }
+const STATE_UNREADABLE: RepeatedFailure = { level: 'warn', message: 'The state of a chat cannot be read, trying again' }
 
 /** The streams and handlers of one chat on this instance. Each event goes to all of them. */
 export class Room implements CatchUpTarget, ProjectedRoom {
@@ -57,7 +57,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     this.retryMs = context.retryMs
     this.#context = context
     this.#onEmpty = onEmpty
-    this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER, { chatId, err }, originOf(err)))
+    this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER_FAILED, { chatId, err }, originOf(err)))
     this.chatLog = new ChatLog(chatId, channel, context, {
       entry: (entry) => this.#receive(entry),
       unlogged: (envelope) => this.emit(envelope),
@@ -70,7 +70,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
       field: (...args) => { for (const each of this.#projections) each.field(...args) },
       // If the state has vanished, the log may be lost as well.
       vanished: () => { this.chatLog.sync() },
-      readFailed: ({ message }) => logRepeated(log, READING_STATE, { chatId, reason: message })
+      readFailed: ({ message }) => logRepeated(log, STATE_UNREADABLE, { chatId, reason: message })
     })
     this.#projections = projections.map((make) => make(this))
   }
@@ -153,7 +153,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   /** Passes the next entry of the log to every stream and handler. */
   #receive (entry: LogEntry): void {
     for (const { event } of this.#projections) if (event?.name === entry.event) event.receive(entry)
-    this.#write(() => frameOf(this.chatId, entry), entry.timestamp)
+    this.#write(() => entryFrame(this.chatId, entry), entry.timestamp)
     if (entry.position.isMarker) return this.#afterReset('failover')
     this.#trace(entry)
     this.#handle(entry)

@@ -7,7 +7,7 @@ import { getChatChannel } from '../pubsub/names.ts'
 import type { ChannelFeed } from '../pubsub/channel-feed.ts'
 import type { EventLog } from '../pubsub/event-log.ts'
 
-export interface RoomsOptions extends RoomContext {
+interface RoomsOptions extends RoomContext {
   feed: ChannelFeed
   /** Maximum number of rooms, including empty ones that are not removed yet. */
   maxRooms: number

@@ -23,10 +23,11 @@ export interface StateProjection {
    * what was appended to a draft. Without it, more than one piece may be new.
    */
   field (name: string, after: Field | undefined, before: Field | undefined, piece?: Piece): void
-  /** The events of the log that matter to the projection: `receive` is called with each, just before it is written. */
+  /** An event name that matters to the projection. `receive` gets each such event of the log before it is written. */
   readonly event?: { readonly name: string, receive (envelope: Envelope): void }
   /** Returns the frames that a new stream needs first. They have no ids. Later changes are written with `write`. */
   snapshot (): Buffer[]
 }
 
+/** Creates the projection of a room. */
 export type MakeProjection = (room: ProjectedRoom) => StateProjection

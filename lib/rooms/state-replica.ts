@@ -7,7 +7,7 @@ import { budgets } from '../core/budgets.ts'
 import { timing } from '../core/timing.ts'
 
 /** What a replica reports to its owner. */
-export interface StateReplicaEvents {
+interface StateReplicaEvents {
   /**
    * A field differs from its last reported value. `before` or `after` is `undefined` if the field did not exist then.
    * Both are `undefined` if the field was removed after `forget`, before it was reported again. `piece` is what was

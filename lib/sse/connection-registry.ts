@@ -5,7 +5,7 @@ import type { Connection } from './connection.ts'
 import { encodeFrame } from './frame.ts'
 import type { ConnectionValues } from './options.ts'
 
-export interface ConnectionRegistryOptions extends Pick<ConnectionValues, 'heartbeatMs' | 'retryMs'> {
+interface ConnectionRegistryOptions extends Pick<ConnectionValues, 'heartbeatMs' | 'retryMs'> {
   metrics: Metrics
 }
 

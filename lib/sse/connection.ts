@@ -186,7 +186,7 @@ export class Connection {
 
   #end (): void {
     const raw = this.#raw
-    if (isGone(raw) || raw.writableFinished) return this.#to(CLOSED)
+    if (isDisconnected(raw) || raw.writableFinished) return this.#to(CLOSED)
     const deadline = setTimeout(() => this.destroy(), this.#options.drainTimeoutMs).unref()
     const ended = new Promise<void>((resolve) => {
       raw.once('close', () => {
@@ -230,7 +230,7 @@ export class Connection {
 function ignore (): void {}
 
 /** True if the client has disconnected. Its `close` event may have been emitted before a listener was added. */
-export function isGone (raw: RawResponse): boolean {
+export function isDisconnected (raw: RawResponse): boolean {
   // An HTTP/2 response has no `destroyed` property and, once it is closed, no socket.
   return 'stream' in raw
     ? raw.stream === undefined || raw.stream.destroyed

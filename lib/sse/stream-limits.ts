@@ -1,10 +1,10 @@
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import type { Logger } from '../core/logger.ts'
 import { clientAddress } from './client-address.ts'
-import { isGone, sessionOf, type RawResponse } from './connection.ts'
+import { isDisconnected, sessionOf, type RawResponse } from './connection.ts'
 import type { ConnectionValues } from './options.ts'
 
-export type StreamLimitsOptions = Pick<
+type StreamLimitsOptions = Pick<
   ConnectionValues, 'maxConnections' | 'maxConnectionsPerClient' | 'maxStreamsPerSession'
 >
 
@@ -52,7 +52,7 @@ export class StreamLimits {
   reserve (raw: RawResponse, address: ReadAddress): Reservation {
     const reservation = new Reservation()
     // The response may have emitted `close` already, so the reservation would never be released.
-    if (isGone(raw)) return reservation
+    if (isDisconnected(raw)) return reservation
     try {
       reservation.add(this.#all, this)
       // The user is not known yet, so count by address.

@@ -4,7 +4,7 @@ import { makeEnvelope } from '../publisher.ts'
 import { Subscriptions } from '../subscriptions.ts'
 import type { FeedListener } from '../channel-feed.ts'
 
-export interface LocalControlOptions {
+interface LocalControlOptions {
   instanceId: string
   log: Logger
   /** Throws once the provider is closed. */

@@ -11,7 +11,7 @@ import type { Envelope, EventLog, LogGap, LogPage, LogEntry, LogHead } from '../
 
 const PAGE: number = budgets.page
 
-export interface LocalLogOptions {
+interface LocalLogOptions {
   /** Number of events to keep of each channel. */
   size: number
   /** Milliseconds to keep the events after the last one. */

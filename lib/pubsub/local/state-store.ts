@@ -37,7 +37,7 @@ interface ChannelState {
   fields: Map<string, StoredField>
 }
 
-export interface LocalStateOptions {
+interface LocalStateOptions {
   eventLog: LocalLog
   log: Logger
   /** Serializes an event into an envelope. Throws if it is too large. */

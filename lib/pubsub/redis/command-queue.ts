@@ -11,7 +11,7 @@ import { timing } from '../../core/timing.ts'
 /** Approximate memory in bytes that an unsettled event or command takes in addition to its payload. */
 export const BYTES_EACH = 1_280
 
-export interface CommandQueueOptions {
+interface CommandQueueOptions {
   /** Whether this queue owns the connection, and so closes it. */
   owned: boolean
   /** Milliseconds until a command without a reply rejects. */
@@ -30,7 +30,7 @@ export type Command<T> = (client: RedisClient) => Promise<T>
  * The commands to send again after a refusal: only `this` one, or `all` that have no reply yet. With `all`, commands
  * that were sent after the refused one stay behind it.
  */
-export type Resend = 'this' | 'all'
+type Resend = 'this' | 'all'
 
 export interface SendOptions {
   /** Whether the command is idempotent, so that it can be sent again after a lost reply. */

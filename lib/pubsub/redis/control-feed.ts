@@ -11,7 +11,7 @@ import { decodeWire } from '../wire.ts'
 
 const FOREIGN: RepeatedFailure = { level: 'warn', message: 'Ignored an unknown message on the control channel' }
 
-export interface RedisControlFeedOptions {
+interface RedisControlFeedOptions {
   /** Keys in a namespace that the app's channels cannot use. */
   keys: RedisKeys
   events: LogReader

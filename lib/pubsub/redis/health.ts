@@ -10,7 +10,7 @@ import type { Script } from './scripts.ts'
 import { timing } from '../../core/timing.ts'
 import { encodePayload } from '../wire.ts'
 
-export interface HealthCheckOptions {
+interface HealthCheckOptions {
   /** Keys in a namespace that the app's channels cannot use. */
   keys: RedisKeys
   publisher: CommandQueue

@@ -30,7 +30,7 @@ export interface ChannelKeys {
 }
 
 /** Options that determine the names of keys and channels. */
-export interface Namespace {
+interface Namespace {
   /** The option `keyPrefix`. */
   keyPrefix: string
   /** The `keyPrefix` of the ioredis client. ioredis adds it to keys, but not to most channels. */

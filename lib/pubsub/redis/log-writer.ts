@@ -10,7 +10,7 @@ import type { Finalization } from '../state-store.ts'
 import type { Envelope } from '../event-log.ts'
 import { encodeField, encodePayload } from '../wire.ts'
 
-export interface LogWriterOptions {
+interface LogWriterOptions {
   keys: RedisKeys
   scripts: Scripts
   /** Whether each channel needs its own script call, as in a Cluster, where all keys of a call must be in one slot. */
@@ -22,7 +22,7 @@ export interface LogWriterOptions {
 }
 
 /** The result of a finalize if the bot message does not exist. Contains the epoch of the state. */
-export interface Missing { epoch: string }
+interface Missing { epoch: string }
 
 /** An event to append. */
 interface Entry {

@@ -15,7 +15,7 @@ import { RedisStateStore } from './state-store.ts'
 const UNHEARD: RepeatedFailure = { level: 'error', message: 'Redis refuses to broadcast, so events arrive late' }
 
 /** What the logs of a provider share. */
-export interface LogsOptions {
+interface LogsOptions {
   /** The connection of the publisher. */
   connection: RedisClient
   commands: CommandQueue
@@ -30,7 +30,7 @@ export interface LogsOptions {
 }
 
 /** The reader and the writer of the logs in one key namespace, with the options they share. */
-export interface OpenedLog { common: LogReaderOptions, writer: LogWriter, events: LogReader }
+interface OpenedLog { common: LogReaderOptions, writer: LogWriter, events: LogReader }
 
 /** Opens the logs of one provider: those of the chats, and those of the control channels. */
 export class Logs {

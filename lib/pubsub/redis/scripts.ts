@@ -102,7 +102,7 @@ function keysOf (source: string): [least: number, most: number] {
   return [least, least === names.length ? least : Infinity]
 }
 
-export interface ScriptsOptions
+interface ScriptsOptions
   extends History, Pick<ProviderValues, 'idempotencyTtlMs' | 'publishTimeoutMs' | 'sharded'> {
   /** The scripts that Redis should have in its cache. The owner empties it after a reconnect. */
   cached: Set<Script>

@@ -27,7 +27,7 @@ import {
 } from '../state-store.ts'
 import { decodeField, decodePayload, encodeField, operationCodes } from '../wire.ts'
 
-export interface RedisStateStoreOptions {
+interface RedisStateStoreOptions {
   keys: RedisKeys
   scripts: Scripts
   reader: Query

@@ -4,6 +4,7 @@ import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyBaseLogger } from 'fastify'
 import realtimePlugin, { type RealtimeOptions } from '../../../lib/index.ts'
 import { startApp } from '../../support/app.ts'
+import { HeldAuthorize } from '../../support/held-authorize.ts'
 import { EventStream } from '../../support/event-stream.ts'
 import { keepLog } from '../../support/log.ts'
 import { open, later } from './open.ts'
@@ -139,21 +140,18 @@ t.test('a client that is refused learns nothing about the code of the app', asyn
 })
 
 t.test('a client that disconnects during authorize leaves nothing behind', async (t) => {
-  let answer = (_grant: boolean): void => {}
-  let arrived = (): void => {}
-  const asked = new Promise<void>((resolve) => { arrived = resolve })
-  const { app, url } = await startApp(t, {
-    authorize: () => new Promise<boolean>((resolve) => { answer = resolve; arrived() })
-  })
+  const held = new HeldAuthorize()
+  const { app, url } = await startApp(t, { authorize: held.authorize })
+  const called = held.nextCall()
   const abort = new AbortController()
   const opening = fetch(`${url}/api/chats/c/events`, { signal: abort.signal }).catch(() => {})
-  await asked
+  await called
   abort.abort()
   await opening
   while (await new Promise((resolve) => { app.server.getConnections((_error, count) => resolve(count)) }) !== 0) {
     await delay(5)
   }
-  answer(true)
+  held.resolve(true)
   await new Promise(setImmediate)
   t.equal(app.chatEvents.stats().localChats, 0)
 })

@@ -3,18 +3,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { EventSource } from 'eventsource'
 import { startApp } from '../../support/app.ts'
 import { EventStream } from '../../support/event-stream.ts'
+import { HeldAuthorize } from '../../support/held-authorize.ts'
 import { later } from './open.ts'
 
 t.test('a grant that expires while authorize runs for another chat of the request shows nothing', async (t) => {
-  let answer = (_grant: boolean): void => {}
-  let asked = (): void => {}
+  const held = new HeldAuthorize()
   const { app, url } = await startApp(t, {
-    authorize: (_request, chatId) => chatId === 'short'
-      ? { expiresAt: later }
-      : new Promise<boolean>((resolve) => {
-        answer = resolve
-        asked()
-      })
+    authorize: (_request, chatId) => chatId === 'short' ? { expiresAt: later } : held.authorize()
   }, {
     setup: (app) => { app.get('/own', (_request, reply) => reply.sse.chats(['short', 'b'])) }
   })
@@ -22,11 +17,11 @@ t.test('a grant that expires while authorize runs for another chat of the reques
   const { now } = Date
   t.teardown(() => { Date.now = now })
   const openLate = async (path: string, granted: boolean): Promise<EventStream> => {
-    const arrived = new Promise<void>((resolve) => { asked = resolve })
+    const called = held.nextCall()
     const opening = EventStream.open(t, `${url}${path}`)
-    await arrived
+    await called
     Date.now = () => later
-    answer(granted)
+    held.resolve(granted)
     const stream = await opening
     Date.now = now
     return stream

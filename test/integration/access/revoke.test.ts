@@ -5,6 +5,7 @@ import type { FastifyRequest } from 'fastify'
 import type { AccessGrant, RealtimeOptions } from '../../../lib/index.ts'
 import { startApp } from '../../support/app.ts'
 import { EventStream } from '../../support/event-stream.ts'
+import { HeldAuthorize } from '../../support/held-authorize.ts'
 import { RedisServer } from '../../support/redis-server.ts'
 import { open } from './open.ts'
 
@@ -80,16 +81,13 @@ t.test('the connection of an ended stream serves its client\'s next request, eve
 })
 
 t.test('access that is revoked during authorize is not granted', async (t) => {
-  let answer = (_grant: AccessGrant): void => {}
-  let arrived = (): void => {}
-  const asked = new Promise<void>((resolve) => { arrived = resolve })
-  const { app, url } = await startApp(t, {
-    authorize: () => new Promise<AccessGrant>((resolve) => { answer = resolve; arrived() })
-  })
+  const held = new HeldAuthorize()
+  const { app, url } = await startApp(t, { authorize: held.authorize })
+  const called = held.nextCall()
   const opening = open(url)
-  await asked
+  await called
   await app.chatEvents.revoke('other', 'ada')
   await app.chatEvents.revoke('c', 'ada')
-  answer({ userId: 'ada' })
+  held.resolve({ userId: 'ada' })
   t.equal((await opening).status, 403)
 })

@@ -10,7 +10,7 @@ t.test('a stream that waited for longer than its chat was followed is ended', as
   const { chatEvents } = local(t)
   let ended = 0
   const stream = { closed: false, end: async () => { ended++ } } as unknown as Connection // All that is asked of it.
-  const [entrance] = chatEvents.enter('c')(stream)
+  const [entrance] = chatEvents.entrances.enter('c')(stream)
   chatEvents.cleanupChatSubscriptions()
   entrance?.join()
   t.equal(ended, 1)
@@ -23,7 +23,7 @@ t.test('a grant that turns out to be shorter ends the whole stream earlier, of o
   const connection = new FakeConnection(() => {}).asConnection
   const stream = Object.assign(connection, { endAfter: (ms: number) => { ends.push(ms) } })
   const chats = ['a', 'b'].map((chatId) => ({ chatId, userId: undefined, refused: undefined, refuse () {} }))
-  for (const entrance of chatEvents.enter('c')(stream)) entrance.endAfter(1)
-  for (const entrance of chatEvents.enterAll(chats)(stream)) entrance.endAfter(2)
+  for (const entrance of chatEvents.entrances.enter('c')(stream)) entrance.endAfter(1)
+  for (const entrance of chatEvents.entrances.enterAll(chats)(stream)) entrance.endAfter(2)
   t.same(ends, [1, 2, 2])
 })

@@ -26,7 +26,8 @@ function join (chatEvents: ChatEvents, userId: string): unknown[] {
       got.push(JSON.parse(data.toString()))
     }
   }, false)
-  for (const entrance of chatEvents.enter('c')(Object.assign(connection.asConnection, { userId }))) entrance.join()
+  const stream = Object.assign(connection.asConnection, { userId })
+  for (const entrance of chatEvents.entrances.enter('c')(stream)) entrance.join()
   return got
 }
 

@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { EventSource } from 'eventsource'
 import type { AccessGrant } from '../../../lib/index.ts'
 import { startApp } from '../../support/app.ts'
+import { HeldAuthorize } from '../../support/held-authorize.ts'
 import { query, open, dataOf, byChat, publish } from './multi-chat.ts'
 
 t.setTimeout(120_000)
@@ -144,21 +145,15 @@ t.test('after a revocation for one chat, the user is authorized again for all ch
 })
 
 t.test('access that is revoked while other chats are being authorized is not granted', async (t) => {
-  let answer = (_grant: AccessGrant): void => {}
-  let arrived = (): void => {}
-  const asked = new Promise<void>((resolve) => { arrived = resolve })
+  const held = new HeldAuthorize()
   const { app, url } = await startApp(t, {
-    authorize: (_request, chatId) => chatId === 'a'
-      ? { userId: 'ada' }
-      : new Promise<AccessGrant>((resolve) => {
-        answer = resolve
-        arrived()
-      })
+    authorize: (_request, chatId) => chatId === 'a' ? { userId: 'ada' } : held.authorize()
   })
+  const called = held.nextCall()
   const opening = open(t, url, ['a', 'b'])
-  await asked
+  await called
   await app.chatEvents.revoke('a', 'ada')
-  answer({ userId: 'ada' })
+  held.resolve({ userId: 'ada' })
   t.match(await (await opening).take(2), [
     { event: 'refused', data: { chatId: 'a', code: 'RT_FORBIDDEN' } }, { event: 'ready', data: { chatId: 'b' } }
   ])

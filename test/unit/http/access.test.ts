@@ -7,7 +7,7 @@ import { RealtimeError } from '../../../lib/errors.ts'
 import { keepLog } from '../../support/log.ts'
 import type { RevocationListener } from '../../../lib/chat/revocations.ts'
 import { timing } from '../../../lib/core/timing.ts'
-import type { Entrance } from '../../../lib/rooms/entrance.ts'
+import type { Entrance } from '../../../lib/chat/entrances.ts'
 
 /** A stream that was opened with a grant. */
 interface Opened { joined: number, closed: boolean, endsAfter: number[], close (): void }

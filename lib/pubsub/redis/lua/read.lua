@@ -1,6 +1,6 @@
 -- Reads a page of the log of a channel: the events after a cursor, or the last events.
 --
--- KEYS[1]  meta
+-- KEYS[1]  meta: see includes/log.lua and includes/state.lua
 -- KEYS[2]  the events: see includes/log.lua
 -- KEYS[3]  the fields of the state
 -- ARGV[1]  events to read at most
@@ -16,23 +16,25 @@
 -- @include includes/replication-id
 -- @include includes/page
 
-local meta = redis.call('HMGET', KEYS[1], 'e', 'l', 'r', 'se', 'sv', 'f', 'b')
-local epoch, last = meta[1], meta[2]
+-- `marker` and `before_marker` are offsets.
+local epoch, last, written_under, state_epoch, state_version, marker, before_marker =
+  unpack(redis.call('HMGET', KEYS[1], 'e', 'l', 'r', 'se', 'sv', 'f', 'b'))
 local top = epoch and string.match(last or '', '^(%d+)-%d+$')
-local severed = meta[3] ~= replication_id()
+local severed = written_under ~= replication_id()
 
-local function answer (reason, events, start)
+-- `start` is the position before the last events, unless the page begins there.
+local function reply (reason, events, start)
   -- If only meta was lost, the state still exists, and its next reader starts a new epoch.
-  local stamp = redis.call('EXISTS', KEYS[3]) == 1 and 'lost-0' or ''
-  if meta[4] then stamp = meta[4] .. '-' .. meta[5] end
-  return { epoch, last, reason, events, stamp, start or '', severed and 1 or 0 }
+  local version = redis.call('EXISTS', KEYS[3]) == 1 and 'lost-0' or ''
+  if state_epoch then version = state_epoch .. '-' .. state_version end
+  return { epoch, last, reason, events, version, start or '', severed and 1 or 0 }
 end
 
 -- An empty log has a position, too, so that a reader can continue from it. An empty log that was written under another
 -- replication id may have lost events, so a new log replaces it.
 if not top or (top == '0' and severed) then
-  local kept = redis.pcall('HSET', KEYS[1], 'e', ARGV[2], 'l', '0-0', 'r', replication_id())
-  local refusal = type(kept) == 'table' and kept.err
+  local written = redis.pcall('HSET', KEYS[1], 'e', ARGV[2], 'l', '0-0', 'r', replication_id())
+  local refusal = type(written) == 'table' and written.err
   -- If Redis refuses to replace a log, the old one is returned, with `severed`.
   if not (top and refusal) then epoch, last, severed = ARGV[2], '0-0', false end
   if not refusal then
@@ -41,16 +43,16 @@ if not top or (top == '0' and severed) then
   elseif not top then
     -- Reads must work even while Redis refuses writes. The reader then gets a position that is not stored, so the log
     -- will have another epoch later.
-    for _, passes in ipairs({ 'OOM', 'MISCONF', 'NOREPLICAS' }) do
-      if string.find(refusal, passes, 1, true) then return answer(ARGV[4] and 'epoch' or '', {}) end
+    for _, code in ipairs({ 'OOM', 'MISCONF', 'NOREPLICAS' }) do
+      if string.find(refusal, code, 1, true) then return reply(ARGV[4] and 'epoch' or '', {}) end
     end
-    return kept
+    return written
   end
 end
 
 -- Returns whether the state has a field, or a lost text that is to be restored: see includes/state.lua.
 local function has_state ()
-  if not meta[4] then return false end
+  if not state_epoch then return false end
   if redis.call('EXISTS', KEYS[3]) == 1 then return true end
   for _, name in ipairs(redis.call('HGETALL', KEYS[1])) do if string.find(name, '^t=') then return true end end
   return false
@@ -65,9 +67,9 @@ top = tonumber(top)
 if not ARGV[4] then
   local events, more = {}, true
   if most > 0 then events, more = page.read(KEYS[2], top, true, limit, most) end
-  if not more or #events == limit then return answer('', events) end
+  if not more or #events == limit then return reply('', events) end
   local first = redis.call('XRANGE', KEYS[2], string.format('%.0f', math.max(0, top - limit + 1)), '+', 'COUNT', 1)[1]
-  return answer('', events, first and page.before(first))
+  return reply('', events, first and page.before(first))
 end
 
 local offset = tonumber(ARGV[5])
@@ -75,14 +77,14 @@ local offset = tonumber(ARGV[5])
 -- Replies with `reason` if an event at offset `first` or later is missing. If only discontinuity markers follow, no
 -- loss is proven, and the reason is `failover`.
 local function missing (reason, first)
-  local event = tonumber(meta[6]) == top and tonumber(meta[7]) or top
-  return answer(event >= first and reason or 'failover', {})
+  local last_event = tonumber(marker) == top and tonumber(before_marker) or top
+  return reply(last_event >= first and reason or 'failover', {})
 end
 
-if ARGV[4] ~= epoch then return answer('epoch', {}) end
-if offset > top then return answer('ahead', {}) end
+if ARGV[4] ~= epoch then return reply('epoch', {}) end
+if offset > top then return reply('ahead', {}) end
 if offset == top then
-  if ARGV[5] .. '-' .. ARGV[6] == last then return answer('', {}) end
+  if ARGV[5] .. '-' .. ARGV[6] == last then return reply('', {}) end
   return missing('diverged', offset)
 end
 
@@ -91,4 +93,4 @@ if #events == 0 then return missing('expired', offset + 1) end
 local first = page.before(events[1])
 if tonumber(string.match(first, '^%d+')) ~= offset then return missing('trimmed', offset + 1) end
 if first ~= ARGV[5] .. '-' .. ARGV[6] then return missing('diverged', offset) end
-return answer('', events)
+return reply('', events)

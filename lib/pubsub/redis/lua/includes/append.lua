@@ -16,15 +16,15 @@ local function append_events ()
     key, arg = key + 2, arg + 2
     for n = 1, #kinds do
       local id, why = nil, refusal
-      local own = string.sub(kinds, n, n) == 'k'
-      if own then
+      local has_key = string.sub(kinds, n, n) == 'k'
+      if has_key then
         key = key + 1
         id = keyed[KEYS[key]] or redis.pcall('GET', KEYS[key])
         if type(id) == 'table' then id, why = nil, id end
       end
       if not id and not why then
         id, why = log.append(ARGV[arg + 1], ARGV[arg + 2])
-        if own and id then keyed[KEYS[key]] = id end
+        if has_key and id then keyed[KEYS[key]] = id end
       end
       arg = arg + 2
       ids[#ids + 1] = id or '-'
@@ -35,7 +35,7 @@ local function append_events ()
 
   -- No event was appended: reply with the error of Redis itself, such as READONLY or OOM.
   if #refusals == #ids then return refusals[1] end
-  for own, id in pairs(keyed) do log.remember(own, id, KEY_TTL) end
+  for name, id in pairs(keyed) do log.remember(name, id, KEY_TTL) end
   local all = table.concat(ids, ' ')
   log.remember(KEYS[1], all, BATCH_TTL)
   for n, refusal in ipairs(refusals) do refusals[n] = refusal.err end

@@ -1,8 +1,12 @@
 -- Shared by the scripts that append to the log of a channel.
 --
 -- The events are a stream, whose ids are <offset>-<tag>.
--- Fields of meta: e epoch, l id of the last event, or 0-0, r the replication id under which it was written; after a
--- failover also f offset of the last discontinuity marker, b offset of the last event before it.
+-- Fields of meta:
+--   e  the epoch
+--   l  the id of the last event, or 0-0
+--   r  the replication id under which that event was written
+--   f  after a failover, the offset of the last discontinuity marker
+--   b  after a failover, the offset of the last event before that marker
 --
 -- ARGV[1]  epoch of a new log
 --
@@ -39,6 +43,7 @@ local function set_head (id)
   log.head = id
 end
 
+-- Restores the fields of meta that `log.open` has read.
 local function restore_head ()
   for n, name in ipairs({ 'e', 'l', 'r' }) do
     if log.known[n] then redis.call('HSET', log.meta, name, log.known[n])

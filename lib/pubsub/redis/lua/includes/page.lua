@@ -35,7 +35,7 @@ function page.read (stream, offset, back, limit, most)
   return events, true
 end
 
--- Returns the position before an event.
+-- Returns the position before an event. Its tag is the field p: see `add` in includes/log.lua.
 function page.before (event)
   local tag = '0'
   for i = 1, #event[2], 2 do

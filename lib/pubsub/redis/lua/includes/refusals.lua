@@ -5,16 +5,16 @@ local server = redis
 local redis = { error_reply = server.error_reply }
 
 function redis.pcall (command, ...)
-  local answer = server.pcall(command, ...)
-  if type(answer) == 'table' and answer.err and string.find(answer.err, "can't run this command", 1, true) then
-    answer.err = "NOPERM this user has no permissions to run the '" .. string.lower(command) .. "' command"
+  local reply = server.pcall(command, ...)
+  if type(reply) == 'table' and reply.err and string.find(reply.err, "can't run this command", 1, true) then
+    reply.err = "NOPERM this user has no permissions to run the '" .. string.lower(command) .. "' command"
   end
-  return answer
+  return reply
 end
 
 function redis.call (...)
-  local answer = redis.pcall(...)
+  local reply = redis.pcall(...)
   -- Raised as a string: before Redis 7, an error must not be a table.
-  if type(answer) == 'table' and answer.err then error(answer.err) end
-  return answer
+  if type(reply) == 'table' and reply.err then error(reply.err) end
+  return reply
 end

@@ -1,9 +1,15 @@
 -- Shared by the scripts that access the state of a channel.
 --
--- Fields of meta: se epoch and sv version of the state, sr the replication id at its last change, sc the lease clock in
--- milliseconds, st the wall clock at that time, and for each draft t=<field>: its <lease> <owner>. If the fields lack a
--- draft that meta names, the draft was lost. It is then restored without its content, since otherwise it would never be
--- finalized. If meta was lost, the state is recognized by its fields.
+-- Fields of meta:
+--   se         the epoch of the state
+--   sv         its version
+--   sr         the replication id at its last change
+--   sc         the lease clock in milliseconds
+--   st         the wall clock at that time
+--   t=<field>  for each draft: its <lease> <owner>
+-- If the fields lack a draft that meta names, the draft was lost. It is then restored without its content, since
+-- otherwise it would never be finalized. If meta was lost, the state is recognized by its fields.
+--
 -- The fields are a hash. A field has a record, =<field>: <kind> <length> <bytes> <lease> <owner>, and a value or the
 -- header of a draft, 0=<field>. Kinds: v a value, t a draft, x a draft whose lease has run out. <length> and <bytes> are
 -- those of the content of a draft: see draft.lua. <lease> is the length of the lease in milliseconds, which also applies
