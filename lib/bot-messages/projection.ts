@@ -61,8 +61,8 @@ export class BotMessageProjection implements StateProjection {
   }
 
   /**
-   * The content of a bot message never becomes shorter. If it is shorter, Redis has lost a part, and the producer writes
-   * that part again.
+   * The content of a bot message never becomes shorter. If it is shorter, Redis has lost a part, and the producer
+   * writes that part again.
    */
   #noteLoss (id: string, after: Field | undefined, before: Field | undefined): void {
     const length = after?.draft?.length ?? Infinity

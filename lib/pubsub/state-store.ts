@@ -118,7 +118,7 @@ export interface DraftPage {
   field: Field | undefined
   /** The JSON of the event that has replaced the draft, if the log still has it. */
   event: string | undefined
-  /** The pieces from a position on. The first one may begin before it. Empty if there are none, or if they were lost. */
+  /** The pieces from a position on. The first one may begin before it. Empty if there are none or they were lost. */
   pieces: Piece[]
 }
 

@@ -335,7 +335,8 @@ function pages (t: Test, make: Make): void {
     const first = await s.readDraft('d')
     await s.finalize('d', 'end', 'me', true)
     const second = await s.readDraft('d', piece.length)
-    t.match([first.field?.draft?.length, first.event, second.field, second.event], [400_000, undefined, undefined, '"end"'])
+    t.match(first, { field: { draft: { length: 400_000 } }, event: undefined })
+    t.match(second, { field: undefined, event: '"end"' })
     t.same([first, second].map(({ pieces }) => pieces.map(({ at, end }) => [at, end])), [
       [[0, 200_000]], [[200_000, 400_000]]
     ])
