@@ -46,10 +46,10 @@ export class BotMessageProjection implements StateProjection {
   field (name: string, after: Field | undefined, before: Field | undefined, piece?: Piece): void {
     const id = botMessageIdOf(name)
     if (id === undefined) return
-    const isLost = this.#noteLoss(id, after, before)
+    this.#noteLoss(id, after, before)
     // If the field was deleted, the log has the final event, unless the whole log was lost.
     if (after?.draft === undefined || this.#ended.has(id)) return
-    if (!isLost && !isSameDraft(after.draft, before?.draft)) this.#writePiece(id, after, before, piece)
+    if (this.#isNew(id, after.draft, before?.draft)) this.#writePiece(id, after, before, piece)
     if (after.expired) this.#finalize(id)
   }
 
@@ -60,13 +60,23 @@ export class BotMessageProjection implements StateProjection {
     })
   }
 
-  /** The content of a bot message never becomes shorter. If it is shorter, Redis has lost a part. */
-  #noteLoss (id: string, after: Field | undefined, before: Field | undefined): boolean {
-    const { length } = after?.draft ?? { length: Infinity }
-    const isLost = before?.draft !== undefined && length < before.draft.length
-    if (isLost && !this.#lost.has(id)) this.#lost.set(id, { header: before.value, draft: before.draft as Draft })
-    else if (length >= (this.#lost.get(id)?.draft.length ?? 0)) this.#lost.delete(id)
-    return isLost
+  /**
+   * The content of a bot message never becomes shorter. If it is shorter, Redis has lost a part, and the producer
+   * writes that part again.
+   */
+  #noteLoss (id: string, after: Field | undefined, before: Field | undefined): void {
+    const length = after?.draft?.length ?? Infinity
+    if (length >= (this.#lost.get(id)?.draft.length ?? 0)) this.#lost.delete(id)
+    if (before?.draft === undefined || length >= before.draft.length || this.#lost.has(id)) return
+    this.#lost.set(id, { header: before.value, draft: before.draft })
+  }
+
+  /**
+   * Whether readers lack something. While the producer writes a lost part again, they have it already, except after
+   * `forget`: then they need all of it.
+   */
+  #isNew (id: string, after: Draft, before: Draft | undefined): boolean {
+    return before === undefined || (!this.#lost.has(id) && !isSameDraft(after, before))
   }
 
   /** Writes what is new in a bot message. If it is not known, readers get the length and fetch the rest. */

@@ -22,6 +22,6 @@ export const budgets = {
   turn: 1_048_576,
   /** Publishes that Redis has not acknowledged yet. Beyond it, a publish is rejected immediately. */
   unanswered: 67_108_864,
-  /** The events that `LocalPubSub` keeps for all chats. Beyond it, each chat drops its oldest events. */
+  /** The events and drafts that `LocalPubSub` keeps for all chats. Beyond it, chats drop events and ended drafts. */
   localLogs: 268_435_456
 } as const

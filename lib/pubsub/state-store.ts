@@ -57,8 +57,8 @@ export interface StateChange {
 export type StateRequest =
   | { operation: 'set', field: string, value: string, leaseMs: number }
   /**
-   * Opens an empty draft with a header, unless one was finalized with this key. A draft of this owner that exists
-   * already is left as it is.
+   * Opens an empty draft with a header, unless one was finalized with this key. If the owner has opened it already,
+   * only its lease is renewed.
    */
   | { operation: 'open', field: string, value: string, leaseMs: number, owner: string, key: string }
   /** Appends a piece to a draft whose length is `piece.at`. */
@@ -78,8 +78,8 @@ export type StateRequest =
 export type StateOutcome = 'done' | 'taken' | 'over' | 'gone' | 'behind'
 
 /**
- * An outcome, and the epoch of the state. If the epoch has changed, a field that is `gone` may have been lost. For
- * `open` and `append`, `length` is the length of the draft after the request.
+ * An outcome, and the epoch of the state. If the epoch has changed, a field that is `gone` may have been lost. `length`
+ * is the length of the draft after the request if `open` or `append` is `done`, or `append` is `behind`.
  */
 export interface StateReceipt { outcome: StateOutcome, epoch: string, length: number }
 
@@ -118,7 +118,7 @@ export interface DraftPage {
   field: Field | undefined
   /** The JSON of the event that has replaced the draft, if the log still has it. */
   event: string | undefined
-  /** The pieces from a position on. The first one may begin before it. */
+  /** The pieces from a position on. The first one may begin before it. Empty if there are none or they were lost. */
   pieces: Piece[]
 }
 

@@ -147,9 +147,9 @@ export class StateReplica {
     }
   }
 
-  /** Reads through the gate of the instance. The size of a state is not known before, so it counts as one page. */
+  /** Reads through the gate of the instance. The size of a state is not known before, so it counts as a large one. */
   #readPage (known: StateVersion | undefined): Promise<StatePage> {
-    return this.#gate.runWhenFree(budgets.clientPage, () => this.#store.read(this.#channel, known))
+    return this.#gate.runWhenFree(budgets.drafts, () => this.#store.read(this.#channel, known))
   }
 
   #tryLater (error: Error): void {

@@ -5,7 +5,7 @@ import type { Piece } from '../state-store.ts'
 /** Approximate bytes of a piece besides its content. */
 const OVERHEAD = 100
 
-/** The content of a draft of `LocalPubSub`, and what is kept of it once the draft is finalized. */
+/** The content of a draft of `LocalPubSub`. Once the draft is finalized, the content is kept while there is room. */
 export class DraftContent implements ByteHolder {
   readonly #budget: ByteBudget
   #pieces: Piece[] = []
@@ -33,6 +33,7 @@ export class DraftContent implements ByteHolder {
       ? joined + piece.content
       : undefined
     this.#count(piece.content.length + OVERHEAD)
+    this.#budget.trim()
   }
 
   /** Returns the pieces from a position on: as many as fit into the bytes of a page, and at least one. */
@@ -58,6 +59,7 @@ export class DraftContent implements ByteHolder {
     return false
   }
 
+  /** Drops the content, which is not needed any more. */
   clear (): void {
     this.#budget.leave(this)
     this.#pieces = []
@@ -67,10 +69,9 @@ export class DraftContent implements ByteHolder {
   #count (bytes: number): void {
     this.#bytes += bytes
     this.#budget.count(bytes)
-    this.#budget.trim()
   }
 
-  /** The index of the piece that a position is in. */
+  /** The index of the piece that contains what follows a position. */
   #indexAt (position: number): number {
     let [low, high] = [0, this.#pieces.length]
     while (low < high) {

@@ -156,14 +156,16 @@ export class LocalStateStore implements StateStore {
     const { field, value, leaseMs, owner, key } = request
     if (this.#options.eventLog.hasKey(channel, `finalization ${key}`)) return 'over'
     const stored = state.fields.get(field)
-    if (stored !== undefined && stored.owner !== owner) return 'taken'
-    if (stored?.expired === true) return 'gone'
+    const until = performance.now() + leaseMs
     if (stored === undefined) {
-      const until = performance.now() + leaseMs
       const content = new DraftContent(this.#options.eventLog.budget)
       const opened = { value, content, expired: false, owner, until }
       this.#change(channel, state, { operation: 'open', field, value }, opened)
+      return 'done'
     }
+    if (stored.content === undefined || stored.owner !== owner) return 'taken'
+    if (stored.expired) return 'gone'
+    stored.until = until
     return 'done'
   }
 
@@ -172,14 +174,13 @@ export class LocalStateStore implements StateStore {
     const stored = state.fields.get(field)
     if (stored?.content === undefined || stored.expired || stored.owner !== owner) return 'gone'
     const { length } = stored.content
-    if (length === piece.at) {
-      stored.content.append(piece)
-      stored.until = performance.now() + leaseMs
-      this.#change(channel, state, { operation: 'append', field, value: '', piece }, stored)
-      return 'done'
-    }
-    // An earlier request, whose reply was lost, may have appended this piece already.
-    return length === piece.end ? 'done' : 'behind'
+    if (length !== piece.at && length !== piece.end) return 'behind'
+    stored.until = performance.now() + leaseMs
+    // An earlier request may have appended this piece already.
+    if (length === piece.end) return 'done'
+    stored.content.append(piece)
+    this.#change(channel, state, { operation: 'append', field, value: '', piece }, stored)
+    return 'done'
   }
 
   #delete (channel: string, state: ChannelState, { field }: RequestOf<'delete'>): StateOutcome {

@@ -17,7 +17,7 @@ export interface ChannelKeys {
    * uses this prefix, since an app may let clients choose idempotency keys.
    */
   idempotency: string
-  /** Prefix of the keys that store the event of a finalized bot message. The result of `encodeKey` follows. */
+  /** Prefix of the keys that store the id of the event of a finalized draft. The result of `encodeKey` follows. */
   finalization: string
   /** Prefix of the keys that store the content of drafts. The result of `encodeKey` of the field follows. */
   draft: string

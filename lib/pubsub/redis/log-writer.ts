@@ -21,7 +21,7 @@ interface LogWriterOptions {
   onUnheard (error: Error): void
 }
 
-/** The result of a finalize if the bot message does not exist. Contains the epoch of the state. */
+/** The result of a finalize if the draft does not exist. Contains the epoch of the state. */
 interface Missing { epoch: string }
 
 /** An event to append. */

@@ -145,8 +145,6 @@ export class Scripts {
       FAILOVER_LEASE: timing.stateLease,
       LEASE_STEP: timing.idleCheck,
       // Bytes.
-      DRAFT: budgets.draft,
-      DRAFTS: budgets.drafts,
       PAGE: budgets.page
     }
     const ttl = timing.healthProbeKeys

@@ -34,7 +34,7 @@ interface RedisStateStoreOptions {
   log: Logger
   /** Sends a command, again if necessary, until it settles. */
   send<T> (command: Command<T>, options: SendOptions): Promise<T>
-  /** Finalizes a bot message: publishes its event and removes its text. */
+  /** Publishes the event that replaces a draft, and deletes the draft. */
   finalize (channel: string, finalization: Finalization): Promise<PublishReceipt | { epoch: string }>
 }
 
@@ -75,36 +75,41 @@ export class RedisStateStore implements StateStore {
       [Buffer, Row[]?, Buffer[]?]
     return {
       version: parseStateVersion(version.toString()),
-      fields: rows && await this.#withContents(channel, rows),
+      fields: rows && await this.#readContents(channel, rows),
       // Redis returns the fields as `encodeField` encoded them, so that decoding cannot fail.
       ...doubtful.length > 0 && { doubtful: new Set(doubtful.map((field) => decodeField(field.toString()) as string)) }
     }
   }
 
-  /** Reads the content of the short drafts, too: as many as fit into `budgets.drafts`. */
-  async #withContents (channel: string, rows: Row[]): Promise<Map<string, Field>> {
+  /** Parses the fields, and reads the content of short drafts, of as many as fit into `budgets.drafts`. */
+  async #readContents (channel: string, rows: Row[]): Promise<Map<string, Field>> {
     const fields = new Map<string, Field>()
     const reading: Promise<void>[] = []
-    let bytes = 0
-    for (const [name, record, value] of rows) {
+    let sum = 0
+    for (const [name, words, value] of rows) {
       const field = decodeField(name.toString())
-      if (field === undefined) continue
+      const record = parseRecord(words)
+      if (field === undefined || record === undefined) continue
       const stored = fieldOf(record, value)
       fields.set(field, stored)
-      const size = bytesOf(record)
-      if (stored.draft === undefined || size > budgets.draft || bytes + size > budgets.drafts) continue
-      bytes += size
+      const { bytes } = record
+      if (stored.draft === undefined || bytes > budgets.draft || sum + bytes > budgets.drafts) continue
+      sum += bytes
       reading.push(this.#readContent(channel, field, stored.draft))
     }
     await Promise.all(reading)
     return fields
   }
 
-  /** Reads the whole content of a short draft. It may have grown or ended since the draft was read. */
+  /**
+   * Reads the content of a short draft, as long as it was when the draft was read. Pieces may have been appended since.
+   * If the content has been lost, or deleted with its draft, it stays `undefined`; a later change says why.
+   */
   async #readContent (channel: string, field: string, draft: Draft): Promise<void> {
+    // No event has an empty key: a draft that has ended has no pieces here.
     const { pieces } = draft.length === 0 ? { pieces: [] } : await this.readDraft(channel, { field, key: '' }, 0)
-    const known = pieces.filter(({ end }) => end <= draft.length)
-    if ((known.at(-1)?.end ?? 0) === draft.length) draft.content = known.map(({ content }) => content).join('')
+    const before = pieces.filter(({ end }) => end <= draft.length)
+    if ((before.at(-1)?.end ?? 0) === draft.length) draft.content = before.map(({ content }) => content).join('')
   }
 
   async readDraft (
@@ -113,10 +118,11 @@ export class RedisStateStore implements StateStore {
     const { keys, reader, scripts } = this.#options
     const { fields, stream, draft, finalization } = keys.of(channel)
     const names = [fields, stream, draft + encodeKey(field), finalization + encodeKey(key)]
-    const [record, value, pieces, payload] = await reader.run(scripts.readDraft, names, [encodeField(field), from]) as
+    const [words, value, pieces, payload] = await reader.run(scripts.readDraft, names, [encodeField(field), from]) as
       [Buffer, Buffer, [Buffer, Buffer[]][], Buffer]
+    const record = parseRecord(words)
     return {
-      field: record.length === 0 ? undefined : fieldOf(record, value),
+      field: record && fieldOf(record, value),
       event: decodePayload(payload)?.json,
       pieces: pieces.map(pieceOf)
     }
@@ -161,19 +167,22 @@ type ChangeReply = [outcome: Buffer, epoch: Buffer, length: number, gone: Buffer
 /** A field in the reply of lua/read-state.lua. */
 type Row = [field: Buffer, record: Buffer, value: Buffer]
 
-/** Parses a record, and the value or the header beside it: see lua/includes/state.lua. */
-function fieldOf (record: Buffer, value: Buffer): Field {
-  const [kind, length] = record.toString().split(' ')
-  return {
-    value: value.toString(),
-    ...kind !== 'v' && { draft: { length: Number(length), content: undefined } },
-    expired: kind === 'x'
-  }
+/** What the record of a field says: its kind, and the length and the size of the content of a draft. */
+interface FieldRecord { kind: string, length: number, bytes: number }
+
+/** Parses a record, which lua/includes/state.lua writes. Returns `undefined` for other data. */
+function parseRecord (words: Buffer): FieldRecord | undefined {
+  const [, kind, length, bytes] = /^([vdx]) (\d{1,15}) (\d{1,15}) /.exec(words.toString()) ?? []
+  return kind === undefined ? undefined : { kind, length: Number(length), bytes: Number(bytes) }
 }
 
-/** The size of the content of a draft, from its record. */
-function bytesOf (record: Buffer): number {
-  return Number(record.toString().split(' ')[2])
+/** Returns a field. `value` is its value, or the header of a draft. */
+function fieldOf ({ kind, length }: FieldRecord, value: Buffer): Field {
+  return {
+    value: value.toString(),
+    ...kind !== 'v' && { draft: { length, content: undefined } },
+    expired: kind === 'x'
+  }
 }
 
 /** Parses an entry of the stream of a draft: see lua/includes/draft.lua. */

@@ -1,8 +1,9 @@
 import type { Test } from 'tap'
 import type { PubSubStats, PublishReceipt } from '../../../lib/pubsub/provider.ts'
 import type {
-  Field, StateChange, Stateful, StateReceipt, StateRequest, StateStore
+  DraftPage, Field, StateChange, Stateful, StateReceipt, StateRequest, StateStore
 } from '../../../lib/pubsub/state-store.ts'
+import { budgets } from '../../../lib/core/budgets.ts'
 import { live } from '../../support/live.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
@@ -21,7 +22,7 @@ const LEASE = 60_000
 export function stateContract (t: Test, name: string, make: Make): void {
   t.test(name, async (t) => {
     t.beforeEach(nothingUnhandled)
-    for (const part of [values, texts, leases, notifications, finalizations, heads, off]) part(t, make)
+    for (const part of [values, drafts, pages, leases, notifications, finalizations, heads, off]) part(t, make)
   })
 }
 
@@ -49,24 +50,44 @@ class Subject {
     return (await this.store.change(this.channel, request)).outcome
   }
 
-  open (field: string, value = '', owner = 'me', leaseMs = LEASE): Promise<string> {
+  open (field: string, value = 'header', owner = 'me', leaseMs = LEASE): Promise<string> {
     return this.outcome({ operation: 'open', field, value, leaseMs, owner, key: `end-${field}` })
   }
 
-  append (field: string, at: number, value: string, owner = 'me', leaseMs = LEASE): Promise<string> {
-    return this.outcome({ operation: 'append', field, at, value, leaseMs, owner })
+  /** Appends a piece whose length is counted in UTF-16 code units. */
+  append (field: string, at: number, content: string, owner = 'me', leaseMs = LEASE): Promise<string> {
+    const piece = { at, end: at + content.length, content }
+    return this.outcome({ operation: 'append', field, piece, leaseMs, owner })
   }
 
-  finalize (field: string, event: unknown, owner?: string): Promise<PublishReceipt | { epoch: string }> {
-    return this.store.finalize(this.channel, { field, owner, event, key: `end-${field}` })
+  /** Opens a draft and appends some pieces to it. */
+  async write (field: string, ...contents: string[]): Promise<void> {
+    await this.open(field)
+    let at = 0
+    for (const content of contents) {
+      await this.append(field, at, content)
+      at += content.length
+    }
+  }
+
+  finalize (
+    field: string, event: unknown, owner?: string, keepContent = false
+  ): Promise<PublishReceipt | { epoch: string }> {
+    return this.store.finalize(this.channel, { field, owner, event, keepContent, key: `end-${field}` })
+  }
+
+  readDraft (field: string, from = 0): Promise<DraftPage> {
+    return this.store.readDraft(this.channel, { field, key: `end-${field}` }, from)
   }
 
   async read (): Promise<Record<string, Field>> {
     return Object.fromEntries((await this.store.read(this.channel)).fields as Map<string, Field>)
   }
 
-  async values (): Promise<Record<string, string>> {
-    return Object.fromEntries(Object.entries(await this.read()).map(([field, { value }]) => [field, value]))
+  /** The values and the contents of all fields. */
+  async values (): Promise<Record<string, string | undefined>> {
+    const fields = Object.entries(await this.read())
+    return Object.fromEntries(fields.map(([field, { value, draft }]) => [field, draft ? draft.content : value]))
   }
 
   /** Follows the channel and records its changes of the state and events of the log. */
@@ -96,8 +117,9 @@ async function subject (t: Test, make: Make, options?: ProviderOptions): Promise
   return new Subject(await make(t, options))
 }
 
-const value = (value: string): Field => ({ value, text: false, expired: false })
-const text = (value: string, expired = false): Field => ({ value, text: true, expired })
+const value = (value: string): Field => ({ value, expired: false })
+const draft = (content: string, expired = false): Field =>
+  ({ value: 'header', draft: { length: content.length, content }, expired })
 
 function values (t: Test, make: Make): void {
   t.test('a value is set, changed and deleted', async (t) => {
@@ -153,76 +175,171 @@ function values (t: Test, make: Make): void {
   })
 }
 
-function texts (t: Test, make: Make): void {
-  t.test('a text grows only at its end, and a repeated append is applied once', async (t) => {
+function drafts (t: Test, make: Make): void {
+  t.test('a draft grows only at its end, and a repeated append is applied once', async (t) => {
     const s = await subject(t, make)
-    t.equal(await s.append('t', 0, 'x'), 'gone', 'there is none yet')
-    t.equal(await s.open('t'), 'done')
-    t.equal(await s.append('t', 0, 'Hé'), 'done')
-    t.equal(await s.append('t', 0, 'Hé'), 'done')
-    t.equal(await s.append('t', 3, 'llo 😀'), 'done', 'lengths are bytes')
-    t.equal(await s.append('t', 3, 'llo 😀'), 'done')
-    t.equal(await s.append('t', 100, 'x'), 'behind')
-    t.equal(await s.append('t', 11, ''), 'done')
-    t.same(await s.read(), { t: text('Héllo 😀') })
+    t.equal(await s.append('d', 0, 'x'), 'gone', 'there is none yet')
+    t.equal(await s.open('d'), 'done')
+    t.same(await s.read(), { d: draft('') })
+    t.equal(await s.append('d', 0, 'Hé'), 'done')
+    t.equal(await s.append('d', 0, 'Hé'), 'done')
+    t.equal(await s.append('d', 2, 'llo 😀'), 'done')
+    t.equal(await s.append('d', 2, 'llo 😀'), 'done')
+    t.equal(await s.append('d', 100, 'x'), 'behind')
+    t.equal(await s.append('d', 8, ''), 'done')
+    t.same(await s.read(), { d: draft('Héllo 😀') })
   })
 
-  t.test('a text belongs to its owner, who may replace it', async (t) => {
+  t.test('the owner counts the length in its own units, and learns it from each request', async (t) => {
     const s = await subject(t, make)
-    t.equal(await s.open('t', 'abc'), 'done')
-    t.equal(await s.open('t', 'abc'), 'done')
-    t.equal(await s.open('t', '', 'another'), 'taken')
-    t.equal(await s.append('t', 3, 'x', 'another'), 'gone')
-    await s.append('t', 3, 'def')
-    t.equal(await s.open('t', 'abcdefghi'), 'done')
-    t.equal(await s.append('t', 9, 'j'), 'done')
-    t.same(await s.values(), { t: 'abcdefghij' })
-    t.equal(await s.outcome({ operation: 'delete', field: 't' }), 'done')
+    const request = { operation: 'append', field: 'd', leaseMs: LEASE, owner: 'me' } as const
+    const opening = { ...request, operation: 'open', value: 'header', key: 'end-d' } as const
+    t.match(await s.store.change(s.channel, opening), { outcome: 'done', length: 0 })
+    const piece = { at: 0, end: 3, content: ',{},{},{}' }
+    t.match(await s.store.change(s.channel, { ...request, piece }), { outcome: 'done', length: 3 })
+    t.match(await s.store.change(s.channel, { ...request, piece }), { outcome: 'done', length: 3 })
+    const later = { at: 7, end: 8, content: ',{}' }
+    t.match(await s.store.change(s.channel, { ...request, piece: later }), { outcome: 'behind', length: 3 })
+    t.match(await s.store.change(s.channel, opening), { outcome: 'done', length: 3 })
+    t.same((await s.read()).d?.draft, { length: 3, content: ',{},{},{}' })
+  })
+
+  t.test('a draft belongs to its owner', async (t) => {
+    const s = await subject(t, make)
+    await s.write('d', 'abc')
+    t.equal(await s.open('d', 'header', 'another'), 'taken')
+    t.equal(await s.append('d', 3, 'x', 'another'), 'gone')
+    t.equal(await s.open('d', 'another header'), 'done')
+    t.same(await s.read(), { d: draft('abc') }, 'opening it again changes nothing')
+    t.equal(await s.append('d', 3, 'def'), 'done')
+    t.equal(await s.outcome({ operation: 'delete', field: 'd' }), 'done')
     t.same(await s.values(), {})
-    t.equal(await s.append('t', 10, 'x'), 'gone')
+    t.equal(await s.append('d', 6, 'x'), 'gone')
+    await s.write('d', 'new')
+    t.same(await s.read(), { d: draft('new') }, 'nothing of the deleted one is left')
   })
 
   t.test('late commands, after later pieces or after the end, change nothing', async (t) => {
     const s = await subject(t, make)
-    await s.open('t', 'abc')
-    await s.append('t', 3, 'def')
+    await s.write('d', 'abc', 'def')
     for (const [at, piece, outcome] of [[0, 'abc', 'behind'], [3, 'd', 'behind'], [3, 'def', 'done']] as const) {
-      t.equal(await s.append('t', at, piece), outcome)
+      t.equal(await s.append('d', at, piece), outcome)
     }
-    t.equal(await s.open('t', ''), 'done')
-    t.equal(await s.open('t', 'abc'), 'done')
-    t.same(await s.values(), { t: 'abcdef' })
-    await s.finalize('t', 'end', 'me')
-    t.equal(await s.append('t', 6, 'ghi'), 'gone')
-    t.equal(await s.open('t', 'abcdefghi'), 'over')
-    t.match(await s.finalize('t', 'end', 'me'), { duplicate: true })
+    t.equal(await s.open('d'), 'done')
+    t.same(await s.values(), { d: 'abcdef' })
+    await s.finalize('d', 'end', 'me')
+    t.equal(await s.append('d', 6, 'ghi'), 'gone')
+    t.equal(await s.open('d'), 'over')
+    t.match(await s.finalize('d', 'end', 'me'), { duplicate: true })
     t.same(await s.values(), {})
   })
 
-  t.test('a text of thousands of pieces is read as one, and leaves nothing behind', async (t) => {
+  t.test('a draft of thousands of pieces is read as one', async (t) => {
     const s = await subject(t, make)
-    await s.open('t')
+    await s.open('d')
     const pieces = Array.from({ length: 2_000 }, (_, n) => `${n} `)
     let at = 0
     await Promise.all(pieces.map((piece) => {
-      const done = s.append('t', at, piece)
+      const done = s.append('d', at, piece)
       at += piece.length
       return done
     }))
-    t.same(await s.values(), { t: pieces.join('') })
-    const whole = `${pieces.join('')}anew`
-    await s.open('t', whole)
-    t.same(await s.values(), { t: whole })
+    t.same(await s.values(), { d: pieces.join('') })
   })
 
-  t.test('a value and a text of the same name replace each other only where allowed', async (t) => {
+  t.test('a value and a draft of the same name replace each other only where allowed', async (t) => {
     const s = await subject(t, make)
     await s.set('f', 'v')
-    t.equal(await s.open('f'), 'taken')
+    t.equal(await s.open('f', 'v', ''), 'taken')
     t.equal(await s.append('f', 1, 'x', ''), 'gone')
-    await s.open('t', 'text')
-    await s.set('t', 'text')
-    t.same(await s.read(), { f: value('v'), t: value('text') })
+    await s.write('d', 'content')
+    await s.set('d', 'header')
+    t.same(await s.read(), { f: value('v'), d: value('header') })
+    t.same(await s.readDraft('d'), { field: value('header'), event: undefined, pieces: [] })
+  })
+}
+
+function pages (t: Test, make: Make): void {
+  const contents = ({ pieces }: DraftPage): string[] => pieces.map(({ content }) => content)
+
+  t.test('a draft is read from any position, from the piece that contains it on', async (t) => {
+    const s = await subject(t, make)
+    t.same(await s.readDraft('d'), { field: undefined, event: undefined, pieces: [] }, 'there is none yet')
+    await s.write('d', 'abc', 'é😀', 'f')
+    const all = [
+      { at: 0, end: 3, content: 'abc' }, { at: 3, end: 6, content: 'é😀' }, { at: 6, end: 7, content: 'f' }
+    ]
+    const field = { ...draft('abcé😀f'), draft: { length: 7, content: 'abcé😀f' } }
+    for (const [from, first] of [[0, 0], [2, 0], [3, 1], [5, 1], [6, 2], [7, 3], [100, 3]] as const) {
+      const page = await s.readDraft('d', from)
+      t.match(page, { field: { value: 'header', draft: { length: 7 }, expired: false }, event: undefined })
+      t.same(page.pieces, all.slice(first), `from ${from}`)
+    }
+    t.same(await s.read(), { d: field })
+  })
+
+  t.test('a long draft is read in pages, and reading the state leaves it out', async (t) => {
+    const s = await subject(t, make)
+    const piece = '😀'.repeat(10_000)
+    await s.open('d')
+    const count = 20
+    for (let n = 0; n < count; n++) await s.append('d', n * piece.length, piece)
+    const length = count * piece.length
+    t.same(await s.read(), { d: { value: 'header', draft: { length, content: undefined }, expired: false } })
+    const sizes: number[] = []
+    let read = ''
+    while (read.length < length) {
+      const page = contents(await s.readDraft('d', read.length)).join('')
+      sizes.push(Buffer.byteLength(page))
+      read += page
+    }
+    t.ok(read === piece.repeat(count))
+    t.ok(sizes.every((bytes) => bytes <= budgets.page), sizes.join())
+    t.equal(sizes.length, Math.ceil(count / Math.floor(budgets.page / 40_000)))
+    const large = 'x'.repeat(2 * budgets.page)
+    await s.append('d', length, large)
+    t.ok(contents(await s.readDraft('d', length + 5)).join() === large, 'a page has at least one piece')
+  })
+
+  t.test('the content of a finalized draft is kept on request, and read with its event', async (t) => {
+    const s = await subject(t, make)
+    for (const [field, keep] of [['kept', true], ['dropped', false]] as const) {
+      await s.write(field, 'abc', 'def')
+      await s.finalize(field, { end: field }, 'me', keep)
+      const page = await s.readDraft(field, 3)
+      t.match(page, { field: undefined, event: JSON.stringify({ end: field }) })
+      t.same(contents(page), keep ? ['def'] : [])
+    }
+    t.same(await s.values(), {})
+    t.same(
+      await s.store.readDraft(s.channel, { field: 'kept', key: 'another' }, 0),
+      { field: undefined, event: undefined, pieces: [] },
+      'only with the key of its finalization'
+    )
+  })
+
+  t.test('if its event was trimmed from the log, a finalized draft is not found', async (t) => {
+    const s = await subject(t, make, { history: { size: 1 } })
+    await s.write('d', 'abc')
+    await s.finalize('d', 'end', 'me', true)
+    t.match(await s.readDraft('d'), { event: '"end"', pieces: { length: 1 } })
+    // Redis trims in steps.
+    for (let n = 0; n < 200; n++) await s.provider.publish(s.channel, n)
+    t.same(await s.readDraft('d'), { field: undefined, event: undefined, pieces: [] })
+  })
+
+  t.test('a draft that is finalized while it is read is read to its end', async (t) => {
+    const s = await subject(t, make)
+    const piece = 'x'.repeat(200_000)
+    await s.write('d', piece, piece)
+    const first = await s.readDraft('d')
+    await s.finalize('d', 'end', 'me', true)
+    const second = await s.readDraft('d', piece.length)
+    t.match(first, { field: { draft: { length: 400_000 } }, event: undefined })
+    t.match(second, { field: undefined, event: '"end"' })
+    t.same([first, second].map(({ pieces }) => pieces.map(({ at, end }) => [at, end])), [
+      [[0, 200_000]], [[200_000, 400_000]]
+    ])
   })
 }
 
@@ -231,22 +348,24 @@ function leases (t: Test, make: Make): void {
     return until(() => s.read(), (fields) => fields[field]?.expired !== false)
   }
 
-  t.test('a value expires with its lease; a text stays and accepts no more changes', async (t) => {
+  t.test('a value expires with its lease; a draft stays and accepts no more changes', async (t) => {
     const s = await subject(t, make)
     const { changes, settled } = await s.watch()
     await s.set('v', '1', 30)
-    await s.open('t', 'abc', 'me', 30)
+    await s.open('d')
+    await s.append('d', 0, 'abc', 'me', 30)
     await s.set('long', '1')
-    await Promise.all([expired(s, 'v'), expired(s, 't')])
-    t.same(await s.read(), { long: value('1'), t: text('abc', true) })
-    t.equal(await s.append('t', 3, 'x'), 'gone')
-    t.equal(await s.open('t', 'abcx'), 'gone')
-    t.equal(await s.open('t', 'abcx', 'another'), 'taken')
-    t.match(await s.store.renew(s.channel, ['t', 'v', 'long', 'none'], 30), { gone: ['t', 'v', 'none'] })
+    await Promise.all([expired(s, 'v'), expired(s, 'd')])
+    t.same(await s.read(), { long: value('1'), d: draft('abc', true) })
+    t.equal(await s.append('d', 3, 'x'), 'gone')
+    t.equal(await s.open('d'), 'gone')
+    t.equal(await s.open('d', 'header', 'another'), 'taken')
+    t.match(await s.readDraft('d'), { field: { expired: true }, pieces: [{ content: 'abc' }] })
+    t.match(await s.store.renew(s.channel, ['d', 'v', 'long', 'none'], 30), { gone: ['d', 'v', 'none'] })
     await settled()
     t.same(
       changes.filter(({ operation }) => operation === 'expire').map(({ field }) => field).sort(),
-      ['t', 'v'],
+      ['d', 'v'],
       'each is reported once'
     )
     await expired(s, 'long')
@@ -259,12 +378,16 @@ function leases (t: Test, make: Make): void {
     t.match(await s.store.renew(s.channel, ['renewed'], LEASE), { gone: [] })
     await s.set('set', '1', short)
     await s.set('set', '1')
-    await s.open('text', '', 'me', short)
-    t.equal(await s.append('text', 0, 'x'), 'done')
+    for (const field of ['appended', 'repeated', 'opened']) await s.open(field, 'header', 'me', short)
+    t.equal(await s.append('appended', 0, 'x'), 'done')
+    t.equal(await s.append('repeated', 0, ''), 'done', 'nothing is new')
+    t.equal(await s.open('opened'), 'done')
     // Its lease begins last: once it has run out, so have all short ones.
     await s.set('left', '1', short)
     await expired(s, 'left')
-    t.match(await s.read(), { renewed: value('1'), set: value('1'), text: text('x') })
+    t.same(await s.read(), {
+      renewed: value('1'), set: value('1'), appended: draft('x'), repeated: draft(''), opened: draft('')
+    })
   })
 
   t.test('a change and a renewal in a channel find its expired fields', async (t) => {
@@ -289,13 +412,18 @@ function notifications (t: Test, make: Make): void {
     await s.set('v', '1 2\n😀')
     await s.set('v', '1 2\n😀')
     await s.store.renew(s.channel, ['v'], LEASE)
-    await s.open('a text')
-    await s.append('a text', 0, ' piece ')
-    await s.append('a text', 0, ' piece ')
+    await s.open('a draft', '{"a": 1}')
+    await s.append('a draft', 0, ' piece\n😀 ')
+    await s.append('a draft', 0, ' piece\n😀 ')
+    await s.append('a draft', 10, '')
+    await s.open('a draft')
     await s.outcome({ operation: 'delete', field: 'v' })
     await settled()
-    t.same(changes.map(({ operation, field, value }) => [operation, field, value]), [
-      ['set', 'v', '1 2\n😀'], ['open', 'a text', ''], ['append', 'a text', ' piece '], ['delete', 'v', '']
+    t.same(changes.map(({ operation, field, value, piece }) => [operation, field, value, piece]), [
+      ['set', 'v', '1 2\n😀', undefined],
+      ['open', 'a draft', '{"a": 1}', undefined],
+      ['append', 'a draft', '', { at: 0, end: 10, content: ' piece\n😀 ' }],
+      ['delete', 'v', '', undefined]
     ])
     t.same(changes.map(({ version: stamp }) => stamp.count), [1, 2, 3, 4])
     const { version: stamp } = await s.store.read(s.channel)
@@ -339,52 +467,52 @@ function notifications (t: Test, make: Make): void {
 }
 
 function finalizations (t: Test, make: Make): void {
-  t.test('an owner finalizes a text: the event replaces it, once', async (t) => {
+  t.test('an owner finalizes a draft: the event replaces it, once', async (t) => {
     const s = await subject(t, make)
     const { all, settled } = await s.watch()
-    await s.open('t', 'abc')
-    t.match(await s.finalize('t', 'early'), { epoch: String }, 'no other owner can during its lease')
-    t.match(await s.finalize('t', 'wrong', 'another'), { epoch: String })
-    const first = await s.finalize('t', 'end', 'me')
+    await s.open('d')
+    t.match(await s.finalize('d', 'early'), { epoch: String }, 'no other owner can during its lease')
+    t.match(await s.finalize('d', 'wrong', 'another'), { epoch: String })
+    const first = await s.finalize('d', 'end', 'me')
     t.match(first, { id: String, duplicate: false })
-    t.same(await s.finalize('t', 'again', 'me'), { ...first, duplicate: true })
+    t.same(await s.finalize('d', 'again', 'me'), { ...first, duplicate: true })
     t.same(await s.values(), {})
-    t.equal(await s.open('t'), 'over')
-    t.equal(await s.append('t', 3, 'x'), 'gone')
+    t.equal(await s.open('d'), 'over')
+    t.equal(await s.append('d', 0, 'x'), 'gone')
     t.match(
       await s.log.read(s.channel, undefined, 10), { entries: { length: 2 } }, 'with the one that `watch` publishes'
     )
     await settled()
-    t.same(all, ['open t', 'end', 'delete t'], 'the text is there until the event is')
+    t.same(all, ['open d', 'end', 'delete d'], 'the draft is there until the event is')
   })
 
-  t.test('any instance finalizes a text with an expired lease, and exactly one does', async (t) => {
+  t.test('any instance finalizes a draft with an expired lease, and exactly one does', async (t) => {
     const s = await subject(t, make)
     const { all, settled } = await s.watch()
-    await s.open('t', 'abc', 'me', 20)
-    await until(() => s.read(), ({ t }) => t?.expired === true)
-    const receipts = await Promise.all(Array.from({ length: 10 }, () => s.finalize('t', 'interrupted')))
+    await s.open('d', 'header', 'me', 20)
+    await until(() => s.read(), ({ d }) => d?.expired === true)
+    const receipts = await Promise.all(Array.from({ length: 10 }, () => s.finalize('d', 'interrupted')))
     t.equal(receipts.filter((receipt) => 'duplicate' in receipt && !receipt.duplicate).length, 1)
-    t.match(await s.finalize('t', 'late', 'me'), { duplicate: true })
+    t.match(await s.finalize('d', 'late', 'me'), { duplicate: true })
     await settled()
-    t.same(all, ['open t', 'expire t', 'interrupted', 'delete t'])
+    t.same(all, ['open d', 'expire d', 'interrupted', 'delete d'])
   })
 
   t.test('the owner may be the first to finalize it', async (t) => {
     const s = await subject(t, make)
-    await s.open('t', 'abc', 'me', 20)
-    await until(() => s.read(), ({ t }) => t?.expired === true)
-    t.match(await s.finalize('t', 'end', 'me'), { duplicate: false })
+    await s.open('d', 'header', 'me', 20)
+    await until(() => s.read(), ({ d }) => d?.expired === true)
+    t.match(await s.finalize('d', 'end', 'me'), { duplicate: false })
   })
 
-  t.test('a value can\'t be finalized, and an event that is too large leaves the text unchanged', async (t) => {
+  t.test('a value can\'t be finalized, and an event that is too large leaves the draft unchanged', async (t) => {
     const s = await subject(t, make, { maxPayloadBytes: 20 })
     await s.set('v', 'abc')
     t.match(await s.finalize('v', 'end', ''), { epoch: String })
     t.match(await s.finalize('none', 'end'), { epoch: (await s.store.read(s.channel)).version?.epoch })
-    await s.open('t', 'abc')
-    await t.rejects(s.finalize('t', 'x'.repeat(30), 'me'), { code: 'RT_PAYLOAD_TOO_LARGE' })
-    t.same(await s.read(), { v: value('abc'), t: text('abc') })
+    await s.write('d', 'abc')
+    await t.rejects(s.finalize('d', 'x'.repeat(30), 'me'), { code: 'RT_PAYLOAD_TOO_LARGE' })
+    t.same(await s.read(), { v: value('abc'), d: draft('abc') })
   })
 }
 
@@ -418,6 +546,6 @@ function off (t: Test, make: Make): void {
     await s.provider.close()
     await t.rejects(s.set('v', '1'), { code: 'RT_CLOSED' })
     await t.rejects(s.store.renew(s.channel, ['v'], 1), { code: 'RT_CLOSED' })
-    await t.rejects(s.finalize('t', 1), { code: 'RT_CLOSED' })
+    await t.rejects(s.finalize('d', 1), { code: 'RT_CLOSED' })
   })
 }

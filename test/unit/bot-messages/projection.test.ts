@@ -6,7 +6,15 @@ import type { Frame } from '../../support/fake-connection.ts'
 import { FakeConnection } from '../../support/fake-connection.ts'
 import { FakeTimers } from '../../support/fake-timers.ts'
 
-const text = (value: string, expired = false): Field => ({ value, text: true, expired })
+const HEADER = JSON.stringify({ format: 'text', startedAt: 1 })
+
+/** A bot message in progress. */
+const text = (content: string, expired = false, value = HEADER): Field =>
+  ({ value, draft: { length: content.length, content }, expired })
+
+/** One whose content is too long to be kept. */
+const long = (length: number, expired = false): Field =>
+  ({ value: HEADER, draft: { length, content: undefined }, expired })
 
 interface Stage {
   view: BotMessageProjection
@@ -72,12 +80,16 @@ t.test('if Redis has lost a text, the text that was sent stays until it is resto
   }
   change(text(''), undefined)
   change(text('ab'), text(''))
-  change(text(''), text('ab'))
+  change(text('', false, ''), text('ab'))
   t.same([sent, snapshot()], [[[0, ''], [0, 'ab']], [[0, 'ab']]])
-  change(text(''), undefined)
+  change(text('', false, ''), undefined)
   t.same(sent.at(-1), [0, 'ab'], 'a client that reloads gets it')
-  change(text('abc'), text(''))
-  t.same([sent.at(-1), snapshot()], [[0, 'abc'], [[0, 'abc']]])
+  const { length } = sent
+  change(text('a'), text('', false, ''))
+  t.same([sent.length, snapshot()], [length, [[0, 'ab']]], 'a part that readers have is not sent again')
+  view.field('answer:a', text('abc'), text('a'), { at: 1, end: 3, content: 'bc' })
+  fields.set('answer:a', text('abc'))
+  t.same([sent.at(-1), snapshot()], [[1, 'bc'], [[0, 'abc']]])
   change(text(''), text('abc'))
   change(undefined, text(''))
   change(text(''), undefined)
@@ -85,15 +97,48 @@ t.test('if Redis has lost a text, the text that was sent stays until it is resto
 })
 
 t.test('a text that Redis has lost ends with the text that was sent', async (t) => {
-  const fields = new Map([['answer:a', text('', true)]])
-  const interrupted: string[] = []
+  const fields = new Map([['answer:a', text('', true, '')]])
+  const interrupted: unknown[] = []
   const room = { chatId: 'c', fields, write () {}, emit () {} }
-  const view = new BotMessageProjection(room, async (_chatId, _id, text) => {
-    interrupted.push(text)
+  const view = new BotMessageProjection(room, async (_chatId, _id, header, content) => {
+    interrupted.push([header, content])
   })
   view.field('answer:a', text('ab'), undefined)
-  view.field('answer:a', text('', true), text('ab'))
-  t.same(interrupted, ['ab'])
+  view.field('answer:a', text('', true, ''), text('ab'))
+  t.same(interrupted, [[JSON.parse(HEADER), { length: 2, joined: 'ab' }]])
+})
+
+t.test('a long text ends with the length that Redis has', async (t) => {
+  const fields = new Map([['answer:a', long(50_000, true)]])
+  const interrupted: unknown[] = []
+  const room = { chatId: 'c', fields, write () {}, emit () {} }
+  const view = new BotMessageProjection(room, async (_chatId, _id, _header, content) => {
+    interrupted.push(content)
+  })
+  view.field('answer:a', long(50_000, true), long(80_000))
+  t.same(interrupted, [{ length: 50_000, joined: undefined }])
+})
+
+t.test('of a long text each piece is sent, or its length if pieces were missed', async (t) => {
+  const { view, fields, sent, snapshot } = start()
+  fields.set('answer:a', long(100_002))
+  view.field('answer:a', long(100_000), undefined)
+  view.field('answer:a', long(100_002), long(100_000), { at: 100_000, end: 100_002, content: 'ab' })
+  view.field('answer:a', long(100_005), long(100_002))
+  t.same([sent, snapshot()], [[[100_000, ''], [100_000, 'ab'], [100_005, '']], [[100_002, '']]])
+})
+
+t.test('chunks are sent with their metadata, without being parsed', async (t) => {
+  const frames: string[] = []
+  const room = { chatId: 'c', fields: new Map(), write: (frame: Buffer) => { frames.push(`${frame}`) }, emit () {} }
+  const view = new BotMessageProjection(room, async () => {})
+  const value = JSON.stringify({ format: 'chunks', meta: { bot: 'x' }, startedAt: 1 })
+  const chunks = (length: number, content: string): Field => ({ value, draft: { length, content }, expired: false })
+  view.field('answer:a', chunks(1, ',{"n":1}'), undefined)
+  view.field('answer:a', chunks(2, ',{"n":1},{"n": 1e3}'), chunks(1, ',{"n":1}'))
+  const head = '{"type":"bot_message","chatId":"c","id":"a","status":"streaming","meta":{"bot":"x"},"at":'
+  t.match(frames[0], `${head}0,"chunks":[{"n":1}]}`)
+  t.match(frames[1], `${head}1,"chunks":[{"n": 1e3}]}`)
 })
 
 t.test('only an event that is the end of a bot message ends it', async (t) => {

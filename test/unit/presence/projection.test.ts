@@ -3,7 +3,7 @@ import { presenceField } from '../../../lib/presence/fields.ts'
 import type { Field } from '../../../lib/pubsub/state-store.ts'
 import { PresenceProjection } from '../../../lib/presence/projection.ts'
 
-const here: Field = { value: '', text: false, expired: false }
+const here: Field = { value: '', expired: false }
 
 t.test('users who join at the same time are sent in one frame', async (t) => {
   const view = new PresenceProjection(

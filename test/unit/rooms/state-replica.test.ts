@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { LocalPubSub } from '../../../lib/pubsub/local/local-pubsub.ts'
 import type {
   Field,
+  Piece,
   StateVersion,
   StateChange,
   StatePage,
@@ -19,7 +20,7 @@ const CHANNEL = 'c'
 
 type Change =
   { operation: 'set' | 'open' | 'delete', field: string, value?: string, leaseMs?: number } |
-  { operation: 'append', field: string, at: number, value: string }
+  { operation: 'append', field: string, piece: Piece }
 
 /** A state of which changes can be lost and readings take their time. */
 class LossyState {
@@ -59,9 +60,10 @@ class LossyState {
     await turn()
   }
 
-  async append (field: string, value: string): Promise<void> {
-    const at = Buffer.byteLength((await this.fields()).get(field)?.value ?? '')
-    await this.change({ operation: 'append', field, at, value })
+  /** Appends to a draft, if there is one. */
+  async append (field: string, content: string): Promise<void> {
+    const at = (await this.fields()).get(field)?.draft?.length ?? 0
+    await this.change({ operation: 'append', field, piece: pieceAt(at, content) })
   }
 
   broadcast (change: StateChange): void {
@@ -81,12 +83,19 @@ class LossyState {
   }
 }
 
+const pieceAt = (at: number, content: string): Piece => ({ at, end: at + content.length, content })
+
+/** A value, or the content of a draft. */
+const shownAs = (field: Field | undefined): string | undefined => field?.draft ? field.draft.content : field?.value
+
 interface Stage {
   state: LossyState
   replica: StateReplica
   gate: ReadGate
   reported: string[]
   shown: Map<string, Field>
+  /** The pieces of all reports. */
+  pieces: (Piece | undefined)[]
   timers: FakeTimers
   rest: () => Promise<void>
 }
@@ -97,12 +106,14 @@ function start (t: Test): Stage {
   const state = new LossyState()
   const reported: string[] = []
   const shown = new Map<string, Field>()
+  const pieces: (Piece | undefined)[] = []
   // One reading at a time.
   const gate = new ReadGate(budgets.clientPage)
   const replica = new StateReplica(CHANNEL, state.asStore, gate, {
-    field: (name, after, before) => {
+    field: (name, after, before, piece) => {
+      pieces.push(piece)
       after === undefined ? shown.delete(name) : shown.set(name, after)
-      reported.push(`${name}: ${before?.value} -> ${after?.value}${after?.expired === true ? ' expired' : ''}`)
+      reported.push(`${name}: ${shownAs(before)} -> ${shownAs(after)}${after?.expired === true ? ' expired' : ''}`)
     },
     vanished: () => { reported.push('vanished') },
     readFailed: ({ message }) => { reported.push(message) }
@@ -113,7 +124,7 @@ function start (t: Test): Stage {
     await state.provider.close()
   })
   const rest = async (): Promise<void> => { for (let n = 0; n < 5; n++) await turn() }
-  return { state, replica, gate, reported, shown, timers, rest }
+  return { state, replica, gate, reported, shown, pieces, timers, rest }
 }
 
 t.test('a channel without a state is never read, not even for its first changes', async (t) => {
@@ -122,11 +133,11 @@ t.test('a channel without a state is never read, not even for its first changes'
   replica.poll()
   await rest()
   await state.change({ operation: 'set', field: 'v', value: '1' })
-  await state.change({ operation: 'open', field: 't' })
-  await state.change({ operation: 'append', field: 't', at: 0, value: 'ab' })
-  await state.change({ operation: 'append', field: 't', at: 2, value: 'c' })
+  await state.change({ operation: 'open', field: 'd' })
+  await state.append('d', 'ab')
+  await state.append('d', 'c')
   await state.change({ operation: 'delete', field: 'v' })
-  t.same(reported, ['v: undefined -> 1', 't: undefined -> ', 't:  -> ab', 't: ab -> abc', 'v: 1 -> undefined'])
+  t.same(reported, ['v: undefined -> 1', 'd: undefined -> ', 'd:  -> ab', 'd: ab -> abc', 'v: 1 -> undefined'])
   replica.syncTo(await state.stamp())
   await rest()
   t.equal(state.reads, 0)
@@ -136,17 +147,18 @@ t.test('a channel without a state is never read, not even for its first changes'
 t.test('a later replica reads once, and reports each concurrent change once', async (t) => {
   const { state, replica, reported, rest } = start(t)
   state.loses = true
-  await state.change({ operation: 'open', field: 't', value: 'ab' })
+  await state.change({ operation: 'open', field: 'd' })
+  await state.append('d', 'ab')
   state.loses = false
   state.slow = true
   replica.syncTo(await state.stamp())
   await rest()
-  await state.change({ operation: 'append', field: 't', at: 2, value: 'c' })
-  await state.change({ operation: 'append', field: 't', at: 3, value: 'd' })
+  await state.append('d', 'c')
+  await state.append('d', 'd')
   t.same(reported, [])
   state.answer()
   await rest()
-  t.same(reported, ['t: undefined -> ab', 't: ab -> abc', 't: abc -> abcd'])
+  t.same(reported, ['d: undefined -> ab', 'd: ab -> abc', 'd: abc -> abcd'])
   t.equal(state.reads, 1)
 })
 
@@ -299,7 +311,7 @@ t.test('a replica stays closed, also if a field that it reports closes it', asyn
 t.test('a lost state that begins again replaces the old one', async (t) => {
   const { state, replica, reported, rest } = start(t)
   await state.change({ operation: 'set', field: 'v', value: '1' })
-  await state.change({ operation: 'open', field: 't', value: 'abc' })
+  await state.change({ operation: 'open', field: 'd' })
   const [epoch, version] = ['new', 1]
   state.broadcast({ version: { epoch, count: version }, operation: 'set', field: 'w', value: '1' })
   state.broadcast({ version: { epoch, count: 2 }, operation: 'open', field: 'x', value: '' })
@@ -308,9 +320,9 @@ t.test('a lost state that begins again replaces the old one', async (t) => {
   state.broadcast({ version: { epoch, count: 4 }, operation: 'set', field: 'w', value: 'an old one' })
   t.same(reported, [
     'v: undefined -> 1',
-    't: undefined -> abc',
+    'd: undefined -> ',
     'v: 1 -> undefined',
-    't: abc -> undefined',
+    'd:  -> undefined',
     'w: undefined -> 1',
     'x: undefined -> ',
     'x:  ->  expired',
@@ -373,12 +385,12 @@ t.test('the loss of a state is reported once', async (t) => {
 })
 
 t.test('whatever is lost, late or fails, the replica equals the state in the end', async (t) => {
-  const step = fc.record({ act: fc.nat(9), field: fc.constantFrom('a', 'b', 't'), value: fc.string({ maxLength: 3 }) })
+  const step = fc.record({ act: fc.nat(9), field: fc.constantFrom('a', 'b', 'd'), value: fc.string({ maxLength: 3 }) })
   await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
     const { state, replica, shown, timers, rest } = start(t)
     for (const { act, field, value } of steps) {
-      if (act < 3) await state.change({ operation: field === 't' ? 'open' : 'set', field, value })
-      else if (act === 3) await state.append('t', value)
+      if (act < 3) await state.change({ operation: field === 'd' ? 'open' : 'set', field, value })
+      else if (act === 3) await state.append('d', value)
       else if (act === 4) await state.change({ operation: 'delete', field })
       else if (act === 5) state.loses = !state.loses
       else if (act === 6) state.slow = !state.slow
@@ -403,6 +415,45 @@ t.test('whatever is lost, late or fails, the replica equals the state in the end
       }
     }
   }), { numRuns: 200 })
+})
+
+t.test('a piece that does not fit to the draft causes exactly one read', async (t) => {
+  const { state, replica, reported, rest } = start(t)
+  await state.change({ operation: 'open', field: 'd' })
+  await state.append('d', 'abc')
+  const { epoch, count } = await state.stamp() as StateVersion
+  const lost = { value: '', draft: { length: 2, content: 'ab' }, expired: false }
+  let page = { version: { epoch, count: count + 1 }, fields: new Map([['d', lost]]) }
+  state.store.read = async () => page
+  // The store has lost the draft, and its owner writes it again.
+  const change = { operation: 'append', field: 'd', value: '' } as const
+  state.broadcast({ ...change, version: { ...page.version }, piece: pieceAt(0, 'ab') })
+  await rest()
+  t.equal(state.reads, 1)
+  t.same(reported.at(-1), 'd: abc -> ab')
+  state.broadcast({ ...change, version: { ...page.version }, piece: pieceAt(0, 'ab') })
+  state.broadcast({ ...change, version: { epoch, count: count + 2 }, piece: pieceAt(2, 'c') })
+  await rest()
+  t.equal(state.reads, 1, 'the next one fits')
+  t.same(reported.at(-1), 'd: ab -> abc')
+  page = { ...page, version: { epoch, count: count + 3 } }
+  state.broadcast({ ...change, field: 'unknown', version: { ...page.version }, piece: pieceAt(0, 'a') })
+  await rest()
+  t.equal(state.reads, 2, 'nor does a piece of an unknown draft')
+  t.same(replica.fields, page.fields)
+})
+
+t.test('only short content is kept, and each piece is reported', async (t) => {
+  const { state, replica, pieces } = start(t)
+  const half = 'x'.repeat(budgets.draft / 2)
+  await state.change({ operation: 'open', field: 'd', value: 'header' })
+  for (const content of [half, half, 'y', 'z']) await state.append('d', content)
+  const length = budgets.draft + 2
+  t.same(replica.fields.get('d'), { value: 'header', draft: { length, content: undefined }, expired: false })
+  t.same(pieces.map((piece) => piece && [piece.at, piece.end]), [
+    undefined, [0, half.length], [half.length, 2 * half.length], [length - 2, length - 1], [length - 1, length]
+  ])
+  t.same(replica.fields, await state.fields())
 })
 
 t.test('the states of many chats are read one after another, whether reads succeed or fail', async (t) => {

@@ -4,7 +4,7 @@
 -- KEYS[2]    fields
 -- KEYS[3]    leases
 -- KEYS[4]    the id of the event that was published with the finalization key of the draft
--- KEYS[5]    the content of the field, if it is a draft: see includes/draft.lua
+-- KEYS[5]    the content that the field has if it is a draft: see includes/draft.lua
 -- KEYS[...]  for ~ the content of each further field
 -- ARGV[1]    Redis channel
 -- ARGV[2]    epoch of a new state
@@ -29,50 +29,54 @@ local function write (kind)
   state.put(field, kind, 0, 0, lease, owner)
   state.lease(field, lease)
   state.publish(operation, field, value)
-  return 'done', 0
 end
 
 local act = {}
 
 act['='] = function ()
   local kind = state.find(field)
-  if kind ~= 'v' or redis.call('HGET', state.fields, '0=' .. field) ~= value then
-    local outcome = write('v')
-    if kind == 't' or kind == 'x' then
+  if kind == 'v' and redis.call('HGET', state.fields, '0=' .. field) == value then
+    state.lease(field, lease)
+  else
+    write('v')
+    if kind == 'd' or kind == 'x' then
       draft.delete(KEYS[5])
       state.forget(field)
     end
-    return outcome, 0
   end
-  state.lease(field, lease)
   return 'done', 0
 end
 
 act['o'] = function ()
   if redis.call('EXISTS', KEYS[4]) == 1 then return 'over', 0 end
   local kind, length, _, _, other = state.find(field)
-  if kind and other ~= owner then return 'taken', 0 end
+  if kind and (kind == 'v' or other ~= owner) then return 'taken', 0 end
   if kind == 'x' then return 'gone', 0 end
-  -- The request was sent before and its reply was lost. A draft that was restored has no header.
-  if kind and redis.call('HGET', state.fields, '0=' .. field) == value then return 'done', length end
-  return write('t')
+  -- A draft that was restored may lack its header. One that has it was opened by an earlier request.
+  if kind and redis.call('HGET', state.fields, '0=' .. field) then
+    state.lease(field, lease)
+    return 'done', length
+  end
+  write('d')
+  return 'done', 0
 end
 
 act['+'] = function ()
   local kind, length, bytes, _, other = state.find(field)
-  if kind ~= 't' or other ~= owner then return 'gone', 0 end
-  -- The content can be evicted or deleted on its own.
+  if kind ~= 'd' or other ~= owner then return 'gone', 0 end
+  -- The content can be evicted or deleted on its own. Its owner then writes it again. The version stays: a replica that
+  -- has the lost content notices the loss by the position of the next piece.
   if length > 0 and redis.call('EXISTS', KEYS[5]) == 0 then
     length, bytes = 0, 0
-    state.put(field, 't', 0, 0, lease, owner)
+    state.put(field, 'd', 0, 0, lease, owner)
   end
   local at, last = tonumber(ARGV[8]), tonumber(ARGV[9])
+  if length ~= at and length ~= last then return 'behind', length end
+  state.lease(field, lease)
   -- If the draft already has the length with this piece, the request was applied before and its reply was lost.
   if length == last then return 'done', length end
-  if length ~= at then return 'behind', length end
   draft.append(KEYS[5], ARGV[8], ARGV[9], value)
-  state.put(field, 't', last, bytes + #value, lease, owner)
-  state.lease(field, lease)
+  state.put(field, 'd', last, bytes + #value, lease, owner)
   state.publish('+', field, ARGV[8] .. ' ' .. ARGV[9] .. ' ' .. value)
   return 'done', last
 end
@@ -90,8 +94,8 @@ local gone = {}
 act['~'] = function ()
   for n = 5, #ARGV do
     local kind = state.find(ARGV[n])
-    if kind == 'v' or kind == 't' then state.lease(ARGV[n], lease) else gone[#gone + 1] = ARGV[n] end
-    if kind == 't' then redis.call('PEXPIRE', KEYS[n], STATE_TTL) end
+    if kind == 'v' or kind == 'd' then state.lease(ARGV[n], lease) else gone[#gone + 1] = ARGV[n] end
+    if kind == 'd' then redis.call('PEXPIRE', KEYS[n], STATE_TTL) end
   end
   return 'done', 0
 end

@@ -33,8 +33,8 @@ local kind, _, _, _, owner = state.find(ARGV[7])
 local id = redis.call('GET', key)
 
 if not id then
-  -- Without an owner, the lease must have expired. The owner may finalize its own text even after that.
-  if not (kind == 'x' and ARGV[8] == '') and not ((kind == 't' or kind == 'x') and owner == ARGV[8]) then
+  -- Without an owner, the lease must have expired. The owner may finalize its own draft even after that.
+  if not (kind == 'x' and ARGV[8] == '') and not ((kind == 'd' or kind == 'x') and owner == ARGV[8]) then
     log.remember(KEYS[1], '!' .. state.epoch, BATCH_TTL)
     return { '', '!' .. state.epoch }
   end

@@ -50,11 +50,11 @@ if not top or (top == '0' and severed) then
   end
 end
 
--- Returns whether the state has a field, or a lost text that is to be restored: see includes/state.lua.
+-- Returns whether the state has a field, or a lost draft that is to be restored: see includes/state.lua.
 local function has_state ()
   if not state_epoch then return false end
   if redis.call('EXISTS', KEYS[3]) == 1 then return true end
-  for _, name in ipairs(redis.call('HGETALL', KEYS[1])) do if string.find(name, '^t=') then return true end end
+  for _, name in ipairs(redis.call('HGETALL', KEYS[1])) do if string.find(name, '^d=') then return true end end
   return false
 end
 

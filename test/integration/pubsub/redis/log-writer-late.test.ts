@@ -119,9 +119,9 @@ t.test('an abandoned event stays out of the log, however many other chats have e
 t.test('an abandoned end of a bot message that is delivered late does not land after later events', async (t) => {
   const { pubsub, held, reconnect } = await startStuck(t, 'stuck')
   const state = pubsub.state as RedisStateStore
-  await state.change('c', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
+  await state.change('c', { operation: 'open', field: 'draft', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
   const finalize = (): Promise<unknown> => {
-    return state.finalize('c', { field: 'text', owner: 'me', event: 'stuck', key: 'key' })
+    return state.finalize('c', { field: 'draft', owner: 'me', event: 'stuck', keepContent: false, key: 'key' })
   }
   await t.rejects(finalize(), UNKNOWN)
   const late = await held

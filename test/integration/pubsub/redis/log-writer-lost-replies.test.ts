@@ -73,9 +73,9 @@ t.test('an end of a bot message that is resent after two failovers differs from 
   const { pubsub, other, losing } = await startTwoFailovers(t)
   const state = pubsub.state as RedisStateStore
   await pubsub.publish('c', 'before')
-  await state.change('c', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
+  await state.change('c', { operation: 'open', field: 'draft', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
   let seen: LogPage | undefined
-  const end = { field: 'text', owner: 'me', event: 'sent twice', key: 'key' }
+  const end = { field: 'draft', owner: 'me', event: 'sent twice', keepContent: false, key: 'key' }
   const receipt = await losing('sent twice', () => state.finalize('c', end), async () => {
     seen = await other.eventLog.read('c', undefined, 10)
     await other.publish('c', 'acknowledged, then lost')

@@ -25,11 +25,11 @@ t.test('behind a client that knows no slots, a Cluster node loses, duplicates an
   const { redis, admin } = await startNode(t)
   const pubsub = open(t, { url: redis.url })
   const state = pubsub.state as RedisStateStore
-  await state.change('b', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
+  await state.change('b', { operation: 'open', field: 'draft', value: 'x', leaseMs: 10_000, owner: 'me', key: 'key' })
   const channels = ['a', 'b', 'c']
   const published = upTo(300).map((n) => pubsub.publish(channels[n % 3] as string, n))
   published.push(state.finalize('b', {
-    field: 'text', owner: 'me', event: 'finalized', key: 'key'
+    field: 'draft', owner: 'me', event: 'finalized', keepContent: false, key: 'key'
   }) as typeof published[0])
   published.push(...upTo(30).map((n) => pubsub.publish(channels[n % 3] as string, 300 + n)))
   const receipts = await Promise.all(published)

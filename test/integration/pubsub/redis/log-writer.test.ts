@@ -118,10 +118,10 @@ t.test('other commands are sent after earlier publishes', async (t) => {
     pubsub.publish('c', 1), pubsub.publish('c', 2), pubsub.publish('c', 'ephemeral', { ephemeral: true }),
     pubsub.publish('c', 3),
     state.change('c', {
-      operation: 'open', field: 'text', value: 'opened', leaseMs: 10_000, owner: 'me', key: 'key'
+      operation: 'open', field: 'draft', value: 'opened', leaseMs: 10_000, owner: 'me', key: 'key'
     }),
     pubsub.publish('c', 4),
-    state.finalize('c', { field: 'text', owner: 'me', event: 'finalized', key: 'key' }),
+    state.finalize('c', { field: 'draft', owner: 'me', event: 'finalized', keepContent: false, key: 'key' }),
     pubsub.publish('c', 5)
   ])
   await live(other)
@@ -168,12 +168,14 @@ t.test('events after a refused, repeated or failed one are neither delayed nor o
   const pubsub = open(t, { url: redis.url })
   const state = pubsub.state as RedisStateStore
   const finalize = (field: string): Promise<unknown> => {
-    return state.finalize('c', { field, owner: 'me', event: field, key: field })
+    return state.finalize('c', { field, owner: 'me', event: field, keepContent: false, key: field })
   }
-  await state.change('c', { operation: 'open', field: 'text', value: 'x', leaseMs: 10_000, owner: 'me', key: 'text' })
-  await finalize('text')
+  await state.change('c', { operation: 'open', field: 'draft', value: 'x', leaseMs: 10_000, owner: 'me', key: 'draft' })
+  await finalize('draft')
   await admin.config('RESETSTAT')
-  const published = [finalize('text'), pubsub.publish('c', 1), finalize('none'), pubsub.publish('c', 2), pubsub.close()]
+  const published = [
+    finalize('draft'), pubsub.publish('c', 1), finalize('none'), pubsub.publish('c', 2), pubsub.close()
+  ]
   t.match(await Promise.all(published), [
     { duplicate: true }, { duplicate: false }, { epoch: String }, { duplicate: false }
   ])

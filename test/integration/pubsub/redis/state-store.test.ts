@@ -2,13 +2,14 @@ import t from 'tap'
 import { once } from 'node:events'
 import { Cluster } from 'ioredis'
 import type { StateChange } from '../../../../lib/index.ts'
+import type { Field } from '../../../../lib/pubsub/state-store.ts'
 import { live } from '../../../support/live.ts'
 import { keepLog } from '../../../support/log.ts'
 import { LossyProxy } from '../../../support/lossy-proxy.ts'
 import { RedisCluster } from '../../../support/redis-cluster.ts'
 import { nothingUnhandled } from '../../../support/unhandled.ts'
 import { until } from '../../../support/until.ts'
-import { LEASE, start, open, watch, set, begin, append } from './state.ts'
+import { LEASE, start, open, watch, set, begin, append, write, finalize, readDraft, valuesOf } from './state.ts'
 
 t.beforeEach(nothingUnhandled)
 
@@ -56,16 +57,16 @@ t.test('a whole state is kept for as long as one of its fields changes or is ren
   t.equal((await seconds())[1], 70, 'and so are leases that had to begin anew')
 })
 
-t.test('if Redis may not broadcast, changes and the end of a text are stored, and the reason is logged', async (t) => {
+t.test('if Redis may not broadcast, changes and the end of a draft are stored, and the reason is logged', async (t) => {
   const { redis, admin } = await start(t)
   await admin.call('ACL', 'SETUSER', 'app', 'on', '>hunter2', 'allchannels', 'allkeys', '+@all')
   const { log, lines } = keepLog()
   const { state } = open(t, { url: `redis://app:hunter2@127.0.0.1:${redis.port}`, log })
-  await begin(state, 'abc')
+  await write(state, 'abc')
   await admin.call('ACL', 'SETUSER', 'app', 'resetchannels')
   t.match(await append(state, 3, 'def'), { outcome: 'done' })
   const before = lines.length
-  t.match(await state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
+  t.match(await finalize(state), { duplicate: false })
   t.same((await state.read('c')).fields?.size ?? 0, 0)
   t.match(JSON.stringify(lines.slice(before)), /channels|broadcast|NOPERM|ACL/i)
 })
@@ -74,37 +75,41 @@ t.test('foreign data in a state does no harm', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   await set(state, 'v', '1')
-  await admin.hset(
-    'rt:{c}:f', '=garbage', 'x', '=t', 't 2 6 60000 me', '0=t', 'abc', 'other', 'x', '=%', 'v 1 1 60000 me'
-  )
+  await admin.hset('rt:{c}:f', '=garbage', 'x', 'other', 'x', '=%', 'v 0 0 60000 me', '=e', 'd 3 3 60000 me')
   await admin.zadd('rt:{c}:l', 1, 'nothing')
-  const { fields } = await state.read('c')
-  t.match(fields?.get('t'), { value: 'abc' })
-  t.notOk(fields?.has('%') || fields?.has('other'))
+  t.same(
+    Object.fromEntries((await state.read('c')).fields as Map<string, Field>),
+    { v: { value: '1', expired: false }, e: { value: '', draft: { length: 3, content: undefined }, expired: false } }
+  )
+  t.same(
+    await state.readDraft('c', { field: 'garbage', key: 'key' }, 0), { field: undefined, event: undefined, pieces: [] }
+  )
 })
 
 t.test('scripts that Redis forgets are resent', async (t) => {
   const { redis, admin } = await start(t)
   const { state } = open(t, { url: redis.url })
   await set(state, 'v', '1')
-  await begin(state, '')
+  await write(state, 'ab')
   await state.read('c')
+  await readDraft(state)
   await admin.script('FLUSH')
-  const pieces = Array.from({ length: 20 }, (_, n) => append(state, 2 * n, 'ab'))
+  const pieces = Array.from({ length: 20 }, (_, n) => append(state, 2 * n + 2, 'ab'))
   t.same((await Promise.all(pieces)).map(({ outcome }) => outcome), Array(20).fill('done'))
   await admin.script('FLUSH')
-  t.equal((await state.read('c')).fields?.get('t')?.value, 'ab'.repeat(20))
+  t.same(await valuesOf(state), { v: '1', d: 'ab'.repeat(21) })
   await admin.script('FLUSH')
-  t.match(await state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
+  t.match(await readDraft(state), { pieces: { length: 21 } })
+  await admin.script('FLUSH')
+  t.match(await finalize(state), { duplicate: false })
   t.match(await admin.info('errorstats'), /errorstat_NOSCRIPT/, 'some met it')
 })
 
 t.test('commands that are pending when the provider closes complete, even without a loaded script', async (t) => {
   const { redis } = await start(t)
   const pubsub = open(t, { url: redis.url })
-  await begin(pubsub.state, '')
-  await append(pubsub.state, 0, 'ab')
-  const finalized = pubsub.state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' })
+  await write(pubsub.state, 'ab')
+  const finalized = finalize(pubsub.state)
   await pubsub.close()
   t.match(await finalized, { duplicate: false })
 })
@@ -113,14 +118,15 @@ t.test('a change whose reply is lost with its connection is applied once', async
   const { redis } = await start(t)
   const proxy = await LossyProxy.start(t, redis.port)
   const { state } = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
-  await begin(state, 'abc')
+  await write(state, 'abc')
   const lost = proxy.loseReplyTo('def')
   const appended = append(state, 3, 'def')
   await lost
   t.match(await appended, { outcome: 'done' })
   t.match(await append(state, 6, 'ghi'), { outcome: 'done' })
+  t.same(await valuesOf(state), { d: 'abcdefghi' })
   const lostToo = proxy.loseReplyTo('the end')
-  const finalized = state.finalize('c', { field: 't', owner: 'me', event: 'the end', key: 'key' })
+  const finalized = finalize(state, { event: 'the end' })
   await lostToo
   t.match(await finalized, { duplicate: false, id: /-1-/ })
 })
@@ -149,26 +155,26 @@ t.test('when the clock of Redis steps, renewed fields stay, and the others expir
   const { state } = open(t, { url: redis.url })
   const lease = 5_000
   await set(state, 'v', '1', lease)
-  await state.change('c', { operation: 'open', field: 't', value: 'abc', leaseMs: lease, owner: 'me', key: 'key' })
+  await begin(state, 'key', lease)
   /** Times in the state are older by the step of the clock. */
   const step = async (ms: number): Promise<void> => { await admin.hincrby('rt:{c}:m', 'st', -ms) }
   await step(60_000)
   const { fields, doubtful } = await state.read('c')
   t.same(
     [...fields ?? []].map(([name, { expired }]) => [name, expired]).sort(),
-    [['t', false], ['v', false]],
+    [['d', false], ['v', false]],
     'a minute forward'
   )
-  t.same([...doubtful ?? []].sort(), ['t', 'v'], 'a single read may miss them')
-  t.match(await state.renew('c', ['t', 'v'], lease), { gone: [] })
+  t.same([...doubtful ?? []].sort(), ['d', 'v'], 'a single read may miss them')
+  t.match(await state.renew('c', ['d', 'v'], lease), { gone: [] })
   t.equal((await state.read('c')).doubtful, undefined)
   await step(-600_000)
-  t.match(await state.renew('c', ['t'], lease), { gone: [] }, 'ten minutes back')
+  t.match(await state.renew('c', ['d'], lease), { gone: [] }, 'ten minutes back')
   let looks = 0
   do await step(2_000)
   while (++looks < 10 && (await state.read('c')).fields?.has('v') === true)
   t.equal(looks, 3, 'as if there had been no step')
-  t.equal((await state.read('c')).fields?.get('t')?.expired, true)
+  t.equal((await state.read('c')).fields?.get('d')?.expired, true)
 })
 
 t.test('if Redis refuses or is away, changes and reads reject like a publish', async (t) => {
@@ -204,17 +210,16 @@ t.test('in a Cluster', async (t) => {
     await live(pubsub)
     await until(() => pubsub.isHealthy(), Boolean)
     await set(state, 'v', '1')
-    await begin(state, 'ab')
+    await write(state, 'ab')
     await append(state, 2, 'c')
-    t.match(await state.renew('c', ['t', 'v', 'none'], LEASE), { gone: ['none'] })
-    t.same([...(await state.read('c')).fields ?? []].map(([field, { value }]) => [field, value]).sort(), [
-      ['t', 'abc'], ['v', '1']
-    ])
-    t.match(await state.finalize('c', { field: 't', owner: 'me', event: 'end', key: 'key' }), { duplicate: false })
+    t.match(await state.renew('c', ['d', 'v', 'none'], LEASE), { gone: ['none'] })
+    t.same(await valuesOf(state), { v: '1', d: 'abc' })
+    t.match(await finalize(state, { keepContent: true }), { duplicate: false })
+    t.match(await readDraft(state, 2), { event: '"end"', pieces: [{ content: 'c' }] })
     t.equal(await ended, 'end')
     t.same(
       changes.map(({ operation, field }) => `${operation} ${field}`),
-      ['set v', 'open t', 'append t', 'delete t'],
+      ['set v', 'open d', 'append d', 'append d', 'delete d'],
       sharded ? 'reported by the shard' : 'reported by all nodes'
     )
   }

@@ -1,7 +1,7 @@
 -- Shared by the scripts that append a batch of events.
 --
 -- KEYS[1]  the outcome of this batch, which consists of one word for each event: its id, - if it was refused, or ! and
---          the epoch of the state if there is no such text to finalize
+--          the epoch of the state if there is no such draft to finalize
 -- The last KEYS are the outcomes of the publisher's earlier batches on these channels, first of those that are still
 -- under way, then of those that it gave up with an unknown outcome.
 -- ARGV[2]  the number of earlier batches under way

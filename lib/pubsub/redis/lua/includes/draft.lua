@@ -11,14 +11,14 @@ function draft.delete (key)
   if redis.call('EXISTS', key) == 1 then redis.call('DEL', key) end
 end
 
--- Appends a piece. What is left of a lost draft is deleted first.
+-- Appends a piece. The first one replaces what is left of an earlier draft, or of one whose record was lost.
 function draft.append (key, at, last, piece)
   if at == '0' then draft.delete(key) end
   redis.call('XADD', key, last .. '-0', 'a', at, 'c', piece)
   redis.call('PEXPIRE', key, STATE_TTL)
 end
 
--- Keeps the content of a finalized draft as long as its event, or deletes it.
+-- Keeps the content of a finalized draft for LOG_TTL, like the event that has replaced it, or deletes it.
 function draft.finalize (key, keep)
   if keep then redis.call('PEXPIRE', key, LOG_TTL) else draft.delete(key) end
 end

@@ -6,12 +6,12 @@
 --   sr         the replication id at its last change
 --   sc         the lease clock in milliseconds
 --   st         the wall clock at that time
---   t=<field>  for each draft: its <lease> <owner>
+--   d=<field>  for each draft: its <lease> <owner>
 -- If the fields lack a draft that meta names, the draft was lost. It is then restored without its content, since
 -- otherwise it would never be finalized. If meta was lost, the state is recognized by its fields.
 --
 -- The fields are a hash. A field has a record, =<field>: <kind> <length> <bytes> <lease> <owner>, and a value or the
--- header of a draft, 0=<field>. Kinds: v a value, t a draft, x a draft whose lease has run out. <length> and <bytes> are
+-- header of a draft, 0=<field>. Kinds: v a value, d a draft, x a draft whose lease has run out. <length> and <bytes> are
 -- those of the content of a draft: see draft.lua. <lease> is the length of the lease in milliseconds, which also applies
 -- when leases restart.
 -- The leases are a sorted set: the time by the lease clock at which each field expires.
@@ -47,11 +47,11 @@ local function restore_leases ()
     local field = string.match(all[n], '^=(.*)$')
     local kind, _, _, lease, owner = nil
     if field then kind, _, _, lease, owner = state.find(field) end
-    if kind == 'v' or kind == 't' then
+    if kind == 'v' or kind == 'd' then
       -- This may fail for lack of memory. The next access then tries again.
       redis.pcall('ZADD', state.leases, state.now + math.max(lease, FAILOVER_LEASE), field)
     end
-    if kind == 't' or kind == 'x' then state.name(field, lease, owner) end
+    if kind == 'd' or kind == 'x' then state.name(field, lease, owner) end
   end
   redis.pcall('PEXPIRE', state.leases, STATE_TTL)
 end
@@ -75,7 +75,7 @@ function state.open (meta, fields, leases, channel, new, create)
   state.drafts = {}
   local known, all = {}, redis.call('HGETALL', meta)
   for n = 1, #all, 2 do
-    local field = string.match(all[n], '^t=(.*)$')
+    local field = string.match(all[n], '^d=(.*)$')
     if field then state.drafts[field] = all[n + 1] else known[all[n]] = all[n + 1] end
   end
   -- Whether there is no log with events: see keep_meta.
@@ -143,7 +143,7 @@ end
 -- Restores the record of a lost draft, without header and content: its owner writes them again. Returns the record, or
 -- false if Redis refuses.
 local function put_back (field)
-  local record = 't 0 0 ' .. state.drafts[field]
+  local record = 'd 0 0 ' .. state.drafts[field]
   return type(state.write('HSET', state.fields, '=' .. field, record)) == 'number' and record
 end
 
@@ -162,10 +162,10 @@ end
 
 -- Names a draft in meta, so that it can be restored if the fields are lost.
 function state.name (field, lease, owner)
-  local text = lease .. ' ' .. owner
-  if state.drafts[field] == text then return end
-  state.write('HSET', state.meta, 't=' .. field, text)
-  state.drafts[field] = text
+  local entry = lease .. ' ' .. owner
+  if state.drafts[field] == entry then return end
+  state.write('HSET', state.meta, 'd=' .. field, entry)
+  state.drafts[field] = entry
 end
 
 function state.lease (field, ms)
@@ -184,7 +184,7 @@ end
 
 -- Removes the name of a draft from meta.
 function state.forget (field)
-  if state.drafts[field] then redis.call('HDEL', state.meta, 't=' .. field) end
+  if state.drafts[field] then redis.call('HDEL', state.meta, 'd=' .. field) end
   state.drafts[field] = nil
 end
 
@@ -192,7 +192,7 @@ end
 function state.sweep ()
   for _, field in ipairs(redis.call('ZRANGEBYSCORE', state.leases, '-inf', state.now)) do
     local kind, length, bytes, lease, owner = state.find(field)
-    if kind == 't' then
+    if kind == 'd' then
       -- A draft stays until it is finalized, so that its readers do not lose it.
       state.put(field, 'x', length, bytes, lease, owner)
       redis.call('ZREM', state.leases, field)
