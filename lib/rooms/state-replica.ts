@@ -223,8 +223,7 @@ function extended ({ content }: Draft, piece: Piece): Draft {
 }
 
 function isSame (one: Field | undefined, other: Field | undefined): boolean {
-  return one === other || (
-    one?.value === other?.value && one?.expired === other?.expired &&
-    one?.draft?.length === other?.draft?.length && one?.draft?.content === other?.draft?.content
-  )
+  if (one === undefined || other === undefined) return one === other
+  return one.value === other.value && one.expired === other.expired &&
+    one.draft?.length === other.draft?.length && one.draft?.content === other.draft?.content
 }

@@ -55,6 +55,7 @@ t.test('a bot message that has ended is not sent again, although the state still
   const { view, fields, sent, interrupted, snapshot, end } = start()
   fields.set('answer:a', text('ab'))
   view.field('answer:a', text('ab'), undefined)
+  view.field('presence:x:y', { value: '', expired: false }, undefined)
   t.same(snapshot(), [[0, 'ab']])
   end('{"id":"a"}')
   fields.set('answer:a', text('abc', true))
@@ -147,6 +148,13 @@ t.test('only an event that is the end of a bot message ends it', async (t) => {
   for (const json of ['garbage', 'null', '{"id":5}', '{}']) end(json)
   t.same(snapshot(), [[0, 'a']])
   t.equal(view.event.name, 'bot_message')
+})
+
+t.test('the latest ended bot messages are remembered', async (t) => {
+  const { fields, snapshot, end } = start()
+  for (const id of ['0', '1']) fields.set(`answer:${id}`, text(id))
+  for (let n = 0; n <= 256; n++) end(`{"id":"${n}"}`)
+  t.same(snapshot(), [[0, '0']])
 })
 
 t.test('a bot message that cannot be ended now is tried again later, unless the provider is closed', async (t) => {

@@ -55,7 +55,9 @@ t.test('a change of the state is decoded as it was broadcast', async (t) => {
     field: 'a b',
     value: '{"n": 1}'
   })
-  t.match(changeOf('1 a 1 - - s + t \n é '), { operation: 'append', value: '\n é ' })
+  t.match(changeOf('1 a 1 - - s + d 2 5 \n é '), {
+    operation: 'append', value: '', piece: { at: 2, end: 5, content: '\n é ' }
+  })
   for (const [code, operation] of [
     ['o', 'open'],
     ['-', 'delete'],
@@ -69,7 +71,11 @@ t.test('a change of the state is decoded as it was broadcast', async (t) => {
     '1 a x - - s = t 1',
     '1 a 1 - - d = t 1',
     '1 a 1 - - s y t 1',
-    '1 a 1 - - s = % 1'
+    '1 a 1 - - s = % 1',
+    '1 a 1 - - s + d 1',
+    '1 a 1 - - s + d 1 2',
+    '1 a 1 - - s + d x 2 a',
+    '1 a 1 - - s + d 1 x a'
   ]
   for (const line of garbage) t.equal(decodeWire(Buffer.from(line)), undefined, line)
 })

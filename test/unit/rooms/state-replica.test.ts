@@ -443,6 +443,18 @@ t.test('a piece that does not fit to the draft causes exactly one read', async (
   t.same(replica.fields, page.fields)
 })
 
+t.test('a draft that is read again unchanged is not reported again', async (t) => {
+  const { state, replica, reported, rest } = start(t)
+  await state.change({ operation: 'open', field: 'd' })
+  await state.append('d', 'ab')
+  state.loses = true
+  await state.change({ operation: 'set', field: 'v', value: '1' })
+  replica.poll()
+  await rest()
+  t.same(reported, ['d: undefined -> ', 'd:  -> ab', 'v: undefined -> 1'])
+  t.equal(state.reads, 1)
+})
+
 t.test('only short content is kept, and each piece is reported', async (t) => {
   const { state, replica, pieces } = start(t)
   const half = 'x'.repeat(budgets.draft / 2)

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { mock } from 'node:test'
 import { parseCursor, type Cursor } from '../../../../lib/pubsub/cursor.ts'
+import { DraftContent } from '../../../../lib/pubsub/local/draft-content.ts'
 import { LocalLog } from '../../../../lib/pubsub/local/log.ts'
 import { timing } from '../../../../lib/core/timing.ts'
 
@@ -117,6 +118,23 @@ t.test('finalization keys are kept as long as the state in Redis, other keys for
   t.same([known(log), known(long)], [[true, false], [true, true]])
   mock.timers.tick(1)
   t.same([known(log), known(long)], [[false, false], [true, true]])
+})
+
+t.test('the content of a finalized draft is kept as long as its event, and is dropped with its key', async (t) => {
+  const log = new LocalLog({ size: 10, ttlMs: 10_000, idempotencyTtlMs: 1_000 })
+  t.teardown(() => log.close())
+  log.append('c', envelope, 'finalization key')
+  const content = new DraftContent(log.budget)
+  content.append({ at: 0, end: 3, content: 'abc' })
+  log.keepContent('c', 'finalization key', content)
+  t.same(log.finalized('c', 'finalization key'), { event: '1', content })
+  t.same(log.finalized('c', 'finalization other'), { event: undefined, content: undefined })
+  mock.timers.tick(10_000)
+  t.match(log.finalized('c', 'finalization key'), { event: undefined })
+  mock.timers.tick(timing.stateExtra)
+  t.same(log.finalized('c', 'finalization key'), { event: undefined, content: undefined })
+  mock.timers.tick(10_000)
+  t.equal(log.budget.bytes, 0)
 })
 
 t.test('after close, nothing is left', async (t) => {
