@@ -82,6 +82,7 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
   const { state, log, maxPayloadBytes, options } = context
   const { botMessageWindowMs: windowMs, botMessageLeaseMs: leaseMs, maxBotMessageBytes: maxBytes } = options
   const writers = new BotMessageWriters({ store: state, windowMs, leaseMs, maxBytes, maxPayloadBytes, log })
+  const reader = state && new BotMessageReader(state)
   const stops = context.control<StopRequest>('stopped')
   const onStop = { message: ({ chatId, id }: StopRequest): Promise<void> => writers.stop(chatId, id) }
 
@@ -95,14 +96,14 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
     return started === undefined ? begin() : withTimeout(started, timing.healthTimeout).catch(() => {}).then(begin)
   }
 
-  function reader (): BotMessageReader {
-    if (state === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
-    return new BotMessageReader(state)
+  function mustRead (): BotMessageReader {
+    if (reader === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
+    return reader
   }
 
   async function stop (chatId: string, given: string | undefined): Promise<void> {
     getChatChannel(chatId)
-    const id = given === undefined ? await reader().newest(chatId) : checkBotMessageId(given)
+    const id = given === undefined ? await mustRead().newest(chatId) : checkBotMessageId(given)
     if (id === undefined) return
     if (writers.has(chatId, id)) await writers.stop(chatId, id)
     else await stops.publish({ type: 'stop', chatId, id })
@@ -116,20 +117,20 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
       startBotMessage: (chatId, given) => begin(chatId, () => writers.start(chatId, given)),
       streamBotMessage: (chatId, source, given) => begin(chatId, () => writers.stream(chatId, source, given)),
       stopBotMessage: (chatId, id) => reportFailure(() => stop(chatId, id), log, { chatId }),
-      getBotMessage: async (chatId, id) => await reader().read(chatId, checkBotMessageId(id)),
-      openBotMessage: async (chatId, id, from) => await reader().open(chatId, id, from),
+      getBotMessage: async (chatId, id) => await mustRead().read(chatId, checkBotMessageId(id)),
+      openBotMessage: async (chatId, id, from) => await mustRead().open(chatId, id, from),
       activeBotMessage: async (chatId, protocol) => {
         await writers.whenOpen(chatId)
-        return await reader().newest(chatId, protocol)
+        return await mustRead().newest(chatId, protocol)
       },
       hasBotMessage: async (chatId, id, protocol) => {
         await writers.whenOpen(chatId, checkBotMessageId(id))
-        const page = await reader().page(chatId, id, 0)
+        const page = await mustRead().page(chatId, id, 0)
         return page?.format === 'chunks' && (page.head.status !== 'streaming' || page.protocol === protocol)
       },
       followBotMessage: (chatId, id) => new BotMessageFollower(chatId, id, {
         store: state as StateStore, // `hasBotMessage` would have thrown without one.
-        reader: reader(),
+        reader: mustRead(),
         onChatEvent: context.onChatEvent
       }),
       interruptBotMessages: () => writers.close()

@@ -3,6 +3,8 @@ import type { BotMessage, BotMessageChunk, BotMessageFormat } from '../event-typ
 import { RealtimeError } from '../errors.ts'
 import { parseJson } from '../core/json.ts'
 import { getChatChannel } from '../pubsub/names.ts'
+import { ReadGate } from '../rooms/read-gate.ts'
+import { budgets } from '../core/budgets.ts'
 import type { DraftPage, Piece, StateStore } from '../pubsub/state-store.ts'
 
 /** A bot message that is being read: what is known of it, and its content in pieces. */
@@ -25,9 +27,10 @@ export interface BotMessagePage extends Pick<OpenedBotMessage, 'head' | 'format'
   pieces: Piece[]
 }
 
-/** Reads bot messages, in progress or ended, in pages of limited size. */
+/** Reads bot messages, in progress or ended, in pages of limited size. All readers of an instance share a limit. */
 export class BotMessageReader {
   readonly #store: StateStore
+  readonly #gate = new ReadGate(budgets.reads)
 
   constructor (store: StateStore) {
     this.#store = store
@@ -62,7 +65,9 @@ export class BotMessageReader {
   /** Reads one page from a position on. Settles as `open` does. */
   async page (chatId: string, id: string, from: number): Promise<BotMessagePage | undefined> {
     const draft = { field: fieldOf(id), key: endKeyOf(id) }
-    return pageOf(id, await this.#store.readDraft(getChatChannel(chatId), draft, from), from)
+    const channel = getChatChannel(chatId)
+    const page = await this.#gate.runWhenFree(budgets.page, () => this.#store.readDraft(channel, draft, from))
+    return pageOf(id, page, from)
   }
 
   /** Reads a whole bot message. Settles as `open` does. */
