@@ -125,7 +125,8 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
       },
       hasBotMessage: async (chatId, id, protocol) => {
         await writers.whenOpen(chatId, checkBotMessageId(id))
-        const page = await mustRead().page(chatId, id, 0)
+        // Only what is known of it, not its content.
+        const page = await mustRead().page(chatId, id, Number.MAX_SAFE_INTEGER)
         return page?.format === 'chunks' && (page.head.status !== 'streaming' || page.protocol === protocol)
       },
       followBotMessage: (chatId, id) => new BotMessageFollower(chatId, id, {
