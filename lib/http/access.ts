@@ -69,7 +69,7 @@ export class Access implements PermitHolder {
   async check (request: FastifyRequest, chatIds: readonly string[]): Promise<Permits> {
     const permits = new Permits(chatIds.map((chatId) => new Permit(chatId, request)), this)
     try {
-      await Promise.all(permits.all.map((permit) => this.#authorize(permit)))
+      await Promise.all(permits.all.map((permit) => this.#authorizeOrRefuse(permit)))
       permits.confirm()
       return permits
     } catch (error) {
@@ -103,16 +103,20 @@ export class Access implements PermitHolder {
     this.#timers.clear()
   }
 
-  async #authorize (permit: Permit): Promise<void> {
-    const { chatId } = permit
+  async #authorizeOrRefuse (permit: Permit): Promise<void> {
     try {
-      // Throws for an invalid chat id, so that `authorize` never sees one.
-      getChatChannel(chatId)
-      permit.grant = await this.#grant(permit)
+      await this.#authorize(permit)
     } catch (error) {
-      if (typeof chatId !== 'string' || !isRefusal(error)) throw error
+      if (typeof permit.chatId !== 'string' || !isRefusal(error)) throw error
       permit.refuse(error)
     }
+  }
+
+  /** Gets a new grant. Rejects with the error of a refusal, or of `authorize`. */
+  async #authorize (permit: Permit): Promise<void> {
+    // Throws for an invalid chat id, so that `authorize` never sees one.
+    getChatChannel(permit.chatId)
+    permit.grant = await this.#grant(permit)
   }
 
   async #grant (permit: Permit): Promise<Grant> {
@@ -141,7 +145,7 @@ export class Access implements PermitHolder {
     if (this.#revocations?.inSync !== true) return
     if (permit.continuity !== this.#continuity) return this.#reauthorizing.add(permit)
     // The timer that ends the stream on expiry can be late.
-    if ((permit.grant.expiresAt ?? Infinity) <= Date.now()) permit.end()
+    if (permit.isExpired(Date.now())) permit.end()
     else permit.join()
   }
 
@@ -185,14 +189,9 @@ export class Access implements PermitHolder {
    */
   async #reauthorize (permit: Permit): Promise<void> {
     const { userId, expiresAt = Infinity } = permit.grant
-    try {
-      await withTimeout(this.#authorize(permit), timing.accessDeadline)
-      permit.confirm(Date.now())
-    } catch (error) {
-      permit.refuse(error)
-    }
+    const granted = await withTimeout(this.#authorize(permit), timing.accessDeadline).then(() => true, () => false)
     if (permit.closed) return this.drop(permit)
-    if (permit.refused !== undefined || permit.userId !== userId) return permit.end()
+    if (!granted || permit.userId !== userId) return permit.end()
     const until = permit.grant.expiresAt ?? Infinity
     if (until < expiresAt) permit.endAfter(until - Date.now())
     this.#joinOrReauthorize(permit)

@@ -4,9 +4,17 @@ import { EXPIRED, type Grant } from './grant.ts'
 import type { Entrance } from '../chat/entrances.ts'
 
 /**
- * The access of one request to one chat. First it is granted or refused. A granted permit is *admitted* once it is
- * attached to a stream, and has *joined* once this stream has joined the chat. It is held until the stream closes.
+ * - `pending`: not attached to a stream yet. It remembers the users whose access is revoked meanwhile.
+ * - `refused`: it gets no stream, for the reason of this error.
+ * - `admitted`: attached to a stream, which has not joined the chat yet.
+ * - `joined`: the stream has joined the chat, or has closed before.
  */
+type State =
+  | { readonly name: 'pending', readonly revoked: Set<string> }
+  | { readonly name: 'refused', readonly error: unknown }
+  | { readonly name: 'admitted' | 'joined', readonly entrance: Entrance }
+
+/** The access of one request to one chat. It is held until its stream closes. */
 export class Permit {
   readonly chatId: string
   readonly request: FastifyRequest
@@ -19,11 +27,7 @@ export class Permit {
    * revocation can have been missed.
    */
   continuity = 0
-  #refusal: unknown
-  /** Users whose access was revoked before the permit was admitted. */
-  #revoked: Set<string> | undefined
-  #entrance: Entrance | undefined
-  #joined = false
+  #state: State = { name: 'pending', revoked: new Set() }
 
   constructor (chatId: string, request: FastifyRequest) {
     this.chatId = chatId
@@ -36,13 +40,13 @@ export class Permit {
 
   /** The error with which the request is refused: one of this package or of the app. */
   get refusal (): unknown {
-    return this.#refusal
+    return this.#state.name === 'refused' ? this.#state.error : undefined
   }
 
   /** The code of that error, as the client gets it; `undefined` if the permit was not refused. */
   get refused (): RealtimeErrorCode | undefined {
-    if (this.#refusal === undefined) return undefined
-    return this.#refusal instanceof RealtimeError ? this.#refusal.code : 'RT_FORBIDDEN'
+    if (this.#state.name !== 'refused') return undefined
+    return this.#state.error instanceof RealtimeError ? this.#state.error.code : 'RT_FORBIDDEN'
   }
 
   get admitted (): boolean {
@@ -50,16 +54,21 @@ export class Permit {
   }
 
   get joined (): boolean {
-    return this.#joined
+    return this.#state.name === 'joined'
   }
 
   get closed (): boolean {
     return this.#entrance?.stream.closed === true
   }
 
-  /** Refuses the permit, unless it was refused before. */
+  get #entrance (): Entrance | undefined {
+    return 'entrance' in this.#state ? this.#state.entrance : undefined
+  }
+
+  /** Refuses a pending permit. */
   refuse (error: unknown): void {
-    this.#refusal ??= error ?? new RealtimeError('RT_FORBIDDEN') // An app can throw undefined.
+    if (this.#state.name !== 'pending') return
+    this.#state = { name: 'refused', error: error ?? new RealtimeError('RT_FORBIDDEN') } // An app can throw undefined.
   }
 
   /**
@@ -67,28 +76,32 @@ export class Permit {
    * the permit if it turns out to be the user's.
    */
   revoke (userId: string): void {
-    if (this.#entrance === undefined) (this.#revoked ??= new Set()).add(userId)
+    if (this.#state.name === 'pending') this.#state.revoked.add(userId)
     else if (this.userId === userId) this.end()
   }
 
-  /** Refuses the permit if its grant has expired or was revoked while other chats were being authorized. */
+  /** Refuses a pending permit if its grant has expired or was revoked while other chats were being authorized. */
   confirm (now: number): void {
-    const { userId = '', expiresAt = Infinity } = this.grant
-    if (this.#refusal === undefined && (expiresAt <= now || this.#revoked?.has(userId) === true)) {
-      this.refuse(new RealtimeError('RT_FORBIDDEN'))
-    }
+    const state = this.#state
+    if (state.name !== 'pending' || (!this.isExpired(now) && !state.revoked.has(this.userId ?? ''))) return
+    this.refuse(new RealtimeError('RT_FORBIDDEN'))
   }
 
-  /** Attaches the permit to a stream, which holds it from now on. */
+  isExpired (now: number): boolean {
+    return (this.grant.expiresAt ?? Infinity) <= now
+  }
+
+  /** Attaches a pending permit to a stream, which holds it from now on. */
   admit (entrance: Entrance): void {
-    this.#entrance = entrance
+    this.#state = { name: 'admitted', entrance }
   }
 
-  /** Lets the stream join its chat, or releases the chat if the stream has closed. */
+  /** Lets the stream join its chat, or releases the chat if the stream has closed. Does so once. */
   join (): void {
-    if (this.#joined) return
-    this.#joined = true
-    this.#entrance?.join()
+    if (this.#state.name !== 'admitted') return
+    const { entrance } = this.#state
+    this.#state = { name: 'joined', entrance }
+    entrance.join()
   }
 
   /** Ends the stream. The client reconnects and is authorized again. */

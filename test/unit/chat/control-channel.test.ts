@@ -206,6 +206,14 @@ t.test('without a log, each interruption makes earlier messages unknown', async 
   t.same(stage.heard, [1])
 })
 
+t.test('without a log, a subscription that is confirmed twice interrupts nothing', async (t) => {
+  const stage = start(t, { withLog: false })
+  const { continuity } = stage.channel
+  stage.follower().live()
+  t.equal(stage.channel.continuity, continuity)
+  t.ok(stage.channel.inSync)
+})
+
 t.test('a message without a position is handled when it arrives', async (t) => {
   const stage = start(t)
   await stage.rest()

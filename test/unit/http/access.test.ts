@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { FastifyRequest } from 'fastify'
 import { Access, type Authorize } from '../../../lib/http/access.ts'
+import { Permit } from '../../../lib/http/permits.ts'
 import { RealtimeError } from '../../../lib/errors.ts'
 import { keepLog } from '../../support/log.ts'
 import type { RevocationListener } from '../../../lib/chat/revocations.ts'
@@ -272,4 +273,12 @@ t.test('a closing app does not call `authorize` any more', async (t) => {
   await stage.timers.pass(timing.accessDeadline)
   t.same(stage.asked, ['c'])
   t.equal(one.closed, false)
+})
+
+t.test('the first refusal of a chat stands', (t) => {
+  const permit = new Permit('1', request)
+  permit.refuse(new RealtimeError('RT_TOO_MANY_CHATS', 'few'))
+  permit.refuse(new RealtimeError('RT_FORBIDDEN'))
+  t.equal(permit.refused, 'RT_TOO_MANY_CHATS')
+  t.end()
 })
