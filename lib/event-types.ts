@@ -29,7 +29,8 @@ export type BotMessageChunk = Record<string, unknown>
 /** What a bot message consists of: a text, or chunks. */
 export type BotMessageFormat = 'text' | 'chunks'
 
-interface BotMessageHead {
+/** All of a bot message but its content. */
+export interface BotMessageHead {
   /** The id of the bot message, unique within the chat. */
   id: string
   /** `interrupted` means that the producer has crashed or lost its connection. */

@@ -12,7 +12,8 @@ export type { Logger } from './core/logger.ts'
 
 // Exported by `*`, because declaration merging by apps works only this way.
 export * from './event-types.ts'
-export type { BotMessageWriter, BotMessageEnd, BotMessageStatus } from './bot-messages/writer.ts'
+export type { BotMessageWriter, BotMessageEnd } from './bot-messages/writer.ts'
+export type { BotMessageStatus } from './bot-messages/fields.ts'
 export type { BotMessageSource, StartBotMessageOptions, StreamBotMessageOptions } from './bot-messages/writers.ts'
 export { ChatEvents, type ChatEventsOptions } from './chat/chat-events.ts'
 export type { BotMessageMethods } from './bot-messages/feature.ts'

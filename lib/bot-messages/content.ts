@@ -20,7 +20,7 @@ export interface BotMessageContent {
   encode (addition: unknown): string
   /** Appends an encoded addition. */
   append (encoded: string): void
-  /** Returns the next piece from a position below `length`. */
+  /** Returns the next piece from a position on. It is empty if that is `length`. */
   pieceAt (at: number): Piece
 }
 
@@ -75,6 +75,7 @@ class TextContent implements BotMessageContent {
   }
 
   pieceAt (at: number): Piece {
+    if (at === this.length) return { at, end: at, content: '' }
     const index = Math.floor(at / BLOCK)
     let content = this.#block(index).slice(at % BLOCK)
     // The pair goes on in the next block.
@@ -128,7 +129,7 @@ class ChunkContent implements BotMessageContent {
     }
     const bytes = Buffer.byteLength(json)
     if (bytes <= this.#maxChunkBytes) return json
-    throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#maxChunkBytes} for one chunk`)
+    throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${this.#maxChunkBytes}`)
   }
 
   append (json: string): void {

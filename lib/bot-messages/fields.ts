@@ -2,7 +2,7 @@ import type {
   BotMessageBody, BotMessageChunk, BotMessageFormat, BotMessageMeta, BotMessagePiece, ChatEvent
 } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
-import { parseJson } from '../core/json.ts'
+import { parseJson, toJson } from '../core/json.ts'
 
 /** Fixed by docs/protocol.md: instances of other versions read these fields, too. */
 const PREFIX = 'answer:'
@@ -70,17 +70,18 @@ export function pieceJson (
 /** The last event of a bot message. */
 export type FinalEvent = ChatEvent<'bot_message'>
 
+/** The final status of a bot message. */
+export type BotMessageStatus = Exclude<BotMessagePiece['status'], 'streaming'>
+
 /** How a bot message ends. */
-export type Ending = Pick<BotMessagePiece, 'extra' | 'error'> & {
-  status: Exclude<BotMessagePiece['status'], 'streaming'>
-}
+export type Ending = Pick<BotMessagePiece, 'extra' | 'error'> & { status: BotMessageStatus }
 
 /** The content of a bot message that ends. `joined` is `undefined` if only its length is known. */
 export interface EndingContent { length: number, joined: string | undefined }
 
 /**
  * Returns the final event of a bot message: with its whole content if that fits into `maxBytes` of JSON, otherwise with
- * its length.
+ * its length. Throws `RT_PAYLOAD_INVALID` if `extra` cannot be JSON.
  */
 export function finalEvent (
   chatId: string, id: string, { format, meta }: BotMessageHeader, ending: Ending,
@@ -92,5 +93,5 @@ export function finalEvent (
     return botMessage(chatId, { ...head, ...bodyOf(format, content), ...rest })
   }
   const whole = joined === undefined ? undefined : event(0, joined)
-  return whole !== undefined && Buffer.byteLength(JSON.stringify(whole)) <= maxBytes ? whole : event(length, '')
+  return whole !== undefined && Buffer.byteLength(toJson(whole)) <= maxBytes ? whole : event(length, '')
 }

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { contentOf, type BotMessageContent } from './content.ts'
-import { endKeyOf, fieldOf, finalEvent, type BotMessageHeader, type Ending, type FinalEvent } from './fields.ts'
+import {
+  endKeyOf, fieldOf, finalEvent, type BotMessageHeader, type BotMessageStatus, type Ending, type FinalEvent
+} from './fields.ts'
 import { FlushWindow } from './flush-window.ts'
 import type { BotMessageExtra } from '../event-types.ts'
 import { RealtimeError } from '../errors.ts'
@@ -31,9 +33,6 @@ export interface BotMessageWriterContext {
   /** Called when the bot message has ended. */
   onEnd (): void
 }
-
-/** The final status of a bot message. */
-export type BotMessageStatus = Ending['status']
 
 /** The result of a bot message that has ended. */
 export interface BotMessageEnd {
@@ -332,9 +331,12 @@ export class BotMessageWriter {
     }
   }
 
-  /** Writes what was not written yet, unless the bot message has ended. Rejects as `publish` does. */
+  /**
+   * Writes what was not written yet, unless the bot message has ended. At least one piece is written, even if it is
+   * empty: Redis may have deleted content that was written, and answers how much it has. Rejects as `publish` does.
+   */
   async #writeRest (): Promise<void> {
-    while (this.#hasUnwritten && await this.#write());
+    while (await this.#write() && this.#hasUnwritten);
   }
 
   /** Whether the final event fits into `maxPayloadBytes` without the content. */

@@ -283,14 +283,18 @@ function checkProtocol (protocol: unknown): string | undefined {
 /** The most bytes of `meta`, which goes along with every piece. */
 const MOST_META = 4_096
 
-/** Returns a copy of the data. Throws `RT_OPTION_INVALID`, `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
+/** Returns a copy of the data. Throws `RT_OPTION_INVALID` or `RT_PAYLOAD_INVALID`. */
 function checkMeta (meta: unknown): (BotMessageMeta & object) | undefined {
   if (meta === undefined) return undefined
   const json = toJson(meta)
   if (!json.startsWith('{')) throw invalid('options.meta', 'an object', meta, 'Leave it out if there is none')
   const bytes = Buffer.byteLength(json)
   if (bytes <= MOST_META) return JSON.parse(json) as BotMessageMeta & object
-  throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${MOST_META} for options.meta`)
+  throw new RealtimeError(
+    'RT_OPTION_INVALID',
+    `\`options.meta\` takes ${bytes} of at most ${MOST_META} bytes of JSON. It goes along with every piece: ` +
+    'pass a reference to long data instead'
+  )
 }
 
 /** Yields the pieces of the source until the signal aborts, even while the source hangs. */

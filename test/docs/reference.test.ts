@@ -97,7 +97,7 @@ t.test('the rules for an ACL user suffice', async (t) => {
     await state.change('c', { operation, field: operation, value: '1', leaseMs: 1, owner: 'me', key: 'key' })
   }
   await until(() => state.read('c'), ({ fields }) => fields?.get('open')?.expired === true)
-  t.match(await state.finalize('c', { field: 'open', event: 1, key: 'key' }), { duplicate: false })
+  t.match(await state.finalize('c', { field: 'open', event: 1, keepContent: false, key: 'key' }), { duplicate: false })
   // A failover, by what is remembered of the one before.
   await admin.hset('rt:{c}:m', 'sr', 'another')
   await state.read('c')

@@ -2,7 +2,7 @@ import t, { type Test } from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { formatCursor } from '../../lib/pubsub/cursor.ts'
-import { RedisPubSub, type BotMessage, type EventLog } from '../../lib/index.ts'
+import { RedisPubSub, type BotMessagePiece, type EventLog } from '../../lib/index.ts'
 import { BotMessageReader } from '../support/bot-message-reader.ts'
 import { EventStream } from '../support/event-stream.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
@@ -145,10 +145,10 @@ t.test('despite all faults, each bot message is finalized once, and all clients 
   const reader = new RedisPubSub({ url: redis.url })
   t.teardown(() => reader.close())
   const log = reader.eventLog as EventLog
-  const ends = async (): Promise<{ message: BotMessage, at: number }[]> => {
+  const ends = async (): Promise<{ message: BotMessagePiece, at: number }[]> => {
     const logs = await Promise.all(CHATS.map((chatId) => wholeLog(log, `chat:${chatId}`, 1_000)))
     return logs.flatMap(({ entries }) => entries.map(({ json, timestamp }) => {
-      return { message: JSON.parse(json.toString()) as BotMessage, at: timestamp }
+      return { message: JSON.parse(json.toString()) as BotMessagePiece, at: timestamp }
     }))
   }
   await until(ends, (ends) => {
@@ -157,7 +157,7 @@ t.test('despite all faults, each bot message is finalized once, and all clients 
   const all = await ends()
   t.equal(new Set(all.map(({ message: { id } }) => id)).size, all.length, 'each is finalized once')
   const counts: Record<string, number> = {}
-  for (const { message: { id, status, text }, at } of all) {
+  for (const { message: { id, status, text = '' }, at } of all) {
     counts[status] = (counts[status] ?? 0) + 1
     const tokens = text.split(' ').slice(0, -1).map(Number)
     t.ok(tokens.every((number, n) => number === n + 1), `${id}: no token is missing`)
@@ -179,7 +179,7 @@ t.test('despite all faults, each bot message is finalized once, and all clients 
       t.equal(reader.texts.get(message.id), message.text)
     }
     t.equal(own.length, reader.ends.size)
-    const inChat = all.filter(({ message }) => (message as BotMessage & { chatId: string }).chatId === page.chatId)
+    const inChat = all.filter(({ message }) => (message as BotMessagePiece & { chatId: string }).chatId === page.chatId)
     t.equal(own.length, inChat.length, 'the page has all of its chat')
     t.equal([...reader.texts.keys()].length, own.length, 'no bot message streams for ever')
   }

@@ -103,7 +103,7 @@ emitTyping('c', users[0] ?? '')
 // @ts-expect-error By its id.
 emitTyping('c', { id: 'ann', published })
 
-// An answer of a bot is text, and ends with what the app says it does.
+// A bot message is text or chunks, and ends with the data that the app declares.
 const tokens = async function * (signal?: AbortSignal): AsyncGenerator<string> {
   if (signal?.aborted !== true) yield 'text'
 }
@@ -114,15 +114,24 @@ const { status } = await answer.finish({ tokens: 1 })
 app.chatEvents.streamBotMessage('c', tokens, { extra: () => ({ tokens: 1 }), describeError: (error) => String(error) })
 streamBotMessage('c', tokens(answer.signal), { extra: { tokens: 1 } })
 await app.chatEvents.stopBotMessage('c', answer.id)
+await app.chatEvents.stopBotMessage('c')
+const chunks = await app.chatEvents.startBotMessage('c', { format: 'chunks', meta: {}, protocol: 'ui-message' })
+await chunks.append({ type: 'start' })
+const whole = await app.chatEvents.getBotMessage('c', answer.id)
+const content: string | unknown[] | undefined = whole?.chunks === undefined ? whole?.text : whole.chunks
+// @ts-expect-error No such format.
+app.chatEvents.startBotMessage('c', { format: 'json' })
+// @ts-expect-error A text has no chunks.
+if (whole?.chunks === undefined) console.log(whole?.chunks.length)
 // @ts-expect-error One that has ended is not being streamed.
 if (status === 'streaming') answer.append('x')
-// @ts-expect-error Text only.
-answer.append(Buffer.from('x'))
+// @ts-expect-error Text, or an object.
+answer.append(5)
 // @ts-expect-error No such field.
 answer.finish({ token: 1 })
 // @ts-expect-error An error's message is for the log.
 answer.fail(new Error('secret'))
-// @ts-expect-error Not text.
+// @ts-expect-error Neither text nor an object.
 app.chatEvents.streamBotMessage('c', (async function * () { yield 1 })())
 
 // Handlers know what they are given by its type.
@@ -133,7 +142,8 @@ const undo: () => void = app.chatEvents.onChatEvent('c', (event, { from, timesta
     case 'bot_action': return event.action.actionType
     case 'bot_message': {
       const { text, at, id, extra } = event
-      return [text.slice(at), id, extra?.tokens.toFixed(), event.status === 'failed' && event.error?.length]
+      const failure = event.status === 'failed' && event.error?.length
+      return [text?.slice(at), event.chunks?.length, id, extra?.tokens.toFixed(), failure]
     }
     case 'reaction': return event.user
     case 'typing': return [event.user.length, event.expiresInMs.toFixed()]
@@ -184,4 +194,4 @@ const codeOf = (error: unknown): string => {
   // @ts-expect-error No such code.
   return error.code === 'RT_NO_SUCH_CODE' ? '' : error.code
 }
-console.log(own, both, codeOf)
+console.log(own, both, codeOf, content)

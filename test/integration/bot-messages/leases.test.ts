@@ -10,9 +10,9 @@ import { LEASE, open } from './sides.ts'
 t.beforeEach(nothingUnhandled)
 
 /** Lets a bot message's lease expire without its producer noticing, once all of it is written: a write renews it. */
-async function expire (admin: Redis, botMessage: BotMessageWriter, pieces = 1): Promise<void> {
+async function expire (admin: Redis, botMessage: BotMessageWriter, length = 4): Promise<void> {
   await until(() => admin.hget('rt:{chat:c}:f', `=answer%3A${botMessage.id}`), (record) => {
-    return record?.startsWith(`t ${pieces + 1} `) === true
+    return record?.startsWith(`d ${length} `) === true
   })
   await admin.zadd('rt:{chat:c}:l', 1, `answer%3A${botMessage.id}`)
 }
@@ -67,10 +67,17 @@ t.test('a bot message ends when its producer stops renewing the lease, and not b
   await state.change('chat:c', {
     operation: 'open',
     field: 'answer:dead',
-    value: 'Once',
+    value: JSON.stringify({ format: 'text', startedAt: 1 }),
     leaseMs: LEASE,
     owner: 'a process that was killed',
     key: 'bot_message:dead'
+  })
+  await state.change('chat:c', {
+    operation: 'append',
+    field: 'answer:dead',
+    piece: { at: 0, end: 4, content: 'Once' },
+    leaseMs: LEASE,
+    owner: 'a process that was killed'
   })
   const since = performance.now()
   t.match(await reader.end(stream), { id: 'dead', status: 'interrupted', text: 'Once' })

@@ -37,22 +37,22 @@ for (const [name, setup] of Object.entries(setups)) {
       t.equal((await reader.end(stream)).text, 'a😀b\ud83d')
     })
 
-    t.test('a bot message may be as long as an event, measured as JSON', async (t) => {
-      const { one, two } = await setup(t, { maxPayloadBytes: 200 })
+    t.test('a bot message takes at most `maxBotMessageBytes`, and can be finished then', async (t) => {
+      const { one, two } = await setup(t, { maxBotMessageBytes: 120, maxPayloadBytes: 300 })
       const { stream, reader } = await open(t, two)
       const botMessage = await one.app.chatEvents.startBotMessage('c', { id: 'a' })
       let text = ''
       for (let tooLong = false; !tooLong;) {
         await botMessage.append('"é').then(() => { text += '"é' }, (error) => {
-          tooLong = (error as RealtimeError).code === 'RT_PAYLOAD_TOO_LARGE'
+          tooLong = (error as RealtimeError).code === 'RT_BOT_MESSAGE_TOO_LARGE'
         })
       }
-      await t.rejects(botMessage.finish({ much: 'x'.repeat(200) }), { code: 'RT_PAYLOAD_TOO_LARGE' })
+      await t.rejects(botMessage.finish({ much: 'x'.repeat(300) }), { code: 'RT_PAYLOAD_TOO_LARGE' })
       await t.rejects(botMessage.finish({ n: 1n }), { code: 'RT_PAYLOAD_INVALID' })
       t.same(await botMessage.finish(), { status: 'finished' })
       const end = await reader.end(stream)
       t.equal(end.text, text)
-      t.ok(Buffer.byteLength(JSON.stringify(end)) > 190)
+      t.equal(Buffer.byteLength(text), 120)
     })
   })
 }

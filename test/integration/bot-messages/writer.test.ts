@@ -43,7 +43,7 @@ t.test('a bot message that two calls find to be over at the same time ends once'
   const { channel } = botMessage
   const state = pubsub.state as StateStore // History is on here.
   await state.renew(channel, ['answer:a'], -1)
-  await state.finalize(channel, { field: 'answer:a', event: {}, key: 'bot_message:a' })
+  await state.finalize(channel, { field: 'answer:a', event: {}, keepContent: false, key: 'bot_message:a' })
   let aborts = 0
   botMessage.signal.addEventListener('abort', () => { aborts++ })
   await Promise.all([1, 2].map(() => botMessage.renewed('another epoch', true, 0)))
@@ -65,7 +65,7 @@ t.test('a lease event of a finished bot message writes nothing to the state', as
     return change(...args)
   }
   await state.renew(botMessage.channel, ['answer:a'], -1)
-  await state.finalize(botMessage.channel, { field: 'answer:a', event: {}, key: 'bot_message:a' })
+  await state.finalize(botMessage.channel, { field: 'answer:a', event: {}, keepContent: false, key: 'bot_message:a' })
   await botMessage.renewed('another epoch', true, 0)
   t.equal(botMessage.signal.aborted, true)
   t.equal(changes, 1, 'it tried to go on')
@@ -106,7 +106,7 @@ t.test('a bot message learns its final status, even after a failed attempt', asy
   }
   await t.rejects(late.finish(), { code: 'RT_PUBLISH_REJECTED' })
   await renew(late.channel, ['answer:late'], -1)
-  await finalize(late.channel, { field: 'answer:late', event: {}, key: 'bot_message:late' })
+  await finalize(late.channel, { field: 'answer:late', event: {}, keepContent: false, key: 'bot_message:late' })
   t.same(await late.finish(), { status: 'interrupted' }, 'another instance was quicker')
 })
 
@@ -161,7 +161,10 @@ t.test('a piece that Redis refuses is retried, and logged once', async (t) => {
   await delay(1_100)
   await admin.config('SET', 'maxmemory', '0')
   await until(
-    async () => (await (pubsub.state as StateStore).read('chat:c')).fields?.get(`answer:${botMessage.id}`)?.value,
+    async () => {
+      const { fields } = await (pubsub.state as StateStore).read('chat:c')
+      return fields?.get(`answer:${botMessage.id}`)?.draft?.content
+    },
     (value) => value === 'xy'
   )
   t.match(lines, [

@@ -60,7 +60,7 @@ t.test('late messages of a tab that was replaced are not delivered twice', async
   const tabs = [new Tab(t, url, { silenceMs: 200 }), new Tab(t, url, { silenceMs: 100_000 })] as const
   const seen = tabs.map((tab) => tab.open('a'))
   const texts: string[] = []
-  tabs[1].client.chat('a').on('bot_message', ({ text }) => { texts.push(text) })
+  tabs[1].client.chat('a').on('bot_message', ({ text = '' }) => { texts.push(text) })
   leader.postMessage({ type: 'state', state: 'open' })
   await Promise.all(seen.map((each) => each.ready()))
   await publish(app, 'a', 1)

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import { BotMessageWriter } from '../../../lib/bot-messages/writer.ts'
 import { RealtimeError, type RealtimeErrorCode } from '../../../lib/errors.ts'
+import type { BotMessageFormat } from '../../../lib/event-types.ts'
 import { silentLogger } from '../../../lib/core/logger.ts'
 import type { Finalization, StateReceipt, StateRequest, StateStore } from '../../../lib/pubsub/state-store.ts'
 import type { PublishReceipt } from '../../../lib/pubsub/provider.ts'
@@ -10,7 +11,8 @@ import { nothingUnhandled } from '../../support/unhandled.ts'
 
 t.beforeEach(nothingUnhandled)
 
-const DONE: StateReceipt = { outcome: 'done', epoch: 'e' }
+/** With the length of the piece that was appended. */
+const DONE: StateReceipt = { outcome: 'done', epoch: 'e', length: 0 }
 const PUBLISHED: PublishReceipt = { id: 'e-1-1', duplicate: false }
 const DUPLICATE: PublishReceipt = { id: 'e-1-1', duplicate: true }
 
@@ -27,7 +29,9 @@ class ManualStore {
   readonly finalizations: Call<Finalization, PublishReceipt | { epoch: string }>[] = []
 
   change (_channel: string, request: StateRequest): Promise<StateReceipt> {
-    return call(this.changes, request)
+    return call(this.changes, request).then((receipt) => {
+      return request.operation === 'append' && receipt === DONE ? { ...DONE, length: request.piece.end } : receipt
+    })
   }
 
   finalize (_channel: string, request: Finalization): Promise<PublishReceipt | { epoch: string }> {
@@ -53,15 +57,18 @@ interface Started {
 }
 
 /** An open bot message. */
-async function start ({ windowMs = 0, leaseMs = 60_000 } = {}): Promise<Started> {
+async function start (
+  { windowMs = 0, leaseMs = 60_000, format = 'text' as BotMessageFormat } = {}
+): Promise<Started> {
   const store = new ManualStore()
   let ends = 0
-  const writer = new BotMessageWriter('a', {
+  const writer = new BotMessageWriter('a', { format, meta: { model: 'm' }, startedAt: 1 }, {
     chatId: 'c',
     channel: 'chat:c',
     store: store as unknown as StateStore, // The writer uses two of its methods.
     windowMs,
     leaseMs,
+    maxBytes: 8_000,
     maxPayloadBytes: 1_000,
     log: silentLogger,
     onEnd: () => { ends++ }
@@ -101,7 +108,8 @@ t.test('a request to end cancels the piece that is scheduled, since the end carr
   t.teardown(() => timers.uninstall())
   const { writer, store } = await start({ windowMs: 60_000 })
   writer.append('one ')
-  t.match(store.changes.shift()?.request, { operation: 'append', value: 'one ' }, 'the first piece is sent at once')
+  const first = { operation: 'append', piece: { content: 'one ' } }
+  t.match(store.changes.shift()?.request, first, 'the first piece is sent at once')
   writer.append('two ')
   t.equal(store.changes.length, 0)
   writer.finish()
@@ -122,7 +130,7 @@ t.test('while a piece is being written, the text that follows waits for the wind
   t.equal(timers.size, 1, 'one flush is scheduled')
   timers.fire()
   t.equal(store.changes.length, 1)
-  t.match(store.changes[0]?.request, { value: 'two three ', at: 4 })
+  t.match(store.changes[0]?.request, { piece: { content: 'two three ', at: 4, end: 14 } })
   await store.changes.shift()?.answer(DONE)
   t.equal(store.changes.length + timers.size, 0, 'nothing is written if nothing was appended')
 })
@@ -136,7 +144,7 @@ t.test('only one piece is written at a time, also if its end fails meanwhile', a
   writer.append('two ')
   t.equal(store.changes.length, 1)
   await store.changes.shift()?.answer(DONE)
-  t.match(store.changes[0]?.request, { value: 'two ', at: 4 })
+  t.match(store.changes[0]?.request, { piece: { content: 'two ', at: 4, end: 8 } })
 })
 
 t.test('without a confirmed lease, `append` waits for the piece that is being written', async (t) => {
@@ -165,7 +173,7 @@ for (const code of ['RT_PAYLOAD_TOO_LARGE', 'RT_PAYLOAD_INVALID'] as const) {
     t.equal(timers.size, 1, 'the piece is scheduled again')
     writer.append('three ')
     timers.fire()
-    t.match(store.changes.shift()?.request, { value: 'two three ' })
+    t.match(store.changes.shift()?.request, { piece: { content: 'two three ' } })
     const failed = writer.fail()
     t.match(store.finalizations[0]?.request.event, { status: 'failed', text: 'one two three ' }, 'as something else')
     await store.finalizations[0]?.answer(PUBLISHED)
@@ -237,7 +245,7 @@ t.test('a lost lease ends an open bot message, but leaves the end of a finalizin
   const late = await start()
   late.writer.append('one')
   const lateEnd = late.writer.finish()
-  await late.store.changes.shift()?.answer({ outcome: 'over', epoch: 'e' })
+  await late.store.changes.shift()?.answer({ outcome: 'over', epoch: 'e', length: 0 })
   t.equal(late.ends(), 0, 'a late piece does not decide how it ended')
   await late.store.finalizations[0]?.answer(PUBLISHED)
   t.same(await lateEnd, { status: 'finished' })
