@@ -90,7 +90,7 @@ class TextContent implements BotMessageContent {
   }
 }
 
-/** Characters after which a piece has no further chunk. */
+/** Bytes after which a piece has no further chunk. One chunk may be larger: see `maxPayloadBytes`. */
 const PIECE = 131_072
 
 /** Chunks, each as JSON. In a piece, each has a comma before it, so that pieces can be joined. */
@@ -140,14 +140,13 @@ class ChunkContent implements BotMessageContent {
   pieceAt (at: number): Piece {
     let content = ''
     let end = at
-    while (end < this.#chunks.length && (end === at || content.length + this.#sizeOf(end) <= PIECE)) {
-      content += `,${this.#chunks[end++]}`
+    for (let bytes = 0; end < this.#chunks.length; end++) {
+      const next = `,${this.#chunks[end]}`
+      bytes += Buffer.byteLength(next)
+      if (end > at && bytes > PIECE) break
+      content += next
     }
     return { at, end, content }
-  }
-
-  #sizeOf (index: number): number {
-    return (this.#chunks[index] as string).length
   }
 }
 

@@ -205,9 +205,11 @@ export class BotMessageWriter {
 
   /** Writes all so far. Retries until that succeeds or the bot message is not open any more. Never rejects. */
   async #writeAll (): Promise<void> {
+    // What is appended meanwhile waits for the next window.
+    const { length } = this.#content
     // The first piece is written even if it is empty, since it confirms the lease.
     let isConfirmed = false
-    while (this.#state.name === 'open' && (this.#hasUnwritten || !isConfirmed)) {
+    while (this.#state.name === 'open' && (this.#written < length || !isConfirmed)) {
       try {
         await this.#write()
         isConfirmed = true

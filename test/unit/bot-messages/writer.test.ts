@@ -252,3 +252,41 @@ t.test('a lost lease ends an open bot message, but leaves the end of a finalizin
   await finalizing.store.finalizations[0]?.answer(PUBLISHED)
   t.same(await finished, { status: 'finished' })
 })
+
+t.test('an end that repeats nothing is sent once Redis has all of the content', async (t) => {
+  const { writer, store } = await start()
+  writer.append('x'.repeat(2_000))
+  await store.changes.shift()?.answer(DONE)
+  const finished = writer.finish()
+  t.match(store.changes[0]?.request, { operation: 'append', piece: { at: 2_000, end: 2_000, content: '' } })
+  t.equal(store.finalizations.length, 0)
+  await store.changes.shift()?.answer({ outcome: 'behind', epoch: 'e', length: 0 })
+  t.match(store.changes[0]?.request, { piece: { at: 0, end: 2_000 } }, 'Redis had deleted it')
+  await store.changes.shift()?.answer(DONE)
+  t.match(store.finalizations[0]?.request, {
+    keepContent: true, event: { at: 2_000, text: '', meta: { model: 'm' } }
+  })
+  await store.finalizations[0]?.answer(PUBLISHED)
+  t.same(await finished, { status: 'finished' })
+})
+
+t.test('an end that repeats nothing is interrupted if another instance has ended the bot message', async (t) => {
+  const { writer, store, ends } = await start({ format: 'chunks' })
+  for (let n = 0; n < 20; n++) writer.append({ text: 'x'.repeat(100) })
+  await store.changes.shift()?.answer(DONE)
+  const finished = writer.finish()
+  await store.changes.shift()?.answer(DONE)
+  await store.changes.shift()?.answer({ outcome: 'gone', epoch: 'e', length: 0 })
+  t.match(store.finalizations[0]?.request, { keepContent: true, event: { at: 20, chunks: [] } })
+  await store.finalizations[0]?.answer(DUPLICATE)
+  t.same(await finished, { status: 'interrupted' })
+  t.equal(ends(), 1)
+})
+
+t.test('an end whose data is not JSON leaves the bot message open', async (t) => {
+  const { writer, store } = await start()
+  await t.rejects(writer.finish({ n: 1n } as object), { code: 'RT_PAYLOAD_INVALID' })
+  await writer.append('one')
+  t.equal(store.changes.length, 1)
+  t.equal(store.finalizations.length, 0)
+})

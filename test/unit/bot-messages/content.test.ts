@@ -1,0 +1,93 @@
+import t from 'tap'
+import { contentOf, type BotMessageContent } from '../../../lib/bot-messages/content.ts'
+import type { BotMessageFormat } from '../../../lib/event-types.ts'
+
+/** The length of a block of text. */
+const BLOCK = 32_768
+
+function of (format: BotMessageFormat, ...additions: unknown[]): BotMessageContent {
+  const content = contentOf(format, 65_536)
+  for (const addition of additions) content.append(content.encode(addition))
+  return content
+}
+
+/** All pieces from a position on, as the writer writes them. */
+function piecesOf (content: BotMessageContent, from = 0): string[] {
+  const pieces: string[] = []
+  for (let at = from; at < content.length;) {
+    const piece = content.pieceAt(at)
+    pieces.push(piece.content)
+    at = piece.end
+  }
+  return pieces
+}
+
+t.test('a text is given back in pieces that never split a character, also across blocks', async (t) => {
+  for (const before of [0, 1, BLOCK - 2, BLOCK - 1, BLOCK, 2 * BLOCK - 1]) {
+    const text = 'x'.repeat(before) + '😀'.repeat(BLOCK) + 'end'
+    const content = of('text', text)
+    t.equal(content.length, text.length)
+    t.equal(content.joined, text)
+    t.equal(content.bytes, Buffer.byteLength(text))
+    t.equal(piecesOf(content).join(''), text, `from ${before}`)
+    t.ok(piecesOf(content).every((piece) => piece.isWellFormed() && piece.length <= BLOCK))
+    t.equal(piecesOf(content, before).join(''), text.slice(before))
+  }
+})
+
+t.test('the first half of a character waits for the second one', async (t) => {
+  for (const before of ['', 'a', 'x'.repeat(BLOCK - 1), 'x'.repeat(BLOCK)]) {
+    const content = of('text', `${before}\ud83d`)
+    t.equal(content.length, before.length)
+    t.same(content.pieceAt(before.length), { at: before.length, end: before.length, content: '' })
+    content.append('\ude00')
+    t.equal(content.length, before.length + 2)
+    t.same(content.pieceAt(before.length), { at: before.length, end: before.length + 2, content: '😀' })
+    t.equal(piecesOf(content).join(''), `${before}😀`)
+  }
+})
+
+t.test('a piece from the end on is empty', async (t) => {
+  const texts = ['', 'abc', 'x'.repeat(BLOCK)].map((text) => of('text', text))
+  for (const content of [...texts, of('chunks'), of('chunks', {})]) {
+    const { length } = content
+    t.same(content.pieceAt(length), { at: length, end: length, content: '' })
+  }
+})
+
+t.test('a text of control characters makes pieces of limited size as JSON', async (t) => {
+  const content = of('text', '\u0001'.repeat(5 * BLOCK))
+  t.equal(content.jsonBytes, 6 * 5 * BLOCK)
+  for (const piece of piecesOf(content)) t.ok(Buffer.byteLength(JSON.stringify(piece)) < 200_000)
+})
+
+t.test('chunks are kept as JSON, each after a comma, and a piece has a limited number of bytes', async (t) => {
+  const chunks = Array.from({ length: 50 }, (_, n) => ({ n, list: [], text: '€'.repeat(10_000) }))
+  const content = of('chunks', ...chunks)
+  t.equal(content.length, 50)
+  t.same(JSON.parse(`[${content.joined.slice(1)}]`), chunks)
+  t.equal(content.jsonBytes, Buffer.byteLength(content.joined))
+  t.equal(content.bytes, content.jsonBytes - 50)
+  const pieces = piecesOf(content)
+  t.equal(pieces.join(''), content.joined)
+  t.ok(pieces.length > 5 && pieces.every((piece) => Buffer.byteLength(piece) <= 131_072))
+  const large = { text: 'x'.repeat(200_000) }
+  const few = contentOf('chunks', 1_000_000)
+  for (const chunk of [{}, large, large, {}]) few.append(few.encode(chunk))
+  const sizes = piecesOf(few).map((piece) => piece.length)
+  t.same(sizes, [3, 200_012, 200_012, 3], 'a large chunk is a piece of its own')
+})
+
+t.test('what the format does not allow is refused', async (t) => {
+  for (const wrong of ['text', ['list'], 5, null, true, undefined, { n: 1n }, new Date()]) {
+    t.throws(() => contentOf('chunks', 1_000).encode(wrong), { code: 'RT_PAYLOAD_INVALID' })
+  }
+  for (const wrong of [{}, ['text'], 5, null, undefined]) {
+    t.throws(() => contentOf('text', 1_000).encode(wrong), { code: 'RT_PAYLOAD_INVALID' })
+  }
+  const chunks = contentOf('chunks', 20)
+  t.equal(chunks.encode({ text: '12345678 ' }).length, 20)
+  t.throws(() => chunks.encode({ text: '12345678 é' }), {
+    code: 'RT_PAYLOAD_TOO_LARGE', message: /takes 22 of at most 20 bytes/
+  })
+})
