@@ -48,10 +48,10 @@ process.send(app.server.address().port)
 // Only what the app itself holds may keep this process alive.
 process.disconnect()
 
-/** The output of a model: the numbers up to a count. */
-async function * tokens ({ count, everyMs }, signal) {
+/** The output of a model: the numbers up to a count, each followed by some characters more. */
+async function * tokens ({ count, everyMs, filler = 0 }, signal) {
   for (let n = 1; n <= count && !signal.aborted; n++) {
-    yield `${n} `
+    yield `${n} ${'x'.repeat(filler)}`
     await delay(everyMs)
   }
 }
