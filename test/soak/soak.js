@@ -3,27 +3,23 @@
  *
  *     npm run soak -- --seconds 1200
  */
-import { fork, spawn } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import { Registry } from 'prom-client'
 import realtimePlugin from '../../dist/index.js'
+import { settledHeap } from './heap.js'
+import { startRedis } from './redis.js'
 
 const { values: { seconds } } = parseArgs({ options: { seconds: { type: 'string', default: '1200' } } })
-const { gc } = globalThis
-if (gc === undefined) throw new Error('Run it with --expose-gc')
-
 /**
  * What compiled code, pools of buffers and caches may differ by. A leak of 100 bytes a stream is more, in 20 minutes.
  * RSS keeps what the peak took.
  */
 const BOUND = 8_000_000
-/** A heap that falls by less than this, for some seconds, has settled. */
-const SETTLED = 100_000
 const ROOMS = 300
 /** Code is compiled and pools are filled meanwhile. */
 const WARM_UP_MS = 15_000
@@ -124,39 +120,6 @@ async function measure () {
   }
   const heap = await settledHeap()
   return { heap, rss: process.memoryUsage().rss, handles: process.getActiveResourcesInfo().sort().join(' ') }
-}
-
-/**
- * What the heap comes to once nothing more is freed. At one moment it says little: what a timer or a finalizer still
- * holds is released seconds later.
- */
-async function settledHeap () {
-  let least = Infinity
-  for (let looks = 0; looks < 10; looks++) {
-    gc()
-    const { heapUsed, external } = process.memoryUsage()
-    const heap = heapUsed + external
-    if (heap < least - SETTLED) looks = 0
-    least = Math.min(least, heap)
-    await delay(500)
-  }
-  return least
-}
-
-async function startRedis () {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address()
-  probe.close()
-  const child = spawn(
-    'redis-server',
-    ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no'],
-    { stdio: ['ignore', 'pipe', 'inherit'] }
-  )
-  process.once('exit', () => child.kill('SIGKILL'))
-  process.once('SIGTERM', () => process.exit(143))
-  for await (const text of child.stdout.setEncoding('utf8')) if (text.includes('Ready to accept connections')) break
-  return { child, url: `redis://127.0.0.1:${port}` }
 }
 
 function fail (reason) {

@@ -1,0 +1,76 @@
+/**
+ * Measures how much memory an instance takes for ten bot messages of 5 MB that it produces, with 100 readers. Needs
+ * redis-server and a build.
+ *
+ *     node --expose-gc test/soak/bot-messages.js
+ */
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { get } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import Fastify from 'fastify'
+import realtimePlugin from '../../dist/index.js'
+import { settledHeap } from './heap.js'
+import { startRedis } from './redis.js'
+
+const MESSAGES = 10
+const READERS = 100
+const SIZE = 5_000_000
+const STEP = 50_000
+/** Bytes of heap and external memory. */
+const BOUND = 80_000_000
+
+if (process.argv[2] === 'readers') read(process.argv[3])
+else await measure()
+
+async function measure () {
+  const redis = await startRedis()
+  const app = Fastify()
+  await app.register(realtimePlugin, { redisUrl: redis.url })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const readers = fork(fileURLToPath(import.meta.url), ['readers', app.server.address().port], {
+    execArgv: ['--expose-gc']
+  })
+  await once(readers, 'message')
+  for (const [name, unit] of [['ASCII', 'word '], ['emoji', 'wo 😀 '], ['chunks', 'wo 😀 ']]) {
+    const format = name === 'chunks' ? 'chunks' : 'text'
+    const before = await settledHeap()
+    const messages = await Promise.all(Array.from({ length: MESSAGES }, (_, n) => {
+      return app.chatEvents.startBotMessage(`${n}`, { format })
+    }))
+    const text = unit.repeat(STEP / Buffer.byteLength(unit))
+    for (let size = 0; size < SIZE; size += STEP) {
+      for (const message of messages) await append(message, format, text)
+      // About as fast as Redis takes it.
+      await delay(20)
+    }
+    const grown = await settledHeap() - before
+    console.log(`${MESSAGES} bot messages of ${SIZE / 1e6} MB (${name}), ${READERS} readers: ${(grown / 1e6).toFixed(1)} MB`)
+    if (grown > BOUND) {
+      console.error(`More than ${BOUND / 1e6} MB`)
+      process.exitCode = 1
+    }
+    await Promise.all(messages.map((message) => message.finish()))
+  }
+  readers.kill()
+  await app.close()
+  redis.child.kill()
+}
+
+async function append (message, format, text) {
+  if (format === 'text') return await message.append(text)
+  for (let at = 0; at < text.length; at += 100) await message.append({ type: 'delta', text: text.slice(at, at + 100) })
+}
+
+/** Reads all chats, each with some streams, and reconnects like a browser. */
+function read (port) {
+  let open = 0
+  for (let n = 0; n < READERS; n++) {
+    const connect = () => get(`http://127.0.0.1:${port}/api/chats/${n % MESSAGES}/events`, (response) => {
+      response.resume().once('close', () => setTimeout(connect, 100))
+      if (++open === READERS) process.send('open')
+    }).on('error', () => setTimeout(connect, 100))
+    connect()
+  }
+}
