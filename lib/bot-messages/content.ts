@@ -28,20 +28,49 @@ export function contentOf (format: BotMessageFormat, maxChunkBytes: number): Bot
   return format === 'text' ? new TextContent() : new ChunkContent(maxChunkBytes)
 }
 
-/** Code units of a block. A piece is in one block, so its JSON has at most 192 KiB: six bytes for each code unit. */
-const BLOCK = 32_768
+/**
+ * The complete blocks of a content. As UTF-8 they take at most half of the memory of a string that has a character
+ * beyond Latin-1, and a part of them can be read without copying all.
+ */
+class Blocks {
+  readonly #blocks: { start: number, content: Buffer | string }[] = []
+  /** The position after the last block. */
+  end = 0
 
-/** A text, in blocks of equal length: reading a part of one very long string would copy all of it first. */
+  /** Adds a block. UTF-8 cannot contain a lone surrogate: such a block stays a string. */
+  push (content: string, length: number): void {
+    this.#blocks.push({ start: this.end, content: content.isWellFormed() ? Buffer.from(content) : content })
+    this.end += length
+  }
+
+  /** Returns the block with a position below `end`. */
+  at (position: number): { start: number, content: string } {
+    const block = this.#blocks.findLast(({ start }) => start <= position)
+    const { start, content } = block as NonNullable<typeof block> // The first block begins at 0.
+    return { start, content: content.toString() }
+  }
+
+  get all (): string[] {
+    return this.#blocks.map(({ content }) => content.toString())
+  }
+}
+
+/**
+ * Code units of a block of text. A block has one more where it would otherwise split a surrogate pair. A piece is in
+ * one block, so its JSON has at most 192 KiB: six bytes for each code unit.
+ */
+const TEXT_BLOCK = 32_768
+
 class TextContent implements BotMessageContent {
-  readonly #full: string[] = []
+  readonly #blocks = new Blocks()
   #last = ''
   #bytes = 0
   #jsonBytes = 0
 
   get length (): number {
-    const all = this.#full.length * BLOCK + this.#last.length
+    const all = this.#blocks.end + this.#last.length
     // A surrogate pair is never split: its first half waits for the second.
-    return endsInPair(this.#last === '' ? this.#full.at(-1) ?? '' : this.#last) ? all - 1 : all
+    return isFirstHalf(this.#last, this.#last.length - 1) ? all - 1 : all
   }
 
   get bytes (): number {
@@ -53,7 +82,7 @@ class TextContent implements BotMessageContent {
   }
 
   get joined (): string {
-    return this.#full.join('') + this.#last
+    return this.#blocks.all.join('') + this.#last
   }
 
   encode (text: unknown): string {
@@ -70,33 +99,32 @@ class TextContent implements BotMessageContent {
     this.#jsonBytes += jsonBytesOf(text)
     const unfinished = this.#last + text
     let start = 0
-    for (; unfinished.length - start >= BLOCK; start += BLOCK) this.#full.push(unfinished.slice(start, start + BLOCK))
+    while (unfinished.length - start > TEXT_BLOCK) {
+      const length = isFirstHalf(unfinished, start + TEXT_BLOCK - 1) ? TEXT_BLOCK + 1 : TEXT_BLOCK
+      this.#blocks.push(unfinished.slice(start, start + length), length)
+      start += length
+    }
     this.#last = start === 0 ? unfinished : unfinished.slice(start)
   }
 
   pieceAt (at: number): Piece {
-    if (at === this.length) return { at, end: at, content: '' }
-    const index = Math.floor(at / BLOCK)
-    let content = this.#block(index).slice(at % BLOCK)
-    // The pair goes on in the next block.
-    if (endsInPair(content)) {
-      content = content.length > 1 ? content.slice(0, -1) : content + this.#block(index + 1).slice(0, 1)
-    }
+    const { end } = this.#blocks
+    const { start, content: block } = at < end ? this.#blocks.at(at) : { start: end, content: this.#last }
+    const content = block.slice(at - start, this.length - start)
     return { at, end: at + content.length, content }
-  }
-
-  #block (index: number): string {
-    return this.#full[index] ?? this.#last
   }
 }
 
-/** Bytes after which a piece has no further chunk. One chunk may be larger: see `maxPayloadBytes`. */
-const PIECE = 131_072
+/** Bytes of a block of chunks, which is at most one piece. One chunk may be larger: see `maxPayloadBytes`. */
+const CHUNK_BLOCK = 131_072
 
 /** Chunks, each as JSON. In a piece, each has a comma before it, so that pieces can be joined. */
 class ChunkContent implements BotMessageContent {
   readonly #maxChunkBytes: number
-  readonly #chunks: string[] = []
+  /** JSON contains no line break, so it separates the chunks of a block. */
+  readonly #blocks = new Blocks()
+  #last: string[] = []
+  #lastBytes = 0
   #bytes = 0
 
   constructor (maxChunkBytes: number) {
@@ -104,7 +132,7 @@ class ChunkContent implements BotMessageContent {
   }
 
   get length (): number {
-    return this.#chunks.length
+    return this.#blocks.end + this.#last.length
   }
 
   get bytes (): number {
@@ -112,11 +140,11 @@ class ChunkContent implements BotMessageContent {
   }
 
   get jsonBytes (): number {
-    return this.#bytes + this.#chunks.length
+    return this.#bytes + this.length
   }
 
   get joined (): string {
-    return this.#chunks.map((json) => `,${json}`).join('')
+    return joinChunks([...this.#blocks.all.flatMap((block) => block.split('\n')), ...this.#last])
   }
 
   encode (chunk: unknown): string {
@@ -133,27 +161,39 @@ class ChunkContent implements BotMessageContent {
   }
 
   append (json: string): void {
-    this.#bytes += Buffer.byteLength(json)
-    this.#chunks.push(json)
+    const bytes = Buffer.byteLength(json)
+    const inPiece = bytes + 1 // With its comma.
+    if (this.#last.length > 0 && this.#lastBytes + inPiece > CHUNK_BLOCK) {
+      this.#blocks.push(this.#last.join('\n'), this.#last.length)
+      this.#last = []
+      this.#lastBytes = 0
+    }
+    this.#last.push(json)
+    this.#lastBytes += inPiece
+    this.#bytes += bytes
   }
 
   pieceAt (at: number): Piece {
-    let content = ''
-    let end = at
-    for (let bytes = 0; end < this.#chunks.length; end++) {
-      const next = `,${this.#chunks[end]}`
-      bytes += Buffer.byteLength(next)
-      if (end > at && bytes > PIECE) break
-      content += next
-    }
-    return { at, end, content }
+    const chunks = this.#chunksFrom(at)
+    return { at, end: at + chunks.length, content: joinChunks(chunks) }
+  }
+
+  /** The chunks from a position on that are in the same block. */
+  #chunksFrom (at: number): string[] {
+    if (at >= this.#blocks.end) return this.#last.slice(at - this.#blocks.end)
+    const { start, content } = this.#blocks.at(at)
+    return content.split('\n').slice(at - start)
   }
 }
 
-/** Whether a text ends with the first half of a surrogate pair. */
-function endsInPair (text: string): boolean {
-  const last = text.charCodeAt(text.length - 1)
-  return last >= 0xd800 && last <= 0xdbff
+function joinChunks (chunks: readonly string[]): string {
+  return chunks.map((json) => `,${json}`).join('')
+}
+
+/** Whether the character at an index is the first half of a surrogate pair. */
+function isFirstHalf (text: string, index: number): boolean {
+  const unit = text.charCodeAt(index)
+  return unit >= 0xd800 && unit <= 0xdbff
 }
 
 /** The size that a text adds to the JSON of an event, in bytes. */

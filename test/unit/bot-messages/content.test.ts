@@ -30,7 +30,7 @@ t.test('a text is given back in pieces that never split a character, also across
     t.equal(content.joined, text)
     t.equal(content.bytes, Buffer.byteLength(text))
     t.equal(piecesOf(content).join(''), text, `from ${before}`)
-    t.ok(piecesOf(content).every((piece) => piece.isWellFormed() && piece.length <= BLOCK))
+    t.ok(piecesOf(content).every((piece) => piece.isWellFormed() && piece.length <= BLOCK + 1))
     t.equal(piecesOf(content, before).join(''), text.slice(before))
   }
 })
@@ -45,6 +45,13 @@ t.test('the first half of a character waits for the second one', async (t) => {
     t.same(content.pieceAt(before.length), { at: before.length, end: before.length + 2, content: '😀' })
     t.equal(piecesOf(content).join(''), `${before}😀`)
   }
+})
+
+t.test('a lone half of a character is kept as it is', async (t) => {
+  const text = `a\ud83d${'x'.repeat(BLOCK - 3)}\ud83d${'y'.repeat(BLOCK)}`
+  const content = of('text', text)
+  t.equal(content.joined, text)
+  t.equal(piecesOf(content).join(''), text)
 })
 
 t.test('a piece from the end on is empty', async (t) => {
