@@ -1,8 +1,8 @@
 /**
- * Measures how much memory an instance takes for ten bot messages of 5 MB that it produces, with 100 readers. Needs
- * redis-server and a build.
+ * Measures how much memory an instance takes for ten bot messages of 5 MB that it produces, with 100 readers. Fails if
+ * that is more than 80 MB. Needs redis-server.
  *
- *     node --expose-gc test/soak/bot-messages.js
+ *     npm run soak:bot-messages
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
