@@ -16,7 +16,7 @@ export const botMessageOptions = {
   /**
    * The most bytes that one bot message may take: those of its text, or of its chunks as JSON. Its producer and Redis
    * keep all of it until it has ended.
-   * @default 8_388_608 (8 MiB)
+   * @default 8_388_608
    */
   maxBotMessageBytes: bytes({ default: 8_388_608, from: 1, scope: 'process' })
 }
