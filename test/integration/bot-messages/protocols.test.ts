@@ -1,5 +1,6 @@
 import t from 'tap'
-import { LocalPubSub } from '../../../lib/index.ts'
+import { setImmediate as turn } from 'node:timers/promises'
+import { LocalPubSub, type StateStore } from '../../../lib/index.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { setups } from './setups.ts'
 import { instance, say } from './sides.ts'
@@ -50,10 +51,18 @@ for (const [name, setup] of Object.entries(setups)) {
       const options = { format: 'chunks', protocol: 'ui-message' } as const
       // The first one of an instance waits for more than its opening.
       await chatEvents.startBotMessage('c', { id: 'first', ...options })
+      const state = (one.app.pubsub as LocalPubSub).state as StateStore // History is on here.
+      const change = state.change.bind(state)
+      let open = (): void => {}
+      const opened = new Promise<void>((resolve) => { open = resolve })
+      state.change = (...args) => opened.then(() => change(...args))
       const starting = ['second', 'other'].map((id) => {
         return chatEvents.startBotMessage(id === 'other' ? 'other' : 'c', { id, ...options })
       })
-      t.equal(await chatEvents.activeBotMessage('c', 'ui-message'), 'second')
+      const active = chatEvents.activeBotMessage('c', 'ui-message')
+      await turn()
+      open()
+      t.equal(await active, 'second')
       const third = chatEvents.startBotMessage('c', { id: 'third', ...options })
       t.equal(await chatEvents.hasBotMessage('c', 'third', 'ui-message'), true)
       await Promise.all([...starting, third])

@@ -83,6 +83,9 @@ t.test('chunks are kept as JSON, each after a comma, and a piece has a limited n
   for (const chunk of [{}, large, large, {}]) few.append(few.encode(chunk))
   const sizes = piecesOf(few).map((piece) => piece.length)
   t.same(sizes, [3, 200_012, 200_012, 3], 'a large chunk is a piece of its own')
+  const one = contentOf('chunks', 1_000_000)
+  one.append(one.encode(large))
+  t.equal(one.joined, `,${JSON.stringify(large)}`)
 })
 
 t.test('what the format does not allow is refused', async (t) => {

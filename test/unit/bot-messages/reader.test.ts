@@ -43,9 +43,9 @@ t.test('what is appended after a bot message was opened is left out', async (t) 
     streaming(3, { at: 0, end: 2, content: 'ab' }),
     streaming(9, { at: 2, end: 3, content: 'c' }, { at: 3, end: 9, content: 'defghi' })
   )
-  t.match(await reader.read('c', 'a'), { text: 'abc' })
+  t.equal((await reader.read('c', 'a'))?.text, 'abc')
   const other = readerOf(streaming(3, { at: 0, end: 2, content: 'ab' }), streaming(9, { at: 2, end: 9, content: '…' }))
-  t.match(await other.reader.read('c', 'a'), { text: 'ab' }, 'a piece that goes beyond it, too')
+  t.equal((await other.reader.read('c', 'a'))?.text, 'ab', 'a piece that goes beyond it, too')
 })
 
 t.test('a bot message that ends while it is read is whole', async (t) => {
