@@ -3,6 +3,7 @@ import { closingChunk, UI_MESSAGE, type UIChunk } from '../ui-message.ts'
 import { readerOf, type ChunkReader, type UIMessageSource } from './chunk-reader.ts'
 
 export type { UIMessageSource, UIMessageStream } from './chunk-reader.ts'
+export type { UIChunk } from '../ui-message.ts'
 
 /** Options of `streamUIMessage`. All are optional. */
 export type StreamUIMessageOptions = Pick<StreamBotMessageOptions, 'id' | 'meta' | 'describeError'>

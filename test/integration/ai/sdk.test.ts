@@ -1,0 +1,122 @@
+import t from 'tap'
+import { streamUIMessage, type UIMessageStream } from '../../../lib/ai/index.ts'
+import { nothingUnhandled } from '../../support/unhandled.ts'
+import { setups } from '../bot-messages/setups.ts'
+import { answerWith } from './ui-stream.ts'
+
+/** What the tests use of the AI SDK. Its types differ between the versions. */
+interface Sdk {
+  streamText (options: object): { toUIMessageStream (options: object): ReadableStream<{ type: string }> }
+  readUIMessageStream (options: { stream: unknown }): AsyncIterable<object>
+  simulateReadableStream (options: object): unknown
+  tool (options: object): object
+  jsonSchema (schema: object): object
+  stepCountIs (count: number): unknown
+  DefaultChatTransport: new (options: { api: string }) => {
+    sendMessages (options: object): Promise<unknown>
+    reconnectToStream (options: { chatId: string }): Promise<unknown>
+  }
+}
+
+type Model = new (options: { doStream (): Promise<object> }) => object
+
+/** The names under which the versions are installed, with the versions of their models. */
+const versions = { ai5: 'V2', ai6: 'V3', ai7: 'V4' }
+
+const WORDS = 'The weather in Oslo is **fine**, with 21 degrees é😀.'.split(/(?<= )/)
+
+/** The parts of two steps of a model: it calls a tool, then it answers. */
+function stepsOf (version: string): object[][] {
+  const usage = version === 'V2'
+    ? { inputTokens: 3, outputTokens: 9, totalTokens: 12 }
+    : { inputTokens: { total: 3 }, outputTokens: { total: 9 } }
+  const finish = (reason: string): object =>
+    ({ type: 'finish', finishReason: version === 'V2' ? reason : { unified: reason, raw: reason }, usage })
+  const start = { type: 'stream-start', warnings: [] }
+  return [
+    [
+      start,
+      { type: 'reasoning-start', id: 'r' },
+      { type: 'reasoning-delta', id: 'r', delta: 'I need ' },
+      { type: 'reasoning-delta', id: 'r', delta: 'the weather' },
+      { type: 'reasoning-end', id: 'r' },
+      { type: 'tool-call', toolCallId: 'call', toolName: 'weather', input: '{"city":"Oslo","days":[]}' },
+      finish('tool-calls')
+    ],
+    [
+      start,
+      { type: 'source', sourceType: 'url', id: 's', url: 'https://example.org/', title: 'Weather' },
+      { type: 'text-start', id: 't' },
+      ...WORDS.map((delta) => ({ type: 'text-delta', id: 't', delta })),
+      { type: 'text-end', id: 't' },
+      finish('stop')
+    ]
+  ]
+}
+
+for (const [name, version] of Object.entries(versions)) {
+  t.test(name, async (t) => {
+    t.beforeEach(nothingUnhandled)
+    const sdk = await import(name) as unknown as Sdk
+    const { [`MockLanguageModel${version}`]: Model } = await import(`${name}/test`) as Record<string, Model>
+
+    /** What a model answers, as the app passes it on. */
+    const answer = (signal?: AbortSignal): ReadableStream<{ type: string }> => {
+      const steps = stepsOf(version)
+      const model = new (Model as Model)({
+        doStream: async () => ({ stream: sdk.simulateReadableStream({ chunks: steps.shift(), chunkDelayInMs: 2 }) })
+      })
+      return sdk.streamText({
+        model,
+        messages: [{ role: 'user', content: 'How is the weather?' }],
+        abortSignal: signal,
+        stopWhen: sdk.stepCountIs(2),
+        tools: {
+          weather: sdk.tool({
+            inputSchema: sdk.jsonSchema({ type: 'object' }), execute: async () => ({ degrees: 21, warnings: [] })
+          })
+        }
+      }).toUIMessageStream({
+        sendSources: true,
+        messageMetadata: ({ part }: { part: { type: string } }) =>
+          part.type === 'start' ? { model: 'mock' } : part.type === 'finish' ? { tokens: 9 } : undefined
+      })
+    }
+
+    /** The UI message that a stream leads to. */
+    const read = async (stream: unknown): Promise<object | undefined> => {
+      let last: object | undefined
+      for await (const message of sdk.readUIMessageStream({ stream })) last = message
+      return last
+    }
+
+    for (const [name, setup] of Object.entries(setups)) {
+      t.test(`${name}, who asks and who comes back on another instance get the same message`, async (t) => {
+        const { one, two } = await setup(t, {}, { setup: answerWith })
+        const undisturbed = await read(answer())
+        const ended = streamUIMessage(one.app.chatEvents, 'c', (signal) => answer(signal), { id: 'm' })
+        const [asked, resumed] = await Promise.all([
+          readFrom(sdk, one.url, 'm').then(read), resume(sdk, two.url).then(read)
+        ])
+        t.same(await ended, { id: 'm', status: 'finished' })
+        t.same(asked, { ...undisturbed, id: 'm' })
+        t.match(asked, { metadata: { model: 'mock', tokens: 9 } })
+        t.ok((asked as { parts: object[] }).parts.length >= 5)
+        if (resumed !== undefined) t.same(resumed, asked)
+        t.same(await read(await readFrom(sdk, two.url, 'm')), asked, 'a late reader, too')
+        t.equal(await resume(sdk, two.url), null, 'none is in progress any more')
+      })
+    }
+  })
+}
+
+/** Reads a UI message with the SDK's own transport, as the answer to a request. */
+async function readFrom (sdk: Sdk, url: string, id: string): Promise<unknown> {
+  const transport = new sdk.DefaultChatTransport({ api: `${url}/api/ask?id=${id}` })
+  return await transport.sendMessages({ trigger: 'submit-message', chatId: 'c', messages: [] })
+}
+
+async function resume (sdk: Sdk, url: string): Promise<UIMessageStream | null> {
+  const transport = new sdk.DefaultChatTransport({ api: `${url}/api/chats` })
+  return await transport.reconnectToStream({ chatId: 'c' }) as UIMessageStream | null
+}
