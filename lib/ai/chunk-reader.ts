@@ -24,7 +24,8 @@ export async function readerOf (source: UIMessageSource, signal: AbortSignal): P
     signal.addEventListener('abort', () => { resolve(undefined) }, { once: true })
   })
   const stream = typeof source === 'function' ? await Promise.race([source(signal), aborted]) : source
-  const { next, cancel } = stream === undefined ? NONE : access(stream)
+  if (stream === undefined) return { next: async () => undefined, cancel () {} }
+  const { next, cancel } = access(stream)
   return {
     next: async () => signal.aborted ? undefined : await Promise.race([next(), aborted]),
     cancel: () => { Promise.resolve().then(cancel).catch(() => {}) }
@@ -32,8 +33,6 @@ export async function readerOf (source: UIMessageSource, signal: AbortSignal): P
 }
 
 type Access = Record<'next', () => Promise<UIChunk | undefined>> & Record<'cancel', () => unknown>
-
-const NONE: Access = { next: async () => undefined, cancel: () => undefined }
 
 /** The `return()` of an iterator of a ReadableStream waits for a pending read, so it is read by its own reader. */
 function access (stream: UIMessageStream): Access {

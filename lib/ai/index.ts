@@ -10,8 +10,8 @@ export type StreamUIMessageOptions = Pick<StreamBotMessageOptions, 'id' | 'meta'
 
 /**
  * Streams a UI message of the AI SDK into a chat, as a bot message whose chunks are those of the source. Each client
- * that has the chat open gets them, and `reply.sse.uiMessage` serves them to `useChat`, on any instance. A chunk `start`
- * without a `messageId` gets the id of the bot message.
+ * that has the chat open gets them, and `reply.sse.uiMessage` serves them to `useChat`, on any instance. A `start`
+ * chunk without a `messageId` gets the id of the bot message.
  *
  * Resolves with the id and the final status: a chunk `error` ends the bot message as `failed`, a chunk `abort` as
  * `stopped`, and the end of the source as `finished`. If the source throws, a chunk `error` with the text of

@@ -20,7 +20,7 @@ export class UIStream {
 
   private constructor (response: Response) {
     this.response = response
-    this.#body = (response.body as ReadableStream<Uint8Array>)[Symbol.asyncIterator]()
+    this.#body = (response.body ?? ReadableStream.from<Uint8Array>([]))[Symbol.asyncIterator]()
   }
 
   static async open (t: Test, url: string, init: RequestInit = {}): Promise<UIStream> {
