@@ -21,13 +21,14 @@ export interface ChunkReader {
 /** Opens a source. Rejects with its error. */
 export async function readerOf (source: UIMessageSource, signal: AbortSignal): Promise<ChunkReader> {
   const aborted = new Promise<undefined>((resolve) => {
-    signal.addEventListener('abort', () => { resolve(undefined) }, { once: true })
+    if (signal.aborted) resolve(undefined)
+    else signal.addEventListener('abort', () => { resolve(undefined) }, { once: true })
   })
   const stream = typeof source === 'function' ? await Promise.race([source(signal), aborted]) : source
   if (stream === undefined) return { next: async () => undefined, cancel () {} }
   const { next, cancel } = access(stream)
   return {
-    next: async () => signal.aborted ? undefined : await Promise.race([next(), aborted]),
+    next: () => Promise.race([next(), aborted]),
     cancel: () => { Promise.resolve().then(cancel).catch(() => {}) }
   }
 }

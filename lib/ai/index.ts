@@ -1,6 +1,6 @@
 import type { BotMessageEnd, BotMessageWriter, ChatEvents, StreamBotMessageOptions } from '../index.ts'
 import { closingChunk, UI_MESSAGE, type UIChunk } from '../ui-message.ts'
-import { readerOf, type ChunkReader, type UIMessageSource } from './chunk-reader.ts'
+import { readerOf, type UIMessageSource } from './chunk-reader.ts'
 
 export type { UIMessageSource, UIMessageStream } from './chunk-reader.ts'
 export type { UIChunk } from '../ui-message.ts'
@@ -24,25 +24,35 @@ export async function streamUIMessage (
   const { describeError, ...given } = options
   const writer = await chatEvents.startBotMessage(chatId, { ...given, format: 'chunks', protocol: UI_MESSAGE })
   const { id, signal } = writer
-  let reader: ChunkReader | undefined
-  let last: UIChunk | undefined
+  const appended: Appended = { last: undefined }
   try {
-    reader = await readerOf(source, signal)
-    for (let chunk = await reader.next(); chunk !== undefined; chunk = await reader.next()) {
-      last = chunk.type === 'start' ? { ...chunk, messageId: chunk['messageId'] ?? id } : chunk
-      await writer.append(last)
-    }
-    return { id, ...await endBy(last, writer) }
+    await append(source, writer, appended)
+    return { id, ...await endBy(appended.last, writer) }
   } catch (error) {
     // The bot message is already ending, and `fail` only waits for that end.
     if (signal.aborted) return { id, ...await writer.fail() }
     const description = await describe(error, describeError)
-    const closing = closingChunk(last, { status: 'failed', ...description !== undefined && { error: description } })
+    const ending = { status: 'failed' as const, ...description !== undefined && { error: description } }
+    const closing = closingChunk(appended.last, ending)
     if (closing !== undefined) await writer.append(closing).catch(() => {})
     await writer.fail(description).catch(() => {})
     throw error
+  }
+}
+
+interface Appended { last: UIChunk | undefined }
+
+/** Appends all chunks of a source, until the signal of the bot message aborts. */
+async function append (source: UIMessageSource, writer: BotMessageWriter, appended: Appended): Promise<void> {
+  const reader = await readerOf(source, writer.signal)
+  try {
+    for (let chunk = await reader.next(); chunk !== undefined; chunk = await reader.next()) {
+      const last = chunk.type === 'start' ? { ...chunk, messageId: chunk['messageId'] ?? writer.id } : chunk
+      appended.last = last
+      await writer.append(last)
+    }
   } finally {
-    reader?.cancel()
+    reader.cancel()
   }
 }
 
