@@ -91,7 +91,7 @@ for (const [name, version] of Object.entries(versions)) {
     }
 
     for (const [name, setup] of Object.entries(setups)) {
-      t.test(`${name}, who asks and who comes back on another instance get the same message`, async (t) => {
+      t.test(`${name}, the client that asks and a reader on another instance get the same message`, async (t) => {
         const { one, two } = await setup(t, {}, { setup: answerWith })
         const undisturbed = await read(answer())
         const ended = streamUIMessage(one.app.chatEvents, 'c', (signal) => answer(signal), { id: 'm' })
