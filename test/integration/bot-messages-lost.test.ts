@@ -17,7 +17,8 @@ t.setTimeout(120_000)
 /** Losses of a chat, by the ends of its keys: evicted, deleted, or expired while the app and Redis slept. */
 const losses: Record<string, string[]> = {
   nothing: [],
-  pieces: [':f'],
+  fields: [':f'],
+  content: [':d:answer:a'],
   leases: [':l'],
   meta: [':m'],
   log: [':s'],
@@ -51,8 +52,11 @@ async function start (t: Test): Promise<Setup> {
 /** The bot message of a process that was killed. */
 async function leaveMessage (app: FastifyInstance, chatId: string): Promise<void> {
   const { state } = app.pubsub as RedisPubSub & { state: StateStore } // Redis has both.
-  const text = { field: 'answer:a', value: 'Once ', owner: 'a process that was killed', key: 'bot_message:a' }
-  await state.change(`chat:${chatId}`, { operation: 'open', leaseMs: LEASE, ...text })
+  const draft = { field: 'answer:a', owner: 'a process that was killed', leaseMs: LEASE }
+  const value = JSON.stringify({ format: 'text', startedAt: 0 })
+  await state.change(`chat:${chatId}`, { operation: 'open', ...draft, value, key: 'bot_message:a' })
+  const piece = { at: 0, end: 5, content: 'Once ' }
+  await state.change(`chat:${chatId}`, { operation: 'append', ...draft, piece })
 }
 
 async function lose (admin: Redis, chatId: string, ends: string[]): Promise<void> {
