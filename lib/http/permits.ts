@@ -68,7 +68,7 @@ export class Permit {
   /** Refuses a pending permit. */
   refuse (error: unknown): void {
     if (this.#state.name !== 'pending') return
-    this.#state = { name: 'refused', error: error ?? new RealtimeError('RT_FORBIDDEN') } // An app can throw undefined.
+    this.#state = { name: 'refused', error }
   }
 
   /**

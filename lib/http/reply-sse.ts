@@ -146,7 +146,7 @@ export class ReplySse {
         return (stream) => [{
           stream,
           join: () => { writeUIMessage(stream, follower) },
-          endAfter: (ms) => stream.endAfter(ms)
+          endAfter: stream.endAfter.bind(stream)
         }]
       }
       return { enter, headers: UI_MESSAGE_HEADERS }

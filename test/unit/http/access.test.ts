@@ -277,8 +277,12 @@ t.test('a closing app does not call `authorize` any more', async (t) => {
 
 t.test('the first refusal of a chat stands', (t) => {
   const permit = new Permit('1', request)
+  t.equal(permit.refusal, undefined)
   permit.refuse(new RealtimeError('RT_TOO_MANY_CHATS', 'few'))
   permit.refuse(new RealtimeError('RT_FORBIDDEN'))
   t.equal(permit.refused, 'RT_TOO_MANY_CHATS')
+  // A revocation that comes later has nothing to end.
+  permit.revoke('ada')
+  t.equal(permit.admitted, false)
   t.end()
 })
