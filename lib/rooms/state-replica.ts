@@ -162,7 +162,7 @@ export class StateReplica {
     this.#version = version
     if (fields === undefined) return
     for (const name of this.#fields.keys()) if (!fields.has(name)) this.#update(name, undefined)
-    for (const [name, field] of fields) this.#update(name, field)
+    for (const [name, field] of fields) this.#update(name, withKnownContent(field, this.#fields.get(name)))
     for (const name of this.#forgotten) if (!fields.has(name)) this.#events.field(name, undefined, undefined)
     this.#forgotten.clear()
     if (isVanished) this.#events.vanished()
@@ -220,6 +220,13 @@ function fieldAfter ({ operation, value, piece }: StateChange, before: Field | u
 function extended ({ content }: Draft, piece: Piece): Draft {
   const isShort = content !== undefined && content.length + piece.content.length <= budgets.draft
   return { length: piece.end, content: isShort ? content + piece.content : undefined }
+}
+
+/** Returns a field with the content that is known here, if the store did not return it: it may have lost it. */
+function withKnownContent (after: Field, before: Field | undefined): Field {
+  const { draft } = after
+  if (draft === undefined || draft.content !== undefined || draft.length !== before?.draft?.length) return after
+  return { ...after, draft: before.draft }
 }
 
 function isSame (one: Field | undefined, other: Field | undefined): boolean {

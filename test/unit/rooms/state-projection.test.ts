@@ -31,7 +31,7 @@ const showAll: MakeProjection = (room) => ({
 interface Stage {
   provider: LocalPubSub
   log: EventLog
-  faults: { loses: boolean, reads: number, fails: boolean }
+  faults: { loses: boolean, reads: number, fails: boolean, vanished: boolean }
   warnings: unknown[]
   join: (after?: string) => Stream
   set: (field: string, value: string, leaseMs?: number) => Promise<unknown>
@@ -49,12 +49,13 @@ function start (t: Test, views = [showAll]): Stage {
   const provider = new LocalPubSub()
   const log = provider.eventLog as EventLog
   const store = provider.state as StateStore
-  const faults = { loses: false, reads: 0, fails: false }
+  const faults = { loses: false, reads: 0, fails: false, vanished: false }
   const warnings: unknown[] = []
   const state = {
     read: async (...args: Parameters<StateStore['read']>) => {
       faults.reads++
       if (faults.fails) throw new Error('away')
+      if (faults.vanished) return { version: undefined, fields: new Map() }
       return await store.read(...args)
     },
     watch: (channel: string, watcher: (change: StateChange) => void) =>
@@ -142,6 +143,19 @@ t.test('the state of a chat is not read if there is no state or no projection', 
   await rest()
   t.equal(other.faults.reads, 0)
   t.same(stream.names, ['ready'])
+})
+
+t.test('if the whole state has vanished, the log is read, since it may be lost as well', async (t) => {
+  const { faults, log, set, join, rest } = start(t)
+  await set('v', '1')
+  const stream = join()
+  await rest()
+  const reads = mock.method(log, 'read')
+  faults.vanished = true
+  mock.timers.tick(timing.idleCheck)
+  await rest()
+  t.same(said(stream).at(-1), ['field', ['v', null]])
+  t.equal(reads.mock.callCount(), 1)
 })
 
 t.test('many streams that join at once cause one read of the state', async (t) => {

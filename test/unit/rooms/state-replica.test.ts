@@ -455,6 +455,26 @@ t.test('a draft that is read again unchanged is not reported again', async (t) =
   t.equal(state.reads, 1)
 })
 
+t.test('content that the store has lost is still known here', async (t) => {
+  const { state, replica, reported, rest } = start(t)
+  await state.change({ operation: 'open', field: 'd' })
+  await state.append('d', 'abc')
+  const { epoch, count } = await state.stamp() as StateVersion
+  const read = (length: number, expired: boolean): void => {
+    const field = { value: '', draft: { length, content: undefined }, expired }
+    const version = { epoch, count: count + length }
+    state.store.read = async () => ({ version, fields: new Map([['d', field]]) })
+    replica.poll()
+  }
+  read(3, true)
+  await rest()
+  t.same(replica.fields.get('d'), { value: '', draft: { length: 3, content: 'abc' }, expired: true })
+  t.equal(reported.length, 3, 'only the lease is news')
+  read(4, true)
+  await rest()
+  t.same(replica.fields.get('d')?.draft, { length: 4, content: undefined }, 'but not what came after it')
+})
+
 t.test('only short content is kept, and each piece is reported', async (t) => {
   const { state, replica, pieces } = start(t)
   const half = 'x'.repeat(budgets.draft / 2)
