@@ -3,8 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { OpenedBotMessage } from '../bot-messages/reader.ts'
 import { checkBotMessageId } from '../bot-messages/fields.ts'
 import { RealtimeError } from '../errors.ts'
-import { logWithoutQuery } from './log-without-query.ts'
-import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
+import { clientRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
 interface Route { Params: { chatId: string, id: string }, Querystring: { at?: string | string[] } }
 
@@ -18,9 +17,7 @@ export function botMessageRoute (
   authorize: (request: FastifyRequest, chatId: string) => Promise<void>,
   given?: RealtimeRouteOptions
 ): void {
-  const childLoggerFactory = logWithoutQuery(given?.childLoggerFactory)
-  const options = { ...copyRouteOptions(given), exposeHeadRoute: false, childLoggerFactory }
-  app.get<Route>(`${prefix}/chats/:chatId/bot-messages/:id`, options, async (request, reply) => {
+  app.get<Route>(`${prefix}/chats/:chatId/bot-messages/:id`, clientRouteOptions(given), async (request, reply) => {
     const { chatId, id } = request.params
     await authorize(request, chatId)
     const from = positionOf(request.query.at)

@@ -1,5 +1,6 @@
 import type { RouteShorthandOptions } from 'fastify'
 import { RealtimeError, kindOf } from '../errors.ts'
+import { logWithoutQuery } from './log-without-query.ts'
 
 /** Route options that would break the routes of the plugin, each with the fix for the error message. */
 const REFUSED = {
@@ -40,6 +41,15 @@ export function checkRouteOptions (given: RealtimeRouteOptions): RealtimeRouteOp
 export function copyRouteOptions (given: RealtimeRouteOptions = {}): RealtimeRouteOptions {
   return Object.fromEntries(Object.entries(given).map(([name, value]) =>
     [name, Array.isArray(value) ? [...value] as unknown : value]))
+}
+
+/**
+ * Returns the options of one route that clients of chats request. Their query is not logged, since it may contain
+ * access tickets. There is no route for HEAD requests, which would get none of the content.
+ */
+export function clientRouteOptions (given: RealtimeRouteOptions | undefined): RouteShorthandOptions {
+  const childLoggerFactory = logWithoutQuery(given?.childLoggerFactory)
+  return { ...copyRouteOptions(given), exposeHeadRoute: false, childLoggerFactory }
 }
 
 function invalid (message: string): RealtimeError {

@@ -1,6 +1,5 @@
-import type { FastifyInstance } from 'fastify'
-import { logWithoutQuery } from './log-without-query.ts'
-import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
+import type { FastifyInstance, RouteShorthandOptions } from 'fastify'
+import { clientRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
 /**
  * `GET {prefix}/chats/:chatId/events`: the stream of one chat.
@@ -8,8 +7,7 @@ import { copyRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
  * `GET {prefix}/chats/:chatId/stream`: the chat's UI message in progress; 204 if there is none.
  */
 export function streamRoutes (app: FastifyInstance, prefix: string, given?: RealtimeRouteOptions): void {
-  const childLoggerFactory = logWithoutQuery(given?.childLoggerFactory)
-  const options = (): object => ({ ...copyRouteOptions(given), exposeHeadRoute: false, childLoggerFactory })
+  const options = (): RouteShorthandOptions => clientRouteOptions(given)
   app.get<{ Params: { chatId: string } }>(`${prefix}/chats/:chatId/events`, options(), async (request, reply) => {
     await reply.sse.chat(request.params.chatId)
   })
