@@ -1,7 +1,7 @@
 import { botMessageIdOf, fieldOf, parseHeader, pieceJson, type BotMessageHeader, type EndingContent } from './fields.ts'
 import type { RealtimeError } from '../errors.ts'
 import { parseJson } from '../core/json.ts'
-import type { Draft, Field, Piece } from '../pubsub/state-store.ts'
+import { isSameDraft, type Draft, type Field, type Piece } from '../pubsub/state-store.ts'
 import { encodeFrame } from '../sse/frame.ts'
 import type { StateProjection, ProjectedRoom } from '../rooms/state-projection.ts'
 import { timing } from '../core/timing.ts'
@@ -129,10 +129,6 @@ export class BotMessageProjection implements StateProjection {
       setTimeout(() => this.#finalize(id), timing.idleCheck).unref()
     }
   }
-}
-
-function isSameDraft (one: Draft, other: Draft | undefined): boolean {
-  return one.length === other?.length && one.content === other.content
 }
 
 /** The id in a final event. Its data is not trusted: an app can publish any data with the type `bot_message`. */

@@ -1,3 +1,4 @@
+import { budgets } from '../core/budgets.ts'
 import { ListenerMap } from '../core/listener-set.ts'
 import type { Logger } from '../core/logger.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
@@ -167,6 +168,16 @@ export interface StateStore {
 export interface Stateful {
   /** `undefined` if history is turned off. */
   readonly state: StateStore | undefined
+}
+
+/** Returns a content with one more piece; `undefined` if it is longer than `budgets.draft`, or was before. */
+export function shortContent (content: string | undefined, piece: Piece): string | undefined {
+  const isShort = content !== undefined && content.length + piece.content.length <= budgets.draft
+  return isShort ? content + piece.content : undefined
+}
+
+export function isSameDraft (one: Draft | undefined, other: Draft | undefined): boolean {
+  return one?.length === other?.length && one?.content === other?.content
 }
 
 export function formatStateVersion ({ epoch, count }: StateVersion): string {

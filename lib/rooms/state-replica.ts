@@ -1,5 +1,6 @@
-import type {
-  Draft, Field, Piece, StateVersion, StateChange, StatePage, StateStore
+import {
+  isSameDraft, shortContent,
+  type Draft, type Field, type Piece, type StateVersion, type StateChange, type StatePage, type StateStore
 } from '../pubsub/state-store.ts'
 import { HeldBuffer } from './held-buffer.ts'
 import type { ReadGate } from './read-gate.ts'
@@ -218,8 +219,7 @@ function fieldAfter ({ operation, value, piece }: StateChange, before: Field | u
 
 /** Returns a draft with one more piece. The content of a long draft is not kept. */
 function extended ({ content }: Draft, piece: Piece): Draft {
-  const isShort = content !== undefined && content.length + piece.content.length <= budgets.draft
-  return { length: piece.end, content: isShort ? content + piece.content : undefined }
+  return { length: piece.end, content: shortContent(content, piece) }
 }
 
 /** Returns a field with the content that is known here, if the store did not return it: it may have lost it. */
@@ -231,6 +231,5 @@ function withKnownContent (after: Field, before: Field | undefined): Field {
 
 function isSame (one: Field | undefined, other: Field | undefined): boolean {
   if (one === undefined || other === undefined) return one === other
-  return one.value === other.value && one.expired === other.expired &&
-    one.draft?.length === other.draft?.length && one.draft?.content === other.draft?.content
+  return one.value === other.value && one.expired === other.expired && isSameDraft(one.draft, other.draft)
 }

@@ -1,6 +1,6 @@
 import { budgets } from '../../core/budgets.ts'
 import type { ByteBudget, ByteHolder } from '../byte-budget.ts'
-import type { Piece } from '../state-store.ts'
+import { shortContent, type Piece } from '../state-store.ts'
 
 /** Approximate bytes of a piece besides its content. */
 const OVERHEAD = 100
@@ -28,10 +28,7 @@ export class DraftContent implements ByteHolder {
 
   append (piece: Piece): void {
     this.#pieces.push(piece)
-    const joined = this.#joined
-    this.#joined = joined !== undefined && joined.length + piece.content.length <= budgets.draft
-      ? joined + piece.content
-      : undefined
+    this.#joined = shortContent(this.#joined, piece)
     this.#count(piece.content.length + OVERHEAD)
     this.#budget.trim()
   }
@@ -63,6 +60,7 @@ export class DraftContent implements ByteHolder {
   clear (): void {
     this.#budget.leave(this)
     this.#pieces = []
+    this.#joined = undefined
     this.#count(-this.#bytes)
   }
 
