@@ -1,4 +1,4 @@
-import { contentFrom, type BotMessageReader, type OpenedBotMessage } from './reader.ts'
+import { contentFrom, type BotMessagePage, type BotMessageReader, type OpenedBotMessage } from './reader.ts'
 import { fieldOf } from './fields.ts'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
 import { timing } from '../core/timing.ts'
@@ -77,9 +77,12 @@ export class BotMessageFollower {
         yield contentFrom(piece, at, 'chunks')
         at = piece.end
       }
-      if (at < length && (pieces.length > 0 || head.status === 'streaming')) this.#isChanged = pieces.length > 0
-      else if (at < length) throw new RealtimeError('RT_BOT_MESSAGE_NOT_FOUND')
-      else if (head.status !== 'streaming') return head
+      if (at < length && pieces.length > 0) {
+        this.#isChanged = true // There is another page.
+      } else if (head.status !== 'streaming') {
+        if (at < length) throw new RealtimeError('RT_BOT_MESSAGE_NOT_FOUND')
+        return head
+      }
     }
     return undefined
   }
@@ -91,7 +94,7 @@ export class BotMessageFollower {
   }
 
   /** Reads a page. A later check tries again if that is not possible now. */
-  async #read (at: number): Promise<Awaited<ReturnType<BotMessageReader['page']>> | 'unavailable'> {
+  async #read (at: number): Promise<BotMessagePage | undefined | 'unavailable'> {
     try {
       return await this.#reader.page(this.#chatId, this.#id, at)
     } catch (error) {
