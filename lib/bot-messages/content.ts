@@ -1,3 +1,4 @@
+import { joinChunks } from './chunks.ts'
 import { toJson } from '../core/json.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import type { BotMessageFormat } from '../event-types.ts'
@@ -118,7 +119,6 @@ class TextContent implements BotMessageContent {
 /** Bytes of a block of chunks, which is at most one piece. One chunk may be larger: see `maxPayloadBytes`. */
 const CHUNK_BLOCK = 131_072
 
-/** Chunks, each as JSON. In a piece, each has a comma before it, so that pieces can be joined. */
 class ChunkContent implements BotMessageContent {
   readonly #maxChunkBytes: number
   /** JSON contains no line break, so it separates the chunks of a block. */
@@ -184,10 +184,6 @@ class ChunkContent implements BotMessageContent {
     const { start, content } = this.#blocks.at(at)
     return content.split('\n').slice(at - start)
   }
-}
-
-function joinChunks (chunks: readonly string[]): string {
-  return chunks.map((json) => `,${json}`).join('')
 }
 
 /** Whether the character at an index is the first half of a surrogate pair. */

@@ -1,8 +1,10 @@
 import type {
-  BotMessageBody, BotMessageChunk, BotMessageFormat, BotMessageMeta, BotMessagePiece, ChatEvent
+  BotMessageBody, BotMessageFormat, BotMessageMeta, BotMessagePiece, ChatEvent
 } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { parseJson, toJson } from '../core/json.ts'
+import type { Finalization } from '../pubsub/state-store.ts'
+import { chunksJson, parseChunks } from './chunks.ts'
 
 /** Fixed by docs/protocol.md: instances of other versions read these fields, too. */
 const PREFIX = 'answer:'
@@ -50,7 +52,7 @@ export function parseHeader (json: string): BotMessageHeader {
 
 /** Returns the content of a draft as a text or as chunks. */
 export function bodyOf (format: BotMessageFormat, content: string): BotMessageBody {
-  return format === 'text' ? { text: content } : { chunks: JSON.parse(`[${content.slice(1)}]`) as BotMessageChunk[] }
+  return format === 'text' ? { text: content } : { chunks: parseChunks(content) }
 }
 
 /** Returns an event with all of a bot message, or with a piece of it. */
@@ -63,7 +65,7 @@ export function pieceJson (
   chatId: string, id: string, { format, meta }: BotMessageHeader, at: number, content: string
 ): string {
   const head = JSON.stringify({ type: 'bot_message', chatId, id, status: 'streaming', meta, at }).slice(0, -1)
-  const body = format === 'text' ? `"text":${JSON.stringify(content)}` : `"chunks":[${content.slice(1)}]`
+  const body = format === 'text' ? `"text":${JSON.stringify(content)}` : `"chunks":${chunksJson(content)}`
   return `${head},${body}}`
 }
 
@@ -94,4 +96,12 @@ export function finalEvent (
   }
   const whole = joined === undefined ? undefined : event(0, joined)
   return whole !== undefined && Buffer.byteLength(toJson(whole)) <= maxBytes ? whole : event(length, '')
+}
+
+/**
+ * Returns the request that replaces a bot message by its final event. Its content is kept if the event does not repeat
+ * it. Without an `owner`, the lease must have expired.
+ */
+export function finalizationOf (id: string, event: FinalEvent, owner?: string): Finalization {
+  return { field: fieldOf(id), owner, event, keepContent: event.at > 0, key: endKeyOf(id) }
 }

@@ -1,3 +1,4 @@
+import { joinChunks } from './chunks.ts'
 import { bodyOf, botMessageIdOf, endKeyOf, fieldOf, parseHeader, type FinalEvent } from './fields.ts'
 import type { BotMessage, BotMessageChunk, BotMessageFormat } from '../event-types.ts'
 import { RealtimeError } from '../errors.ts'
@@ -121,5 +122,5 @@ export function contentFrom ({ at, content }: Piece, from: number, format: BotMe
 }
 
 function joined (chunks: readonly BotMessageChunk[]): string {
-  return chunks.map((chunk) => `,${JSON.stringify(chunk)}`).join('')
+  return joinChunks(chunks.map((chunk) => JSON.stringify(chunk)))
 }

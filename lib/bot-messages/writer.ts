@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { contentOf, type BotMessageContent } from './content.ts'
 import {
-  endKeyOf, fieldOf, finalEvent, type BotMessageHeader, type BotMessageStatus, type Ending, type FinalEvent
+  endKeyOf, fieldOf, finalEvent, finalizationOf,
+  type BotMessageHeader, type BotMessageStatus, type Ending, type FinalEvent
 } from './fields.ts'
 import { FlushWindow } from './flush-window.ts'
 import type { BotMessageExtra } from '../event-types.ts'
@@ -58,8 +59,8 @@ interface Ended { readonly name: 'ended', readonly end: BotMessageEnd }
 const OPEN: Open = { name: 'open' }
 
 /**
- * Writes one bot message that this instance produces. It grows while it is `open`. It is `finalizing` from
- * the first request to end it, and `ended` once the outcome is known, or once the lease is found lost.
+ * Writes one bot message that this instance produces. It grows while it is `open`. It is `finalizing` from the first
+ * request to end it, and `ended` once the outcome is known, or once the lease is found lost.
  */
 export class BotMessageWriter {
   readonly id: string
@@ -305,10 +306,7 @@ export class BotMessageWriter {
 
   async #tryToFinalize (finalizing: Finalizing): Promise<BotMessageEnd> {
     const { ending } = finalizing
-    const event = this.#finalEvent(ending)
-    const finalization = {
-      field: fieldOf(this.id), owner: this.#owner, event, keepContent: event.at > 0, key: endKeyOf(this.id)
-    }
+    const finalization = finalizationOf(this.id, this.#finalEvent(ending), this.#owner)
     for (;;) {
       // What the final event does not repeat has to be read from the draft.
       if (finalization.keepContent) await this.#writeRest()

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { BotMessageWriter, type BotMessageWriterContext, type BotMessageEnd } from './writer.ts'
 import {
-  checkBotMessageId, endKeyOf, fieldOf, finalEvent, type BotMessageHeader, type EndingContent
+  checkBotMessageId, fieldOf, finalEvent, finalizationOf, type BotMessageHeader, type EndingContent
 } from './fields.ts'
 import { checkOptions, invalid } from '../core/options.ts'
 import type { BotMessageExtra, BotMessageFormat, BotMessageMeta } from '../event-types.ts'
@@ -175,8 +175,7 @@ export class BotMessageWriters {
   async interrupt (chatId: string, id: string, header: BotMessageHeader, content: EndingContent): Promise<void> {
     const { store, maxPayloadBytes } = this.#options
     const event = finalEvent(chatId, id, header, { status: 'interrupted' }, content, maxPayloadBytes)
-    const finalization = { field: fieldOf(id), event, keepContent: event.at > 0, key: endKeyOf(id) }
-    await store?.finalize(getChatChannel(chatId), finalization)
+    await store?.finalize(getChatChannel(chatId), finalizationOf(id, event))
   }
 
   /** Ends all bot messages as interrupted, since this instance will not produce the rest. */

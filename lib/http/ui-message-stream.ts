@@ -1,3 +1,4 @@
+import { parseChunks } from '../bot-messages/chunks.ts'
 import type { BotMessageFollower } from '../bot-messages/follower.ts'
 import type { Connection } from '../sse/connection.ts'
 import { encodeFrame } from '../sse/frame.ts'
@@ -26,7 +27,7 @@ export async function writeUIMessage (connection: Connection, follower: BotMessa
         connection.write(Buffer.concat([...closing === undefined ? [] : [frameOf(closing)], DONE]))
         return await connection.finish()
       }
-      const chunks = JSON.parse(`[${next.value.slice(1)}]`) as UIChunk[]
+      const chunks = parseChunks(next.value) as UIChunk[]
       last = chunks.at(-1)
       if (!await connection.writeAndDrain(Buffer.concat(chunks.map(frameOf)))) return
     }
