@@ -1,12 +1,12 @@
--- The content of a draft: a stream of its pieces. The id of a piece is <end>-0, where <end> is the length of the content
--- with this piece. Its fields: a the length before it, c the piece.
+-- The content of a draft: a stream of its pieces. The id of a piece is <end>-0, where <end> is the length of the
+-- content with this piece. Its fields: a the length before it, c the piece.
 --
 -- Constants: see scripts.ts.
 
 local draft = {}
 
--- After the first write command of a script, even a DEL of a missing key, Redis no longer refuses its writes for lack of
--- memory. So delete only what exists: a full Redis must still refuse new data.
+-- After the first write command of a script, even a DEL of a missing key, Redis no longer refuses its writes for lack
+-- of memory. So delete only what exists: a full Redis must still refuse new data.
 function draft.delete (key)
   if redis.call('EXISTS', key) == 1 then redis.call('DEL', key) end
 end

@@ -11,9 +11,9 @@
 -- otherwise it would never be finalized. If meta was lost, the state is recognized by its fields.
 --
 -- The fields are a hash. A field has a record, =<field>: <kind> <length> <bytes> <lease> <owner>, and a value or the
--- header of a draft, 0=<field>. Kinds: v a value, d a draft, x a draft whose lease has run out. <length> and <bytes> are
--- those of the content of a draft: see draft.lua. <lease> is the length of the lease in milliseconds, which also applies
--- when leases restart.
+-- header of a draft, 0=<field>. Kinds: v a value, d a draft, x a draft whose lease has run out. <length> and <bytes>
+-- are those of the content of a draft: see draft.lua. <lease> is the length of the lease in milliseconds, which also
+-- applies when leases restart.
 -- The leases are a sorted set: the time by the lease clock at which each field expires.
 --
 -- Constants: see scripts.ts.
