@@ -13,8 +13,8 @@ export type StreamUIMessageOptions = Pick<StreamBotMessageOptions, 'id' | 'meta'
  * that has the chat open gets them, and `reply.sse.uiMessage` serves them to `useChat`, on any instance. A `start`
  * chunk without a `messageId` gets the id of the bot message.
  *
- * Resolves with the id and the final status: a chunk `error` ends the bot message as `failed`, a chunk `abort` as
- * `stopped`, and the end of the source as `finished`. If the source throws, a chunk `error` with the text of
+ * Resolves with the id and the final status. If the last chunk is `error`, the bot message ends as `failed`; if it is
+ * `abort`, as `stopped`; otherwise as `finished`. If the source throws, a chunk `error` with the text of
  * `describeError` is appended, the bot message ends as `failed`, and the promise rejects with that error. Rejects as
  * `startBotMessage` does.
  */
