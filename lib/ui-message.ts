@@ -8,15 +8,20 @@ export const UI_MESSAGE = 'ui-message'
 /** A chunk of a UI message. The fields beside `type` depend on it. */
 export interface UIChunk { type: string, [field: string]: unknown }
 
+/** Returns the first chunk that says why a UI message is not complete; `undefined` if there is none. */
+export function incompleteBy (chunks: readonly UIChunk[]): UIChunk | undefined {
+  return chunks.find(({ type }) => type === 'error' || type === 'abort')
+}
+
 /**
- * Returns the chunk that must follow the last one of a bot message, so that a client learns how it ended: a producer
- * that was stopped or has crashed could not append it.
+ * Returns the chunk that a client must still get, so that it learns why a UI message is not complete: a producer that
+ * was stopped or has crashed could not append it. `known` is what `incompleteBy` has found in the chunks so far.
  */
 export function closingChunk (
-  last: UIChunk | undefined, { status, error }: Pick<BotMessagePiece, 'status' | 'error'>
+  known: UIChunk | undefined, { status, error }: Pick<BotMessagePiece, 'status' | 'error'>
 ): UIChunk | undefined {
-  if (status === 'stopped') return last?.type === 'abort' ? undefined : { type: 'abort' }
-  if (status === 'interrupted') return { type: 'error', errorText: 'The bot message was interrupted.' }
-  if (status !== 'failed' || last?.type === 'error') return undefined
-  return { type: 'error', errorText: error ?? 'The bot message failed.' }
+  if (status === 'finished' || known !== undefined) return undefined
+  if (status === 'stopped') return { type: 'abort' }
+  const errorText = status === 'interrupted' ? 'The bot message was interrupted.' : error ?? 'The bot message failed.'
+  return { type: 'error', errorText }
 }

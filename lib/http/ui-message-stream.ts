@@ -2,7 +2,7 @@ import { parseChunks } from '../bot-messages/chunks.ts'
 import type { BotMessageFollower } from '../bot-messages/follower.ts'
 import type { Connection } from '../sse/connection.ts'
 import { encodeFrame } from '../sse/frame.ts'
-import { closingChunk, type UIChunk } from '../ui-message.ts'
+import { closingChunk, incompleteBy, type UIChunk } from '../ui-message.ts'
 
 /** Marks the response as a UI message stream of the AI SDK. */
 export const UI_MESSAGE_HEADERS = { 'x-vercel-ai-ui-message-stream': 'v1' }
@@ -18,17 +18,17 @@ export async function writeUIMessage (connection: Connection, follower: BotMessa
   connection.onClose(() => follower.close())
   try {
     const contents = follower.contents()
-    let last: UIChunk | undefined
+    let known: UIChunk | undefined
     for (;;) {
       const next = await contents.next()
       if (next.done === true) {
         if (next.value === undefined) return
-        const closing = closingChunk(last, next.value)
+        const closing = closingChunk(known, next.value)
         connection.write(Buffer.concat([...closing === undefined ? [] : [frameOf(closing)], DONE]))
         return await connection.finish()
       }
       const chunks = parseChunks(next.value) as UIChunk[]
-      last = chunks.at(-1)
+      known ??= incompleteBy(chunks)
       if (!await connection.writeAndDrain(Buffer.concat(chunks.map(frameOf)))) return
     }
   } catch {

@@ -65,6 +65,16 @@ for (const [name, setup] of Object.entries(setups)) {
         status: 'failed',
         last: { type: 'error', errorText: 'Too busy' }
       },
+      'an error chunk before others': {
+        source: yielding(text('a'), { type: 'error', errorText: 'Too busy' }, { type: 'abort' }, { type: 'finish' }),
+        status: 'failed',
+        last: { type: 'finish' }
+      },
+      'an abort chunk before others': {
+        source: yielding(text('a'), { type: 'abort' }, { type: 'error', errorText: 'Late' }, { type: 'finish' }),
+        status: 'stopped',
+        last: { type: 'finish' }
+      },
       'an abort chunk': { source: yielding(text('a'), { type: 'abort' }), status: 'stopped', last: { type: 'abort' } },
       'no closing chunk': { source: yielding(text('a')), status: 'finished', last: text('a') },
       'a stream of the platform': {
@@ -224,15 +234,16 @@ t.test('a reader survives what Redis does: frozen, cut off, and all data lost', 
   t.match(await ended, { status: 'finished' })
 })
 
-t.test('the closing chunk says how a bot message ended, unless its last chunk does', (t) => {
+t.test('the closing chunk says how a bot message ended, unless a chunk has said so', (t) => {
   const abort = { type: 'abort' }
   const error = { type: 'error', errorText: 'x' }
   t.equal(closingChunk(abort, { status: 'stopped' }), undefined)
   t.same(closingChunk(undefined, { status: 'stopped' }), abort)
   t.equal(closingChunk(error, { status: 'failed' }), undefined)
   t.same(closingChunk(undefined, { status: 'failed', error: 'y' }), { type: 'error', errorText: 'y' })
-  t.match(closingChunk(text('a'), { status: 'failed' }), { type: 'error', errorText: String })
-  t.match(closingChunk(error, { status: 'interrupted' }), { type: 'error', errorText: /interrupted/ })
+  t.match(closingChunk(undefined, { status: 'failed' }), { type: 'error', errorText: String })
+  t.match(closingChunk(undefined, { status: 'interrupted' }), { type: 'error', errorText: /interrupted/ })
+  t.equal(closingChunk(error, { status: 'interrupted' }), undefined, 'one error is enough')
   t.equal(closingChunk(undefined, { status: 'finished' }), undefined)
   t.end()
 })

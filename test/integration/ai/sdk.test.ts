@@ -1,8 +1,8 @@
 import t from 'tap'
 import { streamUIMessage, type UIMessageStream } from '../../../lib/ai/index.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
-import { setups } from '../bot-messages/setups.ts'
-import { answerWith } from './ui-stream.ts'
+import { setups, type Setup } from '../bot-messages/setups.ts'
+import { answerWith, UIStream } from './ui-stream.ts'
 
 /** What the tests use of the AI SDK. Its types differ between the versions. */
 interface Sdk {
@@ -107,6 +107,28 @@ for (const [name, version] of Object.entries(versions)) {
         t.equal(await resume(sdk, two.url), null, 'none is in progress any more')
       })
     }
+
+    t.test('a model that reports an error midway ends it as failed, although the SDK sends more', async (t) => {
+      const { one, two } = await (setups['in one process'] as Setup)(t, {}, { setup: answerWith })
+      const parts = [{ type: 'text-start', id: 't' }, { type: 'error', error: new Error('secret') }]
+      const [start, , , , , , finish] = stepsOf(version)[1] as object[]
+      const model = new (Model as Model)({
+        doStream: async () => ({ stream: sdk.simulateReadableStream({ chunks: [start, ...parts, finish] }) })
+      })
+      const result = sdk.streamText({ model, prompt: 'Hi', onError () {} })
+      const types: string[] = []
+      const source = async function * (): AsyncGenerator<{ type: string }> {
+        for await (const chunk of result.toUIMessageStream({ onError: () => 'Too busy' })) {
+          types.push(chunk.type)
+          yield chunk
+        }
+      }
+      t.same(await streamUIMessage(one.app.chatEvents, 'c', source, { id: 'm' }), { id: 'm', status: 'failed' })
+      t.match(await one.app.chatEvents.getBotMessage('c', 'm'), { status: 'failed', error: 'Too busy' })
+      t.ok(types.indexOf('error') < types.length - 1, 'the error is not the last chunk')
+      const stream = await UIStream.open(t, `${two.url}/api/ask?id=m`)
+      t.same((await stream.rest()).map(({ type }) => type), types, 'the reader gets one error')
+    })
   })
 }
 
