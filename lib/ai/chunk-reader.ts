@@ -18,15 +18,22 @@ export interface ChunkReader {
   cancel (): void
 }
 
-/** Opens a source. Rejects with its error. */
+/**
+ * Opens a source. Rejects with its error. Does not wait for it once the signal has aborted: a stream that the source
+ * returns after that is cancelled.
+ */
 export async function readerOf (source: UIMessageSource, signal: AbortSignal): Promise<ChunkReader> {
   const aborted = new Promise<undefined>((resolve) => {
     if (signal.aborted) resolve(undefined)
     else signal.addEventListener('abort', () => { resolve(undefined) }, { once: true })
   })
-  const stream = typeof source === 'function' ? await Promise.race([source(signal), aborted]) : source
-  if (stream === undefined) return { next: async () => undefined, cancel () {} }
-  const { next, cancel } = access(stream)
+  const opening = Promise.resolve(typeof source === 'function' ? source(signal) : source)
+  await Promise.race([opening, aborted])
+  if (signal.aborted) {
+    opening.then((stream) => access(stream).cancel()).catch(() => {})
+    return { next: async () => undefined, cancel () {} }
+  }
+  const { next, cancel } = access(await opening)
   return {
     next: () => Promise.race([next(), aborted]),
     cancel: () => { Promise.resolve().then(cancel).catch(() => {}) }

@@ -301,8 +301,14 @@ async function * untilAborted (source: BotMessageSource, signal: AbortSignal): A
   if (signal.aborted) return
   const aborted = new Promise<undefined>((resolve) =>
     signal.addEventListener('abort', () => resolve(undefined), { once: true }))
-  const iterator = (await Promise.race([iterableOf(source, signal), aborted]))?.[Symbol.asyncIterator]()
-  if (iterator === undefined) return
+  const opening = iterableOf(source, signal)
+  await Promise.race([opening, aborted])
+  if (signal.aborted) {
+    // What the source returns from now on is not needed.
+    opening.then((iterable) => iterable[Symbol.asyncIterator]().return?.()).catch(() => {})
+    return
+  }
+  const iterator = (await opening)[Symbol.asyncIterator]()
   try {
     while (!signal.aborted) {
       const next = await Promise.race([iterator.next(), aborted])

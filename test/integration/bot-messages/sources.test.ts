@@ -1,6 +1,7 @@
 import t from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
 import { LocalPubSub, type ChatEvent } from '../../../lib/index.ts'
+import { inTime } from '../../support/in-time.ts'
 import { keepLog } from '../../support/log.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
@@ -212,4 +213,23 @@ t.test('a source that is stopped before its first text ends the bot message', as
   const opening = chatEvents.streamBotMessage('c', () => { t.fail('asked for nothing'); return say() }, { id: 'b' })
   await chatEvents.stopBotMessage('c', 'b')
   t.same(await opening, { id: 'b', status: 'stopped' })
+})
+
+t.test('what a source returns after its bot message was stopped is released', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  let answer = (_stream: ReadableStream<string>): void => {}
+  const asked = new Promise<void>((resolve) => {
+    const source = (): Promise<ReadableStream<string>> => {
+      resolve()
+      return new Promise((resolve) => { answer = resolve })
+    }
+    chatEvents.streamBotMessage('c', source, { id: 'a' })
+  })
+  await asked
+  await chatEvents.stopBotMessage('c', 'a')
+  await until(() => chatEvents.getBotMessage('c', 'a'), (message) => message?.status === 'stopped')
+  const cancelled = new Promise<void>((resolve) => {
+    answer(new ReadableStream({ cancel: () => { resolve() } }))
+  })
+  await inTime(cancelled, 'The cancel')
 })
