@@ -1,6 +1,7 @@
 import t from 'tap'
 import { streamUIMessage, type UIMessageStream } from '../../../lib/ai/index.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
+import { until } from '../../support/until.ts'
 import { setups, type Setup } from '../bot-messages/setups.ts'
 import { answerWith, UIStream } from './ui-stream.ts'
 
@@ -94,15 +95,19 @@ for (const [name, version] of Object.entries(versions)) {
       t.test(`${name}, the client that asks and a reader on another instance get the same message`, async (t) => {
         const { one, two } = await setup(t, {}, { setup: answerWith })
         const undisturbed = await read(answer())
-        const ended = streamUIMessage(one.app.chatEvents, 'c', (signal) => answer(signal), { id: 'm' })
-        const [asked, resumed] = await Promise.all([
-          readFrom(sdk, one.url, 'm').then(read), resume(sdk, two.url).then(read)
-        ])
+        let arrive = (): void => {}
+        const arrived = new Promise<void>((resolve) => { arrive = resolve })
+        const source = (signal: AbortSignal): UIMessageStream => heldAfterFirst(answer(signal), arrived)
+        const ended = streamUIMessage(one.app.chatEvents, 'c', source, { id: 'm' })
+        const asking = readFrom(sdk, one.url, 'm').then(read)
+        await until(() => two.app.chatEvents.activeBotMessage('c', 'ui-message'), (id) => id === 'm')
+        const resuming = await resume(sdk, two.url)
+        const [asked, resumed] = await Promise.all([asking, read(resuming?.pipeThrough(watching(arrive)))])
         t.same(await ended, { id: 'm', status: 'finished' })
         t.same(asked, { ...undisturbed, id: 'm' })
         t.match(asked, { metadata: { model: 'mock', tokens: 9 } })
         t.ok((asked as { parts: object[] }).parts.length >= 5)
-        if (resumed !== undefined) t.same(resumed, asked)
+        t.same(resumed, asked, 'the reader that resumes while it is in progress')
         t.same(await read(await readFrom(sdk, two.url, 'm')), asked, 'a late reader, too')
         t.equal(await resume(sdk, two.url), null, 'none is in progress any more')
       })
@@ -138,7 +143,30 @@ async function readFrom (sdk: Sdk, url: string, id: string): Promise<unknown> {
   return await transport.sendMessages({ trigger: 'submit-message', chatId: 'c', messages: [] })
 }
 
-async function resume (sdk: Sdk, url: string): Promise<UIMessageStream | null> {
+/** Reads the UI message in progress with the SDK's own transport; `null` if there is none. */
+async function resume (sdk: Sdk, url: string): Promise<ReadableStream<object> | null> {
   const transport = new sdk.DefaultChatTransport({ api: `${url}/api/chats` })
-  return await transport.reconnectToStream({ chatId: 'c' }) as UIMessageStream | null
+  return await transport.reconnectToStream({ chatId: 'c' }) as ReadableStream<object> | null
+}
+
+/** Yields the first chunk of a stream, and the rest once a promise resolves. */
+async function * heldAfterFirst (
+  stream: ReadableStream<{ type: string }>, go: Promise<void>
+): AsyncGenerator<{ type: string }> {
+  let isFirst = true
+  for await (const chunk of stream) {
+    if (!isFirst) await go
+    isFirst = false
+    yield chunk
+  }
+}
+
+/** Passes chunks on, and calls back with each. */
+function watching (callback: () => void): TransformStream<object, object> {
+  return new TransformStream({
+    transform (chunk, controller) {
+      callback()
+      controller.enqueue(chunk)
+    }
+  })
 }
