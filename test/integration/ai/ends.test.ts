@@ -1,4 +1,4 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import { streamUIMessage, type UIChunk, type UIMessageSource } from '../../../lib/ai/index.ts'
 import { closingChunk } from '../../../lib/ui-message.ts'
@@ -6,31 +6,12 @@ import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
 import { apart } from '../bot-messages/apart.ts'
 import { setups } from '../bot-messages/setups.ts'
-import type { Side } from '../bot-messages/sides.ts'
-import { answerWith, UIStream } from './ui-stream.ts'
+import { active, answerWith, hanging, streaming, text, UIStream } from './ui-stream.ts'
 
 t.beforeEach(nothingUnhandled)
 
-const text = (delta: string): UIChunk => ({ type: 'text-delta', id: 't', delta })
-
 async function * yielding (...chunks: UIChunk[]): AsyncGenerator<UIChunk> {
   yield * chunks
-}
-
-/** A source that yields a chunk, and then waits until its signal aborts. */
-const hanging = (...chunks: UIChunk[]): UIMessageSource => async function * (signal) {
-  yield * chunks
-  await new Promise((resolve) => signal.addEventListener('abort', resolve))
-}
-
-const active = (t: Test, { url }: Side, init?: RequestInit): Promise<UIStream> =>
-  UIStream.open(t, `${url}/api/chats/c/stream`, init)
-
-/** The stream of the UI message in progress, as soon as there is one. */
-async function streaming (t: Test, side: Side): Promise<UIStream> {
-  const found: UIStream[] = []
-  await until(async () => { found.push(await active(t, side)) }, () => found.at(-1)?.response.status === 200)
-  return found.at(-1) as UIStream
 }
 
 for (const [name, setup] of Object.entries(setups)) {
