@@ -4,6 +4,7 @@
  * Sentinel in REDIS_SENTINEL, or the nodes of a Cluster in REDIS_CLUSTER (both as JSON), the app has a client of its
  * own, which the plugin shares. With USERS it trusts the user names that clients send.
  */
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { Cluster, Redis } from 'ioredis'
@@ -37,6 +38,19 @@ app.post('/api/chats/:chatId/answers', async ({ params, body }) => {
   app.chatEvents.streamBotMessage(params.chatId, (signal) => tokens(body, signal), { id: body.id })
   return {}
 })
+/** The ids of UI messages whose signal has aborted. */
+const aborted = []
+app.post('/api/chats/:chatId/ui-messages', async ({ params, body }) => {
+  const { streamUIMessage } = await import('fastify-realtime/ai')
+  const chunks = async function * (signal) {
+    signal.addEventListener('abort', () => { aborted.push(body.id) })
+    yield * body.chunks
+    await once(signal, 'abort')
+  }
+  streamUIMessage(app.chatEvents, params.chatId, chunks, { id: body.id })
+  return {}
+})
+app.get('/aborted', async () => aborted)
 // Ignores what becomes of it, as many an app does.
 app.post('/ignore', async () => { app.chatEvents.emitChatMessage('ignored', {}); return {} })
 app.get('/presence/:chatId', async ({ params }) => await app.chatEvents.presence(params.chatId))
