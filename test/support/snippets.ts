@@ -63,7 +63,7 @@ export async function serveSnippet (
     env: { ...process.env, REDIS_URL: undefined, PORT: String(port), ...env },
     stdio: 'ignore'
   })
-  t.teardown(async () => { child.kill('SIGKILL'); await once(child, 'exit') })
+  t.teardown(async () => { if (child.kill('SIGKILL')) await once(child, 'exit') })
   const url = `http://127.0.0.1:${port}`
   await until(async () => {
     if (child.exitCode !== null) throw new Error('The snippet ended')
