@@ -32,7 +32,8 @@ const CONTENDERS = {
   'socket.io with redis-adapter': { file: 'socket-io' },
   'socket.io with redis-streams-adapter': { file: 'socket-io', options: { streams: true } },
   'autopipelined PUBLISH': { file: 'redis-publish' },
-  'plain EVALSHA': { file: 'redis-evalsha' }
+  'plain EVALSHA': { file: 'redis-evalsha' },
+  'resumable-stream': { file: 'resumable-stream' }
 }
 
 /**

@@ -1,6 +1,8 @@
 // @ts-check
 import Fastify from 'fastify'
+import { streamUIMessage } from '../../dist/ai/index.js'
 import realtimePlugin from '../../dist/index.js'
+import { answer, releaseAnswers } from '../answer.js'
 import { fill, publishBeside } from '../beside.js'
 import { flood } from '../flood.js'
 import { oneByOne } from '../one-by-one.js'
@@ -16,6 +18,13 @@ export default async function start (options) {
   const publish = (/** @type {string} */ chatId, /** @type {{ message: object }} */ { message }) =>
     app.chatEvents.emitChatMessage(chatId, message)
   app.post('/:chat', async (/** @type {any} */ { params, body }) => await publish(params.chat, body))
+  app.post('/answers/:id', async (/** @type {any} */ { params: { id }, query }, /** @type {any} */ reply) => {
+    streamUIMessage(app.chatEvents, id, answer(id, query), { id }).catch(exit)
+    await reply.sse.uiMessage(id, { id })
+  })
+  app.get('/answers/:id', async (/** @type {any} */ { params: { id } }, /** @type {any} */ reply) => {
+    await reply.sse.uiMessage(id, { id })
+  })
   let active = 0
   let undelivered = 0
   let done = () => {}
@@ -26,6 +35,8 @@ export default async function start (options) {
     ready: 'event: ready',
     publish,
     functions: {
+      releaseAnswers,
+
       flood: (/** @type {number} */ count, /** @type {number} */ chats, /** @type {number} */ inFlight) =>
         flood(publish, count, (index) => `chat${index % chats}`, inFlight),
 
@@ -50,4 +61,10 @@ export default async function start (options) {
       }
     }
   }
+}
+
+/** @param {unknown} error */
+function exit (error) {
+  console.error(error)
+  process.exit(1)
 }

@@ -2,6 +2,7 @@
 import { nchanIsMissing } from '../nchan.js'
 import { across } from './across.js'
 import { activeChats } from './active-chats.js'
+import { answers } from './answers.js'
 import { fanout } from './fanout.js'
 import { largeEvents } from './large-events.js'
 import { latency } from './latency.js'
@@ -170,6 +171,29 @@ export const scenarios = {
     limit: 1.25,
     count: 20_000,
     throughRedis: false
+  }),
+  ...answers('An answer of 5 MB, with a reader on each instance', {
+    count: 1, ticks: 4_000, perTick: 23, everyMs: 5, apart: true
+  }, {
+    'answer-node': 'ms of CPU of both instances per MB',
+    'answer-redis': 'ms of CPU of Redis per MB',
+    'answer-memory': 'MB on the instance that produces it',
+    'answer-redis-memory': 'MB in Redis',
+    'answer-late': 'ms until a late reader has it',
+    'answer-late-node': 'ms of CPU of both instances per MB of a late reader',
+    'answer-late-redis': 'ms of CPU of Redis per MB of a late reader'
+  }),
+  ...answers('An answer of 5 MB, with one reader on the instance that produces it', {
+    count: 1, ticks: 4_000, perTick: 23, everyMs: 5, apart: false
+  }, {
+    'alone-node': 'ms of CPU of both instances per MB',
+    'alone-redis': 'ms of CPU of Redis per MB'
+  }),
+  ...answers('50 answers at 50 tokens a second, with a reader on each instance', {
+    count: 50, ticks: 1_000, perTick: 1, everyMs: 20, apart: true
+  }, {
+    'answers-node': 'ms of CPU of both instances per MB',
+    'answers-redis': 'ms of CPU of Redis per MB'
   })
 }
 
