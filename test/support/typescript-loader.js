@@ -1,20 +1,23 @@
-import { readFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { transform } from 'esbuild'
+import { withoutTypes } from './without-types.js'
 
-const options = {
-  loader: 'ts',
-  target: 'node20',
-  // Stack traces and coverage name lines of the TypeScript source.
-  sourcemap: 'inline',
-  sourcesContent: false,
-  tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } }
+/** A module hook of Node: a path that names a file in full needs no search. */
+export async function resolve (specifier, context, nextResolve) {
+  if (!specifier.startsWith('.') || !specifier.endsWith('.ts')) return nextResolve(specifier, context)
+  return { url: new URL(specifier, context.parentURL).href, format: 'module', shortCircuit: true }
 }
 
-/** A module hook of Node: transpiles TypeScript. Types are checked by `npm run typecheck`. */
+/**
+ * A module hook of Node: removes the types of TypeScript. They are checked by `npm run typecheck`. It loads everything
+ * else too, since tap's own hook, which comes next, passes every source on to another thread.
+ */
 export async function load (url, context, nextLoad) {
-  if (!new URL(url).pathname.endsWith('.ts')) return nextLoad(url, context)
-  const sourcefile = fileURLToPath(url)
-  const { code } = await transform(await readFile(sourcefile), { ...options, sourcefile })
-  return { format: 'module', shortCircuit: true, source: code }
+  const isTypeScript = url.startsWith('file:') && url.endsWith('.ts')
+  const format = isTypeScript ? 'module' : context.format
+  // Node loads these by itself.
+  if (format === 'builtin' || format === 'commonjs') return { format, shortCircuit: true, source: null }
+  if (format !== 'module' || !url.startsWith('file:')) return nextLoad(url, context)
+  const source = readFileSync(fileURLToPath(url), 'utf8')
+  return { format, shortCircuit: true, source: isTypeScript ? await withoutTypes(source) : source }
 }
