@@ -3,36 +3,14 @@ import { streamUIMessage, type UIMessageStream } from '../../../lib/ai/index.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
 import { setups, type Setup } from '../bot-messages/setups.ts'
+import { finishOf, heldAfterFirst, load, messageOf, readFrom, resume, versions, watching } from './sdk.ts'
 import { answerWith, UIStream } from './ui-stream.ts'
-
-/** What the tests use of the AI SDK. Its types differ between the versions. */
-interface Sdk {
-  streamText (options: object): { toUIMessageStream (options: object): ReadableStream<{ type: string }> }
-  readUIMessageStream (options: { stream: unknown }): AsyncIterable<object>
-  simulateReadableStream (options: object): unknown
-  tool (options: object): object
-  jsonSchema (schema: object): object
-  stepCountIs (count: number): unknown
-  DefaultChatTransport: new (options: { api: string }) => {
-    sendMessages (options: object): Promise<unknown>
-    reconnectToStream (options: { chatId: string }): Promise<unknown>
-  }
-}
-
-type Model = new (options: { doStream (): Promise<object> }) => object
-
-/** The names under which the versions are installed, with the versions of their models. */
-const versions = { ai5: 'V2', ai6: 'V3', ai7: 'V4' }
 
 const WORDS = 'The weather in Oslo is **fine**, with 21 degrees é😀.'.split(/(?<= )/)
 
 /** The parts of two steps of a model: it calls a tool, then it answers. */
 function stepsOf (version: string): object[][] {
-  const usage = version === 'V2'
-    ? { inputTokens: 3, outputTokens: 9, totalTokens: 12 }
-    : { inputTokens: { total: 3 }, outputTokens: { total: 9 } }
-  const finish = (reason: string): object =>
-    ({ type: 'finish', finishReason: version === 'V2' ? reason : { unified: reason, raw: reason }, usage })
+  const finish = (reason: string): object => finishOf(version, reason)
   const start = { type: 'stream-start', warnings: [] }
   return [
     [
@@ -58,13 +36,13 @@ function stepsOf (version: string): object[][] {
 for (const [name, version] of Object.entries(versions)) {
   t.test(name, async (t) => {
     t.beforeEach(nothingUnhandled)
-    const sdk = await import(name) as unknown as Sdk
-    const { [`MockLanguageModel${version}`]: Model } = await import(`${name}/test`) as Record<string, Model>
+    const { sdk, Model } = await load(name, version)
+    const read = (stream: unknown): Promise<object | undefined> => messageOf(sdk, stream)
 
     /** What a model answers, as the app passes it on. */
     const answer = (signal?: AbortSignal): ReadableStream<{ type: string }> => {
       const steps = stepsOf(version)
-      const model = new (Model as Model)({
+      const model = new Model({
         doStream: async () => ({ stream: sdk.simulateReadableStream({ chunks: steps.shift(), chunkDelayInMs: 2 }) })
       })
       return sdk.streamText({
@@ -82,13 +60,6 @@ for (const [name, version] of Object.entries(versions)) {
         messageMetadata: ({ part }: { part: { type: string } }) =>
           part.type === 'start' ? { model: 'mock' } : part.type === 'finish' ? { tokens: 9 } : undefined
       })
-    }
-
-    /** The UI message that a stream leads to. */
-    const read = async (stream: unknown): Promise<object | undefined> => {
-      let last: object | undefined
-      for await (const message of sdk.readUIMessageStream({ stream })) last = message
-      return last
     }
 
     for (const [name, setup] of Object.entries(setups)) {
@@ -117,7 +88,7 @@ for (const [name, version] of Object.entries(versions)) {
       const { one, two } = await (setups['in one process'] as Setup)(t, {}, { setup: answerWith })
       const parts = [{ type: 'text-start', id: 't' }, { type: 'error', error: new Error('secret') }]
       const [start, , , , , , finish] = stepsOf(version)[1] as object[]
-      const model = new (Model as Model)({
+      const model = new Model({
         doStream: async () => ({ stream: sdk.simulateReadableStream({ chunks: [start, ...parts, finish] }) })
       })
       const result = sdk.streamText({ model, prompt: 'Hi', onError () {} })
@@ -134,39 +105,5 @@ for (const [name, version] of Object.entries(versions)) {
       const stream = await UIStream.open(t, `${two.url}/api/ask?id=m`)
       t.same((await stream.rest()).map(({ type }) => type), types, 'the reader gets one error')
     })
-  })
-}
-
-/** Reads a UI message with the SDK's own transport, as the answer to a request. */
-async function readFrom (sdk: Sdk, url: string, id: string): Promise<unknown> {
-  const transport = new sdk.DefaultChatTransport({ api: `${url}/api/ask?id=${id}` })
-  return await transport.sendMessages({ trigger: 'submit-message', chatId: 'c', messages: [] })
-}
-
-/** Reads the UI message in progress with the SDK's own transport; `null` if there is none. */
-async function resume (sdk: Sdk, url: string): Promise<ReadableStream<object> | null> {
-  const transport = new sdk.DefaultChatTransport({ api: `${url}/api/chats` })
-  return await transport.reconnectToStream({ chatId: 'c' }) as ReadableStream<object> | null
-}
-
-/** Yields the first chunk of a stream, and the rest once a promise resolves. */
-async function * heldAfterFirst (
-  stream: ReadableStream<{ type: string }>, go: Promise<void>
-): AsyncGenerator<{ type: string }> {
-  let isFirst = true
-  for await (const chunk of stream) {
-    if (!isFirst) await go
-    isFirst = false
-    yield chunk
-  }
-}
-
-/** Passes chunks on, and calls back with each. */
-function watching (callback: () => void): TransformStream<object, object> {
-  return new TransformStream({
-    transform (chunk, controller) {
-      callback()
-      controller.enqueue(chunk)
-    }
   })
 }
