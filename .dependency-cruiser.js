@@ -28,7 +28,7 @@ const layers = {
   // The client runs in browsers, so it may use only what needs nothing of Node.
   client: ['event-types', 'core/listener-set'],
   // What only some apps need: it uses what other apps can use, too.
-  'ai/client': ['event-types', 'client', 'ui-message'],
+  'ai/client': ['event-types', 'core/listener-set', 'client', 'ui-message'],
   ai: ['event-types', 'errors', 'ui-message', 'index'],
   testing: [...OBSERVABILITY, 'pubsub']
 }
@@ -44,7 +44,8 @@ export default {
       name: `${name}-imports`,
       comment: `${name} may import ${allowed.join(', ') || 'nothing of lib'}`,
       severity: 'error',
-      from: { path: path([name]) },
+      // A folder of its own layer inside of another one.
+      from: { path: path([name]), ...name === 'ai' && { pathNot: path(['ai/client']) } },
       to: { path: '^lib/', pathNot: path([name, ...allowed]) }
     })),
     // The local and the Redis provider know nothing of each other.

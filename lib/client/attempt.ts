@@ -1,5 +1,8 @@
 import { LONGEST_TIMER } from './backoff.ts'
 
+/** The default of `silenceMs`. */
+export const SILENCE_MS = 45_000
+
 /** One attempt of a connection, from its request to its end. */
 export class Attempt {
   readonly #controller = new AbortController()

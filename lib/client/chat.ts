@@ -5,6 +5,7 @@ import { isAtOrBefore } from './event-id.ts'
 import { StreamConnection, type ConnectionOptions } from './connection.ts'
 import { ListenerSet } from '../core/listener-set.ts'
 import { listen, reportError, type ListenOptions } from './listen.ts'
+import { request } from './request.ts'
 import { isText } from './shape.ts'
 
 /** Metadata that a handler gets beside the event. */
@@ -35,6 +36,8 @@ export interface RealtimeChat {
   readonly id: string
   /** The id of the last event that was delivered. Pass it as `after` when a later page opens the chat. */
   readonly lastEventId: string | undefined
+  /** Resolves once the stream has begun: from then on no event is missed. Stays pending if that does not happen. */
+  readonly ready: Promise<void>
   /**
    * Calls `handler` with each event of a type, or with all events for `'*'`, once and in order. Returns a function that
    * removes the handler.
@@ -47,6 +50,13 @@ export interface RealtimeChat {
    * gap. Returns a function that removes the handler.
    */
   onReset (handler: (reset: Reset) => unknown, options?: ListenOptions): () => void
+  /**
+   * Requests a path of this chat from the server, such as `/bot-messages/42`, with the `headers` and the `fetch` of the
+   * client. Rejects once the signal aborts.
+   */
+  request (path: string, signal: AbortSignal): Promise<Response>
+  /** Aborts when the chat is closed. */
+  readonly signal: AbortSignal
   /** Closes the chat. No handler is called afterwards. */
   close (): void
 }
@@ -65,6 +75,8 @@ const ignore = (): void => {}
 
 export class Chat implements RealtimeChat {
   readonly id: string
+  readonly ready: Promise<void>
+  #setReady = ignore
   readonly #context: ChatContext
   readonly #events = new Map<string, ListenerSet<[ChatEvent, EventInfo]>>()
   readonly #resets = new ListenerSet<[Reset]>(reportError)
@@ -82,7 +94,8 @@ export class Chat implements RealtimeChat {
   #held: StreamEvent[] = []
   /** A connection for this chat alone, used to catch up. */
   #catchUpConnection: StreamConnection | undefined
-  #closed = false
+  readonly #closing = new AbortController()
+  readonly signal: AbortSignal = this.#closing.signal
 
   constructor (id: string, { id: after, rewind = 0 }: StartPosition, context: ChatContext) {
     this.id = id
@@ -90,6 +103,7 @@ export class Chat implements RealtimeChat {
     this.#progress = after === undefined ? 'starting' : 'following'
     this.#rewind = rewind
     this.#context = context
+    this.ready = new Promise((resolve) => { this.#setReady = resolve })
   }
 
   get lastEventId (): string | undefined {
@@ -109,9 +123,12 @@ export class Chat implements RealtimeChat {
     return listen(this.#resets, handler, options)
   }
 
+  request (path: string, signal: AbortSignal): Promise<Response> {
+    return request(this.#context.connection, `/chats/${encodeURIComponent(this.id)}${path}`, signal)
+  }
+
   close (): void {
-    if (this.#closed) return
-    this.#closed = true
+    this.#closing.abort()
     this.#endCatchUp()
     this.#context.closed(this)
   }
@@ -142,7 +159,7 @@ export class Chat implements RealtimeChat {
    * connection of its own until it has reached the shared one.
    */
   receive (streamEvent: StreamEvent): void {
-    if (this.#closed) return
+    if (this.signal.aborted) return
     const hasStarted = this.#progress !== 'starting'
     if (streamEvent.event === 'ready' && this.#progress !== 'following') this.#start(streamEvent)
     else if (hasStarted) this.#process(streamEvent, true)
@@ -162,6 +179,7 @@ export class Chat implements RealtimeChat {
   #moveTo (id: string | undefined): void {
     this.#cursor = id ?? this.#cursor
     this.#progress = this.#cursor === undefined ? 'no-history' : 'following'
+    this.#setReady()
   }
 
   /** Before the start position is known: holds an event, and catches up with the latest events before it. */
@@ -210,7 +228,7 @@ export class Chat implements RealtimeChat {
   /** Moves to the position of an event and calls its handlers. */
   #deliver ({ event, id, data }: StreamEvent): void {
     this.#moveTo(id)
-    if (this.#closed || event === 'ready') return
+    if (this.signal.aborted || event === 'ready') return
     if (event === 'reset') return this.#resets.notify(resetOf(data))
     if (data === undefined) return
     // The app defines the fields of an event, so they are not checked here.
@@ -218,7 +236,7 @@ export class Chat implements RealtimeChat {
   }
 
   #catchUp (): void {
-    if (this.#catchUpConnection !== undefined || this.#closed) return
+    if (this.#catchUpConnection !== undefined || this.signal.aborted) return
     this.#catchUpConnection = new StreamConnection(this.#context.connection, {
       deliver: (streamEvent) => {
         // If the start position is unknown, it is where the catch-up connection starts.

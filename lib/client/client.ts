@@ -1,11 +1,13 @@
+import { SILENCE_MS } from './attempt.ts'
 import { Chat, type RealtimeChat } from './chat.ts'
 import { marker, type StreamEvent, type StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
 import { ConnectionPool } from './connection-pool.ts'
-import type { ConnectionOptions, ConnectionState, Headers } from './connection.ts'
+import type { ConnectionOptions, ConnectionState } from './connection.ts'
 import { ListenerSet } from '../core/listener-set.ts'
 import { listen, reportError, whenAborted, type ListenOptions } from './listen.ts'
 import { watchNetwork } from './network.ts'
+import type { Headers } from './request.ts'
 import type { Message } from './tab-message.ts'
 import { joinTabs, type Tabs } from './tab-leader.ts'
 
@@ -100,7 +102,7 @@ class Client implements RealtimeClient {
   #state: ClientState = 'idle'
 
   constructor (
-    { url = '/api', headers, fetch = globalThis.fetch, silenceMs = 45_000, share, signal }: RealtimeClientOptions
+    { url = '/api', headers, fetch = globalThis.fetch, silenceMs = SILENCE_MS, share, signal }: RealtimeClientOptions
   ) {
     // In browsers the global `fetch` throws when it is called as a method of another object.
     this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs }

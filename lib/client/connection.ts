@@ -8,17 +8,11 @@ import { expandPart } from './event-id.ts'
 import { Attempt } from './attempt.ts'
 import { Backoff } from './backoff.ts'
 import { FrameRouter, type RoutedEvent } from './frame-router.ts'
-import { lastEventIdOf, pathOf } from './request.ts'
+import { positionHeader, pathOf, request, type RequestOptions } from './request.ts'
 import { FrameReader } from './sse-parser.ts'
 import { watchNetwork } from './network.ts'
 
-export type Headers = Record<string, string>
-
-export interface ConnectionOptions {
-  /** The prefix of the server's routes. */
-  url: string
-  headers: Headers | (() => Headers | Promise<Headers>) | undefined
-  fetch: typeof fetch
+export interface ConnectionOptions extends RequestOptions {
   /** Milliseconds without a byte after which a connection counts as dead. */
   silenceMs: number
 }
@@ -121,7 +115,9 @@ export class StreamConnection {
     const { signal } = attempt
     try {
       attempt.restartSilenceTimer()
-      const response = await this.#request(subscriptions, signal)
+      const response = await request(this.#options, pathOf(subscriptions), signal, {
+        accept: 'text/event-stream', ...positionHeader(subscriptions)
+      })
       if (response.status !== 200) return await this.#refused(response, subscriptions, signal)
       const problem = notEventStreamOf(response) ?? await this.#read(response, subscriptions, attempt)
       if (problem !== undefined) {
@@ -135,29 +131,6 @@ export class StreamConnection {
       attempt.abort()
     }
     return this.#backoff.next()
-  }
-
-  async #request (subscriptions: ChatSubscriptions, signal: AbortSignal): Promise<Response> {
-    const { headers, url } = this.#options
-    // The `headers` function may hang, so the silence timeout aborts it, too.
-    const given = typeof headers === 'function'
-      ? await Promise.race([
-        headers(),
-        new Promise<never>((_resolve, reject) => signal.addEventListener('abort', reject))
-      ])
-      : headers
-    const lastEventId = lastEventIdOf(subscriptions)
-    return await this.#options.fetch(url + pathOf(subscriptions), {
-      headers: {
-        ...given,
-        accept: 'text/event-stream',
-        ...lastEventId !== undefined && { 'last-event-id': lastEventId }
-      },
-      // Firefox delays a second request for a URL until the first response is in its cache, which never happens for a
-      // stream.
-      cache: 'no-store',
-      signal
-    } as RequestInit) // Node's type lacks `cache`, since Node has no cache.
   }
 
   async #refused (

@@ -1,4 +1,14 @@
+import { whenAborted } from './listen.ts'
 import type { ChatSubscriptions } from './stream-event.ts'
+
+export type Headers = Record<string, string>
+
+export interface RequestOptions {
+  /** The prefix of the server's routes. */
+  url: string
+  headers: Headers | (() => Headers | Promise<Headers>) | undefined
+  fetch: typeof fetch
+}
 
 /**
  * Chat ids that can be a path parameter: Fastify accepts 100 characters by default (`maxParamLength`), and `.` and `..`
@@ -18,11 +28,11 @@ export function pathOf (subscriptions: ChatSubscriptions): string {
 }
 
 /** Returns the `Last-Event-ID` of a request, with a part for each chat; `undefined` if no chat has a position. */
-export function lastEventIdOf (subscriptions: ChatSubscriptions): string | undefined {
+export function positionHeader (subscriptions: ChatSubscriptions): Headers {
   // The app may pass any string as an id: it must not break the header, nor the positions of the other chats. `!` is an
   // invalid position, which the server answers with a reset.
   const ids = subscriptions.map(([, { id = '' }]) => LAST_EVENT_ID.test(id) ? id : '!')
-  return ids.some((id) => id !== '') ? ids.join('.') : undefined
+  return ids.some((id) => id !== '') ? { 'last-event-id': ids.join('.') } : {}
 }
 
 /** The `rewind` of each chat, or one value for all. The server ignores the value of a chat that has a position. */
@@ -31,4 +41,24 @@ function rewindsOf (subscriptions: ChatSubscriptions): number[] {
   const max = Math.max(...rewinds)
   const isShared = subscriptions.every(([, { id }], index) => id || rewinds[index] === max)
   return max === 0 ? [] : isShared ? [max] : rewinds
+}
+
+/** Requests a path after the prefix of the routes, with the headers of the app. Rejects once the signal aborts. */
+export async function request (
+  { headers, url, fetch }: RequestOptions, path: string, signal: AbortSignal, own?: Headers
+): Promise<Response> {
+  // The `headers` function may hang, so the signal ends it, too.
+  const given = typeof headers === 'function'
+    ? await Promise.race([
+      headers(),
+      new Promise<never>((_resolve, reject) => whenAborted(signal, reject))
+    ])
+    : headers
+  return await fetch(url + path, {
+    headers: { ...given, ...own },
+    // Firefox delays a second request for a URL until the first response is in its cache, which never happens for a
+    // stream.
+    cache: 'no-store',
+    signal
+  } as RequestInit) // Node's type lacks `cache`, since Node has no cache.
 }

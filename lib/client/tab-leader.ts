@@ -1,4 +1,5 @@
 import { LONGEST_TIMER } from './backoff.ts'
+import { whenAborted } from './listen.ts'
 import { readMessage, type Message, type TabChats } from './tab-message.ts'
 
 /** The part of the Web Locks API that is used here. Stealing a lock rejects the promise of the tab that held it. */
@@ -172,7 +173,7 @@ export class Tabs {
     this.#requestLock(name, async () => {
       if (signal.aborted) return
       acquired()
-      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+      await new Promise<void>((resolve) => whenAborted(signal, resolve))
     }, lost, steal)
   }
 
