@@ -2,7 +2,9 @@ import t, { type Test } from 'tap'
 import * as ai5 from 'ai5'
 import * as ai6 from 'ai6'
 import * as ai7 from 'ai7'
-import { Document, serveSnippet } from '../support/snippets.ts'
+import type { RealtimeChatTransport } from '../../lib/ai/client/index.ts'
+import type { RealtimeClient } from '../../lib/client/index.ts'
+import { Document, serveSnippet, writeSnippet } from '../support/snippets.ts'
 import { until } from '../support/until.ts'
 import { OpenAIServer } from './ai-openai.ts'
 
@@ -20,6 +22,35 @@ t.test('the server of the guide answers the transport of the AI SDK', async (t) 
   t.equal(await transport.reconnectToStream({ chatId: 'general' }), null)
   const stopped = await fetch(`${url}/api/chats/general/stop`, { method: 'POST' })
   t.same(await stopped.json(), { stopped: true })
+})
+
+t.test('an answer arrives over the connection of the chat, for the user who asks and for everyone', async (t) => {
+  const [page = '', route = ''] = guide.snippets('Over the connection of the chat')
+  const [everyone = ''] = guide.snippets('For everyone in the chat')
+  const [server = ''] = guide.snippets('On the server')
+  const listen = 'await app.listen'
+  const url = await serveSnippet(t, server.replace(listen, `${route}\n${listen}`))
+  const { fetch } = globalThis
+  t.teardown(() => { globalThis.fetch = fetch })
+  globalThis.fetch = (path, init) => fetch(new URL(String(path), url), init)
+  const logged = new Promise<unknown[]>((resolve) => {
+    t.intercept(console, 'log', { value: (...line: unknown[]) => { if (line[1] === 'finished') resolve(line) } })
+  })
+  const folder = await writeSnippet(
+    t, `${page}\n${everyone.replace("'ai'", "'ai6'")}\nexport { client, transport }`, 'page.js'
+  )
+  const { client, transport } = await import(`${folder}/page.js`) as {
+    client: RealtimeClient, transport: RealtimeChatTransport<ai6.UIMessage, ai6.UIMessageChunk>
+  }
+  t.teardown(() => client.close())
+  const stream = await transport.sendMessages({
+    trigger: 'submit-message', chatId: 'general', messageId: undefined, messages: [], abortSignal: undefined
+  })
+  const texts: unknown[] = []
+  for await (const { parts } of ai6.readUIMessageStream({ stream })) texts.push(parts.at(-1))
+  t.match(texts.at(-1), { type: 'text', text: 'You sent 0 messages', state: 'done' })
+  const [, , parts] = await logged
+  t.match(parts, [{ type: 'text', text: 'You sent 0 messages', state: 'done' }])
 })
 
 /** What the tests use of the AI SDK. Its types differ between the versions. */

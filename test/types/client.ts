@@ -1,4 +1,9 @@
 /** A page as its author would write it, with the event types that app.ts declares. It is compiled, not run. */
+import type * as ai5 from 'ai5'
+import * as ai6 from 'ai6'
+import type * as ai7 from 'ai7'
+import { onUIMessage, realtimeChatTransport, type SendOptions } from 'fastify-realtime/ai/client'
+import { onBotMessage } from 'fastify-realtime/client/bot-messages'
 import { createRealtimeClient, type ChatEvent, type ClientState, type RealtimeChat } from 'fastify-realtime/client'
 
 const client = createRealtimeClient({
@@ -37,3 +42,15 @@ client.onRefused(({ status, code, chatId, message }) => [
   chatId?.length,
   message.length
 ])
+
+onBotMessage(chat, ({ id, at, text, chunks, status }, info) => [id.length, at.toFixed(), text, chunks, status, info.id])
+const send = async ({ chatId, messages: [first] }: SendOptions<ai6.UIMessage>): Promise<{ id: string }> =>
+  ({ id: `${chatId} ${first?.role}` })
+const stop = async ({ chatId, id }: { chatId: string, id: string }): Promise<unknown> => [chatId, id]
+const five: ai5.ChatTransport<ai5.UIMessage> =
+  realtimeChatTransport<ai5.UIMessage, ai5.UIMessageChunk>({ client, send: async () => new Response() })
+const six: ai6.ChatTransport<ai6.UIMessage> =
+  realtimeChatTransport<ai6.UIMessage, ai6.UIMessageChunk>({ client, send, stop })
+const seven: ai7.ChatTransport<ai7.UIMessage> = realtimeChatTransport({ client, send: async () => ({ id: 'm' }) })
+export { five, six, seven }
+onUIMessage(chat, ai6.readUIMessageStream, (message: ai6.UIMessage, { id, status }) => [message.parts, id, status])

@@ -1,0 +1,277 @@
+import t, { type Test } from 'tap'
+import { randomUUID } from 'node:crypto'
+import { onUIMessage, realtimeChatTransport, type RealtimeChatTransport } from '../../../lib/ai/client/index.ts'
+import { streamUIMessage, type UIChunk, type UIMessageSource } from '../../../lib/ai/index.ts'
+import type { RealtimeClientOptions } from '../../../lib/client/index.ts'
+import type { RealtimeOptions } from '../../../lib/index.ts'
+import { nothingUnhandled } from '../../support/unhandled.ts'
+import { setups } from '../bot-messages/setups.ts'
+import type { Side } from '../bot-messages/sides.ts'
+import { dropAll, Page } from '../client/page.ts'
+
+t.beforeEach(nothingUnhandled)
+
+type Chunks = ReadableStream<UIChunk>
+
+const start = { type: 'start', messageId: 'm' }
+const text = (delta: string): UIChunk => ({ type: 'text-delta', id: 't', delta })
+const finish = { type: 'finish' }
+
+/** A source that the test writes to. */
+class Source {
+  readonly #pending: UIChunk[]
+  #closed = false
+  #wake = (): void => {}
+  aborted = false
+
+  constructor (...chunks: UIChunk[]) {
+    this.#pending = chunks
+  }
+
+  write (...chunks: UIChunk[]): void {
+    this.#pending.push(...chunks)
+    this.#wake()
+  }
+
+  close (): void {
+    this.#closed = true
+    this.#wake()
+  }
+
+  readonly read: UIMessageSource & ((signal: AbortSignal) => AsyncGenerator<UIChunk>) = async function * (
+    this: Source, signal: AbortSignal
+  ): AsyncGenerator<UIChunk> {
+    signal.addEventListener('abort', () => { this.aborted = true; this.#wake() })
+    for (;;) {
+      while (this.#pending.length > 0) yield this.#pending.shift() as UIChunk
+      if (this.#closed || this.aborted) return
+      await new Promise<void>((resolve) => { this.#wake = resolve })
+    }
+  }.bind(this)
+}
+
+/** Streams a source into the chat `c`. Resolves with the id as soon as the bot message has started. */
+async function stream ({ app }: Side, source: Source, id: string = randomUUID()): Promise<{ id: string }> {
+  const started = new Promise<void>((resolve) => {
+    streamUIMessage(app.chatEvents, 'c', (signal) => { resolve(); return source.read(signal) }, { id }).catch(() => {})
+  })
+  await started
+  return { id }
+}
+
+interface Opened { transport: RealtimeChatTransport<object, UIChunk>, page: Page, stopped: object[] }
+
+/** A transport whose requests one instance answers. */
+function open (
+  t: Test, { url }: Side, send: () => Promise<{ id: string } | Response>, options?: RealtimeClientOptions
+): Opened {
+  const page = new Page(t, url, options)
+  const stopped: object[] = []
+  const stop = async (message: object): Promise<void> => { stopped.push(message) }
+  return { page, transport: realtimeChatTransport({ client: page.client, send, stop }), stopped }
+}
+
+const ask = (transport: Opened['transport'], abortSignal?: AbortSignal): Promise<Chunks> => transport.sendMessages({
+  chatId: 'c', messages: [], trigger: 'submit-message', messageId: undefined, abortSignal
+})
+
+async function rest (chunks: Chunks | null): Promise<UIChunk[]> {
+  const all: UIChunk[] = []
+  for await (const chunk of chunks as Chunks) all.push(chunk)
+  return all
+}
+
+/** For pages that ask for nothing. */
+const unused = async (): Promise<never> => { throw new Error('nothing is sent here') }
+
+for (const [name, setup] of Object.entries(setups)) {
+  t.test(name, async (t) => {
+    t.beforeEach(nothingUnhandled)
+
+    t.test('the page that asks, and one that resumes on another instance, get all chunks', async (t) => {
+      const { one, two } = await setup(t, { retryMs: 1 })
+      const source = new Source(start, text('a'))
+      const other = open(t, two, unused)
+      t.equal(await other.transport.reconnectToStream({ chatId: 'c' }), null, 'nothing is in progress')
+      const asked = await ask(open(t, one, () => stream(one, source)).transport)
+      // A second bot message of another kind does not disturb.
+      const second = await one.app.chatEvents.startBotMessage('c', { format: 'chunks' })
+      await second.append({ n: 1 })
+      const resumed = await other.transport.reconnectToStream({ chatId: 'c' })
+      source.write(text('b'))
+      dropAll(two.app)
+      await second.append({ n: 2 })
+      await second.finish()
+      source.write(finish)
+      source.close()
+      for (const chunks of [asked, resumed]) t.same(await rest(chunks), [start, text('a'), text('b'), finish])
+    })
+
+    t.test('it ends as the bot message does', async (t) => {
+      const { one, two } = await setup(t)
+      const error = { type: 'error', errorText: 'Too busy' }
+      const endings: Record<string, [(id: string, source: Source) => unknown, UIChunk[]]> = {
+        stopped: [() => two.app.chatEvents.stopBotMessage('c'), [{ type: 'abort' }]],
+        failed: [(_id, source) => { source.write(error); source.close() }, [error]],
+        'not complete': [(_id, source) => { source.write(error, finish); source.close() }, [error, finish]],
+        aborted: [(_id, source) => { source.write({ type: 'abort' }); source.close() }, [{ type: 'abort' }]]
+      }
+      for (const [status, [end, last]] of Object.entries(endings)) {
+        const source = new Source(start)
+        let id = ''
+        const chunks = await ask(open(t, two, async () => {
+          const started = await stream(one, source)
+          id = started.id
+          return started
+        }).transport)
+        await end(id, source)
+        t.same(await rest(chunks), [start, ...last], status)
+      }
+    })
+
+    t.test('a bot message without chunks has an end, too', async (t) => {
+      const { one, two } = await setup(t)
+      const { id } = await stream(one, new Source())
+      const resuming = open(t, two, unused, {
+        fetch: async (...args) => {
+          const response = await fetch(...args)
+          if (String(args[0]).endsWith('/stream')) await one.app.chatEvents.stopBotMessage('c', id)
+          return response
+        }
+      }).transport.reconnectToStream({ chatId: 'c' })
+      t.same(await rest(await resuming), [{ type: 'abort' }])
+    })
+
+    t.test('a bot message that has ended before the page asks is read whole', async (t) => {
+      const { one, two } = await setup(t)
+      const source = new Source(start, text('a'), finish)
+      source.close()
+      await streamUIMessage(one.app.chatEvents, 'c', source.read, { id: 'm' })
+      t.same(await rest(await ask(open(t, two, async () => ({ id: 'm' })).transport)), [start, text('a'), finish])
+      await t.rejects(ask(open(t, two, async () => ({ id: 'other' })).transport), { message: /no UI message "other"/ })
+    })
+  })
+}
+
+const setup = (t: Test, options?: RealtimeOptions): ReturnType<NonNullable<typeof setups[string]>> =>
+  (setups['in one process'] as NonNullable<typeof setups[string]>)(t, options)
+
+t.test('the id may come in a response; a response that is none is an error', async (t) => {
+  const { one } = await setup(t)
+  const source = new Source(start)
+  source.close()
+  const chunks = await ask(open(t, one, async () => Response.json(await stream(one, source))).transport)
+  t.same(await rest(chunks), [start])
+  const answers: [() => Promise<unknown>, RegExp][] = [
+    [async () => new Response('Sign in first', { status: 401 }), /Sign in first/],
+    [async () => new Response(null, { status: 500 }), /answered 500/],
+    [async () => Response.json({ no: 'id' }), /`send` must resolve with/],
+    [async () => undefined, /`send` must resolve with/],
+    [async () => { throw new Error('offline') }, /offline/]
+  ]
+  for (const [send, message] of answers) {
+    const { page, transport } = open(t, one, send as () => Promise<Response>)
+    await t.rejects(ask(transport), { message })
+    await page.is('idle')
+  }
+})
+
+t.test('a user who stops no longer follows the bot message, and the app can stop it', async (t) => {
+  const { one } = await setup(t)
+  const source = new Source(start)
+  const controller = new AbortController()
+  const { transport, stopped, page } = open(t, one, () => stream(one, source, 'm'))
+  const chunks = await ask(transport, controller.signal)
+  controller.abort()
+  await t.rejects(rest(chunks), { name: 'AbortError' })
+  t.same(stopped, [{ chatId: 'c', id: 'm' }])
+  t.equal(source.aborted, false)
+  await page.is('idle')
+  await t.rejects(ask(transport, controller.signal), { name: 'AbortError' })
+  const silent = realtimeChatTransport({ client: page.client, send: async () => ({ id: 'm' }) })
+  const again = new AbortController()
+  const followed = await ask(silent as Opened['transport'], again.signal)
+  again.abort()
+  await t.rejects(rest(followed), { name: 'AbortError' })
+  const reading = (await transport.reconnectToStream({ chatId: 'c' }))?.getReader()
+  t.match(await reading?.read(), { value: start })
+  await reading?.cancel()
+  await page.is('idle')
+})
+
+t.test('a stream fails when the client is closed, or the chat is refused', async (t) => {
+  const authorized = new Set(['c'])
+  const { one } = await setup(t, { authorize: (_request, chatId) => authorized.has(chatId) && { userId: 'u' } })
+  const source = new Source(start)
+  const closed = open(t, one, () => stream(one, source))
+  const chunks = await ask(closed.transport)
+  closed.page.client.close()
+  await t.rejects(rest(chunks), { message: /client is closed/ })
+  const revoked = open(t, one, () => stream(one, new Source(start)))
+  const other = await ask(revoked.transport)
+  authorized.clear()
+  await one.app.chatEvents.revoke('c', 'u')
+  await t.rejects(rest(other))
+  await t.rejects(ask(open(t, one, unused).transport), { message: /not authorized|refused|access/i })
+})
+
+t.test('an answer of the server that is no stream is an error', async (t) => {
+  const { one } = await setup(t)
+  const fake = (response: () => Response): RealtimeClientOptions => ({
+    fetch: async (...args) => String(args[0]).endsWith('/stream') ? response() : await fetch(...args)
+  })
+  for (const [response, message] of [
+    [() => new Response(null, { status: 503 }), /answered 503/],
+    [() => new Response(': nothing\n\n'), /ended the response/]
+  ] as const) {
+    const { transport } = open(t, one, unused, fake(response))
+    await t.rejects(transport.reconnectToStream({ chatId: 'c' }), { message })
+  }
+  const { transport } = open(t, one, unused, fake(() => new Response('data: [DONE]\n\n')))
+  t.equal(await transport.reconnectToStream({ chatId: 'c' }), null)
+})
+
+for (const version of ['ai5', 'ai6', 'ai7']) {
+  t.test(`${version}, everyone in the chat sees the UI messages grow`, async (t) => {
+    const { readUIMessageStream } = await import(version) as { readUIMessageStream: never }
+    const { one, two } = await (setups['over Redis'] as NonNullable<typeof setups[string]>)(t)
+    const source = new Source({ type: 'start' }, { type: 'text-start', id: 't' }, text('a'))
+    const page = new Page(t, two.url)
+    const seen: { message: { id: string, parts: { text?: string }[] }, id: string, status: string }[] = []
+    let check = (): void => {}
+    const chat = page.client.chat('c')
+    const remove = onUIMessage(chat, readUIMessageStream, (message: { id: string, parts: [] }, info) => {
+      seen.push(structuredClone({ message, ...info }))
+      check()
+    })
+    const last = async (status: string, content: string): Promise<void> => {
+      await new Promise<void>((resolve) => {
+        check = () => {
+          const { message, status: now } = seen.at(-1) ?? {}
+          if (now === status && message?.parts.at(-1)?.text === content) resolve()
+        }
+        check()
+      })
+    }
+    await chat.ready
+    const textMessage = await one.app.chatEvents.startBotMessage('c')
+    await textMessage.append('no UI message')
+    const chunks = await one.app.chatEvents.startBotMessage('c', { format: 'chunks' })
+    await chunks.append({ n: 1 })
+    await chunks.append({ n: 2 })
+    await stream(one, source, 'm')
+    await last('streaming', 'a')
+    source.write(text('b'))
+    await last('streaming', 'ab')
+    source.write({ type: 'text-end', id: 't' }, finish)
+    source.close()
+    await last('finished', 'ab')
+    t.match(seen.at(-1), { id: 'm', status: 'finished', message: { id: 'm', role: 'assistant' } })
+    t.ok(seen.every(({ id }) => id === 'm'), 'other bot messages are left out')
+    remove()
+    const count = seen.length
+    await chunks.finish()
+    await textMessage.finish()
+    t.equal(seen.length, count)
+  })
+}

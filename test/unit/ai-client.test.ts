@@ -1,0 +1,55 @@
+import t from 'tap'
+import { ChunkStream } from '../../lib/ai/client/chunk-stream.ts'
+import { realtimeChatTransport } from '../../lib/ai/client/index.ts'
+import type { RealtimeClient } from '../../lib/client/index.ts'
+import type { UIChunk } from '../../lib/ui-message.ts'
+
+t.test('a stream whose content the server has lost ends with an error', async (t) => {
+  const chunks = new ChunkStream()
+  const piece = { id: 'm', text: undefined, status: 'streaming' as const }
+  chunks.receive({ ...piece, at: 0, chunks: [{ type: 'start' }] })
+  chunks.receive({ ...piece, at: 3, chunks: [{ type: 'text-delta' }] })
+  t.equal(chunks.status, 'interrupted')
+  t.ok(chunks.isEnded)
+  chunks.receive({ ...piece, at: 0, chunks: [{ type: 'late' }] })
+  const received = []
+  for await (const chunk of chunks.stream) received.push(chunk)
+  t.match(received, [{ type: 'start' }, { type: 'error', errorText: /interrupted/ }])
+  t.equal(received.length, 2)
+})
+
+t.test('a chunk that was received already is not passed on again', async (t) => {
+  const chunks = new ChunkStream()
+  const data = (n: number): UIChunk => ({ type: 'data', n })
+  const [one, two, three] = [data(1), data(2), data(3)] as const
+  chunks.receive({ id: 'm', status: 'streaming', at: 0, chunks: [one, two] })
+  chunks.receive({ id: 'm', status: 'finished', at: 1, chunks: [two, three] })
+  const received = []
+  for await (const chunk of chunks.stream) received.push(chunk)
+  t.same(received, [one, two, three])
+})
+
+t.test('a loss of events before the bot message is found ends the wait', async (t) => {
+  const closing = new AbortController()
+  let reset = (): void => {}
+  const chat = {
+    signal: closing.signal,
+    ready: Promise.resolve(),
+    on: () => () => {},
+    onReset: (handler: () => void) => {
+      const before = reset
+      reset = () => { before(); handler() }
+      return () => {}
+    },
+    request: () => new Promise(() => {}),
+    close: () => closing.abort()
+  }
+  const client = { chat: () => chat, onRefused () {} } as unknown as RealtimeClient
+  const transport = realtimeChatTransport({ client, send: async () => ({ id: 'm' }) })
+  const asked = transport.sendMessages({
+    chatId: 'c', messages: [], trigger: 'submit-message', messageId: undefined, abortSignal: undefined
+  })
+  reset()
+  await t.rejects(asked, { message: /lost/ })
+  t.ok(closing.signal.aborted)
+})
