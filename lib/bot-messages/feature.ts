@@ -84,6 +84,8 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
   const writers = new BotMessageWriters({ store: state, windowMs, leaseMs, maxBytes, maxPayloadBytes, log })
   const reader = state && new BotMessageReader(state)
   const stops = context.control<StopRequest>('stopped')
+  /** The last wait of `whileStoppable`. Bot messages that began to wait until now are being opened once it is over. */
+  let lastWait: Promise<void> | undefined
   const onStop = { message: ({ chatId, id }: StopRequest): Promise<void> => writers.stop(chatId, id) }
 
   /**
@@ -93,7 +95,9 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
   function whileStoppable<T> (begin: () => Promise<T>): Promise<T> {
     stops.watch(onStop)
     const started = stops.whenStarted()
-    return started === undefined ? begin() : withTimeout(started, timing.healthTimeout).catch(() => {}).then(begin)
+    if (started === undefined) return begin()
+    const waiting = lastWait = withTimeout(started, timing.healthTimeout).catch(() => {})
+    return waiting.then(begin)
   }
 
   function mustRead (): BotMessageReader {
@@ -101,9 +105,16 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
     return reader
   }
 
+  /** As `activeBotMessage`, for all bot messages if no protocol is given. */
+  async function newest (chatId: string, protocol?: string): Promise<string | undefined> {
+    await lastWait
+    await writers.whenOpen(chatId)
+    return await mustRead().newest(chatId, protocol)
+  }
+
   async function stop (chatId: string, given: string | undefined): Promise<void> {
     getChatChannel(chatId)
-    const id = given === undefined ? await mustRead().newest(chatId) : checkBotMessageId(given)
+    const id = given === undefined ? await newest(chatId) : checkBotMessageId(given)
     if (id === undefined) return
     if (writers.has(chatId, id)) await writers.stop(chatId, id)
     else await stops.publish({ type: 'stop', chatId, id })
@@ -119,12 +130,11 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
       stopBotMessage: (chatId, id) => reportFailure(() => stop(chatId, id), log, { chatId }),
       getBotMessage: async (chatId, id) => await mustRead().read(chatId, checkBotMessageId(id)),
       openBotMessage: async (chatId, id, from) => await mustRead().open(chatId, id, from),
-      activeBotMessage: async (chatId, protocol) => {
-        await writers.whenOpen(chatId)
-        return await mustRead().newest(chatId, protocol)
-      },
+      activeBotMessage: newest,
       hasBotMessage: async (chatId, id, protocol) => {
-        await writers.whenOpen(chatId, checkBotMessageId(id))
+        checkBotMessageId(id)
+        await lastWait
+        await writers.whenOpen(chatId, id)
         // Only what is known of it, not its content.
         const page = await mustRead().page(chatId, id, Number.MAX_SAFE_INTEGER)
         return page?.format === 'chunks' && (page.head.status !== 'streaming' || page.protocol === protocol)

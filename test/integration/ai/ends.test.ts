@@ -2,6 +2,9 @@ import t from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
 import { streamUIMessage, type UIChunk, type UIMessageSource } from '../../../lib/ai/index.ts'
 import { closingChunk } from '../../../lib/ui-message.ts'
+import { startApp } from '../../support/app.ts'
+import { LossyProxy } from '../../support/lossy-proxy.ts'
+import { startRedis } from '../../support/redis.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
 import { apart } from '../bot-messages/apart.ts'
@@ -186,6 +189,33 @@ t.test('without history there is a clear error', async (t) => {
   const { one } = await (setups['in one process'] as NonNullable<typeof setups[string]>)(t, { history: false })
   await t.rejects(streamUIMessage(one.app.chatEvents, 'c', yielding(text('a'))), { code: 'RT_STATE_UNAVAILABLE' })
   t.match(await (await fetch(`${one.url}/api/chats/c/stream`)).json(), { code: 'RT_STATE_UNAVAILABLE' })
+})
+
+t.test('the first UI message of an instance is found, although it waits until it can be stopped', async (t) => {
+  const redis = await startRedis(t)
+  const { app: { chatEvents } } = await startApp(t, { redisUrl: redis.url })
+  const ended = streamUIMessage(chatEvents, 'c', hanging(text('a')), { id: 'm' })
+  const known = [chatEvents.activeBotMessage('c', 'ui-message'), chatEvents.hasBotMessage('c', 'm', 'ui-message')]
+  t.same(await Promise.all(known), ['m', true])
+  await chatEvents.stopBotMessage('c')
+  await ended
+})
+
+t.test('the first UI message of an instance can be stopped before it is open', async (t) => {
+  const redis = await startRedis(t)
+  for (const id of [undefined, 'm']) {
+    const proxy = await LossyProxy.start(t, redis.port)
+    const held = proxy.holdBack('subscribe')
+    const { app: { chatEvents } } = await startApp(t, { redisUrl: `redis://127.0.0.1:${proxy.port}` })
+    const ended = streamUIMessage(chatEvents, `${id}`, hanging(text('a')), { id: 'm' })
+    const { deliver } = await held
+    const stopped = chatEvents.stopBotMessage(`${id}`, id)
+    // Whatever was sent to Redis before has arrived then.
+    await chatEvents.emitChatMessage('other', {})
+    await deliver()
+    await stopped
+    t.match(await ended, { status: 'stopped' })
+  }
 })
 
 t.test('a reader survives what Redis does: frozen, cut off, and all data lost', async (t) => {
