@@ -9,8 +9,6 @@ import type { PublishReceipt } from '../../../lib/pubsub/provider.ts'
 import { FakeTimers } from '../../support/fake-timers.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 
-t.beforeEach(nothingUnhandled)
-
 /** With the length of the piece that was appended. */
 const DONE: StateReceipt = { outcome: 'done', epoch: 'e', length: 0 }
 const PUBLISHED: PublishReceipt = { id: 'e-1-1', duplicate: false }
@@ -84,6 +82,7 @@ async function rejectsAppend (t: Test, writer: BotMessageWriter, status: string)
 }
 
 t.test('the first request to end decides how; later ones wait for it, and no text is appended', async (t) => {
+  nothingUnhandled(t)
   const { writer, store, ends } = await start()
   const finished = writer.finish({ tokens: 1 })
   const later = [writer.fail('too late'), writer.finish()]
@@ -103,6 +102,7 @@ t.test('the first request to end decides how; later ones wait for it, and no tex
 })
 
 t.test('a request to end cancels the piece that is scheduled, since the end carries all of the text', async (t) => {
+  nothingUnhandled(t)
   const timers = new FakeTimers()
   timers.install()
   t.teardown(() => timers.uninstall())
@@ -118,6 +118,7 @@ t.test('a request to end cancels the piece that is scheduled, since the end carr
 })
 
 t.test('while a piece is being written, the text that follows waits for the window', async (t) => {
+  nothingUnhandled(t)
   const timers = new FakeTimers()
   timers.install()
   t.teardown(() => timers.uninstall())
@@ -136,6 +137,7 @@ t.test('while a piece is being written, the text that follows waits for the wind
 })
 
 t.test('only one piece is written at a time, also if its end fails meanwhile', async (t) => {
+  nothingUnhandled(t)
   const { writer, store } = await start()
   writer.append('one ')
   const finished = t.rejects(writer.finish(), { code: 'RT_PAYLOAD_TOO_LARGE' })
@@ -148,6 +150,7 @@ t.test('only one piece is written at a time, also if its end fails meanwhile', a
 })
 
 t.test('without a confirmed lease, `append` waits for the piece that is being written', async (t) => {
+  nothingUnhandled(t)
   const { writer, store } = await start({ leaseMs: 0 })
   let appended = false
   const append = writer.append('one').then(() => { appended = true })
@@ -160,6 +163,7 @@ t.test('without a confirmed lease, `append` waits for the piece that is being wr
 
 for (const code of ['RT_PAYLOAD_TOO_LARGE', 'RT_PAYLOAD_INVALID'] as const) {
   t.test(`it is open again if its end fails with ${code}, and the text appended before is written`, async (t) => {
+    nothingUnhandled(t)
     const timers = new FakeTimers()
     timers.install()
     t.teardown(() => timers.uninstall())
@@ -184,6 +188,7 @@ for (const code of ['RT_PAYLOAD_TOO_LARGE', 'RT_PAYLOAD_INVALID'] as const) {
 
 for (const [code, status] of [['RT_PUBLISH_UNKNOWN', 'finished'], ['RT_PUBLISH_REJECTED', 'interrupted']] as const) {
   t.test(`an end that fails with ${code} is retried with the lease; if it exists then, it is ${status}`, async (t) => {
+    nothingUnhandled(t)
     const { writer, store, ends } = await start()
     const finished = t.rejects(writer.finish(), { code })
     await store.finalizations.shift()?.fail(code)
@@ -204,6 +209,7 @@ for (const [code, status] of [['RT_PUBLISH_UNKNOWN', 'finished'], ['RT_PUBLISH_R
 }
 
 t.test('it is interrupted if the provider is closed while a piece is being written', async (t) => {
+  nothingUnhandled(t)
   const { writer, store, ends } = await start()
   writer.append('one')
   await store.changes.shift()?.fail('RT_CLOSED')
@@ -216,6 +222,7 @@ t.test('it is interrupted if the provider is closed while a piece is being writt
 })
 
 t.test('it stays interrupted, whatever the outcome of the attempt to end it', async (t) => {
+  nothingUnhandled(t)
   for (const [name, reply] of Object.entries({
     published: (store: ManualStore) => store.finalizations[0]?.answer(PUBLISHED),
     'too large': (store: ManualStore) => store.finalizations[0]?.fail('RT_PAYLOAD_TOO_LARGE')
@@ -234,6 +241,7 @@ t.test('it stays interrupted, whatever the outcome of the attempt to end it', as
 })
 
 t.test('a lost lease ends an open bot message, but leaves the end of a finalizing one to the attempt', async (t) => {
+  nothingUnhandled(t)
   const open = await start()
   await open.writer.renewed('e', true, 0)
   t.equal(open.writer.signal.aborted, true)
@@ -254,6 +262,7 @@ t.test('a lost lease ends an open bot message, but leaves the end of a finalizin
 })
 
 t.test('an end that repeats nothing is sent once Redis has all of the content', async (t) => {
+  nothingUnhandled(t)
   const { writer, store } = await start()
   writer.append('x'.repeat(2_000))
   await store.changes.shift()?.answer(DONE)
@@ -271,6 +280,7 @@ t.test('an end that repeats nothing is sent once Redis has all of the content', 
 })
 
 t.test('an end that repeats nothing is interrupted if another instance has ended the bot message', async (t) => {
+  nothingUnhandled(t)
   const { writer, store, ends } = await start({ format: 'chunks' })
   for (let n = 0; n < 20; n++) writer.append({ text: 'x'.repeat(100) })
   await store.changes.shift()?.answer(DONE)
@@ -284,6 +294,7 @@ t.test('an end that repeats nothing is interrupted if another instance has ended
 })
 
 t.test('an end whose data is not JSON leaves the bot message open', async (t) => {
+  nothingUnhandled(t)
   const { writer, store } = await start()
   await t.rejects(writer.finish({ n: 1n } as object), { code: 'RT_PAYLOAD_INVALID' })
   await writer.append('one')

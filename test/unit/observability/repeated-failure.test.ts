@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import {
   logPending,
   logRecovered,
@@ -14,17 +14,17 @@ const OUTAGE: RecoverableFailure = { level: 'warn', message: 'It fails', recover
 const FAULT: RepeatedFailure = { level: 'error', message: 'It is wrong' }
 
 const timers = new FakeTimers()
-t.before(() => timers.install())
-t.teardown(() => timers.uninstall())
 
-/** Returns the logged lines without the time and similar fields. */
-function setup (): { log: ReturnType<typeof keepLog>['log'], taken: () => unknown[] } {
+/** Replaces the timers. Returns the logged lines without the time and similar fields. */
+function setup (t: Test): { log: ReturnType<typeof keepLog>['log'], taken: () => unknown[] } {
   const { log, lines } = keepLog()
+  timers.install()
+  t.teardown(() => timers.uninstall())
   return { log, taken: () => lines.splice(0).map(({ level, time, pid, hostname, ...line }) => line) }
 }
 
 t.test('a failure is logged when it begins, at intervals with its count, and when it ends', async (t) => {
-  const { log, taken } = setup()
+  const { log, taken } = setup(t)
   const fail = (times: number): void => {
     for (let n = 0; n < times; n++) logRepeated(log, OUTAGE, { chatId: `c${n}` })
   }
@@ -49,7 +49,7 @@ t.test('a failure is logged when it begins, at intervals with its count, and whe
 })
 
 t.test('a failure that comes and goes is logged as rarely', async (t) => {
-  const { log, taken } = setup()
+  const { log, taken } = setup(t)
   const flap = (): void => {
     for (let n = 0; n < 30; n++) {
       logRepeated(log, OUTAGE, {})
@@ -69,7 +69,7 @@ t.test('a failure that comes and goes is logged as rarely', async (t) => {
 })
 
 t.test('each cause is counted by itself, up to a limit of causes', async (t) => {
-  const { log, taken } = setup()
+  const { log, taken } = setup(t)
   for (const code of ['A', 'B', 'A']) logRepeated(log, FAULT, { code }, code)
   t.same(taken(), [{ code: 'A', msg: 'It is wrong' }, { code: 'B', msg: 'It is wrong' }])
   timers.fire()
@@ -82,14 +82,14 @@ t.test('each cause is counted by itself, up to a limit of causes', async (t) => 
 })
 
 t.test('counts that were not logged are logged when the app closes', async (t) => {
-  const { log, taken } = setup()
+  const { log, taken } = setup(t)
   for (let n = 0; n < 3; n++) logRepeated(log, OUTAGE, {})
   taken()
   logPending(log)
   t.same(taken(), [{ count: 3, msg: 'It fails' }])
   t.equal(timers.size, 0)
   logPending(log)
-  logPending(setup().log)
+  logPending(setup(t).log)
   t.same(taken(), [])
 })
 

@@ -1,4 +1,4 @@
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { mock } from 'node:test'
 import { parseCursor, type Cursor } from '../../../../lib/pubsub/cursor.ts'
 import { DraftContent } from '../../../../lib/pubsub/local/draft-content.ts'
@@ -8,12 +8,13 @@ import { timing } from '../../../../lib/core/timing.ts'
 const DAY = 24 * 3_600_000
 const envelope = { from: 'me', timestamp: 0, event: 'message', json: '1' }
 
-t.beforeEach((t) => {
+function mockTimers (t: Test): void {
   mock.timers.enable({ apis: ['setInterval', 'Date'] })
   t.teardown(() => mock.timers.reset())
-})
+}
 
 t.test('a log outlives its events by days, and is then removed', async (t) => {
+  mockTimers(t)
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const { id } = log.append('c', envelope, undefined)
@@ -29,6 +30,7 @@ t.test('a log outlives its events by days, and is then removed', async (t) => {
 })
 
 t.test('the position in a chat without an event is kept while the chat has listeners', async (t) => {
+  mockTimers(t)
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const { head: top } = await log.read('c', undefined, 10)
@@ -47,6 +49,7 @@ t.test('the position in a chat without an event is kept while the chat has liste
 })
 
 t.test('the state of a chat without an event is kept while the chat has listeners', async (t) => {
+  mockTimers(t)
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const state = { epoch: 'e', count: 1 }
@@ -62,6 +65,7 @@ t.test('the state of a chat without an event is kept while the chat has listener
 })
 
 t.test('no timer runs before the first log and after the last one', async (t) => {
+  mockTimers(t)
   const { setInterval, clearInterval } = globalThis
   let running = 0
   mock.method(globalThis, 'setInterval', (...args: Parameters<typeof setInterval>) => {
@@ -86,6 +90,7 @@ t.test('no timer runs before the first log and after the last one', async (t) =>
 })
 
 t.test('an event is read with the metadata with which it was published', async (t) => {
+  mockTimers(t)
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
   const traced = { ...envelope, traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01' }
@@ -95,6 +100,7 @@ t.test('an event is read with the metadata with which it was published', async (
 })
 
 t.test('a log is kept while one of its idempotency keys is valid', async (t) => {
+  mockTimers(t)
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: 20 * DAY })
   t.teardown(() => log.close())
   const first = log.append('c', envelope, 'app key')
@@ -105,6 +111,7 @@ t.test('a log is kept while one of its idempotency keys is valid', async (t) => 
 })
 
 t.test('finalization keys are kept as long as the state in Redis, other keys for `idempotencyTtlMs`', async (t) => {
+  mockTimers(t)
   const ttlMs = 10_000
   const log = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: 1_000 })
   const long = new LocalLog({ size: 10, ttlMs, idempotencyTtlMs: DAY })
@@ -121,6 +128,7 @@ t.test('finalization keys are kept as long as the state in Redis, other keys for
 })
 
 t.test('the content of a finalized draft is kept as long as its event, and is dropped with its key', async (t) => {
+  mockTimers(t)
   const log = new LocalLog({ size: 10, ttlMs: 10_000, idempotencyTtlMs: 1_000 })
   t.teardown(() => log.close())
   log.append('c', envelope, 'finalization key')
@@ -138,6 +146,7 @@ t.test('the content of a finalized draft is kept as long as its event, and is dr
 })
 
 t.test('after close, nothing is left', async (t) => {
+  mockTimers(t)
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   log.append('c', envelope, 'app key')
   log.close()
