@@ -1,10 +1,15 @@
 // @ts-check
 import { setTimeout as delay } from 'node:timers/promises'
+import { streamUIMessage } from 'fastify-realtime/ai'
 import { longAnswerTo } from './long-answers.js'
 import { newMessage } from './message.js'
+import { modelAnswerTo } from './model-answers.js'
 import { shortAnswerTo } from './short-answers.js'
 
 const NAME = 'Robo'
+
+/** What readers see of an error, whose own text may not be for them. */
+const describeError = () => 'The language model stopped responding. Ask again.'
 
 /**
  * @typedef {object} BotOptions
@@ -49,6 +54,8 @@ export class Bot {
     try {
       await this.#chatEvents.emitBotAction(chatId, { actionType: 'thinking', inReplyTo })
       await delay(this.#options.pauseMs, undefined, { signal: this.#closing.signal }).catch(() => {})
+      const modelAnswer = modelAnswerTo(text)
+      if (modelAnswer !== undefined) return this.#streamUIMessage(chatId, modelAnswer)
       const longAnswer = longAnswerTo(text)
       if (longAnswer !== undefined) return this.#stream(chatId, longAnswer)
       const answer = newMessage({ text: shortAnswerTo(text, author), author: NAME, role: 'bot' })
@@ -67,7 +74,20 @@ export class Bot {
   #stream (chatId, longAnswer) {
     this.#chatEvents.streamBotMessage(chatId, (signal) => longAnswer(this.#options.wordMs, signal), {
       extra: () => ({ sentAt: new Date().toISOString() }),
-      describeError: () => 'The language model stopped responding. Ask again.'
+      describeError
     })
+  }
+
+  /**
+   * Does not wait for the end. With a real model, the source is
+   * `(abortSignal) => streamText({ model, messages, tools, abortSignal }).toUIMessageStream()`.
+   *
+   * @param {string} chatId
+   * @param {import('./model-answers.js').ModelAnswer} modelAnswer
+   */
+  #streamUIMessage (chatId, modelAnswer) {
+    const source = (/** @type {AbortSignal} */ signal) => modelAnswer(this.#options.wordMs, signal)
+    streamUIMessage(this.#chatEvents, chatId, source, { describeError })
+      .catch((error) => this.#options.log.warn({ err: error, chatId }, 'An answer of the model has failed'))
   }
 }
