@@ -1,7 +1,7 @@
 // @ts-check
 import { find, make, onClick } from './dom.js'
-import { MarkdownText } from './markdown.js'
 import { messageRow } from './message-row.js'
+import { PartsView } from './parts-view.js'
 
 /** @typedef {import('./room.js').BotMessage} BotMessage */
 
@@ -23,6 +23,11 @@ export class BotMessageRows {
 
   get empty () {
     return this.#rows.size === 0
+  }
+
+  /** Where a bot message is shown. Its row in the log shows it from now on. @param {string} id */
+  take (id) {
+    return this.#rows.get(id)?.parts
   }
 
   /** @param {Iterable<BotMessage>} botMessages @returns {boolean} whether the row with the focus was removed */
@@ -55,24 +60,24 @@ export class BotMessageRows {
 
 class BotMessageRow {
   element
+  parts = new PartsView()
   stopping = false
-  #text
   #stop = make('button', 'stop', 'Stop')
 
   /** @param {BotMessage} botMessage */
   constructor ({ id, at }) {
-    this.element = messageRow({ text: '', author: 'Robo', at, mine: false, bot: true, continued: false })
+    const shown = this.parts
+    this.element = messageRow({ text: '', shown, author: 'Robo', at, mine: false, bot: true, continued: false })
     this.element.classList.add('streaming')
     this.element.ariaBusy = 'true'
-    this.#text = new MarkdownText(find('.bubble', 'div', this.element))
     this.#stop.type = 'button'
     this.#stop.dataset.stop = id
     find('.message-body', 'div', this.element).append(this.#stop)
   }
 
   /** @param {BotMessage} botMessage */
-  show ({ text, stopping }) {
-    this.#text.show(text, { growing: true })
+  show ({ content, stopping }) {
+    this.parts.show(content.parts, { growing: true })
     this.stopping = stopping
     // Not `disabled`, which would move the keyboard focus to the top of the page.
     this.#stop.ariaDisabled = String(stopping)

@@ -35,6 +35,7 @@ export class LogView {
   /** @type {Entry | undefined} */
   #last
   #atEnd = true
+  #scrollTop = 0
   #shownUnsent = '[]'
 
   /** @param {LogActions} actions */
@@ -48,8 +49,10 @@ export class LogView {
     onClick(this.#empty, 'say', say)
     this.#log.addEventListener('scroll', () => this.#scrolled(), { passive: true })
     this.#toNewest.addEventListener('click', () => this.scrollToEnd())
-    // The log shrinks when the keyboard of a phone opens and when the composer grows. The end stays visible.
-    new window.ResizeObserver(() => { if (this.#atEnd) this.scrollToEnd() }).observe(this.#log)
+    // The log shrinks when the keyboard of a phone opens and when the composer grows, and blocks of a long message get
+    // their real height when they come into view. The end stays visible.
+    const resized = new window.ResizeObserver(() => { if (this.#atEnd) this.scrollToEnd() })
+    for (const element of [this.#log, this.#messages, this.#botMessages.list]) resized.observe(element)
   }
 
   /** Shows another room. @param {string} name @param {readonly Entry[]} entries */
@@ -70,9 +73,13 @@ export class LogView {
   add (entry) {
     // Two gaps in a row are one gap that has changed.
     if (entry.kind === 'gap' && entry === this.#last) this.#messages.lastElementChild?.remove()
+    const focused = /** @type {HTMLElement | null} */ (document.activeElement)
+    const grown = entry.kind === 'message' && this.#botMessages.take(entry.message.id) !== undefined
     this.#append(entry)
+    // What shows a bot message in progress moves into the log, with its content.
+    if (focused !== document.activeElement) focused?.focus({ preventScroll: true })
     this.#showEmpty()
-    this.#messages.lastElementChild?.classList.add('new')
+    if (!grown) this.#messages.lastElementChild?.classList.add('new')
     if (this.#atEnd || (entry.kind === 'message' && entry.mine)) this.scrollToEnd()
     else if (entry.kind === 'message') this.#toNewest.hidden = false
   }
@@ -102,12 +109,14 @@ export class LogView {
   showBotMessages (botMessages) {
     if (this.#botMessages.show(botMessages)) this.#log.focus()
     this.#changed()
+    if (!this.#atEnd && !this.#botMessages.empty) this.#toNewest.hidden = false
   }
 
   scrollToEnd () {
     this.#atEnd = true
     this.#toNewest.hidden = true
     this.#log.scrollTop = this.#log.scrollHeight
+    this.#scrollTop = this.#log.scrollTop
   }
 
   #changed (scroll = false) {
@@ -130,7 +139,8 @@ export class LogView {
     if (!sameDay(lastAt, at)) this.#messages.append(make('li', 'day', make('span', '', dayOf(at))))
     const continued = last?.kind === 'message' && last.mine === mine && last.message.author === message.author &&
       last.message.role === message.role && sameDay(lastAt, at) && at - lastAt < GROUP_MS
-    this.#messages.append(messageRow({ ...message, at, mine, bot: message.role === 'bot', continued }))
+    const shown = this.#botMessages.take(message.id)
+    this.#messages.append(messageRow({ ...message, shown, at, mine, bot: message.role === 'bot', continued }))
   }
 
   #showEmpty () {
@@ -139,7 +149,12 @@ export class LogView {
   }
 
   #scrolled () {
-    this.#atEnd = this.#log.scrollHeight - this.#log.scrollTop - this.#log.clientHeight < NEAR_END_PX
+    const { scrollTop, scrollHeight, clientHeight } = this.#log
+    const nearEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX
+    // Only a reader scrolls up. If the log grows, its end moves away without that.
+    if (nearEnd) this.#atEnd = true
+    else if (scrollTop < this.#scrollTop) this.#atEnd = false
+    this.#scrollTop = scrollTop
     if (this.#atEnd) this.#toNewest.hidden = true
   }
 }

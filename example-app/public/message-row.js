@@ -2,11 +2,13 @@
 import { paintAvatar } from './avatar.js'
 import { fullTimeOf, timeOf } from './clock.js'
 import { make } from './dom.js'
-import { MarkdownText } from './markdown.js'
+import { PartsView } from './parts-view.js'
 
 /**
  * @typedef {object} Row
  * @property {string} text Markdown if the bot wrote it, otherwise plain text.
+ * @property {readonly import('./ui-message-parts.js').Part[]} [parts] The content of the bot, if it is not only text.
+ * @property {PartsView} [shown] Where the content of the bot is shown already.
  * @property {string} author
  * @property {number} at
  * @property {boolean} mine
@@ -31,7 +33,7 @@ export function messageRow (row) {
   item.classList.toggle('bot', bot)
   item.classList.toggle('continued', continued)
   if (!mine) item.append(avatarOf(author, bot))
-  const body = make('div', 'message-body', head(row), bubble(row))
+  const body = make('div', 'message-body', head(row), content(row))
   if (outcome !== undefined) {
     item.classList.add('unfinished')
     item.dataset.outcome = outcome
@@ -51,12 +53,12 @@ function head ({ author, at, mine, bot, continued }) {
 }
 
 /** @param {Row} row */
-function bubble ({ text, at, bot }) {
-  const bubble = make('div', 'bubble', ...bot ? [] : [text])
-  if (bot) new MarkdownText(bubble).show(text)
-  bubble.dir = 'auto'
-  bubble.title = fullTimeOf(at)
-  return bubble
+function content ({ text, parts = [{ type: 'text', text }], at, bot, shown = new PartsView() }) {
+  const element = bot ? shown.element : make('div', 'bubble', text)
+  if (bot) shown.show(parts)
+  else element.dir = 'auto'
+  element.title = fullTimeOf(at)
+  return element
 }
 
 /** @param {string} author @param {boolean} bot */

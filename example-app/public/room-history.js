@@ -5,6 +5,8 @@ import { jsonStorage } from './storage.js'
  * @typedef {object} Message
  * @property {string} id
  * @property {string} text
+ * @property {readonly import('./ui-message-parts.js').Part[]} [parts] The content of a bot message, if it has more
+ * than a text.
  * @property {string} author
  * @property {'user' | 'bot'} role
  * @property {string} sentAt
@@ -28,12 +30,16 @@ const storage = jsonStorage('sessionStorage')
 /** Older entries are dropped, so that a busy room neither fills the storage of the tab nor slows the page down. */
 const MAX_ENTRIES = 300
 
+/** A tab stores about five million characters, in all rooms. */
+const MAX_CHARACTERS = 1_000_000
+
 /** What this tab has shown of a room. It survives a reload. */
 export class RoomHistory {
   #key
   /** @type {Entry[]} */
   #entries
   #ids
+  #characters
   /** The position of the stream, or '' if none is known. @type {string} */
   lastEventId
   /** When the history was last known to be complete; `undefined` before the first time. @type {number | undefined} */
@@ -45,6 +51,7 @@ export class RoomHistory {
     const stored = /** @type {Partial<RoomHistory>} */ (storage.get(this.#key) ?? {})
     this.#entries = [...stored.entries ?? []]
     this.#ids = new Set(this.#entries.map((entry) => entry.kind === 'message' ? entry.message.id : ''))
+    this.#characters = this.#entries.reduce((sum, entry) => sum + sizeOf(entry), 0)
     this.lastEventId = stored.lastEventId ?? ''
     this.completeUntil = stored.completeUntil
   }
@@ -114,8 +121,16 @@ export class RoomHistory {
   /** @param {Entry} entry */
   #append (entry) {
     this.#entries.push(entry)
-    for (const dropped of this.#entries.splice(0, this.#entries.length - MAX_ENTRIES)) {
+    this.#characters += sizeOf(entry)
+    while (this.#entries.length > MAX_ENTRIES || (this.#characters > MAX_CHARACTERS && this.#entries.length > 1)) {
+      const dropped = /** @type {Entry} */ (this.#entries.shift())
+      this.#characters -= sizeOf(dropped)
       if (dropped.kind === 'message') this.#ids.delete(dropped.message.id)
     }
   }
+}
+
+/** How many characters of storage an entry takes. @param {Entry} entry */
+function sizeOf (entry) {
+  return JSON.stringify(entry).length
 }

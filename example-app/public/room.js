@@ -1,4 +1,6 @@
 // @ts-check
+import { onBotMessage } from './bot-message-gaps.js'
+import { BotMessageContent } from './bot-message-content.js'
 import { RoomHistory } from './room-history.js'
 import { Thinking } from './thinking.js'
 import { TypingUsers } from './typing-users.js'
@@ -13,7 +15,7 @@ import { TypingUsers } from './typing-users.js'
  *
  * @typedef {object} BotMessage A bot message in progress.
  * @property {string} id
- * @property {string} text
+ * @property {BotMessageContent} content
  * @property {number} at When the page first received a part of it.
  * @property {boolean} stopping Whether this page asked to stop it.
  * @property {number} connection The number of the connection that brought the last part.
@@ -102,7 +104,7 @@ export class Room {
       this.#receive(message, Date.parse(message.sentAt) >= this.#connection.openedAt)
     })
     chat.on('bot_action', ({ action }) => this.thinking.update(action))
-    chat.on('bot_message', (event) => this.#updateBotMessage(event))
+    onBotMessage(chat, (event) => { if (chat === this.#chat) this.#updateBotMessage(event) })
     chat.on('typing', (signal) => this.typing.update(signal))
     chat.on('presence', (event) => this.#updatePeople(event))
     chat.onReset((reset) => this.#reset(reset))
@@ -116,26 +118,34 @@ export class Room {
 
   /** @param {BotMessageEvent} event */
   #updateBotMessage (event) {
-    const { id, status, at: offset } = event
+    const { id, status } = event
     const before = this.botMessages.get(id)
-    const text = (before?.text ?? '').slice(0, offset) + event.text
-    const { at = Date.now(), stopping = false } = before ?? {}
+    const { content = new BotMessageContent(), at = Date.now(), stopping = false } = before ?? {}
+    content.add(event)
     if (status === 'streaming') {
-      this.botMessages.set(id, { id, text, at, stopping, connection: this.#connection.number })
+      this.botMessages.set(id, { id, content, at, stopping, connection: this.#connection.number })
     } else {
       this.botMessages.delete(id)
-      this.#receiveEnd(event, text, before)
+      this.#receiveEnd(event, content, before)
     }
     this.#events.botMessages(this)
   }
 
-  /** The end of a bot message. @param {BotMessageEvent} event @param {string} text @param {BotMessage} [before] */
-  #receiveEnd ({ id, status, extra, error }, text, before) {
+  /**
+   * The end of a bot message.
+   *
+   * @param {BotMessageEvent} event
+   * @param {BotMessageContent} content
+   * @param {BotMessage} [before]
+   */
+  #receiveEnd ({ id, status, extra, error }, { text, parts, sentAt: completedAt }, before) {
     // Only a finished one has a time. The end of another one is dated by when this page was connected.
-    const sentAt = extra?.sentAt ?? new Date(before === undefined ? this.history.lastAt : Date.now()).toISOString()
+    const sentAt = extra?.sentAt ?? completedAt ??
+      new Date(before === undefined ? this.history.lastAt : Date.now()).toISOString()
     const outcome = /** @type {Message['outcome']} */ (status === 'finished' ? undefined : status)
     const live = before?.connection === this.#connection.number
-    this.#receive({ id, text, author: 'Robo', role: 'bot', sentAt, ...outcome && { outcome, error } }, live)
+    const content = text === undefined ? { text: '', parts } : { text }
+    this.#receive({ id, ...content, author: 'Robo', role: 'bot', sentAt, ...outcome && { outcome, error } }, live)
   }
 
   /** @param {string} id @param {boolean} stopping */

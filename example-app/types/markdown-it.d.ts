@@ -2,6 +2,10 @@
 export interface Token {
   level: number
   nesting: -1 | 0 | 1
+  /** The first line of its source, and the line after it. */
+  map: [number, number] | null
+  attrs: [name: string, value: string][] | null
+  attrGet (name: string): string | null
   attrSet (name: string, value: string): void
 }
 

@@ -74,6 +74,11 @@ export class ChatPage extends PageWindow {
     return await answer.textContent() ?? ''
   }
 
+  /** Resolves once the bot message in progress has so many blocks. */
+  async readsBlocks (count: number): Promise<void> {
+    await this.streaming.locator(`.bubble > :nth-child(${count})`).waitFor({ state: 'attached' })
+  }
+
   /** The message with this very text. */
   message (text: string): Locator {
     return this.page.getByRole('listitem').filter({ has: this.page.getByText(text, { exact: true }) })
@@ -103,6 +108,74 @@ export class ChatPage extends PageWindow {
       html.push(show(three, true), block === element.children[0] ? 'same block' : 'another block', show(four, false))
       return html
     })`)
+  }
+
+  /** Shows a UI message whose last chunk may be missing. Resolves with the HTML while it grows, and after its end. */
+  async showChunks (chunks: object[]): Promise<[growing: string, ended: string]> {
+    return await this.page.evaluate(`Promise.all([import('/bot-message-content.js'), import('/parts-view.js')])
+      .then(([{ BotMessageContent }, { PartsView }]) => {
+        const content = new BotMessageContent()
+        const view = new PartsView()
+        const chunks = ${JSON.stringify(chunks)}
+        content.add({ at: 0, chunks: chunks.slice(0, 2) })
+        content.add({ at: 1, chunks: chunks.slice(1) })
+        return [true, false].map((growing) => {
+          view.show(content.parts, { growing })
+          return view.element.innerHTML
+        })
+      })`)
+  }
+
+  /** From now on, counts what is done to show Markdown: how often and how much is parsed, and blocks rendered. */
+  async countRendering (): Promise<void> {
+    await this.page.evaluate(`import('/markdown-it.js').then(({ default: MarkdownIt }) => {
+      const count = window.rendering = { parses: 0, characters: 0, blocks: 0 }
+      const { parse } = MarkdownIt.prototype
+      MarkdownIt.prototype.parse = function (text, env) {
+        count.parses++
+        count.characters += text.length
+        return parse.call(this, text, env)
+      }
+      new MutationObserver((changes) => {
+        for (const { target, addedNodes } of changes) if (target.matches('.markdown')) count.blocks += addedNodes.length
+      }).observe(document.querySelector('#log'), { childList: true, subtree: true })
+    })`)
+  }
+
+  /** What `countRendering` has counted. */
+  async rendering (): Promise<{ parses: number, characters: number, blocks: number }> {
+    return await this.page.evaluate('window.rendering')
+  }
+
+  /** The content of the last message of the bot. */
+  get lastAnswer (): Locator {
+    return this.page.locator('#messages .message.bot').last().locator('.parts')
+  }
+
+  /** Resolves once the last message of the bot is complete and has a text, with its HTML. */
+  async finalAnswer (text: string): Promise<string> {
+    await this.lastAnswer.filter({ hasText: text }).waitFor()
+    return await this.lastAnswer.innerHTML()
+  }
+
+  /** The text of a UI message as the server has it, and its HTML if it is rendered at once. */
+  async answerOnServer (chatId: string): Promise<{ text: string, html: string }> {
+    return await this.page.evaluate(`import('/markdown.js').then(async ({ MarkdownText }) => {
+      const id = await new Promise((resolve) => {
+        const source = new EventSource('/api/chats/${chatId}/events?rewind=9')
+        source.addEventListener('bot_message', ({ data }) => { resolve(JSON.parse(data).id); source.close() })
+      })
+      const { chunks } = await (await fetch('/api/chats/${chatId}/bot-messages/' + id)).json()
+      const text = chunks.map(({ type, delta }) => type === 'text-delta' ? delta : '').join('')
+      const element = document.createElement('div')
+      new MarkdownText(element).show(text)
+      return { text, html: element.innerHTML }
+    })`)
+  }
+
+  /** How many pixels of the log are below the window. */
+  async belowEnd (): Promise<number> {
+    return await this.log.evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight)
   }
 
   /** Adds resets to the history of a room. Resolves with the text of the gap after each. */

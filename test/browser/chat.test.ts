@@ -95,6 +95,50 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
       t.match(list, /<pre><code>let x\s*<\/code><\/pre><ul>\s*<li>item <code>co<\/code><\/li>\s*<\/ul>$/)
       t.equal(sameBlock, 'same block')
       t.equal(shorter, '<p>one</p>')
+      const [, used, defined, , whole] = await chat.grow([
+        'one', '[site]\r\n\r\ntwo', '[site]\r\n\r\ntwo\r\n\r\n[site]: https://site.example/',
+        '[site]\n\ntwo\n\n[site]: https://site.example/'
+      ])
+      t.match([used, defined], ['<p>[site]</p><p>two</p>', '<p>[site]</p><p>two</p>'])
+      t.match(whole, /^<p><a href="https:\/\/site.example\/".*>site<\/a><\/p><p>two<\/p>$/, 'defined after its use')
+    })
+
+    await t.test('a long code block that grows changes only its last lines', async (t) => {
+      const lines = (count: number): string => Array.from({ length: count }, (_, n) => `line ${n}`).join('\n')
+      const [short = '', long = '', , sameBlock, ended = ''] = await chat.grow([
+        `\`\`\`\n${lines(40)}`, `\`\`\`\n${lines(41)}`, `\`\`\`\n${lines(100)}`, `\`\`\`\n${lines(100)}\n\`\`\``
+      ])
+      t.equal(short.replace(/\n(?=<)/, ''), `<pre><code>${lines(40)}</code></pre>`)
+      t.equal(long.match(/class="lines"/g)?.length, 2)
+      t.equal(sameBlock, 'same block')
+      t.equal(ended.replaceAll(/<[^>]*>/g, ''), `${lines(100)}\n`)
+    })
+
+    await t.test('chunks become parts, and hostile markup in them does nothing', async (t) => {
+      const markup = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
+      const [growing, ended] = await chat.showChunks([
+        { type: 'start' },
+        { type: 'reasoning-start', id: '0' },
+        { type: 'reasoning-delta', id: '0', delta: markup },
+        { type: 'reasoning-end', id: '0' },
+        { type: 'data-of-a-later-version', id: '0', delta: markup },
+        { type: 'tool-input-start', toolCallId: 'a', toolName: markup },
+        { type: 'tool-input-delta', toolCallId: 'a', inputTextDelta: markup },
+        { type: 'tool-input-available', toolCallId: 'b', toolName: 'whole', input: { markup } },
+        { type: 'tool-output-available', toolCallId: 'b', output: { markup } },
+        { type: 'tool-input-available', toolCallId: 'c', toolName: 'broken', input: markup },
+        { type: 'tool-output-error', toolCallId: 'c', errorText: markup },
+        { type: 'text-start', id: '0' },
+        { type: 'text-delta', id: '0', delta: `**bold** ${markup}` }
+      ])
+      for (const html of [growing, ended]) {
+        t.notMatch(html, /<(img|script)/)
+        t.equal(html.match(/&lt;img/g)?.length, 9)
+        t.match(html, /<strong>bold<\/strong>/)
+      }
+      const states = (html: string): unknown[] => [...html.matchAll(/data-state="(\w+)"/g)].map(([, state]) => state)
+      t.strictSame(states(growing), ['input', 'done', 'failed'])
+      t.strictSame(states(ended), ['cut', 'done', 'failed'])
     })
 
     await t.test('messages are missing only if the reset is certain', async (t) => {

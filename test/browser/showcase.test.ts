@@ -59,11 +59,112 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
       await ada.page.getByText('Failed. The language model stopped responding. Ask again.').waitFor()
       await lin.say('tell me about resuming')
       await ada.reads(40)
+      await lin.say('search for lease')
+      await ada.page.locator('.streaming .reasoning').filter({ hasText: 'The question is about' }).waitFor()
       await two.stop('SIGKILL')
-      await ada.page.getByText('Interrupted. The instance that was writing this has stopped.').waitFor()
+      await ada.page.getByText('Interrupted. The instance that was writing this has stopped.').nth(1).waitFor()
+      await ada.page.locator('.message[data-outcome="interrupted"] .reasoning').waitFor()
       await ada.keep('fates-light')
     })
     t.strictSame(ada.complaints, [])
+  })
+
+  await t.test('the answer of a model shows its reasoning, a tool call and Markdown', async (t) => {
+    const [one, two] = await Promise.all([start(t, 'chat-1'), start(t, 'chat-2')])
+    const [ada, lin] = await Promise.all([
+      open(t, one, 'Ada'), open(t, two, 'Lin', { ...PHONE, colorScheme: 'dark' })
+    ])
+    const each = (see: (chat: ChatPage) => Promise<unknown>): Promise<unknown> => Promise.all([ada, lin].map(see))
+    const keep = (name: string): Promise<unknown> => Promise.all([ada.keep(`${name}-light`), lin.keep(`${name}-phone`)])
+
+    await each((chat) => chat.enter('Support'))
+    await ada.say('search for lease')
+    await each((chat) => chat.streaming.locator('.reasoning.active').getByText('The question is about').waitFor())
+    await keep('thinking')
+    await each((chat) => chat.streaming.locator('.tool-call[data-state="running"]').getByText('"lease"').waitFor())
+    await keep('tool-running')
+
+    await t.test('and is the same in a window that was reloaded in the middle of it', async (t) => {
+      await lin.page.reload()
+      await lin.state('Live')
+      const [shown, again] = await Promise.all([ada, lin].map((chat) => chat.finalAnswer('Where they are')))
+      t.equal(again, shown)
+      await keep('answered')
+    })
+
+    for (const { lastAnswer } of [ada, lin]) {
+      await lastAnswer.getByText(/^Thought for \d+ s$/).click()
+      await lastAnswer.getByText('I should not answer from memory').waitFor()
+      await lastAnswer.locator('summary').filter({ hasText: /^searchDocs“lease”, 5Done$/ }).click()
+      await lastAnswer.locator('pre').filter({ hasText: /"query": "lease"/ }).waitFor()
+      await lastAnswer.locator('pre').filter({ hasText: /"matches": \[/ }).waitFor()
+      await lastAnswer.locator('.bubble blockquote').waitFor()
+      await lastAnswer.locator('.bubble td').first().waitFor()
+    }
+    await keep('answer-open')
+
+    await t.test('a stop leaves what was shown, without a result', async () => {
+      await ada.say('search for cursor')
+      await each((chat) => chat.streaming.locator('.tool-call[data-state="running"]').waitFor())
+      await lin.page.getByRole('button', { name: 'Stop', exact: true }).click()
+      await each((chat) => chat.page.getByText('Stopped by a reader.').waitFor())
+      await each((chat) => chat.lastAnswer.locator('summary').getByText('No result').waitFor())
+      await keep('answer-stopped')
+    })
+
+    await t.test('a tool that fails, and then the model, show why', async () => {
+      await ada.say('break a tool')
+      await each((chat) => chat.page.getByText('Failed. The language model stopped responding. Ask again.').waitFor())
+      await each((chat) => chat.lastAnswer.getByText('The index is locked. This error was requested.').waitFor())
+      await keep('answer-failed')
+    })
+
+    await t.test('hostile markup in it does nothing', async (t) => {
+      const markup = '<img src=x onerror="alert(1)"><script>alert(2)</script>[click](javascript:alert(3))'
+      await ada.say(`search for ${markup}`)
+      await each((chat) => chat.finalAnswer('Nothing in the documentation'))
+      for (const { log, lastAnswer } of [ada, lin]) {
+        t.equal(await log.locator('img, script, a').count(), 0)
+        for (const part of ['.reasoning-text', '.tool-brief', '.bubble']) {
+          t.ok((await lastAnswer.locator(part).textContent())?.includes(markup), part)
+        }
+      }
+    })
+    t.equal(await lin.overflow(), 0)
+    t.strictSame([...ada.complaints, ...lin.complaints], [])
+  })
+
+  await t.test('a long answer arrives whole, and each piece renders only the last block again', async (t) => {
+    const app = await start(t, 'chat-1')
+    const [ada, lin] = await Promise.all([open(t, app, 'Ada'), open(t, app, 'Lin')])
+    await Promise.all([ada, lin].map((chat) => chat.enter('Random')))
+    await ada.countRendering()
+    await ada.say('read the manual')
+    // An instance keeps content up to 64 kB for new readers. They fetch a longer one.
+    await lin.readsBlocks(200)
+    await lin.page.reload()
+    await lin.state('Live')
+    await lin.readsBlocks(200)
+    await lin.log.press('Home')
+    await lin.page.getByRole('button', { name: 'New messages' }).waitFor()
+    const finals = await Promise.all([ada, lin].map((chat) => chat.finalAnswer('The source of this chat')))
+    const [shown, again] = finals as [string, string]
+    t.equal(again, shown)
+    t.ok(await ada.belowEnd() < 2, 'the end stays in view')
+    t.ok(await lin.belowEnd() > 10_000, 'unless the reader has scrolled up')
+
+    const { text, html } = await ada.answerOnServer('random')
+    t.ok(text.length > 250_000)
+    t.ok(shown.endsWith(`${html}</div>`), 'what has grown is what is rendered at once')
+    const { parses, characters, blocks } = await ada.rendering()
+    t.ok(parses > 20, `${parses} pieces`)
+    t.ok(characters < text.length + parses * 20_000, `${characters} of ${text.length} characters in ${parses} pieces`)
+    const count = await ada.lastAnswer.locator('.bubble > *').count()
+    t.ok(count > 500 && blocks < count + parses * 2, `${blocks} of ${count} blocks in ${parses} pieces`)
+    await lin.page.reload()
+    await lin.state('Live')
+    t.equal(await lin.lastAnswer.innerHTML(), shown, 'it is still there after a reload')
+    t.strictSame([...ada.complaints, ...lin.complaints], [])
   })
 
   await t.test('presence and typing', async (t) => {

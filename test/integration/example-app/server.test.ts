@@ -1,10 +1,11 @@
 import t from 'tap'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { readUIMessageStream, type UIMessage, type UIMessageChunk } from 'ai6'
 import { EventStream, type StreamEvent } from '../../support/event-stream.ts'
 import { ExampleApp } from '../../support/example-app.ts'
 import { RedisServer } from '../../support/redis-server.ts'
-import { QUICK, post, say, follow, textOf, find, answer } from './app.ts'
+import { QUICK, post, say, follow, textOf, find, answer, type Piece } from './app.ts'
 
 // Processes and browsers start slowly on a busy machine.
 t.setTimeout(180_000)
@@ -27,7 +28,8 @@ t.test('the page is served, without anything inline', async (t) => {
   t.match(page.headers.get('content-security-policy'), /^default-src 'self';/)
   t.notMatch(await page.text(), /<script>|<style>| style=| on\w+=/)
   for (const file of [
-    'app.js', 'fastify-realtime/client.js', 'markdown-it.js', 'style.css', 'live.css', 'icon.svg', 'robo.svg'
+    'app.js', 'fastify-realtime/client.js', 'markdown-it.js', 'style.css', 'live.css', 'answer.css', 'icon.svg',
+    'robo.svg'
   ]) {
     t.equal((await fetch(`${shared.url}/${file}`)).status, 200, file)
   }
@@ -148,6 +150,47 @@ t.test('a long answer arrives word by word, and ends once', async (t) => {
   t.match(await answer(stream), {
     status: 'failed', text: /the language model is$/, error: 'The language model stopped responding. Ask again.'
   })
+})
+
+t.test('an answer with reasoning and a tool call is a UI message that the AI SDK can read', async (t) => {
+  const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0' } })
+  const stream = await follow(t, app, 'general')
+  const ask = async (text: string): Promise<[status: string, message: UIMessage | undefined]> => {
+    await say(app, 'general', text)
+    const { data } = await find(stream, ({ event, data }) => {
+      return event === 'bot_message' && (data as Piece).status !== 'streaming'
+    })
+    const { id, status } = data as Piece
+    const response = await fetch(`${app.url}/api/chats/general/bot-messages/${id}`)
+    const { chunks } = await response.json() as { chunks: UIMessageChunk[] }
+    let message: UIMessage | undefined
+    for await (message of readUIMessageStream({ stream: ReadableStream.from(chunks), onError () {} }));
+    return [status, message]
+  }
+  const reasoning = { type: 'reasoning', state: 'done', providerMetadata: { robo: { thoughtForMs: Number } } }
+
+  t.match(await ask('search for lease'), ['finished', {
+    metadata: { sentAt: String },
+    parts: [
+      { type: 'step-start' },
+      { ...reasoning, text: /“lease”/ },
+      {
+        type: 'tool-searchDocs',
+        state: 'output-available',
+        input: { query: 'lease', limit: 5 },
+        output: { matches: [{ page: /\.md$/, section: String, text: /lease/i }], total: Number }
+      },
+      { type: 'step-start' },
+      { type: 'text', state: 'done', text: /^The documentation has \*\*\d+ passages\*\* about “lease”/ }
+    ]
+  }])
+  t.match(await ask('please look up a unicorn'), ['finished', { parts: { 4: { text: /^Nothing .* “a unicorn”/ } } }])
+  t.match(await ask('read the manual'), ['finished', {
+    parts: { 2: { type: 'tool-listPages', output: Array }, 4: { text: /^[^]{250000,}$/ } }
+  }])
+  t.match(await ask('break a tool'), ['failed', {
+    parts: { 2: { state: 'output-error', errorText: /locked/ }, 4: { text: /from what I$/ } }
+  }])
 })
 
 t.test('a client that opens a chat in the middle of a long answer gets the text so far, and can stop it', async (t) => {
