@@ -13,7 +13,7 @@ const defaults = Object.fromEntries(
   )
 )
 
-t.beforeEach(() => { delete process.env.REDIS_URL })
+delete process.env.REDIS_URL
 
 t.test('without options, every option has its default', async (t) => {
   t.same(resolveOptions({}), {
@@ -30,6 +30,7 @@ t.test('without options, every option has its default', async (t) => {
 
 t.test('REDIS_URL selects Redis; redisUrl overrides it; pubsub and redis override both', async (t) => {
   process.env.REDIS_URL = 'redis://env:1'
+  t.teardown(() => { delete process.env.REDIS_URL })
   t.equal(resolveOptions({}).redisUrl, 'redis://env:1')
   t.equal(resolveOptions({ redisUrl: undefined }).redisUrl, 'redis://env:1')
   t.equal(resolveOptions({ redisUrl: 'rediss://option:2/3' }).redisUrl, 'rediss://option:2/3')

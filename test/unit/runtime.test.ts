@@ -4,7 +4,7 @@ import { LocalPubSub, type RealtimeOptions } from '../../lib/index.ts'
 import { pluginOptions, resolveOptions } from '../../lib/options.ts'
 import { RealtimeRuntime } from '../../lib/runtime.ts'
 
-t.beforeEach(() => { delete process.env.REDIS_URL })
+delete process.env.REDIS_URL
 
 const authorize = (): boolean => true
 

@@ -4,8 +4,6 @@ import { nothingUnhandled } from '../../support/unhandled.ts'
 import { setups, type Setup } from '../bot-messages/setups.ts'
 import { Page } from './page.ts'
 
-t.beforeEach(nothingUnhandled)
-
 type Piece = Parameters<BotMessageHandler>[0]
 
 interface Reader {
@@ -39,6 +37,7 @@ function read (t: Test, url: string): Reader {
 
 for (const [name, setup] of Object.entries(setups)) {
   t.test(`${name}, a late client requests what it has missed of a long bot message`, async (t) => {
+    nothingUnhandled(t)
     const { one, two } = await setup(t, { authorize: ({ headers }) => headers.authorization === 'yes' })
     const early = read(t, two.url)
     const botMessage = await one.app.chatEvents.startBotMessage('c', { id: 'a/b', meta: { bot: 'b' } })
@@ -64,6 +63,7 @@ for (const [name, setup] of Object.entries(setups)) {
 }
 
 t.test('a chat is ready once no later event can be missed, and requests go to the server of the client', async (t) => {
+  nothingUnhandled(t)
   const { one } = await (setups['in one process'] as Setup)(t)
   const page = new Page(t, one.url, { headers: () => ({ 'x-name': 'a' }) })
   const chat = page.client.chat('c')
