@@ -1,25 +1,23 @@
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import type { OpenedBotMessage } from '../bot-messages/reader.ts'
 import { checkBotMessageId } from '../bot-messages/fields.ts'
 import { RealtimeError } from '../errors.ts'
+import type { Downloads } from './downloads.ts'
 import { clientRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
 interface Route { Params: { chatId: string, id: string }, Querystring: { at?: string | string[] } }
 
 /**
  * `GET {prefix}/chats/:chatId/bot-messages/:id`: all of a bot message, or with `?at=…` the content from a position on.
- * Pages of a long one are read as fast as the client receives them. `authorize` rejects like that of a stream.
+ * Pages of a long one are read as fast as the client receives them, as long as it has access.
  */
 export function botMessageRoute (
-  app: FastifyInstance,
-  prefix: string,
-  authorize: (request: FastifyRequest, chatId: string) => Promise<void>,
-  given?: RealtimeRouteOptions
+  app: FastifyInstance, prefix: string, downloads: Downloads, given?: RealtimeRouteOptions
 ): void {
   app.get<Route>(`${prefix}/chats/:chatId/bot-messages/:id`, clientRouteOptions(given), async (request, reply) => {
     const { chatId, id } = request.params
-    await authorize(request, chatId)
+    await downloads.admit(request, reply, chatId)
     const from = positionOf(request.query.at)
     const opened = await app.chatEvents.openBotMessage(chatId, checkBotMessageId(id), from)
     if (opened === undefined) throw new RealtimeError('RT_BOT_MESSAGE_NOT_FOUND')

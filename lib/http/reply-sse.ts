@@ -1,7 +1,8 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
+import { RealtimeError } from '../errors.ts'
 import type { Grant } from './grant.ts'
+import { isOverload } from './overload.ts'
 import { encodeEvent, iteratorOf, nextOrClosed, type SseEvent } from './sse-event.ts'
 import { lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
 import { streamHeaders } from './stream-headers.ts'
@@ -343,7 +344,7 @@ export class ReplySse {
       const { connections, metrics } = this.#context
       const overload = isOverload(error)
       if (overload && !this.#endsByCutting && this.#request.headers.accept?.includes('text/event-stream') === true) {
-        metrics.refused.add((error as RealtimeError).code)
+        metrics.refused.add(error.code)
         connections.dismiss(this.#start(this.#takeOver(), headers))
         return
       }
@@ -388,12 +389,4 @@ export class ReplySse {
     if (controller !== undefined) connection.onClose(() => controller.abort())
     return connection
   }
-}
-
-const OVERLOAD: ReadonlySet<string> = new Set<RealtimeErrorCode>([
-  'RT_TOO_MANY_CONNECTIONS', 'RT_TOO_MANY_PER_CLIENT', 'RT_TOO_MANY_PER_SESSION', 'RT_TOO_MANY_ROOMS'
-])
-
-function isOverload (error: unknown): boolean {
-  return error instanceof RealtimeError && OVERLOAD.has(error.code)
 }
