@@ -80,7 +80,6 @@ export class PieceJoiner {
     if (first !== undefined) this.#hold(first)
     const rest = await this.#request.send(this.#length)
     this.#held = undefined
-    if (this.isEnded) return
     if (rest !== undefined && endOf(rest) > this.#length) {
       this.#skipTo = endOf(rest)
       this.#pass(this.#event('streaming', rest), {})

@@ -250,10 +250,14 @@ t.test('nothing is passed on or requested after the handler was removed', async 
 })
 
 t.test('a wait for the next attempt ends with the handler', async (t) => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
+  const before = timers()
   const { chat, remove } = open()
   chat.send({ at: 1, text: 'b' })
   await chat.answer({}, 500)
   await new Promise(setImmediate)
+  t.equal(timers(), before + 1)
   remove()
+  t.equal(timers(), before)
   t.equal(chat.paths.length, 1)
 })
