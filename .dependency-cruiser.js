@@ -29,7 +29,7 @@ const layers = {
   client: ['event-types', 'core/listener-set'],
   // What only some apps need: it uses what other apps can use, too.
   'ai/client': ['event-types', 'core/listener-set', 'client', 'ui-message'],
-  ai: ['event-types', 'errors', 'ui-message', 'index'],
+  ai: ['event-types', 'errors', 'core/source-reader', 'ui-message', 'index'],
   testing: [...OBSERVABILITY, 'pubsub']
 }
 const path = (names) => `^lib/(${names.join('|')})(/|\\.ts$)`

@@ -14,7 +14,9 @@ export type { Logger } from './core/logger.ts'
 export * from './event-types.ts'
 export type { BotMessageWriter, BotMessageEnd } from './bot-messages/writer.ts'
 export type { BotMessageStatus } from './bot-messages/fields.ts'
-export type { BotMessageSource, StartBotMessageOptions, StreamBotMessageOptions } from './bot-messages/writers.ts'
+export type {
+  BotMessageSource, BotMessageStream, StartBotMessageOptions, StreamBotMessageOptions
+} from './bot-messages/writers.ts'
 export { ChatEvents, type ChatEventsOptions } from './chat/chat-events.ts'
 export type { BotMessageMethods } from './bot-messages/feature.ts'
 export type { PresenceMethods, TypingOptions } from './presence/feature.ts'

@@ -1,9 +1,18 @@
 import type { BotMessageEnd, BotMessageWriter, ChatEvents, StreamBotMessageOptions } from '../index.ts'
+import { openSource } from '../core/source-reader.ts'
 import { closingChunk, incompleteBy, UI_MESSAGE, type UIChunk } from '../ui-message.ts'
-import { readerOf, type UIMessageSource } from './chunk-reader.ts'
 
-export type { UIMessageSource, UIMessageStream } from './chunk-reader.ts'
 export type { UIChunk } from '../ui-message.ts'
+
+/** A stream of UI message chunks, such as `result.toUIMessageStream()` of the AI SDK. */
+export type UIMessageStream = ReadableStream<{ type: string }> | AsyncIterable<{ type: string }>
+
+/**
+ * The chunks of a UI message, or a function that returns them. Only the function can stop the model: it gets a signal
+ * that aborts when the rest is not needed. Pass it to `streamText` as `abortSignal`.
+ */
+export type UIMessageSource = UIMessageStream |
+  ((signal: AbortSignal) => UIMessageStream | Promise<UIMessageStream>)
 
 /** Options of `streamUIMessage`. All are optional. */
 export type StreamUIMessageOptions = Pick<StreamBotMessageOptions, 'id' | 'meta' | 'describeError'>
@@ -48,10 +57,11 @@ interface Appended {
 
 /** Appends all chunks of a source, until the signal of the bot message aborts. */
 async function append (source: UIMessageSource, writer: BotMessageWriter, appended: Appended): Promise<void> {
-  const reader = await readerOf(source, writer.signal)
+  const reader = await openSource(source, writer.signal)
   try {
     for (let next = await reader.next(); next !== undefined; next = await reader.next()) {
-      const chunk = next.type === 'start' ? { ...next, messageId: next['messageId'] ?? writer.id } : next
+      const given = next.value as UIChunk // Chunks are objects with fields of any kind.
+      const chunk = given.type === 'start' ? { ...given, messageId: given['messageId'] ?? writer.id } : given
       appended.incompleteBy ??= incompleteBy([chunk])
       await writer.append(chunk)
     }

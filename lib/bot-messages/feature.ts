@@ -27,10 +27,10 @@ export interface BotMessageMethods {
    */
   startBotMessage (chatId: string, options?: StartBotMessageOptions): Promise<BotMessageWriter>
   /**
-   * Streams the strings of an async iterable, such as the tokens of a model, as one bot message, and finishes it. With
-   * `format: 'chunks'`, the iterable yields objects.
-   * Resolves with the id and the final status. Rejects as `startBotMessage` does. If the iterable throws, the bot
-   * message ends as failed and the promise rejects with that error.
+   * Streams the strings of an async iterable or a `ReadableStream`, such as `result.textStream` of the AI SDK, as one
+   * bot message, and finishes it. With `format: 'chunks'`, the source yields objects.
+   * Resolves with the id and the final status. Rejects as `startBotMessage` does. If the source throws, the bot message
+   * ends as failed and the promise rejects with that error.
    */
   streamBotMessage (
     chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions

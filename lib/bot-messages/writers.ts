@@ -6,6 +6,7 @@ import {
 import { checkOptions, invalid } from '../core/options.ts'
 import type { BotMessageExtra, BotMessageFormat, BotMessageMeta } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
+import { openSource } from '../core/source-reader.ts'
 import { toJson } from '../core/json.ts'
 import { NAME } from '../core/names.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
@@ -65,8 +66,11 @@ export interface StreamBotMessageOptions extends StartBotMessageOptions {
  * The pieces of a bot message, or a function that returns them. The function gets a signal that aborts when the rest is
  * not needed.
  */
-export type BotMessageSource = AsyncIterable<string | object> |
-  ((signal: AbortSignal) => AsyncIterable<string | object> | Promise<AsyncIterable<string | object>>)
+export type BotMessageSource = BotMessageStream |
+  ((signal: AbortSignal) => BotMessageStream | Promise<BotMessageStream>)
+
+/** The pieces of a bot message: texts, or chunks. */
+export type BotMessageStream = ReadableStream<string | object> | AsyncIterable<string | object>
 
 /** The bot messages that this instance produces. One timer renews all leases, with one command for each chat. */
 export class BotMessageWriters {
@@ -138,7 +142,7 @@ export class BotMessageWriters {
     const writer = await this.start(chatId, given)
     const { id, signal } = writer
     try {
-      for await (const piece of untilAborted(source, signal)) await writer.append(checkPiece(piece, given.format))
+      await append(source, writer, given.format)
       return { id, ...await writer.finish(typeof extra === 'function' ? await extra() : extra) }
     } catch (error) {
       // The bot message is already ending, and `fail` only waits for that end. An error of the source after its signal
@@ -212,12 +216,29 @@ export class BotMessageWriters {
   }
 }
 
+/** Appends all pieces of a source, until the signal of the bot message aborts. */
+async function append (
+  source: BotMessageSource, writer: BotMessageWriter, format: BotMessageFormat | undefined
+): Promise<void> {
+  const open = typeof source === 'function' ? () => streamOf(source, writer.signal) : source
+  const reader = await openSource(open, writer.signal)
+  try {
+    for (let next = await reader.next(); next !== undefined; next = await reader.next()) {
+      await writer.append(checkPiece(next.value, format))
+    }
+  } finally {
+    reader.cancel()
+  }
+}
+
 function keyOf (chatId: string, id: string): string {
   return JSON.stringify([chatId, id])
 }
 
-async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promise<AsyncIterable<string | object>> {
-  if (typeof source !== 'function') return source
+/** Returns what a source returns. Throws `RT_OPTION_INVALID` if that cannot be read. */
+async function streamOf (
+  source: Exclude<BotMessageSource, BotMessageStream>, signal: AbortSignal
+): Promise<BotMessageStream> {
   const iterable = await source(signal)
   if (isAsyncIterable(iterable)) return iterable
   throw invalid(
@@ -228,7 +249,7 @@ async function iterableOf (source: BotMessageSource, signal: AbortSignal): Promi
   )
 }
 
-function isAsyncIterable (value: unknown): value is AsyncIterable<string | object> {
+function isAsyncIterable (value: unknown): value is BotMessageStream {
   return typeof (value as Partial<AsyncIterable<unknown>> | undefined | null)?.[Symbol.asyncIterator] === 'function'
 }
 
@@ -294,29 +315,4 @@ function checkMeta (meta: unknown): (BotMessageMeta & object) | undefined {
     `\`options.meta\` takes ${bytes} of at most ${MOST_META} bytes of JSON. It goes along with every piece: ` +
     'pass a reference to long data instead'
   )
-}
-
-/** Yields the pieces of the source until the signal aborts, even while the source hangs. */
-async function * untilAborted (source: BotMessageSource, signal: AbortSignal): AsyncGenerator<string | object> {
-  if (signal.aborted) return
-  const aborted = new Promise<undefined>((resolve) =>
-    signal.addEventListener('abort', () => resolve(undefined), { once: true }))
-  const opening = iterableOf(source, signal)
-  await Promise.race([opening, aborted])
-  if (signal.aborted) {
-    // What the source returns from now on is not needed.
-    opening.then((iterable) => iterable[Symbol.asyncIterator]().return?.()).catch(() => {})
-    return
-  }
-  const iterator = (await opening)[Symbol.asyncIterator]()
-  try {
-    while (!signal.aborted) {
-      const next = await Promise.race([iterator.next(), aborted])
-      if (next === undefined || next.done === true) return
-      yield next.value
-    }
-  } finally {
-    // Not awaited: `return()` of a generator that hangs in an `await` would never settle.
-    Promise.resolve().then(() => iterator.return?.()).catch(() => {})
-  }
 }

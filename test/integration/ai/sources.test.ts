@@ -100,3 +100,12 @@ for (const [name, release] of Object.entries({
     t.match(await streamUIMessage(chatEvents, 'c', ending, { id: 'n' }), { status: 'finished' })
   })
 }
+
+t.test('an error of a source that has stopped its own bot message is no failure', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  const source = (): UIMessageStream => {
+    chatEvents.stopBotMessage('c', 'm')
+    throw new Error('It is stopped')
+  }
+  t.same(await streamUIMessage(chatEvents, 'c', source, { id: 'm' }), { id: 'm', status: 'stopped' })
+})

@@ -28,6 +28,16 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(reader.faults, [])
     })
 
+    t.test('a ReadableStream is a source, also one that a function returns', async (t) => {
+      const { one, two } = await setup(t)
+      const { stream, reader } = await open(t, two)
+      const streamed = (): ReadableStream<string> => ReadableStream.from(['To be', ' or not'])
+      t.match(await one.app.chatEvents.streamBotMessage('c', streamed(), { id: 'a' }), { status: 'finished' })
+      t.match(await reader.end(stream), { id: 'a', text: 'To be or not' })
+      t.match(await one.app.chatEvents.streamBotMessage('c', streamed, { id: 'b' }), { status: 'finished' })
+      t.match(await reader.end(stream), { id: 'b', text: 'To be or not' })
+    })
+
     t.test('if a source throws, the bot message fails with the app\'s text, and the app gets the error', async (t) => {
       const { one, two } = await setup(t)
       const { stream, reader } = await open(t, two)
@@ -231,5 +241,20 @@ t.test('what a source returns after its bot message was stopped is released', as
   const cancelled = new Promise<void>((resolve) => {
     answer(new ReadableStream({ cancel: () => { resolve() } }))
   })
+  await inTime(cancelled, 'The cancel')
+})
+
+t.test('a ReadableStream that hangs is cancelled when its bot message is stopped', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  let pulled = (): void => {}
+  const begun = new Promise<void>((resolve) => { pulled = resolve })
+  const cancelled = new Promise<void>((resolve) => {
+    const hanging = new ReadableStream<string>({
+      pull: () => { pulled(); return new Promise(() => {}) }, cancel: () => { resolve() }
+    })
+    chatEvents.streamBotMessage('c', hanging, { id: 'a' })
+  })
+  await begun
+  await chatEvents.stopBotMessage('c', 'a')
   await inTime(cancelled, 'The cancel')
 })
