@@ -84,6 +84,20 @@ for (const [name, version] of Object.entries(versions)) {
       })
     }
 
+    t.test('`result.textStream` is a source of a bot message that is a text', async (t) => {
+      const { one } = await (setups['in one process'] as Setup)(t)
+      const model = new Model({
+        doStream: async () => ({ stream: sdk.simulateReadableStream({ chunks: stepsOf(version)[1] }) })
+      })
+      const { chatEvents } = one.app
+      const text = (signal?: AbortSignal): ReadableStream<string> =>
+        sdk.streamText({ model, prompt: 'Hi', abortSignal: signal }).textStream
+      for (const [id, source] of Object.entries({ given: text(), returned: text })) {
+        t.same(await chatEvents.streamBotMessage('c', source, { id }), { id, status: 'finished' })
+        t.match(await chatEvents.getBotMessage('c', id), { text: WORDS.join('') })
+      }
+    })
+
     t.test('a model that reports an error midway ends it as failed, although the SDK sends more', async (t) => {
       const { one, two } = await (setups['in one process'] as Setup)(t, {}, { setup: answerWith })
       const parts = [{ type: 'text-start', id: 't' }, { type: 'error', error: new Error('secret') }]

@@ -2,7 +2,10 @@ import type { UIChunk } from '../../../lib/ai/index.ts'
 
 /** What the tests use of the AI SDK. Its types differ between the versions. */
 export interface Sdk {
-  streamText (options: object): { toUIMessageStream (options: object): ReadableStream<{ type: string }> }
+  streamText (options: object): {
+    toUIMessageStream (options: object): ReadableStream<{ type: string }>
+    textStream: ReadableStream<string>
+  }
   readUIMessageStream (options: { stream: unknown }): AsyncIterable<object>
   simulateReadableStream (options: object): unknown
   tool (options: object): object
