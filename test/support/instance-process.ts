@@ -16,9 +16,10 @@ export class InstanceProcess {
     this.exited = child.exitCode === null ? once(child, 'exit').then(([code]) => code) : Promise.resolve(child.exitCode)
   }
 
-  static async start (t: Test, env: NodeJS.ProcessEnv = {}): Promise<InstanceProcess> {
-    const script = fileURLToPath(new URL('./instance.js', import.meta.url))
-    const child = spawn(...plainNode(script), {
+  static async start (
+    t: Test, env: NodeJS.ProcessEnv = {}, script = new URL('./instance.js', import.meta.url)
+  ): Promise<InstanceProcess> {
+    const child = spawn(...plainNode(fileURLToPath(script)), {
       env: { ...process.env, ...env },
       stdio: ['inherit', 'inherit', 'inherit', 'ipc']
     })
@@ -36,8 +37,10 @@ export class InstanceProcess {
     return instance
   }
 
-  static async startAll (t: Test, count: number, env?: NodeJS.ProcessEnv): Promise<InstanceProcess[]> {
-    return await Promise.all(Array.from({ length: count }, () => InstanceProcess.start(t, env)))
+  static async startAll (
+    t: Test, count: number, env?: NodeJS.ProcessEnv, script?: URL
+  ): Promise<InstanceProcess[]> {
+    return await Promise.all(Array.from({ length: count }, () => InstanceProcess.start(t, env, script)))
   }
 
   /** Asks it to close. Resolves with its exit code and how many milliseconds it took. */

@@ -27,13 +27,18 @@ export class LoadBalancer {
     })
     t.teardown(() => {
       server.close()
-      for (const socket of balancer.#sockets) socket.destroy()
+      balancer.cut()
     })
     return balancer
   }
 
   add (url: string): void {
     this.#ports.push(Number(new URL(url).port))
+  }
+
+  /** Cuts all connections. */
+  cut (): void {
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   #lead (socket: Socket): void {

@@ -1,0 +1,177 @@
+/**
+ * One instance of an app whose bot answers over `streamText` of the AI SDK, as a process of its own. AI names the
+ * version. Everything else is as in test/support/instance.js. The model is a scripted one: it answers in stages of some
+ * words, and waits before each of them until the test releases it.
+ */
+import { once } from 'node:events'
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import Fastify from 'fastify'
+import realtimePlugin from 'fastify-realtime'
+import { streamUIMessage } from 'fastify-realtime/ai'
+
+const { AI = 'ai7', STAGES = '1', WORDS = '40', REALTIME = '{}' } = process.env
+const MODELS = { ai5: 'V2', ai6: 'V3', ai7: 'V4' }
+const PACE_MS = 10
+
+const sdk = await import(AI)
+const { [`MockLanguageModel${MODELS[AI]}`]: MockLanguageModel } = await import(`${AI}/test`)
+
+/** The bot messages in progress on this instance, by chat. */
+const running = new Map()
+
+const app = Fastify()
+process.on('unhandledRejection', (error) => { console.error(error); process.exit(70) })
+await app.register(realtimePlugin, JSON.parse(REALTIME))
+
+app.addHook('onRequest', async (_request, reply) => { reply.header('x-instance', addressOf(app)) })
+
+app.post('/api/chats', async (request, reply) => {
+  const { id } = start(request.body.id)
+  await reply.sse.uiMessage(request.body.id, { id })
+})
+
+/** For a page that gets the chunks over the connection of the chat. */
+app.post('/api/chats/:chatId/ask', async ({ params }) => {
+  const { id, started } = start(params.chatId)
+  await started
+  return { id }
+})
+
+app.post('/api/chats/:chatId/stop', async ({ params }) => {
+  await app.chatEvents.stopBotMessage(params.chatId)
+  return { stopped: true }
+})
+
+app.post('/release/:chatId', async ({ params }) => {
+  running.get(params.chatId).release()
+  return {}
+})
+
+/** Answers whether the answer in a chat is produced here. */
+app.get('/produces/:chatId', async ({ params }) => running.has(params.chatId))
+
+/** Answers with the time at which the signal of the generator has aborted. */
+app.get('/aborted/:chatId', async ({ params }) => {
+  const { signal } = running.get(params.chatId)
+  if (!signal.aborted) await once(signal, 'abort')
+  return running.get(params.chatId).abortedAt
+})
+
+/** Answers with the UI message to which the stream of the model leads without this package. */
+app.get('/undisturbed', async () => {
+  let last
+  for await (const message of sdk.readUIMessageStream({ stream: answer(async () => {}) })) last = message
+  return last
+})
+
+process.once('SIGTERM', () => { app.close() })
+await app.listen({ port: 0, host: '127.0.0.1' })
+process.send(app.server.address().port)
+process.disconnect()
+
+function addressOf ({ server }) {
+  return `http://127.0.0.1:${server.address().port}`
+}
+
+/** Starts an answer in a chat. Returns its id, and a promise that resolves once its bot message has started. */
+function start (chatId) {
+  const id = randomUUID()
+  const run = new Run()
+  running.set(chatId, run)
+  const started = new Promise((resolve) => {
+    const source = (signal) => {
+      run.begin(signal)
+      resolve()
+      return answer((stage) => run.reaches(stage), signal)
+    }
+    streamUIMessage(app.chatEvents, chatId, source, { id })
+  })
+  return { id, started }
+}
+
+/** What a test knows of an answer in progress, and how it lets it go on. */
+class Run {
+  #released = 0
+  #wake = () => {}
+
+  begin (signal) {
+    this.signal = signal
+    signal.addEventListener('abort', () => { this.abortedAt = Date.now() })
+  }
+
+  release () {
+    this.#released++
+    this.#wake()
+  }
+
+  /** Resolves once a stage is released. The first one need not be. */
+  async reaches (stage) {
+    while (this.#released < stage) await new Promise((resolve) => { this.#wake = resolve })
+  }
+}
+
+function answer (released, signal) {
+  const steps = [
+    [
+      { type: 'reasoning-start', id: 'r' },
+      ...Array.from({ length: 10 }, () => ({ type: 'reasoning-delta', id: 'r', delta: 'think. ' })),
+      { type: 'reasoning-end', id: 'r' },
+      { type: 'tool-call', toolCallId: 'call', toolName: 'weather', input: '{"city":"Oslo","days":[]}' },
+      finish('tool-calls')
+    ],
+    [
+      { type: 'source', sourceType: 'url', id: 's', url: 'https://example.org/', title: 'Weather' },
+      { type: 'text-start', id: 't' },
+      ...words(),
+      { type: 'text-end', id: 't' },
+      finish('stop')
+    ]
+  ]
+  const model = new MockLanguageModel({
+    doStream: async ({ abortSignal }) => {
+      return { stream: ReadableStream.from(paced(steps.shift(), released, abortSignal)) }
+    }
+  })
+  return sdk.streamText({
+    model,
+    messages: [{ role: 'user', content: 'How is the weather?' }],
+    abortSignal: signal,
+    stopWhen: sdk.stepCountIs(2),
+    tools: {
+      weather: sdk.tool({
+        inputSchema: sdk.jsonSchema({ type: 'object' }), execute: async () => ({ degrees: 21, warnings: [] })
+      })
+    }
+  }).toUIMessageStream({
+    sendSources: true,
+    messageMetadata: ({ part }) =>
+      part.type === 'start' ? { model: 'mock' } : part.type === 'finish' ? { tokens: 9 } : undefined
+  })
+}
+
+/** All stages: each word has six characters. */
+function words () {
+  return Array.from({ length: STAGES * WORDS }, (_, n) => ({
+    type: 'text-delta', id: 't', delta: `w${String(n).padStart(4, '0')} `, stage: Math.floor(n / WORDS)
+  }))
+}
+
+function finish (reason) {
+  return AI === 'ai5'
+    ? { type: 'finish', finishReason: reason, usage: { inputTokens: 3, outputTokens: 9, totalTokens: 12 } }
+    : {
+        type: 'finish',
+        finishReason: { unified: reason, raw: reason },
+        usage: { inputTokens: { total: 3 }, outputTokens: { total: 9 } }
+      }
+}
+
+async function * paced (parts, released, signal) {
+  yield { type: 'stream-start', warnings: [] }
+  for (const { stage = 0, ...part } of parts) {
+    await released(stage)
+    await delay(PACE_MS, undefined, { signal })
+    yield part
+  }
+}

@@ -1,0 +1,113 @@
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import type { BrowserContext, Page, Response } from 'playwright-core'
+import { Document } from '../support/snippets.ts'
+
+/** The part of a `UIMessage` of the AI SDK that tests look at. */
+export interface Message {
+  id: string
+  role: string
+  parts: { type: string, text?: string }[]
+}
+
+/** How the page gets the chunks: by a response of its own, or over the connection of the client. */
+export type Transport = 'of the SDK' | 'over the connection of the chat'
+
+/** The code of docs/ai.md for browsers, as a module with the hook of the page. */
+async function guideTo (transport: Transport): Promise<string> {
+  const guide = await Document.read('docs/ai.md')
+  if (transport === 'of the SDK') return `${guide.blocks('tsx')[0]}`
+  return `
+    import { useChat } from '@ai-sdk/react'
+    ${guide.snippets('Over the connection of the chat')[0]}
+    export const useAnswers = (id) => useChat({ id, resume: true, transport })
+  `
+}
+
+/** Bundles the page with a version of the AI SDK. Resolves with its HTML. */
+export async function bundle (version: string, transport: Transport): Promise<string> {
+  const contents = await guideTo(transport)
+  const root = fileURLToPath(new URL('.', import.meta.url))
+  const { outputFiles: [script] } = await build({
+    entryPoints: [`${root}/use-chat-page.jsx`],
+    bundle: true,
+    format: 'iife',
+    jsx: 'automatic',
+    // React checks more, and StrictMode mounts twice.
+    define: { 'process.env.NODE_ENV': '"development"' },
+    alias: { '@ai-sdk/react': `ai-react${version}`, ai: `ai${version}` },
+    plugins: [{
+      name: 'the-guide',
+      setup (build) {
+        build.onResolve({ filter: /^the-guide$/ }, ({ path }) => ({ path, namespace: path }))
+        build.onLoad({ filter: /.*/, namespace: 'the-guide' }, () => ({ contents, loader: 'tsx', resolveDir: root }))
+      }
+    }],
+    write: false
+  })
+  return `<!doctype html><title>useChat</title><main></main><script>${
+    script?.text.replaceAll('</script', '<\\/script')
+  }</script>`
+}
+
+/** A tab with the page. */
+export class UseChatTab {
+  readonly #page: Page
+  readonly #isStream: (response: Response) => boolean
+  #instance: string | undefined
+
+  private constructor (page: Page, transport: Transport) {
+    this.#page = page
+    const path = transport === 'of the SDK' ? /^\/api\/chats(\/general\/stream)?$/ : /\/events$/
+    this.#isStream = (response) => response.status() === 200 && path.test(new URL(response.url()).pathname)
+    page.on('response', (response) => {
+      if (this.#isStream(response)) this.#instance = response.headers()['x-instance']
+    })
+  }
+
+  static async open (context: BrowserContext, url: string, transport: Transport): Promise<UseChatTab> {
+    const page = await context.newPage()
+    const tab = new UseChatTab(page, transport)
+    await page.goto(url)
+    return tab
+  }
+
+  /** The address of the instance that it reads from. */
+  get instance (): string | undefined {
+    return this.#instance
+  }
+
+  /** Resolves once it reads from an instance that may be another one. */
+  async opensStream (): Promise<void> {
+    await this.#page.waitForResponse(this.#isStream)
+  }
+
+  /** Sends a message. Resolves once it is being answered. */
+  async ask (): Promise<void> {
+    await this.#page.evaluate('void window.chat.sendMessage({ text: "How is the weather?" })')
+    await this.shows(1)
+  }
+
+  async reload (): Promise<void> {
+    await this.#page.reload()
+  }
+
+  /** Resolves once the page shows so many characters of the answer. */
+  async shows (characters: number): Promise<void> {
+    await this.#page.waitForFunction(`(${lengthOf})(window.chat) >= ${characters}`)
+  }
+
+  /** Resolves with the answer, the error of `useChat` and when it came, once the answer has ended. */
+  async end (): Promise<{ answer: Message, error?: string, failedAt?: number }> {
+    await this.#page.waitForFunction('window.chat.status === "ready" || window.failedAt !== undefined')
+    return await this.#page.evaluate(`({
+      answer: window.chat.messages.at(-1), error: window.chat.error?.message, failedAt: window.failedAt
+    })`)
+  }
+}
+
+/** How many characters of reasoning and text the answer has. It runs in the page. */
+const lengthOf = `({ messages }) => {
+  const answer = messages.at(-1)
+  return answer?.role === 'assistant' ? answer.parts.reduce((sum, { text = '' }) => sum + text.length, 0) : 0
+}`
