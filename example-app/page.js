@@ -11,6 +11,7 @@ const CONTENT_SECURITY_POLICY = [
 /** The packages that the page imports, each by the path it is served at. Every bundler makes such a file. */
 const PACKAGES = new Map([
   ['/fastify-realtime/client.js', bundle('fastify-realtime/client')],
+  ['/fastify-realtime/client/bot-messages.js', bundle('fastify-realtime/client/bot-messages')],
   ['/markdown-it.js', bundle('markdown-it')]
 ])
 

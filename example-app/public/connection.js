@@ -96,7 +96,8 @@ export class Connection {
     await this.#held
     const signal = AbortSignal.any([this.#cut.signal, ...init?.signal ? [init.signal] : []])
     const response = await fetch(url, { ...init, signal })
-    if (response.ok) {
+    // The client also requests what is missing of a long bot message.
+    if (response.headers.get('content-type')?.startsWith('text/event-stream') === true) {
       this.number++
       this.openedAt = Number(response.headers.get('x-served-at'))
       this.#events.instance(response.headers.get('x-instance') ?? '')

@@ -20,7 +20,7 @@ import { unsentRow } from './unsent-row.js'
 /** Messages of one author within this time form a group. */
 const GROUP_MS = 5 * 60_000
 
-/** A reader within this many pixels of the end follows new messages. */
+/** A reader who scrolls down to within this many pixels of the end follows new messages. */
 const NEAR_END_PX = 80
 
 /** The messages of the open room, the bot messages in progress, the bot that thinks, and the messages not sent yet. */
@@ -51,7 +51,7 @@ export class LogView {
     this.#toNewest.addEventListener('click', () => this.scrollToEnd())
     // The log shrinks when the keyboard of a phone opens and when the composer grows, and blocks of a long message get
     // their real height when they come into view. The end stays visible.
-    const resized = new window.ResizeObserver(() => { if (this.#atEnd) this.scrollToEnd() })
+    const resized = new window.ResizeObserver(() => this.#follow())
     for (const element of [this.#log, this.#messages, this.#botMessages.list]) resized.observe(element)
   }
 
@@ -80,8 +80,8 @@ export class LogView {
     if (focused !== document.activeElement) focused?.focus({ preventScroll: true })
     this.#showEmpty()
     if (!grown) this.#messages.lastElementChild?.classList.add('new')
-    if (this.#atEnd || (entry.kind === 'message' && entry.mine)) this.scrollToEnd()
-    else if (entry.kind === 'message') this.#toNewest.hidden = false
+    if (entry.kind === 'message' && entry.mine) this.scrollToEnd()
+    else if (!this.#follow() && entry.kind === 'message') this.#toNewest.hidden = false
   }
 
   /** @param {readonly Unsent[]} unsent */
@@ -121,7 +121,8 @@ export class LogView {
 
   #changed (scroll = false) {
     this.#showEmpty()
-    if (scroll || this.#atEnd) this.scrollToEnd()
+    if (scroll) this.scrollToEnd()
+    else this.#follow()
   }
 
   /** @param {Entry} entry */
@@ -148,12 +149,21 @@ export class LogView {
     this.#empty.hidden = this.#last !== undefined || rows > 0
   }
 
+  /** Keeps the end in view, unless the reader has scrolled up, also just now. @returns {boolean} whether it does */
+  #follow () {
+    this.#scrolled()
+    if (this.#atEnd) this.scrollToEnd()
+    return this.#atEnd
+  }
+
+  /** If the log grows, its end moves away. If it shrinks, the end comes into view. Only a reader scrolls up. */
   #scrolled () {
     const { scrollTop, scrollHeight, clientHeight } = this.#log
-    const nearEnd = scrollHeight - scrollTop - clientHeight < NEAR_END_PX
-    // Only a reader scrolls up. If the log grows, its end moves away without that.
-    if (nearEnd) this.#atEnd = true
-    else if (scrollTop < this.#scrollTop) this.#atEnd = false
+    const below = scrollHeight - scrollTop - clientHeight
+    const up = scrollTop < this.#scrollTop
+    if (below <= 2) this.#atEnd = true
+    else if (up) this.#atEnd = false
+    else if (below < NEAR_END_PX) this.#atEnd = true
     this.#scrollTop = scrollTop
     if (this.#atEnd) this.#toNewest.hidden = true
   }

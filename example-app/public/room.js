@@ -1,6 +1,6 @@
 // @ts-check
-import { onBotMessage } from './bot-message-gaps.js'
 import { BotMessageContent } from './bot-message-content.js'
+import { onBotMessage } from './fastify-realtime/client/bot-messages.js'
 import { RoomHistory } from './room-history.js'
 import { Thinking } from './thinking.js'
 import { TypingUsers } from './typing-users.js'
@@ -104,7 +104,7 @@ export class Room {
       this.#receive(message, Date.parse(message.sentAt) >= this.#connection.openedAt)
     })
     chat.on('bot_action', ({ action }) => this.thinking.update(action))
-    onBotMessage(chat, (event) => { if (chat === this.#chat) this.#updateBotMessage(event) })
+    onBotMessage(chat, (event) => this.#updateBotMessage(event))
     chat.on('typing', (signal) => this.typing.update(signal))
     chat.on('presence', (event) => this.#updatePeople(event))
     chat.onReset((reset) => this.#reset(reset))
@@ -166,10 +166,12 @@ export class Room {
   /** @param {import('./fastify-realtime/client.js').Reset} reset */
   #reset (reset) {
     this.#connection.noteReset(reset)
+    this.#events.reset(this, reset)
+    // After a failover the stream continues, and `onBotMessage` notices which bot messages have ended meanwhile.
+    if (reset.reason === 'failover') return
+    // Otherwise it continues after the gap. A real app would load the room from its database.
     this.botMessages.clear()
     this.#events.botMessages(this)
-    this.#events.reset(this, reset)
-    // The stream continues after the gap, except after a failover. A real app would load the room from its database.
-    if (reset.reason !== 'failover') this.#follow(undefined)
+    this.#follow(undefined)
   }
 }

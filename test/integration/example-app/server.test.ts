@@ -28,8 +28,8 @@ t.test('the page is served, without anything inline', async (t) => {
   t.match(page.headers.get('content-security-policy'), /^default-src 'self';/)
   t.notMatch(await page.text(), /<script>|<style>| style=| on\w+=/)
   for (const file of [
-    'app.js', 'fastify-realtime/client.js', 'markdown-it.js', 'style.css', 'live.css', 'answer.css', 'icon.svg',
-    'robo.svg'
+    'app.js', 'fastify-realtime/client.js', 'fastify-realtime/client/bot-messages.js', 'markdown-it.js', 'style.css',
+    'live.css', 'answer.css', 'icon.svg', 'robo.svg'
   ]) {
     t.equal((await fetch(`${shared.url}/${file}`)).status, 200, file)
   }
