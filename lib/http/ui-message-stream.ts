@@ -1,13 +1,11 @@
-import { parseChunks } from '../bot-messages/chunks.ts'
+import { splitChunks } from '../bot-messages/chunks.ts'
 import type { BotMessageFollower } from '../bot-messages/follower.ts'
 import type { Connection } from '../sse/connection.ts'
-import { encodeFrame } from '../sse/frame.ts'
+import { parseJson } from '../core/json.ts'
 import { closingChunk, incompleteBy, type UIChunk } from '../ui-message.ts'
 
 /** Marks the response as a UI message stream of the AI SDK. */
 export const UI_MESSAGE_HEADERS = { 'x-vercel-ai-ui-message-stream': 'v1' }
-
-const DONE = Buffer.from('data: [DONE]\n\n')
 
 /**
  * Writes a bot message to a connection as a UI message stream, as fast as the client receives it, and ends the stream
@@ -24,12 +22,13 @@ export async function writeUIMessage (connection: Connection, follower: BotMessa
       if (next.done === true) {
         if (next.value === undefined) return
         const closing = closingChunk(known, next.value)
-        connection.write(Buffer.concat([...closing === undefined ? [] : [frameOf(closing)], DONE]))
+        connection.write(encode(closing === undefined ? ['[DONE]'] : [JSON.stringify(closing), '[DONE]']))
         return await connection.finish()
       }
-      const chunks = parseChunks(next.value) as UIChunk[]
-      known ??= incompleteBy(chunks)
-      if (!await connection.writeAndDrain(Buffer.concat(chunks.map(frameOf)))) return
+      const chunks = splitChunks(next.value)
+      // Only chunks that may be meant are parsed.
+      known ??= incompleteBy(chunks.filter((json) => /"(error|abort)"/.test(json)).map(parseChunk))
+      if (!await connection.writeAndDrain(encode(chunks))) return
     }
   } catch {
     connection.destroy()
@@ -38,6 +37,11 @@ export async function writeUIMessage (connection: Connection, follower: BotMessa
   }
 }
 
-function frameOf (chunk: UIChunk): Buffer {
-  return encodeFrame({ json: JSON.stringify(chunk) })
+function parseChunk (json: string): UIChunk {
+  return parseJson(json) as UIChunk // What is written as a UI message has chunks with a type.
+}
+
+/** Encodes the data of frames, which contains no line break. */
+function encode (data: string[]): Buffer {
+  return Buffer.from(data.map((each) => `data: ${each}\n\n`).join(''))
 }
