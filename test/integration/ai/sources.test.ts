@@ -63,6 +63,20 @@ t.test('a source that rejects after its signal has aborted, or returns no stream
   }
 })
 
+t.test('if a bot message is stopped while it starts, its source is not asked, or its stream cancelled', async (t) => {
+  const chatEvents = instance(t, new LocalPubSub())
+  const asking = streamUIMessage(chatEvents, 'c', () => { t.fail('it was asked'); return new ReadableStream() }, {
+    id: 'function'
+  })
+  await chatEvents.stopBotMessage('c', 'function')
+  t.match(await asking, { status: 'stopped' })
+  const cancelled = new Promise<void>((resolve) => {
+    streamUIMessage(chatEvents, 'c', new ReadableStream({ cancel: () => { resolve() } }), { id: 'stream' })
+  })
+  await chatEvents.stopBotMessage('c', 'stream')
+  await inTime(cancelled, 'The cancel')
+})
+
 t.test('a source that throws at once, or returns no stream, fails the bot message', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
   const error = new Error('at once')
