@@ -1,7 +1,14 @@
 import type { Test } from 'tap'
 
-/** Fails the test if anything in this process goes unhandled while it runs. */
+const watched = new WeakSet<Test>()
+
+/**
+ * Fails the test if anything in this process goes unhandled while it runs. Many files that share a process may ask for
+ * that before each test.
+ */
 export function nothingUnhandled (t: Test): void {
+  if (watched.has(t)) return
+  watched.add(t)
   const onRejection = (error: unknown): void => { t.fail('an unhandledRejection', { error }) }
   process.on('unhandledRejection', onRejection)
   t.teardown(async () => {

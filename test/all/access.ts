@@ -1,3 +1,3 @@
 import { loadTests } from '../support/load-tests.ts'
 
-loadTests(import.meta.dirname)
+loadTests('integration/access')

@@ -1,3 +1,0 @@
-import { loadTests } from '../../support/load-tests.ts'
-
-loadTests(import.meta.dirname)
