@@ -173,6 +173,11 @@ export class ChatPage extends PageWindow {
     })`)
   }
 
+  /** Scrolls to the first message, at once: the animation of a key may be overtaken by the next piece. */
+  async scrollUp (): Promise<void> {
+    await this.log.evaluate((log) => { log.scrollTop = 0 })
+  }
+
   /** How many pixels of the log are below the window. */
   async belowEnd (): Promise<number> {
     return await this.log.evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight)

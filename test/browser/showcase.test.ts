@@ -145,7 +145,7 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
     await lin.page.reload()
     await lin.state('Live')
     await lin.readsBlocks(200)
-    await lin.log.press('Home')
+    await lin.scrollUp()
     await lin.page.getByRole('button', { name: 'New messages' }).waitFor()
     const finals = await Promise.all([ada, lin].map((chat) => chat.finalAnswer('The source of this chat')))
     const [shown, again] = finals as [string, string]
