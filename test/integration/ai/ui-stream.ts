@@ -59,7 +59,7 @@ export class UIStream {
       const frame = /^([^]*?)\n\n/.exec(this.#text)
       if (frame !== null) {
         this.#text = this.#text.slice(frame[0].length)
-        const data = /^data: (.*)$/m.exec(frame[0])?.[1]
+        const data = /^data: ([^\n]*)/m.exec(frame[0])?.[1]
         if (data !== undefined) return data
         continue
       }
