@@ -2,10 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { BrowserContext } from 'playwright-core'
 import type { Test } from 'tap'
 import { RedisPubSub, type BotMessagePiece, type EventLog } from '../../lib/index.ts'
+import { Gate } from '../support/gate.ts'
 import { InstanceProcess } from '../support/instance-process.ts'
 import { LoadBalancer } from '../support/load-balancer.ts'
 import { startRedis } from '../support/redis.ts'
 import type { RedisServer } from '../support/redis-server.ts'
+import { until } from '../support/until.ts'
 import { wholeLog } from '../support/whole-log.ts'
 import { bundle, UseChatTab, type Message, type Transport } from './use-chat-tab.ts'
 
@@ -34,6 +36,8 @@ export class Site {
   readonly #t: Test
   readonly #redis: RedisServer
   readonly #balancer: LoadBalancer
+  /** Leads from the tabs to the balancer. */
+  readonly #gate: Gate
   readonly #context: BrowserContext
   readonly #env: NodeJS.ProcessEnv
   readonly #transport: Transport
@@ -41,10 +45,11 @@ export class Site {
   /** The address of the instance that produces the answer. */
   #producer: string | undefined
 
-  private constructor (t: Test, redis: RedisServer, balancer: LoadBalancer, options: SiteOptions) {
+  private constructor (t: Test, redis: RedisServer, balancer: LoadBalancer, gate: Gate, options: SiteOptions) {
     this.#t = t
     this.#redis = redis
     this.#balancer = balancer
+    this.#gate = gate
     this.#context = options.context
     this.#transport = options.transport
     this.#env = {
@@ -62,7 +67,9 @@ export class Site {
       return route.fulfill({ contentType: 'text/html', body: html })
     })
     const redis = await startRedis(t)
-    const site = new Site(t, redis, await LoadBalancer.start(t), options)
+    const balancer = await LoadBalancer.start(t)
+    const gate = await Gate.start(t, Number(new URL(balancer.url).port))
+    const site = new Site(t, redis, balancer, gate, options)
     await Promise.all([1, 2, 3].map(() => site.#launch()))
     return site
   }
@@ -74,7 +81,7 @@ export class Site {
   }
 
   async open (): Promise<UseChatTab> {
-    const tab = await UseChatTab.open(this.#context, this.#balancer.url, this.#transport)
+    const tab = await UseChatTab.open(this.#context, `http://127.0.0.1:${this.#gate.port}`, this.#transport)
     this.tabs.push(tab)
     return tab
   }
@@ -93,6 +100,14 @@ export class Site {
     await fetch(`${this.#producer}/release/general`, { method: 'POST' })
   }
 
+  /** Disconnects all tabs until the answer has ended. */
+  async endMeanwhile (): Promise<void> {
+    this.#gate.shut()
+    await this.release()
+    await until(() => this.ends(), ({ length }) => length === 1)
+    this.#gate.open()
+  }
+
   /** The answer as it is without this package. */
   async undisturbed (): Promise<Message> {
     return await (await fetch(`${this.#instances[0]?.url}/undisturbed`)).json() as Message
@@ -102,9 +117,12 @@ export class Site {
     if (fault === 'its instance is killed') {
       await this.#kill(await this.elsewhere(tab))
       await this.#launch()
-    } else if (fault === 'its connection is cut') this.#balancer.cut()
-    else if (fault === 'a second tab is opened') await this.open()
-    else if (fault === 'it is reloaded') await tab.reload()
+    } else if (fault === 'its connection is cut') this.#cut()
+    else if (fault === 'a second tab is opened') {
+      // A browser has six connections to an origin.
+      if (this.tabs.length > 1) await this.tabs.pop()?.close()
+      await this.open()
+    } else if (fault === 'it is reloaded') await tab.reload()
     else {
       await this.#redis.freeze()
       await delay(1_000)
@@ -116,7 +134,7 @@ export class Site {
   async elsewhere (tab: UseChatTab): Promise<string | undefined> {
     while (tab.instance === this.#producer) {
       const opened = tab.opensStream()
-      this.#balancer.cut()
+      this.#cut()
       await opened
     }
     return tab.instance
@@ -144,6 +162,12 @@ export class Site {
     const { entries } = await wholeLog(reader.eventLog as EventLog, 'chat:general', 1_000) // Only off without history.
     await reader.close()
     return entries.map(({ json, timestamp }) => ({ ...JSON.parse(json.toString()) as BotMessagePiece, at: timestamp }))
+  }
+
+  /** Cuts the connections of all tabs. */
+  #cut (): void {
+    this.#gate.shut()
+    this.#gate.open()
   }
 
   async #kill (url: string | undefined): Promise<void> {

@@ -88,6 +88,10 @@ export class UseChatTab {
     await this.shows(1)
   }
 
+  async close (): Promise<void> {
+    await this.#page.close()
+  }
+
   async reload (): Promise<void> {
     await this.#page.reload()
   }

@@ -27,18 +27,13 @@ export class LoadBalancer {
     })
     t.teardown(() => {
       server.close()
-      balancer.cut()
+      for (const socket of balancer.#sockets) socket.destroy()
     })
     return balancer
   }
 
   add (url: string): void {
     this.#ports.push(Number(new URL(url).port))
-  }
-
-  /** Cuts all connections. */
-  cut (): void {
-    for (const socket of this.#sockets) socket.destroy()
   }
 
   #lead (socket: Socket): void {
