@@ -9,6 +9,7 @@ import { until } from '../support/until.ts'
 import { OpenAIServer } from './ai-openai.ts'
 
 const guide = await Document.read('docs/ai.md')
+const openAIGuide = await Document.read('docs/openai.md')
 
 t.test('the server of the guide answers the transport of the AI SDK', async (t) => {
   const url = await serveSnippet(t, guide.snippets('On the server')[0])
@@ -62,7 +63,8 @@ interface Sdk {
 /** Serves the guide with one of its functions that ask OpenAI. */
 async function serveOpenAI (t: Test, answer: string): Promise<{ url: string, openai: OpenAIServer }> {
   const openai = await OpenAIServer.start(t)
-  const [parts, chat, response, asking] = guide.snippets('From OpenAI')
+  const [parts, chat, response] = openAIGuide.snippets('The mappings')
+  const [asking] = openAIGuide.snippets('On the server')
   const [server = ''] = guide.snippets('On the server')
   const standIn = /\/\/ A stand-in[^]*$/
   t.match(server, standIn)
