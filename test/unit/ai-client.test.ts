@@ -32,16 +32,25 @@ t.test('a chunk that was received already is not passed on again', async (t) => 
 t.test('a loss of events before the bot message is found ends the wait', async (t) => {
   const closing = new AbortController()
   let reset = (): void => {}
+  let send: (event: object, info: object) => void = () => {}
+  let requested = (): void => {}
+  const searching = new Promise<void>((resolve) => { requested = resolve })
   const chat = {
     signal: closing.signal,
     ready: Promise.resolve(),
-    on: () => () => {},
+    on: (_type: string, handler: typeof send) => {
+      send = handler
+      return () => {}
+    },
     onReset: (handler: () => void) => {
       const before = reset
       reset = () => { before(); handler() }
       return () => {}
     },
-    request: () => new Promise(() => {}),
+    request: () => {
+      requested()
+      return new Promise(() => {})
+    },
     close: () => closing.abort()
   }
   const client = { chat: () => chat, onRefused () {} } as unknown as RealtimeClient
@@ -49,6 +58,9 @@ t.test('a loss of events before the bot message is found ends the wait', async (
   const asked = transport.sendMessages({
     chatId: 'c', messages: [], trigger: 'submit-message', messageId: undefined, abortSignal: undefined
   })
+  await searching
+  // A bot message with the same id, but without chunks, is another one.
+  send({ type: 'bot_message', chatId: 'c', id: 'm', status: 'streaming', at: 0, text: 'a' }, {})
   reset()
   await t.rejects(asked, { message: /lost/ })
   t.ok(closing.signal.aborted)
