@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import Fastify from 'fastify'
 import realtimePlugin from 'fastify-realtime'
 import { streamUIMessage } from 'fastify-realtime/ai'
+import { finishOf, weatherAnswer } from '../support/weather-answer.js'
 
 const { AI = 'ai7', STAGES = '1', WORDS = '40', REALTIME = '{}' } = process.env
 const MODELS = { ai5: 'V2', ai6: 'V3', ai7: 'V4' }
@@ -133,21 +134,7 @@ function answer (released, signal) {
       return { stream: ReadableStream.from(paced(steps.shift(), released, abortSignal)) }
     }
   })
-  return sdk.streamText({
-    model,
-    messages: [{ role: 'user', content: 'How is the weather?' }],
-    abortSignal: signal,
-    stopWhen: sdk.stepCountIs(2),
-    tools: {
-      weather: sdk.tool({
-        inputSchema: sdk.jsonSchema({ type: 'object' }), execute: async () => ({ degrees: 21, warnings: [] })
-      })
-    }
-  }).toUIMessageStream({
-    sendSources: true,
-    messageMetadata: ({ part }) =>
-      part.type === 'start' ? { model: 'mock' } : part.type === 'finish' ? { tokens: 9 } : undefined
-  })
+  return weatherAnswer(sdk, model, signal)
 }
 
 /** All stages: each word has six characters. */
@@ -158,13 +145,7 @@ function words () {
 }
 
 function finish (reason) {
-  return AI === 'ai5'
-    ? { type: 'finish', finishReason: reason, usage: { inputTokens: 3, outputTokens: 9, totalTokens: 12 } }
-    : {
-        type: 'finish',
-        finishReason: { unified: reason, raw: reason },
-        usage: { inputTokens: { total: 3 }, outputTokens: { total: 9 } }
-      }
+  return finishOf(MODELS[AI], reason)
 }
 
 async function * paced (parts, released, signal) {

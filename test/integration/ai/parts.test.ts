@@ -2,8 +2,9 @@ import t from 'tap'
 import { streamUIMessage, type UIChunk, type UIMessageStream } from '../../../lib/ai/index.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
+import { finishOf } from '../../support/weather-answer.js'
 import { setups } from '../bot-messages/setups.ts'
-import { finishOf, heldAfterFirst, load, messageOf, readFrom, resume, versions, watching } from './sdk.ts'
+import { heldAfterFirst, load, messageOf, readFrom, resume, versions, watching } from './sdk.ts'
 import { answerWith } from './ui-stream.ts'
 
 /** An image of some size, as base64. */

@@ -2,8 +2,9 @@ import t from 'tap'
 import { streamUIMessage, type UIMessageStream } from '../../../lib/ai/index.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
+import { finishOf, weatherAnswer } from '../../support/weather-answer.js'
 import { setups, type Setup } from '../bot-messages/setups.ts'
-import { finishOf, heldAfterFirst, load, messageOf, readFrom, resume, versions, watching } from './sdk.ts'
+import { heldAfterFirst, load, messageOf, readFrom, resume, versions, watching } from './sdk.ts'
 import { answerWith, UIStream } from './ui-stream.ts'
 
 const WORDS = 'The weather in Oslo is **fine**, with 21 degrees é😀.'.split(/(?<= )/)
@@ -45,21 +46,7 @@ for (const [name, version] of Object.entries(versions)) {
       const model = new Model({
         doStream: async () => ({ stream: sdk.simulateReadableStream({ chunks: steps.shift(), chunkDelayInMs: 2 }) })
       })
-      return sdk.streamText({
-        model,
-        messages: [{ role: 'user', content: 'How is the weather?' }],
-        abortSignal: signal,
-        stopWhen: sdk.stepCountIs(2),
-        tools: {
-          weather: sdk.tool({
-            inputSchema: sdk.jsonSchema({ type: 'object' }), execute: async () => ({ degrees: 21, warnings: [] })
-          })
-        }
-      }).toUIMessageStream({
-        sendSources: true,
-        messageMetadata: ({ part }: { part: { type: string } }) =>
-          part.type === 'start' ? { model: 'mock' } : part.type === 'finish' ? { tokens: 9 } : undefined
-      })
+      return weatherAnswer(sdk, model, signal)
     }
 
     for (const [name, setup] of Object.entries(setups)) {

@@ -35,14 +35,6 @@ export async function load (name: string, version: string): Promise<{ sdk: Sdk, 
   return { sdk, Model: Model as Model } // Each version has a mock of this name.
 }
 
-/** The part with which a model ends. */
-export function finishOf (version: string, reason: string): object {
-  const usage = version === 'V2'
-    ? { inputTokens: 3, outputTokens: 9, totalTokens: 12 }
-    : { inputTokens: { total: 3 }, outputTokens: { total: 9 } }
-  return { type: 'finish', finishReason: version === 'V2' ? reason : { unified: reason, raw: reason }, usage }
-}
-
 /** The UI message that a stream leads to. */
 export async function messageOf (sdk: Sdk, stream: unknown): Promise<object | undefined> {
   let last: object | undefined
