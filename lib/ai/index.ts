@@ -1,5 +1,5 @@
 import type { BotMessageEnd, BotMessageWriter, ChatEvents, StreamBotMessageOptions } from '../index.ts'
-import { openSource } from '../core/source-reader.ts'
+import { readSource } from '../core/source-reader.ts'
 import { closingChunk, incompleteBy, UI_MESSAGE, type UIChunk } from '../ui-message.ts'
 
 export type { UIChunk } from '../ui-message.ts'
@@ -57,17 +57,12 @@ interface Appended {
 
 /** Appends all chunks of a source, until the signal of the bot message aborts. */
 async function append (source: UIMessageSource, writer: BotMessageWriter, appended: Appended): Promise<void> {
-  const reader = await openSource(source, writer.signal)
-  try {
-    for (let next = await reader.next(); next !== undefined; next = await reader.next()) {
-      const given = next.value as UIChunk // Chunks are objects with fields of any kind.
-      const chunk = given.type === 'start' ? { ...given, messageId: given['messageId'] ?? writer.id } : given
-      appended.incompleteBy ??= incompleteBy([chunk])
-      await writer.append(chunk)
-    }
-  } finally {
-    reader.cancel()
-  }
+  await readSource(source, writer.signal, async (value) => {
+    const given = value as UIChunk // Chunks are objects with fields of any kind.
+    const chunk = given.type === 'start' ? { ...given, messageId: given['messageId'] ?? writer.id } : given
+    appended.incompleteBy ??= incompleteBy([chunk])
+    await writer.append(chunk)
+  })
 }
 
 /** Ends a bot message as its chunks say. */

@@ -6,7 +6,7 @@ import {
 import { checkOptions, invalid } from '../core/options.ts'
 import type { BotMessageExtra, BotMessageFormat, BotMessageMeta } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
-import { openSource } from '../core/source-reader.ts'
+import { readSource } from '../core/source-reader.ts'
 import { toJson } from '../core/json.ts'
 import { NAME } from '../core/names.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
@@ -221,14 +221,7 @@ async function append (
   source: BotMessageSource, writer: BotMessageWriter, format: BotMessageFormat | undefined
 ): Promise<void> {
   const open = typeof source === 'function' ? () => streamOf(source, writer.signal) : source
-  const reader = await openSource(open, writer.signal)
-  try {
-    for (let next = await reader.next(); next !== undefined; next = await reader.next()) {
-      await writer.append(checkPiece(next.value, format))
-    }
-  } finally {
-    reader.cancel()
-  }
+  await readSource(open, writer.signal, (piece) => writer.append(checkPiece(piece, format)))
 }
 
 function keyOf (chatId: string, id: string): string {

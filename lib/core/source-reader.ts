@@ -34,6 +34,18 @@ export async function openSource<T> (
   }
 }
 
+/** Calls `use` with each value of a source, one after another, until the signal aborts. Rejects as both do. */
+export async function readSource<T> (
+  source: Parameters<typeof openSource<T>>[0], signal: AbortSignal, use: (value: T) => Promise<unknown>
+): Promise<void> {
+  const reader = await openSource(source, signal)
+  try {
+    for (let next = await reader.next(); next !== undefined; next = await reader.next()) await use(next.value)
+  } finally {
+    reader.cancel()
+  }
+}
+
 const NOTHING = { next: async () => undefined, cancel () {} }
 
 /** Waits until a signal aborts. Promise.race would keep each result until then. */
