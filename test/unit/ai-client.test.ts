@@ -1,7 +1,7 @@
 import t from 'tap'
 import { ChunkStream } from '../../lib/ai/client/chunk-stream.ts'
-import { realtimeChatTransport } from '../../lib/ai/client/index.ts'
-import type { RealtimeClient } from '../../lib/client/index.ts'
+import { onUIMessage, realtimeChatTransport } from '../../lib/ai/client/index.ts'
+import type { RealtimeChat, RealtimeClient } from '../../lib/client/index.ts'
 import type { UIChunk } from '../../lib/ui-message.ts'
 
 t.test('a stream whose content the server has lost ends with an error', async (t) => {
@@ -64,4 +64,40 @@ t.test('a loss of events before the bot message is found ends the wait', async (
   reset()
   await t.rejects(asked, { message: /lost/ })
   t.ok(closing.signal.aborted)
+})
+
+t.test('no UI message reaches a handler that was removed, although it was read before', async (t) => {
+  type Send = (event: object, info: object) => void
+  const removals = ['signal', 'function', 'chat'] as const
+  for (const removal of removals) {
+    const closing = new AbortController()
+    const signal = new AbortController()
+    let send: Send = () => {}
+    const chat = {
+      signal: closing.signal,
+      on: (_type: string, handler: Send) => {
+        send = handler
+        return () => {}
+      },
+      onReset: () => () => {}
+    } as unknown as RealtimeChat
+    let reading = (): void => {}
+    const read = new Promise<void>((resolve) => { reading = resolve })
+    async function * readUIMessageStream ({ stream }: { stream: ReadableStream<never> }): AsyncGenerator<string> {
+      for await (const { type } of stream as ReadableStream<UIChunk>) yield type
+      reading()
+    }
+    const received: string[] = []
+    const remove = onUIMessage(chat, readUIMessageStream, (message) => {
+      received.push(message)
+      if (removal === 'signal') signal.abort()
+      if (removal === 'function') remove()
+      if (removal === 'chat') closing.abort()
+    }, { signal: signal.signal })
+    const piece = { type: 'bot_message', chatId: 'c', id: 'm', status: 'finished', at: 0 }
+    send({ ...piece, chunks: [{ type: 'start' }, { type: 'finish' }] }, {})
+    await read
+    await new Promise(setImmediate)
+    t.same(received, ['start'], removal)
+  }
 })

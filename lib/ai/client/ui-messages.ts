@@ -1,6 +1,6 @@
 import { onBotMessage } from '../../client/bot-messages.ts'
 import type { ListenOptions, RealtimeChat } from '../../client/index.ts'
-import { reportError } from '../../client/listen.ts'
+import { listen, reportError, whenAborted } from '../../client/listen.ts'
 import { ListenerSet } from '../../core/listener-set.ts'
 import type { BotMessagePiece } from '../../event-types.ts'
 import { ChunkStream } from './chunk-stream.ts'
@@ -32,7 +32,7 @@ export function onUIMessage<Message> (
 ): () => void {
   const streams = new Map<string, ChunkStream>()
   const handlers = new ListenerSet<[Message, UIMessageInfo]>(reportError)
-  handlers.add(handler)
+  const removeHandler = listen(handlers, handler, options)
   const follow = async (id: string, chunks: ChunkStream): Promise<void> => {
     let last: [Message] | undefined
     // The chunks are those of the installed version of the AI SDK.
@@ -56,6 +56,6 @@ export function onUIMessage<Message> (
     // Its chunks are not those of a UI message, so they are not kept.
     else chunks.stream.cancel().catch(reportError)
   }, options)
-  chat.signal.addEventListener('abort', () => handlers.clear(), { once: true })
-  return () => { remove(); handlers.clear() }
+  whenAborted(chat.signal, removeHandler)
+  return () => { remove(); removeHandler() }
 }
