@@ -21,6 +21,10 @@ export function onBotMessage (chat: RealtimeChat, handler: BotMessageHandler, op
   const handlers = new ListenerSet<Parameters<BotMessageHandler>>(reportError)
   const messages = new Map<string, PieceJoiner>()
   const pass: BotMessageHandler = (...received) => handlers.notify(...received)
+  const forget = (id: string, message: PieceJoiner): void => {
+    messages.delete(id)
+    message.close()
+  }
   const removers = [
     handlers.add(handler),
     chat.on('bot_message', (event, info) => {
@@ -31,14 +35,14 @@ export function onBotMessage (chat: RealtimeChat, handler: BotMessageHandler, op
       const message = known === undefined || known.isEnded ? new PieceJoiner(chat, id, pass) : known
       messages.delete(id)
       messages.set(id, message)
-      if (messages.size > MOST_MESSAGES) messages.delete(messages.keys().next().value as string)
+      if (messages.size > MOST_MESSAGES) forget(...messages.entries().next().value as [string, PieceJoiner])
       message.receive(event, info)
     }),
     chat.onReset(() => { for (const message of messages.values()) message.check() })
   ]
   const remove = (): void => {
     for (const remove of removers) remove()
-    for (const message of messages.values()) message.close()
+    for (const [id, message] of messages) forget(id, message)
   }
   whenAborted(options?.signal, remove)
   whenAborted(chat.signal, remove)

@@ -52,9 +52,12 @@ export class PieceJoiner {
     if (this.#held === undefined && !this.isEnded) this.#requestRest()
   }
 
+  /** Ends the request. The pieces that waited for it are passed on as they are. */
   close (): void {
-    this.isEnded = true
+    const held = this.#held ?? []
+    this.#held = undefined
     this.#request.close()
+    for (const received of held) this.#pass(...received)
   }
 
   /** If a piece is dropped, the next one begins beyond the content, so the rest is requested again. */
@@ -79,6 +82,7 @@ export class PieceJoiner {
     this.#heldSize = 0
     if (first !== undefined) this.#hold(first)
     const rest = await this.#request.send(this.#length)
+    if (this.#held !== held) return // It was closed.
     this.#held = undefined
     if (rest !== undefined && endOf(rest) > this.#length) {
       this.#skipTo = endOf(rest)

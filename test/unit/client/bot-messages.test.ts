@@ -229,6 +229,22 @@ t.test('the oldest of many bot messages is forgotten', (t) => {
   t.end()
 })
 
+t.test('a bot message that is forgotten while its rest is requested is passed on as it is', async (t) => {
+  const { chat } = open()
+  chat.send({ id: 'm', at: 1, text: 'b' })
+  chat.send({ id: 'm', at: 2, text: '', status: 'finished' })
+  for (let n = 1; n <= 256; n++) chat.send({ id: `m${n}`, at: 0, text: 'a' })
+  t.match(chat.passed.slice(-3, -1), [{ id: 'm', at: 1, text: 'b' }, { id: 'm', at: 2, status: 'finished' }])
+  const { aborted } = await chat.answer({ status: 'finished', at: 0, text: 'ab' })
+  t.ok(aborted, 'the request ends')
+  await new Promise(setImmediate)
+  t.equal(chat.passed.length, 258)
+  chat.send({ id: 'm', at: 3, text: 'd' })
+  await chat.answer({ status: 'streaming', at: 0, text: 'abcd' })
+  await chat.pieces(259)
+  t.match(chat.passed.at(-1), { id: 'm', at: 0, text: 'abcd' })
+})
+
 t.test('nothing is passed on or requested after the handler was removed', async (t: Test) => {
   const signal = new AbortController()
   const removals: ((opened: ReturnType<typeof open>) => void)[] = [
