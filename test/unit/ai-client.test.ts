@@ -101,3 +101,124 @@ t.test('no UI message reaches a handler that was removed, although it was read b
     t.same(received, ['start'], removal)
   }
 })
+
+const LARGE = 'x'.repeat(600_000)
+const START: UIChunk = { type: 'start', messageId: 'u' }
+const data = (content: string | number): UIChunk => ({ type: 'data', content })
+
+interface Transport {
+  chunks: Promise<ReadableStream<UIChunk> | null>
+  paths: string[]
+  /** Passes a piece of a bot message to the transport. */
+  send: (id: string, at: number, ...chunks: UIChunk[]) => void
+  /** Answers the next request with this response. */
+  answer: (response: Response) => Promise<void>
+  /** Resolves the promise of the app's `send`. */
+  sent: (message: { id: string }) => void
+}
+
+/** A transport whose server is the test: it sends a message of the user, or resumes. */
+async function openTransport (method: 'sendMessages' | 'reconnectToStream'): Promise<Transport> {
+  const closing = new AbortController()
+  const paths: string[] = []
+  const requests: ((response: Response) => void)[] = []
+  let asked = (): void => {}
+  let receive: (event: object, info: object) => void = () => {}
+  const chat = {
+    signal: closing.signal,
+    ready: Promise.resolve(),
+    on: (_type: string, handler: typeof receive) => {
+      receive = handler
+      return () => {}
+    },
+    onReset: () => () => {},
+    request: (path: string) => {
+      paths.push(path)
+      return new Promise<Response>((resolve) => {
+        requests.push(resolve)
+        asked()
+      })
+    },
+    close: () => closing.abort()
+  }
+  let sent: Transport['sent'] = () => {}
+  const isSent = new Promise<{ id: string }>((resolve) => { sent = resolve })
+  const client = { chat: () => chat, onRefused () {} } as unknown as RealtimeClient
+  const transport = realtimeChatTransport<unknown, UIChunk>({ client, send: () => isSent })
+  const chunks = transport[method]({
+    chatId: 'c', messages: [], trigger: 'submit-message', messageId: undefined, abortSignal: undefined
+  })
+  return {
+    chunks,
+    paths,
+    sent,
+    send: (id, at, ...pieces) => {
+      receive({ type: 'bot_message', chatId: 'c', id, status: 'streaming', at, chunks: pieces }, {})
+    },
+    answer: async (response) => {
+      while (requests.length === 0) await new Promise<void>((resolve) => { asked = resolve })
+      requests.shift()?.(response)
+    }
+  }
+}
+
+/** Reads a number of chunks. */
+async function read (stream: ReadableStream<UIChunk> | null, count: number): Promise<unknown[]> {
+  const received = []
+  const reader = stream?.getReader()
+  while (received.length < count) received.push((await reader?.read())?.value)
+  await reader?.cancel()
+  return received
+}
+
+t.test('chunks that were dropped before the bot message was known are requested', async (t) => {
+  for (const method of ['sendMessages', 'reconnectToStream'] as const) {
+    const { chunks, paths, send, answer, sent } = await openTransport(method)
+    send('m', 0, START, data(LARGE))
+    send('other', 0, { type: 'start' }, data(LARGE))
+    send('m', 2, data(2))
+    if (method === 'sendMessages') sent({ id: 'm' })
+    else await answer(new Response(`data: ${JSON.stringify(START)}\n\n`))
+    await new Promise(setImmediate)
+    send('other', 2, data(LARGE))
+    send('m', 3, data(3))
+    send('m', 4, data(4))
+    await answer(Response.json({ status: 'streaming', at: 0, chunks: [START, data(LARGE), data(2), data(3)] }))
+    t.same(await read(await chunks, 5), [START, data(LARGE), data(2), data(3), data(4)])
+    t.same(paths.filter((path) => path !== '/stream'), ['/bot-messages/m?at=0'], method)
+  }
+})
+
+t.test('the chunks of a single bot message are kept, however large they are', async (t) => {
+  const { chunks, paths, send, sent } = await openTransport('sendMessages')
+  send('m', 0, START, data(LARGE))
+  send('m', 2, data(LARGE))
+  send('m', 3, data(LARGE))
+  sent({ id: 'm' })
+  const stream = await chunks
+  send('other', 0, ...Array.from({ length: 9 }, (_, n) => data(n)))
+  send('m', 4, data(4))
+  t.same(await read(stream, 5), [START, data(LARGE), data(LARGE), data(LARGE), data(4)])
+  t.same(paths, [])
+})
+
+t.test('the chunks of other bot messages are dropped, the oldest first', async (t) => {
+  const { chunks, paths, send, answer, sent } = await openTransport('sendMessages')
+  for (const id of ['one', 'two', 'three', 'm']) send(id, 0, START, data(LARGE))
+  send('two', 2, data(2))
+  send('m', 2, data(2))
+  sent({ id: 'two' })
+  await answer(Response.json({ status: 'finished', at: 0, chunks: [START] }))
+  t.same(await read(await chunks, 1), [START])
+  t.same(paths, ['/bot-messages/two?at=0'])
+})
+
+t.test('no more chunks are dropped than necessary', async (t) => {
+  const { chunks, paths, send, sent } = await openTransport('sendMessages')
+  for (const id of ['one', 'two', 'three']) send(id, 0, START, data(LARGE))
+  send('m', 0, START, data(1))
+  send('four', 0, START)
+  sent({ id: 'm' })
+  t.same(await read(await chunks, 2), [START, data(1)])
+  t.same(paths, [])
+})

@@ -4,7 +4,8 @@ import type { RealtimeChat, RealtimeClient } from '../../client/index.ts'
 import { whenAborted } from '../../client/listen.ts'
 import type { BotMessagePiece } from '../../event-types.ts'
 import type { UIChunk } from '../../ui-message.ts'
-import { ChunkStream } from './chunk-stream.ts'
+import type { ChunkStream } from './chunk-stream.ts'
+import { KeptStreams } from './kept-streams.ts'
 
 /** The bot message to stream: by its id, or by the JSON of its first chunk. */
 export type Wanted = { id: string } | { first: string }
@@ -12,10 +13,12 @@ export type Wanted = { id: string } | { first: string }
 /** Opens a chat to stream one of its bot messages, and closes it at the end of that one. */
 export class MessageStream {
   readonly #chat: RealtimeChat
-  /** All bot messages, until it is known which one is streamed; then that one. */
-  #streams = new Map<string, ChunkStream>()
+  /** All bot messages, until it is known which one is streamed. */
+  readonly #kept = new KeptStreams()
   #search: { wanted: Wanted, found: (stream: ChunkStream) => void } | undefined
-  #isFound = false
+  /** The bot message that is requested, with the pieces that arrive meanwhile if its chunks were dropped. */
+  #requested: { id: string, held: BotMessagePiece[] } | undefined
+  #found: { id: string, stream: ChunkStream } | undefined
   /** Aborts if the search fails. */
   readonly #failure = new AbortController()
 
@@ -26,7 +29,7 @@ export class MessageStream {
       if (refused === chatId) this.fail(new Error(message))
     }, { signal: chat.signal })
     chat.onReset(() => {
-      if (!this.#isFound) this.fail(new Error('Events were lost before the bot message was found'))
+      if (this.#found === undefined) this.fail(new Error('Events were lost before the bot message was found'))
     })
     whenAborted(chat.signal, () => this.fail(new Error('The client is closed')))
     whenAborted(abortSignal, () => this.fail(abortSignal?.reason))
@@ -50,8 +53,8 @@ export class MessageStream {
   }
 
   fail (error: unknown): void {
-    if (!this.#isFound) this.#failure.abort(error)
-    for (const stream of this.#streams.values()) stream.fail(error)
+    if (this.#found === undefined) this.#failure.abort(error)
+    this.#found?.stream.fail(error)
     this.#chat.close()
   }
 
@@ -64,38 +67,42 @@ export class MessageStream {
 
   async #find (wanted: Wanted): Promise<ChunkStream> {
     const found = new Promise<ChunkStream>((resolve) => { this.#search = { wanted, found: resolve } })
-    for (const [id, stream] of this.#streams) this.#check(id, stream)
-    if (!this.#isFound && 'id' in wanted) await this.#requestEnded(wanted.id)
+    for (const [id, stream] of this.#kept) this.#check(id, stream)
+    const id = 'id' in wanted ? wanted.id : this.#kept.droppedId(wanted.first)
+    if (this.#found === undefined && id !== undefined) await this.#request(id)
     return await found
   }
 
-  /** Requests a bot message, which may have ended before the chat was opened. */
-  async #requestEnded (id: string): Promise<void> {
+  /** Requests a bot message: it may have ended before the chat was opened, or its chunks were dropped. */
+  async #request (id: string): Promise<void> {
     const request = new BotMessageRequest(this.#chat, id)
     whenAborted(this.#chat.signal, () => request.close())
+    const { held } = this.#requested = { id, held: [] as BotMessagePiece[] }
     const rest = await request.send(0)
-    if (this.#isFound) return
+    if (this.#found !== undefined) return
     if (rest?.chunks === undefined) throw new Error(`The server has no UI message ${JSON.stringify(id)}`)
+    this.#kept.keepAgain(id)
     // With chunks there is no text.
-    if (rest.status !== 'streaming') this.#receive({ ...rest, id, at: 0 } as BotMessagePiece)
+    if (rest.status !== 'streaming' || rest.chunks.length > 0) this.#receive({ ...rest, id, at: 0 } as BotMessagePiece)
+    for (const piece of held) this.#receive(piece)
   }
 
   #receive (event: BotMessagePiece): void {
     const { id, chunks } = event
     if (chunks === undefined) return
-    const known = this.#streams.get(id)
-    if (this.#isFound && known === undefined) return
-    const stream = known ?? new ChunkStream()
-    this.#streams.set(id, stream)
-    stream.receive(event)
-    this.#check(id, stream)
+    if (this.#found !== undefined) {
+      if (this.#found.id === id) this.#found.stream.receive(event)
+      return
+    }
+    const stream = this.#kept.receive(event)
+    if (stream !== undefined) this.#check(id, stream)
+    else if (this.#requested?.id === id) this.#requested.held.push(event)
   }
 
-  /** Keeps only this stream if it is the one that is looked for. */
+  /** Ends the search if this is the stream that is looked for. */
   #check (id: string, stream: ChunkStream): void {
-    if (this.#isFound || this.#search === undefined || !isWanted(this.#search.wanted, id, stream)) return
-    this.#isFound = true
-    this.#streams = new Map([[id, stream]])
+    if (this.#found !== undefined || this.#search === undefined || !isWanted(this.#search.wanted, id, stream)) return
+    this.#found = { id, stream }
     this.#search.found(stream)
     stream.onEnd = () => this.#chat.close()
     if (stream.isEnded) this.#chat.close()
