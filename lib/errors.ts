@@ -53,7 +53,8 @@ const table = {
   RT_IDEMPOTENCY_KEY_INVALID: [400, (what: string) =>
     `An idempotency key must be a well-formed string of 1 to 200 characters, got ${what}.`],
   RT_BOT_MESSAGE_ID_INVALID: [400, (what: string) =>
-    `The id of a bot message must be a well-formed string of 1 to 128 characters, got ${what}.`],
+    'The id of a bot message must be a well-formed string of 1 to 128 characters, ' +
+    `and neither "." nor ".." as no URL can carry these, got ${what}.`],
   RT_BOT_MESSAGE_EXISTS: [409, () =>
     'This chat has, or had, a bot message with this id. Give each bot message an id of its own, or none.'],
   RT_BOT_MESSAGE_TOO_LARGE: [413, (what: string) =>

@@ -24,13 +24,15 @@ export function endKeyOf (id: string): string {
   return `bot_message:${id}`
 }
 
+/** Ids that cannot be a part of a path: URLs are normalized, also if the dots are percent-encoded. */
+const DOTS = ['.', '..']
+
 /** Returns the id of a bot message unchanged if it is valid. Throws `RT_BOT_MESSAGE_ID_INVALID`. */
 export function checkBotMessageId (id: unknown): string {
-  if (typeof id === 'string' && id !== '' && id.length <= 128 && id.isWellFormed()) return id
-  throw new RealtimeError(
-    'RT_BOT_MESSAGE_ID_INVALID',
-    typeof id === 'string' && id !== '' ? `${id.length} or a lone surrogate` : kindOf(id)
-  )
+  if (typeof id !== 'string' || id === '') throw new RealtimeError('RT_BOT_MESSAGE_ID_INVALID', kindOf(id))
+  if (DOTS.includes(id)) throw new RealtimeError('RT_BOT_MESSAGE_ID_INVALID', `"${id}"`)
+  if (id.length <= 128 && id.isWellFormed()) return id
+  throw new RealtimeError('RT_BOT_MESSAGE_ID_INVALID', `${id.length} or a lone surrogate`)
 }
 
 /** What is known of a bot message from its start on. It is the header of its draft. */

@@ -26,7 +26,8 @@ type BotMessageWritersOptions = Pick<
 /** Options of `startBotMessage`. All are optional. */
 export interface StartBotMessageOptions {
   /**
-   * The permanent id of this bot message, unique in its chat on all instances: 1 to 128 characters.
+   * The permanent id of this bot message, unique in its chat on all instances: 1 to 128 characters, but not `.` or
+   * `..`, which no URL can carry.
    * @default a new UUID
    */
   id?: string | undefined

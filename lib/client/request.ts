@@ -10,11 +10,8 @@ export interface RequestOptions {
   fetch: typeof fetch
 }
 
-/**
- * Chat ids that can be a path parameter: Fastify accepts 100 characters by default (`maxParamLength`), and `.` and `..`
- * would mean another path.
- */
-const PATH_PARAMETER = /^(?!\.\.?$).{1,100}$/
+/** Paths that every URL parser would change into another one. */
+const CHANGED_PATH = /\/\.\.?([/?]|$)/
 /** Strings that are safe as one part of `Last-Event-ID`. An empty string means that there is no position yet. */
 const LAST_EVENT_ID = /^[\w-]{0,64}$/
 
@@ -22,9 +19,11 @@ const LAST_EVENT_ID = /^[\w-]{0,64}$/
 export function pathOf (subscriptions: ChatSubscriptions): string {
   const query = rewindsOf(subscriptions).map((rewind) => `rewind=${rewind}`)
   const chats = subscriptions.map(([chatId]) => encodeURIComponent(chatId))
-  const isShort = chats.length === 1 && PATH_PARAMETER.test(chats[0] as string)
+  const path = `/chats/${chats.join('/')}/`
+  // Fastify accepts 100 characters of a path parameter by default (`maxParamLength`).
+  const isShort = chats.length === 1 && path.length < 109 && !CHANGED_PATH.test(path)
   if (!isShort) query.push(...chats.map((chat) => `chat=${chat}`))
-  return `/chats/${isShort ? `${chats[0]}/` : ''}events?${query.join('&')}`
+  return `${isShort ? path : '/chats/'}events?${query.join('&')}`
 }
 
 /** Returns the `Last-Event-ID` of a request, with a part for each chat; `undefined` if no chat has a position. */
@@ -32,7 +31,7 @@ export function positionHeader (subscriptions: ChatSubscriptions): Headers {
   // The app may pass any string as an id: it must not break the header, nor the positions of the other chats. `!` is an
   // invalid position, which the server answers with a reset.
   const ids = subscriptions.map(([, { id = '' }]) => LAST_EVENT_ID.test(id) ? id : '!')
-  return ids.some((id) => id !== '') ? { 'last-event-id': ids.join('.') } : {}
+  return ids.join('') ? { 'last-event-id': ids.join('.') } : {}
 }
 
 /** The `rewind` of each chat, or one value for all. The server ignores the value of a chat that has a position. */
@@ -43,17 +42,20 @@ function rewindsOf (subscriptions: ChatSubscriptions): number[] {
   return max === 0 ? [] : isShared ? [max] : rewinds
 }
 
-/** Requests a path after the prefix of the routes, with the headers of the app. Rejects once the signal aborts. */
+/**
+ * Requests a path after the prefix of the routes, with the headers of the app. Rejects once the signal aborts. Responds
+ * with a network error, without a request, if a part of the path is `.` or `..`: every URL parser would change it into
+ * another path.
+ */
 export async function request (
   { headers, url, fetch }: RequestOptions, path: string, signal: AbortSignal, own?: Headers
 ): Promise<Response> {
+  if (CHANGED_PATH.test(path)) return Response.error()
   // The `headers` function may hang, so the signal ends it, too.
-  const given = typeof headers === 'function'
-    ? await Promise.race([
-      headers(),
-      new Promise<never>((_resolve, reject) => whenAborted(signal, reject))
-    ])
-    : headers
+  const given = await Promise.race([
+    typeof headers === 'function' ? headers() : headers,
+    new Promise<never>((_resolve, reject) => whenAborted(signal, reject))
+  ])
   return await fetch(url + path, {
     headers: { ...given, ...own },
     // Firefox delays a second request for a URL until the first response is in its cache, which never happens for a

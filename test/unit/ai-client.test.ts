@@ -196,7 +196,7 @@ t.test('the chunks of a single bot message are kept, however large they are', as
   send('m', 3, data(LARGE))
   sent({ id: 'm' })
   const stream = await chunks
-  send('other', 0, ...Array.from({ length: 9 }, (_, n) => data(n)))
+  send('other', 0, ...Array.from({ length: 9 }, (_, n) => data(-n)))
   send('m', 4, data(4))
   t.same(await read(stream, 5), [START, data(LARGE), data(LARGE), data(LARGE), data(4)])
   t.same(paths, [])

@@ -15,7 +15,7 @@ t.beforeEach(nothingUnhandled)
 
 t.test('wrong input is refused, and the error names it', async (t) => {
   const chatEvents = instance(t, new LocalPubSub())
-  for (const id of ['', 'x'.repeat(129), '\ud800', 5, null]) {
+  for (const id of ['', 'x'.repeat(129), '\ud800', '.', '..', 5, null]) {
     await t.rejects(chatEvents.startBotMessage('c', { id: id as string }), {
       code: 'RT_BOT_MESSAGE_ID_INVALID', statusCode: 400
     })
