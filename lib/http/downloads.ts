@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { RealtimeError } from '../errors.ts'
 import { isOverload } from './overload.ts'
 import type { SseContext } from './reply-sse.ts'
 import { Connection, isDisconnected } from '../sse/connection.ts'
@@ -41,6 +42,7 @@ export class Downloads {
         access.release()
       }
     } catch (error) {
+      if (error instanceof RealtimeError) this.#context.metrics.refusedDownloads.add(error.code)
       if (isOverload(error)) {
         reply.header('retry-after', Math.ceil(this.#context.connections.reconnectDelayMs() / 1_000))
       }

@@ -26,6 +26,8 @@ export class Metrics {
   readonly failures = new LabeledCounter()
   /** Refused streams by error code. */
   readonly refused = new LabeledCounter()
+  /** Refused downloads by error code. */
+  readonly refusedDownloads = new LabeledCounter()
   /** `reset` events by reason. */
   readonly resets = new LabeledCounter()
   /** Called with the duration of each publish in seconds. */

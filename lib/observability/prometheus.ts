@@ -49,6 +49,12 @@ const counters: readonly Row[] = [
   ['realtime_streams_opened_total', 'Streams opened', ({ metrics }) => metrics.opened],
   ['realtime_streams_refused_total', 'Streams refused, by code', ({ metrics }) => metrics.refused, 'code'],
   [
+    'realtime_downloads_refused_total',
+    'Downloads of bot messages refused, by code',
+    ({ metrics }) => metrics.refusedDownloads,
+    'code'
+  ],
+  [
     'realtime_deliveries_total',
     'Events written to streams, counted for each stream',
     ({ metrics }) => metrics.deliveries

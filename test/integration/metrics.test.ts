@@ -33,7 +33,14 @@ async function start (t: Test, options: RealtimeOptions = {}): Promise<{
 }
 
 t.test('the events of streams are counted', async (t) => {
-  const { app, url, registry, values } = await start(t, { maxPayloadBytes: 1_000, maxConnections: 3 })
+  const { app, url, registry, values } = await start(t, {
+    maxPayloadBytes: 1_000,
+    maxConnections: 3,
+    authorize: ({ headers: { cookie } }) => {
+      if (cookie === 'broken') throw new Error('authorize has failed')
+      return cookie !== 'none'
+    }
+  })
   const path = `${url}/api/chats/c/events`
   const streams = await Promise.all([EventStream.open(t, path), EventStream.open(t, path)])
   for (const stream of streams) await stream.next()
@@ -66,8 +73,14 @@ t.test('the events of streams are counted', async (t) => {
   t.equal((await fetch(path)).status, 503)
   const shed = await EventStream.open(t, path, { headers: { accept: 'text/event-stream' } })
   await shed.end()
+  const download = `${url}/api/chats/c/bot-messages/m`
+  t.equal((await fetch(download, { headers: { cookie: 'none' } })).status, 403)
+  t.equal((await fetch(download, { headers: { cookie: 'broken' } })).status, 500)
+  t.equal((await fetch(download)).status, 404)
   t.match(await values(), {
-    'realtime_resets_total{epoch}': 1, 'realtime_streams_refused_total{RT_TOO_MANY_CONNECTIONS}': 2
+    'realtime_resets_total{epoch}': 1,
+    'realtime_streams_refused_total{RT_TOO_MANY_CONNECTIONS}': 2,
+    'realtime_downloads_refused_total{RT_FORBIDDEN}': 1
   })
   for (const stream of [...streams, lost]) stream.close()
   while ((await values()).realtime_streams_open !== 0) await turn()
