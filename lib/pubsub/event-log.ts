@@ -29,7 +29,7 @@ export interface LogPosition extends Cursor {
 }
 
 /**
- * Why the events after a cursor can't be read:
+ * Why the events after a cursor can't be read, or those before one:
  *
  * - `epoch`: the cursor belongs to another log, which was lost.
  * - `ahead`: the cursor is beyond the end of the log.
@@ -57,7 +57,7 @@ export interface LogHead extends Cursor {
 export interface LogPage {
   /** The last event's position; offset 0 in an empty log. */
   head: LogHead
-  /** Why the events after the cursor can't be read. If it is set, a read after a cursor returns no entries. */
+  /** Why the events next to the cursor can't be read. If it is set, a read with a cursor returns no entries. */
   gap?: LogGap | undefined
   /** Events in order, without a hole. After a cursor, more events follow if the last entry is before `head`. */
   entries: LogEntry[]
@@ -78,12 +78,18 @@ export interface EventLog {
    * there is none, so that there is always a position to continue from. A log without events is dropped when it has
    * not been read, or polled with `heads`, for a while. Rejects with `RT_LOG_UNAVAILABLE`.
    *
+   * With `before`, only events before that cursor are read: the first ones after `after`, or the last ones without it.
+   * The event of `before` is not part of the page, but the log must still have it, since its tag proves that the cursor
+   * is a position in this log.
+   *
    * The payloads of a page have about `maxBytes` bytes at most, unless the page is a single event. With a `maxBytes` of
    * 0 and without a cursor, the page has no events; it only gives the end of the log, and in `start` the position
    * before the last `limit` events. A log that cannot count bytes ignores `maxBytes` and returns up to `limit` events;
    * it must then limit their size itself.
    */
-  read(channel: string, after: Cursor | undefined, limit: number, maxBytes?: number): Promise<LogPage>
+  read (
+    channel: string, after: Cursor | undefined, limit: number, maxBytes?: number, before?: Cursor
+  ): Promise<LogPage>
   /** Returns the heads of several logs; `undefined` for channels without a log. Rejects with `RT_LOG_UNAVAILABLE`. */
   heads(channels: string[]): Promise<(LogHead | undefined)[]>
 }

@@ -153,9 +153,9 @@ export class EventRing implements ByteHolder {
     return this.#countFitting(Math.min(limit, this.#size - index), bytes, (n) => index + n)
   }
 
-  /** How many of the last `limit` events fit into `bytes` bytes: at least one, if there is one. */
-  countLast (limit: number, bytes: number): number {
-    return this.#countFitting(Math.min(limit, this.#size), bytes, (n) => this.#size - 1 - n)
+  /** How many of the last `limit` events before an index fit into `bytes` bytes: at least one, if there is one. */
+  countLast (end: number, limit: number, bytes: number): number {
+    return this.#countFitting(Math.min(limit, end), bytes, (n) => end - 1 - n)
   }
 
   /** The events at the indexes from `start` to before `end`. */

@@ -1,4 +1,5 @@
 import { contract, type ContractCase } from './contract.ts'
+import { backward } from './log-backward.ts'
 import { keys } from './log-keys.ts'
 import { positions } from './log-positions.ts'
 import { reading } from './log-reading.ts'
@@ -12,6 +13,6 @@ export type { LogProvider, LogOptions } from './log.ts'
  * empty logs: on a shared server, use a unique key prefix for each. The case closes the provider.
  */
 export function logContract (make: (options: LogOptions) => LogProvider | Promise<LogProvider>): ContractCase[] {
-  return contract<OpenLog>({ ...positions, ...reading, ...keys }, (closeLater) =>
+  return contract<OpenLog>({ ...positions, ...reading, ...backward, ...keys }, (closeLater) =>
     async (options = {}) => closeLater(await make(options)))
 }

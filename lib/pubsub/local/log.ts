@@ -1,4 +1,4 @@
-import { formatCursor, parseCursor, randomTag, type Cursor } from '../cursor.ts'
+import { formatCursor, parseCursor, randomTag, sameCursor, type Cursor } from '../cursor.ts'
 import { ByteBudget } from '../byte-budget.ts'
 import type { DraftContent } from './draft-content.ts'
 import { EmptyLogs } from './empty-logs.ts'
@@ -127,14 +127,24 @@ export class LocalLog implements EventLog {
     return this.#channels.get(channel)?.state
   }
 
-  async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = PAGE): Promise<LogPage> {
+  async read (
+    channel: string, after: Cursor | undefined, limit: number, maxBytes = PAGE, before?: Cursor
+  ): Promise<LogPage> {
     const log = this.#find(channel) ?? { events: this.#start(startOf(this.#empty.keep(channel))) }
     const { events } = log
     const head = headOf(log)
-    if (after === undefined) return { head, ...lastOf(events, limit, maxBytes) }
-    const start = events.indexAfter(after)
-    if (start === undefined) return { head, gap: gapAfter(after, events), entries: [] }
-    return { head, gap: undefined, entries: events.slice(start, start + events.countFirst(start, limit, maxBytes)) }
+    if (after === undefined && before === undefined) return { head, ...lastOf(events, limit, maxBytes) }
+    const start = after === undefined ? 0 : events.indexAfter(after)
+    if (start === undefined) return { head, gap: gapAt(after as Cursor, events), entries: [] }
+    const end = before === undefined ? events.size : indexOf(before, events)
+    if (typeof end === 'string') return { head, gap: end, entries: [] }
+    if (after !== undefined) {
+      const count = events.countFirst(start, Math.min(limit, end - start), maxBytes)
+      return { head, gap: undefined, entries: events.slice(start, start + count) }
+    }
+    // There were events before the first one that is left.
+    if (end === 0 && (before as Cursor).offset > 1) return { head, gap: dropped(events), entries: [] }
+    return { head, gap: undefined, entries: events.slice(end - events.countLast(end, limit, maxBytes), end) }
   }
 
   async heads (channels: string[]): Promise<(LogHead | undefined)[]> {
@@ -221,16 +231,32 @@ function headOf ({ events, state }: Pick<ChannelLog, 'events' | 'state'>): LogHe
 /** Returns the last events that fit, and the position before the last `limit` events if that is earlier. */
 function lastOf (events: EventRing, limit: number, maxBytes: number): Pick<LogPage, 'entries' | 'start'> {
   const { size } = events
-  const first = size - (maxBytes === 0 ? 0 : events.countLast(limit, maxBytes))
+  const first = size - (maxBytes === 0 ? 0 : events.countLast(size, limit, maxBytes))
   const firstOfLimit = Math.max(0, size - limit)
   const start = firstOfLimit < first ? events.positionBefore(firstOfLimit) : undefined
   return { entries: events.slice(first, size), start }
 }
 
-/** Returns why the events after a cursor can't be read, by the rules of lua/read.lua. */
-function gapAfter ({ epoch, offset }: Cursor, { base, head, size }: EventRing): LogGap {
+/**
+ * Returns the index of the event that a cursor names, or why it is unknown. The position before the first event of a
+ * log counts as index 0, too: nothing comes before it.
+ */
+function indexOf (cursor: Cursor, events: EventRing): number | LogGap {
+  const next = events.indexAfter(cursor)
+  if (next !== undefined && next > 0) return next - 1
+  if (sameCursor(cursor, startOf(events.head.epoch))) return 0
+  return next === undefined ? gapAt(cursor, events) : dropped(events)
+}
+
+/** Returns why a cursor is not a position in the log, by the rules of lua/read.lua. */
+function gapAt ({ epoch, offset }: Cursor, events: EventRing): LogGap {
+  const { base, head } = events
   if (epoch !== head.epoch) return 'epoch'
   if (offset > head.offset) return 'ahead'
-  if (offset >= base.offset) return 'diverged'
+  return offset >= base.offset ? 'diverged' : dropped(events)
+}
+
+/** Returns why the first events of a log are missing. */
+function dropped ({ size }: EventRing): LogGap {
   return size === 0 ? 'expired' : 'trimmed'
 }

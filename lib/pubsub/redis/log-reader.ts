@@ -23,6 +23,9 @@ export interface LogReaderOptions {
   instanceId: string
 }
 
+/** What to read of a log: see `EventLog.read`. */
+interface Range { after: Cursor | undefined, before: Cursor | undefined, limit: number, maxBytes: number }
+
 /** The reply of lua/read.lua. */
 type Reply = [
   epoch: Buffer,
@@ -42,19 +45,21 @@ export class LogReader implements EventLog {
     this.#options = options
   }
 
-  async read (channel: string, after: Cursor | undefined, limit: number, maxBytes = budgets.page): Promise<LogPage> {
-    const page = await this.#read(channel, after, limit, maxBytes)
+  async read (
+    channel: string, after: Cursor | undefined, limit: number, maxBytes: number = budgets.page, before?: Cursor
+  ): Promise<LogPage> {
+    const range = { after, before, limit, maxBytes: Math.min(maxBytes, budgets.page) }
+    const page = await this.#read(channel, range)
     // After a failover, acknowledged events may be missing. The marker states where, so read again after writing it.
-    if (page.head.unproven !== true || !await this.#mark(channel)) return failoverOf(page, after)
-    return failoverOf(await this.#read(channel, after, limit, maxBytes), after)
+    if (page.head.unproven !== true || !await this.#mark(channel)) return failoverOf(page, range)
+    return failoverOf(await this.#read(channel, range), range)
   }
 
-  async #read (channel: string, after: Cursor | undefined, limit: number, maxBytes: number): Promise<LogPage> {
+  async #read (channel: string, { after, before, limit, maxBytes }: Range): Promise<LogPage> {
     const { keys, reader, near, scripts } = this.#options
-    const bytes = Math.min(maxBytes, budgets.page)
-    const args = [limit, newEpoch(), bytes, ...after === undefined ? [] : [after.epoch, after.offset, after.tag]]
+    const args = [limit, newEpoch(), maxBytes, ...cursorArgs(after, before), ...cursorArgs(before)]
     const { meta, stream, fields } = keys.of(channel)
-    const reply = await (bytes === 0 ? near : reader).run(scripts.read, [meta, stream, fields], args)
+    const reply = await (maxBytes === 0 ? near : reader).run(scripts.read, [meta, stream, fields], args)
     const [epoch, last, gap, rows, state, start, severed] = reply as Reply
     const head = headOf(
       parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor,
@@ -62,15 +67,18 @@ export class LogReader implements EventLog {
       severed === 1
     )
     const decoded = rows.map(([id, fields]) => entryOf(head.epoch, id, fields))
-    if (after === undefined) {
+    if (after === undefined && before === undefined) {
       // Redis returns the newest event first.
       const entries = decoded.filter((entry) => entry !== undefined).reverse()
-      return { head, entries, start: parseCursor(`${head.epoch}-${start.toString()}`) }
+      const gap = entries.length < rows.length && entries.length === 0 ? 'diverged' : undefined
+      return { head, gap, entries, start: parseCursor(`${head.epoch}-${start.toString()}`) }
     }
     const hole = decoded.indexOf(undefined)
-    // The first event cannot be decoded, for example because a newer version wrote it. Waiting for it would never end.
+    // The event next to the cursor cannot be decoded, for example because a newer version wrote it. Waiting for it
+    // would never end.
     if (hole === 0) return { head, gap: 'diverged', entries: [] }
     const entries = (hole === -1 ? decoded : decoded.slice(0, hole)) as LogEntry[] // Contains no `undefined`.
+    if (after === undefined) entries.reverse()
     return { head, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
   }
 
@@ -111,7 +119,8 @@ export class LogReader implements EventLog {
   /** Reads the logs that have no events, which extends the expiry of their keys. */
   async #keepEmpty (channels: string[], heads: (LogHead | undefined)[]): Promise<void> {
     await Promise.all(heads.map(async (head, index) => {
-      if (head?.offset === 0) await this.#read(channels[index] as string, head, 1, 1)
+      const range = { after: head, before: undefined, limit: 1, maxBytes: 1 }
+      if (head?.offset === 0) await this.#read(channels[index] as string, range)
     }))
   }
 }
@@ -122,11 +131,19 @@ function headOf (cursor: Cursor, version: string, unproven: boolean): LogHead {
 }
 
 /**
- * Adds the gap `failover` to a page whose log could not be marked. After a failover without a marker, the events cannot
- * be proven to follow the cursor.
+ * Returns the arguments of lua/read.lua for a cursor. If there is none, but a `later` one that follows, they are empty.
  */
-function failoverOf (page: LogPage, after: Cursor | undefined): LogPage {
-  if (page.head.unproven !== true || page.gap !== undefined) return page
+function cursorArgs (cursor: Cursor | undefined, later?: Cursor): (string | number)[] {
+  if (cursor !== undefined) return [cursor.epoch, cursor.offset, cursor.tag]
+  return later === undefined ? [] : ['', '', '']
+}
+
+/**
+ * Adds the gap `failover` to a page whose log could not be marked. After a failover without a marker, the events cannot
+ * be proven to follow the cursor. It says nothing about events before a cursor.
+ */
+function failoverOf (page: LogPage, { after, before }: Range): LogPage {
+  if (page.head.unproven !== true || page.gap !== undefined || before !== undefined) return page
   return { ...page, gap: 'failover', entries: after === undefined ? page.entries : [] }
 }
 
