@@ -1,9 +1,8 @@
 import { bindContext } from '../core/async-context.ts'
-import type { ChatEvent, ChatEventHandler } from '../event-types.ts'
+import type { ChatEventHandler } from '../event-types.ts'
 import { formatCursor, type Cursor } from '../pubsub/cursor.ts'
 import { ListenerSet } from '../core/listener-set.ts'
-import { parseJson } from '../core/json.ts'
-import { isReserved } from '../pubsub/names.ts'
+import { parseEvent } from './chat-event.ts'
 import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import { encodeFrame } from '../sse/frame.ts'
@@ -174,12 +173,8 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     if (this.#handlers.size === 0) return
     const id = position && formatCursor(position)
     try {
-      // Not checked: whatever publishes to the channel of a chat is responsible for valid events.
-      const parsed = parseJson(json) as ChatEvent
-      // Only this package publishes reserved types. A payload that has one, but was published under another name, was
-      // published by an app: skip it.
-      if (isReserved(parsed?.type) && parsed.type !== event) return
-      this.#handlers.notify(parsed, { timestamp, from, id, traceparent })
+      const parsed = parseEvent(event, json)
+      if (parsed !== undefined) this.#handlers.notify(parsed, { timestamp, from, id, traceparent })
     } catch (err) {
       logRepeated(this.#context.log, NOT_JSON, { chatId: this.chatId, err })
     }
