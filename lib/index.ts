@@ -18,6 +18,7 @@ export type {
   BotMessageSource, BotMessageStream, StartBotMessageOptions, StreamBotMessageOptions
 } from './bot-messages/writers.ts'
 export { ChatEvents, type ChatEventsOptions } from './chat/chat-events.ts'
+export type { HistoryEvent, HistoryPage, HistoryQueries, HistoryQuery } from './chat/history-reader.ts'
 export type { BotMessageMethods } from './bot-messages/feature.ts'
 export type { PresenceMethods, TypingOptions } from './presence/feature.ts'
 export type { PresenceOptions } from './presence/options.ts'

@@ -2,6 +2,7 @@ import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessag
 import { ControlChannel } from './control-channel.ts'
 import { Entrances } from './entrances.ts'
 import { features, type FeatureMethods } from './features.ts'
+import { HistoryReader, type HistoryPage, type HistoryQueries, type HistoryQuery } from './history-reader.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { notJson, toJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
@@ -48,6 +49,7 @@ export class ChatEvents {
   readonly #log: Logger
   readonly #rooms: Rooms
   readonly #features: ChatFeature[]
+  readonly #history: HistoryReader
 
   /** Throws the error of a feature that does not work with this provider, such as `RT_STATE_UNAVAILABLE`. */
   constructor (pubsub: PubSubProvider & Partial<Replayable & Stateful & Controllable>, options: ChatEventsOptions) {
@@ -72,6 +74,7 @@ export class ChatEvents {
     const limits = { maxRooms, reads: new ReadGate(budgets.reads), replays: new ByteBudget(budgets.replays) }
     const roomContext = { eventLog, historySize, log, metrics, retryMs, state, projections }
     this.#rooms = new Rooms({ feed: this.#feed, ...roomContext, ...limits })
+    this.#history = new HistoryReader(eventLog, maxPayloadBytes)
     this.entrances = new Entrances(this.#rooms, this.#features)
   }
 
@@ -104,6 +107,37 @@ export class ChatEvents {
     chatId: string, type: unknown, build: () => ChatEvent, options: PublishOptions | undefined
   ): Promise<PublishReceipt> {
     return publishWith(this.#pubsub, () => [getChatChannel(chatId), build(), options], this.#log, { chatId, type })
+  }
+
+  /**
+   * Returns the id of the last event of a chat, or of the position before the first one. A stream that continues from
+   * there gets every later event, or a `reset`. Read it before the rows of your database. For several chats, at most
+   * 100, returns their ids in the same order, with one round trip to each Redis. Rejects with `RT_CHAT_ID_INVALID`,
+   * `RT_HISTORY_INVALID`, `RT_HISTORY_UNAVAILABLE` or `RT_LOG_UNAVAILABLE`.
+   */
+  lastEventId (chatId: string): Promise<string>
+  lastEventId (chatIds: readonly string[]): Promise<string[]>
+  async lastEventId (chats: string | readonly string[]): Promise<string | string[]> {
+    if (isList(chats)) return await this.#history.lastEventIds(chats)
+    const [id] = await this.#history.lastEventIds([chats])
+    return id as string // There is one for each chat.
+  }
+
+  /**
+   * Reads a page of the events that the log of a chat has kept: the first events after `after`, the last ones before
+   * `before`, or the last ones of all. The events of a page take at most 256 KiB, unless it is a single event. For
+   * several chats, at most 100, returns a page of each in the same order, with one round trip to each Redis; all pages
+   * share the 256 KiB, but each has at least one event, if there is one. Rejects with `RT_OPTION_INVALID`, or as
+   * `lastEventId` does.
+   */
+  history (chatId: string, query?: HistoryQuery): Promise<HistoryPage>
+  history (chatIds: readonly string[], queries?: HistoryQueries): Promise<HistoryPage[]>
+  async history (
+    chats: string | readonly string[], given?: HistoryQuery | HistoryQueries
+  ): Promise<HistoryPage | HistoryPage[]> {
+    // The overloads say which of them is given.
+    if (isList(chats)) return await this.#history.read(chats, given as HistoryQueries | undefined)
+    return await this.#history.readOne(chats, given as HistoryQuery | undefined)
   }
 
   /**
@@ -175,6 +209,11 @@ export class ChatEvents {
     const { rooms, live } = this.#rooms.stats()
     return { localChats: rooms, remoteSubscriptions: live, pubsubProvider: this.#pubsub.name }
   }
+}
+
+/** `Array.isArray`, with the type of a list that must not be changed. */
+function isList (chats: string | readonly string[]): chats is readonly string[] {
+  return Array.isArray(chats)
 }
 
 /** Builds the event that handlers and browsers get. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
