@@ -8,6 +8,7 @@ import { exportMetrics } from './observability/prometheus.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import { streamRoutes } from './http/stream-routes.ts'
 import { botMessageRoute } from './http/bot-message-route.ts'
+import { historyRoute } from './http/history-route.ts'
 import { Downloads } from './http/downloads.ts'
 import { healthRoute } from './http/health-route.ts'
 import { ConnectionRegistry } from './sse/connection-registry.ts'
@@ -68,6 +69,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   streamRoutes(app, options.prefix, options.routeOptions)
   const downloads = new Downloads(context, new StreamLimits(options, app.log))
   botMessageRoute(app, options.prefix, downloads, options.routeOptions)
+  historyRoute(app, options.prefix, downloads, options.routeOptions)
   healthRoute(app, options.prefix, options.routeOptions)
 
   if (options.metrics !== undefined) {

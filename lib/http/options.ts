@@ -50,8 +50,9 @@ export const routeOptions = {
   }),
   /**
    * Options of Fastify or its plugins for each route of this plugin: `config`, `schema`, hooks, `constraints`,
-   * `logLevel` and others, such as `{ config: { rateLimit: false } }`. A schema must accept `chat`, `lastEventId` and
-   * `rewind` in the query. The query is never logged on streams, not even with a custom `childLoggerFactory`.
+   * `logLevel` and others, such as `{ config: { rateLimit: false } }`. A schema must accept `chat`, `lastEventId`,
+   * `rewind`, `at`, `after`, `before` and `limit` in the query. The query is never logged on streams, not even with a
+   * custom `childLoggerFactory`.
    * See docs/deployment.md#other-plugins.
    * @default none
    */
