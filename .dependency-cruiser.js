@@ -30,6 +30,7 @@ const layers = {
   // What only some apps need: it uses what other apps can use, too.
   'ai/client': ['event-types', 'core/listener-set', 'client', 'ui-message'],
   ai: ['event-types', 'errors', 'core/source-reader', 'ui-message', 'index'],
+  outbox: CHAT,
   testing: [...OBSERVABILITY, 'pubsub']
 }
 const path = (names) => `^lib/(${names.join('|')})(/|\\.ts$)`

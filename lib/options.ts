@@ -3,7 +3,9 @@ import { option, withMethods } from './core/option-kinds.ts'
 import { refuseUnknown, resolve, type OptionsFrom, type ValuesFrom } from './core/options.ts'
 import { RealtimeError } from './errors.ts'
 import { routeOptions } from './http/options.ts'
-import type { MetricsRegistry } from './observability/prometheus.ts'
+import type { ChatEvents } from './chat/chat-events.ts'
+import type { Logger } from './core/logger.ts'
+import type { MetricsRegistry, OutboxStats } from './observability/prometheus.ts'
 import { checkSharded, providerOptions } from './pubsub/provider-options.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import type { RedisClient } from './pubsub/redis/client.ts'
@@ -39,6 +41,24 @@ const sourceOptions = {
   })
 }
 
+/** The part of an outbox that the plugin uses. */
+interface RelayedOutbox {
+  startRelay (context: { chatEvents: ChatEvents, log: Logger }): { stop (): Promise<void> }
+  stats (): Promise<OutboxStats>
+}
+
+const outboxOptions = {
+  /**
+   * An outbox from `fastify-realtime/outbox`. The plugin publishes its rows from the moment the app is ready until it
+   * closes. Requires `history`.
+   * See docs/outbox.md.
+   * @default none
+   */
+  outbox: withMethods<RelayedOutbox>({
+    methods: ['startRelay', 'stats'], expected: 'an outbox of fastify-realtime/outbox', scope: 'app'
+  })
+}
+
 const metricsOptions = {
   /**
    * A `Registry` of prom-client, an optional peer dependency, that exports the metrics of this instance.
@@ -58,6 +78,7 @@ export const pluginOptions = {
   ...roomOptions,
   ...providerOptions,
   ...featureOptions,
+  ...outboxOptions,
   ...metricsOptions
 }
 
@@ -85,7 +106,16 @@ export function resolveOptions (given: RealtimeOptions): ResolvedOptions {
   const options = resolve(pluginOptions, ours)
   checkSharded(options.sharded, options.redis)
   checkPresence(options)
+  checkOutbox(options)
   return options
+}
+
+/** Checked before anything is opened. For a custom provider, a missing log is detected later. */
+function checkOutbox ({ outbox, history, pubsub }: ResolvedOptions): void {
+  if (outbox !== undefined && history === false && pubsub === undefined) {
+    throw new RealtimeError('RT_OPTION_INVALID', '`outbox` needs `history`: ' +
+      'without it, a row could be published twice. Turn history on, or leave `outbox` out')
+  }
 }
 
 function checkPresence ({ presence, history, pubsub, authorize }: ResolvedOptions): void {

@@ -72,9 +72,17 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   historyRoute(app, options.prefix, downloads, options.routeOptions)
   healthRoute(app, options.prefix, options.routeOptions)
 
+  const { outbox } = options
   if (options.metrics !== undefined) {
-    const unsubscribe = await exportMetrics(options.metrics, { metrics, connections, chatEvents, pubsub })
+    const unsubscribe = await exportMetrics(options.metrics, { metrics, connections, chatEvents, pubsub, outbox })
     app.addHook('onClose', async () => { unsubscribe() })
+  }
+
+  if (outbox !== undefined) {
+    app.addHook('onReady', async () => {
+      const relay = outbox.startRelay({ chatEvents, log: app.log })
+      app.addHook('onClose', async () => { await relay.stop() })
+    })
   }
 
   shutDownGracefully(app, connections)

@@ -2,14 +2,15 @@ import type { BotAction, ChatEvent, ChatEventHandler, ChatEventInput, ChatMessag
 import { ControlChannel } from './control-channel.ts'
 import { Entrances } from './entrances.ts'
 import { features, type FeatureMethods } from './features.ts'
+import { buildEvent, mustBeObject } from './build-event.ts'
 import { HistoryReader, type HistoryPage, type HistoryQueries, type HistoryQuery } from './history-reader.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
-import { notJson, toJson } from '../core/json.ts'
+import { toJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
 import { Metrics } from '../observability/metrics.ts'
 import { ByteBudget } from '../pubsub/byte-budget.ts'
 import { controlFeedOf, type Controllable } from '../pubsub/control-feed.ts'
-import { checkEventType, getChatChannel, typeOf } from '../pubsub/names.ts'
+import { getChatChannel, typeOf } from '../pubsub/names.ts'
 import { channelFeedOf, type ChannelFeed } from '../pubsub/channel-feed.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from '../pubsub/provider.ts'
 import { publishWith } from '../pubsub/publisher.ts'
@@ -44,6 +45,8 @@ export class ChatEvents {
   readonly entrances: Entrances
   /** Reports ended access to every instance. @internal */
   readonly revocations: Revocations
+  /** Whether the provider keeps a log, so that idempotency keys have an effect. @internal */
+  readonly keepsLog: boolean
   readonly #pubsub: PubSubProvider
   readonly #feed: ChannelFeed
   readonly #log: Logger
@@ -59,6 +62,7 @@ export class ChatEvents {
     this.#feed = channelFeedOf(pubsub)
     this.#log = log
     const { eventLog, state } = pubsub
+    this.keepsLog = eventLog !== undefined
     const { instanceId } = this.#feed
     const controlFeed = controlFeedOf(pubsub, this.#feed)
     const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
@@ -214,33 +218,4 @@ export class ChatEvents {
 /** `Array.isArray`, with the type of a list that must not be changed. */
 function isList (chats: string | readonly string[]): chats is readonly string[] {
   return Array.isArray(chats)
-}
-
-/** Builds the event that handlers and browsers get. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
-function buildEvent (chatId: string, event: ChatEventInput): ChatEvent {
-  const built = copyWithChatId(chatId, event)
-  // Check the copy: a getter may return another value the next time.
-  const { type, message, action } = built as { type: unknown, message?: unknown, action?: unknown }
-  checkEventType(type)
-  // JSON would silently leave out an undefined `message` or `action`.
-  if (type === 'message') mustBeObject('message', message)
-  if (type === 'bot_action') mustBeObject('action', action)
-  return built
-}
-
-function copyWithChatId (chatId: string, event: ChatEventInput): ChatEvent {
-  try {
-    // A spread is many times slower, but only a spread copies `__proto__` as a plain field.
-    return Object.hasOwn(Object(event), '__proto__') ? { ...event, chatId } : Object.assign({}, event, { chatId })
-  } catch {
-    throw notJson('one whose getter or Proxy throws')
-  }
-}
-
-function mustBeObject<T> (field: string, value: T): T {
-  if (typeof value === 'object' && value !== null) return value
-  throw new RealtimeError(
-    'RT_PAYLOAD_INVALID',
-    `\`${field}\` must be an object, got ${kindOf(value)}. Publish an object that can be converted to JSON`
-  )
 }

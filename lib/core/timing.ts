@@ -74,5 +74,9 @@ export const timing = {
   /** Time over which streams are reauthorized after a revocation may have been missed. */
   accessSpread: 5_000,
   /** Time after which a stream that could not be reauthorized is ended. */
-  accessDeadline: 30_000
+  accessDeadline: 30_000,
+  /** Time that the relay of an outbox may take to stop. */
+  outboxStop: 5_000,
+  /** Time after which the numbers of an outbox are unknown to a scrape. */
+  outboxStats: 2_000
 } as const

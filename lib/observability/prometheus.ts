@@ -1,4 +1,6 @@
-import type { HistogramConfiguration, MetricConfiguration } from 'prom-client'
+import type { GaugeConfiguration, HistogramConfiguration, MetricConfiguration } from 'prom-client'
+import { timing } from '../core/timing.ts'
+import { withTimeout } from '../core/with-timeout.ts'
 import type { Metrics, LabeledCounter } from './metrics.ts'
 
 /** The methods of a prom-client `Registry` that this package uses. */
@@ -7,6 +9,16 @@ export interface MetricsRegistry {
   registerMetric (metric: never): void
   /** Removes a metric. */
   removeSingleMetric (name: string): void
+}
+
+/** How an outbox is doing. */
+export interface OutboxStats {
+  /** Rows that wait to be published, counted up to 10,000. */
+  waiting: number
+  /** Seconds since the oldest of them was added; 0 if none waits. */
+  oldestSeconds: number
+  /** Rows that were set aside, counted up to 10,000. */
+  setAside: number
 }
 
 /** The sources of the metrics. */
@@ -20,6 +32,7 @@ interface MetricsSource {
     stats? (): { channels: number, patterns: number },
     connected? (): Record<string, boolean>
   }
+  outbox?: { stats (): Promise<OutboxStats> } | undefined
 }
 
 type Values = number | Record<string, number> | LabeledCounter
@@ -91,6 +104,13 @@ const gauges: readonly Row[] = [
   ]
 ]
 
+/** The gauges of an outbox. Their value is NaN while its database does not respond. */
+const outboxGauges = [
+  ['realtime_outbox_waiting_rows', 'Rows of the outbox that wait to be published, counted up to 10,000', 'waiting'],
+  ['realtime_outbox_oldest_seconds', 'Age of the oldest row that waits, or 0', 'oldestSeconds'],
+  ['realtime_outbox_set_aside_rows', 'Rows that can never be published, counted up to 10,000', 'setAside']
+] as const
+
 /** The name of a histogram, its help text, and the callback of `Metrics` that feeds it. */
 const histograms = [
   ['pubsub_publish_seconds', 'Time from publish() until it resolves', 'onPublished'],
@@ -104,7 +124,8 @@ const histograms = [
 const BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 
 /** The names of all metrics. */
-export const metricNames: readonly string[] = [...counters, ...gauges, ...histograms].map(([name]) => name)
+export const metricNames: readonly string[] =
+  [...counters, ...gauges, ...outboxGauges, ...histograms].map(([name]) => name)
 
 /**
  * Registers all metrics. Resolves with a function that removes them. Rejects if prom-client is not installed, and with
@@ -129,11 +150,31 @@ export async function exportMetrics (registry: MetricsRegistry, source: MetricsS
       } as MetricConfiguration<string>)
     }
   }
+  const readOutbox = shared(() => source.outbox?.stats())
+  for (const [name, help, field] of source.outbox === undefined ? [] : outboxGauges) {
+    const gauge = new Gauge({
+      name,
+      help,
+      registers,
+      async collect () { gauge.set((await readOutbox())?.[field] ?? NaN) }
+    } as GaugeConfiguration<string>)
+  }
   for (const [name, help, event] of histograms) {
     const histogram = new Histogram({ name, help, registers, buckets: BUCKETS } as HistogramConfiguration<string>)
     source.metrics[event] = (seconds) => histogram.observe(seconds)
   }
   return () => { for (const name of metricNames) registry.removeSingleMetric(name) }
+}
+
+/** Returns a function that calls `read` once for all callers who ask at the same time. It never rejects. */
+function shared<T> (read: () => Promise<T> | undefined): () => Promise<T | undefined> {
+  let reading: Promise<T | undefined> | undefined
+  return () => {
+    reading ??= withTimeout(Promise.resolve(read()), timing.outboxStats)
+      .catch(() => undefined)
+      .finally(() => { reading = undefined })
+    return reading
+  }
 }
 
 /** Calls `set` for a single value, or for each value of a metric with a label. */

@@ -31,25 +31,43 @@ export interface Outgoing {
   ephemeral: boolean
   /** The idempotency key, if the app gave one. */
   key: string | undefined
+  /** Milliseconds to remember the key, if it is the key of a row of an outbox. */
+  rowKeyTtlMs: number | undefined
 }
 
 /** Serializes a value into an envelope. Throws `RT_PAYLOAD_INVALID` or `RT_PAYLOAD_TOO_LARGE`. */
 export function makeEnvelope (data: unknown, from: string, maxPayloadBytes: number, traceparent?: string): Envelope {
   const json = toJson(data)
+  checkSize(json, maxPayloadBytes)
+  return { from, timestamp: Date.now(), event: eventName(data), json, traceparent }
+}
+
+/** Throws `RT_PAYLOAD_TOO_LARGE`. */
+export function checkSize (json: string, maxPayloadBytes: number): void {
   // A short text is not measured, since one UTF-16 unit takes at most three bytes.
   const bytes = json.length * 3 > maxPayloadBytes ? Buffer.byteLength(json) : 0
   if (bytes > maxPayloadBytes) throw new RealtimeError('RT_PAYLOAD_TOO_LARGE', `${bytes} of at most ${maxPayloadBytes}`)
-  return { from, timestamp: Date.now(), event: eventName(data), json, traceparent }
 }
 
 /** Marks a publish by this package. It is a symbol, since no JSON that an app takes from a client can contain it. */
 const OWN = Symbol('fastify-realtime')
 
-interface OwnOptions extends PublishOptions { [OWN]?: true }
+/** How long the key of a row of an outbox is remembered, in milliseconds. A symbol, for the same reason. */
+const ROW_KEY_TTL = Symbol('fastify-realtime row')
+
+interface OwnOptions extends PublishOptions { [OWN]?: true, [ROW_KEY_TTL]?: number }
 
 /** Marks the options of a publish by this package: of an event that apps can't publish, or on a control channel. */
 export function asOwn (options: PublishOptions = {}): PublishOptions {
   return { ...options, [OWN]: true } as OwnOptions
+}
+
+/**
+ * The options of a publish of a row of an outbox. Its key is remembered for `ttlMs` milliseconds, and never collides
+ * with an idempotency key of the app, which may let clients choose those. The providers of an app see a normal key.
+ */
+export function asRow (idempotencyKey: string, ttlMs: number): PublishOptions {
+  return { idempotencyKey, [ROW_KEY_TTL]: ttlMs } as OwnOptions
 }
 
 /** The methods that publish with a `Publisher`. */
@@ -104,8 +122,8 @@ export class Publisher {
     const { instanceId, maxPayloadBytes, mustBeOpen, send } = this.#options
     try {
       mustBeOpen()
-      const { ephemeral, idempotencyKey: key } = checkPublish(channel, data, options)
-      return send({ channel, envelope: makeEnvelope(data, instanceId, maxPayloadBytes, traceparent), ephemeral, key })
+      const checked = checkPublish(channel, data, options)
+      return send({ channel, envelope: makeEnvelope(data, instanceId, maxPayloadBytes, traceparent), ...checked })
     } catch (error) {
       return Promise.reject(error)
     }
@@ -135,15 +153,15 @@ export function publishWith (
  */
 function checkPublish (
   channel: string, data: unknown, given: PublishOptions | undefined
-): { ephemeral: boolean, idempotencyKey: string | undefined } {
+): Pick<Outgoing, 'ephemeral' | 'key' | 'rowKeyTtlMs'> {
   checkChannel(channel)
   const options: OwnOptions = checkOptions(given, 'idempotencyKey, ephemeral or traceparent')
   if (options[OWN] !== true) refuseReserved(channel, data)
-  const { ephemeral = false, idempotencyKey } = options
+  const { ephemeral = false, idempotencyKey, [ROW_KEY_TTL]: rowKeyTtlMs } = options
   if (typeof ephemeral !== 'boolean') {
     throw invalid('options.ephemeral', 'true or false', ephemeral, 'Leave it out for events that belong in the log')
   }
-  return { ephemeral, idempotencyKey: checkIdempotencyKey(idempotencyKey) }
+  return { ephemeral, key: checkIdempotencyKey(idempotencyKey), rowKeyTtlMs }
 }
 
 /** Throws for a channel or a chat event that only this package publishes. */

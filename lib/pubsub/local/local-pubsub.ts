@@ -77,10 +77,11 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
     return this.#publisher.publish(channel, data, options)
   }
 
-  #send ({ channel, envelope, ephemeral, key }: Outgoing): Promise<PublishReceipt> {
-    return this.eventLog === undefined || ephemeral
-      ? this.#broadcast(channel, envelope)
-      : this.#append(this.eventLog, channel, envelope, key === undefined ? undefined : `app ${key}`)
+  #send ({ channel, envelope, ephemeral, key, rowKeyTtlMs }: Outgoing): Promise<PublishReceipt> {
+    if (this.eventLog === undefined || ephemeral) return this.#broadcast(channel, envelope)
+    // The keys end with this process. So those of rows need not be remembered longer than others.
+    const of = rowKeyTtlMs === undefined ? 'app' : 'row'
+    return this.#append(this.eventLog, channel, envelope, key === undefined ? undefined : `${of} ${key}`)
   }
 
   async #broadcast (channel: string, envelope: Envelope): Promise<PublishReceipt> {

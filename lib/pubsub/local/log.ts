@@ -21,10 +21,11 @@ interface LocalLogOptions {
 }
 
 /**
- * An idempotency key of the app, or the key of a finalization. The prefixes keep them apart: an app may let its clients
- * choose the idempotency keys, and they must not be able to end a bot message.
+ * An idempotency key of the app, the key of a row of an outbox, or the key of a finalization. The prefixes keep them
+ * apart: an app may let its clients choose the idempotency keys, and they must not be able to suppress a row or to end
+ * a bot message.
  */
-export type LogKey = `app ${string}` | `finalization ${string}`
+export type LogKey = `app ${string}` | `row ${string}` | `finalization ${string}`
 
 interface KnownKey {
   /** The id of the event that was published with the key. */
@@ -89,7 +90,7 @@ export class LocalLog implements EventLog {
   #ttlOf (key: LogKey): number {
     const { ttlMs, idempotencyTtlMs } = this.#options
     // A finalized draft must not be opened again as long as its owner may try to restore it.
-    return key.startsWith('app ') ? idempotencyTtlMs : Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra)
+    return key.startsWith('finalization ') ? Math.max(idempotencyTtlMs, ttlMs + timing.stateExtra) : idempotencyTtlMs
   }
 
   /** Whether an event was published with this key. */

@@ -17,6 +17,8 @@ export interface ChannelKeys {
    * uses this prefix, since an app may let clients choose idempotency keys.
    */
   idempotency: string
+  /** Prefix of the keys that store the keys of rows of an outbox. The result of `encodeKey` follows. */
+  row: string
   /** Prefix of the keys that store the id of the event of a finalized draft. The result of `encodeKey` follows. */
   finalization: string
   /** Prefix of the keys that store the content of drafts. The result of `encodeKey` of the field follows. */
@@ -81,6 +83,7 @@ export class RedisKeys {
       meta: `${name}:m`,
       stream: `${name}:s`,
       idempotency: `${name}:i:`,
+      row: `${name}:o:`,
       finalization: `${name}:c:`,
       draft: `${name}:d:`,
       batch: `${name}:b:`,

@@ -36,6 +36,8 @@ interface Entry {
   earlier: string[] | undefined
   /** The idempotency key, if the app passed one. */
   key: string | undefined
+  /** Milliseconds to remember the key, if it is the key of a row of an outbox. */
+  rowKeyTtlMs: number | undefined
   resolve (receipt: PublishReceipt | Missing): void
   reject (error: Error): void
 }
@@ -114,9 +116,11 @@ export class LogWriter {
   }
 
   /** Appends an event and broadcasts it. */
-  append (channel: string, envelope: Envelope, key: string | undefined): Promise<PublishReceipt> {
+  append (
+    channel: string, envelope: Envelope, key: string | undefined, rowKeyTtlMs?: number
+  ): Promise<PublishReceipt> {
     return new Promise<PublishReceipt | Missing>((resolve, reject) => {
-      const entry = entryOf(envelope, key, resolve, reject)
+      const entry = entryOf(envelope, key, rowKeyTtlMs, resolve, reject)
       const last = this.#last.get(channel)
       if (this.#underway === 0 && this.#entries === 0) return this.#append([this.#enqueue(channel, entry, last)])
       if (last?.batch === GATHERED) last.entries.push(entry)
@@ -138,7 +142,7 @@ export class LogWriter {
   ): Promise<PublishReceipt | Missing> {
     this.flush()
     return new Promise((resolve, reject) => {
-      const entry = entryOf(envelope, key, resolve, reject)
+      const entry = entryOf(envelope, key, undefined, resolve, reject)
       const run = this.#enqueue(channel, entry, this.#last.get(channel))
       const { channel: redisChannel, meta, stream, finalization, fields, leases, draft } = run.keys
       this.#send(
@@ -175,9 +179,11 @@ export class LogWriter {
 
   #append (runs: Run[]): void {
     const keys = [this.#nextBatchKey(runs[0] as Run)]
-    for (const { keys: { meta, stream, idempotency }, entries } of runs) {
+    for (const { keys: { meta, stream, idempotency, row }, entries } of runs) {
       keys.push(meta, stream)
-      for (const { key } of entries) if (key !== undefined) keys.push(idempotency + encodeKey(key))
+      for (const { key, rowKeyTtlMs } of entries) {
+        if (key !== undefined) keys.push((rowKeyTtlMs === undefined ? idempotency : row) + encodeKey(key))
+      }
     }
     this.#send(runs, this.#options.scripts.append, keys, () => valuesOf(runs))
   }
@@ -293,9 +299,13 @@ export class LogWriter {
 }
 
 function entryOf (
-  envelope: Envelope, key: string | undefined, resolve: Entry['resolve'], reject: Entry['reject']
+  envelope: Envelope,
+  key: string | undefined,
+  rowKeyTtlMs: number | undefined,
+  resolve: Entry['resolve'],
+  reject: Entry['reject']
 ): Entry {
-  return { payload: encodePayload(envelope), tag: '', earlier: undefined, key, resolve, reject }
+  return { payload: encodePayload(envelope), tag: '', earlier: undefined, key, rowKeyTtlMs, resolve, reject }
 }
 
 /** The entries of a settled run. */
@@ -304,10 +314,10 @@ const NONE: Entry[] = []
 /** Placeholder batch of runs that were not sent yet. */
 const GATHERED: Batch = { name: '', state: 'underway', runs: [] }
 
-/** Returns one letter for each event: `k` if it has an idempotency key, otherwise `-`. See lua/append.lua. */
+/** Returns one letter for each event, the kind of its key. See lua/append.lua. */
 function kindsOf (entries: Entry[]): string {
   let kinds = ''
-  for (const { key } of entries) kinds += key === undefined ? '-' : 'k'
+  for (const { key, rowKeyTtlMs } of entries) kinds += key === undefined ? '-' : rowKeyTtlMs === undefined ? 'k' : 'r'
   return kinds
 }
 
@@ -315,7 +325,10 @@ function valuesOf (runs: Run[]): string[] {
   const args = [newEpoch(), '0', '0']
   for (const { keys: { channel }, entries } of runs) {
     args.push(channel, kindsOf(entries))
-    for (const entry of entries) args.push(nextTag(entry), entry.payload)
+    for (const entry of entries) {
+      if (entry.rowKeyTtlMs !== undefined) args.push(String(entry.rowKeyTtlMs))
+      args.push(nextTag(entry), entry.payload)
+    }
   }
   return args
 }

@@ -166,10 +166,10 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     return this.#publisher.publish(channel, data, options)
   }
 
-  #send ({ channel, envelope, ephemeral, key }: Outgoing): Promise<PublishReceipt> {
+  #send ({ channel, envelope, ephemeral, key, rowKeyTtlMs }: Outgoing): Promise<PublishReceipt> {
     return this.#logWriter === undefined || ephemeral
       ? this.#broadcast(channel, envelope, ephemeral)
-      : this.#logWriter.append(channel, envelope, key)
+      : this.#logWriter.append(channel, envelope, key, rowKeyTtlMs)
   }
 
   async #broadcast (channel: string, envelope: Envelope, ephemeral: boolean): Promise<PublishReceipt> {

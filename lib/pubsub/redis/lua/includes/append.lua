@@ -6,8 +6,8 @@ local function append_events ()
   local reply = batch.begin()
   if reply then return reply end
 
-  -- `keyed` maps idempotency keys to event ids, since one batch may contain a key twice.
-  local ids, refusals, keyed = {}, {}, {}
+  -- `keyed` maps keys to event ids, since one batch may contain a key twice. `ttls` contains how long each is remembered.
+  local ids, refusals, keyed, ttls = {}, {}, {}, {}
   local key, arg = 1, 3
 
   while arg < #ARGV do
@@ -16,7 +16,12 @@ local function append_events ()
     key, arg = key + 2, arg + 2
     for n = 1, #kinds do
       local id, why = nil, refusal
-      local has_key = string.sub(kinds, n, n) == 'k'
+      local kind, ttl = string.sub(kinds, n, n), KEY_TTL
+      local has_key = kind ~= '-'
+      if kind == 'r' then
+        ttl = ARGV[arg + 1]
+        arg = arg + 1
+      end
       if has_key then
         key = key + 1
         id = keyed[KEYS[key]] or redis.pcall('GET', KEYS[key])
@@ -24,7 +29,7 @@ local function append_events ()
       end
       if not id and not why then
         id, why = log.append(ARGV[arg + 1], ARGV[arg + 2])
-        if has_key and id then keyed[KEYS[key]] = id end
+        if has_key and id then keyed[KEYS[key]], ttls[KEYS[key]] = id, ttl end
       end
       arg = arg + 2
       ids[#ids + 1] = id or '-'
@@ -35,7 +40,7 @@ local function append_events ()
 
   -- No event was appended: reply with the error of Redis itself, such as READONLY or OOM.
   if #refusals == #ids then return refusals[1] end
-  for name, id in pairs(keyed) do log.remember(name, id, KEY_TTL) end
+  for name, id in pairs(keyed) do log.remember(name, id, ttls[name]) end
   local all = table.concat(ids, ' ')
   log.remember(KEYS[1], all, BATCH_TTL)
   for n, refusal in ipairs(refusals) do refusals[n] = refusal.err end
