@@ -19,6 +19,7 @@ import type { LogWriter } from './log-writer.ts'
 import { databaseOf, type ClusterClient, type RedisClient } from './client.ts'
 import { openPublisher, openSubscriber, type RedisSource } from './connection.ts'
 import { RedisControlFeed } from './control-feed.ts'
+import { warnIfEvicting } from './eviction.ts'
 import { HealthCheck } from './health.ts'
 import { RedisKeys } from './keys.ts'
 import type { LogReader } from './log-reader.ts'
@@ -78,6 +79,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   readonly #subscriber: Subscriber | ShardedSubscriber
   readonly #subscriptions: Subscriptions
   readonly #health: HealthCheck
+  readonly #stopEvictionCheck: () => void
   #closed: Promise<void> | undefined
 
   static { Publisher.isUsedBy(this.prototype.publish) }
@@ -114,6 +116,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
     this.#subscriber = sharded
       ? new ShardedSubscriber(client as ClusterClient, this.#subscriberEvents(), log)
       : new Subscriber(openSubscriber(source), this.#subscriberEvents(), log)
+    this.#stopEvictionCheck = warnIfEvicting(connection, log)
     // Redis keeps scripts until it restarts, and a client may reconnect to another Redis.
     const cached = new Set<Script>()
     this.#commands = new CommandQueue(connection, {
@@ -250,6 +253,7 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   }
 
   async #close (): Promise<void> {
+    this.#stopEvictionCheck()
     this.#subscriptions.clear()
     this.control.close()
     this.#logWriter?.flush()
