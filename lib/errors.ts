@@ -52,6 +52,10 @@ const table = {
     'Publish it again with the same idempotencyKey: it is then applied once.'],
   RT_IDEMPOTENCY_KEY_INVALID: [400, (what: string) =>
     `An idempotency key must be a well-formed string of 1 to 200 characters, got ${what}.`],
+  RT_IDEMPOTENCY_KEY_REUSED: [422, () =>
+    'Another event was published with this Idempotency-Key. Use a new key for each event.'],
+  RT_CONTENT_TYPE_INVALID: [415, () =>
+    'The body must be an event as JSON, with the header content-type: application/json.'],
   RT_BOT_MESSAGE_ID_INVALID: [400, (what: string) =>
     'The id of a bot message must be a well-formed string of 1 to 128 characters, ' +
     `and neither "." nor ".." as no URL can carry these, got ${what}.`],

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
-import { Access } from './http/access.ts'
+import { Access, type Authorize } from './http/access.ts'
 import type { ChatEvents } from './chat/chat-events.ts'
 import { RealtimeError } from './errors.ts'
 import { resolveOptions, type RealtimeOptions } from './options.ts'
@@ -10,6 +10,7 @@ import { streamRoutes } from './http/stream-routes.ts'
 import { botMessageRoute } from './http/bot-message-route.ts'
 import { historyRoute } from './http/history-route.ts'
 import { Downloads } from './http/downloads.ts'
+import { publishRoute } from './http/publish-route.ts'
 import { healthRoute } from './http/health-route.ts'
 import { ConnectionRegistry } from './sse/connection-registry.ts'
 import { endStreamsOfFailedHandlers } from './http/failed-handlers.ts'
@@ -40,12 +41,14 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
 
   const { chatEvents, metrics, pubsub } = used
   const connections = new ConnectionRegistry({ ...options, metrics })
-  const access = new Access({
-    authorize: options.authorize,
-    log: app.log,
-    watchRevocations: (listener) => chatEvents.revocations.watch(listener)
-  })
-  app.addHook('onClose', async () => { access.close() })
+  const accessBy = (authorize: Authorize | undefined): Access => {
+    const access = new Access({
+      authorize, log: app.log, watchRevocations: (listener) => chatEvents.revocations.watch(listener)
+    })
+    app.addHook('onClose', async () => { access.close() })
+    return access
+  }
+  const access = accessBy(options.authorize)
   if (options.authorize === undefined && process.env.NODE_ENV === 'production') {
     app.log.warn('Anyone can open any chat: set the option authorize, or protect the routes yourself')
   }
@@ -71,6 +74,9 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
   botMessageRoute(app, options.prefix, downloads, options.routeOptions)
   historyRoute(app, options.prefix, downloads, options.routeOptions)
   healthRoute(app, options.prefix, options.routeOptions)
+  if (options.publishRoute !== false) {
+    publishRoute(app, options.prefix, { ...options, access: accessBy(options.publishRoute.authorize) })
+  }
 
   const { outbox } = options
   if (options.metrics !== undefined) {

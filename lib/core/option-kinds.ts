@@ -116,7 +116,8 @@ export function offByDefault<Fields extends OptionTable, Given = OptionsFrom<Fie
   return option({ scope, fields, check }, false)
 }
 
-function group<Fields extends OptionTable> (
+/** Checks an object of options, which the message describes as `expected`, and applies the defaults. */
+export function group<Fields extends OptionTable> (
   fields: Fields, name: string, given: unknown, expected: string
 ): ValuesFrom<Fields> {
   if (typeof given !== 'object' || given === null) throw wrong(name, expected, kindOf(given))

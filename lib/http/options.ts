@@ -1,5 +1,6 @@
-import { callable, count, option, text } from '../core/option-kinds.ts'
-import type { ValuesFrom } from '../core/options.ts'
+import { callable, count, group, option, text } from '../core/option-kinds.ts'
+import type { OptionsFrom, ValuesFrom } from '../core/options.ts'
+import { RealtimeError } from '../errors.ts'
 import type { Authorize } from './access.ts'
 import { checkRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
@@ -10,6 +11,28 @@ import { checkRouteOptions, type RealtimeRouteOptions } from './route-options.ts
 const MOST_CHATS = 100
 /** The client of this package requests at most this many events. */
 const MOST_REWIND = 999_999
+
+const publishRouteFields = {
+  /**
+   * `(request, chatId) => boolean`, or a promise of it, or a grant as for the option `authorize` of the plugin: decides
+   * whether a client may publish to a chat. Any other result refuses.
+   * @default none, it is required
+   */
+  authorize: callable<Authorize>({ scope: 'app' })
+}
+
+/** The options of `publishRoute`. */
+export interface PublishRouteOptions extends OptionsFrom<typeof publishRouteFields> {
+  authorize: Authorize
+}
+
+function checkPublishRoute (name: string, given: PublishRouteOptions | false): PublishRouteOptions | false {
+  if (given === false) return false
+  const { authorize } = group(publishRouteFields, name, given, '{ authorize } or false')
+  if (authorize !== undefined) return { authorize }
+  throw new RealtimeError('RT_OPTION_INVALID', `\`${name}\` needs \`authorize\`: otherwise anyone could publish. ` +
+    'Give it a function that returns true for the clients that may publish')
+}
 
 /** Options of the routes and of chat streams. */
 export const routeOptions = {
@@ -48,6 +71,14 @@ export const routeOptions = {
   prefix: text({
     default: '/api', form: /^(\/[\w.~-]+)*$/, expected: 'a path such as /api, or empty', scope: 'app'
   }),
+  /**
+   * Adds the route `POST {prefix}/chats/:chatId/events`, by which other services publish events.
+   * See docs/publishing.md.
+   * @default false
+   */
+  publishRoute: option<PublishRouteOptions | false, PublishRouteOptions | false, false>({
+    scope: 'app', fields: publishRouteFields, check: checkPublishRoute
+  }, false),
   /**
    * Options of Fastify or its plugins for each route of this plugin: `config`, `schema`, hooks, `constraints`,
    * `logLevel` and others, such as `{ config: { rateLimit: false } }`. A schema must accept `chat`, `lastEventId`,

@@ -4,7 +4,7 @@ import { logWithoutQuery } from './log-without-query.ts'
 
 /** Route options that would break the routes of the plugin, each with the fix for the error message. */
 const REFUSED = {
-  method: 'The routes of the plugin use GET. Call reply.sse.chat in a route of your own',
+  method: 'The routes of the plugin use GET, or POST to publish. Call reply.sse.chat in a route of your own',
   url: 'Use the option prefix, or call reply.sse.chat in a route of your own',
   path: 'Use the option prefix, or call reply.sse.chat in a route of your own',
   handler: 'Call reply.sse.chat in a route of your own',

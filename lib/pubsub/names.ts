@@ -8,6 +8,8 @@ import { RealtimeError, kindOf } from '../errors.ts'
 export const CHAT = 'chat:'
 /** Prefix of the channels by which instances control each other. */
 export const CONTROL = 'fastify-realtime:'
+/** Prefix of the idempotency keys that this package uses itself. */
+export const OWN_KEY = 'fastify-realtime:'
 
 const MAX_CHANNEL_BYTES = 4096
 const MAX_CHAT_ID_BYTES = 1024
@@ -34,6 +36,14 @@ export function checkIdempotencyKey (key: unknown): string | undefined {
   throw new RealtimeError(
     'RT_IDEMPOTENCY_KEY_INVALID',
     typeof key === 'string' && key !== '' ? `${key.length} or a lone surrogate` : kindOf(key)
+  )
+}
+
+/** Throws `RT_IDEMPOTENCY_KEY_INVALID` for a key that only this package uses. */
+export function refuseOwnKey (key: unknown): void {
+  if (typeof key !== 'string' || !key.startsWith(OWN_KEY)) return
+  throw new RealtimeError(
+    'RT_IDEMPOTENCY_KEY_INVALID', `one that begins with "${OWN_KEY}", which is reserved for this package`
   )
 }
 

@@ -8,7 +8,7 @@ import { logRecovered } from '../observability/repeated-failure.ts'
 import { tracePublish } from '../observability/tracing.ts'
 import type { Envelope } from './event-log.ts'
 import {
-  CHAT, checkChannel, checkEventType, checkIdempotencyKey, CONTROL, eventName, isReserved, typeOf
+  CHAT, checkChannel, checkEventType, checkIdempotencyKey, CONTROL, eventName, isReserved, refuseOwnKey, typeOf
 } from './names.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from './provider.ts'
 
@@ -57,7 +57,7 @@ const ROW_KEY_TTL = Symbol('fastify-realtime row')
 
 interface OwnOptions extends PublishOptions { [OWN]?: true, [ROW_KEY_TTL]?: number }
 
-/** Marks the options of a publish by this package: of an event that apps can't publish, or on a control channel. */
+/** Marks the options of a publish by this package: of an event, on a channel or with a key that apps can't use. */
 export function asOwn (options: PublishOptions = {}): PublishOptions {
   return { ...options, [OWN]: true } as OwnOptions
 }
@@ -141,6 +141,8 @@ export function publishWith (
   try {
     const args = make()
     if (methods.has(provider.publish)) return provider.publish(...args)
+    const options: OwnOptions | null | undefined = args[2]
+    if (options?.[OWN] !== true) refuseOwnKey(options?.idempotencyKey)
     return reportFailure(() => provider.publish(...args), log, context)
   } catch (error) {
     return reportRejection(error, log, context)
@@ -156,8 +158,11 @@ function checkPublish (
 ): Pick<Outgoing, 'ephemeral' | 'key' | 'rowKeyTtlMs'> {
   checkChannel(channel)
   const options: OwnOptions = checkOptions(given, 'idempotencyKey, ephemeral or traceparent')
-  if (options[OWN] !== true) refuseReserved(channel, data)
   const { ephemeral = false, idempotencyKey, [ROW_KEY_TTL]: rowKeyTtlMs } = options
+  if (options[OWN] !== true) {
+    refuseReserved(channel, data)
+    refuseOwnKey(idempotencyKey)
+  }
   if (typeof ephemeral !== 'boolean') {
     throw invalid('options.ephemeral', 'true or false', ephemeral, 'Leave it out for events that belong in the log')
   }

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import vm from 'node:vm'
 import { EventSource } from 'eventsource'
+import { EventStream } from '../support/event-stream.ts'
 import { freePort } from '../support/free-port.ts'
 import { Document } from '../support/snippets.ts'
 import { plainNode } from '../support/plain-node.ts'
@@ -18,7 +19,8 @@ import { until } from '../support/until.ts'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = await Document.read('README.md')
 const [server, page, typescript] = [...readme.snippets('Five minutes'), ...readme.snippets('In TypeScript')]
-const [open, publish] = readme.blocks('sh') as [string, string]
+const [open, publish, publishByRoute] = readme.blocks('sh') as [string, string, string]
+const [publishing] = readme.snippets('From other services')
 
 /** A project as `npm init -y` makes it, with the packages of the README. */
 async function newProject (t: Test): Promise<string> {
@@ -84,6 +86,17 @@ t.test('the JavaScript runs in a new project, and its stream in a shell and in a
   t.same(JSON.parse(accepted.toString()), { accepted: true })
   t.same(JSON.parse(JSON.stringify(await shown)), { text: 'Hello' })
   for (let line = ''; !line.startsWith('data: {"type":"message"');) line = (await lines.next()).value
+})
+
+t.test('a service publishes by curl', async (t) => {
+  const file = join(await newProject(t), 'server.mjs')
+  await writeFile(file, publishing as string)
+  const { port } = await serve(t, file)
+  const stream = await EventStream.open(t, `http://127.0.0.1:${port}/api/chats/general/events`)
+  t.match(await stream.next(), { event: 'ready' })
+  const [accepted] = await once(shell(publishByRoute, port).stdout as NodeJS.ReadableStream, 'data') as [Buffer]
+  t.match(JSON.parse(accepted.toString()), { duplicate: false })
+  t.match(await stream.next(), { event: 'message', data: { message: { text: 'Hello' } } })
 })
 
 t.test('the TypeScript compiles in a new project and runs', { timeout: 120_000 }, async (t) => {

@@ -33,7 +33,13 @@ await app.register(realtimePlugin, {
     }
   }
 })
-// @ts-expect-error The plugin makes its routes for GET only.
+await app.register(realtimePlugin, { publishRoute: { authorize: async (request) => request.headers.host === 'x' } })
+await app.register(realtimePlugin, { publishRoute: false })
+// @ts-expect-error Without it anyone could publish.
+await app.register(realtimePlugin, { publishRoute: {} })
+// @ts-expect-error Only with a function that authorizes.
+await app.register(realtimePlugin, { publishRoute: true })
+// @ts-expect-error The plugin has the methods of its routes.
 await app.register(realtimePlugin, { routeOptions: { method: 'POST' } })
 // @ts-expect-error This option does not exist.
 await app.register(realtimePlugin, { heartBeatMs: 5_000 })
