@@ -13,7 +13,7 @@ import { controlFeedOf, type Controllable } from '../pubsub/control-feed.ts'
 import { getChatChannel, typeOf } from '../pubsub/names.ts'
 import { channelFeedOf, type ChannelFeed } from '../pubsub/channel-feed.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from '../pubsub/provider.ts'
-import { publishWith } from '../pubsub/publisher.ts'
+import { publishWith, remembersRows } from '../pubsub/publisher.ts'
 import type { Stateful } from '../pubsub/state-store.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import type { ChatFeature, FeatureDefinition } from '../rooms/chat-feature.ts'
@@ -45,8 +45,8 @@ export class ChatEvents {
   readonly entrances: Entrances
   /** Reports ended access to every instance. @internal */
   readonly revocations: Revocations
-  /** Whether the provider keeps a log, so that idempotency keys have an effect. @internal */
-  readonly keepsLog: boolean
+  /** Whether a row of an outbox is published once, however often that is tried. @internal */
+  readonly remembersRows: boolean
   readonly #pubsub: PubSubProvider
   readonly #feed: ChannelFeed
   readonly #log: Logger
@@ -62,7 +62,7 @@ export class ChatEvents {
     this.#feed = channelFeedOf(pubsub)
     this.#log = log
     const { eventLog, state } = pubsub
-    this.keepsLog = eventLog !== undefined
+    this.remembersRows = remembersRows(pubsub)
     const { instanceId } = this.#feed
     const controlFeed = controlFeedOf(pubsub, this.#feed)
     const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })

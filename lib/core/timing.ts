@@ -75,6 +75,16 @@ export const timing = {
   accessSpread: 5_000,
   /** Time after which a stream that could not be reauthorized is ended. */
   accessDeadline: 30_000,
+  /** Time between two looks of a relay for rows: while nothing notifies it, and otherwise. */
+  outboxPoll: 250,
+  outboxSafetyPoll: 1_000,
+  /** First and longest delay before a relay tries again, after a failure of the database or of a publish. */
+  outboxRetry: 100,
+  outboxRetryMax: 5_000,
+  /** Time that a relay waits for the publishes of a batch before it reads the rows of other chats. */
+  outboxSlow: 100,
+  /** Shortest time between two attempts of a relay to take the lease from another one. */
+  outboxStandby: 1_000,
   /** Time that the relay of an outbox may take to stop. */
   outboxStop: 5_000,
   /** Time after which the numbers of an outbox are unknown to a scrape. */

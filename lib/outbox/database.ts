@@ -31,7 +31,8 @@ export class Database {
   }
 
   async waiting (limit: number, bytes: number, except: readonly string[]): Promise<WaitingRow[]> {
-    const rows = await this.#run(this.#dialect.waiting(limit, bytes, except))
+    const statement = this.#dialect.waiting(limit, bytes, except)
+    const rows = this.#dialect.isSynchronous ? this.#readCommitted(statement) : await this.#run(statement)
     return rows.map(({ id, chat, event, key }) => ({
       id: String(id), chatId: String(chat), event: String(event), key: String(key)
     }))
@@ -50,13 +51,32 @@ export class Database {
     return { waiting: Number(row?.waiting), oldestSeconds: Number(row?.age ?? 0), setAside: Number(row?.aside) }
   }
 
-  async #run ([sql, params]: Statement): Promise<readonly Record<string, unknown>[]> {
-    const { query, queryTimeoutMs } = this.#options
-    const rows: unknown = await withTimeout((async () => await query(sql, params))(), queryTimeoutMs)
-    if (Array.isArray(rows)) return rows
-    throw new RealtimeError(
-      'RT_OPTION_INVALID',
-      `\`query\` must return an array of rows, got ${kindOf(rows)}. Many clients have it in \`rows\``
-    )
+  /**
+   * Reads rows of SQLite. The app may have begun a transaction on the same connection, and still roll it back. SQLite
+   * refuses to begin another one within it.
+   */
+  #readCommitted ([sql, params]: Statement): Rows {
+    const { query } = this.#options
+    query('BEGIN', [])
+    try {
+      return checkRows(query(sql, params))
+    } finally {
+      query('COMMIT', [])
+    }
   }
+
+  async #run ([sql, params]: Statement): Promise<Rows> {
+    const { query, queryTimeoutMs } = this.#options
+    return checkRows(await withTimeout((async () => await query(sql, params))(), queryTimeoutMs))
+  }
+}
+
+type Rows = readonly Record<string, unknown>[]
+
+function checkRows (rows: unknown): Rows {
+  if (Array.isArray(rows)) return rows
+  throw new RealtimeError(
+    'RT_OPTION_INVALID',
+    `\`query\` must return an array of rows, got ${kindOf(rows)}. Many clients have it in \`rows\``
+  )
 }

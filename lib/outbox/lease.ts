@@ -1,9 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { RepeatingTimer } from '../core/repeating-timer.ts'
+import { timing } from '../core/timing.ts'
 import type { Database } from './database.ts'
-
-/** The shortest time between two attempts to take the lease from another relay, in milliseconds. */
-const SHORTEST_STANDBY_MS = 1_000
 
 /** The right to publish the rows of an outbox. One relay at a time has it. */
 export class Lease {
@@ -29,7 +27,7 @@ export class Lease {
   }
 
   /**
-   * Takes it if it is free. Resolves with 0 if this relay has it, and otherwise with the milliseconds to wait before the
+   * Takes it if it is free. Resolves with 0 if this relay has it, otherwise with the milliseconds to wait before the
    * next attempt. Rejects if the database does.
    */
   async take (): Promise<number> {
@@ -37,7 +35,7 @@ export class Lease {
     this.#renewal.stop()
     const now = performance.now()
     if (now < this.#next) return this.#next - now
-    this.#next = now + Math.min(SHORTEST_STANDBY_MS, this.#ms / 2)
+    this.#next = now + Math.min(timing.outboxStandby, this.#ms / 2)
     if (!await this.#claim()) return this.#ms / 2 * (1 + Math.random() / 2)
     this.#renewal.start()
     return 0

@@ -11,10 +11,11 @@ export type Query = (sql: string, params: unknown[]) => readonly object[] | Prom
 
 /**
  * Listens on a channel of PostgreSQL and calls `onNotify` at each notification. Returns a function that stops, or a
- * promise of it. It reconnects by itself; after that it calls `onNotify` once.
+ * promise of it. It either reconnects by itself and then calls `onNotify` once, or calls `onLost` when its connection
+ * has ended: then the relay polls, and listens again after a delay.
  */
 export type Listen = (
-  channel: string, onNotify: () => void
+  channel: string, onNotify: () => void, onLost: () => void
 ) => (() => unknown) | Promise<() => unknown>
 
 /** The database of an outbox. */

@@ -48,8 +48,8 @@ export interface Outbox<Name extends DialectName = DialectName> {
   ): Name extends 'sqlite' ? void : Promise<void>
   /**
    * Starts to publish the rows. Of all relays of a table, one publishes at a time; the others take over if it stops.
-   * The plugin does this by itself with its option `outbox`. Throws `RT_OPTION_INVALID` if the provider keeps no
-   * history: rows could then be published twice.
+   * The plugin does this by itself with its option `outbox`. Throws `RT_OPTION_INVALID` if the provider is one of the
+   * app, or keeps no history: rows could then be published twice.
    */
   startRelay (context: RelayContext): RunningRelay
   /** Counts the rows. Rejects with the error of the database. */
@@ -123,14 +123,12 @@ class TableOutbox implements Outbox<'postgres' | 'sqlite'> {
   }
 
   startRelay ({ chatEvents, log = silentLogger }: RelayContext): RunningRelay {
-    if (chatEvents?.keepsLog === undefined) {
+    if (chatEvents?.remembersRows === undefined) {
       throw invalid('chatEvents', 'that of the plugin or of getChatEvents()', chatEvents, 'The relay publishes with it')
     }
-    if (!chatEvents.keepsLog) {
-      throw new RealtimeError(
-        'RT_OPTION_INVALID',
-        'An outbox needs a provider with a log: without one, a row could be published twice. Turn on the option history'
-      )
+    if (!chatEvents.remembersRows) {
+      throw new RealtimeError('RT_OPTION_INVALID', 'An outbox needs a built-in provider with the option `history`: ' +
+        'without it, a row could be published twice. Turn history on, or leave `pubsub` out')
     }
     const relay: Relay = new Relay(this.#database, this.#options, this.#channel, { chatEvents, log }, () => {
       this.#relays.delete(relay)

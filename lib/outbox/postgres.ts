@@ -5,9 +5,11 @@ export function postgres (table: string, lease: string, channel: string | undefi
   // One lock for each chat, held until the end of the transaction. So ids, which are drawn under the lock, are in the
   // order of the commits. Other tables of the same database have other locks.
   const lock = `pg_advisory_xact_lock(hashtextextended(${literal(`${table} `)} || $1::text, 0))`
-  const notify = channel === undefined ? '' : `pg_notify(${literal(channel)}, '')`
+  // As a text, since some clients can't read the type `void`.
+  const notify = channel === undefined ? '' : `pg_notify(${literal(channel)}, '')::text AS notified`
   const insert = `INSERT INTO ${table} (chat, event, key) SELECT $1::text, $2::text, $3::text FROM locked
-    ON CONFLICT (chat, key) DO NOTHING`
+    ON CONFLICT (chat, key) WHERE error IS NULL DO NOTHING`
+  const index = (suffix: string): string => indexOf(table, suffix)
   return {
     isSynchronous: false,
     migration: [[`DO $do$ BEGIN
@@ -18,9 +20,11 @@ export function postgres (table: string, lease: string, channel: string | undefi
         event text NOT NULL,
         key text NOT NULL,
         added timestamptz NOT NULL DEFAULT clock_timestamp(),
-        error text,
-        UNIQUE (chat, key)
+        error text
       );
+      -- A row that was set aside does not keep the app from adding its key again.
+      CREATE UNIQUE INDEX IF NOT EXISTS ${index('key')} ON ${table} (chat, key) WHERE error IS NULL;
+      CREATE INDEX IF NOT EXISTS ${index('aside')} ON ${table} (id) WHERE error IS NOT NULL;
       CREATE TABLE IF NOT EXISTS ${lease} (
         name text PRIMARY KEY, owner text NOT NULL, ends timestamptz NOT NULL
       );
@@ -67,6 +71,11 @@ export function postgres (table: string, lease: string, channel: string | undefi
       [most]
     ]
   }
+}
+
+/** The name of an index. It is in the schema of its table, so its name has none. */
+function indexOf (table: string, suffix: string): string {
+  return table.replace(/^.*\./, '').replace(/"$/, `_${suffix}"`)
 }
 
 /** The name of a table or channel as a string of SQL. It contains no backslash. */

@@ -6,6 +6,8 @@ import type { Dialect } from './dialect.ts'
  */
 export function sqlite (table: string, lease: string): Dialect {
   const now = (): number => Date.now()
+  // An index is named with the schema, and its table without.
+  const index = (suffix: string): string => `${table.replace(/"$/, `_${suffix}"`)} ON ${table.replace(/^.*\./, '')}`
   return {
     isSynchronous: true,
     migration: [
@@ -15,14 +17,17 @@ export function sqlite (table: string, lease: string): Dialect {
         event TEXT NOT NULL,
         key TEXT NOT NULL,
         added INTEGER NOT NULL,
-        error TEXT,
-        UNIQUE (chat, key)
+        error TEXT
       )`, []],
+      // A row that was set aside does not keep the app from adding its key again.
+      [`CREATE UNIQUE INDEX IF NOT EXISTS ${index('key')} (chat, key) WHERE error IS NULL`, []],
+      [`CREATE INDEX IF NOT EXISTS ${index('aside')} (id) WHERE error IS NOT NULL`, []],
       [`CREATE TABLE IF NOT EXISTS ${lease} (name TEXT PRIMARY KEY, owner TEXT NOT NULL, ends INTEGER NOT NULL)`, []],
       [`INSERT INTO ${lease} VALUES ('relay', '', 0) ON CONFLICT DO NOTHING`, []]
     ],
     add: (chatId, event, key) => [
-      `INSERT INTO ${table} (chat, event, key, added) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+      `INSERT INTO ${table} (chat, event, key, added) VALUES (?, ?, ?, ?)
+       ON CONFLICT (chat, key) WHERE error IS NULL DO NOTHING`,
       [chatId, event, key, now()]
     ],
     claim: (owner, ms) => [
@@ -32,8 +37,8 @@ export function sqlite (table: string, lease: string): Dialect {
     release: (owner) => [`UPDATE ${lease} SET ends = 0 WHERE owner = ?`, [owner]],
     waiting: (limit, bytes, except) => [
       `SELECT CAST(id AS TEXT) AS id, chat, event, key FROM (
-         SELECT *, sum(length(event)) OVER (ORDER BY id) - length(event) AS before FROM (
-           SELECT id, chat, event, key FROM ${table}
+         SELECT *, sum(bytes) OVER (ORDER BY id) - bytes AS before FROM (
+           SELECT id, chat, event, key, length(CAST(event AS BLOB)) AS bytes FROM ${table}
            WHERE error IS NULL AND chat NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?
          )
        ) WHERE before < ? ORDER BY CAST(id AS INTEGER)`,

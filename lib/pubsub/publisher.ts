@@ -6,7 +6,7 @@ import { logFailure, PUBLISHING, reportFailure, reportRejection } from '../obser
 import type { Metrics } from '../observability/metrics.ts'
 import { logRecovered } from '../observability/repeated-failure.ts'
 import { tracePublish } from '../observability/tracing.ts'
-import type { Envelope } from './event-log.ts'
+import type { Envelope, Replayable } from './event-log.ts'
 import {
   CHAT, checkChannel, checkEventType, checkIdempotencyKey, CONTROL, eventName, isReserved, refuseOwnKey, typeOf
 } from './names.ts'
@@ -64,10 +64,15 @@ export function asOwn (options: PublishOptions = {}): PublishOptions {
 
 /**
  * The options of a publish of a row of an outbox. Its key is remembered for `ttlMs` milliseconds, and never collides
- * with an idempotency key of the app, which may let clients choose those. The providers of an app see a normal key.
+ * with an idempotency key of the app, which may let clients choose those. A provider of the app sees a normal key.
  */
 export function asRow (idempotencyKey: string, ttlMs: number): PublishOptions {
   return { idempotencyKey, [ROW_KEY_TTL]: ttlMs } as OwnOptions
+}
+
+/** Whether a provider remembers the keys of rows for as long as it is asked. Providers of apps do not know these. */
+export function remembersRows (provider: PubSubProvider & Partial<Replayable>): boolean {
+  return methods.has(provider.publish) && provider.eventLog !== undefined
 }
 
 /** The methods that publish with a `Publisher`. */

@@ -79,9 +79,8 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
 
   #send ({ channel, envelope, ephemeral, key, rowKeyTtlMs }: Outgoing): Promise<PublishReceipt> {
     if (this.eventLog === undefined || ephemeral) return this.#broadcast(channel, envelope)
-    // The keys end with this process. So those of rows need not be remembered longer than others.
     const of = rowKeyTtlMs === undefined ? 'app' : 'row'
-    return this.#append(this.eventLog, channel, envelope, key === undefined ? undefined : `${of} ${key}`)
+    return this.#append(this.eventLog, channel, envelope, key === undefined ? undefined : `${of} ${key}`, rowKeyTtlMs)
   }
 
   async #broadcast (channel: string, envelope: Envelope): Promise<PublishReceipt> {
@@ -94,9 +93,10 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
     log: LocalLog,
     channel: string,
     envelope: Envelope,
-    key: LogKey | undefined
+    key: LogKey | undefined,
+    keyTtlMs?: number
   ): Promise<PublishReceipt> {
-    const { id, entry } = log.append(channel, envelope, key)
+    const { id, entry } = log.append(channel, envelope, key, keyTtlMs)
     await undefined
     if (entry !== undefined) this.#deliver(channel, entry)
     return { id, duplicate: entry === undefined }

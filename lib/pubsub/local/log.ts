@@ -65,9 +65,11 @@ export class LocalLog implements EventLog {
 
   /**
    * Appends an event, unless its key was used before. Returns the id of the event with this key, and the entry if it
-   * was appended.
+   * was appended. `keyTtlMs` is how long to remember the key, if not as long as others of its kind.
    */
-  append (channel: string, envelope: Envelope, key: LogKey | undefined): { id: string, entry: LogEntry | undefined } {
+  append (
+    channel: string, envelope: Envelope, key: LogKey | undefined, keyTtlMs?: number
+  ): { id: string, entry: LogEntry | undefined } {
     const log = this.#open(channel)
     const now = Date.now()
     const known = key === undefined ? undefined : log.keys?.get(key)
@@ -82,7 +84,7 @@ export class LocalLog implements EventLog {
     const id = formatCursor(entry.position)
     if (key !== undefined) {
       const keys = log.keys ??= new Map()
-      keys.set(key, { id, until: now + this.#ttlOf(key) })
+      keys.set(key, { id, until: now + (keyTtlMs ?? this.#ttlOf(key)) })
     }
     return { id, entry }
   }
