@@ -154,7 +154,7 @@ async function readPage (log: EventLog, range: Range): Promise<HistoryPage> {
     const { head, gap, entries } = await log.read(channel, after, limit, maxBytes, before)
     const end = before?.offset ?? head.offset + 1
     const { events, flaw } = eventsOf(entries, after, isForward ? undefined : end)
-    reason = gap ?? reason ?? flaw
+    reason ??= gap ?? flaw
     if (events.length > 0 || gap !== undefined || entries.length === 0) {
       return { events: firstOf(events, maxBytes, isForward), lastEventId: formatCursor(head), gap: reason }
     }
