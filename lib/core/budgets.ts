@@ -6,7 +6,10 @@ export const budgets = {
   firstPage: 16_384,
   /** A page for reconnecting clients. The chats of one stream take turns, one page each. */
   clientPage: 65_536,
-  /** All pages that an instance requests at the same time. Redis buffers that many bytes for the instance. */
+  /**
+   * All pages that an instance requests at the same time: for its chats, for bot messages, and for the history. Redis
+   * buffers that many bytes for each of the three.
+   */
   reads: 1_048_576,
   /** The events that a chat buffers while its log or state is read. Beyond it, the chat reads again. */
   held: 262_144,
