@@ -4,6 +4,7 @@ import type { OpenedBotMessage } from '../bot-messages/reader.ts'
 import { checkBotMessageId } from '../bot-messages/fields.ts'
 import { RealtimeError } from '../errors.ts'
 import type { Downloads } from './downloads.ts'
+import { routeDescriptions } from './route-descriptions.ts'
 import { clientRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
 interface Route { Params: { chatId: string, id: string }, Querystring: { at?: string | string[] } }
@@ -15,7 +16,8 @@ interface Route { Params: { chatId: string, id: string }, Querystring: { at?: st
 export function botMessageRoute (
   app: FastifyInstance, prefix: string, downloads: Downloads, given?: RealtimeRouteOptions
 ): void {
-  app.get<Route>(`${prefix}/chats/:chatId/bot-messages/:id`, clientRouteOptions(given), async (request, reply) => {
+  const options = clientRouteOptions(routeDescriptions.botMessage, given)
+  app.get<Route>(`${prefix}/chats/:chatId/bot-messages/:id`, options, async (request, reply) => {
     const { chatId, id } = request.params
     await downloads.admit(request, reply, chatId)
     const from = positionOf(request.query.at)

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Downloads } from './downloads.ts'
+import { routeDescriptions } from './route-descriptions.ts'
 import { clientRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 
 interface Route {
@@ -12,7 +13,8 @@ interface Route {
 export function historyRoute (
   app: FastifyInstance, prefix: string, downloads: Downloads, given?: RealtimeRouteOptions
 ): void {
-  app.get<Route>(`${prefix}/chats/:chatId/history`, clientRouteOptions(given), async (request, reply) => {
+  const options = clientRouteOptions(routeDescriptions.history, given)
+  app.get<Route>(`${prefix}/chats/:chatId/history`, options, async (request, reply) => {
     const { params: { chatId }, query: { after, before, limit } } = request
     await downloads.admit(request, reply, chatId)
     // `history` checks all of them, since the app's parser of queries may return anything.

@@ -3,6 +3,7 @@ import { RealtimeError } from '../errors.ts'
 import type { ChatEventInput } from '../event-types.ts'
 import type { Access } from './access.ts'
 import { idempotencyKeyOf } from './idempotency-key.ts'
+import { routeDescriptions } from './route-descriptions.ts'
 import { clientRouteOptions, type RealtimeRouteOptions } from './route-options.ts'
 import type { Replayable } from '../pubsub/event-log.ts'
 import { findEntry } from '../pubsub/find-entry.ts'
@@ -28,7 +29,7 @@ interface Route {
 export function publishRoute (
   app: FastifyInstance, prefix: string, { access, maxPayloadBytes, routeOptions: given }: PublishRoute
 ): void {
-  const options = { ...clientRouteOptions(given), bodyLimit: maxPayloadBytes }
+  const options = { ...clientRouteOptions(routeDescriptions.publish, given), bodyLimit: maxPayloadBytes }
   const errorHandler = withOwnErrors(given?.errorHandler, maxPayloadBytes)
   app.post<Route>(`${prefix}/chats/:chatId/events`, { ...options, errorHandler }, async (request, reply) => {
     const { chatId } = request.params

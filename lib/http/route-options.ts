@@ -1,5 +1,6 @@
 import type { RouteShorthandOptions } from 'fastify'
 import { RealtimeError, kindOf } from '../errors.ts'
+import { describeRoute, type RouteDescription } from './describe-route.ts'
 import { logWithoutQuery } from './log-without-query.ts'
 
 /** Route options that would break the routes of the plugin, each with the fix for the error message. */
@@ -35,21 +36,26 @@ export function checkRouteOptions (given: RealtimeRouteOptions): RealtimeRouteOp
 }
 
 /**
- * Copies the options for one route, including the hook arrays: plugins such as @fastify/rate-limit push hooks into the
- * arrays of each route.
+ * Returns the options of one route with its description. Arrays are copied: plugins such as @fastify/rate-limit push
+ * hooks into the arrays of each route.
  */
-export function copyRouteOptions (given: RealtimeRouteOptions = {}): RealtimeRouteOptions {
-  return Object.fromEntries(Object.entries(given).map(([name, value]) =>
-    [name, Array.isArray(value) ? [...value] as unknown : value]))
+export function describedRouteOptions (
+  description: RouteDescription, given: RealtimeRouteOptions = {}
+): RealtimeRouteOptions {
+  const copy = Object.entries(given).map(([name, value]) =>
+    [name, Array.isArray(value) ? [...value] as unknown : value])
+  return { ...Object.fromEntries(copy), config: describeRoute(description, given.config) }
 }
 
 /**
  * Returns the options of one route that clients of chats request. Their query is not logged, since it may contain
  * access tickets. There is no route for HEAD requests, which would get none of the content.
  */
-export function clientRouteOptions (given: RealtimeRouteOptions | undefined): RouteShorthandOptions {
+export function clientRouteOptions (
+  description: RouteDescription, given: RealtimeRouteOptions | undefined
+): RouteShorthandOptions {
   const childLoggerFactory = logWithoutQuery(given?.childLoggerFactory)
-  return { ...copyRouteOptions(given), exposeHeadRoute: false, childLoggerFactory }
+  return { ...describedRouteOptions(description, given), exposeHeadRoute: false, childLoggerFactory }
 }
 
 function invalid (message: string): RealtimeError {
