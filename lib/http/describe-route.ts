@@ -4,7 +4,7 @@ export type JsonSchema = Record<string, unknown>
 
 const JSON_TYPE = 'application/json'
 
-interface ResponseDescription {
+export interface ResponseDescription {
   description: string
   /** @default 'application/json' */
   type?: string

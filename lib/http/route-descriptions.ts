@@ -1,4 +1,4 @@
-import type { RouteDescription, JsonSchema } from './describe-route.ts'
+import type { JsonSchema, ResponseDescription, RouteDescription } from './describe-route.ts'
 
 const chatId = { type: 'string', minLength: 1, description: 'The id of the chat.' }
 const eventId = { type: 'string', description: 'The id of an event: its position in the log of the chat.' }
@@ -31,7 +31,7 @@ const errors = {
 const unavailable = { description: 'Redis is out of reach. Try again later.', schema: error }
 
 /** Returns the response of a stream. */
-function stream (description: string): RouteDescription['responses'][number] {
+function stream (description: string): ResponseDescription {
   return { description, type: 'text/event-stream', schema: { type: 'string' } }
 }
 
