@@ -31,7 +31,9 @@ const layers = {
   'ai/client': ['event-types', 'core/listener-set', 'client', 'ui-message'],
   ai: ['event-types', 'errors', 'core/source-reader', 'ui-message', 'index'],
   outbox: CHAT,
-  testing: [...OBSERVABILITY, 'pubsub']
+  contracts: [...OBSERVABILITY, 'pubsub'],
+  // Tests of apps see what clients see.
+  testing: ['client']
 }
 const path = (names) => `^lib/(${names.join('|')})(/|\\.ts$)`
 

@@ -44,7 +44,7 @@ export interface PublishReceipt {
 }
 
 /**
- * Carries messages from publishers to subscribers. `providerContract` of `fastify-realtime/testing` checks these
+ * Carries messages from publishers to subscribers. `providerContract` of `fastify-realtime/contracts` checks these
  * guarantees:
  *
  * - A message is delivered at most once to each subscription that is active when it is published, on every instance,

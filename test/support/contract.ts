@@ -1,5 +1,5 @@
 import type { Test } from 'tap'
-import type { ContractCase } from '../../lib/testing/index.ts'
+import type { ContractCase } from '../../lib/contracts/index.ts'
 
 /** Runs the cases of a contract as tests. */
 export function keeps (t: Test, what: string, cases: ContractCase[]): void {

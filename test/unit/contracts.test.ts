@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { AssertionError } from 'node:assert'
 import { LocalPubSub, RealtimeError, type EventLog, type PubSubProvider } from '../../lib/index.ts'
-import { logContract, providerContract, type ContractCase, type LogProvider } from '../../lib/testing/index.ts'
+import { logContract, providerContract, type ContractCase, type LogProvider } from '../../lib/contracts/index.ts'
 import { keeps } from '../support/contract.ts'
 
 /** A provider of the five methods only, with some of them replaced. */

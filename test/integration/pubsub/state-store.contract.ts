@@ -7,7 +7,7 @@ import { budgets } from '../../../lib/core/budgets.ts'
 import { live } from '../../support/live.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { until } from '../../support/until.ts'
-import type { FeedProvider } from '../../../lib/testing/index.ts'
+import type { FeedProvider } from '../../../lib/contracts/index.ts'
 import type { EventLog, Replayable } from '../../../lib/pubsub/event-log.ts'
 import type { ProviderOptions } from '../../../lib/pubsub/provider-options.ts'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { RedisPubSub } from '../../../../lib/pubsub/redis/redis-pubsub.ts'
-import { channelFeedContract, logContract, providerContract, statsContract } from '../../../../lib/testing/index.ts'
+import { channelFeedContract, logContract, providerContract, statsContract } from '../../../../lib/contracts/index.ts'
 import { keeps } from '../../../support/contract.ts'
 import { RedisServer } from '../../../support/redis-server.ts'
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { ChatEvents } from '../../../../lib/chat/chat-events.ts'
 import { LocalPubSub } from '../../../../lib/pubsub/local/local-pubsub.ts'
-import { channelFeedContract, logContract, providerContract, statsContract } from '../../../../lib/testing/index.ts'
+import { channelFeedContract, logContract, providerContract, statsContract } from '../../../../lib/contracts/index.ts'
 import { silentLogger } from '../../../../lib/core/logger.ts'
 import { Metrics } from '../../../../lib/observability/metrics.ts'
 import { keeps } from '../../../support/contract.ts'
