@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import type { Test } from 'tap'
 import { freePort } from './free-port.ts'
 import { plainNode } from './plain-node.ts'
@@ -47,7 +48,10 @@ export async function writeSnippet (
 ): Promise<string> {
   const folder = await mkdtemp(new URL('test/snippet-', root).pathname)
   t.teardown(() => rm(folder, { recursive: true }))
-  for (const [path, text = ''] of Object.entries({ [name]: code, ...files })) await writeFile(`${folder}/${path}`, text)
+  for (const [path, text = ''] of Object.entries({ [name]: code, ...files })) {
+    await mkdir(dirname(`${folder}/${path}`), { recursive: true })
+    await writeFile(`${folder}/${path}`, text)
+  }
   return folder
 }
 
