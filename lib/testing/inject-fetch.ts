@@ -2,7 +2,10 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 
 /** An app of Fastify, or anything else that has its `inject`. */
-export interface Injectable { inject: FastifyInstance['inject'] }
+export interface Injectable {
+  /** As in Fastify. */
+  inject: FastifyInstance['inject']
+}
 
 /** Statuses whose responses have no body. */
 const BODYLESS: ReadonlySet<number> = new Set([204, 205, 304])
