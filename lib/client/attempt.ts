@@ -1,5 +1,3 @@
-import { LONGEST_TIMER } from './backoff.ts'
-
 /** The default of `silenceMs`. */
 export const SILENCE_MS = 45_000
 
@@ -19,15 +17,15 @@ export class Attempt {
   }
 
   /** Whether the connection has been silent for so long that it may be dead. */
-  get isDoubtful (): boolean {
+  get silent (): boolean {
     return Date.now() - this.#lastByteAt > this.#silenceMs / 2
   }
 
   /** Restarts the silence timer: a connection without any data, not even heartbeats, is dead. */
-  restartSilenceTimer (): void {
+  renew (): void {
     this.#lastByteAt = Date.now()
     clearTimeout(this.#silence)
-    this.#silence = setTimeout(() => this.abort(), Math.min(this.#silenceMs, LONGEST_TIMER))
+    this.#silence = setTimeout(() => this.abort(), this.#silenceMs)
   }
 
   abort (): void {

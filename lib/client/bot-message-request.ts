@@ -44,12 +44,12 @@ export class BotMessageRequest {
   close (): void {
     this.#closed = true
     this.#attempt?.abort()
-    this.#backoff.endWait()
+    this.#backoff.abort()
   }
 
   async #try (at: number): Promise<Rest | undefined> {
     const attempt = this.#attempt = new Attempt(SILENCE_MS)
-    attempt.restartSilenceTimer()
+    attempt.renew()
     const response = await this.#chat.request(
       `/bot-messages/${encodeURIComponent(this.#id)}?at=${at}`, attempt.signal
     )
@@ -69,7 +69,7 @@ async function textOf (response: Response, attempt: Attempt): Promise<string> {
   for (;;) {
     const { done, value } = await reader.read()
     if (done) return parts.join('')
-    attempt.restartSilenceTimer()
+    attempt.renew()
     parts.push(decoder.decode(value, { stream: true }))
   }
 }

@@ -1,12 +1,13 @@
 import type { ChatEvent, ChatEventType } from '../event-types.ts'
-import type { StreamEvent, StartPosition } from './stream-event.ts'
+import { lossOf, marker, type StreamEvent, type StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
-import { isAtOrBefore } from './event-id.ts'
+import { epochOf, isAtOrBefore } from './event-id.ts'
+import { StateLoader, type Load, type LoadResult } from './state-loader.ts'
 import { StreamConnection, type ConnectionOptions } from './connection.ts'
 import { ListenerSet } from '../core/listener-set.ts'
 import { listen, reportError, type ListenOptions } from './listen.ts'
 import { request } from './request.ts'
-import { isText } from './shape.ts'
+import { textOf } from './shape.ts'
 
 /** Metadata that a handler gets beside the event. */
 export interface EventInfo {
@@ -46,8 +47,8 @@ export interface RealtimeChat {
     type: Type, handler: (event: EventOf<Type>, info: EventInfo) => unknown, options?: ListenOptions
   ): () => void
   /**
-   * Calls `handler` when events may be missing: reload the chat from your database. Later events are those after the
-   * gap. Returns a function that removes the handler.
+   * Calls `handler` when events may be missing: reload the chat from your database, unless it has a `load`, which is
+   * called next. Later events are those after the gap. Returns a function that removes the handler.
    */
   onReset (handler: (reset: Reset) => unknown, options?: ListenOptions): () => void
   /**
@@ -62,6 +63,25 @@ export interface RealtimeChat {
   close (): void
 }
 
+/** Options of a chat: its start position, and a signal that closes it. */
+export interface ChatOptions extends ListenOptions {
+  /**
+   * The id of the last event that the page has, from `lastEventId` or from a publisher's receipt. The events after it
+   * are delivered first. With `load`, the page has the state from there, so `load` is called at resets only.
+   * @default none
+   */
+  after?: string | undefined
+  /** How many of the latest events are delivered first, if there is neither `after` nor `load`. @default 0 */
+  rewind?: number | undefined
+  /**
+   * Fetches the state of the chat from your server, and reads the result of `chatEvents.lastEventId(chatId)` before the
+   * rows. It is called once the stream has begun, and again after each reset. Events wait meanwhile; then those after
+   * `lastEventId` are delivered. If it fails, it is called again after a while.
+   * @default none
+   */
+  load?: Load | undefined
+}
+
 /** Dependencies that the client passes to a chat. */
 interface ChatContext {
   connection: ConnectionOptions
@@ -69,40 +89,49 @@ interface ChatContext {
   closed (chat: Chat): void
 }
 
-const MAX_HELD = 1_000
-const NO_HISTORY: Reset = { reason: 'no-history', certain: false }
-
-const ignore = (): void => {}
+/** The highest value that the server's option `maxRewind` can have. The server refuses a chat that asks for more. */
+const MAX_REWIND = 999_999
+/** How many characters of events are held. */
+const MOST_HELD = 2 ** 20
 
 export class Chat implements RealtimeChat {
   readonly id: string
   readonly ready: Promise<void>
-  #setReady = ignore
+  #setReady!: () => void
   readonly #context: ChatContext
   readonly #events = new Map<string, ListenerSet<[ChatEvent, EventInfo]>>()
   readonly #resets = new ListenerSet<[Reset]>(reportError)
   readonly #rewind: number
+  readonly #loader: StateLoader | undefined
   /**
-   * `starting` until the start position is known, then `following` from event to event. `no-history` while the server
-   * has sent no position: a loss of events can't be seen then.
+   * `connecting` until the start position is known, and `loading` while the app loads its state. Then `open` from
+   * event to event.
    */
-  #progress: 'starting' | 'following' | 'no-history'
-  /** The last event that was delivered. Known while `following`. */
+  #progress: 'connecting' | 'loading' | 'open'
+  /**
+   * The last event that was delivered, or the position at which loading began. Absent while `open` if the server
+   * keeps no history: a loss of events can't be seen then.
+   */
   #cursor: string | undefined
-  /** Whether `startPosition` was called: the shared connection then starts where this chat asks for. */
+  /** Why the state is to be loaded. */
+  #loadReason = 'start'
+  /** Whether `position` was called: the shared connection then starts where this chat asks for. */
   #startRequested = false
-  /** Events that arrived while earlier ones are missing. */
+  /** Events that arrived while earlier ones are missing, or while the app loads its state. */
   #held: StreamEvent[] = []
+  /** How many characters were held since the last time that none were. */
+  #heldSize = 0
   /** A connection for this chat alone, used to catch up. */
   #catchUpConnection: StreamConnection | undefined
   readonly #closing = new AbortController()
   readonly signal: AbortSignal = this.#closing.signal
 
-  constructor (id: string, { id: after, rewind = 0 }: StartPosition, context: ChatContext) {
+  constructor (id: string, { after, rewind, load }: ChatOptions, context: ChatContext) {
     this.id = id
     this.#cursor = after
-    this.#progress = after === undefined ? 'starting' : 'following'
-    this.#rewind = rewind
+    this.#progress = after === undefined ? 'connecting' : 'open'
+    this.#rewind = load === undefined ? rewindOf(rewind) : 0
+    this.#loader = load && new StateLoader(load, (lastEventId) => this.#loaded(lastEventId))
     this.#context = context
     this.ready = new Promise((resolve) => { this.#setReady = resolve })
   }
@@ -130,12 +159,13 @@ export class Chat implements RealtimeChat {
 
   close (): void {
     this.#closing.abort()
+    this.#loader?.stop()
     this.#endCatchUp()
     this.#context.closed(this)
   }
 
   /** The start position for a connection that does not carry this chat yet. */
-  startPosition (): StartPosition {
+  position (): StartPosition {
     this.#startRequested = true
     return { id: this.#cursor, rewind: this.#rewind }
   }
@@ -143,13 +173,13 @@ export class Chat implements RealtimeChat {
   /**
    * Handles a possible loss of events. If the server keeps a history, the next event id shows whether any are missing.
    */
-  checkLoss (): void {
-    if (this.#progress === 'no-history') this.#resets.notify(NO_HISTORY)
+  lost (): void {
+    if (this.#cursor === undefined) this.receive(lossOf(this.id))
   }
 
   /** Restarts the catch-up connection, which the server may have refused. */
-  restartCatchUp (): void {
-    if (this.#catchUpConnection === undefined) return
+  reconnect (): void {
+    if (!this.#catchUpConnection) return
     this.#endCatchUp()
     this.#catchUp()
   }
@@ -161,55 +191,78 @@ export class Chat implements RealtimeChat {
    */
   receive (streamEvent: StreamEvent): void {
     if (this.signal.aborted) return
-    const hasStarted = this.#progress !== 'starting'
-    if (streamEvent.event === 'ready' && this.#progress !== 'following') this.#start(streamEvent)
-    else if (hasStarted) this.#process(streamEvent, true)
-    else this.#catchUpBefore(streamEvent)
-    if (hasStarted && streamEvent.noHistory === true) this.#resets.notify(NO_HISTORY)
+    if (this.#progress === 'connecting') this.#start(streamEvent)
+    else if (this.#progress === 'open' || streamEvent.event === 'reset') this.#process(streamEvent, true)
+    else this.#hold(streamEvent)
   }
 
   #start (streamEvent: StreamEvent): void {
-    // The shared connection rewinds only for the object whose `startPosition` it used. Others rewind by catching up.
-    if (this.#rewind > 0 && !this.#startRequested && streamEvent.id !== undefined) {
-      return this.#catchUpBefore(streamEvent)
+    const { event, id } = streamEvent
+    const rewinds = this.#rewind > 0 && id !== undefined
+    // The shared connection rewinds only for the object whose `position` it used. Others rewind by catching up.
+    if (event === 'ready' && (this.#startRequested || !rewinds)) {
+      this.#moveTo(id)
+      this.#load()
+    } else if (rewinds) {
+      this.#hold(streamEvent)
+      this.#catchUp()
     }
-    this.#moveTo(streamEvent.id)
+  }
+
+  #load (repeats = false): void {
+    if (!this.#loader || this.signal.aborted) return
+    this.#progress = 'loading'
+    this.#endCatchUp()
+    this.#loader.start(this.#loadReason, repeats)
+  }
+
+  /** Continues after the state was loaded. Returns false if it is not known which events follow it. */
+  #loaded (lastEventId: LoadResult['lastEventId']): boolean {
+    const cursor = this.#cursor
+    // Without a history there are no positions to compare.
+    const id = cursor && (textOf(lastEventId) || cursor)
+    // If the log has begun anew, the stream gets a reset.
+    if (epochOf(id) !== epochOf(cursor)) return false
+    this.#moveTo(id)
+    // If the state is from an earlier position than the stream, the marker shows that events are missing.
+    for (const streamEvent of [marker(this.id, cursor), ...this.#held.splice(0)]) this.receive(streamEvent)
+    return true
   }
 
   /** Moves to a position. Without one, the last position remains, if there is any. */
   #moveTo (id: string | undefined): void {
     this.#cursor = id ?? this.#cursor
-    this.#progress = this.#cursor === undefined ? 'no-history' : 'following'
+    this.#progress = 'open'
     this.#setReady()
   }
 
-  /** Before the start position is known: holds an event, and catches up with the latest events before it. */
-  #catchUpBefore (streamEvent: StreamEvent): void {
-    if (this.#rewind === 0 || streamEvent.id === undefined) return
-    this.#hold(streamEvent)
-    this.#catchUp()
-  }
-
   /**
-   * Holds an event until those before it were delivered. If there are too many, the oldest is dropped: the catch-up
-   * connection reads all events up to the oldest one held.
+   * Holds an event until those before it were delivered. If there are too many, a catch-up connection reads those that
+   * were dropped. A server without history does not have them, so the state is loaded again.
    */
   #hold (streamEvent: StreamEvent): void {
-    if (this.#held.push(streamEvent) > MAX_HELD) this.#held.shift()
+    this.#heldSize += JSON.stringify(streamEvent).length
+    if (this.#heldSize > MOST_HELD) {
+      this.#held = []
+      this.#endCatchUp()
+      if (this.#progress === 'loading') this.#load()
+    }
+    this.#held.push(streamEvent)
   }
 
   /** Delivers an event if it comes next, holds it if earlier ones are missing, and drops it if it was delivered. */
   #process (streamEvent: StreamEvent, shared: boolean): void {
     const { event, id, previous, data } = streamEvent
     // A discontinuity marker is an event of the log. Any other reset sets a new position, whatever the old one was.
-    if (event === 'reset' && (id === undefined || data?.reason !== 'failover')) {
-      this.#held = []
-      this.#deliver(streamEvent)
+    if (event === 'reset' && (id === undefined || data?.reason !== 'failover' || this.#progress === 'loading')) {
+      // The shared connection may be ahead of the catch-up connection.
+      this.#held = this.#held.filter((held) => !shared && isAtOrBefore(id ?? '', held.id))
+      this.#deliver(streamEvent, shared)
     } else if (id === undefined) {
       // Both connections carry events without an id, so those of the catch-up connection are dropped.
-      if (shared) this.#deliver(streamEvent)
-    } else if (previous === this.#cursor) {
-      this.#deliver(streamEvent)
+      if (shared) this.#deliver(streamEvent, shared)
+    } else if (previous === this.#cursor || this.#cursor === undefined) {
+      this.#deliver(streamEvent, shared)
     } else if (!isAtOrBefore(id, this.#cursor)) {
       this.#hold(streamEvent)
     }
@@ -219,7 +272,9 @@ export class Chat implements RealtimeChat {
   /** Delivers the held events that have no gap before them. Catches up while any are left, and stops otherwise. */
   #deliverHeld (): void {
     this.#held = this.#held.filter((streamEvent) => {
-      if (streamEvent.previous === this.#cursor) this.#deliver(streamEvent)
+      // A handler or a reset may have changed that meanwhile.
+      if (this.#progress === 'loading') return true
+      if (streamEvent.previous === this.#cursor) this.#deliver(streamEvent, true)
       return !isAtOrBefore(streamEvent.id as string, this.#cursor)
     })
     if (this.#held.length > 0) this.#catchUp()
@@ -227,26 +282,29 @@ export class Chat implements RealtimeChat {
   }
 
   /** Moves to the position of an event and calls its handlers. */
-  #deliver ({ event, id, data }: StreamEvent): void {
+  #deliver ({ event, id, data }: StreamEvent, shared: boolean): void {
     this.#moveTo(id)
     if (this.signal.aborted || event === 'ready') return
-    if (event === 'reset') return this.#resets.notify(resetOf(data))
-    if (data === undefined) return
+    if (event === 'reset') {
+      const reset = resetOf(data)
+      this.#resets.notify(reset)
+      this.#loadReason = reset.reason
+      return this.#load(!shared)
+    }
+    if (!data) return
     // The app defines the fields of an event, so they are not checked here.
     for (const type of [event, '*']) this.#events.get(type)?.notify(data as ChatEvent, { id })
   }
 
   #catchUp (): void {
-    if (this.#catchUpConnection !== undefined || this.signal.aborted) return
+    if (this.#catchUpConnection || this.signal.aborted || this.#progress === 'loading') return
     this.#catchUpConnection = new StreamConnection(this.#context.connection, {
       deliver: (streamEvent) => {
         // If the start position is unknown, it is where the catch-up connection starts.
         this.#moveTo(this.#cursor ?? streamEvent.id)
         this.#process(streamEvent, false)
       },
-      state: ignore,
-      tooMany: ignore,
-      refused: (refusal) => this.#context.refused(refusal)
+      refused: this.#context.refused
     })
     this.#catchUpConnection.add(this.id, { id: this.#cursor, rewind: this.#rewind })
   }
@@ -254,10 +312,16 @@ export class Chat implements RealtimeChat {
   #endCatchUp (): void {
     this.#catchUpConnection?.close()
     this.#catchUpConnection = undefined
+    this.#heldSize = 0
   }
 }
 
 /** Reads the data of a reset. A reset with unreadable data is still a reset. */
 function resetOf ({ reason, certain }: NonNullable<StreamEvent['data']> = {}): Reset {
-  return { reason: isText(reason) ? reason : 'unknown', certain: certain === true }
+  return { reason: textOf(reason) ?? 'unknown', certain: certain === true }
+}
+
+/** Turns `rewind` into a number that the server accepts: a wrong one would make it refuse the whole request. */
+function rewindOf (rewind = 0): number {
+  return Math.min(Math.max(Math.trunc(rewind) || 0, 0), MAX_REWIND)
 }

@@ -1,6 +1,7 @@
 import { SILENCE_MS } from './attempt.ts'
-import { Chat, type RealtimeChat } from './chat.ts'
-import { marker, type StreamEvent, type StartPosition } from './stream-event.ts'
+import { LONGEST_TIMER } from './backoff.ts'
+import { Chat, type ChatOptions, type RealtimeChat } from './chat.ts'
+import { marker, type StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
 import { ConnectionPool } from './connection-pool.ts'
 import type { ConnectionOptions, ConnectionState } from './connection.ts'
@@ -49,18 +50,6 @@ export interface RealtimeClientOptions {
   signal?: AbortSignal | undefined
 }
 
-/** Options of a chat: its start position, and a signal that closes it. */
-export interface ChatOptions extends ListenOptions {
-  /**
-   * The id of the last event that the page has, from `lastEventId` or from a publisher's receipt. The events after it
-   * are delivered first.
-   * @default none
-   */
-  after?: string | undefined
-  /** How many of the latest events are delivered first, if there is no `after`. @default 0 */
-  rewind?: number | undefined
-}
-
 /** A client of the chats of one server. */
 export interface RealtimeClient {
   readonly state: ClientState
@@ -87,9 +76,6 @@ export function createRealtimeClient (options: RealtimeClientOptions = {}): Real
   return new Client(options)
 }
 
-/** The highest value that the server's option `maxRewind` can have. The server refuses a chat that asks for more. */
-const MAX_REWIND = 999_999
-
 class Client implements RealtimeClient {
   readonly #options: ConnectionOptions
   readonly #chats = new Set<Chat>()
@@ -104,18 +90,20 @@ class Client implements RealtimeClient {
   constructor (
     { url = '/api', headers, fetch = globalThis.fetch, silenceMs = SILENCE_MS, share, signal }: RealtimeClientOptions
   ) {
+    silenceMs = Math.min(silenceMs, LONGEST_TIMER)
     // In browsers the global `fetch` throws when it is called as a method of another object.
     this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs }
+    const pass = (message: Message): void => {
+      this.#handle(message)
+      this.#tabs?.notify(message)
+    }
     this.#connections = new ConnectionPool(this.#options, {
-      deliver: (streamEvent) => this.#deliver(streamEvent),
-      state: (state) => { this.#setState(state); this.#tabs?.notify({ type: 'state', state }) },
-      refused: (refusal) => { this.#refuse(refusal); this.#tabs?.notify({ type: 'refused', refusal }) }
+      deliver: (delivery) => pass({ type: 'event', delivery }),
+      state: (state) => pass({ type: 'state', state }),
+      refused: (refusal) => pass({ type: 'refused', refusal })
     })
     // Messages from other tabs may have been lost while this page was suspended.
-    this.#unwatch = watchNetwork({
-      wake: () => { if (!this.#isLeader) this.#updateSubscriptions() },
-      offline: () => {}
-    })
+    this.#unwatch = watchNetwork(() => { if (!this.#isLeader) this.#updateSubscriptions() })
     if (share !== undefined) {
       this.#tabs = joinTabs(`fastify-realtime ${url} ${share}`, silenceMs, {
         elected: () => {
@@ -126,12 +114,14 @@ class Client implements RealtimeClient {
         },
         replaced: () => {
           this.#connections.close()
-          for (const chat of this.#chats) chat.checkLoss()
+          for (const chat of [...this.#chats]) chat.lost()
           this.#updateSubscriptions()
         },
-        chatsChanged: (joined) => { this.#updateSubscriptions(joined); this.#sendPositions() },
-        chatsRequested: () => this.#updateSubscriptions(),
-        message: (message) => this.#handleMessage(message)
+        updated: (joined) => { this.#updateSubscriptions(joined); this.#sendPositions() },
+        message: (message) => {
+          if (!this.#isLeader) this.#handle(message)
+          else if (message.type === 'reconnect') this.reconnect()
+        }
       })
     }
     whenAborted(signal, () => this.close())
@@ -141,11 +131,11 @@ class Client implements RealtimeClient {
     return this.#state
   }
 
-  chat (id: string, { after, rewind, signal }: ChatOptions = {}): RealtimeChat {
+  chat (id: string, options: ChatOptions = {}): RealtimeChat {
     if (this.#state === 'closed') throw new Error('The client is closed')
     // Throws for a lone surrogate: it can't be sent, and would block all other chats.
     encodeURIComponent(id)
-    const chat = new Chat(id, { id: after, rewind: rewindOf(rewind) }, {
+    const chat = new Chat(id, options, {
       connection: this.#options,
       refused: (refusal) => this.#refuse(refusal),
       closed: (chat) => {
@@ -156,13 +146,13 @@ class Client implements RealtimeClient {
     this.#chats.add(chat)
     // Deferred, so that the caller can add handlers first.
     const connections = this.#connections
-    if (connections.get(id)?.greeted === true) {
+    if (connections.get(id)?.ready === true) {
       queueMicrotask(() => {
         chat.receive(marker(id, connections.get(id)?.id))
       })
     }
     this.#updateSubscriptions(id)
-    whenAborted(signal, () => chat.close())
+    whenAborted(options.signal, () => chat.close())
     return chat
   }
 
@@ -175,7 +165,7 @@ class Client implements RealtimeClient {
   }
 
   reconnect (): void {
-    for (const chat of this.#chats) chat.restartCatchUp()
+    for (const chat of [...this.#chats]) chat.reconnect()
     if (!this.#isLeader) return this.#tabs?.notify({ type: 'reconnect' })
     this.#refused.clear()
     this.#updateSubscriptions()
@@ -193,7 +183,7 @@ class Client implements RealtimeClient {
   }
 
   get #isLeader (): boolean {
-    return this.#tabs?.isLeader ?? true
+    return this.#tabs?.leads ?? true
   }
 
   /**
@@ -203,7 +193,7 @@ class Client implements RealtimeClient {
   #updateSubscriptions (joined?: string): void {
     if (!this.#isLeader) {
       const chats = Object.fromEntries([...this.#chats].map(({ id, lastEventId }) => [id, lastEventId]))
-      this.#tabs?.sendChats(chats, joined)
+      this.#tabs?.want(chats, joined)
       return
     }
     const connections = this.#connections
@@ -211,47 +201,42 @@ class Client implements RealtimeClient {
       this.#refused.delete(joined)
       // The server sends presence and bot messages in progress only when a connection opens. So a connection that has
       // this chat already is reopened, if its position is known: then no event is missed.
-      if (connections.get(joined)?.id !== undefined) connections.renew(joined)
+      if (connections.get(joined)?.id !== undefined) connections.of(joined)?.renew()
     }
     const wanted = new Map<string, () => StartPosition>()
-    for (const chats of this.#tabs?.chatsByTab.values() ?? []) {
+    for (const chats of this.#tabs?.others.values() ?? []) {
       for (const [chatId, id] of Object.entries(chats)) wanted.set(chatId, () => ({ id }))
     }
     // In reverse, so that the position of the chat that was opened first is used.
-    for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.startPosition())
-    for (const [chatId] of connections.chats()) if (!wanted.has(chatId)) connections.delete(chatId)
+    for (const chat of [...this.#chats].reverse()) wanted.set(chat.id, () => chat.position())
+    for (const [chatId] of connections.chats()) if (!wanted.has(chatId)) connections.of(chatId)?.delete(chatId)
     for (const [chatId, position] of wanted) {
       if (connections.get(chatId) === undefined && !this.#refused.has(chatId)) connections.add(chatId, position())
     }
   }
 
-  /** Sends the other tabs the current position of each chat. */
+  /** In the leading tab: sends the others the current position of each chat. */
   #sendPositions (): void {
-    for (const [chatId, { greeted, id }] of this.#connections.chats()) {
-      if (greeted) this.#tabs?.notify({ type: 'event', delivery: marker(chatId, id) })
+    if (!this.#isLeader) return
+    for (const [chatId, { ready, id }] of this.#connections.chats()) {
+      if (ready) this.#tabs?.notify({ type: 'event', delivery: marker(chatId, id) })
     }
     this.#tabs?.notify({ type: 'state', state: this.#state as ConnectionState })
   }
 
-  #deliver (streamEvent: StreamEvent): void {
-    this.#passToChats(streamEvent)
-    this.#tabs?.notify({ type: 'event', delivery: streamEvent })
-  }
-
-  #passToChats (streamEvent: StreamEvent): void {
-    for (const chat of [...this.#chats]) if (chat.id === streamEvent.chatId) chat.receive(streamEvent)
-  }
-
-  #handleMessage (message: Message): void {
-    if (message.type === 'reconnect' && this.#isLeader) this.reconnect()
-    if (this.#isLeader) return
-    if (message.type === 'event') this.#passToChats(message.delivery)
+  /** Handles a message of the connections, which this tab or the leader holds. */
+  #handle (message: Message): void {
+    if (message.type === 'event') {
+      const { delivery } = message
+      for (const chat of [...this.#chats]) if (chat.id === delivery.chatId) chat.receive(delivery)
+    }
     if (message.type === 'state') this.#setState(message.state)
     if (message.type === 'refused') this.#refuse(message.refusal)
   }
 
   #refuse (refusal: Refusal): void {
-    if (refusal.chatId !== undefined) this.#refused.add(refusal.chatId)
+    const { chatId } = refusal
+    if (chatId !== undefined) this.#refused.add(chatId)
     this.#refusals.notify(refusal)
   }
 
@@ -260,9 +245,4 @@ class Client implements RealtimeClient {
     this.#state = state
     this.#states.notify(state)
   }
-}
-
-/** Turns `rewind` into a number that the server accepts: a wrong one would make it refuse the whole request. */
-function rewindOf (rewind = 0): number {
-  return Math.min(Math.max(Math.trunc(rewind) || 0, 0), MAX_REWIND)
 }

@@ -1,6 +1,6 @@
 import type { ChatSubscription, StartPosition } from './stream-event.ts'
 import {
-  StreamConnection, type ConnectionEvents, type ConnectionOptions, type ConnectionState
+  STATES, StreamConnection, type ConnectionEvents, type ConnectionOptions, type ConnectionState
 } from './connection.ts'
 
 /**
@@ -9,12 +9,10 @@ import {
  */
 const MAX_CHARACTERS = 6_144
 /**
- * The characters that a chat needs beside its id: the names `chat` and `rewind`, six digits, and the longest event id.
+ * The characters that a chat needs beside its id: a separator, the names `chat` and `rewind`, six digits, and the
+ * longest event id.
  */
-const PER_CHAT = 85
-
-/** The state of the whole pool is the first of these states that any connection has. */
-const PRECEDENCE: readonly ConnectionState[] = ['offline', 'connecting', 'open', 'stopped']
+const PER_CHAT = 82
 
 /**
  * Carries any number of chats over as many connections as their requests need. A chat stays on its connection, so that
@@ -33,8 +31,13 @@ export class ConnectionPool {
     this.#events = events
   }
 
+  /** The connection that carries a chat. */
+  of (chatId: string): StreamConnection | undefined {
+    return [...this.#connections].find(({ chats }) => chats.has(chatId))
+  }
+
   get (chatId: string): ChatSubscription | undefined {
-    return this.#connectionOf(chatId)?.chats.get(chatId)
+    return this.of(chatId)?.chats.get(chatId)
   }
 
   chats (): [chatId: string, subscription: ChatSubscription][] {
@@ -45,15 +48,6 @@ export class ConnectionPool {
     const connection =
       [...this.#connections].find(({ chats }) => this.#fits([...chats.keys()], chatId)) ?? this.#open()
     connection.add(chatId, position)
-  }
-
-  delete (chatId: string): void {
-    this.#connectionOf(chatId)?.delete(chatId)
-  }
-
-  /** Reopens the connection of a chat. */
-  renew (chatId: string): void {
-    this.#connectionOf(chatId)?.renew()
   }
 
   /** Reconnects at once, even if the server has refused a whole connection. */
@@ -70,20 +64,17 @@ export class ConnectionPool {
     this.#connections.clear()
   }
 
-  #connectionOf (chatId: string): StreamConnection | undefined {
-    return [...this.#connections].find(({ chats }) => chats.has(chatId))
-  }
-
   #fits (chats: string[], chatId: string): boolean {
-    const length = [...chats, chatId].reduce((sum, id) => sum + encodeURIComponent(id).length + PER_CHAT, 0)
-    return chats.length === 0 || (chats.length < this.#maxChats && length <= MAX_CHARACTERS)
+    const { length } = chats
+    const characters = encodeURIComponent(`${[...chats, chatId]}`).length + PER_CHAT * (length + 1)
+    return length === 0 || (length < this.#maxChats && characters <= MAX_CHARACTERS)
   }
 
   #open (): StreamConnection {
     const connection = new StreamConnection(this.#options, {
       ...this.#events,
       state: (state) => this.#stateChanged(connection, state),
-      tooMany: (max) => this.#split(connection, max)
+      split: (max) => this.#split(connection, max)
     })
     this.#connections.add(connection)
     return connection
@@ -94,8 +85,7 @@ export class ConnectionPool {
       connection.close()
       this.#connections.delete(connection)
     }
-    const states = [...this.#connections].map(({ state }) => state)
-    this.#events.state(PRECEDENCE.find((state) => states.includes(state)) ?? 'idle')
+    this.#events.state?.(STATES.find((state) => [...this.#connections].some((each) => each.state === state)) ?? 'idle')
   }
 
   /** Moves the chats that do not fit into one request to other connections. */

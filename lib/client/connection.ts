@@ -1,15 +1,15 @@
 import {
-  marker, type ChatSubscription, type ChatSubscriptions, type StreamEvent, type StartPosition
+  lossOf, marker, type ChatSubscription, type ChatSubscriptions, type StreamEvent, type StartPosition
 } from './stream-event.ts'
 import {
-  isTooMany, limitOf, notEventStreamOf, refusalOfEvent, refusalOfResponse, TOO_LARGE, type Refusal
+  limitOf, notEventStreamOf, refusalOfEvent, refusalOfResponse, TOO_LARGE, type Refusal
 } from './refusal.ts'
 import { expandPart } from './event-id.ts'
 import { Attempt } from './attempt.ts'
 import { Backoff } from './backoff.ts'
-import { FrameRouter, type RoutedEvent } from './frame-router.ts'
+import { routeFrames, type RoutedEvent } from './frame-router.ts'
 import { positionHeader, pathOf, request, type RequestOptions } from './request.ts'
-import { FrameReader } from './sse-parser.ts'
+import { parseFrames } from './sse-parser.ts'
 import { watchNetwork } from './network.ts'
 
 export interface ConnectionOptions extends RequestOptions {
@@ -17,17 +17,20 @@ export interface ConnectionOptions extends RequestOptions {
   silenceMs: number
 }
 
-export type ConnectionState = 'idle' | 'connecting' | 'open' | 'offline' | 'stopped'
+/** The state of several connections is the first of these states that any of them has. */
+export const STATES = ['offline', 'connecting', 'open', 'stopped', 'idle'] as const
+
+export type ConnectionState = typeof STATES[number]
 
 export interface ConnectionEvents {
   deliver (streamEvent: StreamEvent): void
-  state (state: ConnectionState): void
+  state? (state: ConnectionState): void
   /**
    * A chat was refused and is not requested any more. Without a `chatId` the whole connection was refused, and stops.
    */
   refused (refusal: Refusal): void
   /** One request can't carry all chats of this connection: those beyond the first `max` must be moved. */
-  tooMany (max: number): void
+  split? (max: number): void
 }
 
 /** One stream of some chats. It reconnects whenever it breaks, and resumes each chat at its position. */
@@ -51,11 +54,11 @@ export class StreamConnection {
     this.#options = options
     this.#events = events
     this.#attempt = new Attempt(options.silenceMs)
-    this.#unwatch = watchNetwork({ wake: () => this.wake(), offline: () => this.#lose() })
+    this.#unwatch = watchNetwork(() => this.wake(), () => this.#lose())
   }
 
   add (chatId: string, position: StartPosition): void {
-    this.chats.set(chatId, { ...position, greeted: false })
+    this.chats.set(chatId, { ...position, ready: false })
     this.renew()
   }
 
@@ -66,7 +69,7 @@ export class StreamConnection {
   /** Reconnects at once. Also replaces a connection that may have died unnoticed. */
   wake (): void {
     this.#offline = false
-    if (this.#attempt.isDoubtful) this.#attempt.abort()
+    if (this.#attempt.silent) this.#attempt.abort()
     this.#backoff.skip(this.#attempt.signal.aborted)
   }
 
@@ -76,25 +79,24 @@ export class StreamConnection {
     this.chats.clear()
     this.#generation++
     this.#attempt.abort()
-    this.#backoff.endWait()
+    this.#backoff.abort()
   }
 
   /** Reopens the connection, each chat from its position. Several calls in one turn open one connection only. */
   renew (): void {
     const generation = ++this.#generation
-    queueMicrotask(() => { if (generation === this.#generation) this.#restart() })
-  }
-
-  #restart (): void {
-    this.#attempt.abort()
-    this.#backoff.endWait()
-    if (this.chats.size === 0) this.#setState('idle')
-    else this.#run(++this.#generation)
+    queueMicrotask(() => {
+      if (generation !== this.#generation) return
+      this.#attempt.abort()
+      this.#backoff.abort()
+      if (this.chats.size === 0) this.#setState('idle')
+      else this.#run(generation)
+    })
   }
 
   #setState (state: ConnectionState): void {
     this.state = state
-    this.#events.state(state)
+    this.#events.state?.(state)
   }
 
   async #run (generation: number): Promise<void> {
@@ -114,13 +116,13 @@ export class StreamConnection {
     const attempt = this.#attempt = new Attempt(this.#options.silenceMs)
     const { signal } = attempt
     try {
-      attempt.restartSilenceTimer()
+      attempt.renew()
       const response = await request(this.#options, pathOf(subscriptions), signal, {
         accept: 'text/event-stream', ...positionHeader(subscriptions)
       })
       if (response.status !== 200) return await this.#refused(response, subscriptions, signal)
       const problem = notEventStreamOf(response) ?? await this.#read(response, subscriptions, attempt)
-      if (problem !== undefined) {
+      if (problem) {
         this.#events.refused(problem)
         // A retry would have the same result.
         return undefined
@@ -147,11 +149,9 @@ export class StreamConnection {
     const refusal = await refusalOfResponse(response)
     // An aborted request says nothing about the chats of the current one.
     signal.throwIfAborted()
-    if (subscriptions.length > 1 && isTooMany(refusal)) {
-      this.#events.tooMany(limitOf(refusal, subscriptions.length))
-      return 0
-    }
-    for (const subscription of subscriptions) this.#refuse(subscription, refusal)
+    const limit = limitOf(refusal, subscriptions.length)
+    if (limit !== undefined) this.#events.split?.(limit)
+    else for (const subscription of subscriptions) this.#refuse(subscription, refusal)
     return 0
   }
 
@@ -168,19 +168,19 @@ export class StreamConnection {
     response: Response, subscriptions: ChatSubscriptions, attempt: Attempt
   ): Promise<Refusal | undefined> {
     const decoder = new TextDecoder()
-    const router = new FrameRouter(subscriptions.map(([chatId]) => chatId))
-    const frames = new FrameReader((frame) => {
-      const routed = router.route(frame)
+    const route = routeFrames(subscriptions.map(([chatId]) => chatId))
+    const read = parseFrames((frame) => {
+      const routed = route(frame)
       const subscription = subscriptions[routed.index]
-      if (subscription !== undefined) this.#take(subscription, routed)
+      if (subscription) this.#take(subscription, routed)
       if (this.chats.size === 0) this.#attempt.abort()
-    }, (retryMs) => this.#backoff.setRetry(retryMs))
+    }, (retryMs) => this.#backoff.retry(retryMs))
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
       const { done, value } = await reader.read()
       if (done || attempt.signal.aborted) return undefined
-      attempt.restartSilenceTimer()
-      if (!frames.read(decoder.decode(value, { stream: true }))) return TOO_LARGE
+      attempt.renew()
+      if (!read(decoder.decode(value, { stream: true }))) return TOO_LARGE
     }
   }
 
@@ -191,21 +191,23 @@ export class StreamConnection {
     if (event === 'refused') return this.#refuse(of, refusalOfEvent(data))
     const previous = subscription.id
     const id = part ? expandPart(part) : undefined
-    if (event === 'ready') return this.#greeted(chatId, subscription, id)
+    if (event === 'ready') return this.#ready(chatId, subscription, id)
     if (id !== undefined) subscription.id = id
     this.#events.deliver({ chatId, event, data, id, previous })
   }
 
-  #greeted (chatId: string, subscription: ChatSubscription, id: string | undefined): void {
+  #ready (chatId: string, subscription: ChatSubscription, id: string | undefined): void {
     this.#backoff.reset()
     this.#headersRenewed = false
     this.#setState('open')
     this.#offline = false
+    // A chat without a start position has missed nothing yet, and ignores this.
+    if (id === undefined) this.#events.deliver(lossOf(chatId))
     // If the chat can't be resumed, a reset follows. `ready` must not move the position: if the reset is lost, the next
     // connection has to send it again.
     subscription.id ??= id
-    subscription.greeted = true
-    this.#events.deliver({ ...marker(chatId, subscription.id), noHistory: id === undefined })
+    subscription.ready = true
+    this.#events.deliver(marker(chatId, subscription.id))
   }
 
   #lose (): void {

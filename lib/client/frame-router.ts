@@ -13,29 +13,23 @@ export interface RoutedEvent {
 }
 
 /** Control events of the stream. Their data names the chat. */
-const CONTROL_EVENTS = new Set(['ready', 'reset', 'refused'])
+const CONTROL_EVENT = /^(ready|reset|refused)$/
 
-/** Finds out to which chat each frame of a stream belongs. */
-export class FrameRouter {
-  readonly #chatIds: string[]
-  /** The parts of the last event id. */
-  #parts: string[] = []
-
-  constructor (chatIds: string[]) {
-    this.#chatIds = chatIds
-  }
-
-  route ({ event = 'message', id, data: json }: Frame): RoutedEvent {
+/** Returns a function that finds out to which chat of a stream a frame belongs. */
+export function routeFrames (chatIds: string[]): (frame: Frame) => RoutedEvent {
+  // The parts of the last event id.
+  let last: string[] = []
+  return ({ event = 'message', id, data: json }) => {
     const data = parse(json)
     const parts = id?.split('.') ?? []
     // An event belongs to the chat whose part of the event id has changed, whatever its data says. If no part has
     // changed, its data names the chat.
-    const changed = parts.findIndex((part, index) => part !== this.#parts[index])
-    const namedInData = this.#chatIds.findIndex((chatId) => chatId === data?.chatId)
-    const index = this.#chatIds.length === 1
+    const changed = parts.findIndex((part, index) => part !== last[index])
+    const namedInData = chatIds.findIndex((chatId) => chatId === data?.chatId)
+    const index = chatIds.length === 1
       ? 0
-      : changed === -1 || (CONTROL_EVENTS.has(event) && namedInData !== -1) ? namedInData : changed
-    if (parts.length > 0) this.#parts = parts
+      : changed === -1 || (CONTROL_EVENT.test(event) && namedInData !== -1) ? namedInData : changed
+    if (parts.length > 0) last = parts
     return { index, event, data, part: parts[index] }
   }
 }

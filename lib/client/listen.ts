@@ -21,6 +21,6 @@ export function reportError (error: unknown): void {
 }
 
 export function whenAborted (signal: AbortSignal | undefined, act: () => void): void {
-  if (signal?.aborted === true) act()
+  if (signal?.aborted) act()
   else signal?.addEventListener('abort', act, { once: true })
 }

@@ -1,7 +1,6 @@
 /** The part of the browser globals that is used here. Node does not have it. */
 interface Page {
-  addEventListener (type: string, listener: () => void): void
-  removeEventListener (type: string, listener: () => void): void
+  addEventListener (type: string, listener: () => void, options: { signal: AbortSignal }): void
   document?: Page & { visibilityState: string }
 }
 
@@ -9,17 +8,14 @@ interface Page {
  * Calls `wake` when the device is online again or awake, and `offline` when it loses the network. Returns a function
  * that removes the listeners. Does nothing outside of a page.
  */
-export function watchNetwork ({ wake, offline }: { wake: () => void, offline: () => void }): () => void {
-  const page = globalThis as unknown as Partial<Page>
+export function watchNetwork (wake: () => void, offline = (): void => {}): () => void {
+  const page = globalThis as unknown as Page
   const { document } = page
-  if (document === undefined) return () => {}
+  if (!document) return () => {}
   const visible = (): void => { if (document.visibilityState === 'visible') wake() }
-  const listeners: [Page, string, () => void][] = [
-    [page as Page, 'online', wake],
-    [page as Page, 'offline', offline],
-    [page as Page, 'pageshow', wake],
-    [document, 'visibilitychange', visible]
-  ]
-  for (const [target, type, listener] of listeners) target.addEventListener(type, listener)
-  return () => { for (const [target, type, listener] of listeners) target.removeEventListener(type, listener) }
+  const removal = new AbortController()
+  for (const type of ['online', 'pageshow']) page.addEventListener(type, wake, removal)
+  page.addEventListener('offline', offline, removal)
+  document.addEventListener('visibilitychange', visible, removal)
+  return () => removal.abort()
 }

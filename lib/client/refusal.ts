@@ -1,5 +1,5 @@
 import type { StreamEvent } from './stream-event.ts'
-import { isObject, isText } from './shape.ts'
+import { isObject, textOf } from './shape.ts'
 
 /**
  * The server refused a chat, or all of them. The client does not request the chat again until it is opened again, or
@@ -24,28 +24,24 @@ export async function refusalOfResponse (response: Response): Promise<Refusal> {
   // The response may come from a proxy and have any body.
   const body: unknown = await response.json().catch(() => undefined)
   const { message, code } = isObject(body) ? body : {}
-  return { message: isText(message) ? message : `The server answered ${status}`, status, code: textOf(code) }
+  return { message: textOf(message) ?? `The server answered ${status}`, status, code: textOf(code) }
 }
 
 /** Reads the data of an event `refused`: the reason why the server left out one of several chats. */
 export function refusalOfEvent (data: StreamEvent['data']): Refusal {
   const code = textOf(data?.code)
-  return { message: 'The server refused this chat', status: /^RT_(CHAT_ID|REWIND)_/.test(code ?? '') ? 400 : 403, code }
+  return { message: 'Chat refused', status: /^RT_(CHAT_ID|REWIND)_/.test(`${code}`) ? 400 : 403, code }
 }
 
-function textOf (value: unknown): string | undefined {
-  return isText(value) ? value : undefined
-}
-
-/** Whether the server refused because the request had too many chats. A request with fewer chats may be accepted. */
-export function isTooMany ({ status, code }: Refusal): boolean {
-  return status === 414 || status === 431 || code === 'RT_TOO_MANY_CHATS'
-}
-
-/** How many chats to request after `count` were too many: the limit in the server's message, or else half of them. */
-export function limitOf ({ code, message }: Refusal, count: number): number {
-  const limit = code === 'RT_TOO_MANY_CHATS' ? Number(/\d+/.exec(message)) : 0
-  return limit > 0 && limit < count ? limit : Math.floor(count / 2)
+/**
+ * If the server refused `count` chats since they were too many for one request: how many to request instead. That is
+ * the limit in the server's message, or else half of them.
+ */
+export function limitOf ({ status, code, message }: Refusal, count: number): number | undefined {
+  const isLimit = code === 'RT_TOO_MANY_CHATS'
+  if (count < 2 || !(isLimit || status === 414 || status === 431)) return undefined
+  const limit = isLimit ? Number(/\d+/.exec(message)) : 0
+  return limit > 0 && limit < count ? limit : count >> 1
 }
 
 /** The refusal for a response with status 200 that is not an event stream. */
@@ -53,10 +49,10 @@ export function notEventStreamOf ({ headers, status }: Response): Refusal | unde
   const type = headers.get('content-type') ?? 'no content type'
   if (/^text\/event-stream\b/i.test(type)) return undefined
   return {
-    message: `Expected an event stream, got ${type}. Check the client's url.`, status, code: 'RT_NOT_EVENT_STREAM'
+    message: `Expected an event stream, got ${type}`, status, code: 'RT_NOT_EVENT_STREAM'
   }
 }
 
 export const TOO_LARGE: Refusal = {
-  message: 'An event takes more than 16 million characters.', status: 200, code: 'RT_EVENT_TOO_LARGE'
+  message: 'Event too large', status: 200, code: 'RT_EVENT_TOO_LARGE'
 }

@@ -7,6 +7,6 @@ export function isText (value: unknown): value is string {
   return typeof value === 'string'
 }
 
-export function isTextOrAbsent (value: unknown): value is string | undefined {
-  return value === undefined || isText(value)
+export function textOf (value: unknown): string | undefined {
+  if (isText(value)) return value
 }

@@ -10,68 +10,42 @@ export interface Frame {
 const MAX_CHARACTERS = 16 * 2 ** 20
 
 /**
- * Parses an event stream as the HTML standard defines it. The text may arrive in pieces that are cut anywhere. The cost
- * per character is constant, however large an event is.
+ * Parses an event stream as the HTML standard defines it. Returns a function that reads the next piece of its text,
+ * which may be cut anywhere. The cost per character is constant, however large an event is. The function returns
+ * whether the stream can go on: false after an event of more than 16 million characters.
  */
-export class FrameReader {
-  readonly #onFrame: (frame: Frame) => void
-  readonly #onRetry: (retryMs: number) => void
-  /** The pieces of the line that has not ended yet. */
-  #pieces: string[] = []
-  #fields: Omit<Frame, 'data'> = {}
-  #data: string[] = []
-  /** The number of characters in `#data`. */
-  #dataSize = 0
-  /** The number of characters in `#pieces`. */
-  #lineSize = 0
-  #endsWithCR = false
+export function parseFrames (
+  onFrame: (frame: Frame) => void, onRetry: (retryMs: number) => void
+): (text: string) => boolean {
+  // What has arrived of the line that has not ended yet. To append to a string copies nothing, however long it is.
+  let line = ''
+  // The data has a line break after each line.
+  let frame: Frame = { data: '' }
+  let endsWithCR = false
 
-  constructor (onFrame: (frame: Frame) => void, onRetry: (retryMs: number) => void) {
-    this.#onFrame = onFrame
-    this.#onRetry = onRetry
-  }
-
-  /**
-   * Reads the next piece. Returns whether the stream can go on: false after an event of more than 16 million
-   * characters.
-   */
-  read (text: string): boolean {
-    if (text === '') return true
-    const lineBreak = /\r\n?|\n/g
-    // The previous piece may have ended between `\r` and `\n`.
-    let at = this.#endsWithCR && text.startsWith('\n') ? 1 : 0
-    lineBreak.lastIndex = at
-    for (let found = lineBreak.exec(text); found !== null; found = lineBreak.exec(text)) {
-      const line = [...this.#pieces, text.slice(at, found.index)].join('')
-      at = lineBreak.lastIndex
-      this.#pieces = []
-      this.#lineSize = 0
-      this.#endLine(line)
-    }
-    this.#endsWithCR = text.endsWith('\r')
-    this.#pieces.push(text.slice(at))
-    this.#lineSize += text.length - at
-    return this.#dataSize + this.#lineSize <= MAX_CHARACTERS
-  }
-
-  #endLine (line: string): void {
+  const endLine = (): void => {
     const [, name, value] = /^([^:]*):? ?(.*)/s.exec(line) as unknown as [string, string, string] // Matches any line.
-    this.#addField(name, value)
+    if (name === 'data') frame.data += `${value}\n`
+    if (name === 'event' || (name === 'id' && !value.includes('\0'))) frame[name] = value
+    if (name === 'retry' && /^\d+$/.test(value)) onRetry(Number(value))
     if (line !== '') return
-    const frame = { ...this.#fields, data: this.#data.join('\n') }
-    const isEvent = this.#data.length > 0
-    this.#fields = {}
-    this.#data = []
-    this.#dataSize = 0
-    if (isEvent) this.#onFrame(frame)
+    const { data, ...fields } = frame
+    frame = { data: '' }
+    if (data !== '') onFrame({ ...fields, data: data.slice(0, -1) })
   }
 
-  #addField (name: string, value: string): void {
-    if (name === 'data') {
-      this.#dataSize += value.length + 1
-      this.#data.push(value)
+  return (text) => {
+    // Each line with its line break; the last one may have none. A `\n` after a `\r` of the previous piece is skipped.
+    for (const [part, content, lineBreak] of text.matchAll(/([^\r\n]*)(\r\n?|\n)?/g)) {
+      if (part !== '\n' || !endsWithCR) {
+        line += content as string
+        if (lineBreak) {
+          endLine()
+          line = ''
+        }
+      }
+      if (part !== '') endsWithCR = part.endsWith('\r')
     }
-    if (name === 'event' || (name === 'id' && !value.includes('\0'))) this.#fields[name] = value
-    if (name === 'retry' && /^\d+$/.test(value)) this.#onRetry(Number(value))
+    return frame.data.length + line.length <= MAX_CHARACTERS
   }
 }

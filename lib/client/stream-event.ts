@@ -9,8 +9,6 @@ export interface StreamEvent {
   id?: string | undefined
   /** The position before it: a client at this position has missed no events. */
   previous?: string | undefined
-  /** Whether a connection has begun at a server that keeps no history: earlier events are lost. */
-  noHistory?: boolean
 }
 
 /** The position at which a chat starts on a stream. */
@@ -23,7 +21,7 @@ export interface StartPosition {
 /** A chat on a connection, at its current position. */
 export interface ChatSubscription extends StartPosition {
   /** Whether the server has sent the start position (`ready`). */
-  greeted: boolean
+  ready: boolean
 }
 
 /** The chats of one request, in the order of their parts in the event id. */
@@ -32,4 +30,9 @@ export type ChatSubscriptions = [chatId: string, subscription: ChatSubscription]
 /** A frame without an event, which reports the current position of a chat. */
 export function marker (chatId: string, id: string | undefined): StreamEvent {
   return { chatId, event: 'ready', id, previous: id }
+}
+
+/** Reports that events may be missing, since the server keeps no history. */
+export function lossOf (chatId: string): StreamEvent {
+  return { chatId, event: 'reset', data: { reason: 'no-history' } }
 }

@@ -1,4 +1,3 @@
-import { LONGEST_TIMER } from './backoff.ts'
 import { whenAborted } from './listen.ts'
 import { readMessage, type Message, type TabChats } from './tab-message.ts'
 
@@ -15,10 +14,11 @@ interface TabsEvents {
   elected (): void
   /** Another tab has taken the lead, since this one did not respond in time. */
   replaced (): void
-  /** Another tab has changed its chats, or has ended. `joined` is a chat that it has just opened. */
-  chatsChanged (joined?: string): void
-  /** This tab must send its chats to the leader. */
-  chatsRequested (): void
+  /**
+   * In the leader: another tab has changed its chats, or has ended. `joined` is a chat that it has just opened. In any
+   * other tab: the leader needs the chats of this tab.
+   */
+  updated (joined?: string): void
   /** Another tab has sent any other message. */
   message (message: Message): void
 }
@@ -32,7 +32,7 @@ const STEPS = 4
 /** Joins the tabs of this name. Returns `undefined` without Web Locks, or if the page may not use storage. */
 export function joinTabs (name: string, silenceMs: number, events: TabsEvents): Tabs | undefined {
   const { navigator } = globalThis as { navigator?: { locks?: Locks } }
-  if (navigator?.locks === undefined) return undefined
+  if (!navigator?.locks) return undefined
   try {
     return new Tabs(name, navigator.locks, silenceMs, events)
   } catch {
@@ -47,17 +47,19 @@ export function joinTabs (name: string, silenceMs: number, events: TabsEvents): 
  */
 export class Tabs {
   /** The chats of each other tab, kept by the leader. */
-  readonly chatsByTab = new Map<string, TabChats>()
+  readonly others = new Map<string, TabChats>()
+  leads = false
   readonly #name: string
   readonly #locks: Locks
   readonly #events: TabsEvents
   readonly #channel: InstanceType<typeof BroadcastChannel>
   readonly #tabId = crypto.randomUUID()
   readonly #closed = new AbortController()
+  /** Resolves at `close`. */
+  readonly #end: Promise<void>
   /** Resolves once this tab holds a lock of its own, by which the leader notices its end, even after a crash. */
   readonly #ownLockHeld: Promise<void>
   readonly #leaderTimer: ReturnType<typeof setInterval>
-  #isLeader = false
   /** The id of the last known leader. Messages from another one are stale: it led before, and has hung meanwhile. */
   #leaderId: string | undefined
   /** The number of steps without a message from the leader. */
@@ -71,15 +73,14 @@ export class Tabs {
     this.#events = events
     this.#channel = new BroadcastChannel(name)
     this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: unknown }).data)
-    this.#ownLockHeld = new Promise((resolve) => this.#holdLock(`${name} ${this.#tabId}`, resolve, resolve))
+    this.#end = new Promise((resolve) => whenAborted(this.#closed.signal, resolve))
+    this.#ownLockHeld = new Promise((resolve) => {
+      this.#lock(`${name} ${this.#tabId}`, () => { resolve(); return this.#end }, resolve)
+    })
     this.#queueForLead()
     // With jitter, so that the tabs do not act all at once.
     const stepMs = silenceMs / STEPS * (1 + Math.random() / STEPS)
-    this.#leaderTimer = setInterval(() => this.#checkLeader(), Math.min(stepMs, LONGEST_TIMER))
-  }
-
-  get isLeader (): boolean {
-    return this.#isLeader
+    this.#leaderTimer = setInterval(() => this.#checkLeader(), stepMs)
   }
 
   notify (message: Message): void {
@@ -87,7 +88,7 @@ export class Tabs {
   }
 
   /** Sends the leader the chats of this tab. */
-  sendChats (chats: TabChats, joined?: string): void {
+  want (chats: TabChats, joined?: string): void {
     this.#hasChats = Object.keys(chats).length > 0
     this.#ownLockHeld.then(() => this.notify({ type: 'want', wanted: chats, joined }))
   }
@@ -103,44 +104,40 @@ export class Tabs {
    * another tab steals it afterwards.
    */
   #queueForLead (steal = false): void {
-    this.#holdLock(this.#name, () => this.#becomeLeader(), () => {
+    this.#lock(this.#name, () => { this.#becomeLeader(); return this.#end }, () => {
       // A page that may not use storage has no locks, so it opens connections of its own.
-      if (!this.#isLeader) return this.#becomeLeader()
-      this.#becomeFollower()
+      if (!this.leads) return this.#becomeLeader()
+      this.leads = false
+      this.others.clear()
+      this.#events.replaced()
       if (!steal) this.#queueForLead()
     }, steal)
   }
 
   #becomeLeader (): void {
-    this.#isLeader = true
+    this.leads = true
     this.notify({ type: 'lead' })
     this.#events.elected()
   }
 
-  #becomeFollower (): void {
-    this.#isLeader = false
-    this.chatsByTab.clear()
-    this.#events.replaced()
-  }
-
   #checkLeader (): void {
-    this.#silentSteps = this.#isLeader || !this.#hasChats ? 0 : this.#silentSteps + 1
+    this.#silentSteps = this.leads || !this.#hasChats ? 0 : this.#silentSteps + 1
     if (this.#silentSteps > STEPS) {
       this.#silentSteps = 0
       this.#queueForLead(true)
     } else if (this.#silentSteps > STEPS / 2) {
       // Followers ask, instead of the leader sending heartbeats: a hidden tab gets messages at once, but its timers
       // may be late.
-      this.#events.chatsRequested()
+      this.#events.updated()
     }
   }
 
   #receive (data: unknown): void {
     const message = readMessage(data)
-    if (message === undefined) return
+    if (!message) return
     const { type, from } = message
     if (type === 'want') {
-      if (this.#isLeader) this.#receiveChats(from, message)
+      if (this.leads) this.#receiveChats(from, message)
       return
     }
     if (type === 'reconnect') return this.#events.message(message)
@@ -148,39 +145,30 @@ export class Tabs {
     this.#leaderId ??= from
     if (this.#leaderId !== from) return
     this.#silentSteps = 0
-    if (type === 'lead') this.#events.chatsRequested()
+    if (type === 'lead') this.#events.updated()
     else this.#events.message(message)
   }
 
   #receiveChats (tabId: string, { wanted, joined }: Message & { type: 'want' }): void {
-    const isKnown = this.chatsByTab.has(tabId)
-    this.chatsByTab.set(tabId, wanted)
-    this.#events.chatsChanged(joined)
+    const isKnown = this.others.has(tabId)
+    this.others.set(tabId, wanted)
+    this.#events.updated(joined)
     if (isKnown) return
     // The lock that a tab holds is free once the tab has ended.
-    this.#requestLock(`${this.#name} ${tabId}`, async () => {
-      this.chatsByTab.delete(tabId)
-      this.#events.chatsChanged()
+    this.#lock(`${this.#name} ${tabId}`, () => {
+      this.others.delete(tabId)
+      this.#events.updated()
     })
   }
 
   /**
-   * Acquires a lock when it is free, or steals it at once, and holds it until `close`. Calls `lost` if the lock can't
-   * be acquired, or is stolen.
+   * Acquires a lock when it is free, or steals it at once, and holds it until the promise of `acquired` resolves. Calls
+   * `lost` if the lock can't be acquired, or is stolen.
    */
-  #holdLock (name: string, acquired: () => void, lost: () => void, steal = false): void {
-    const { signal } = this.#closed
-    this.#requestLock(name, async () => {
-      if (signal.aborted) return
-      acquired()
-      await new Promise<void>((resolve) => whenAborted(signal, resolve))
-    }, lost, steal)
-  }
-
-  #requestLock (name: string, acquired: () => Promise<void>, failed?: () => void, steal = false): void {
+  #lock (name: string, acquired: () => void | Promise<void>, lost = (): void => {}, steal = false): void {
     const { signal } = this.#closed
     // The request also rejects if this is closed before the lock is acquired. The API allows no signal with `steal`.
-    this.#locks.request(name, steal ? { steal } : { signal }, acquired)
-      .catch(() => { if (!signal.aborted) failed?.() })
+    this.#locks.request(name, steal ? { steal } : { signal }, async () => { if (!signal.aborted) await acquired() })
+      .catch(() => { if (!signal.aborted) lost() })
   }
 }

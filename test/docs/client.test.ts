@@ -13,7 +13,7 @@ const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 
 t.test('every snippet compiles, and the first one runs', { timeout: 120_000 }, async (t) => {
   const snippets = guide.blocks('ts')
-  t.equal(snippets.length, 5)
+  t.equal(snippets.length, 6)
   const { app, url } = await startApp(t)
   await app.chatEvents.emitChatMessage('general', { text: 'Hello' })
   const folder = await writeSnippet(t, snippets[0], 'snippet.ts')

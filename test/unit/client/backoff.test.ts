@@ -4,14 +4,14 @@ import { Backoff } from '../../../lib/client/backoff.ts'
 /** A backoff after one failure, and the delay of the next attempt. */
 function afterFailure (): { backoff: Backoff, delay: number } {
   const backoff = new Backoff()
-  backoff.setRetry(100_000)
+  backoff.retry(100_000)
   return { backoff, delay: backoff.next() }
 }
 
 t.test('the delay doubles with each failure, up to half more, and begins anew after a success', async (t) => {
   const { backoff, delay } = afterFailure()
   t.ok(delay >= 100_000 && delay < 150_000)
-  backoff.setRetry(1_000)
+  backoff.retry(1_000)
   const second = backoff.next()
   t.ok(second >= 2_000 && second < 3_000)
   backoff.reset()

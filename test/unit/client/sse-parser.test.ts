@@ -2,16 +2,16 @@ import t, { type Test } from 'tap'
 import assert from 'node:assert/strict'
 import { createParser } from 'eventsource-parser'
 import fc from 'fast-check'
-import { FrameReader } from '../../../lib/client/sse-parser.ts'
+import { parseFrames } from '../../../lib/client/sse-parser.ts'
 
 /** Returns the parsed events of a stream that arrives in these pieces. */
 function read (pieces: string[]): unknown[] {
   const seen: unknown[] = []
-  const reader = new FrameReader(
+  const readNext = parseFrames(
     ({ event, id, data }) => seen.push({ event, id, data }),
     (retryMs) => seen.push(retryMs)
   )
-  for (const piece of pieces) reader.read(piece)
+  for (const piece of pieces) readNext(piece)
   return seen
 }
 
@@ -127,14 +127,14 @@ t.test('the steps to parse many lines in one piece grow with their characters', 
 
 t.test('parsing stops at an event of more than 16 million characters', async (t) => {
   const piece = 'x'.repeat(2 ** 20)
-  const begin = (): FrameReader => new FrameReader(() => {}, () => {})
+  const begin = (): ReturnType<typeof parseFrames> => parseFrames(() => {}, () => {})
   const inOneLine = begin()
-  t.ok(inOneLine.read('data: '))
-  for (let n = 1; n < 16; n++) t.ok(inOneLine.read(piece))
-  t.notOk(inOneLine.read(piece))
+  t.ok(inOneLine('data: '))
+  for (let n = 1; n < 16; n++) t.ok(inOneLine(piece))
+  t.notOk(inOneLine(piece))
   const inManyLines = begin()
-  for (let n = 1; n < 16; n++) t.ok(inManyLines.read(`data: ${piece}\r\n`))
-  t.notOk(inManyLines.read(`data: ${piece}\r\n`))
+  for (let n = 1; n < 16; n++) t.ok(inManyLines(`data: ${piece}\r\n`))
+  t.notOk(inManyLines(`data: ${piece}\r\n`))
   const inManyEvents = begin()
-  for (let n = 0; n < 20; n++) t.ok(inManyEvents.read(`: ${piece}\ndata: ${piece}\n\n`))
+  for (let n = 0; n < 20; n++) t.ok(inManyEvents(`: ${piece}\ndata: ${piece}\n\n`))
 })

@@ -1,0 +1,68 @@
+import { Backoff } from './backoff.ts'
+import { whenAborted } from './listen.ts'
+
+/** The argument of `load`. */
+export interface LoadContext {
+  /** `start`, or the reason of a reset. */
+  reason: string
+  /** Aborts if the result is not needed any more, since the chat was closed or refused, or has got a reset. */
+  signal: AbortSignal
+}
+
+/** The result of `load`. */
+export interface LoadResult {
+  /**
+   * What `chatEvents.lastEventId(chatId)` returned before the rows were read: the events after it are delivered.
+   * Without it, all events since the start of the stream, or since the reset, are delivered.
+   */
+  lastEventId?: string | null | undefined
+}
+
+/** Fetches the state of a chat from the app's server. */
+export type Load = (context: LoadContext) => Promise<LoadResult | void>
+
+/** Loads the state of a chat by the app's `load`, which is called again until it succeeds. */
+export class StateLoader {
+  readonly #load: Load
+  readonly #loaded: (lastEventId: LoadResult['lastEventId']) => boolean
+  #controller = new AbortController()
+  /** Resolves when the latest loading has ended. */
+  #ended = Promise.resolve()
+
+  /** `loaded` returns false if the state must be loaded again. */
+  constructor (load: Load, loaded: (lastEventId: LoadResult['lastEventId']) => boolean) {
+    this.#load = load
+    this.#loaded = loaded
+  }
+
+  /**
+   * Loads the state, after a delay if it is a repetition. The call that is under way, if any, is aborted, and has ended
+   * before the next one begins: otherwise it could replace the newer state by its own.
+   */
+  start (reason: string, repeats: boolean): void {
+    this.stop()
+    const { signal } = this.#controller = new AbortController()
+    this.#ended = this.#ended.then(() => this.#run({ reason, signal }, repeats))
+  }
+
+  /** Aborts the call that is under way, if any. */
+  stop (): void {
+    this.#controller.abort()
+  }
+
+  async #run (context: LoadContext, repeats: boolean): Promise<void> {
+    const { signal } = context
+    const backoff = new Backoff()
+    whenAborted(signal, () => backoff.abort())
+    for (let waits = repeats; !signal.aborted; waits = true) {
+      if (waits) await backoff.wait(backoff.next())
+      if (signal.aborted) return
+      try {
+        const result = await this.#load(context)
+        if (signal.aborted || this.#loaded(result?.lastEventId)) return
+      } catch {
+        // Retry, whatever failed.
+      }
+    }
+  }
+}

@@ -1,0 +1,69 @@
+import t from 'tap'
+import { createRealtimeClient, type LoadResult } from '../../../lib/client/index.ts'
+import { startApp } from '../../support/app.ts'
+import { client, startRedis } from '../../support/redis.ts'
+import { until } from '../../support/until.ts'
+import { dropAll } from './page.ts'
+
+t.setTimeout(60_000)
+
+t.test('the loaded state and the events are what the database has, also after Redis has lost all', async (t) => {
+  const redis = await startRedis(t)
+  const { app, url } = await startApp(t, { redisUrl: redis.url, retryMs: 1 })
+  const database = new Map<number, string>()
+  let lastEventId: string | undefined
+  const write = async (id: number, text: string): Promise<void> => {
+    database.set(id, text)
+    lastEventId = (await app.chatEvents.emitChatMessage('a', { id, text })).id
+  }
+  await write(1, 'before the start')
+
+  const reasons: string[] = []
+  const seen: number[] = []
+  const rows = new Map<number, string>()
+  const page = createRealtimeClient({ url: `${url}/api` })
+  t.teardown(() => page.close())
+  const chat = page.chat('a', {
+    load: async ({ reason }): Promise<LoadResult> => {
+      reasons.push(reason)
+      if (reasons.length === 1) throw new Error('not yet')
+      const result = { lastEventId }
+      await write(2, 'while the rows are read')
+      rows.clear()
+      for (const [id, text] of database) rows.set(id, text)
+      await write(3, 'after the rows were read')
+      return result
+    }
+  })
+  chat.on('message', ({ message }) => {
+    const { id, text } = message as { id: number, text: string }
+    seen.push(id)
+    rows.set(id, text)
+  })
+  await chat.ready
+  await until(async () => seen.length, (length) => length === 2)
+  t.same([reasons, seen, [...rows]], [['start', 'start'], [2, 3], [...database]])
+
+  dropAll(app)
+  await write(4, 'during an interruption')
+  await until(async () => rows.size, (size) => size === 4)
+  t.equal(reasons.length, 2, 'a stream that resumes loads nothing')
+
+  await client(t, redis.url).flushall()
+  await write(1, 'edited after the loss')
+  await until(async () => rows.get(3), (text) => text === 'after the rows were read')
+  await until(async () => reasons.length, (length) => length === 3)
+  await until(async () => seen.at(-1), (id) => id === 3)
+  t.equal(reasons.at(-1), 'epoch')
+  t.same([...rows].sort(), [...database].sort())
+})
+
+t.test('the state of a chat that is refused is not loaded', async (t) => {
+  const { url } = await startApp(t, { authorize: () => false })
+  const page = createRealtimeClient({ url: `${url}/api` })
+  t.teardown(() => page.close())
+  const refused = new Promise((resolve) => { page.onRefused(resolve) })
+  page.chat('a', { load: async () => { t.fail('was called') } })
+  await refused
+  await until(async () => page.state, (state) => state === 'stopped')
+})

@@ -1,0 +1,397 @@
+import t from 'tap'
+import assert from 'node:assert/strict'
+import fc from 'fast-check'
+import { Chat, type ChatOptions, type Reset } from '../../../lib/client/chat.ts'
+import type { LoadContext, LoadResult } from '../../../lib/client/state-loader.ts'
+import { lossOf, marker } from '../../../lib/client/stream-event.ts'
+import { FakeTimers } from '../../support/fake-timers.ts'
+import { turn } from '../../support/turn.ts'
+
+interface Row { row: number, version: number | undefined }
+
+/** A database, the log of its changes, and streams that read the log. */
+class Server {
+  readonly rows = new Map<number, number>()
+  /** How many streams were opened to catch up. */
+  streams = 0
+  #epoch = 1
+  #log: Row[] = []
+  #version = 0
+  readonly #open = new Set<(frame: string) => void>()
+
+  id (offset = this.#log.length): string {
+    return `e${this.#epoch}-${offset}-1`
+  }
+
+  get head (): number {
+    return this.#log.length
+  }
+
+  write (row: number, deletes = false): void {
+    const version = deletes ? undefined : ++this.#version
+    if (version === undefined) this.rows.delete(row)
+    else this.rows.set(row, version)
+    this.#log.push({ row, version })
+    for (const send of this.#open) send(this.#frame(this.#log.length))
+  }
+
+  /** Loses the log. */
+  forget (): void {
+    this.#epoch++
+    this.#log = []
+    for (const send of this.#open) send(this.#reset('epoch'))
+  }
+
+  /** The event at an offset, as the shared connection passes it to a chat. */
+  event (offset: number): Parameters<Chat['receive']>[0] {
+    const data = { type: 'message', ...this.#log[offset - 1] }
+    return { chatId: 'a', event: 'message', data, id: this.id(offset), previous: this.id(offset - 1) }
+  }
+
+  readonly fetch = (async (_url: string, { headers }: { headers: Record<string, string> }) => {
+    this.streams++
+    const [epoch, offset] = (headers['last-event-id'] ?? this.id()).split('-')
+    const isKnown = epoch === `e${this.#epoch}`
+    const from = isKnown ? Number(offset) : this.head
+    let send = (_frame: string): void => {}
+    const body = new ReadableStream({
+      start: (controller) => {
+        send = (frame) => controller.enqueue(new TextEncoder().encode(frame))
+        send(`id: ${this.id(from)}\nevent: ready\ndata: {}\n\n`)
+        if (!isKnown) send(this.#reset('epoch'))
+        for (let next = from + 1; next <= this.head; next++) send(this.#frame(next))
+        this.#open.add(send)
+      },
+      cancel: () => { this.#open.delete(send) }
+    })
+    return new Response(body, { headers: { 'content-type': 'text/event-stream' } })
+  }) as unknown as typeof fetch
+
+  #frame (offset: number): string {
+    const { event, data, id } = this.event(offset)
+    return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+  }
+
+  #reset (reason: string): string {
+    return `id: ${this.id()}\nevent: reset\ndata: {"reason":"${reason}","certain":true}\n\n`
+  }
+}
+
+/** A call of `load` that the test settles. */
+interface Call extends LoadContext {
+  resolve (result: LoadResult): Promise<void>
+  reject (): Promise<void>
+}
+
+/** A chat with a `load`, and what its handlers got. */
+class Reader {
+  readonly calls: Call[] = []
+  readonly seen: unknown[] = []
+  readonly resets: Reset[] = []
+  readonly chat: Chat
+  running = 0
+  closed = 0
+
+  constructor (server: Server, options: ChatOptions = {}) {
+    this.chat = new Chat('a', {
+      load: async (context) => {
+        assert.equal(++this.running, 1, 'one call at a time')
+        return await new Promise<LoadResult>((resolve, reject) => {
+          this.calls.push({
+            ...context,
+            resolve: async (result) => { this.running--; resolve(result); await turn() },
+            reject: async () => { this.running--; reject(new Error('failed')); await turn() }
+          })
+        })
+      },
+      ...options
+    }, {
+      connection: { url: '', headers: undefined, fetch: server.fetch, silenceMs: 45_000 },
+      refused: () => {},
+      closed: () => { this.closed++ }
+    })
+    this.chat.on('*', (event, { id }) => { this.seen.push(id ?? event.type) })
+    this.chat.onReset((reset) => { this.resets.push(reset) })
+  }
+
+  get last (): Call {
+    return this.calls.at(-1) as Call
+  }
+
+  async receive (...events: Parameters<Chat['receive']>): Promise<void> {
+    for (const event of events) this.chat.receive(event)
+    await turn()
+  }
+
+  reset (id: string | undefined, reason = 'epoch'): Promise<void> {
+    return this.receive({ chatId: 'a', event: 'reset', id, previous: id, data: { reason, certain: true } })
+  }
+}
+
+/** A reader whose stream has begun after three events, so that the first call is under way. */
+async function start (options?: ChatOptions): Promise<{ server: Server, reader: Reader }> {
+  const server = new Server()
+  for (const row of [1, 2, 3]) server.write(row)
+  const reader = new Reader(server, options)
+  await reader.receive(marker('a', server.id()))
+  return { server, reader }
+}
+
+const next = async (server: Server, reader: Reader, row = 4): Promise<string> => {
+  server.write(row)
+  await reader.receive(server.event(server.head))
+  return server.id()
+}
+
+let timers: FakeTimers
+t.beforeEach(() => { timers = new FakeTimers() })
+
+t.test('the state is loaded once the stream has begun, and only the events after it are delivered', async (t) => {
+  const { server, reader } = await start()
+  await reader.chat.ready
+  t.match(reader.calls, [{ reason: 'start' }])
+  const loaded = await next(server, reader)
+  const later = await next(server, reader)
+  await reader.receive({ chatId: 'a', event: 'typing', data: { type: 'typing' } })
+  t.same(reader.seen, [], 'no handler is called meanwhile')
+  await reader.last.resolve({ lastEventId: loaded })
+  t.same(reader.seen, [later, 'typing'])
+  t.equal(reader.chat.lastEventId, later)
+  await reader.receive(marker('a', later))
+  t.same([reader.calls.length, server.streams], [1, 0], 'a resumed stream loads nothing')
+})
+
+t.test('events that the state includes are dropped, also where they arrive later', async (t) => {
+  const { server, reader } = await start()
+  server.write(4)
+  await reader.last.resolve({ lastEventId: server.id() })
+  await reader.receive(server.event(4))
+  const later = await next(server, reader)
+  t.same([reader.seen, server.streams], [[later], 0])
+})
+
+t.test('without a position, all events since the start are delivered', async (t) => {
+  for (const result of [{}, { lastEventId: null }, { lastEventId: '' }, undefined, { lastEventId: 5 }]) {
+    const { server, reader } = await start()
+    const id = await next(server, reader)
+    await reader.last.resolve(result as LoadResult)
+    t.same(reader.seen, [id])
+  }
+})
+
+t.test('a state from before the start of the stream is completed from the log', async (t) => {
+  const { server, reader } = await start()
+  await reader.last.resolve({ lastEventId: server.id(1) })
+  for (let n = 0; n < 5; n++) await turn()
+  t.same(reader.seen, [server.id(2), server.id(3)])
+})
+
+t.test('a failed call is repeated after a delay with jitter, and events wait', async (t) => {
+  const { server, reader } = await start()
+  const id = await next(server, reader)
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  for (const [index, least] of [2_000, 4_000, 8_000].entries()) {
+    await reader.last.reject()
+    t.ok((timers.delays[index] as number) >= least && (timers.delays[index] as number) <= least * 1.5)
+    t.equal(reader.calls.length, index + 1)
+    timers.fire()
+    await turn()
+    t.equal(reader.calls.length, index + 2)
+  }
+  await reader.last.resolve({ lastEventId: server.id(3) })
+  t.same(reader.seen, [id])
+})
+
+t.test('a state from another log is loaded again', async (t) => {
+  const { server, reader } = await start()
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const id = await next(server, reader)
+  await reader.last.resolve({ lastEventId: 'other-9-1' })
+  t.same([reader.seen, timers.size], [[], 1])
+  server.forget()
+  await reader.reset(server.id())
+  t.match(reader.calls.map(({ reason }) => reason), ['start', 'epoch'], 'a reset ends the delay')
+  await reader.last.resolve({ lastEventId: server.id() })
+  const later = await next(server, reader)
+  t.same(reader.seen, [later])
+  t.not(id, later)
+})
+
+t.test('a reset calls its handlers, aborts the call and begins another one when it has ended', async (t) => {
+  const { server, reader } = await start()
+  await next(server, reader)
+  const [first] = reader.calls as [Call]
+  await reader.reset(server.id(), 'failover')
+  t.match(reader.resets, [{ reason: 'failover' }])
+  t.ok(first.signal.aborted)
+  t.equal(reader.calls.length, 1, 'the aborted call has not ended')
+  await reader.reset(server.id(), 'trimmed')
+  const later = await next(server, reader)
+  await first.resolve({ lastEventId: server.id(1) })
+  t.match(reader.calls.map(({ reason }) => reason), ['start', 'trimmed'])
+  await reader.last.resolve({})
+  t.same(reader.seen, [later])
+  await reader.reset(server.id(), 'failover')
+  t.equal(reader.last.reason, 'failover')
+})
+
+t.test('a chat that is closed aborts the call, and calls no handler', async (t) => {
+  const { server, reader } = await start()
+  await next(server, reader)
+  reader.chat.close()
+  t.ok(reader.last.signal.aborted)
+  await reader.last.resolve({})
+  await reader.reset(server.id())
+  t.same([reader.seen, reader.calls.length, reader.closed], [[], 1, 1])
+  const other = await start()
+  other.reader.chat.onReset(() => other.reader.chat.close())
+  await other.reader.reset(other.server.id())
+  await other.reader.last.reject()
+  t.equal(other.reader.calls.length, 1)
+})
+
+t.test('with a position, the state is loaded at resets only', async (t) => {
+  const server = new Server()
+  server.write(1)
+  const reader = new Reader(server, { after: server.id(), rewind: 5 })
+  const id = await next(server, reader)
+  t.same([reader.seen, reader.calls.length], [[id], 0])
+  await reader.reset(server.id())
+  t.match(reader.calls, [{ reason: 'epoch' }])
+})
+
+t.test('a reset of the chat\'s own connection delays the call, and keeps what is newer', async (t) => {
+  const server = new Server()
+  const reader = new Reader(server, { after: 'old-9-1' })
+  server.write(1)
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  await reader.receive(server.event(1))
+  for (let n = 0; n < 5; n++) await turn()
+  const waits = timers.delays.some((ms) => ms >= 2_000 && ms <= 3_000)
+  t.match([reader.resets, reader.calls.length, waits], [[{ reason: 'epoch' }], 0, true])
+  timers.fire()
+  await turn()
+  await reader.last.resolve({ lastEventId: server.id(0) })
+  for (let n = 0; n < 5; n++) await turn()
+  t.same(reader.seen, [server.id(1)])
+})
+
+t.test('a server without history: each possible loss loads the state again', async (t) => {
+  const server = new Server()
+  const reader = new Reader(server)
+  const live = (n: number): Parameters<Chat['receive']>[0] => {
+    return { chatId: 'a', event: `e${n}`, data: { type: `e${n}` } }
+  }
+  await reader.receive(lossOf('a'))
+  await reader.receive(marker('a', undefined))
+  t.same([reader.resets, reader.calls.length], [[], 1], 'nothing is lost at the start')
+  await reader.receive(live(1))
+  await reader.last.resolve({ lastEventId: 'e-1-1' })
+  t.same(reader.seen, ['e1'])
+  reader.chat.lost()
+  await turn()
+  await reader.receive(live(2))
+  await reader.receive(lossOf('a'))
+  await reader.receive(live(3))
+  await reader.last.resolve({})
+  await reader.last.resolve({})
+  t.same(reader.seen, ['e1', 'e3'])
+  t.match(reader.resets, [{ reason: 'no-history' }, { reason: 'no-history' }])
+  await reader.receive(marker('a', 'f-1-1'))
+  t.equal(reader.chat.lastEventId, 'f-1-1')
+})
+
+t.test('more events than can be held load the state again, and none is lost', async (t) => {
+  const { server, reader } = await start()
+  const [first] = reader.calls as [Call]
+  const ids: string[] = []
+  for (let n = 0; n < 3; n++) {
+    server.write(9)
+    const event = server.event(server.head)
+    ids.push(server.id())
+    await reader.receive({ ...event, data: { ...event.data, text: 'x'.repeat(2 ** 19) } })
+  }
+  t.ok(first.signal.aborted)
+  await first.resolve({})
+  await reader.last.resolve({})
+  for (let n = 0; n < 5; n++) await turn()
+  t.same([reader.calls.length, reader.seen], [2, ids])
+})
+
+t.test('whatever happens, the state that is built from load and events equals the database', async (t) => {
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ do: fc.constant('write'), row: fc.nat(3), deletes: fc.boolean() }) },
+    { weight: 6, arbitrary: fc.record({ do: fc.constant('send'), count: fc.nat(3) }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('read', 'resolve', 'resolve without') }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('reject', 'lose') }) },
+    fc.record({ do: fc.constantFrom('forget', 'mark', 'close', 'failover') })
+  )
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const run = async (steps: { do: string, row?: number, deletes?: boolean, count?: number }[]): Promise<void> => {
+    const server = new Server()
+    const reader = new Reader(server)
+    let state = new Map<unknown, unknown>()
+    const seen: string[] = []
+    reader.chat.on('*', (event, { id }) => {
+      const { row, version } = event as unknown as Row
+      seen.push(id as string)
+      if (version === undefined) state.delete(row)
+      else state.set(row, version)
+    })
+    let sent = 0
+    let isClosed = false
+    let lastEventId: string | undefined
+    const settle = async (withPosition: boolean): Promise<void> => {
+      const { last } = reader
+      if (reader.running === 0) return
+      if (!last.signal.aborted) state = new Map(server.rows)
+      await last.resolve(withPosition ? { lastEventId: lastEventId ?? server.id() } : {})
+      lastEventId = undefined
+    }
+    const send = (to: number): Promise<void> => {
+      const events = Array.from({ length: Math.max(to - sent, 0) }, (_, index) => server.event(sent + index + 1))
+      sent = Math.max(to, sent)
+      for (const event of events) reader.chat.receive(event)
+      return turn()
+    }
+    await reader.receive(marker('a', server.id()))
+    for (const { do: act, row = 0, deletes, count = 0 } of steps) {
+      if (act === 'write') server.write(row, deletes)
+      if (act === 'send') await send(Math.min(sent + count, server.head))
+      if (act === 'read' && reader.running > 0) lastEventId ??= server.id()
+      if (act === 'resolve') await settle(true)
+      if (act === 'resolve without') await settle(false)
+      if (act === 'reject' && reader.running > 0) { lastEventId = undefined; await reader.last.reject() }
+      // The channel between tabs has lost what was sent next.
+      if (act === 'lose') sent = server.head
+      if (act === 'mark') {
+        sent = server.head
+        await reader.receive(marker('a', server.id()))
+      }
+      if (act === 'failover') await send(server.head).then(() => reader.reset(server.id(), 'failover'))
+      if (act === 'forget') {
+        server.forget()
+        sent = 0
+        lastEventId = undefined
+        await reader.reset(server.id())
+      }
+      if (act === 'close') { isClosed = true; reader.chat.close(); seen.length = 0 }
+    }
+    await send(server.head)
+    await reader.receive(marker('a', server.id()))
+    for (let n = 0; n < 30; n++) {
+      await settle(true)
+      if (n % 10 === 9) timers.fire()
+      await turn()
+    }
+    if (isClosed) return assert.deepEqual(seen, [])
+    assert.deepEqual([...state].sort(), [...server.rows].sort())
+    assert.equal(new Set(seen).size, seen.length, 'each event once')
+    reader.chat.close()
+  }
+  await t.resolves(fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 25 }), run), { numRuns: 200 }))
+})
