@@ -46,7 +46,7 @@ export function limitOf ({ status, code, message }: Refusal, count: number): num
 
 /** The refusal for a response with status 200 that is not an event stream. */
 export function notEventStreamOf ({ headers, status }: Response): Refusal | undefined {
-  const type = headers.get('content-type') ?? 'no content type'
+  const type = headers.get('content-type') ?? 'none'
   if (/^text\/event-stream\b/i.test(type)) return undefined
   return {
     message: `Expected an event stream, got ${type}`, status, code: 'RT_NOT_EVENT_STREAM'

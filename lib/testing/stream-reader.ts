@@ -1,4 +1,4 @@
-import { FrameReader } from '../client/sse-parser.ts'
+import { parseFrames } from '../client/sse-parser.ts'
 
 /** An event of a stream. */
 export interface StreamedEvent<Data = unknown> {
@@ -66,7 +66,7 @@ export class StreamReader {
 
   /** Never rejects. */
   async #readAll (): Promise<void> {
-    const frames = new FrameReader(({ event = 'message', id, data }) => {
+    const read = parseFrames(({ event = 'message', id, data }) => {
       this.#events.push({ event, id, data: JSON.parse(data) })
     }, () => {})
     const decoder = new TextDecoder()
@@ -74,7 +74,7 @@ export class StreamReader {
       for (;;) {
         const { done, value } = await this.#body.read()
         if (done) break
-        frames.read(decoder.decode(value, { stream: true }))
+        read(decoder.decode(value, { stream: true }))
         this.#wake()
       }
     } catch {
