@@ -24,13 +24,13 @@ export async function refusalOfResponse (response: Response): Promise<Refusal> {
   // The response may come from a proxy and have any body.
   const body: unknown = await response.json().catch(() => undefined)
   const { message, code } = isObject(body) ? body : {}
-  return { message: textOf(message) ?? `The server answered ${status}`, status, code: textOf(code) }
+  return { message: textOf(message) ?? `Status ${status}`, status, code: textOf(code) }
 }
 
 /** Reads the data of an event `refused`: the reason why the server left out one of several chats. */
 export function refusalOfEvent (data: StreamEvent['data']): Refusal {
   const code = textOf(data?.code)
-  return { message: 'Chat refused', status: /^RT_(CHAT_ID|REWIND)_/.test(`${code}`) ? 400 : 403, code }
+  return { message: 'Refused', status: /^RT_(CHAT_ID|REWIND)_/.test(`${code}`) ? 400 : 403, code }
 }
 
 /**
@@ -54,5 +54,5 @@ export function notEventStreamOf ({ headers, status }: Response): Refusal | unde
 }
 
 export const TOO_LARGE: Refusal = {
-  message: 'Event too large', status: 200, code: 'RT_EVENT_TOO_LARGE'
+  message: 'Too large', status: 200, code: 'RT_EVENT_TOO_LARGE'
 }

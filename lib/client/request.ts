@@ -39,7 +39,7 @@ function rewindsOf (subscriptions: ChatSubscriptions): number[] {
   const rewinds = subscriptions.map(([, { id, rewind = 0 }]) => id ? 0 : rewind)
   const max = Math.max(...rewinds)
   const isShared = subscriptions.every(([, { id }], index) => id || rewinds[index] === max)
-  return max === 0 ? [] : isShared ? [max] : rewinds
+  return max > 0 ? isShared ? [max] : rewinds : []
 }
 
 /**
