@@ -14,8 +14,8 @@ interface NotificationsOptions {
 
 const NOT_LISTENING: RecoverableFailure = {
   level: 'warn',
-  message: 'The relay of the outbox cannot listen to the database, so it polls',
-  recovered: 'The relay of the outbox listens again'
+  message: 'The outbox cannot listen to its database, so it polls',
+  recovered: 'The outbox listens to its database again'
 }
 
 /** Listens to the notifications of the database, again after each failure. */

@@ -109,8 +109,11 @@ export class Relay {
   async #end (): Promise<void> {
     await this.#loop
     await Promise.all(this.#publishing)
-    await this.#deleteAcknowledged()
-    await this.#lease.release()
+    try {
+      await this.#deleteAcknowledged()
+    } finally {
+      await this.#lease.release()
+    }
   }
 
   async #run (): Promise<void> {

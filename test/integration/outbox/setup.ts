@@ -1,7 +1,9 @@
 import type { Test } from 'tap'
 import pg from 'pg'
 import { createOutbox, type Listen, type Outbox, type OutboxOptions } from '../../../lib/outbox/index.ts'
+import type { KeptLog } from '../../support/log.ts'
 import { PostgresServer } from '../../support/postgres.ts'
+import { until } from '../../support/until.ts'
 
 /** A pool of connections that ends with the test. */
 export function openPool (t: Test, url: string): pg.Pool {
@@ -52,4 +54,9 @@ export async function transaction (pool: pg.Pool, run: (client: pg.PoolClient) =
   } finally {
     client.release()
   }
+}
+
+/** Resolves once a message was logged. Relays keep no process alive, so something else must do that meanwhile. */
+export async function logged ({ lines }: KeptLog, message: string): Promise<void> {
+  await until(async () => lines.map(({ msg }) => msg), (messages) => messages.includes(message))
 }
