@@ -31,22 +31,18 @@ export async function streamUIMessage (
   chatEvents: ChatEvents, chatId: string, source: UIMessageSource, options: StreamUIMessageOptions = {}
 ): Promise<BotMessageEnd & { id: string }> {
   const { describeError, ...given } = options
-  const writer = await chatEvents.startBotMessage(chatId, { ...given, format: 'chunks', protocol: UI_MESSAGE })
-  const { id, signal } = writer
   const appended: Appended = { incompleteBy: undefined }
-  try {
-    await append(source, writer, appended)
-    return { id, ...await endBy(appended, writer) }
-  } catch (error) {
-    // The bot message is already ending, and `fail` only waits for that end.
-    if (signal.aborted) return { id, ...await writer.fail() }
-    const description = await describe(error, describeError)
-    const ending = { status: 'failed' as const, ...description !== undefined && { error: description } }
-    const closing = closingChunk(appended.incompleteBy, ending)
-    if (closing !== undefined) await writer.append(closing).catch(() => {})
-    await writer.fail(description).catch(() => {})
-    throw error
-  }
+  return await chatEvents.writeBotMessage(chatId, { ...given, format: 'chunks', protocol: UI_MESSAGE }, {
+    write: async (writer) => {
+      await append(source, writer, appended)
+      return await endBy(appended, writer)
+    },
+    describeError,
+    appendFailure: async (writer, error) => {
+      const closing = closingChunk(appended.incompleteBy, { status: 'failed', ...error !== undefined && { error } })
+      if (closing !== undefined) await writer.append(closing)
+    }
+  })
 }
 
 /** What is known of the chunks that were appended. */
@@ -72,14 +68,4 @@ async function endBy ({ incompleteBy: chunk }: Appended, writer: BotMessageWrite
     return await writer.finish() // It has ended, and this resolves with its status.
   }
   return chunk === undefined ? await writer.finish() : await writer.fail(chunk['errorText'] as string)
-}
-
-async function describe (
-  error: unknown, describeError: StreamUIMessageOptions['describeError']
-): Promise<string | undefined> {
-  try {
-    return await describeError?.(error)
-  } catch {
-    return undefined
-  }
 }

@@ -1,6 +1,7 @@
 import type { BotMessageWriter, BotMessageEnd } from './writer.ts'
 import {
-  BotMessageWriters, type BotMessageSource, type StartBotMessageOptions, type StreamBotMessageOptions
+  BotMessageWriters,
+  type BotMessageSource, type BotMessageWriting, type StartBotMessageOptions, type StreamBotMessageOptions
 } from './writers.ts'
 import { checkBotMessageId } from './fields.ts'
 import { getChatChannel } from '../pubsub/names.ts'
@@ -34,6 +35,10 @@ export interface BotMessageMethods {
    */
   streamBotMessage (
     chatId: string, source: BotMessageSource, options?: StreamBotMessageOptions
+  ): Promise<BotMessageEnd & { id: string }>
+  /** Starts a bot message and writes it. Settles as `streamBotMessage` does. @internal */
+  writeBotMessage (
+    chatId: string, options: StartBotMessageOptions, writing: BotMessageWriting
   ): Promise<BotMessageEnd & { id: string }>
   /**
    * Ends a bot message with its content so far and aborts the signal of its producer, on any instance. Without an id,
@@ -127,6 +132,7 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
     methods: {
       startBotMessage: (chatId, given) => begin(chatId, () => writers.start(chatId, given)),
       streamBotMessage: (chatId, source, given) => begin(chatId, () => writers.stream(chatId, source, given)),
+      writeBotMessage: (chatId, given, writing) => begin(chatId, () => writers.write(chatId, given, writing)),
       stopBotMessage: (chatId, id) => reportFailure(() => stop(chatId, id), log, { chatId }),
       getBotMessage: async (chatId, id) => await mustRead().read(chatId, checkBotMessageId(id)),
       openBotMessage: async (chatId, id, from) => await mustRead().open(chatId, id, from),

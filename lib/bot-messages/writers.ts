@@ -63,6 +63,14 @@ export interface StreamBotMessageOptions extends StartBotMessageOptions {
   describeError?: ((error: unknown) => string | undefined | Promise<string | undefined>) | undefined
 }
 
+/** How a bot message is written. */
+export interface BotMessageWriting extends Pick<StreamBotMessageOptions, 'describeError'> {
+  /** Appends all of it and ends it. If this rejects, the bot message ends as failed. */
+  write (writer: BotMessageWriter): Promise<BotMessageEnd>
+  /** Called before it ends as failed, with the description of the error: appends what the chunks say of it. */
+  appendFailure? (writer: BotMessageWriter, description: string | undefined): Promise<void>
+}
+
 /**
  * The pieces of a bot message, or a function that returns them. The function gets a signal that aborts when the rest is
  * not needed.
@@ -140,16 +148,30 @@ export class BotMessageWriters {
     getChatChannel(chatId)
     checkSource(source)
     const { extra, describeError, ...given } = checkStreamOptions(options)
-    const writer = await this.start(chatId, given)
+    return await this.write(chatId, given, {
+      write: async (writer) => {
+        await append(source, writer, given.format)
+        return await writer.finish(typeof extra === 'function' ? await extra() : extra)
+      },
+      describeError
+    })
+  }
+
+  /** Starts a bot message and writes it. Rejects as `start` and `write` do. */
+  async write (
+    chatId: string, options: StartBotMessageOptions, { write, describeError, appendFailure }: BotMessageWriting
+  ): Promise<BotMessageEnd & { id: string }> {
+    const writer = await this.start(chatId, options)
     const { id, signal } = writer
     try {
-      await append(source, writer, given.format)
-      return { id, ...await writer.finish(typeof extra === 'function' ? await extra() : extra) }
+      return { id, ...await write(writer) }
     } catch (error) {
       // The bot message is already ending, and `fail` only waits for that end. An error of the source after its signal
       // has aborted does not count as a failure.
       if (signal.aborted) return { id, ...await writer.fail() }
-      await writer.fail(await this.#describe(chatId, error, describeError)).catch(() => {})
+      const description = await this.#describe(chatId, error, describeError)
+      await appendFailure?.(writer, description).catch(() => {})
+      await writer.fail(description).catch(() => {})
       throw error
     }
   }
