@@ -41,9 +41,17 @@ const sourceOptions = {
   })
 }
 
+/** A relay that the plugin has started. */
+export interface RelayHandle {
+  /** Ends the relay. Never rejects. */
+  stop (): Promise<void>
+}
+
 /** The part of an outbox that the plugin uses. */
-interface RelayedOutbox {
-  startRelay (context: { chatEvents: ChatEvents, log: Logger }): { stop (): Promise<void> }
+export interface RelayedOutbox {
+  /** Starts to publish the rows. */
+  startRelay (context: { chatEvents: ChatEvents, log: Logger }): RelayHandle
+  /** Counts the rows. */
   stats (): Promise<OutboxStats>
 }
 

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import { setImmediate as turn } from 'node:timers/promises'
 import { ChatEvents, LocalPubSub } from '../../../lib/index.ts'
 import { createOutbox, type Listen, type Query } from '../../../lib/outbox/index.ts'
 import { keepLog } from '../../support/log.ts'
@@ -133,5 +134,27 @@ t.test('a row that cannot be set aside is tried again', async (t) => {
   await until(async () => tries, (count) => count > 0)
   fails = false
   await logged(kept, 'A row of the outbox can never be published, so it was set aside')
+  await relay.stop()
+})
+
+t.test('while many bytes are being published, no more rows are read', async (t) => {
+  const database = fakeDatabase()
+  const chatEvents = chatEventsOf(t)
+  let release = (): void => {}
+  const released = new Promise<void>((resolve) => { release = resolve })
+  chatEvents.publish = async (chatId) => {
+    if (chatId === 'large') await released
+    return { duplicate: false }
+  }
+  const event = `{"text":"${'x'.repeat(300_000)}"}`
+  database.rows.push({ id: '1', chat: 'large', event, key: '1' }, { id: '2', chat: 'small', event: '{}', key: '2' })
+  const relay = createOutbox({ query: database.query, dialect: 'postgres' }).startRelay({ chatEvents })
+  // The turn that deletes this row would read the next ones.
+  await until(async () => database.rows.length, (length) => length === 1)
+  database.rows.push({ id: '3', chat: 'small', event: '{}', key: '3' })
+  await turn()
+  t.equal(database.reads, 1)
+  release()
+  await until(async () => database.rows.length, (length) => length === 0)
   await relay.stop()
 })
