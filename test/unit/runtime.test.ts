@@ -22,6 +22,10 @@ const ofStreams: RealtimeOptions = {
   heartbeatMs: 1,
   maxBufferedBytes: 1,
   drainTimeoutMs: 1,
+  publishRoute: { authorize: () => true },
+  outbox: {
+    startRelay: () => ({ stop: async () => {} }), stats: async () => ({ waiting: 0, oldestSeconds: 0, setAside: 0 })
+  },
   metrics: { registerMetric () {}, removeSingleMetric () {} }
 }
 
