@@ -255,8 +255,8 @@ export class Chat implements RealtimeChat {
     const { event, id, previous, data } = streamEvent
     // A discontinuity marker is an event of the log. Any other reset sets a new position, whatever the old one was.
     if (event === 'reset' && (id === undefined || data?.reason !== 'failover' || this.#progress === 'loading')) {
-      // The shared connection may be ahead of the catch-up connection.
-      this.#held = this.#held.filter((held) => !shared && isAtOrBefore(id ?? '', held.id))
+      // The shared connection may be ahead of the catch-up connection. An absent id belongs to no epoch.
+      this.#held = this.#held.filter((held) => !shared && isAtOrBefore(id as string, held.id))
       this.#deliver(streamEvent, shared)
     } else if (id === undefined) {
       // Both connections carry events without an id, so those of the catch-up connection are dropped.

@@ -165,10 +165,10 @@ export class Tabs {
    * Acquires a lock when it is free, or steals it at once, and holds it until the promise of `acquired` resolves. Calls
    * `lost` if the lock can't be acquired, or is stolen.
    */
-  #lock (name: string, acquired: () => void | Promise<void>, lost = (): void => {}, steal = false): void {
+  #lock (name: string, acquired: () => void | Promise<void>, lost?: () => void, steal = false): void {
     const { signal } = this.#closed
     // The request also rejects if this is closed before the lock is acquired. The API allows no signal with `steal`.
     this.#locks.request(name, steal ? { steal } : { signal }, async () => { if (!signal.aborted) await acquired() })
-      .catch(() => { if (!signal.aborted) lost() })
+      .catch(() => { if (!signal.aborted) lost?.() })
   }
 }

@@ -13,7 +13,7 @@ export function infoField (info: string, name: string): string | undefined {
 export function evictionPolicy (info: string): string | undefined {
   const policy = infoField(info, 'maxmemory_policy')
   // Without a limit, the policy has no effect.
-  const isLimited = Number(infoField(info, 'maxmemory') ?? 0) > 0
+  const isLimited = Number(infoField(info, 'maxmemory')) > 0
   return isLimited && policy !== 'noeviction' ? policy : undefined
 }
 
