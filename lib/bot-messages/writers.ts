@@ -87,6 +87,8 @@ export class BotMessageWriters {
   readonly #writers = new Map<string, BotMessageWriter>()
   /** Bot messages that are being opened. */
   readonly #opening = new Map<string, Promise<unknown>>()
+  /** When the last one was started. */
+  #lastStart = 0
   readonly #renewal: RepeatingTimer
 
   constructor (options: BotMessageWritersOptions) {
@@ -108,7 +110,7 @@ export class BotMessageWriters {
     const { id = randomUUID(), meta, format = 'text', protocol } = checkOptions(options, 'id, meta, format or protocol')
     checkBotMessageId(id)
     const header = {
-      format: checkFormat(format), protocol: checkProtocol(protocol), meta: checkMeta(meta), startedAt: Date.now()
+      format: checkFormat(format), protocol: checkProtocol(protocol), meta: checkMeta(meta), startedAt: this.#now()
     }
     if (store === undefined) throw new RealtimeError('RT_STATE_UNAVAILABLE')
     const key = keyOf(chatId, id)
@@ -129,6 +131,12 @@ export class BotMessageWriters {
       this.#opening.delete(key)
     }
     return writer
+  }
+
+  /** The time, but later than at the last call: two can start in one millisecond, and a clock can be set back. */
+  #now (): number {
+    this.#lastStart = Math.max(Date.now(), this.#lastStart + 1)
+    return this.#lastStart
   }
 
   /** Waits until the bot messages of a chat that this instance is opening are open: of all, or of one with an id. */

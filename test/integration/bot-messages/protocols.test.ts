@@ -45,6 +45,19 @@ for (const [name, setup] of Object.entries(setups)) {
       t.same(await Promise.all(['a', 'b'].map(has)), [true, true])
     })
 
+    t.test('of those that start in one millisecond, the last one is the newest', async (t) => {
+      const { one: { app: { chatEvents } } } = await setup(t)
+      const now = Date.now()
+      const started = []
+      t.intercept(Date, 'now', { value: () => now })
+      for (let n = 1; n <= 20; n++) {
+        const options = { id: `number ${n}`, format: 'chunks', protocol: 'ui-message' } as const
+        started.push(await chatEvents.startBotMessage('c', options))
+        t.equal(await chatEvents.activeBotMessage('c', 'ui-message'), options.id)
+      }
+      await Promise.all(started.map((message) => message.finish()))
+    })
+
     t.test('a bot message that is being opened is waited for', async (t) => {
       const { one } = await setup(t)
       const { chatEvents } = one.app
