@@ -158,3 +158,24 @@ t.test('while many bytes are being published, no more rows are read', async (t) 
   await until(async () => database.rows.length, (length) => length === 0)
   await relay.stop()
 })
+
+t.test('a relay that stops publishes no further row of a chat', async (t) => {
+  const database = fakeDatabase()
+  const chatEvents = chatEventsOf(t)
+  let publishing = (): void => {}
+  let release = (): void => {}
+  const begun = new Promise<void>((resolve) => { publishing = resolve })
+  const released = new Promise<void>((resolve) => { release = resolve })
+  chatEvents.publish = async () => {
+    publishing()
+    await released
+    return { duplicate: false }
+  }
+  database.rows.push(row('1'), row('2'))
+  const relay = createOutbox({ query: database.query, dialect: 'postgres' }).startRelay({ chatEvents })
+  await begun
+  const stopped = relay.stop()
+  release()
+  await stopped
+  t.same(database.rows.map(({ id }) => id), ['2'])
+})
