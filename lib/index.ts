@@ -1,6 +1,7 @@
 export { default, realtimePlugin } from './plugin.ts'
 export type { HistoryOptions, ProviderOptions } from './pubsub/provider-options.ts'
-export type { RealtimeOptions, RelayedOutbox, RelayHandle } from './options.ts'
+export type { RealtimeOptions } from './options.ts'
+export type { RelayContext, RelayedOutbox, RunningRelay } from './chat/relayed-outbox.ts'
 export type { OutboxStats } from './observability/prometheus.ts'
 export type { PublishRouteOptions } from './http/options.ts'
 export type { RealtimeRouteOptions } from './http/route-options.ts'

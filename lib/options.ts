@@ -1,11 +1,10 @@
 import { featureOptions } from './chat/features.ts'
+import type { RelayedOutbox } from './chat/relayed-outbox.ts'
 import { option, withMethods } from './core/option-kinds.ts'
 import { refuseUnknown, resolve, type OptionsFrom, type ValuesFrom } from './core/options.ts'
 import { RealtimeError } from './errors.ts'
 import { routeOptions } from './http/options.ts'
-import type { ChatEvents } from './chat/chat-events.ts'
-import type { Logger } from './core/logger.ts'
-import type { MetricsRegistry, OutboxStats } from './observability/prometheus.ts'
+import type { MetricsRegistry } from './observability/prometheus.ts'
 import { checkSharded, providerOptions } from './pubsub/provider-options.ts'
 import type { PubSubProvider } from './pubsub/provider.ts'
 import type { RedisClient } from './pubsub/redis/client.ts'
@@ -39,20 +38,6 @@ const sourceOptions = {
     expected: 'a PubSubProvider',
     scope: 'process'
   })
-}
-
-/** A relay that the plugin has started. */
-export interface RelayHandle {
-  /** Ends the relay. Never rejects. */
-  stop (): Promise<void>
-}
-
-/** The part of an outbox that the plugin uses. */
-export interface RelayedOutbox {
-  /** Starts to publish the rows. */
-  startRelay (context: { chatEvents: ChatEvents, log: Logger }): RelayHandle
-  /** Counts the rows. */
-  stats (): Promise<OutboxStats>
 }
 
 const outboxOptions = {

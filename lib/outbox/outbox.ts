@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { buildEvent } from '../chat/build-event.ts'
+import type { RelayContext, RelayedOutbox, RunningRelay } from '../chat/relayed-outbox.ts'
 import { toJson } from '../core/json.ts'
 import { silentLogger } from '../core/logger.ts'
 import { checkOptions, invalid, refuseUnknown, resolve } from '../core/options.ts'
@@ -9,12 +10,12 @@ import { checkIdempotencyKey, getChatChannel } from '../pubsub/names.ts'
 import { checkSize } from '../pubsub/publisher.ts'
 import type { OutboxStats } from '../observability/prometheus.ts'
 import { Database } from './database.ts'
-import type { Dialect } from './dialect.ts'
+import type { Dialect, Statement } from './dialect.ts'
 import {
   outboxOptions, type DialectName, type OutboxOptions, type OutboxValues, type Query
 } from './options.ts'
 import { postgres } from './postgres.ts'
-import { Relay, type RelayContext } from './relay.ts'
+import { Relay } from './relay.ts'
 import { sqlite } from './sqlite.ts'
 
 /** Options of `Outbox.add`. */
@@ -27,14 +28,8 @@ export interface AddOptions {
   key?: string | undefined
 }
 
-/** A relay that runs. */
-export interface RunningRelay {
-  /** Ends the relay. Resolves within a few seconds, also if the database does not respond. Never rejects. */
-  stop (): Promise<void>
-}
-
 /** Publishes the events of rows that were committed, and of no others. */
-export interface Outbox<Name extends DialectName = DialectName> {
+export interface Outbox<Name extends DialectName = DialectName> extends RelayedOutbox {
   /** Creates the tables, if they don't exist. Several processes may call it at the same time. */
   migrate (): Promise<void>
   /**
@@ -46,14 +41,6 @@ export interface Outbox<Name extends DialectName = DialectName> {
   add (
     query: Query, chatId: string, event: ChatEventInput, options?: AddOptions
   ): Name extends 'sqlite' ? void : Promise<void>
-  /**
-   * Starts to publish the rows. Of all relays of a table, one publishes at a time; the others take over if it stops.
-   * The plugin does this by itself with its option `outbox`. Throws `RT_OPTION_INVALID` if the provider is one of the
-   * app, or keeps no history: rows could then be published twice.
-   */
-  startRelay (context: RelayContext): RunningRelay
-  /** Counts the rows. Rejects with the error of the database. */
-  stats (): Promise<OutboxStats>
 }
 
 /** Creates an outbox in a table of the app's database. Throws `RT_OPTION_INVALID`. */
@@ -109,7 +96,7 @@ class TableOutbox implements Outbox<'postgres' | 'sqlite'> {
   }
 
   /** Throws the errors of `add`. */
-  #statementFor (chatId: string, event: ChatEventInput, options?: AddOptions): [sql: string, params: unknown[]] {
+  #statementFor (chatId: string, event: ChatEventInput, options?: AddOptions): Statement {
     getChatChannel(chatId)
     // PostgreSQL stores no NUL in a text.
     if (chatId.includes('\0')) throw new RealtimeError('RT_CHAT_ID_INVALID', 'a NUL character in it')
@@ -118,8 +105,7 @@ class TableOutbox implements Outbox<'postgres' | 'sqlite'> {
     if (key.includes('\0')) throw new RealtimeError('RT_IDEMPOTENCY_KEY_INVALID', 'a NUL character in it')
     const json = toJson(buildEvent(chatId, event))
     checkSize(json, this.#options.maxPayloadBytes)
-    const [sql, params] = this.#dialect.add(chatId, json, key)
-    return [sql, params]
+    return this.#dialect.add(chatId, json, key)
   }
 
   startRelay ({ chatEvents, log = silentLogger }: RelayContext): RunningRelay {

@@ -1,4 +1,4 @@
-import type { ChatEvents } from '../chat/chat-events.ts'
+import type { RelayContext, RunningRelay } from '../chat/relayed-outbox.ts'
 import { outsideRequests } from '../core/async-context.ts'
 import { budgets } from '../core/budgets.ts'
 import { parseJson } from '../core/json.ts'
@@ -20,13 +20,6 @@ import { Notifications } from './notifications.ts'
 import type { OutboxValues } from './options.ts'
 import { Pause } from './pause.ts'
 import { StalledChats } from './stalled-chats.ts'
-
-/** What a relay publishes with. */
-export interface RelayContext {
-  chatEvents: ChatEvents
-  /** The logger for failures. @default none */
-  log?: Logger | undefined
-}
 
 type Needed = RelayContext & { log: Logger }
 
@@ -53,7 +46,7 @@ const FINAL: ReadonlySet<string> = new Set<RealtimeErrorCode>([
  * A row is deleted once it is acknowledged. So it may be published again, after a crash, or by a relay that was
  * suspended and has lost its lease without noticing. Its key then makes it a duplicate.
  */
-export class Relay {
+export class Relay implements RunningRelay {
   readonly #database: Database
   readonly #options: OutboxValues
   readonly #pollMs: number
