@@ -24,7 +24,7 @@ function copyWithChatId (chatId: string, event: ChatEventInput): ChatEvent {
   }
 }
 
-/** Returns the value. Throws `RT_PAYLOAD_INVALID` if it is no object. `field` is its name for the message. */
+/** Returns the value. Throws `RT_PAYLOAD_INVALID` if it is not an object. `field` is its name for the message. */
 export function mustBeObject<T> (field: string, value: T): T {
   if (typeof value === 'object' && value !== null) return value
   throw new RealtimeError(

@@ -53,8 +53,8 @@ export interface RealtimeChat {
   onReset (handler: (reset: Reset) => unknown, options?: ListenOptions): () => void
   /**
    * Requests a path of this chat from the server, such as `/bot-messages/42`, with the `headers` and the `fetch` of the
-   * client. Rejects once the signal aborts. A path with a part `.` or `..`, as from such a chat id,
-   * gives `Response.error()`.
+   * client. Rejects once the signal aborts. Resolves with `Response.error()` if a part of the path is `.` or `..`, as
+   * with such a chat id.
    */
   request (path: string, signal: AbortSignal): Promise<Response>
   /** Aborts when the chat is closed. */

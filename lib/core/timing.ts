@@ -75,7 +75,7 @@ export const timing = {
   accessSpread: 5_000,
   /** Time after which a stream that could not be reauthorized is ended. */
   accessDeadline: 30_000,
-  /** Time between two looks of a relay for rows: while nothing notifies it, and otherwise. */
+  /** Time after which a relay reads new rows: while the database does not notify it, and while it does. */
   outboxPoll: 250,
   outboxSafetyPoll: 1_000,
   /** First and longest delay before a relay tries again, after a failure of the database or of a publish. */

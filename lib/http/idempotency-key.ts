@@ -13,7 +13,7 @@ const ITEM = new RegExp(`^ *(${STRING})(?:${PARAMETER})* *$`)
  */
 export function idempotencyKeyOf (header: string | string[] | undefined): string | undefined {
   if (header === undefined) return undefined
-  // Node joins headers that are sent twice. That is no string any more.
+  // Node joins a header that is sent twice with a comma, and the result does not match.
   const [, quoted] = ITEM.exec(String(header)) ?? []
   if (quoted === undefined) {
     throw new RealtimeError(

@@ -59,7 +59,7 @@ export const outboxOptions = {
     scope: 'app'
   }),
   /**
-   * Milliseconds between two looks for new rows, if nothing wakes the relay.
+   * Milliseconds after which the relay reads new rows if nothing has woken it.
    * @default 250, or 1_000 with `listen`
    */
   pollMs: milliseconds({ from: 10, scope: 'app' }),

@@ -18,8 +18,8 @@ export function evictionPolicy (info: string): string | undefined {
 }
 
 /**
- * Logs a warning if Redis may delete logs before they expire. Looks once, when the client is ready. Not being allowed
- * to look is no failure. Returns a function that stops waiting.
+ * Logs a warning if Redis may delete logs before they expire. Reads the policy once, when the client is ready. A Redis
+ * user without the right to read it causes no failure. Returns a function that stops waiting.
  */
 export function warnIfEvicting (client: RedisClient, log: Logger): () => void {
   const look = async (): Promise<void> => {

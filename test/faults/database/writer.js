@@ -1,6 +1,6 @@
 /**
- * Changes items at random: one or several changes in each transaction, which is rolled back now and then. Its first
- * argument are the chats, separated by commas.
+ * Changes items at random: one or several changes in each transaction, which is rolled back now and then. CHATS
+ * are the chats, separated by commas.
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { outbox, pool, queryOf } from './app.js'

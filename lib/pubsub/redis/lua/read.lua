@@ -1,5 +1,5 @@
--- Reads a page of the log of a channel: the first events after the cursor `after`, up to the cursor `before` if there is
--- one, or without `after` the last events before `before`, or of the log.
+-- Reads a page of the log of a channel. With the cursor `after`, these are the first events after it, up to the cursor
+-- `before` if there is one. Without `after`, they are the last events before `before`, or else the last of the log.
 --
 -- KEYS[1]  meta: see includes/log.lua and includes/state.lua
 -- KEYS[2]  the events: see includes/log.lua

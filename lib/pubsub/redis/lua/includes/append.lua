@@ -6,7 +6,8 @@ local function append_events ()
   local reply = batch.begin()
   if reply then return reply end
 
-  -- `keyed` maps keys to event ids, since one batch may contain a key twice. `ttls` contains how long each is remembered.
+  -- `keyed` maps keys to event ids, since one batch may contain a key twice. `ttls` maps them to the milliseconds for
+  -- which each is remembered.
   local ids, refusals, keyed, ttls = {}, {}, {}, {}
   local key, arg = 1, 3
 
