@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import type { Cursor } from '../pubsub/cursor.ts'
 import type { LogGap } from '../pubsub/event-log.ts'
 import type { Cases } from './contract.ts'
-import { fill, freshLogName, logOf, positionOf, readNumbers, range, type LogProvider, type OpenLog } from './log.ts'
+import {
+  fill, freshLogName, logOf, positionOf, positionsOutside, readNumbers, range, type LogProvider, type OpenLog
+} from './log.ts'
 
 interface Bounds { after?: Cursor | undefined, before: Cursor | undefined, limit?: number, maxBytes?: number }
 
@@ -68,14 +70,8 @@ export const backward: Cases<OpenLog> = {
     const provider = await open()
     const c = freshLogName()
     const cursors = await fill(provider, c, 5)
-    const [start, , second, , , head] = cursors as [Cursor, Cursor, Cursor, Cursor, Cursor, Cursor]
-    const rows: [LogGap, Cursor][] = [
-      ['epoch', { ...head, epoch: 'another' }],
-      ['ahead', { ...head, offset: 6 }],
-      ['diverged', { ...head, tag: head.tag + 1 }],
-      ['diverged', { ...second, tag: second.tag + 1 }]
-    ]
-    for (const [reason, before] of rows) {
+    const [start, head] = [cursors[0] as Cursor, cursors[5] as Cursor]
+    for (const [reason, before] of positionsOutside(cursors)) {
       for (const after of [undefined, start, head]) {
         const page = await logOf(provider).read(c, after, 10, undefined, before)
         assert.deepEqual(page, { head, gap: reason, entries: [] }, reason)

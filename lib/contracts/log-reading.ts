@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { copyCursor, positionBefore, type Cursor } from '../pubsub/cursor.ts'
 import type { Cases } from './contract.ts'
-import { fill, freshLogName, logOf, positionOf, readNumbers, range, type OpenLog } from './log.ts'
-import type { LogGap } from '../pubsub/event-log.ts'
+import { fill, freshLogName, logOf, positionOf, positionsOutside, readNumbers, range, type OpenLog } from './log.ts'
 
 /** Cases about reading after a position, and the reasons why that may be impossible. */
 export const reading: Cases<OpenLog> = {
@@ -92,17 +91,8 @@ export const reading: Cases<OpenLog> = {
     const provider = await open()
     const c = freshLogName()
     const cursors = await fill(provider, c, 5)
-    const [start, , second, , , head] = cursors as [Cursor, Cursor, Cursor, Cursor, Cursor, Cursor]
-    const rows: [LogGap, Cursor][] = [
-      ['epoch', { ...head, epoch: 'another' }],
-      ['epoch', { epoch: 'another', offset: 1_000, tag: 1 }],
-      ['ahead', { ...head, offset: 6 }],
-      ['ahead', { ...head, offset: 10 ** 15 - 1, tag: 10 ** 15 - 1 }],
-      ['diverged', { ...head, tag: head.tag + 1 }],
-      ['diverged', { ...second, tag: second.tag + 1 }],
-      ['diverged', { ...start, tag: 1 }]
-    ]
-    for (const [reason, cursor] of rows) {
+    const head = cursors[5] as Cursor
+    for (const [reason, cursor] of positionsOutside(cursors)) {
       assert.deepEqual(await logOf(provider).read(c, cursor, 10), { head, gap: reason, entries: [] }, reason)
     }
     const { gap, head: { offset }, entries } = await logOf(provider).read(freshLogName(), head, 10)

@@ -36,6 +36,20 @@ export async function fill (provider: LogProvider, channel: string, last: number
   return [head, ...receipts.map((receipt) => positionOf(receipt) as Cursor)]
 }
 
+/** Returns positions that are not in a log of five events, each with the reason. `cursors` is what `fill` returned. */
+export function positionsOutside (cursors: Cursor[]): [LogGap, Cursor][] {
+  const [start, , second, , , head] = cursors as [Cursor, Cursor, Cursor, Cursor, Cursor, Cursor]
+  return [
+    ['epoch', { ...head, epoch: 'another' }],
+    ['epoch', { epoch: 'another', offset: 1_000, tag: 1 }],
+    ['ahead', { ...head, offset: 6 }],
+    ['ahead', { ...head, offset: 10 ** 15 - 1, tag: 10 ** 15 - 1 }],
+    ['diverged', { ...head, tag: head.tag + 1 }],
+    ['diverged', { ...second, tag: second.tag + 1 }],
+    ['diverged', { ...start, tag: 1 }]
+  ]
+}
+
 /** Reads a page. Returns its gap, and the published number of each event. */
 export async function readNumbers (
   provider: LogProvider, channel: string, after: Cursor | undefined, limit: number
