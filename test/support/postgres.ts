@@ -5,6 +5,7 @@ import { chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import pg from 'pg'
 import { freePort } from './free-port.ts'
 import { watch } from './watchdog.ts'
 
@@ -85,6 +86,18 @@ export class PostgresServer {
     child.unref()
   }
 }
+
+/** A pool of connections that ends with the test. */
+export function openPool (t: Test, url: string): pg.Pool {
+  const pool = new pg.Pool({ connectionString: url })
+  pool.on('error', () => {})
+  t.teardown(() => pool.end())
+  return pool
+}
+
+/** The `query` of an outbox that uses these connections, or this one. */
+export const queryOf = (client: Pick<pg.Pool, 'query'>) =>
+  async (sql: string, params: unknown[]): Promise<object[]> => (await client.query(sql, params)).rows
 
 /** The folder with `initdb` and `postgres`, of the newest version. */
 function programs (): string | undefined {

@@ -1,9 +1,8 @@
 import t, { type Test } from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
-import pg from 'pg'
 import { createOutbox } from '../../../lib/outbox/index.ts'
 import { InstanceProcess } from '../../support/instance-process.ts'
-import { PostgresServer } from '../../support/postgres.ts'
+import { openPool, PostgresServer, queryOf } from '../../support/postgres.ts'
 import { RedisSentinel } from '../../support/redis-sentinel.ts'
 import { client } from '../../support/redis.ts'
 import { until } from '../../support/until.ts'
@@ -63,13 +62,10 @@ t.test('what is in the database is on every screen, despite all faults', { skip:
   const database = await PostgresServer.start(t)
   const sentinel = await RedisSentinel.start()
   t.teardown(() => sentinel.stop())
-  const pool = new pg.Pool({ connectionString: database.url })
-  pool.on('error', () => {})
-  t.teardown(() => pool.end())
+  const pool = openPool(t, database.url)
   await pool.query('CREATE TABLE items (id bigserial PRIMARY KEY, chat text, body text, version int)')
   await pool.query('CREATE TABLE audit (id bigint, version int)')
-  const query = async (sql: string, params: unknown[]): Promise<object[]> => (await pool.query(sql, params)).rows
-  const outbox = createOutbox({ dialect: 'postgres', query })
+  const outbox = createOutbox({ dialect: 'postgres', query: queryOf(pool) })
   await outbox.migrate()
 
   const env = {

@@ -3,10 +3,10 @@ import type pg from 'pg'
 import type { ChatEvent } from '../../../lib/index.ts'
 import { createOutbox } from '../../../lib/outbox/index.ts'
 import { startApp } from '../../support/app.ts'
-import { PostgresServer } from '../../support/postgres.ts'
+import { openPool, PostgresServer, queryOf } from '../../support/postgres.ts'
 import { startRedis } from '../../support/redis.ts'
 import { until } from '../../support/until.ts'
-import { listenAt, openPool, queryOf, startOutbox, transaction } from './setup.ts'
+import { listenAt, startOutbox, transaction } from './setup.ts'
 
 const skip = PostgresServer.skip
 

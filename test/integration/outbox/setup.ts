@@ -2,19 +2,8 @@ import type { Test } from 'tap'
 import pg from 'pg'
 import { createOutbox, type Listen, type Outbox, type OutboxOptions } from '../../../lib/outbox/index.ts'
 import type { KeptLog } from '../../support/log.ts'
-import { PostgresServer } from '../../support/postgres.ts'
+import { openPool, PostgresServer, queryOf } from '../../support/postgres.ts'
 import { until } from '../../support/until.ts'
-
-/** A pool of connections that ends with the test. */
-export function openPool (t: Test, url: string): pg.Pool {
-  const pool = new pg.Pool({ connectionString: url })
-  pool.on('error', () => {})
-  t.teardown(() => pool.end())
-  return pool
-}
-
-export const queryOf = (client: Pick<pg.Pool, 'query'>) =>
-  async (sql: string, params: unknown[]): Promise<object[]> => (await client.query(sql, params)).rows
 
 /** Listens on a connection of its own. */
 export const listenAt = (t: Test, url: string): Listen => async (channel, onNotify) => {
