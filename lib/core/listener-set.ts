@@ -70,6 +70,10 @@ export class ListenerMap<Args extends readonly unknown[]> {
     return this.#sets.get(key)
   }
 
+  keys (): string[] {
+    return [...this.#sets.keys()]
+  }
+
   /** Adds a listener. Returns a function that removes it. */
   add (key: string, listener: Listener<Args>): () => void {
     const set = this.#sets.get(key) ?? new ListenerSet((error) => this.#report(error, key))

@@ -41,17 +41,16 @@ export class Subscriptions {
   readonly #channels: ListenerMap<Args>
   readonly #patterns: ListenerMap<Args>
   readonly #compiled = new Map<string, Pattern>()
-  /** Called when a channel is live or lost. */
-  readonly #feeds: ListenerMap<['live' | 'lost']>
+  /** Those that receive messages unparsed: one entry for each call of `addFeedListener`. */
+  readonly #feeds = new Map<string, Set<{ listener: FeedListener }>>()
+  readonly #report: (error: unknown, subscription: string) => void
   readonly #toRedisPattern: (pattern: string) => string
 
   constructor (log: Logger, toRedisPattern = (pattern: string): string => pattern) {
     this.#toRedisPattern = toRedisPattern
-    const report = (err: unknown, subscription: string): void =>
-      logRepeated(log, HANDLER, { subscription, err }, originOf(err))
-    this.#channels = new ListenerMap(report)
-    this.#patterns = new ListenerMap(report)
-    this.#feeds = new ListenerMap(report)
+    this.#report = (err, subscription) => logRepeated(log, HANDLER, { subscription, err }, originOf(err))
+    this.#channels = new ListenerMap(this.#report)
+    this.#patterns = new ListenerMap(this.#report)
   }
 
   /**
@@ -83,26 +82,25 @@ export class Subscriptions {
    * Returns a function that removes the listener. Throws `RT_CHANNEL_INVALID`.
    */
   addFeedListener (channel: string, listener: FeedListener, isLive: () => boolean): () => void {
-    const unlisten = this.#channels.add(
-      checkChannel(channel), ({ envelope, remote }) => listener.receive(envelope, remote)
-    )
-    const unfollow = this.#feeds.add(channel, (event) => listener[event]())
-    let isFollowing = true
-    queueMicrotask(() => { if (isFollowing && isLive()) listener.live() })
+    const feed = { listener }
+    const feeds = this.#feeds.get(checkChannel(channel)) ?? new Set()
+    this.#feeds.set(channel, feeds.add(feed))
+    queueMicrotask(() => { if (feeds.has(feed) && isLive()) listener.live() })
     return () => {
-      isFollowing = false
-      unlisten()
-      unfollow()
+      feeds.delete(feed)
+      // Another set of the same channel may have replaced this one.
+      if (feeds.size === 0 && this.#feeds.get(channel) === feeds) this.#feeds.delete(channel)
     }
   }
 
   /** Calls `live` or `lost` of the channel's feed listeners. */
   notify (channel: string, event: 'live' | 'lost'): void {
-    this.#feeds.notify(channel, event)
+    this.#callFeeds(channel, (listener) => listener[event]())
   }
 
   stats (): { channels: number, patterns: number } {
-    return { channels: this.#channels.size, patterns: this.#patterns.size }
+    const withHandlersOnly = this.#channels.keys().filter((channel) => !this.#feeds.has(channel))
+    return { channels: this.#feeds.size + withHandlersOnly.length, patterns: this.#patterns.size }
   }
 
   /** Removes all listeners, including those that a delivery in progress has not reached yet. */
@@ -110,6 +108,7 @@ export class Subscriptions {
     this.#channels.clear()
     this.#patterns.clear()
     this.#compiled.clear()
+    for (const feeds of this.#feeds.values()) feeds.clear()
     this.#feeds.clear()
   }
 
@@ -118,6 +117,24 @@ export class Subscriptions {
    * message before the next one.
    */
   deliver (delivery: Delivery, recipients: Recipients = 'everyone'): void {
+    const { channel, envelope, remote } = delivery
+    const isForChannel = recipients === 'everyone' || recipients === 'channel'
+    if (isForChannel) this.#callFeeds(channel, (listener) => listener.receive(envelope, remote))
+    // Most apps have feeds only.
+    if (this.#channels.size + this.#patterns.size > 0) this.#callHandlers(delivery, recipients)
+  }
+
+  #callFeeds (channel: string, call: (listener: FeedListener) => void): void {
+    for (const { listener } of this.#feeds.get(channel) ?? []) {
+      try {
+        call(listener)
+      } catch (error) {
+        this.#report(error, channel)
+      }
+    }
+  }
+
+  #callHandlers (delivery: Delivery, recipients: Recipients): void {
     let parsed: PubSubMessage | undefined
     const message = (): PubSubMessage => (parsed ??= parse(delivery))
     for (const listeners of this.#recipients(delivery.channel, recipients)) listeners.notify(delivery, message)
