@@ -30,29 +30,18 @@ export interface DeliverTrace {
   streams: number
 }
 
-const publishing = tracingChannel<unknown, PublishTrace>('fastify-realtime:publish')
-const delivering = channel('fastify-realtime:deliver')
+/** The tracing channel of `tracePublish`. */
+export const publishing = tracingChannel<unknown, PublishTrace>('fastify-realtime:publish')
+
+/** A `DeliverTrace` is published to it if it has subscribers. */
+export const delivering = channel('fastify-realtime:deliver')
 
 /**
- * Calls `publish` with the valid `traceparent` of the event. Reports the call to the tracing channel if it has
- * subscribers, which may replace the `traceparent`. `publish` must not throw
- * synchronously, since an exception would not emit `asyncEnd`.
+ * Reports a publish to the tracing channel, whose subscribers may replace the `traceparent` when it starts. `publish`
+ * must not throw synchronously, since an exception would not emit `asyncEnd`.
  */
-export function tracePublish<T> (
-  describe: () => PublishTrace,
-  traceparent: unknown,
-  publish: (traceparent: string | undefined) => Promise<T>
-): Promise<T> {
-  if (!publishing.start.hasSubscribers && !publishing.asyncEnd.hasSubscribers) {
-    return publish(checkTraceparent(traceparent))
-  }
-  const trace = describe()
-  return publishing.tracePromise(() => publish(checkTraceparent(trace.traceparent)), trace)
-}
-
-/** Reports a delivery if the channel has subscribers. */
-export function traceDeliver (describe: () => DeliverTrace): void {
-  if (delivering.hasSubscribers) delivering.publish(describe())
+export function tracePublish<T> (trace: PublishTrace, publish: (traceparent: unknown) => Promise<T>): Promise<T> {
+  return publishing.tracePromise(() => publish(trace.traceparent), trace)
 }
 
 /** Returns a valid `traceparent`. An invalid one is ignored, as the W3C specification requires. */

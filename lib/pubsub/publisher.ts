@@ -5,7 +5,7 @@ import { RealtimeError } from '../errors.ts'
 import { logFailure, PUBLISHING, reportFailure, reportRejection } from '../observability/log-failure.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { logRecovered } from '../observability/repeated-failure.ts'
-import { tracePublish } from '../observability/tracing.ts'
+import { checkTraceparent, publishing, tracePublish } from '../observability/tracing.ts'
 import type { Envelope, Replayable } from './event-log.ts'
 import {
   CHAT, checkChannel, checkEventType, checkIdempotencyKey, CONTROL, eventName, isReserved, refuseOwnKey, typeOf
@@ -84,6 +84,8 @@ const methods = new WeakSet<PubSubProvider['publish']>()
  */
 export class Publisher {
   readonly #options: PublisherOptions
+  /** Whether the last publish failed, so that the next one that succeeds may be a recovery. */
+  #failing = false
 
   constructor (options: PublisherOptions) {
     this.#options = options
@@ -100,21 +102,22 @@ export class Publisher {
     const startedAt = performance.now()
     // The options are not checked yet: `#send` does that, within the trace.
     const given = (options as PublishOptions | null | undefined)?.traceparent
-    const published = tracePublish(
-      () => ({ channel, event: eventName(data), traceparent: given }),
-      given,
-      (traceparent) => this.#send(channel, data, options, traceparent)
-    )
+    const send = (traceparent: unknown): Promise<PublishReceipt> => this.#send(channel, data, options, traceparent)
+    const published = publishing.hasSubscribers
+      ? tracePublish({ channel, event: eventName(data), traceparent: given }, send)
+      : send(given)
     // Registered before the caller's own reactions, so that the metrics are up to date when those run. Not part of the
     // returned promise: the caller need not wait for it.
     published.then(({ duplicate }) => {
       if (duplicate) metrics.duplicates.add('published')
       else metrics.published++
       metrics.onPublished?.((performance.now() - startedAt) / 1_000)
-      logRecovered(log, PUBLISHING)
+      if (this.#failing) logRecovered(log, PUBLISHING)
+      this.#failing = false
       log.debug({ channel }, message)
     }, (error: unknown) => {
       metrics.fail(error)
+      this.#failing = true
       logFailure(error, log, { channel })
     }).then(undefined, ignore)
     return published
@@ -122,11 +125,12 @@ export class Publisher {
 
   /** Never throws synchronously. */
   #send (
-    channel: string, data: unknown, options: PublishOptions | undefined, traceparent: string | undefined
+    channel: string, data: unknown, options: PublishOptions | undefined, given: unknown
   ): Promise<PublishReceipt> {
     const { instanceId, maxPayloadBytes, mustBeOpen, send } = this.#options
     try {
       mustBeOpen()
+      const traceparent = given === undefined ? undefined : checkTraceparent(given)
       const checked = checkPublish(channel, data, options)
       return send({ channel, envelope: makeEnvelope(data, instanceId, maxPayloadBytes, traceparent), ...checked })
     } catch (error) {

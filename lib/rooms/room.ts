@@ -6,7 +6,7 @@ import { parseEvent } from './chat-event.ts'
 import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import { encodeFrame } from '../sse/frame.ts'
-import { traceDeliver } from '../observability/tracing.ts'
+import { delivering, type DeliverTrace } from '../observability/tracing.ts'
 import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
 import { ChatLog, type ChatLogContext } from './chat-log.ts'
 import { ChatFrame, concat, entryFrame, resetFrame, type ResetReason } from './frames.ts'
@@ -202,11 +202,10 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   }
 
   #trace ({ event, position, traceparent }: Envelope): void {
-    traceDeliver(() => {
-      return {
-        chatId: this.chatId, event, id: position && formatCursor(position), traceparent, streams: this.#streams.size
-      }
-    })
+    if (!delivering.hasSubscribers) return
+    const id = position && formatCursor(position)
+    const trace: DeliverTrace = { chatId: this.chatId, event, id, traceparent, streams: this.#streams.size }
+    delivering.publish(trace)
   }
 
   #countWritten (streams: number, frames: number, bytes: number): void {
