@@ -1,6 +1,5 @@
 import type { ChatEvent, ChatEventInput } from '../event-types.ts'
-import { notJson } from '../core/json.ts'
-import { RealtimeError, kindOf } from '../errors.ts'
+import { mustBeObject, notJson } from '../core/json.ts'
 import { checkEventType } from '../pubsub/names.ts'
 
 /** Builds the event that handlers and browsers get. Throws `RT_EVENT_TYPE_INVALID` or `RT_PAYLOAD_INVALID`. */
@@ -22,13 +21,4 @@ function copyWithChatId (chatId: string, event: ChatEventInput): ChatEvent {
   } catch {
     throw notJson('one whose getter or Proxy throws')
   }
-}
-
-/** Returns the value. Throws `RT_PAYLOAD_INVALID` if it is not an object. `field` is its name for the message. */
-export function mustBeObject<T> (field: string, value: T): T {
-  if (typeof value === 'object' && value !== null) return value
-  throw new RealtimeError(
-    'RT_PAYLOAD_INVALID',
-    `\`${field}\` must be an object, got ${kindOf(value)}. Publish an object that can be converted to JSON`
-  )
 }

@@ -28,6 +28,15 @@ export function notJson (what: string): RealtimeError {
   )
 }
 
+/** Returns the value. Throws `RT_PAYLOAD_INVALID` if it is not an object. `field` is its name for the message. */
+export function mustBeObject<T> (field: string, value: T): T {
+  if (typeof value === 'object' && value !== null) return value
+  throw new RealtimeError(
+    'RT_PAYLOAD_INVALID',
+    `\`${field}\` must be an object, got ${kindOf(value)}. Publish an object that can be converted to JSON`
+  )
+}
+
 /**
  * Parses received JSON. Throws `RT_PAYLOAD_INVALID` instead of the error of `JSON.parse`, which quotes the payload:
  * payloads must not reach a log.

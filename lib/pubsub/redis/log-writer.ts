@@ -4,7 +4,7 @@ import { newEpoch, randomTag } from '../cursor.ts'
 import type { PublishReceipt } from '../provider.ts'
 import { describeRedisError } from './connection.ts'
 import { encodeKey, type ChannelKeys, type RedisKeys } from './keys.ts'
-import { BYTES_EACH, type Task } from './command-queue.ts'
+import { BYTES_EACH, type CommandQueue } from './command-queue.ts'
 import type { Script, Scripts } from './scripts.ts'
 import type { Finalization } from '../state-store.ts'
 import type { Envelope } from '../event-log.ts'
@@ -15,8 +15,7 @@ interface LogWriterOptions {
   scripts: Scripts
   /** Whether each channel needs its own script call, as in a Cluster, where all keys of a call must be in one slot. */
   apart: boolean
-  /** Sends a command, again if necessary, until it settles. */
-  perform<T> (task: Task<T>): void
+  commands: Pick<CommandQueue, 'perform'>
   /** Called with the error if an event was appended to the log but could not be broadcast. */
   onUnheard (error: Error): void
 }
@@ -208,7 +207,7 @@ export class LogWriter {
     let before: Batch[] = []
     let givenUp: Batch[] = []
     const call = script.call()
-    this.#options.perform<Reply | typeof APART>({
+    this.#options.commands.perform<Reply | typeof APART>({
       repeatable: true,
       bytes: bytesOf(runs),
       command: (client) => {

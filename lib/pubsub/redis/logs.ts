@@ -51,7 +51,7 @@ export class Logs {
     const writer = new LogWriter({
       ...common,
       apart: connection.isCluster,
-      perform: (task) => commands.perform(task),
+      commands,
       // Such events are in the log, so other instances find them when they next poll it.
       onUnheard: (error) => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
     })

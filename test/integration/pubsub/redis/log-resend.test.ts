@@ -157,10 +157,12 @@ t.test('later events do not overtake one that is refused while an earlier one is
       size: 100, ttlMs: 10_000, idempotencyTtlMs: 10_000, publishTimeoutMs: 5_000, sharded: false, cached: new Set()
     }),
     apart: false,
-    perform: ({ command, resolve, reject }) => {
-      through(command).then(resolve as (value: unknown) => void, ({ message }) => {
-        return reject(new RealtimeError('RT_PUBLISH_REJECTED', message))
-      })
+    commands: {
+      perform: ({ command, resolve, reject }) => {
+        through(command).then(resolve as (value: unknown) => void, ({ message }) => {
+          return reject(new RealtimeError('RT_PUBLISH_REJECTED', message))
+        })
+      }
     },
     onUnheard: () => {}
   })
