@@ -31,6 +31,7 @@ const layers = {
   'ai/client': ['event-types', 'core/listener-set', 'client', 'ui-message'],
   ai: ['event-types', 'errors', 'core/source-reader', 'ui-message', 'index'],
   outbox: CHAT,
+  cli: CHAT,
   contracts: [...OBSERVABILITY, 'pubsub'],
   // Tests of apps see what clients see.
   testing: ['client']
