@@ -28,7 +28,7 @@ export async function withProvider<T> (
   try {
     const pubsub = new RedisPubSub({
       ...source,
-      ...keyPrefix !== undefined && { keyPrefix },
+      keyPrefix,
       sharded,
       // The options of the app are unknown here. A smaller history than that of the app would delete events.
       history: { size: MOST_EVENTS, ttlMs: timing.metaExtra },
@@ -52,7 +52,7 @@ function warningsTo (stderr: Writable): Logger {
   const warn = (context: { reason?: string, code?: string }, message?: string): void => {
     // The command itself reports its failure.
     if (context.code !== undefined) return
-    stderr.write(`${message}${context.reason === undefined ? '' : `: ${context.reason}`}\n`)
+    stderr.write(`${[message, context.reason].filter((part) => part !== undefined).join(': ')}\n`)
   }
   // pino's type allows a message without a context, which this package never logs.
   const write = warn as Logger['warn']

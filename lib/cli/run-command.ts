@@ -64,7 +64,7 @@ function parse (args: string[]): Parsed {
     return parseArgs({ options, allowPositionals: true, args })
   } catch (error) {
     // Only the name of the option: what follows can hold a password.
-    const [option] = /--?[\w-]+/.exec((error as Error).message) ?? ['']
+    const option = (error as Error).message.match(/--?[\w-]+/g)?.[0]
     throw new UsageError(`The option ${option} is unknown, or its value is missing or not expected.`)
   }
 }

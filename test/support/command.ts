@@ -18,14 +18,19 @@ export interface RunningCommand {
   interrupt: () => void
 }
 
-interface CommandOptions { env?: NodeJS.ProcessEnv, input?: string }
+interface CommandOptions {
+  env?: NodeJS.ProcessEnv
+  /** Standard input, or the error of reading it. */
+  input?: string | Error
+}
 
 /** Starts `fastify-realtime` in this process. It ends with the test at the latest. */
 export function startCommand (
   t: Test, args: string[], { env = {}, input = '' }: CommandOptions = {}
 ): RunningCommand {
   const [stdin, stdout, stderr] = [new PassThrough(), new PassThrough(), new PassThrough()]
-  stdin.end(input)
+  if (typeof input === 'string') stdin.end(input)
+  else stdin.destroy(input)
   const texts = new Map([[stdout, ''], [stderr, '']])
   const printed = new EventEmitter().setMaxListeners(0)
   for (const stream of texts.keys()) {

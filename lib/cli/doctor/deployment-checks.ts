@@ -59,10 +59,9 @@ export const deploymentChecks: readonly DeploymentCheck[] = [
   }
 ]
 
-async function lookAtCluster ({ target, servers: [server] }: Deployment): Promise<Sight> {
-  if (server === undefined) return failure('no primary is known')
+async function lookAtCluster ({ target, primary }: Deployment): Promise<Sight> {
   const [info, nodes] = await Promise.all(['INFO', 'NODES'].map((what) =>
-    server.client.call('CLUSTER', what) as Promise<string>)) as [string, string]
+    primary.client.call('CLUSTER', what) as Promise<string>)) as [string, string]
   const addresses = addressesOf(nodes)
   const lost = await Promise.all(addresses.map((address) => whyOutOfReach({ ...target.login, ...address })))
   const reasons = lost.filter((reason) => reason !== undefined)
@@ -102,26 +101,23 @@ async function lookAtSentinels ({ target }: Deployment): Promise<Sight> {
 }
 
 async function lookAtRights (deployment: Deployment): Promise<Sight> {
-  const { client, servers: [server], sharded, database, keyPrefix } = deployment
-  if (server === undefined) return failure('no primary is known')
+  const { client, primary, sharded, database, keyPrefix } = deployment
   const table = {
     ...commands,
     ...sharded && shardedCommands,
     ...client instanceof Cluster && { cluster: ['INFO'] },
     ...database !== 0 && { select: [String(database)] }
   }
-  const missing = await missingRights(server.client, table, deployment.names())
+  const missing = await missingRights(primary.client, table, deployment.names())
   if (missing.length === 0) return ok('all commands that the plugin needs')
   const rules = missing.join(' ').replaceAll('<keyPrefix>', keyPrefix)
   return failure(`missing: ${rules}`, `ACL SETUSER <user> ${rules}`)
 }
 
 async function lookAtPubSub (deployment: Deployment): Promise<Sight> {
-  const { servers, sharded } = deployment
-  const [first] = servers
-  if (first === undefined) return failure('no primary is known')
+  const { servers, primary, sharded } = deployment
   const ways = await Promise.all(servers.map(async (server) => {
-    return await passes(deployment, { publisher: server, subscriber: first })
+    return await passes(deployment, { publisher: server, subscriber: primary })
   }))
   const shards = sharded ? await Promise.all(servers.map((server) => passesShard(deployment, server))) : []
   const lost = [...ways, ...shards].filter((each) => each !== undefined)
@@ -178,10 +174,11 @@ async function lookAtPublishing ({ client, keyPrefix, sharded }: Deployment): Pr
   const pubsub = new RedisPubSub({ client, keyPrefix, sharded, log: silentLogger })
   try {
     const live = new Promise<void>((resolve) => {
-      pubsub.follow('doctor', { live: resolve, lost () {}, receive () {} })
+      const done = (): void => resolve()
+      pubsub.follow('doctor', { live: done, lost: done, receive: done })
     })
     // The health check says so if the subscription is not confirmed.
-    await withTimeout(live, timing.redisSilence / 2).catch(() => {})
+    await Promise.allSettled([withTimeout(live, timing.redisSilence / 2)])
     const { error } = await pubsub.health()
     return error === undefined ? ok('a probe was published') : failure(`${error.code}: ${error.message}`)
   } finally {

@@ -1,5 +1,6 @@
 import { Cluster, Redis } from 'ioredis'
 import { randomTag } from '../../pubsub/cursor.ts'
+import { databaseOf } from '../../pubsub/redis/client.ts'
 import { RedisKeys } from '../../pubsub/redis/keys.ts'
 import { connect, openNode, openOnce } from './connect.ts'
 import { Server } from './server.ts'
@@ -30,7 +31,7 @@ export class Deployment {
 
   /** The number of the database. */
   get database (): number {
-    return this.client instanceof Cluster ? 0 : this.client.options.db ?? 0
+    return databaseOf(this.client)
   }
 
   /** The primaries. */
@@ -42,6 +43,13 @@ export class Deployment {
     // The primary that the Sentinels have named is in no option.
     const { remoteAddress: host, remotePort: port } = client.stream
     return [new Server(client, addressOf({ host, port }), keyPrefix)]
+  }
+
+  /** One of the primaries. Throws if none is known. */
+  get primary (): Server {
+    const [first] = this.servers
+    if (first === undefined) throw new Error('no primary is known')
+    return first
   }
 
   /** A connection of its own to the node of a client, which is closed with the others. */

@@ -29,7 +29,7 @@ const connection: Check<Deployment> = {
 /** Looks at a Redis and prints what would go wrong. The exit status is 1 if there is a failure. */
 export function doctor (asJson: boolean): Command {
   return async ({ target, keyPrefix, sharded, stdout }) => {
-    const values = resolve(providerOptions, { ...keyPrefix !== undefined && { keyPrefix } })
+    const values = resolve(providerOptions, { keyPrefix })
     const deployment = new Deployment({ target, keyPrefix: values.keyPrefix, sharded })
     try {
       const findings = await examine(deployment)

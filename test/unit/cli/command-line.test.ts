@@ -75,3 +75,10 @@ t.test('a Cluster and a primary behind Sentinels get the login of the environmen
   })
   t.match(openSource(chooseTarget({ redis: 'redis://h' }, {})), { source: { url: 'redis://h' } })
 })
+
+t.test('standard input that cannot be read is an error', async (t) => {
+  const input = new Error('EISDIR: illegal operation on a directory, read')
+  const { status, stderr } = await runToEnd(t, ['publish', 'c', '-', '--redis', 'redis://127.0.0.1:1'], { input })
+  t.equal(status, 1)
+  t.equal(stderr, `${input.message}\n`)
+})

@@ -1,8 +1,11 @@
 import t from 'tap'
 import { readFileSync } from 'node:fs'
+import { createServer, type AddressInfo } from 'node:net'
 import type { Redis } from 'ioredis'
 import { fixFor } from '../../../lib/cli/doctor/connect.ts'
 import { findingOf, type Sight } from '../../../lib/cli/doctor/findings.ts'
+import { Deployment } from '../../../lib/cli/doctor/deployment.ts'
+import { chooseTarget } from '../../../lib/cli/target.ts'
 import { deploymentChecks } from '../../../lib/cli/doctor/deployment-checks.ts'
 import { formatReport } from '../../../lib/cli/doctor/report.ts'
 import { commands, ruleFor, shardedCommands } from '../../../lib/cli/doctor/rights.ts'
@@ -23,6 +26,16 @@ async function look (name: string, { info = {}, config = {}, scans = [[]] }: Fak
   if (check === undefined) throw new Error(`There is no check ${name}`)
   return await check.look(new Server(client as unknown as Redis, 'h:1', 'rt:'))
 }
+
+/** Runs a check of all servers on a part of a deployment. */
+async function lookAtAll (name: string, deployment: object): Promise<Sight> {
+  const check = deploymentChecks.find((each) => each.name === name)
+  if (check === undefined) throw new Error(`There is no check ${name}`)
+  return await check.look(deployment as Deployment)
+}
+
+/** The first byte of a TLS connection. */
+const TLS_HANDSHAKE = 0x16
 
 const table: [check: string, level: string, server: FakeServer][] = [
   ['version', 'ok', { info: { redis_version: '7.0.15' } }],
@@ -61,6 +74,51 @@ for (const [check, level, server] of table) {
     t.notMatch(sight.found, /undefined|NaN|hunter2/)
   })
 }
+
+t.test('no primary is known before the nodes of a Cluster are', async (t) => {
+  const target = chooseTarget({ cluster: '127.0.0.1:1' }, {})
+  const deployment = new Deployment({ target, keyPrefix: 'rt:', sharded: false })
+  t.teardown(() => deployment.close())
+  t.throws(() => deployment.primary, { message: 'no primary is known' })
+  t.equal(deployment.database, 0)
+})
+
+t.test('each probe that does not come through is named', async (t) => {
+  const refused = async (): Promise<never> => { throw new Error('ERR refused') }
+  const deployment = {
+    sharded: true,
+    primary: { address: 'a:1' },
+    servers: [{ address: 'a:1' }, { address: 'b:2' }],
+    names: () => ({ channel: 'c' }),
+    open: async () => ({ once () {}, subscribe: refused, ssubscribe: refused })
+  }
+  t.same(await lookAtAll('pub/sub', deployment), {
+    level: 'failure',
+    found: 'from a:1 to a:1: ERR refused; from b:2 to a:1: ERR refused; ' +
+      'a shard channel of a:1: ERR refused; a shard channel of b:2: ERR refused'
+  })
+})
+
+t.test('a Cluster whose state is bad is a failure, also where all nodes answer', async (t) => {
+  const client = { call: async (_command: string, what: string) => what === 'INFO' ? 'cluster_state:fail\r\n' : '' }
+  t.same(await lookAtAll('cluster', { target: {}, primary: { client } }), {
+    level: 'failure', found: '0 nodes, cluster_state fail'
+  })
+})
+
+t.test('a Sentinel is asked with the password and the TLS of Sentinels', async (t) => {
+  const server = createServer((socket) => socket.once('data', (data) => {
+    t.equal(data[0], TLS_HANDSHAKE)
+    socket.destroy()
+  }))
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const { port } = server.address() as AddressInfo
+  const login = { sentinelPassword: 'hunter2', tls: {} }
+  const sight = await lookAtAll('sentinel', { target: { nodes: [{ host: '127.0.0.1', port }], name: 'main', login } })
+  t.match(sight, { level: 'failure', found: `127.0.0.1:${port} ` })
+  t.notMatch(sight.found, 'hunter2')
+})
 
 t.test('only a bounded number of keys is looked at', async (t) => {
   t.match(await look('other keys', { scans: [['rt:{chat:1}:m'], ['rt:{chat:2}:m']].flatMap((page) => [page]) }), {
