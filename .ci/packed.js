@@ -1,7 +1,8 @@
-// Packs the package, and checks that each module in it has a source map that holds its TypeScript source.
+// Packs the package. Checks that each module in it has a source map that holds its TypeScript source, and that its
+// command runs.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -18,6 +19,12 @@ try {
     assert.match(sources[0], new RegExp(`/lib/${file.replace(/js$/, 'ts')}$`))
     assert.ok(sourcesContent[0].length > 0, `${file} has its source`)
   }
+  const { bin, version } = JSON.parse(readFileSync(join(folder, 'package/package.json'), 'utf8'))
+  // As in an app: the dependencies are beside the package.
+  symlinkSync(join(process.cwd(), 'node_modules'), join(folder, 'node_modules'))
+  const command = join(folder, 'package', bin['fastify-realtime'])
+  assert.equal(execFileSync(process.execPath, [command, '--version'], { encoding: 'utf8' }), `${version}\n`)
+  assert.match(readFileSync(command, 'utf8'), /^#!\/usr\/bin\/env node\n/)
   console.log(`${modules.length} modules with their source maps`)
 } finally {
   rmSync(folder, { recursive: true })
