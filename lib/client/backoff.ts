@@ -7,7 +7,8 @@ export class Backoff {
   #retryMs = 2_000
   /** Failed attempts in a row. Negative if the next attempt starts without delay. */
   #failures = 0
-  #abort = (): void => {}
+  /** Ends the wait that is under way, if any. */
+  abort = (): void => {}
 
   /** Sets the delay after the first failure. The server sends it as `retry`. */
   retry (ms: number): void {
@@ -44,11 +45,7 @@ export class Backoff {
     if (this.#failures < 0) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, Math.min(ms, LONGEST_TIMER))
-      this.#abort = () => { clearTimeout(timer); resolve() }
+      this.abort = () => { clearTimeout(timer); resolve() }
     })
-  }
-
-  abort (): void {
-    this.#abort()
   }
 }

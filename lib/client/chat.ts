@@ -126,11 +126,12 @@ export class Chat implements RealtimeChat {
   readonly #closing = new AbortController()
   readonly signal: AbortSignal = this.#closing.signal
 
-  constructor (id: string, { after, rewind, load }: ChatOptions, context: ChatContext) {
+  constructor (id: string, { after, rewind = 0, load }: ChatOptions, context: ChatContext) {
     this.id = id
-    this.#cursor = after
-    this.#progress = after === undefined ? 'connecting' : 'open'
-    this.#rewind = load === undefined ? rewindOf(rewind) : 0
+    this.#cursor = after || undefined
+    this.#progress = after ? 'open' : 'connecting'
+    // A number that the server accepts: a wrong one would make it refuse the whole request.
+    this.#rewind = load ? 0 : Math.min(Math.max(Math.trunc(rewind) || 0, 0), MAX_REWIND)
     this.#loader = load && new StateLoader(load, (lastEventId) => this.#loaded(lastEventId))
     this.#context = context
     this.ready = new Promise((resolve) => { this.#setReady = resolve })
@@ -198,7 +199,7 @@ export class Chat implements RealtimeChat {
 
   #start (streamEvent: StreamEvent): void {
     const { event, id } = streamEvent
-    const rewinds = this.#rewind > 0 && id !== undefined
+    const rewinds = this.#rewind > 0 && id
     // The shared connection rewinds only for the object whose `position` it used. Others rewind by catching up.
     if (event === 'ready' && (this.#startRequested || !rewinds)) {
       this.#moveTo(id)
@@ -286,7 +287,8 @@ export class Chat implements RealtimeChat {
     this.#moveTo(id)
     if (this.signal.aborted || event === 'ready') return
     if (event === 'reset') {
-      const reset = resetOf(data)
+      // A reset whose data can't be read is still a reset.
+      const reset = { reason: textOf(data?.reason) ?? 'unknown', certain: data?.certain === true }
       this.#resets.notify(reset)
       this.#loadReason = reset.reason
       return this.#load(!shared)
@@ -314,14 +316,4 @@ export class Chat implements RealtimeChat {
     this.#catchUpConnection = undefined
     this.#heldSize = 0
   }
-}
-
-/** Reads the data of a reset. A reset with unreadable data is still a reset. */
-function resetOf ({ reason, certain }: NonNullable<StreamEvent['data']> = {}): Reset {
-  return { reason: textOf(reason) ?? 'unknown', certain: certain === true }
-}
-
-/** Turns `rewind` into a number that the server accepts: a wrong one would make it refuse the whole request. */
-function rewindOf (rewind = 0): number {
-  return Math.min(Math.max(Math.trunc(rewind) || 0, 0), MAX_REWIND)
 }

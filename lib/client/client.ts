@@ -145,10 +145,9 @@ class Client implements RealtimeClient {
     })
     this.#chats.add(chat)
     // Deferred, so that the caller can add handlers first.
-    const connections = this.#connections
-    if (connections.get(id)?.ready === true) {
+    if (this.#connections.get(id)?.ready) {
       queueMicrotask(() => {
-        chat.receive(marker(id, connections.get(id)?.id))
+        chat.receive(marker(id, this.#connections.get(id)?.id))
       })
     }
     this.#updateSubscriptions(id)

@@ -150,7 +150,7 @@ export class StreamConnection {
     // An aborted request says nothing about the chats of the current one.
     signal.throwIfAborted()
     const limit = limitOf(refusal, subscriptions.length)
-    if (limit !== undefined) this.#events.split?.(limit)
+    if (limit) this.#events.split?.(limit)
     else for (const subscription of subscriptions) this.#refuse(subscription, refusal)
     return 0
   }
@@ -191,16 +191,13 @@ export class StreamConnection {
     if (event === 'refused') return this.#refuse(of, refusalOfEvent(data))
     const previous = subscription.id
     const id = part ? expandPart(part) : undefined
-    if (event === 'ready') return this.#ready(chatId, subscription, id)
-    if (id !== undefined) subscription.id = id
-    this.#events.deliver({ chatId, event, data, id, previous })
-  }
-
-  #ready (chatId: string, subscription: ChatSubscription, id: string | undefined): void {
+    if (event !== 'ready') {
+      if (id !== undefined) subscription.id = id
+      return this.#events.deliver({ chatId, event, data, id, previous })
+    }
     this.#backoff.reset()
-    this.#headersRenewed = false
+    this.#headersRenewed = this.#offline = false
     this.#setState('open')
-    this.#offline = false
     // A chat without a start position has missed nothing yet, and ignores this.
     if (id === undefined) this.#events.deliver(lossOf(chatId))
     // If the chat can't be resumed, a reset follows. `ready` must not move the position: if the reset is lost, the next

@@ -28,7 +28,7 @@ export function routeFrames (chatIds: string[]): (frame: Frame) => RoutedEvent {
     const namedInData = chatIds.findIndex((chatId) => chatId === data?.chatId)
     const index = chatIds.length === 1
       ? 0
-      : changed === -1 || (CONTROL_EVENT.test(event) && namedInData !== -1) ? namedInData : changed
+      : changed < 0 || (CONTROL_EVENT.test(event) && namedInData >= 0) ? namedInData : changed
     if (parts.length > 0) last = parts
     return { index, event, data, part: parts[index] }
   }

@@ -25,7 +25,7 @@ export type Load = (context: LoadContext) => Promise<LoadResult | void>
 export class StateLoader {
   readonly #load: Load
   readonly #loaded: (lastEventId: LoadResult['lastEventId']) => boolean
-  #controller = new AbortController()
+  #controller: AbortController | undefined
   /** Resolves when the latest loading has ended. */
   #ended = Promise.resolve()
 
@@ -47,16 +47,17 @@ export class StateLoader {
 
   /** Aborts the call that is under way, if any. */
   stop (): void {
-    this.#controller.abort()
+    this.#controller?.abort()
   }
 
   async #run (context: LoadContext, repeats: boolean): Promise<void> {
     const { signal } = context
     const backoff = new Backoff()
     whenAborted(signal, () => backoff.abort())
-    for (let waits = repeats; !signal.aborted; waits = true) {
-      if (waits) await backoff.wait(backoff.next())
+    while (!signal.aborted) {
+      if (repeats) await backoff.wait(backoff.next())
       if (signal.aborted) return
+      repeats = true
       try {
         const result = await this.#load(context)
         if (signal.aborted || this.#loaded(result?.lastEventId)) return

@@ -150,15 +150,15 @@ export class Tabs {
   }
 
   #receiveChats (tabId: string, { wanted, joined }: Message & { type: 'want' }): void {
-    const isKnown = this.others.has(tabId)
+    if (!this.others.has(tabId)) {
+      // The lock that a tab holds is free once the tab has ended.
+      this.#lock(`${this.#name} ${tabId}`, () => {
+        this.others.delete(tabId)
+        this.#events.updated()
+      })
+    }
     this.others.set(tabId, wanted)
     this.#events.updated(joined)
-    if (isKnown) return
-    // The lock that a tab holds is free once the tab has ended.
-    this.#lock(`${this.#name} ${tabId}`, () => {
-      this.others.delete(tabId)
-      this.#events.updated()
-    })
   }
 
   /**
