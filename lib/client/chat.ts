@@ -119,7 +119,10 @@ export class Chat implements RealtimeChat {
   #startRequested = false
   /** Events that arrived while earlier ones are missing, or while the app loads its state. */
   #held: StreamEvent[] = []
-  /** How many characters were held since the last time that none were. */
+  /**
+   * How many characters were held since the last time that none were. If there were too many, since the latest call of
+   * `load` began.
+   */
   #heldSize = 0
   /** A connection for this chat alone, used to catch up. */
   #catchUpConnection: StreamConnection | undefined
@@ -132,7 +135,10 @@ export class Chat implements RealtimeChat {
     this.#progress = after ? 'open' : 'connecting'
     // A number that the server accepts: a wrong one would make it refuse the whole request.
     this.#rewind = load ? 0 : Math.min(Math.max(Math.trunc(rewind) || 0, 0), MAX_REWIND)
-    this.#loader = load && new StateLoader(load, (lastEventId) => this.#loaded(lastEventId))
+    this.#loader = load && new StateLoader((context) => {
+      if (this.#heldSize > MOST_HELD) this.#heldSize = 0
+      return load(context)
+    }, (lastEventId) => this.#loaded(lastEventId))
     this.#context = context
     this.ready = new Promise((resolve) => { this.#setReady = resolve })
   }
@@ -222,8 +228,8 @@ export class Chat implements RealtimeChat {
     const cursor = this.#cursor
     // Without a history there are no positions to compare.
     const id = cursor && (textOf(lastEventId) || cursor)
-    // If the log has begun anew, the stream gets a reset.
-    if (epochOf(id) !== epochOf(cursor)) return false
+    // If the log has begun anew, the stream gets a reset. Without a log, events that were dropped can't be read again.
+    if (epochOf(id) !== epochOf(cursor) || (this.#heldSize > MOST_HELD && !cursor)) return false
     this.#moveTo(id)
     // If the state is from an earlier position than the stream, the marker shows that events are missing.
     for (const streamEvent of [marker(this.id, cursor), ...this.#held.splice(0)]) this.receive(streamEvent)
@@ -238,16 +244,12 @@ export class Chat implements RealtimeChat {
   }
 
   /**
-   * Holds an event until those before it were delivered. If there are too many, a catch-up connection reads those that
-   * were dropped. A server without history does not have them, so the state is loaded again.
+   * Holds an event until those before it were delivered. If there are too many, only the last one with an id is kept: a
+   * catch-up connection reads those before it.
    */
   #hold (streamEvent: StreamEvent): void {
     this.#heldSize += JSON.stringify(streamEvent).length
-    if (this.#heldSize > MOST_HELD) {
-      this.#held = []
-      this.#endCatchUp()
-      if (this.#progress === 'loading') this.#load()
-    }
+    if (this.#heldSize > MOST_HELD) this.#held = this.#held.filter(({ id }) => id).slice(-1)
     this.#held.push(streamEvent)
   }
 

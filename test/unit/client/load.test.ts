@@ -7,7 +7,10 @@ import { lossOf, marker } from '../../../lib/client/stream-event.ts'
 import { FakeTimers } from '../../support/fake-timers.ts'
 import { turn } from '../../support/turn.ts'
 
-interface Row { row: number, version: number | undefined }
+interface Row { row: number, version: number | undefined, text?: string }
+
+/** More than a chat holds. */
+const LARGE = 'x'.repeat(2 ** 20)
 
 /** A database, the log of its changes, and streams that read the log. */
 class Server {
@@ -27,11 +30,11 @@ class Server {
     return this.#log.length
   }
 
-  write (row: number, deletes = false): void {
+  write (row: number, { deletes = false, text = '' } = {}): void {
     const version = deletes ? undefined : ++this.#version
     if (version === undefined) this.rows.delete(row)
     else this.rows.set(row, version)
-    this.#log.push({ row, version })
+    this.#log.push({ row, version, text })
     for (const send of this.#open) send(this.#frame(this.#log.length))
   }
 
@@ -137,8 +140,13 @@ async function start (options?: ChatOptions): Promise<{ server: Server, reader: 
   return { server, reader }
 }
 
-const next = async (server: Server, reader: Reader, row = 4): Promise<string> => {
-  server.write(row)
+/** An event of a server without history. */
+const live = (type: string, text = ''): Parameters<Chat['receive']>[0] => {
+  return { chatId: 'a', event: type, data: { type, text } }
+}
+
+const next = async (server: Server, reader: Reader, row = 4, text = ''): Promise<string> => {
+  server.write(row, { text })
   await reader.receive(server.event(server.head))
   return server.id()
 }
@@ -282,20 +290,17 @@ t.test('a reset of the chat\'s own connection delays the call, and keeps what is
 t.test('a server without history: each possible loss loads the state again', async (t) => {
   const server = new Server()
   const reader = new Reader(server)
-  const live = (n: number): Parameters<Chat['receive']>[0] => {
-    return { chatId: 'a', event: `e${n}`, data: { type: `e${n}` } }
-  }
   await reader.receive(lossOf('a'))
   await reader.receive(marker('a', undefined))
   t.same([reader.resets, reader.calls.length], [[], 1], 'nothing is lost at the start')
-  await reader.receive(live(1))
+  await reader.receive(live('e1'))
   await reader.last.resolve({ lastEventId: 'e-1-1' })
   t.same(reader.seen, ['e1'])
   reader.chat.lost()
   await turn()
-  await reader.receive(live(2))
+  await reader.receive(live('e2'))
   await reader.receive(lossOf('a'))
-  await reader.receive(live(3))
+  await reader.receive(live('e3'))
   await reader.last.resolve({})
   await reader.last.resolve({})
   t.same(reader.seen, ['e1', 'e3'])
@@ -304,21 +309,51 @@ t.test('a server without history: each possible loss loads the state again', asy
   t.equal(reader.chat.lastEventId, 'f-1-1')
 })
 
-t.test('more events than can be held load the state again, and none is lost', async (t) => {
+t.test('more events than can be held are read from the log once the call has ended', async (t) => {
   const { server, reader } = await start()
-  const [first] = reader.calls as [Call]
+  const typing = { chatId: 'a', event: 'typing', data: { type: 'typing' } }
+  await reader.receive(typing)
   const ids: string[] = []
-  for (let n = 0; n < 3; n++) {
-    server.write(9)
-    const event = server.event(server.head)
-    ids.push(server.id())
-    await reader.receive({ ...event, data: { ...event.data, text: 'x'.repeat(2 ** 19) } })
-  }
-  t.ok(first.signal.aborted)
-  await first.resolve({})
+  for (let n = 0; n < 3; n++) ids.push(await next(server, reader, 4, 'x'.repeat(2 ** 19)))
+  // The newest event has no position.
+  await reader.receive(typing)
+  t.same([reader.last.signal.aborted, reader.calls.length, server.streams], [false, 1, 0])
   await reader.last.resolve({})
   for (let n = 0; n < 5; n++) await turn()
-  t.same([reader.calls.length, reader.seen], [2, ids])
+  t.same(reader.seen, ['typing', ...ids], 'the first event without an id was dropped')
+  ids.push(await next(server, reader))
+  t.same([reader.calls.length, server.streams, reader.seen], [1, 1, ['typing', ...ids]])
+})
+
+t.test('a call is followed by no other one, however many events arrive during it', async (t) => {
+  const { server, reader } = await start()
+  for (let n = 0; n < 5; n++) await next(server, reader, 4, LARGE)
+  const loaded = server.id()
+  const ids = [await next(server, reader, 4, LARGE), await next(server, reader, 4, LARGE)]
+  await reader.last.resolve({ lastEventId: loaded })
+  for (let n = 0; n < 5; n++) await turn()
+  t.same([reader.calls.length, reader.seen], [1, ids])
+})
+
+t.test('without history, more events than can be held load the state again, after a delay with jitter', async (t) => {
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const reader = new Reader(new Server())
+  await reader.receive(marker('a', undefined))
+  for (const [index, least] of [2_000, 4_000, 8_000].entries()) {
+    await reader.receive(live('during a call', LARGE))
+    await reader.last.resolve({})
+    const delay = timers.delays[index] as number
+    t.ok(delay >= least && delay <= least * 1.5)
+    await reader.receive(live('during the delay', LARGE))
+    await reader.receive(live('during the delay', LARGE))
+    t.same([timers.delays.length, reader.calls.length], [index + 1, index + 1], 'the delay goes on')
+    timers.fire()
+    await turn()
+  }
+  await reader.receive(live('last'))
+  await reader.last.resolve({})
+  t.same([reader.calls.length, timers.size, reader.seen], [4, 0, ['during the delay', 'last']])
 })
 
 t.test('whatever happens, the state that is built from load and events equals the database', async (t) => {
@@ -327,7 +362,7 @@ t.test('whatever happens, the state that is built from load and events equals th
     { weight: 6, arbitrary: fc.record({ do: fc.constant('send'), count: fc.nat(3) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('read', 'resolve', 'resolve without') }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('reject', 'lose') }) },
-    fc.record({ do: fc.constantFrom('forget', 'mark', 'close', 'failover') })
+    fc.record({ do: fc.constantFrom('forget', 'mark', 'close', 'failover', 'flood') })
   )
   timers.install()
   t.teardown(() => timers.uninstall())
@@ -360,7 +395,7 @@ t.test('whatever happens, the state that is built from load and events equals th
     }
     await reader.receive(marker('a', server.id()))
     for (const { do: act, row = 0, deletes, count = 0 } of steps) {
-      if (act === 'write') server.write(row, deletes)
+      if (act === 'write') server.write(row, { deletes })
       if (act === 'send') await send(Math.min(sent + count, server.head))
       if (act === 'read' && reader.running > 0) lastEventId ??= server.id()
       if (act === 'resolve') await settle(true)
@@ -371,6 +406,10 @@ t.test('whatever happens, the state that is built from load and events equals th
       if (act === 'mark') {
         sent = server.head
         await reader.receive(marker('a', server.id()))
+      }
+      if (act === 'flood') {
+        server.write(row, { text: LARGE })
+        await send(server.head)
       }
       if (act === 'failover') await send(server.head).then(() => reader.reset(server.id(), 'failover'))
       if (act === 'forget') {
@@ -391,6 +430,58 @@ t.test('whatever happens, the state that is built from load and events equals th
     if (isClosed) return assert.deepEqual(seen, [])
     assert.deepEqual([...state].sort(), [...server.rows].sort())
     assert.equal(new Set(seen).size, seen.length, 'each event once')
+    reader.chat.close()
+  }
+  await t.resolves(fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 25 }), run), { numRuns: 200 }))
+})
+
+t.test('without history, the state equals the database once a call has ended without too many events', async (t) => {
+  const step = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ do: fc.constant('write'), row: fc.nat(3) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('flood', 'lose', 'read', 'resolve', 'reject', 'fire') }) }
+  )
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const run = async (steps: { do: string, row?: number }[]): Promise<void> => {
+    const rows = new Map<unknown, unknown>()
+    let state = new Map<unknown, unknown>()
+    let read: typeof rows | undefined
+    const reader = new Reader(new Server())
+    reader.chat.on('*', (event) => {
+      const { row, version } = event as unknown as Row
+      state.set(row, version)
+    })
+    const write = (row: number, text = ''): Parameters<Chat['receive']>[0] => {
+      const version = rows.size + Number(rows.get(row) ?? 0) + 1
+      rows.set(row, version)
+      return { chatId: 'a', event: 'message', data: { type: 'message', row, version, text } }
+    }
+    const resolve = async (): Promise<void> => {
+      if (reader.running === 0) return
+      if (!reader.last.signal.aborted) state = read ?? new Map(rows)
+      read = undefined
+      await reader.last.resolve({})
+    }
+    await reader.receive(marker('a', undefined))
+    for (const { do: act, row = 0 } of steps) {
+      if (act === 'write') await reader.receive(write(row))
+      if (act === 'flood') await reader.receive(write(row, LARGE))
+      if (act === 'lose') {
+        write(row)
+        await reader.receive(lossOf('a'))
+      }
+      if (act === 'read' && reader.running > 0) read ??= new Map(rows)
+      if (act === 'resolve') await resolve()
+      if (act === 'reject' && reader.running > 0) { read = undefined; await reader.last.reject() }
+      if (act === 'fire') { timers.fire(); await turn() }
+    }
+    for (let n = 0; n < 3; n++) {
+      await resolve()
+      timers.fire()
+      await turn()
+    }
+    assert.deepEqual([reader.running, timers.size], [0, 0])
+    assert.deepEqual([...state].sort(), [...rows].sort())
     reader.chat.close()
   }
   await t.resolves(fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 25 }), run), { numRuns: 200 }))
