@@ -184,6 +184,14 @@ export class Chat implements RealtimeChat {
     if (this.#cursor === undefined) this.receive(lossOf(this.id))
   }
 
+  /** Handles a refusal of this chat: its state is loaded once the chat is on a connection again. */
+  refused (): void {
+    if (this.#progress !== 'loading') return
+    this.#loader?.stop()
+    this.#held = []
+    this.#progress = 'connecting'
+  }
+
   /** Restarts the catch-up connection, which the server may have refused. */
   reconnect (): void {
     if (!this.#catchUpConnection) return

@@ -226,11 +226,17 @@ class Client implements RealtimeClient {
   /** Handles a message of the connections, which this tab or the leader holds. */
   #handle (message: Message): void {
     if (message.type === 'event') {
-      const { delivery } = message
-      for (const chat of [...this.#chats]) if (chat.id === delivery.chatId) chat.receive(delivery)
+      for (const chat of this.#chatsOf(message.delivery.chatId)) chat.receive(message.delivery)
     }
     if (message.type === 'state') this.#setState(message.state)
-    if (message.type === 'refused') this.#refuse(message.refusal)
+    if (message.type === 'refused') {
+      for (const chat of this.#chatsOf(message.refusal.chatId)) chat.refused()
+      this.#refuse(message.refusal)
+    }
+  }
+
+  #chatsOf (chatId: string | undefined): Chat[] {
+    return [...this.#chats].filter(({ id }) => id === chatId)
   }
 
   #refuse (refusal: Refusal): void {

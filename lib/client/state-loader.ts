@@ -5,7 +5,7 @@ import { whenAborted } from './listen.ts'
 export interface LoadContext {
   /** `start`, or the reason of a reset. */
   reason: string
-  /** Aborts if the result is not needed any more: the chat was closed, or has got a reset. */
+  /** Aborts if the result is not needed any more: the chat was closed or refused, or has got a reset. */
   signal: AbortSignal
 }
 

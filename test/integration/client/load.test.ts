@@ -1,9 +1,9 @@
 import t from 'tap'
-import { createRealtimeClient, type LoadResult } from '../../../lib/client/index.ts'
+import { createRealtimeClient, type LoadContext, type LoadResult } from '../../../lib/client/index.ts'
 import { startApp } from '../../support/app.ts'
 import { client, startRedis } from '../../support/redis.ts'
 import { until } from '../../support/until.ts'
-import { dropAll } from './page.ts'
+import { dropAll, Page, publish } from './page.ts'
 
 t.setTimeout(60_000)
 
@@ -66,4 +66,35 @@ t.test('the state of a chat that is refused is not loaded', async (t) => {
   page.chat('a', { load: async () => { t.fail('was called') } })
   await refused
   await until(async () => page.state, (state) => state === 'stopped')
+})
+
+t.test('a chat that loses access while its state is loaded is not loaded until it is requested again', async (t) => {
+  for (const status of [403, 404]) {
+    let isAllowed = true
+    const { app, url } = await startApp(t, { retryMs: 1 }, {
+      setup: (app) => app.addHook('onRequest', async (_request, reply) => {
+        if (!isAllowed) return reply.code(status).send({})
+      })
+    })
+    const page = new Page(t, url)
+    const calls: LoadContext[] = []
+    const seen = page.open('a', {
+      load: async (context) => {
+        calls.push(context)
+        if (calls.length === 1) await new Promise((_resolve, reject) => { context.signal.onabort = reject })
+      }
+    })
+    await until(async () => calls.length, (length) => length === 1)
+    await publish(app, 'a', 1)
+    isAllowed = false
+    dropAll(app)
+    await until(async () => page.refusals.length, (length) => length === 1)
+    t.match([page.refusals, calls[0]?.signal.aborted], [[{ status, chatId: 'a' }], true])
+    await page.is('stopped')
+    isAllowed = true
+    t.equal(calls.length, 1)
+    page.client.reconnect()
+    await seen.has(1)
+    t.same([calls.map(({ reason }) => reason), seen.numbers, seen.resets], [['start', 'start'], [1], []])
+  }
 })

@@ -356,13 +356,50 @@ t.test('without history, more events than can be held load the state again, afte
   t.same([reader.calls.length, timers.size, reader.seen], [4, 0, ['during the delay', 'last']])
 })
 
+t.test('a chat that is refused aborts the call, and loads its state once the stream has begun again', async (t) => {
+  const { server, reader } = await start()
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  await next(server, reader)
+  reader.chat.refused()
+  t.ok(reader.last.signal.aborted)
+  await reader.last.reject()
+  await reader.receive(server.event(server.head))
+  t.same([reader.calls.length, timers.size, reader.seen], [1, 0, []])
+  t.same(reader.chat.position(), { id: server.id(3), rewind: 0 })
+  await reader.receive(marker('a', server.id(3)))
+  await reader.last.reject()
+  t.same([reader.calls.length, timers.size], [2, 1])
+  reader.chat.refused()
+  await turn()
+  t.same([reader.calls.length, timers.size], [2, 0], 'a refusal ends the delay')
+  await reader.receive(marker('a', server.id(3)))
+  await reader.last.resolve({ lastEventId: server.id() })
+  reader.chat.refused()
+  const later = await next(server, reader)
+  t.same([reader.calls.length, reader.seen], [3, [later]], 'a chat that has its state keeps its position')
+})
+
+t.test('without history, events from before a refusal are not delivered', async (t) => {
+  const reader = new Reader(new Server())
+  await reader.receive(marker('a', undefined))
+  await reader.receive(live('old'))
+  reader.chat.refused()
+  await reader.last.reject()
+  await reader.receive(lossOf('a'))
+  await reader.receive(marker('a', undefined))
+  await reader.receive(live('new'))
+  await reader.last.resolve({})
+  t.same([reader.calls.length, reader.seen, reader.resets], [2, ['new'], []])
+})
+
 t.test('whatever happens, the state that is built from load and events equals the database', async (t) => {
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ do: fc.constant('write'), row: fc.nat(3), deletes: fc.boolean() }) },
     { weight: 6, arbitrary: fc.record({ do: fc.constant('send'), count: fc.nat(3) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('read', 'resolve', 'resolve without') }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('reject', 'lose') }) },
-    fc.record({ do: fc.constantFrom('forget', 'mark', 'close', 'failover', 'flood') })
+    fc.record({ do: fc.constantFrom('forget', 'mark', 'close', 'failover', 'refuse', 'flood') })
   )
   timers.install()
   t.teardown(() => timers.uninstall())
@@ -410,6 +447,12 @@ t.test('whatever happens, the state that is built from load and events equals th
       if (act === 'flood') {
         server.write(row, { text: LARGE })
         await send(server.head)
+      }
+      if (act === 'refuse') {
+        reader.chat.refused()
+        const { id } = reader.chat.position()
+        sent = Number(id?.split('-')[1])
+        await reader.receive(marker('a', id))
       }
       if (act === 'failover') await send(server.head).then(() => reader.reset(server.id(), 'failover'))
       if (act === 'forget') {
