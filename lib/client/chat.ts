@@ -22,7 +22,7 @@ export interface EventInfo {
 export interface Reset {
   /**
    * `epoch`, `ahead`, `diverged`, `expired`, `trimmed`, `invalid`, `failover`, `no-history` if the server keeps no
-   * history, or `unknown` if the reason could not be read.
+   * history or kept none before, or `unknown` if the reason could not be read.
    */
   reason: string
   /** `true` if events are certainly missing; `false` if they may be. */
@@ -272,7 +272,11 @@ export class Chat implements RealtimeChat {
     } else if (id === undefined) {
       // Both connections carry events without an id, so those of the catch-up connection are dropped.
       if (shared) this.#deliver(streamEvent, shared)
-    } else if (previous === this.#cursor || this.#cursor === undefined) {
+    } else if (this.#cursor === undefined) {
+      // The server has begun to keep a history. Events before this one may be missing.
+      this.#deliver(streamEvent, shared)
+      this.#deliver(lossOf(this.id, id), shared)
+    } else if (previous === this.#cursor) {
       this.#deliver(streamEvent, shared)
     } else if (!isAtOrBefore(id, this.#cursor)) {
       this.#hold(streamEvent)
@@ -297,6 +301,7 @@ export class Chat implements RealtimeChat {
     this.#moveTo(id)
     if (this.signal.aborted || event === 'ready') return
     if (event === 'reset') {
+      this.#cursor = id
       // A reset whose data can't be read is still a reset.
       const reset = { reason: textOf(data?.reason) ?? 'unknown', certain: data?.certain === true }
       this.#resets.notify(reset)

@@ -202,7 +202,7 @@ export class StreamConnection {
     if (id === undefined) this.#events.deliver(lossOf(chatId))
     // If the chat can't be resumed, a reset follows. `ready` must not move the position: if the reset is lost, the next
     // connection has to send it again.
-    subscription.id ??= id
+    subscription.id = id && (subscription.id ?? id)
     subscription.ready = true
     this.#events.deliver(marker(chatId, subscription.id))
   }

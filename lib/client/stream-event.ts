@@ -32,7 +32,7 @@ export function marker (chatId: string, id: string | undefined): StreamEvent {
   return { chatId, event: 'ready', id, previous: id }
 }
 
-/** Reports that events may be missing, since the server keeps no history. */
-export function lossOf (chatId: string): StreamEvent {
-  return { chatId, event: 'reset', data: { reason: 'no-history' } }
+/** Reports that events may be missing, since the server keeps no history, or kept none before the position `id`. */
+export function lossOf (chatId: string, id?: string): StreamEvent {
+  return { chatId, event: 'reset', id, data: { reason: 'no-history' } }
 }

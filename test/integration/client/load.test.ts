@@ -98,3 +98,29 @@ t.test('a chat that loses access while its state is loaded is not loaded until i
     t.same([calls.map(({ reason }) => reason), seen.numbers, seen.resets], [['start', 'start'], [1], []])
   }
 })
+
+t.test('a page reports a loss when its server begins to keep a history, and when it ends to', async (t) => {
+  const [without, withHistory] = [await startApp(t, { history: false, retryMs: 1 }), await startApp(t, { retryMs: 1 })]
+  let server = without
+  const page = new Page(t, '', { fetch: (path, init) => fetch(`${server.url}${String(path)}`, init) })
+  const reasons: string[] = []
+  const chats = [page.open('a'), page.open('a', { load: async ({ reason }) => { reasons.push(reason) } })]
+  await page.is('open')
+  await publish(server.app, 'a', 1)
+  await Promise.all(chats.map((seen) => seen.has(1)))
+  for (const [index, next] of [withHistory, without, withHistory].entries()) {
+    const { app } = server
+    server = next
+    await publish(server.app, 'a', -1)
+    dropAll(app)
+    await until(async () => chats.map(({ resets }) => resets.length), (lengths) => lengths.every((n) => n > index))
+    await page.is('open')
+    await publish(server.app, 'a', index + 2)
+    await Promise.all(chats.map((seen) => seen.has(index + 2)))
+  }
+  for (const { numbers, resets } of chats) {
+    t.same(numbers, [1, 2, 3, 4])
+    t.same(resets, [1, 2, 3].map(() => ({ reason: 'no-history', certain: false })))
+  }
+  t.same(reasons, ['start', 'no-history', 'no-history', 'no-history'])
+})

@@ -393,6 +393,40 @@ t.test('without history, events from before a refusal are not delivered', async 
   t.same([reader.calls.length, reader.seen, reader.resets], [2, ['new'], []])
 })
 
+t.test('a server that begins to keep a history, or ends to, may have lost events', async (t) => {
+  const { server, reader } = await start({ load: undefined })
+  await reader.receive(lossOf('a'))
+  await reader.receive(marker('a', undefined))
+  t.match([reader.resets, reader.chat.lastEventId], [[{ reason: 'no-history' }], undefined])
+  await reader.receive(live('without an id'))
+  reader.chat.lost()
+  t.equal(reader.resets.length, 2, 'without a position, each interruption may lose events')
+  await reader.receive(marker('a', server.id()))
+  t.match(reader.resets[2], { reason: 'no-history', certain: false })
+  const id = await next(server, reader)
+  await reader.receive(marker('a', id))
+  reader.chat.lost()
+  t.same([reader.resets.length, reader.seen], [3, ['without an id', id]])
+
+  const other = new Reader(server, { load: undefined })
+  await other.receive(marker('a', undefined))
+  const first = await next(server, other)
+  t.same([other.seen, other.resets.length], [[first], 1], 'the channel between tabs has lost the position')
+})
+
+t.test('a server that begins to keep a history while the state is loaded loads it again', async (t) => {
+  const server = new Server()
+  const reader = new Reader(server)
+  await reader.receive(marker('a', undefined))
+  server.write(1)
+  await reader.receive(marker('a', server.id()))
+  const id = await next(server, reader)
+  await reader.last.resolve({})
+  t.match([reader.seen, reader.calls.map(({ reason }) => reason)], [[], ['start', 'no-history']])
+  await reader.last.resolve({})
+  t.same([reader.seen, reader.chat.lastEventId], [[id], id])
+})
+
 t.test('whatever happens, the state that is built from load and events equals the database', async (t) => {
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ do: fc.constant('write'), row: fc.nat(3), deletes: fc.boolean() }) },
