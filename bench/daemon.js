@@ -8,15 +8,18 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 /**
  * Starts a server that is not a Node process. It gets a folder, which is removed with it. Resolves once it listens.
+ * `signal` ends it at once.
  * @param {string} command
  * @param {(folder: string) => string[]} args
  * @param {number} port
+ * @param {{ uid?: number, gid?: number, signal?: NodeJS.Signals }} [options]
  */
-export async function startDaemon (command, args, port) {
+export async function startDaemon (command, args, port, { signal = 'SIGKILL', ...user } = {}) {
   const folder = mkdtempSync(join(tmpdir(), 'bench-'))
-  const child = spawn(command, args(folder), { stdio: ['ignore', 'ignore', 'inherit'], cwd: folder })
-  // Unlike the Node processes, these do not end with their parent. They store nothing, and nchan crashes on SIGTERM.
-  const kill = () => child.kill('SIGKILL')
+  const child = spawn(command, args(folder), { ...user, stdio: ['ignore', 'ignore', 'inherit'], cwd: folder })
+  // Unlike the Node processes, these do not end with their parent. What they store is not needed, and nchan crashes on
+  // SIGTERM.
+  const kill = () => child.kill(signal)
   process.once('exit', kill)
   const exited = new Promise((resolve) => child.once('exit', resolve))
   while (!await isListening(port)) {

@@ -1,6 +1,6 @@
 // @ts-check
 
-/** The size of an event, in bytes of JSON. */
+/** The usual size of an event, in bytes of JSON. */
 const BYTES = 200
 
 /**
@@ -16,11 +16,12 @@ export const MARK_LENGTH = MARK.length + NUMBER_WIDTH + TIME_WIDTH
  * One message of a chat.
  * @param {string} chatId
  * @param {number} number The number of the event in its chat.
+ * @param {number} [bytes] Its size in bytes of JSON.
  */
-export function makeEvent (chatId, number) {
+export function makeEvent (chatId, number, bytes = BYTES) {
   const mark = MARK + String(number).padStart(NUMBER_WIDTH, '0') + String(microseconds()).padStart(TIME_WIDTH, '0')
   // The text is surrounded by 52 characters and the chat id: {"type":"message","message":{"text":""},"chatId":""}
-  return { type: 'message', message: { text: mark.padEnd(BYTES - 52 - chatId.length, 'x') }, chatId }
+  return { type: 'message', message: { text: mark.padEnd(bytes - 52 - chatId.length, 'x') }, chatId }
 }
 
 /** Returns the time of a clock that all processes of the machine share. */

@@ -7,14 +7,15 @@ import { makeEvent } from './event.js'
  * @param {number} count
  * @param {(index: number) => string} chatOf
  * @param {number} inFlight
+ * @param {number} [bytes] The size of an event.
  */
-export async function flood (publish, count, chatOf, inFlight) {
+export async function flood (publish, count, chatOf, inFlight, bytes) {
   const start = performance.now()
   let next = 0
   await Promise.all(Array.from({ length: inFlight }, async () => {
     while (next < count) {
       const chatId = chatOf(next)
-      await publish(chatId, makeEvent(chatId, next++))
+      await publish(chatId, makeEvent(chatId, next++, bytes))
     }
   }))
   return (performance.now() - start) / 1000

@@ -24,9 +24,9 @@ export function summary (name, { title, unit, subject = 'ours', more = false, ta
   const own = values[subject] ?? []
   const rows = Object.entries(values).map(([contender, rounds]) => {
     const row = { name: contender, value: median(rounds), least: Math.min(...rounds), most: Math.max(...rounds) }
-    if (contender === subject) return row
     const limit = limits[contender]
     if (limit !== undefined) return { ...row, target: limit, met: row.value <= limit }
+    if (contender === subject) return row
     const target = targets[contender]
     const to = own.length === 0 ? undefined : ratio(own, rounds)
     if (target === undefined || to === undefined) return { ...row, ratio: to }
@@ -71,7 +71,7 @@ function goal ({ target, met }, more) {
 
 /** @param {number | undefined} value */
 function cell (value) {
-  return value === undefined ? '' : value.toFixed(2)
+  return value === undefined || !Number.isFinite(value) ? '' : value.toFixed(2)
 }
 
 /** @param {number} value */

@@ -33,7 +33,10 @@ const CONTENDERS = {
   'socket.io with redis-streams-adapter': { file: 'socket-io', options: { streams: true } },
   'autopipelined PUBLISH': { file: 'redis-publish' },
   'plain EVALSHA': { file: 'redis-evalsha' },
-  'resumable-stream': { file: 'resumable-stream' }
+  'resumable-stream': { file: 'resumable-stream' },
+  'with an outbox': { file: 'outbox' },
+  'without an outbox': { file: 'commit-and-publish' },
+  'LISTEN/NOTIFY': { file: 'notify' }
 }
 
 /**

@@ -4,6 +4,7 @@ import { startChild } from '../child.js'
 import { redisIsMissing, startRedis } from '../redis.js'
 import { startPair } from '../target.js'
 import { rotate } from './fanout.js'
+import { together } from './together.js'
 
 /**
  * @typedef {object} AnswersShape
@@ -14,7 +15,7 @@ import { rotate } from './fanout.js'
  * @property {boolean} apart Whether each answer also has a reader on the other instance.
  */
 
-/** @typedef {Record<string, number>} Measured What was measured in a round, by the name of the scenario. */
+/** @typedef {import('./together.js').Measured} Measured */
 
 /** @typedef {Awaited<ReturnType<typeof startRedis>>} Redis */
 
@@ -23,23 +24,9 @@ import { rotate } from './fanout.js'
  * @param {string} title
  * @param {AnswersShape} shape
  * @param {Record<string, string>} units The unit of each scenario, by its name.
- * @returns {Record<string, import('../run.js').Scenario>}
  */
 export function answers (title, shape, units) {
-  /** @type {Promise<Record<string, Measured[]>> | undefined} */
-  let measured
-  return Object.fromEntries(Object.entries(units).map(([name, unit]) => [name, {
-    title: `${title}: ${unit}`,
-    unit,
-    targets: {},
-    missing: redisIsMissing,
-    async run (context) {
-      const all = await (measured ??= measure(shape, context))
-      const kind = name.slice(name.indexOf('-') + 1)
-      return Object.fromEntries(Object.entries(all).map(([contender, rounds]) =>
-        [contender, rounds.map((round) => /** @type {number} */ (round[kind]))]))
-    }
-  }]))
+  return together({ title, units, missing: redisIsMissing, measure: (context) => measure(shape, context) })
 }
 
 /**

@@ -7,6 +7,7 @@ import { fanout } from './fanout.js'
 import { largeEvents } from './large-events.js'
 import { latency } from './latency.js'
 import { memory } from './memory.js'
+import { backlog, keyMemory, rowLatency, rows } from './outbox.js'
 import { publishing } from './publishing.js'
 import { rewind } from './rewind.js'
 import { stalled } from './stalled.js'
@@ -194,7 +195,37 @@ export const scenarios = {
   }, {
     'answers-node': 'ms of CPU of both instances per MB',
     'answers-redis': 'ms of CPU of Redis per MB'
-  })
+  }),
+  ...rows('Transactions with an event of 200 bytes each, on 16 connections', {
+    count: 6_000, chats: 96, bytes: 200
+  }, {
+    'rows-rate': 'rows a second, until published',
+    'rows-database': 'µs of CPU of PostgreSQL per row',
+    'rows-node': 'µs of CPU of Node per row',
+    'rows-redis': 'µs of CPU of Redis per row'
+  }),
+  ...rows('Transactions with an event of 7,999 bytes each, on 16 connections', {
+    count: 4_000, chats: 96, bytes: 7_999
+  }, {
+    'rows8-rate': 'rows a second, until published',
+    'rows8-database': 'µs of CPU of PostgreSQL per row',
+    'rows8-node': 'µs of CPU of Node per row',
+    'rows8-redis': 'µs of CPU of Redis per row'
+  }),
+  ...backlog('Publishing rows that were committed before, of 200 bytes in 96 chats', {
+    count: 10_000, chats: 96, bytes: 200
+  }, {
+    'backlog-rate': 'rows or publishes a second',
+    'backlog-database': 'µs of CPU of PostgreSQL per row',
+    'backlog-node': 'µs of CPU of Node per row or publish'
+  }),
+  ...rowLatency('From BEGIN to a client, at 100 transactions a second in 20 chats', {
+    perSecond: 100, seconds: 10, chats: 20, limit: 100
+  }, {
+    'row-p50': 'ms, median',
+    'row-p99': 'ms, 99th percentile'
+  }),
+  'row-memory': keyMemory('Memory of the key of a row', { count: 5_000, chats: 96, bytes: 200 })
 }
 
 // The sockets, and a few more files.
