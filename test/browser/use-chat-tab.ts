@@ -16,11 +16,12 @@ export type Transport = 'of the SDK' | 'over the connection of the chat'
 /** The code of docs/ai.md for browsers, as a module with the hook of the page. */
 async function guideTo (transport: Transport): Promise<string> {
   const guide = await Document.read('docs/ai.md')
-  if (transport === 'of the SDK') return `${guide.blocks('tsx')[0]}`
+  const [ofTheSdk, overTheConnection] = guide.blocks('tsx')
+  if (transport === 'of the SDK') return `${ofTheSdk}`
   return `
     import { useChat } from '@ai-sdk/react'
     ${guide.snippets('Over the connection of the chat')[0]}
-    export const useAnswers = (id) => useChat({ id, resume: true, transport })
+    ${overTheConnection}
   `
 }
 

@@ -50,6 +50,7 @@ t.test('an answer arrives over the connection of the chat, for the user who asks
   const texts: unknown[] = []
   for await (const { parts } of ai6.readUIMessageStream({ stream })) texts.push(parts.at(-1))
   t.match(texts.at(-1), { type: 'text', text: 'You sent 0 messages', state: 'done' })
+  await transport.stop('general')
   const [, , parts] = await logged
   t.match(parts, [{ type: 'text', text: 'You sent 0 messages', state: 'done' }])
 })

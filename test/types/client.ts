@@ -46,7 +46,7 @@ client.onRefused(({ status, code, chatId, message }) => [
 onBotMessage(chat, ({ id, at, text, chunks, status }, info) => [id.length, at.toFixed(), text, chunks, status, info.id])
 const send = async ({ chatId, messages: [first] }: SendOptions<ai6.UIMessage>): Promise<{ id: string }> =>
   ({ id: `${chatId} ${first?.role}` })
-const stop = async ({ chatId, id }: { chatId: string, id: string }): Promise<unknown> => [chatId, id]
+const stop = async ({ chatId, id }: { chatId: string, id?: string }): Promise<unknown> => [chatId, id]
 const five: ai5.ChatTransport<ai5.UIMessage> =
   realtimeChatTransport<ai5.UIMessage, ai5.UIMessageChunk>({ client, send: async () => new Response() })
 const six: ai6.ChatTransport<ai6.UIMessage> =

@@ -3,24 +3,28 @@ import { onBotMessage } from '../../client/bot-messages.ts'
 import type { RealtimeChat, RealtimeClient } from '../../client/index.ts'
 import { whenAborted } from '../../client/listen.ts'
 import type { BotMessagePiece } from '../../event-types.ts'
-import type { UIChunk } from '../../ui-message.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 import { KeptStreams } from './kept-streams.ts'
 
 /** The bot message to stream: by its id, or by the JSON of its first chunk. */
 export type Wanted = { id: string } | { first: string }
 
+/** The bot message that is streamed. */
+interface FoundMessage { id: string, stream: ChunkStream }
+
 /** Opens a chat to stream one of its bot messages, and closes it at the end of that one. */
 export class MessageStream {
   readonly #chat: RealtimeChat
   /** All bot messages, until it is known which one is streamed. */
   readonly #kept = new KeptStreams()
-  #search: { wanted: Wanted, found: (stream: ChunkStream) => void } | undefined
+  #search: { wanted: Wanted, found: (message: FoundMessage) => void } | undefined
   /** The bot message that is requested, with the pieces that arrive meanwhile if its chunks were dropped. */
   #requested: { id: string, held: BotMessagePiece[] } | undefined
-  #found: { id: string, stream: ChunkStream } | undefined
+  #found: FoundMessage | undefined
   /** Aborts if the search fails. */
   readonly #failure = new AbortController()
+  /** Resolves with the chat once no later event of it can be missed. */
+  readonly ready: Promise<RealtimeChat>
 
   constructor (client: RealtimeClient, chatId: string, abortSignal: AbortSignal | undefined) {
     const chat = this.#chat = client.chat(chatId)
@@ -33,17 +37,22 @@ export class MessageStream {
     })
     whenAborted(chat.signal, () => this.fail(new Error('The client is closed')))
     whenAborted(abortSignal, () => this.fail(abortSignal?.reason))
+    this.ready = this.#unlessFailed(chat.ready.then(() => chat))
+  }
+
+  /** Aborts once the stream has ended. */
+  get signal (): AbortSignal {
+    return this.#chat.signal
   }
 
   /**
-   * Resolves with the stream of the bot message that `choose` decides on, once it has begun; with `null` if it decides
-   * on none. `choose` is called once no later event can be missed.
+   * Resolves with the bot message that is wanted, once it has begun; with `null` if none is. The server must be asked
+   * for it once the stream is `ready`.
    */
-  async open (choose: (chat: RealtimeChat) => Promise<Wanted | null>): Promise<ReadableStream<UIChunk> | null> {
+  async open (wanted: Promise<Wanted | null>): Promise<FoundMessage | null> {
     try {
-      await this.#unlessFailed(this.#chat.ready)
-      const wanted = await this.#unlessFailed(choose(this.#chat))
-      if (wanted !== null) return (await this.#unlessFailed(this.#find(wanted))).stream
+      const known = await this.#unlessFailed(wanted)
+      if (known !== null) return await this.#unlessFailed(this.#find(known))
       this.#chat.close()
       return null
     } catch (error) {
@@ -65,8 +74,8 @@ export class MessageStream {
     ])
   }
 
-  async #find (wanted: Wanted): Promise<ChunkStream> {
-    const found = new Promise<ChunkStream>((resolve) => { this.#search = { wanted, found: resolve } })
+  async #find (wanted: Wanted): Promise<FoundMessage> {
+    const found = new Promise<FoundMessage>((resolve) => { this.#search = { wanted, found: resolve } })
     for (const [id, stream] of this.#kept) this.#check(id, stream)
     const id = 'id' in wanted ? wanted.id : this.#kept.droppedId(wanted.first)
     if (this.#found === undefined && id !== undefined) await this.#request(id)
@@ -103,7 +112,7 @@ export class MessageStream {
   #check (id: string, stream: ChunkStream): void {
     if (this.#found !== undefined || this.#search === undefined || !isWanted(this.#search.wanted, id, stream)) return
     this.#found = { id, stream }
-    this.#search.found(stream)
+    this.#search.found(this.#found)
     stream.onEnd = () => this.#chat.close()
     if (stream.isEnded) this.#chat.close()
   }

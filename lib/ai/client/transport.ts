@@ -1,7 +1,7 @@
 import type { RealtimeChat, RealtimeClient } from '../../client/index.ts'
-import { reportError, whenAborted } from '../../client/listen.ts'
 import { isObject, isText } from '../../client/shape.ts'
 import { MessageStream, type Wanted } from './message-stream.ts'
+import { StreamedIds } from './streamed-ids.ts'
 
 /** The fields that the AI SDK passes to a transport with each message. `Message` is its `UIMessage`. */
 export interface SendOptions<Message> {
@@ -11,7 +11,7 @@ export interface SendOptions<Message> {
   trigger: 'submit-message' | 'regenerate-message'
   /** The id of the message to regenerate. */
   messageId: string | undefined
-  /** Aborts when the user no longer waits for the bot message. */
+  /** Aborts when the page no longer follows the bot message. */
   abortSignal: AbortSignal | undefined
   headers?: Record<string, string> | Headers | undefined
   body?: object | undefined
@@ -27,10 +27,10 @@ export interface RealtimeChatTransportOptions<Message> {
    */
   send: (options: SendOptions<Message>) => Promise<{ id: string } | Response>
   /**
-   * The request of the app that makes the server call `stopBotMessage`, called when the user stops an answer that this
-   * page has asked for. Without it, the page no longer follows the bot message, which goes on.
+   * The request of the app that makes the server call `stopBotMessage`: see `stop` of the transport. Without an `id`,
+   * the page streams no bot message of the chat, and the one in progress is to be stopped.
    */
-  stop?: (message: { chatId: string, id: string }) => Promise<unknown>
+  stop?: (message: { chatId: string, id?: string }) => Promise<unknown>
 }
 
 /**
@@ -45,6 +45,12 @@ export interface RealtimeChatTransport<Message, Chunk = never> {
   reconnectToStream: (options: {
     chatId: string, abortSignal?: AbortSignal | undefined
   }) => Promise<ReadableStream<Chunk> | null>
+  /**
+   * Stops the answer in a chat for everyone, in whichever tab it was asked for: calls the option `stop`, once `send`
+   * has resolved. `stop` of `useChat` cannot do so, since that of version 7 is also called when the page unmounts: it
+   * only ends the stream of the page. Rejects as the option does, and if its response is not ok.
+   */
+  stop: (chatId: string) => Promise<void>
 }
 
 /**
@@ -58,33 +64,45 @@ export interface RealtimeChatTransport<Message, Chunk = never> {
 export function realtimeChatTransport<Message = unknown, Chunk = never> (
   { client, send, stop }: RealtimeChatTransportOptions<Message>
 ): RealtimeChatTransport<Message, Chunk> {
-  const open = async (
-    chatId: string, abortSignal: AbortSignal | undefined, choose: (chat: RealtimeChat) => Promise<Wanted | null>
-  ): Promise<ReadableStream<Chunk> | null> => {
-    // The app declares what the server streams.
-    return await new MessageStream(client, chatId, abortSignal).open(choose) as ReadableStream<Chunk> | null
-  }
+  const ids = new StreamedIds()
   return {
     resumeStreamIsReplay: true,
     sendMessages: async (options) => {
-      return await open(options.chatId, options.abortSignal, async () => {
-        const id = await idOf(await send(options))
-        whenAborted(options.abortSignal, () => { stop?.({ chatId: options.chatId, id }).catch(reportError) })
-        return { id }
-      }) as ReadableStream<Chunk> // `null` only if there is nothing to choose.
+      const { chatId, abortSignal } = options
+      const stream = new MessageStream(client, chatId, abortSignal)
+      const id = stream.ready.then(async () => await idOf(await send(options)))
+      ids.add(chatId, stream, id.catch(() => undefined))
+      const found = await stream.open(id.then((id) => ({ id })))
+      // It is `null` only if nothing is wanted. The app declares what the server streams.
+      return found?.stream.stream as ReadableStream<Chunk>
     },
-    reconnectToStream: async ({ chatId, abortSignal }) => await open(chatId, abortSignal, findActive)
+    reconnectToStream: async ({ chatId, abortSignal }) => {
+      const stream = new MessageStream(client, chatId, abortSignal)
+      const found = await stream.open(stream.ready.then(findActive))
+      if (found === null) return null
+      ids.add(chatId, stream, found.id)
+      return found.stream.stream as ReadableStream<Chunk> // What the app declares.
+    },
+    stop: async (chatId) => {
+      if (stop === undefined) throw new Error('Pass the option `stop` to realtimeChatTransport')
+      const id = await ids.in(chatId)
+      await mustBeOk(await stop({ chatId, ...id !== undefined && { id } }))
+    }
   }
 }
 
 /** Reads the id of the bot message from the result of `send`. */
 async function idOf (result: { id: string } | Response): Promise<string> {
-  if (result instanceof Response && !result.ok) {
-    throw new Error(await result.text() || `The server answered ${result.status}`)
-  }
+  await mustBeOk(result)
   const given: unknown = result instanceof Response ? await result.json() : result
   if (isObject(given) && isText(given['id'])) return given['id']
   throw new Error('`send` must resolve with an object whose `id` is that of the bot message')
+}
+
+/** Throws the text of a response that is not ok. */
+async function mustBeOk (result: unknown): Promise<void> {
+  if (!(result instanceof Response) || result.ok) return
+  throw new Error(await result.text() || `The server answered ${result.status}`)
 }
 
 /**

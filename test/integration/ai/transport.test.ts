@@ -1,88 +1,13 @@
-import t, { type Test } from 'tap'
-import { randomUUID } from 'node:crypto'
-import { onUIMessage, realtimeChatTransport, type RealtimeChatTransport } from '../../../lib/ai/client/index.ts'
-import { streamUIMessage, type UIChunk, type UIMessageSource } from '../../../lib/ai/index.ts'
+import t from 'tap'
+import { onUIMessage } from '../../../lib/ai/client/index.ts'
+import { streamUIMessage, type UIChunk } from '../../../lib/ai/index.ts'
 import type { RealtimeClientOptions } from '../../../lib/client/index.ts'
-import type { RealtimeOptions } from '../../../lib/index.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { setups } from '../bot-messages/setups.ts'
-import type { Side } from '../bot-messages/sides.ts'
 import { dropAll, Page } from '../client/page.ts'
+import { ask, finish, open, rest, setup, Source, start, stream, text, unused } from './transport.ts'
 
 t.beforeEach(nothingUnhandled)
-
-type Chunks = ReadableStream<UIChunk>
-
-const start = { type: 'start', messageId: 'm' }
-const text = (delta: string): UIChunk => ({ type: 'text-delta', id: 't', delta })
-const finish = { type: 'finish' }
-
-/** A source that the test writes to. */
-class Source {
-  readonly #pending: UIChunk[]
-  #closed = false
-  #wake = (): void => {}
-  aborted = false
-
-  constructor (...chunks: UIChunk[]) {
-    this.#pending = chunks
-  }
-
-  write (...chunks: UIChunk[]): void {
-    this.#pending.push(...chunks)
-    this.#wake()
-  }
-
-  close (): void {
-    this.#closed = true
-    this.#wake()
-  }
-
-  readonly read: UIMessageSource & ((signal: AbortSignal) => AsyncGenerator<UIChunk>) = async function * (
-    this: Source, signal: AbortSignal
-  ): AsyncGenerator<UIChunk> {
-    signal.addEventListener('abort', () => { this.aborted = true; this.#wake() })
-    for (;;) {
-      while (this.#pending.length > 0) yield this.#pending.shift() as UIChunk
-      if (this.#closed || this.aborted) return
-      await new Promise<void>((resolve) => { this.#wake = resolve })
-    }
-  }.bind(this)
-}
-
-/** Streams a source into the chat `c`. Resolves with the id as soon as the bot message has started. */
-async function stream ({ app }: Side, source: Source, id: string = randomUUID()): Promise<{ id: string }> {
-  const started = new Promise<void>((resolve) => {
-    streamUIMessage(app.chatEvents, 'c', (signal) => { resolve(); return source.read(signal) }, { id }).catch(() => {})
-  })
-  await started
-  return { id }
-}
-
-interface Opened { transport: RealtimeChatTransport<object, UIChunk>, page: Page, stopped: object[] }
-
-/** A transport whose requests one instance answers. */
-function open (
-  t: Test, { url }: Side, send: () => Promise<{ id: string } | Response>, options?: RealtimeClientOptions
-): Opened {
-  const page = new Page(t, url, options)
-  const stopped: object[] = []
-  const stop = async (message: object): Promise<void> => { stopped.push(message) }
-  return { page, transport: realtimeChatTransport({ client: page.client, send, stop }), stopped }
-}
-
-const ask = (transport: Opened['transport'], abortSignal?: AbortSignal): Promise<Chunks> => transport.sendMessages({
-  chatId: 'c', messages: [], trigger: 'submit-message', messageId: undefined, abortSignal
-})
-
-async function rest (chunks: Chunks | null): Promise<UIChunk[]> {
-  const all: UIChunk[] = []
-  for await (const chunk of chunks as Chunks) all.push(chunk)
-  return all
-}
-
-/** For pages that ask for nothing. */
-const unused = async (): Promise<never> => { throw new Error('nothing is sent here') }
 
 for (const [name, setup] of Object.entries(setups)) {
   t.test(name, async (t) => {
@@ -153,9 +78,6 @@ for (const [name, setup] of Object.entries(setups)) {
   })
 }
 
-const setup = (t: Test, options?: RealtimeOptions): ReturnType<NonNullable<typeof setups[string]>> =>
-  (setups['in one process'] as NonNullable<typeof setups[string]>)(t, options)
-
 t.test('the id may come in a response; a response that is none is an error', async (t) => {
   const { one } = await setup(t)
   const source = new Source(start)
@@ -174,29 +96,6 @@ t.test('the id may come in a response; a response that is none is an error', asy
     await t.rejects(ask(transport), { message })
     await page.is('idle')
   }
-})
-
-t.test('a user who stops no longer follows the bot message, and the app can stop it', async (t) => {
-  const { one } = await setup(t)
-  const source = new Source(start)
-  const controller = new AbortController()
-  const { transport, stopped, page } = open(t, one, () => stream(one, source, 'm'))
-  const chunks = await ask(transport, controller.signal)
-  controller.abort()
-  await t.rejects(rest(chunks), { name: 'AbortError' })
-  t.same(stopped, [{ chatId: 'c', id: 'm' }])
-  t.equal(source.aborted, false)
-  await page.is('idle')
-  await t.rejects(ask(transport, controller.signal), { name: 'AbortError' })
-  const silent = realtimeChatTransport({ client: page.client, send: async () => ({ id: 'm' }) })
-  const again = new AbortController()
-  const followed = await ask(silent as Opened['transport'], again.signal)
-  again.abort()
-  await t.rejects(rest(followed), { name: 'AbortError' })
-  const reading = (await transport.reconnectToStream({ chatId: 'c' }))?.getReader()
-  t.match(await reading?.read(), { value: start })
-  await reading?.cancel()
-  await page.is('idle')
 })
 
 t.test('a stream fails when the client is closed, or the chat is refused', async (t) => {
