@@ -35,6 +35,12 @@ export class HeldReplies {
     this.#most = calls
   }
 
+  /** Passes on all replies, until `holdUntil` is called again. */
+  release (): void {
+    this.#most = 0
+    for (const release of this.#held.splice(0)) release()
+  }
+
   /** How many scripts were called since then. */
   get calls (): number {
     return this.#calls
@@ -54,7 +60,7 @@ export class HeldReplies {
       this.#calls += calls.length
       const last = calls.at(-1)
       rest = text.slice(Math.max(text.length - 10, last === undefined ? 0 : last.index + last[0].length))
-      if (this.#calls >= this.#most) for (const release of this.#held.splice(0)) release()
+      if (this.#calls >= this.#most) this.release()
     })
     upstream.on('data', (reply) => {
       if (this.#calls >= this.#most) socket.write(reply)
