@@ -1,6 +1,7 @@
 import type { ChatEvent } from '../event-types.ts'
-import { BotMessageRequest, type Rest } from './bot-message-request.ts'
+import { requestRest, type Rest } from './bot-message-rest.ts'
 import type { EventInfo, RealtimeChat } from './chat.ts'
+import { RepeatedRequest } from './repeated-request.ts'
 
 /** Called with a piece of a bot message, or with its end. */
 export type BotMessageHandler = (event: ChatEvent<'bot_message'>, info: EventInfo) => unknown
@@ -18,7 +19,7 @@ export class PieceJoiner {
   isEnded = false
   readonly #chatId: string
   readonly #id: string
-  readonly #request: BotMessageRequest
+  readonly #request: RepeatedRequest
   readonly #handler: BotMessageHandler
   /** The length of the content that was passed on. */
   #length = 0
@@ -32,7 +33,7 @@ export class PieceJoiner {
   constructor (chat: RealtimeChat, id: string, handler: BotMessageHandler) {
     this.#chatId = chat.id
     this.#id = id
-    this.#request = new BotMessageRequest(chat, id)
+    this.#request = new RepeatedRequest(chat)
     this.#handler = handler
   }
 
@@ -81,7 +82,7 @@ export class PieceJoiner {
     const held: Received[] = this.#held = []
     this.#heldSize = 0
     if (first !== undefined) this.#hold(first)
-    const rest = await this.#request.send(this.#length)
+    const rest = await requestRest(this.#request, this.#id, this.#length)
     if (this.#held !== held) return // It was closed.
     this.#held = undefined
     if (rest !== undefined && endOf(rest) > this.#length) {

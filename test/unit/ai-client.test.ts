@@ -115,6 +115,8 @@ interface Transport {
   answer: (response: Response) => Promise<void>
   /** Resolves the promise of the app's `send`. */
   sent: (message: { id: string }) => void
+  /** Closes the chat, as the client does when it is closed. */
+  close: () => void
 }
 
 /** A transport whose server is the test: it sends a message of the user, or resumes. */
@@ -152,6 +154,7 @@ async function openTransport (method: 'sendMessages' | 'reconnectToStream'): Pro
     chunks,
     paths,
     sent,
+    close: chat.close,
     send: (id, at, ...pieces) => {
       receive({ type: 'bot_message', chatId: 'c', id, status: 'streaming', at, chunks: pieces }, {})
     },
@@ -170,6 +173,28 @@ async function read (stream: ReadableStream<UIChunk> | null, count: number): Pro
   await reader?.cancel()
   return received
 }
+
+t.test('while the server is unavailable, it is asked again for the UI message in progress', async (t) => {
+  const { chunks, paths, send, answer } = await openTransport('reconnectToStream')
+  const wait = global.setTimeout
+  t.teardown(() => { global.setTimeout = wait })
+  // The waits between two attempts take no time.
+  global.setTimeout = ((act: () => void, ms: number) => wait(act, ms < 45_000 ? 0 : ms)) as typeof setTimeout
+  for (const response of [new Response(null, { status: 503 }), new Response(': heartbeat\n\n')]) await answer(response)
+  await answer(new Response(`: heartbeat\n\ndata: ${JSON.stringify(START)}\n\n`))
+  send('m', 0, START)
+  t.same(await read(await chunks, 1), [START])
+  t.same(paths, ['/stream', '/stream', '/stream'])
+})
+
+t.test('a chat that is closed asks no more for the UI message in progress', async (t) => {
+  const { chunks, paths, answer, close } = await openTransport('reconnectToStream')
+  await answer(new Response(null, { status: 503 }))
+  await new Promise(setImmediate)
+  close()
+  await t.rejects(chunks, { message: /client is closed/ })
+  t.same(paths, ['/stream'])
+})
 
 t.test('chunks that were dropped before the bot message was known are requested', async (t) => {
   for (const method of ['sendMessages', 'reconnectToStream'] as const) {

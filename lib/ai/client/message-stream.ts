@@ -1,7 +1,8 @@
-import { BotMessageRequest } from '../../client/bot-message-request.ts'
+import { requestRest } from '../../client/bot-message-rest.ts'
 import { onBotMessage } from '../../client/bot-messages.ts'
 import type { RealtimeChat, RealtimeClient } from '../../client/index.ts'
 import { whenAborted } from '../../client/listen.ts'
+import { RepeatedRequest } from '../../client/repeated-request.ts'
 import type { BotMessagePiece } from '../../event-types.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 import { KeptStreams } from './kept-streams.ts'
@@ -15,6 +16,7 @@ interface FoundMessage { id: string, stream: ChunkStream }
 /** Opens a chat to stream one of its bot messages, and closes it at the end of that one. */
 export class MessageStream {
   readonly #chat: RealtimeChat
+  readonly #request: RepeatedRequest
   /** All bot messages, until it is known which one is streamed. */
   readonly #kept = new KeptStreams()
   #search: { wanted: Wanted, found: (message: FoundMessage) => void } | undefined
@@ -23,11 +25,12 @@ export class MessageStream {
   #found: FoundMessage | undefined
   /** Aborts if the search fails. */
   readonly #failure = new AbortController()
-  /** Resolves with the chat once no later event of it can be missed. */
-  readonly ready: Promise<RealtimeChat>
+  /** Resolves with a request to the chat once no later event of it can be missed. */
+  readonly ready: Promise<RepeatedRequest>
 
   constructor (client: RealtimeClient, chatId: string, abortSignal: AbortSignal | undefined) {
     const chat = this.#chat = client.chat(chatId)
+    const request = this.#request = new RepeatedRequest(chat)
     onBotMessage(chat, (event) => this.#receive(event))
     client.onRefused(({ chatId: refused = chatId, message }) => {
       if (refused === chatId) this.fail(new Error(message))
@@ -35,9 +38,12 @@ export class MessageStream {
     chat.onReset(() => {
       if (this.#found === undefined) this.fail(new Error('Events were lost before the bot message was found'))
     })
-    whenAborted(chat.signal, () => this.fail(new Error('The client is closed')))
+    whenAborted(chat.signal, () => {
+      this.fail(new Error('The client is closed'))
+      request.close()
+    })
     whenAborted(abortSignal, () => this.fail(abortSignal?.reason))
-    this.ready = this.#unlessFailed(chat.ready.then(() => chat))
+    this.ready = this.#unlessFailed(chat.ready.then(() => request))
   }
 
   /** Aborts once the stream has ended. */
@@ -78,16 +84,14 @@ export class MessageStream {
     const found = new Promise<FoundMessage>((resolve) => { this.#search = { wanted, found: resolve } })
     for (const [id, stream] of this.#kept) this.#check(id, stream)
     const id = 'id' in wanted ? wanted.id : this.#kept.droppedId(wanted.first)
-    if (this.#found === undefined && id !== undefined) await this.#request(id)
+    if (this.#found === undefined && id !== undefined) await this.#readWhole(id)
     return await found
   }
 
   /** Requests a bot message: it may have ended before the chat was opened, or its chunks were dropped. */
-  async #request (id: string): Promise<void> {
-    const request = new BotMessageRequest(this.#chat, id)
-    whenAborted(this.#chat.signal, () => request.close())
+  async #readWhole (id: string): Promise<void> {
     const { held } = this.#requested = { id, held: [] as BotMessagePiece[] }
-    const rest = await request.send(0)
+    const rest = await requestRest(this.#request, id, 0)
     if (this.#found !== undefined) return
     if (rest?.chunks === undefined) throw new Error(`The server has no UI message ${JSON.stringify(id)}`)
     this.#kept.keepAgain(id)

@@ -1,4 +1,5 @@
-import type { RealtimeChat, RealtimeClient } from '../../client/index.ts'
+import type { RealtimeClient } from '../../client/index.ts'
+import type { ReadResponse, RepeatedRequest } from '../../client/repeated-request.ts'
 import { isObject, isText } from '../../client/shape.ts'
 import { MessageStream, type Wanted } from './message-stream.ts'
 import { StreamedIds } from './streamed-ids.ts'
@@ -109,25 +110,29 @@ async function mustBeOk (result: unknown): Promise<void> {
  * Asks the server for the UI message in progress that was started last. The response has no id, so the bot message is
  * found by its first chunk. Resolves with `null` if there is none.
  */
-async function findActive (chat: RealtimeChat): Promise<Wanted | null> {
-  const response = await chat.request('/stream', chat.signal)
-  if (response.status === 204) return null
-  if (response.status !== 200) throw new Error(`The server answered ${response.status}`)
-  const first = await firstDataOf(response)
-  return first === '[DONE]' ? null : { first }
+async function findActive (request: RepeatedRequest): Promise<Wanted | null> {
+  const answer = await request.send('/stream', readFirst)
+  // Without an answer, the chat is closed.
+  if (answer === undefined || answer.status === 204 || answer.first === '[DONE]') return null
+  if (answer.first === undefined) throw new Error(`The server answered ${answer.status}`)
+  return { first: answer.first }
+}
+
+const readFirst: ReadResponse<{ status: number, first: string | undefined }> = async (response, renew) => {
+  const { status } = response
+  return { status, first: status === 200 ? await firstDataOf(response, renew) : undefined }
 }
 
 /** Reads an event stream as far as its first data. */
-async function firstDataOf ({ body }: Response): Promise<string> {
+async function firstDataOf ({ body }: Response, renew: () => void): Promise<string> {
   const decoder = new TextDecoder()
   const reader = (body as ReadableStream<Uint8Array>).getReader()
   for (let text = ''; ;) {
     const { done, value } = await reader.read()
     if (done) throw new Error('The server ended the response')
+    renew()
     text += decoder.decode(value, { stream: true })
     const [, data] = /^data: (.*)\n/m.exec(text) ?? []
-    if (data === undefined) continue
-    reader.cancel().catch(() => {})
-    return data
+    if (data !== undefined) return data
   }
 }

@@ -1,0 +1,54 @@
+import { Attempt, SILENCE_MS } from './attempt.ts'
+import { Backoff } from './backoff.ts'
+import type { RealtimeChat } from './chat.ts'
+
+/** Makes of a response what is needed of it. Must call `renew` whenever data arrives: a silent response is dead. */
+export type ReadResponse<Result> = (response: Response, renew: () => void) => Promise<Result>
+
+/** Requests paths of a chat, each again until the server answers. */
+export class RepeatedRequest {
+  readonly #chat: RealtimeChat
+  #attempt: Attempt | undefined
+  #backoff = new Backoff()
+  #closed = false
+
+  constructor (chat: RealtimeChat) {
+    this.#chat = chat
+  }
+
+  /**
+   * Resolves with the result of `read`, and with `undefined` after `close`. Repeats the request if the network or
+   * `read` fails, or if the server is unavailable. Never rejects.
+   */
+  async send<Result> (path: string, read: ReadResponse<Result>): Promise<Result | undefined> {
+    while (!this.#closed) {
+      try {
+        return await this.#try(path, read)
+      } catch {
+        // Retry, whatever broke the request.
+      } finally {
+        this.#attempt?.abort()
+      }
+      if (!this.#closed) await this.#backoff.wait(this.#backoff.next())
+    }
+    return undefined
+  }
+
+  close (): void {
+    this.#closed = true
+    this.#attempt?.abort()
+    this.#backoff.abort()
+  }
+
+  async #try<Result> (path: string, read: ReadResponse<Result>): Promise<Result> {
+    const attempt = this.#attempt = new Attempt(SILENCE_MS)
+    const renew = (): void => attempt.renew()
+    renew()
+    const response = await this.#chat.request(path, attempt.signal)
+    const { status } = response
+    if (status >= 500 || status === 429) throw new Error(`The server answered ${status}`)
+    const result = await read(response, renew)
+    this.#backoff.reset()
+    return result
+  }
+}
