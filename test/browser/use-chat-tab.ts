@@ -1,14 +1,8 @@
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import type { BrowserContext, Page, Response } from 'playwright-core'
+import type { Message, Reader } from '../faults/ai/answer.ts'
 import { Document } from '../support/snippets.ts'
-
-/** The part of a `UIMessage` of the AI SDK that tests look at. */
-export interface Message {
-  id: string
-  role: string
-  parts: { type: string, text?: string }[]
-}
 
 /** How the page gets the chunks: by a response of its own, or over the connection of the client. */
 export type Transport = 'of the SDK' | 'over the connection of the chat'
@@ -52,7 +46,7 @@ export async function bundle (version: string, transport: Transport): Promise<st
 }
 
 /** A tab with the page. */
-export class UseChatTab {
+export class UseChatTab implements Reader {
   readonly #page: Page
   readonly #isStream: (response: Response) => boolean
   #instance: string | undefined
@@ -66,24 +60,21 @@ export class UseChatTab {
     })
   }
 
-  static async open (context: BrowserContext, url: string, transport: Transport): Promise<UseChatTab> {
+  static async open (context: BrowserContext, transport: Transport, url: string): Promise<UseChatTab> {
     const page = await context.newPage()
     const tab = new UseChatTab(page, transport)
     await page.goto(url)
     return tab
   }
 
-  /** The address of the instance that it reads from. */
   get instance (): string | undefined {
     return this.#instance
   }
 
-  /** Resolves once it reads from an instance that may be another one. */
   async opensStream (): Promise<void> {
     await this.#page.waitForResponse(this.#isStream)
   }
 
-  /** Sends a message. Resolves once it is being answered. */
   async ask (): Promise<void> {
     await this.#page.evaluate('void window.chat.sendMessage({ text: "How is the weather?" })')
     await this.shows(1)
@@ -97,7 +88,6 @@ export class UseChatTab {
     await this.#page.reload()
   }
 
-  /** Resolves once the page shows so many characters of the answer. */
   async shows (characters: number): Promise<void> {
     await this.#page.waitForFunction(`(${lengthOf})(window.chat) >= ${characters}`)
   }

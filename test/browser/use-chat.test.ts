@@ -1,7 +1,9 @@
 import t, { type Test } from 'tap'
+import { Answer, faults, REASONING, WORD } from '../faults/ai/answer.ts'
+import { Site } from '../faults/ai/site.ts'
 import { Random } from '../faults/random.ts'
 import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
-import { faults, Site, type SiteOptions } from './use-chat-site.ts'
+import { bundle, UseChatTab, type Transport } from './use-chat-tab.ts'
 
 // Processes and browsers start slowly on a busy machine.
 t.setTimeout(180_000 * Number(process.env.ROUNDS ?? 1))
@@ -14,11 +16,11 @@ const LEASE = 5_000
 /** Instances on which a chat is open check it so often. */
 const NOTICED_WITHIN = 2_000
 
-/** The reasoning has 10 words of 7 characters, each stage of the text 40 of 6. */
-const REASONING = 70
-const STAGE = 240
+const WORDS = 40
+const STAGE = WORDS * WORD
 
-const cases: Pick<SiteOptions, 'transport' | 'version'>[] = [
+/** The version of the AI SDK is that of the page and of the instances. */
+const cases: { transport: Transport, version: '5' | '6' | '7' }[] = [
   // Versions 5 and 6 double the text of a response that was cut: see docs/ai.md.
   { transport: 'of the SDK', version: '7' },
   { transport: 'over the connection of the chat', version: '5' },
@@ -27,8 +29,17 @@ const cases: Pick<SiteOptions, 'transport' | 'version'>[] = [
 
 t.test('useChat in a browser', { skip: skipWithoutChromium }, async (t) => {
   const browser = await launchChromium(t)
-  const start = async (t: Test, options: typeof cases[number], stages: number): Promise<Site> => {
-    return await Site.start(t, { ...options, stages, leaseMs: LEASE, context: await browser.newContext() })
+  const start = async (
+    t: Test, { transport, version }: typeof cases[number], stages: number
+  ): Promise<Answer<UseChatTab>> => {
+    const context = await browser.newContext()
+    t.teardown(() => context.close())
+    const html = await bundle(version, transport)
+    await context.route(({ pathname }) => pathname === '/', (route) => {
+      return route.fulfill({ contentType: 'text/html', body: html })
+    })
+    const site = await Site.start(t, { stages, words: WORDS, leaseMs: LEASE, sdk: `ai${version}` })
+    return new Answer(site, 'general', (url) => UseChatTab.open(context, transport, url))
   }
 
   for (const options of cases) {
@@ -39,23 +50,23 @@ t.test('useChat in a browser', { skip: skipWithoutChromium }, async (t) => {
       const random = new Random()
       const order = Array.from({ length: ROUNDS }, () => random.shuffled(faults)).flat()
       t.comment(`SEED=${random.seed}: ${order.join(', ')}`)
-      const site = await start(t, options, order.length + 1)
-      const tab = await site.open()
-      await site.ask(tab)
+      const answer = await start(t, options, order.length + 1)
+      const tab = await answer.open()
+      await answer.ask(tab)
       for (const [n, fault] of order.entries()) {
         const begin = n === 0 ? 0 : REASONING + n * STAGE
         const point = begin + Math.floor(random.next() * STAGE)
-        for (const tab of site.tabs) await tab.shows(point)
-        await site.suffer(fault, tab)
-        if (n < order.length - 1) await site.release()
+        for (const tab of answer.readers) await tab.shows(point)
+        await answer.suffer(fault, tab)
+        if (n < order.length - 1) await answer.release()
       }
-      for (const tab of site.tabs) await tab.shows(REASONING + order.length * STAGE)
+      for (const tab of answer.readers) await tab.shows(REASONING + order.length * STAGE)
       // With the transport of the SDK, the end would be lost: see below.
-      if (transport === 'of the SDK') await site.release()
-      else await site.endMeanwhile()
-      const undisturbed = await site.undisturbed()
-      const shown = await Promise.all(site.tabs.map((tab) => tab.end()))
-      const [end, ...more] = await site.ends()
+      if (transport === 'of the SDK') await answer.release()
+      else await answer.endMeanwhile()
+      const undisturbed = await answer.undisturbed()
+      const shown = await Promise.all(answer.readers.map((tab) => tab.end()))
+      const [end, ...more] = await answer.ends()
       t.equal(shown.length, 2)
       for (const { answer, error } of shown) t.same([answer, error], [{ ...undisturbed, id: end?.id }, undefined])
       t.match(undisturbed, { metadata: { model: 'mock', tokens: 9 } })
@@ -68,44 +79,44 @@ t.test('useChat in a browser', { skip: skipWithoutChromium }, async (t) => {
     const { transport } = options
 
     t.test(`transport ${transport}: every reader learns that the producer was killed`, async (t) => {
-      const site = await start(t, options, 2)
-      await site.ask(await site.open())
-      const reader = await site.open()
+      const answer = await start(t, options, 2)
+      await answer.ask(await answer.open())
+      const reader = await answer.open()
       await reader.shows(REASONING)
-      await site.elsewhere(reader)
-      const killedAt = await site.killProducer()
-      const late = await site.open()
+      await answer.elsewhere(reader)
+      const killedAt = await answer.killProducer()
+      const late = await answer.open()
       await late.shows(REASONING)
-      for (const { error, failedAt = Infinity } of await Promise.all(site.tabs.map((tab) => tab.end()))) {
+      for (const { error, failedAt = Infinity } of await Promise.all(answer.readers.map((tab) => tab.end()))) {
         t.match(error, /interrupted/)
         t.comment(`reported after ${failedAt - killedAt} ms`)
         t.ok(failedAt - killedAt < LEASE + NOTICED_WITHIN)
       }
-      t.match(await site.ends(), [{ status: 'interrupted' }])
-      t.equal((await site.ends()).length, 1)
+      t.match(await answer.ends(), [{ status: 'interrupted' }])
+      t.equal((await answer.ends()).length, 1)
     })
 
     t.test(`transport ${transport}: stopped from another instance, its signal aborts within a second`, async (t) => {
-      const site = await start(t, options, 2)
-      await site.ask(await site.open())
-      await site.open()
-      for (const tab of site.tabs) await tab.shows(REASONING + 1)
-      const ms = await site.stop()
+      const answer = await start(t, options, 2)
+      await answer.ask(await answer.open())
+      await answer.open()
+      for (const tab of answer.readers) await tab.shows(REASONING + 1)
+      const ms = await answer.stop()
       t.comment(`aborted after ${ms} ms`)
       t.ok(ms < 1_000)
-      for (const tab of site.tabs) t.equal((await tab.end()).error, undefined)
-      t.match(await site.ends(), [{ status: 'stopped' }])
+      for (const tab of answer.readers) t.equal((await tab.end()).error, undefined)
+      t.match(await answer.ends(), [{ status: 'stopped' }])
     })
   }
 
   t.test('the transport of the SDK shows what had arrived if an answer ends while it is disconnected', async (t) => {
-    const site = await start(t, { transport: 'of the SDK', version: '7' }, 2)
-    const tab = await site.open()
-    await site.ask(tab)
+    const answer = await start(t, { transport: 'of the SDK', version: '7' }, 2)
+    const tab = await answer.open()
+    await answer.ask(tab)
     await tab.shows(REASONING + 1)
-    await site.endMeanwhile()
-    const { answer, error } = await tab.end()
+    await answer.endMeanwhile()
+    const { answer: shown, error } = await tab.end()
     t.equal(error, undefined)
-    t.ok(JSON.stringify(answer.parts).length < JSON.stringify((await site.undisturbed()).parts).length)
+    t.ok(JSON.stringify(shown.parts).length < JSON.stringify((await answer.undisturbed()).parts).length)
   })
 })

@@ -1,7 +1,7 @@
 /**
  * One instance of an app whose bot answers over `streamText` of the AI SDK, as a process of its own. AI names the
- * version. Everything else is as in test/support/instance.js. The model is a scripted one: it answers in stages of some
- * words, and waits before each of them until the test releases it.
+ * version for requests that name none. Everything else is as in test/support/instance.js. The model is a scripted one:
+ * it answers in stages of some words, and waits before each of them until the test releases it.
  */
 import { once } from 'node:events'
 import { randomUUID } from 'node:crypto'
@@ -9,14 +9,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import Fastify from 'fastify'
 import realtimePlugin from 'fastify-realtime'
 import { streamUIMessage } from 'fastify-realtime/ai'
-import { finishOf, weatherAnswer } from '../support/weather-answer.js'
+import { finishOf, weatherAnswer } from '../../support/weather-answer.js'
 
 const { AI = 'ai7', STAGES = '1', WORDS = '40', REALTIME = '{}' } = process.env
 const MODELS = { ai5: 'V2', ai6: 'V3', ai7: 'V4' }
 const PACE_MS = 10
-
-const sdk = await import(AI)
-const { [`MockLanguageModel${MODELS[AI]}`]: MockLanguageModel } = await import(`${AI}/test`)
 
 /** The bot messages in progress on this instance, by chat. */
 const running = new Map()
@@ -28,13 +25,13 @@ await app.register(realtimePlugin, JSON.parse(REALTIME))
 app.addHook('onRequest', async (_request, reply) => { reply.header('x-instance', addressOf(app)) })
 
 app.post('/api/chats', async (request, reply) => {
-  const { id } = start(request.body.id)
+  const { id } = await start(request.body.id)
   await reply.sse.uiMessage(request.body.id, { id })
 })
 
 /** For a page that gets the chunks over the connection of the chat. */
-app.post('/api/chats/:chatId/ask', async ({ params }) => {
-  const { id, started } = start(params.chatId)
+app.post('/api/chats/:chatId/ask', async ({ params, body }) => {
+  const { id, started } = await start(params.chatId, body.sdk)
   await started
   return { id }
 })
@@ -60,9 +57,10 @@ app.get('/aborted/:chatId', async ({ params }) => {
 })
 
 /** Answers with the UI message to which the stream of the model leads without this package. */
-app.get('/undisturbed', async () => {
+app.get('/undisturbed', async ({ query }) => {
+  const model = await load(query.sdk)
   let last
-  for await (const message of sdk.readUIMessageStream({ stream: answer(async () => {}) })) last = message
+  for await (const message of model.sdk.readUIMessageStream({ stream: answer(model, async () => {}) })) last = message
   return last
 })
 
@@ -75,8 +73,18 @@ function addressOf ({ server }) {
   return `http://127.0.0.1:${server.address().port}`
 }
 
-/** Starts an answer in a chat. Returns its id, and a promise that resolves once its bot message has started. */
-function start (chatId) {
+/** Loads a version of the AI SDK. */
+async function load (name = AI) {
+  const version = MODELS[name]
+  const { [`MockLanguageModel${version}`]: Model } = await import(`${name}/test`)
+  return { sdk: await import(name), version, Model }
+}
+
+/**
+ * Starts an answer in a chat. Resolves with its id, and a promise that resolves once its bot message has started.
+ */
+async function start (chatId, sdk) {
+  const model = await load(sdk)
   const id = randomUUID()
   const run = new Run()
   running.set(chatId, run)
@@ -84,7 +92,7 @@ function start (chatId) {
     const source = (signal) => {
       run.begin(signal)
       resolve()
-      return answer((stage) => run.reaches(stage), signal)
+      return answer(model, (stage) => run.reaches(stage), signal)
     }
     streamUIMessage(app.chatEvents, chatId, source, { id })
   })
@@ -112,24 +120,24 @@ class Run {
   }
 }
 
-function answer (released, signal) {
+function answer ({ sdk, version, Model }, released, signal) {
   const steps = [
     [
       { type: 'reasoning-start', id: 'r' },
       ...Array.from({ length: 10 }, () => ({ type: 'reasoning-delta', id: 'r', delta: 'think. ' })),
       { type: 'reasoning-end', id: 'r' },
       { type: 'tool-call', toolCallId: 'call', toolName: 'weather', input: '{"city":"Oslo","days":[]}' },
-      finish('tool-calls')
+      finishOf(version, 'tool-calls')
     ],
     [
       { type: 'source', sourceType: 'url', id: 's', url: 'https://example.org/', title: 'Weather' },
       { type: 'text-start', id: 't' },
       ...words(),
       { type: 'text-end', id: 't' },
-      finish('stop')
+      finishOf(version, 'stop')
     ]
   ]
-  const model = new MockLanguageModel({
+  const model = new Model({
     doStream: async ({ abortSignal }) => {
       return { stream: ReadableStream.from(paced(steps.shift(), released, abortSignal)) }
     }
@@ -142,10 +150,6 @@ function words () {
   return Array.from({ length: STAGES * WORDS }, (_, n) => ({
     type: 'text-delta', id: 't', delta: `w${String(n).padStart(4, '0')} `, stage: Math.floor(n / WORDS)
   }))
-}
-
-function finish (reason) {
-  return finishOf(MODELS[AI], reason)
 }
 
 async function * paced (parts, released, signal) {
