@@ -21,65 +21,77 @@ const describeError = () => 'The language model stopped responding. Ask again.'
 /** Answers messages. The bot of the instance that accepted a message answers it, so each message gets one answer. */
 export class Bot {
   #chatEvents
+  #messages
   #options
   #closing = new AbortController()
-  /** @type {Set<Promise<void>>} */
+  /** The answers that are not complete. @type {Set<Promise<unknown>>} */
   #answering = new Set()
 
-  /** @param {import('fastify').FastifyInstance['chatEvents']} chatEvents @param {BotOptions} options */
-  constructor (chatEvents, options) {
+  /**
+   * @param {import('fastify').FastifyInstance['chatEvents']} chatEvents
+   * @param {import('./database/messages.js').Messages} messages
+   * @param {BotOptions} options
+   */
+  constructor (chatEvents, messages, options) {
     this.#chatEvents = chatEvents
+    this.#messages = messages
     this.#options = options
   }
 
-  /** Answers after a pause. Returns at once. @param {string} chatId @param {import('./message.js').Message} message */
+  /**
+   * Answers after a pause, in which it is shown as thinking. Returns at once.
+   *
+   * @param {string} chatId
+   * @param {import('./message.js').Message} message
+   */
   answer (chatId, message) {
-    const answering = this.#answer(chatId, message)
-      .catch((error) => this.#options.log.warn({ err: error, chatId }, 'The bot could not answer'))
+    this.#await(chatId, this.#answer(chatId, message))
+  }
+
+  /**
+   * Gives the pending short answers at once, ends the long ones as interrupted, and resolves when all are complete. The
+   * chats are still followed then, so the end of a long answer is stored, with the text so far.
+   */
+  async finish () {
+    this.#closing.abort()
+    this.#chatEvents.interruptBotMessages()
+    while (this.#answering.size > 0) await Promise.all(this.#answering)
+  }
+
+  /** @param {string} chatId @param {Promise<unknown>} complete */
+  #await (chatId, complete) {
+    const answering = complete
+      .catch((error) => this.#options.log.warn({ err: error, chatId }, 'An answer of the bot has failed'))
       .finally(() => this.#answering.delete(answering))
     this.#answering.add(answering)
   }
 
-  /**
-   * Gives the pending short answers at once, and resolves when the last one is published. Long answers that are being
-   * streamed end as interrupted when the app closes; their readers keep the text so far.
-   */
-  async finish () {
-    this.#closing.abort()
-    await Promise.all(this.#answering)
-  }
-
   /** @param {string} chatId @param {import('./message.js').Message} message */
   async #answer (chatId, { id: inReplyTo, text, author }) {
-    try {
-      await this.#chatEvents.emitBotAction(chatId, { actionType: 'thinking', inReplyTo })
-      await delay(this.#options.pauseMs, undefined, { signal: this.#closing.signal }).catch(() => {})
-      const modelAnswer = modelAnswerTo(text)
-      if (modelAnswer !== undefined) return this.#streamUIMessage(chatId, modelAnswer)
-      const longAnswer = longAnswerTo(text)
-      if (longAnswer !== undefined) return this.#stream(chatId, longAnswer)
+    await delay(this.#options.pauseMs, undefined, { signal: this.#closing.signal }).catch(() => {})
+    const idle = { actionType: 'idle', inReplyTo }
+    const modelAnswer = modelAnswerTo(text)
+    const longAnswer = longAnswerTo(text)
+    if (modelAnswer !== undefined) this.#await(chatId, this.#streamUIMessage(chatId, modelAnswer))
+    else if (longAnswer !== undefined) this.#await(chatId, this.#stream(chatId, longAnswer))
+    else {
       const answer = newMessage({ text: shortAnswerTo(text, author), author: NAME, role: 'bot' })
-      await this.#chatEvents.emitChatMessage(chatId, answer)
-    } finally {
-      await this.#chatEvents.emitBotAction(chatId, { actionType: 'idle', inReplyTo })
+      await this.#messages.publish(chatId, answer, idle)
+      return
     }
+    await this.#messages.publishAction(chatId, idle)
   }
 
-  /**
-   * Does not wait for the end. The plugin logs a failure.
-   *
-   * @param {string} chatId
-   * @param {import('./long-answers.js').LongAnswer} longAnswer
-   */
+  /** @param {string} chatId @param {import('./long-answers.js').LongAnswer} longAnswer */
   #stream (chatId, longAnswer) {
-    this.#chatEvents.streamBotMessage(chatId, (signal) => longAnswer(this.#options.wordMs, signal), {
+    return this.#chatEvents.streamBotMessage(chatId, (signal) => longAnswer(this.#options.wordMs, signal), {
       extra: () => ({ sentAt: new Date().toISOString() }),
       describeError
     })
   }
 
   /**
-   * Does not wait for the end. With a real model, the source is
+   * With a real model, the source is
    * `(abortSignal) => streamText({ model, messages, tools, abortSignal }).toUIMessageStream()`.
    *
    * @param {string} chatId
@@ -87,7 +99,6 @@ export class Bot {
    */
   #streamUIMessage (chatId, modelAnswer) {
     const source = (/** @type {AbortSignal} */ signal) => modelAnswer(this.#options.wordMs, signal)
-    streamUIMessage(this.#chatEvents, chatId, source, { describeError })
-      .catch((error) => this.#options.log.warn({ err: error, chatId }, 'An answer of the model has failed'))
+    return streamUIMessage(this.#chatEvents, chatId, source, { describeError })
   }
 }

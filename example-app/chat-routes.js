@@ -1,28 +1,42 @@
 // @ts-check
-import { botActionSchema, messageSchema, stopSchema, typingSchema } from './chat-schemas.js'
+import { botActionSchema, messageSchema, pageSchema, stopSchema, typingSchema } from './chat-schemas.js'
 import { newMessage } from './message.js'
+import { requireAccess } from './user.js'
 
 /**
  * @typedef {{ chatId: string }} Params
  * @typedef {{ id?: string, text: string, author: string }} MessageBody
+ *
+ * @typedef {object} Services
+ * @property {import('./bot.js').Bot} bot
+ * @property {import('./bot-message-ends.js').BotMessageEnds} ends
+ * @property {import('./database/messages.js').Messages} messages
  */
 
 /**
- * The routes that write to a chat. A publish that fails is answered with the status and the code of the error: 503 if
- * Redis is unreachable.
+ * The routes that read the messages of a chat and write to it. A message is accepted once it is stored, also while
+ * Redis is unreachable. Anything else needs Redis, and is answered with the status and the code of the error: 503.
  *
  * @param {import('fastify').FastifyInstance} app
- * @param {import('./bot.js').Bot} bot
+ * @param {Services} services
  */
-export function chatRoutes (app, bot) {
+export function chatRoutes (app, { bot, ends, messages }) {
+  app.get('/api/chats/:chatId/messages', { schema: pageSchema, onRequest: requireAccess }, async (request, reply) => {
+    const { chatId } = /** @type {Params} */ (request.params)
+    const { before } = /** @type {{ before?: string }} */ (request.query)
+    // The position is read before the rows: then each message is in the rows, in the later events, or in both.
+    const { events, lastEventId } = await app.chatEvents.history(chatId)
+    await ends.store(chatId, events.map(({ event }) => event))
+    return reply.header('cache-control', 'no-store').send({ lastEventId, ...await messages.page(chatId, before) })
+  })
+
   app.post('/api/chats/:chatId/messages', { schema: messageSchema }, async (request, reply) => {
     const { chatId } = /** @type {Params} */ (request.params)
     const body = /** @type {MessageBody} */ (request.body)
     const message = newMessage({ ...body, role: 'user' })
-    // A client that got no response sends the message again. With the same key it is published once.
-    const idempotencyKey = `message:${message.id}`
-    const { duplicate } = await app.chatEvents.emitChatMessage(chatId, message, { idempotencyKey })
-    if (!duplicate) bot.answer(chatId, message)
+    // A client that got no response sends the message again. With the same id it is stored and published once.
+    const isNew = await messages.publish(chatId, message, { actionType: 'thinking', inReplyTo: message.id })
+    if (isNew) bot.answer(chatId, message)
     return reply.code(202).send({ id: message.id })
   })
 

@@ -1,9 +1,19 @@
 // @ts-check
 
-const chatId = { type: 'string', minLength: 1, maxLength: 100 }
+/** PostgreSQL has no character U+0000. */
+const chatId = { type: 'string', minLength: 1, maxLength: 100, pattern: '^[^\\u0000]*$' }
 
 /** `\S` requires a character that is visible. */
 const author = { type: 'string', minLength: 1, maxLength: 40, pattern: '\\S' }
+
+export const pageSchema = {
+  params: { type: 'object', properties: { chatId } },
+  querystring: {
+    type: 'object',
+    additionalProperties: false,
+    properties: { before: { type: 'string', pattern: '^\\d{1,18}$' } }
+  }
+}
 
 export const messageSchema = {
   params: { type: 'object', properties: { chatId } },

@@ -1,11 +1,12 @@
 // @ts-check
+import { DatabaseChild } from './cluster/database.js'
 import { freePorts } from './cluster/free-ports.js'
 import { Instance } from './cluster/instance.js'
 import { buildProxy } from './cluster/proxy.js'
 import { redisChild } from './cluster/redis.js'
 
 const INSTANCES = 3
-const { PORT = '3000', HOST = '127.0.0.1' } = process.env
+const { PORT = '3000', HOST = '127.0.0.1', DATABASE_URL } = process.env
 
 const stopping = new AbortController()
 /** Stops everything that was started. The last one is called first. @type {(() => Promise<unknown>)[]} */
@@ -24,14 +25,16 @@ try {
 }
 
 async function start () {
-  const [redisPort = 0, ...ports] = await freePorts(1 + INSTANCES)
+  const [redisPort = 0, databasePort = 0, ...ports] = await freePorts(2 + INSTANCES)
 
   const redis = redisChild(redisPort, () => {})
-  await run([redis])
+  const database = new DatabaseChild(databasePort, (line) => console.log(`database | ${line}`))
+  await run(DATABASE_URL === undefined ? [redis, database] : [redis])
+  const urls = { redisUrl: `redis://127.0.0.1:${redisPort}`, databaseUrl: DATABASE_URL ?? database.url }
 
   const instances = ports.map((port, index) => {
     const name = `chat-${index + 1}`
-    return new Instance(name, port, `redis://127.0.0.1:${redisPort}`, (line) => console.log(`${name} | ${line}`))
+    return new Instance(name, port, urls, (line) => console.log(`${name} | ${line}`))
   })
   await run(instances)
 
@@ -44,7 +47,7 @@ async function start () {
     '',
     `The chat is open at ${url}, a proxy in front of`,
     ...instances.map(({ name, url, pid }) => `  ${name}  ${url}  (kill ${pid} to see what happens)`),
-    `They share the Redis at port ${redisPort}. Ctrl+C stops everything.`
+    `They share the Redis at port ${redisPort} and a database. Ctrl+C stops everything.`
   ].join('\n'))
 }
 

@@ -8,6 +8,10 @@ import { randomUUID } from 'node:crypto'
  * @property {string} author
  * @property {'user' | 'bot'} role
  * @property {string} sentAt ISO 8601.
+ * @property {readonly import('./public/ui-message-parts.js').Part[]} [parts] The content of a bot message, if it has
+ * more than a text.
+ * @property {'stopped' | 'interrupted' | 'failed'} [outcome] How a bot message ended that is not finished.
+ * @property {string} [error] The server's description of a failure.
  */
 
 /** @param {Omit<Message, 'id' | 'sentAt'> & { id?: string }} message @returns {Message} */

@@ -1,10 +1,12 @@
 // @ts-check
 import { buildApp } from './app.js'
+import { DATA_DIR } from './database/data-dir.js'
 
 const { PORT = '3000', HOST = '127.0.0.1', LOG_LEVEL = 'warn', REDIS_URL, INSTANCE_ID, RESTARTS } = process.env
-const { BOT_PAUSE_MS, BOT_WORD_MS } = process.env
+const { BOT_PAUSE_MS, BOT_WORD_MS, DATABASE_URL } = process.env
 
 const app = await buildApp({
+  database: { url: DATABASE_URL, dataDir: DATA_DIR },
   redisUrl: REDIS_URL,
   // Instances that share a Redis need different names. If none is given, the plugin generates one.
   instanceId: INSTANCE_ID ?? (REDIS_URL === undefined ? 'chat' : undefined),

@@ -21,6 +21,17 @@ export function authorize (request) {
   return userId === undefined ? true : { userId }
 }
 
+/**
+ * Refuses a request for messages as its stream would be refused.
+ *
+ * @param {import('fastify').FastifyRequest} request
+ * @param {import('fastify').FastifyReply} reply
+ */
+export async function requireAccess (request, reply) {
+  if (authorize(request)) return
+  return await reply.code(403).send({ statusCode: 403, error: 'Forbidden', message: 'You may not open this chat' })
+}
+
 /** Header values are Latin-1, so the page encodes the name. @param {string | string[] | undefined} header */
 function decode (header) {
   try {

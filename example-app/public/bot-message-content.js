@@ -6,6 +6,12 @@ import { UIMessageParts } from './ui-message-parts.js'
  * @typedef {import('./fastify-realtime/client.js').ChatEventMap['bot_message']} BotMessageEvent
  */
 
+/**
+ * @typedef {import('../message.js').Message} Message
+ *
+ * @typedef {Pick<BotMessageEvent, 'id' | 'status' | 'extra' | 'error'>} End
+ */
+
 /** The content of a bot message, joined from its pieces: a text, or the chunks of a UI message of the AI SDK. */
 export class BotMessageContent {
   #text = ''
@@ -52,4 +58,19 @@ export class BotMessageContent {
     this.#message = new UIMessageParts()
     for (const chunk of kept) this.#addChunk(chunk)
   }
+}
+
+/**
+ * The message that a bot message has become. Only a finished one has a time: the end of another one gets `now`.
+ *
+ * @param {End} end
+ * @param {BotMessageContent} content
+ * @param {string} now ISO 8601.
+ * @returns {Message}
+ */
+export function endedMessage ({ id, status, extra, error }, { text, parts, sentAt: completedAt }, now) {
+  const outcome = /** @type {Message['outcome']} */ (status === 'finished' ? undefined : status)
+  const content = text === undefined ? { text: '', parts } : { text }
+  const sentAt = extra?.sentAt ?? completedAt ?? now
+  return { id, ...content, author: 'Robo', role: 'bot', sentAt, ...outcome && { outcome, error } }
 }

@@ -3,16 +3,19 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { databaseNode, exampleData } from './example-database.ts'
 import { freePort } from './free-port.ts'
 import { until } from './until.ts'
-import { plainNode } from './plain-node.ts'
 
 export interface ExampleAppOptions {
   /** @default 'server.js' */
   script?: 'server.js' | 'cluster.js' | 'minimal/server.js'
   /** @default a free one */
   port?: number
-  /** Its environment. Nothing of the test's own but `PATH` is passed on. */
+  /**
+   * Its environment. Nothing of the test's own but `PATH` is passed on. Without `DATABASE_URL` and `DATA_DIR`, it has
+   * an empty database of its own.
+   */
   env?: Record<string, string>
 }
 
@@ -33,8 +36,10 @@ export class ExampleApp {
   /** Resolves once it listens. It is stopped with the test. */
   static async start (t: Test, { script = 'server.js', port, env = {} }: ExampleAppOptions = {}): Promise<ExampleApp> {
     const file = fileURLToPath(new URL(`../../example-app/${script}`, import.meta.url))
-    const child = spawn(...plainNode(file), {
-      env: { PATH: process.env.PATH, PORT: `${port ?? await freePort()}`, ...env },
+    const hasData = script === 'minimal/server.js' || 'DATABASE_URL' in env || 'DATA_DIR' in env
+    const data = hasData ? {} : { DATA_DIR: await exampleData(t) }
+    const child = spawn(...databaseNode(file), {
+      env: { PATH: process.env.PATH, PORT: `${port ?? await freePort()}`, ...data, ...env },
       stdio: ['ignore', 'pipe', 'pipe']
     })
     watch(child)

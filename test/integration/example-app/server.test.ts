@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { readUIMessageStream, type UIMessage, type UIMessageChunk } from 'ai6'
 import { EventStream, type StreamEvent } from '../../support/event-stream.ts'
 import { ExampleApp } from '../../support/example-app.ts'
-import { RedisServer } from '../../support/redis-server.ts'
+import { startExampleServices } from '../../support/example-services.ts'
 import { QUICK, post, say, follow, textOf, find, answer, type Piece } from './app.ts'
 
 // Processes and browsers start slowly on a busy machine.
@@ -258,11 +258,10 @@ t.test('an instance is stopped only by its own page, and only if it is restarted
 })
 
 t.test('the stream of the health page reports every instance, and names the one that serves it', async (t) => {
-  const redis = await RedisServer.start()
-  t.teardown(() => redis.stop())
-  const [one] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => {
-    return ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
-  })) as [ExampleApp, ExampleApp]
+  const { redis, env } = await startExampleServices(t)
+  // The first one to start publishes the messages of all.
+  const one = await ExampleApp.start(t, { env: { ...QUICK, ...env, INSTANCE_ID: 'chat-1' } })
+  await ExampleApp.start(t, { env: { ...QUICK, ...env, INSTANCE_ID: 'chat-2' } })
   const stream = await EventStream.open(t, `${one.url}/api/status`)
   t.match(await stream.next(), { event: 'instance', data: { instanceId: 'chat-1' } })
   t.match(await reportOf(stream, 'chat-2'), {

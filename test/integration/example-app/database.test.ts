@@ -1,0 +1,143 @@
+import t from 'tap'
+import { existsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { ExampleApp } from '../../support/example-app.ts'
+import { exampleData } from '../../support/example-database.ts'
+import { startExampleServices } from '../../support/example-services.ts'
+import { PostgresServer } from '../../support/postgres.ts'
+import { until } from '../../support/until.ts'
+import { QUICK, post, say, follow, textOf, answer } from './app.ts'
+
+// Processes and browsers start slowly on a busy machine.
+t.setTimeout(180_000)
+
+interface Stored { id: string, text: string, author: string, outcome?: string, error?: string, parts?: object[] }
+interface Page { lastEventId: string, messages: Stored[], before: string | null }
+
+/** The newest messages of a chat, or those before a position. */
+async function load ({ url }: { url: string }, chatId: string, query = ''): Promise<Page> {
+  const response = await fetch(`${url}/api/chats/${chatId}/messages${query}`)
+  t.equal(response.status, 200)
+  return await response.json() as Page
+}
+
+t.test('one process', async (t) => {
+  const env = { ...QUICK, BOT_WORD_MS: '0', DATA_DIR: await exampleData(t) }
+  const start = (changes = {}): Promise<ExampleApp> => ExampleApp.start(t, { env: { ...env, ...changes } })
+  let app = await start()
+
+  await t.test('messages and answers are stored once, in their order', async (t) => {
+    const stream = await follow(t, app, 'general')
+    const message = { id: '1795668918303-0.25', text: '1 + 1\0', author: 'Ada' }
+    for (let time = 0; time < 2; time++) {
+      t.equal((await post(`${app.url}/api/chats/general/messages`, message)).status, 202)
+    }
+    const events = await stream.take(4)
+    const page = await load(app, 'general')
+    t.match(page, { messages: [message, { author: 'Robo' }], before: null })
+    t.equal(page.messages.length, 2)
+    t.equal(page.lastEventId, events[3]?.id, 'the stream can continue from there')
+  })
+
+  await t.test('a long answer is stored when it has ended, however it ends', async (t) => {
+    const stream = await follow(t, app, 'support')
+    for (const text of ['tell me a story', 'break', 'search for lease', 'read the manual']) {
+      await say(app, 'support', text)
+      const { id, status, at } = await answer(stream)
+      const { messages } = await load(app, 'support')
+      const stored = messages.find((message) => message.id === id)
+      t.match(stored, { author: 'Robo', ...status === 'failed' && { outcome: 'failed', error: /^The language model/ } })
+      if (text === 'read the manual') {
+        t.ok(at > 0, 'its end does not repeat its content')
+        t.match(stored?.parts?.at(-1), { type: 'text', text: /^[^]{250000,}$/ })
+      }
+    }
+  })
+
+  await t.test('a page has 50 messages, and earlier ones are loaded by its position', async (t) => {
+    for (let number = 0; number < 51; number++) await say(app, 'many', `echo ${number}`)
+    await until(() => load(app, 'many', '?before=999999'), ({ messages }) => messages.at(-1)?.text === '50')
+    const pages = [await load(app, 'many')]
+    for (let before = pages[0]?.before; typeof before === 'string'; before = pages[0]?.before) {
+      pages.unshift(await load(app, 'many', `?before=${before}`))
+    }
+    t.strictSame(pages.map(({ messages }) => messages.length), [2, 50, 50])
+    t.equal(new Set(pages.flatMap(({ messages }) => messages.map(({ id }) => id))).size, 102)
+    for (const query of ['?before=x', '?before=1&before=2', '?after=1']) {
+      t.equal((await fetch(`${app.url}/api/chats/many/messages${query}`)).status, 400, query)
+    }
+  })
+
+  await t.test('a second process cannot use the same directory', async (t) => {
+    await t.rejects(start(), { message: /Process \d+ uses the database in .*DATA_DIR/ })
+  })
+
+  await t.test('a kill loses no message', async (t) => {
+    const before = await load(app, 'general')
+    await app.stop('SIGKILL')
+    app = await start()
+    const { messages, lastEventId } = await load(app, 'general')
+    t.strictSame(messages, before.messages)
+    t.not(lastEventId, before.lastEventId, 'the log is a new one')
+  })
+
+  await t.test('a long answer that is cut by the end of the process is stored', async (t) => {
+    t.equal(await app.stop(), 0)
+    app = await start({ BOT_WORD_MS: '50' })
+    const stream = await follow(t, app, 'random')
+    await say(app, 'random', 'tell me a story')
+    await answer(stream, 3)
+    t.equal(await app.stop(), 0)
+    app = await start()
+    t.match((await load(app, 'random')).messages[1], { text: /^Once there was/, outcome: 'interrupted' })
+  })
+})
+
+t.test('an instance that is killed leaves the end of its answer to the others', async (t) => {
+  const { env } = await startExampleServices(t)
+  const [one, two] = await Promise.all(['chat-1', 'chat-2'].map((INSTANCE_ID) => {
+    return ExampleApp.start(t, { env: { ...QUICK, ...env, BOT_WORD_MS: '50', INSTANCE_ID } })
+  })) as [ExampleApp, ExampleApp]
+  // The rooms of the page, and a chat that no instance follows: its end is stored when it is loaded.
+  const chats = ['general', 'a-chat-of-this-test']
+  const streams = await Promise.all(chats.map((chatId) => follow(t, two, chatId)))
+  await Promise.all(chats.map((chatId) => say(one, chatId, 'tell me a story')))
+  await Promise.all(streams.map((stream) => answer(stream, 3)))
+  await one.stop('SIGKILL')
+  for (const [index, stream] of streams.entries()) {
+    const end = await answer(stream)
+    t.equal(end.status, 'interrupted')
+    const { messages } = await load(two, chats[index] as string)
+    t.match(messages, [{ text: 'tell me a story' }, { id: end.id, outcome: 'interrupted', text: /^Once there was/ }])
+    t.equal(messages.length, 2)
+  }
+})
+
+t.test('with DATABASE_URL, messages are stored in PostgreSQL', { skip: PostgresServer.skip }, async (t) => {
+  const [postgres, DATA_DIR] = [await PostgresServer.start(t), join(tmpdir(), 'no-directory-of-the-example')]
+  // By default, the tests' PostgreSQL may lose what was committed just before it is killed.
+  const env = { ...QUICK, DATABASE_URL: `${postgres.url}?options=-c%20synchronous_commit%3Don`, DATA_DIR }
+  let app = await ExampleApp.start(t, { env })
+  const stream = await follow(t, app, 'general')
+  await say(app, 'general', '1 + 1')
+  t.match((await stream.take(4)).map(({ event }) => event), ['message', 'bot_action', 'message', 'bot_action'])
+
+  await t.test('a restart of PostgreSQL loses none, and later ones are published', async (t) => {
+    await postgres.kill()
+    t.equal((await say(app, 'general', '2 + 2')).status, 500)
+    await postgres.restart()
+    t.equal((await say(app, 'general', '3 + 3')).status, 202)
+    t.match((await stream.take(4)).flatMap((event) => event.event === 'message' ? [textOf(event)] : []), [
+      '3 + 3', '= 6'
+    ])
+  })
+
+  await t.test('another process finds them there', async (t) => {
+    t.equal(await app.stop(), 0)
+    app = await ExampleApp.start(t, { env })
+    const { messages } = await load(app, 'general')
+    t.strictSame(messages.map(({ text }) => text), ['1 + 1', '= 2', '3 + 3', '= 6'])
+    t.notOk(existsSync(DATA_DIR), 'the database of this process is not used')
+  })
+})
