@@ -17,14 +17,13 @@ const view = new ConnectionView()
 const people = new PeopleView()
 const typing = new TypingSignal()
 const profile = new Profile(enter)
-const outbox = new Outbox(showUnsent, ({ chatId, text, author, at }, id) => {
-  // The stream may be down, so the page does not wait for it. A message that arrives twice is shown once.
-  addMessage(chatId, { id, text, author, role: 'user', sentAt: new Date(at).toISOString() }, true)
-})
+const outbox = new Outbox(showUnsent)
 const log = new LogView({
   retry: (key) => outbox.retry(key),
   discard: (key) => outbox.discard(key),
   stop: (botMessageId) => room?.stopBotMessage(botMessageId),
+  earlier: () => room?.loadEarlier(),
+  isMine,
   say
 })
 const composer = new Composer({
@@ -37,7 +36,7 @@ const connection = new Connection({
   disconnected: () => { for (const each of rooms.values()) each.disconnected() },
   instance: (instanceId) => view.showInstance(instanceId),
   resumed: (resumption) => view.showResumption(resumption),
-  reset: () => view.withdrawResumption()
+  reloaded: (reset) => view.showReload(reset)
 })
 
 const list = await loadRooms()
@@ -45,10 +44,8 @@ const roomList = new RoomList(list)
 /** @type {Map<string, Room>} */
 const rooms = new Map(list.map((info) => [info.id, new Room(info, connection, {
   message: receive,
-  reset: (of, reset) => {
-    const entry = of.history.addGap(reset)
-    if (entry !== undefined && of === room) log.add(entry)
-  },
+  loaded,
+  earlier: (of) => { if (of === room) log.showEarlier(of.history) },
   botMessages: (of) => { if (of === room) log.showBotMessages(of.botMessages.values()) },
   thinking: (of) => { if (of === room) log.showThinking(of.thinking.active) },
   typing: (of) => { if (of === room) showTyping(of.typing.names, profile.name) },
@@ -67,14 +64,10 @@ const outages = new OutageMenu({
 })
 
 window.addEventListener('hashchange', showRoom)
-window.addEventListener('pagehide', save)
 document.addEventListener('visibilitychange', () => {
-  if (document.hidden) {
-    save()
-  } else if (room !== undefined) {
-    roomList.markRead(room.id)
-    showTitle()
-  }
+  if (document.hidden || room === undefined) return
+  roomList.markRead(room.id)
+  showTitle()
 })
 find('.skip-link', 'a').addEventListener('click', (event) => {
   // The hash names the open room, so it must not change.
@@ -104,7 +97,7 @@ function showRoom () {
   find('#room-name', 'h1').textContent = room.name
   find('#room-topic', 'p').textContent = room.topic
   roomList.select(room.id)
-  log.show(room.name, room.history.entries)
+  log.show(room.name, room.history)
   log.showBotMessages(room.botMessages.values())
   log.showThinking(room.thinking.active)
   showTyping(room.typing.names, profile.name)
@@ -120,37 +113,36 @@ function say (text) {
   if (room !== undefined) outbox.send(room.id, text, profile.name)
 }
 
-/**
- * Shows a message of the stream.
- *
- * @param {Room} of
- * @param {import('./room.js').Message} message
- * @param {import('./room.js').Arrival} arrival
- */
-function receive (of, message, arrival) {
-  const sentHere = outbox.confirm(of.id, message)
-  // Messages of the user's other windows are theirs, too.
-  const mine = sentHere || (message.role === 'user' && message.author === profile.name)
-  addMessage(of.id, message, mine)
-  if (mine || arrival === 'old' || (of === room && !document.hidden)) return
-  roomList.countUnread(of.id)
+/** Shows a message of the stream. @param {Room} of @param {import('./room.js').Message} message */
+function receive (of, message) {
+  outbox.confirm(of.id, message)
+  if (of === room) log.add(message)
+  countUnread(of, [message])
+}
+
+/** Shows the messages of the database. @param {Room} of @param {import('./room.js').Message[]} missed */
+function loaded (of, missed) {
+  for (const message of of.history.messages) outbox.confirm(of.id, message)
+  countUnread(of, missed)
+  if (of !== room) return
+  log.show(of.name, of.history)
+  log.showBotMessages(of.botMessages.values())
+}
+
+/** @param {Room} of @param {import('./room.js').Message[]} messages */
+function countUnread (of, messages) {
+  if (of === room && !document.hidden) return
+  for (const message of messages) if (!isMine(message)) roomList.countUnread(of.id)
   showTitle()
 }
 
-/** @param {string} chatId @param {import('./room.js').Message} message @param {boolean} mine */
-function addMessage (chatId, message, mine) {
-  const entry = rooms.get(chatId)?.history.add(message, mine)
-  if (entry === undefined || chatId !== room?.id) return
-  log.add(entry)
-  showUnsent()
+/** Messages of the user's other windows are theirs, too. @param {import('./room.js').Message} message */
+function isMine ({ role, author }) {
+  return role === 'user' && author === profile.name
 }
 
 function showUnsent () {
   if (room !== undefined) log.showUnsent(outbox.of(room.id))
-}
-
-function save () {
-  for (const each of rooms.values()) each.save()
 }
 
 function showTitle () {

@@ -1,5 +1,6 @@
 // @ts-check
 import { find } from './dom.js'
+import { RESET_REASONS } from './reset-reasons.js'
 
 const LABELS = {
   connecting: 'Connecting…', live: 'Live', reconnecting: 'Reconnecting…', offline: 'Offline', refused: 'Refused'
@@ -33,13 +34,16 @@ export class ConnectionView {
   }
 
   /** @param {import('./connection.js').Resumption} resumption */
-  showResumption ({ caughtUp, loss }) {
-    if (loss === 'none') {
-      this.notify(`Resumed on ${this.instanceId}: nothing missed, ${messagesOf(caughtUp)}`, 'good')
-    } else {
-      const messages = loss === 'certain' ? 'messages are missing' : 'messages may be missing'
-      this.notify(`Reconnected to ${this.instanceId}: ${messages}`, 'warning')
-    }
+  showResumption ({ caughtUp, reset }) {
+    const caughtUpText = messagesOf(caughtUp)
+    if (reset !== undefined) this.showReload(reset, caughtUpText)
+    else this.notify(`Resumed on ${this.instanceId}: nothing missed, ${caughtUpText}`, 'good')
+  }
+
+  /** @param {string} reset why @param {string} [result] */
+  showReload (reset, result = 'nothing is missing') {
+    const reason = RESET_REASONS[reset] ?? `Reason: ${reset}.`
+    this.notify(`Reloaded from the database: ${result}. ${reason}`, 'good')
   }
 
   /** @param {string} text @param {'good' | 'warning'} kind */
@@ -48,11 +52,6 @@ export class ConnectionView {
     this.#notice.textContent = text
     this.#notice.dataset.kind = kind
     this.#timer = setTimeout(() => { this.#notice.textContent = '' }, NOTICE_MS)
-  }
-
-  /** Removes the notice that nothing was missed. It is no longer true after a reset. */
-  withdrawResumption () {
-    if (this.#notice.dataset.kind === 'good') this.#notice.textContent = ''
   }
 }
 

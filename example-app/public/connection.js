@@ -6,14 +6,14 @@ import { createRealtimeClient } from './fastify-realtime/client.js'
  *
  * @typedef {object} Resumption What a reconnect brought.
  * @property {number} caughtUp How many messages were missed and then received.
- * @property {'none' | 'possible' | 'certain'} loss Whether messages are missing all the same.
+ * @property {string} [reset] Why they came from the database, and not from the stream.
  *
  * @typedef {object} ConnectionEvents
  * @property {(state: ConnectionState) => void} state
  * @property {() => void} disconnected The connection was live and broke.
  * @property {(instanceId: string) => void} instance The instance that serves the stream.
  * @property {(resumption: Resumption) => void} resumed
- * @property {() => void} reset Messages of a room may be missing, and no reconnect is about to be reported.
+ * @property {(reset: string) => void} reloaded A room was loaded from the database, for this reason.
  */
 
 /** Missed messages that arrive within this time after a reconnect are reported together. */
@@ -49,10 +49,6 @@ export class Connection {
     this.#client.onState((state) => this.#changed(state))
   }
 
-  get live () {
-    return this.#live
-  }
-
   /** @param {string} chatId @param {import('./fastify-realtime/client.js').ChatOptions} options */
   open (chatId, options) {
     this.#expected = true
@@ -74,15 +70,16 @@ export class Connection {
     this.#break()
   }
 
-  /** A message arrived that was sent while the page was disconnected. */
-  countMissed () {
-    if (this.#resumption !== undefined) this.#resumption.caughtUp++
+  /** Messages arrived that were sent while the page was disconnected. @param {number} count */
+  countMissed (count) {
+    if (this.#resumption !== undefined) this.#resumption.caughtUp += count
   }
 
-  /** @param {import('./fastify-realtime/client.js').Reset} reset */
-  noteReset ({ certain }) {
-    if (this.#resumption === undefined) this.#events.reset()
-    else if (this.#resumption.loss !== 'certain') this.#resumption.loss = certain ? 'certain' : 'possible'
+  /** A room was loaded from the database. @param {string} reset why @param {number} missed */
+  noteReload (reset, missed) {
+    this.countMissed(missed)
+    if (this.#resumption === undefined) this.#events.reloaded(reset)
+    else this.#resumption.reset = reset
   }
 
   #break () {
@@ -125,7 +122,7 @@ export class Connection {
     clearTimeout(this.#settling)
     if (!wasLive) return
     this.#events.disconnected()
-    if (!this.#expected) this.#resumption ??= { caughtUp: 0, loss: 'none' }
+    if (!this.#expected) this.#resumption ??= { caughtUp: 0 }
   }
 
   #settled () {

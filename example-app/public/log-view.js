@@ -2,18 +2,19 @@
 import { BotMessageRows } from './bot-message-rows.js'
 import { dayOf, sameDay } from './clock.js'
 import { find, make, onClick } from './dom.js'
-import { gapRow } from './gap-row.js'
 import { avatarOf, messageRow } from './message-row.js'
 import { unsentRow } from './unsent-row.js'
 
 /**
- * @typedef {import('./room-history.js').Entry} Entry
+ * @typedef {import('./room-history.js').Message} Message
  * @typedef {import('./outbox.js').Unsent} Unsent
  *
  * @typedef {object} LogActions
  * @property {(key: string) => void} retry
  * @property {(key: string) => void} discard
  * @property {(botMessageId: string) => void} stop
+ * @property {() => void} earlier Load earlier messages.
+ * @property {(message: Message) => boolean} isMine
  * @property {(text: string) => void} say
  */
 
@@ -22,6 +23,9 @@ const GROUP_MS = 5 * 60_000
 
 /** A reader who scrolls down to within this many pixels of the end follows new messages. */
 const NEAR_END_PX = 80
+
+/** Earlier messages are loaded when the reader scrolls up to within this many pixels of the first one. */
+const NEAR_START_PX = 300
 
 /** The messages of the open room, the bot messages in progress, the bot that thinks, and the messages not sent yet. */
 export class LogView {
@@ -32,14 +36,17 @@ export class LogView {
   #botMessages
   #empty = find('#empty', 'div')
   #toNewest = find('#to-newest', 'button')
-  /** @type {Entry | undefined} */
+  #actions
+  /** @type {Message | undefined} */
   #last
+  #hasEarlier = false
   #atEnd = true
   #scrollTop = 0
   #shownUnsent = '[]'
 
   /** @param {LogActions} actions */
-  constructor ({ retry, discard, stop, say }) {
+  constructor (actions) {
+    const { retry, discard, stop, say } = this.#actions = actions
     this.#botMessages = new BotMessageRows(stop)
     this.#outbox.setAttribute('aria-label', 'Not sent yet')
     this.#thinking.hidden = true
@@ -55,33 +62,36 @@ export class LogView {
     for (const element of [this.#log, this.#messages, this.#botMessages.list]) resized.observe(element)
   }
 
-  /** Shows another room. @param {string} name @param {readonly Entry[]} entries */
-  show (name, entries) {
+  /** Shows the messages of a room. @param {string} name @param {import('./room-history.js').RoomHistory} history */
+  show (name, history) {
     this.#log.ariaLabel = `Messages in ${name}`
     find('[data-part="room"]', 'strong', this.#empty).textContent = name
-    // Screen readers should not read the history of a room as new messages.
-    this.#log.ariaBusy = 'true'
-    this.#messages.replaceChildren()
-    this.#last = undefined
-    for (const entry of entries) this.#append(entry)
-    this.#showEmpty()
-    this.#log.ariaBusy = 'false'
+    this.#showAll(history)
     this.scrollToEnd()
   }
 
-  /** @param {Entry} entry */
-  add (entry) {
-    // Two gaps in a row are one gap that has changed.
-    if (entry.kind === 'gap' && entry === this.#last) this.#messages.lastElementChild?.remove()
+  /**
+   * Earlier messages were loaded. Those in view stay where they are.
+   *
+   * @param {import('./room-history.js').RoomHistory} history
+   */
+  showEarlier (history) {
+    const { scrollHeight, scrollTop } = this.#log
+    this.#showAll(history)
+    this.#log.scrollTop = this.#scrollTop = scrollTop + this.#log.scrollHeight - scrollHeight
+  }
+
+  /** @param {Message} message */
+  add (message) {
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)
-    const grown = entry.kind === 'message' && this.#botMessages.take(entry.message.id) !== undefined
-    this.#append(entry)
+    const grown = this.#botMessages.take(message.id) !== undefined
+    this.#append(message)
     // What shows a bot message in progress moves into the log, with its content.
     if (focused !== document.activeElement) focused?.focus({ preventScroll: true })
     this.#showEmpty()
     if (!grown) this.#messages.lastElementChild?.classList.add('new')
-    if (entry.kind === 'message' && entry.mine) this.scrollToEnd()
-    else if (!this.#follow() && entry.kind === 'message') this.#toNewest.hidden = false
+    if (this.#actions.isMine(message)) this.scrollToEnd()
+    else if (!this.#follow()) this.#toNewest.hidden = false
   }
 
   /** @param {readonly Unsent[]} unsent */
@@ -125,23 +135,30 @@ export class LogView {
     else this.#follow()
   }
 
-  /** @param {Entry} entry */
-  #append (entry) {
-    if (entry.kind === 'gap') this.#messages.append(gapRow(entry))
-    else this.#appendMessage(entry)
-    this.#last = entry
+  /** @param {import('./room-history.js').RoomHistory} history */
+  #showAll ({ messages, before }) {
+    this.#hasEarlier = before !== null
+    // Screen readers should not read the history of a room as new messages.
+    this.#log.ariaBusy = 'true'
+    this.#messages.replaceChildren()
+    this.#last = undefined
+    for (const message of messages) this.#append(message)
+    this.#showEmpty()
+    this.#log.ariaBusy = 'false'
   }
 
-  /** @param {import('./room-history.js').MessageEntry} entry */
-  #appendMessage ({ message, mine }) {
+  /** @param {Message} message */
+  #append (message) {
     const at = Date.parse(message.sentAt)
     const last = this.#last
-    const lastAt = last === undefined ? -1 : last.kind === 'gap' ? last.to : Date.parse(last.message.sentAt)
+    const lastAt = last === undefined ? -1 : Date.parse(last.sentAt)
     if (!sameDay(lastAt, at)) this.#messages.append(make('li', 'day', make('span', '', dayOf(at))))
-    const continued = last?.kind === 'message' && last.mine === mine && last.message.author === message.author &&
-      last.message.role === message.role && sameDay(lastAt, at) && at - lastAt < GROUP_MS
+    const continued = last?.author === message.author && last.role === message.role && sameDay(lastAt, at) &&
+      at - lastAt < GROUP_MS
     const shown = this.#botMessages.take(message.id)
+    const mine = this.#actions.isMine(message)
     this.#messages.append(messageRow({ ...message, shown, at, mine, bot: message.role === 'bot', continued }))
+    this.#last = message
   }
 
   #showEmpty () {
@@ -166,6 +183,7 @@ export class LogView {
     else if (below < NEAR_END_PX) this.#atEnd = true
     this.#scrollTop = scrollTop
     if (this.#atEnd) this.#toNewest.hidden = true
+    else if (this.#hasEarlier && scrollTop < NEAR_START_PX) this.#actions.earlier()
   }
 }
 

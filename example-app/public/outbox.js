@@ -3,39 +3,34 @@ import { jsonStorage } from './storage.js'
 
 /**
  * @typedef {object} Unsent
- * @property {string} key Becomes the id of the message, so that it is published once, however often it is sent.
+ * @property {string} key Becomes the id of the message, so that it is stored once, however often it is sent.
  * @property {string} chatId
  * @property {string} text
  * @property {string} author
  * @property {number} at
- * @property {'sending' | 'failed' | 'unconfirmed'} state `unconfirmed` if the message may have been published.
- * @property {string} reason Why it is not sent, for users.
- *
- * @typedef {{ id: string } | { state: 'failed' | 'unconfirmed', reason: string }} Result
+ * @property {'sending' | 'stored' | 'failed'} state `stored` if it is in the database, but no event has brought it yet.
+ * @property {string} reason Why it has failed, for users. It may have been stored all the same.
  */
 
 const storage = jsonStorage('sessionStorage')
 const KEY = 'outbox'
 const TIMEOUT_MS = 15_000
+/** Usually the event arrives sooner than this after the response. */
+const EVENT_MS = 1_000
 
-/** The messages that are not known to be sent. It survives a reload, so no text is lost. */
+/** The messages of this user that no event has brought yet. They survive a reload, so no text is lost. */
 export class Outbox {
   /** @type {Unsent[]} */
   #unsent
   #changed
-  #sent
 
-  /**
-   * @param {() => void} changed
-   * @param {(unsent: Unsent, id: string) => void} sent the server accepted the message under this id
-   */
-  constructor (changed, sent) {
+  /** @param {() => void} changed */
+  constructor (changed) {
     this.#changed = changed
-    this.#sent = sent
     this.#unsent = /** @type {Unsent[]} */ (storage.get(KEY) ?? [])
     for (const unsent of this.#unsent) {
       if (unsent.state !== 'sending') continue
-      Object.assign(unsent, { state: 'unconfirmed', reason: 'The page was closed before the server responded.' })
+      Object.assign(unsent, { state: 'failed', reason: 'The page was closed before the server responded.' })
     }
   }
 
@@ -45,15 +40,13 @@ export class Outbox {
   }
 
   /**
-   * Removes a message that arrived by the stream, which is often faster than the response. Returns whether it was here.
+   * Removes a message that arrived by the stream, which is often faster than the response, or from the database.
    *
    * @param {string} chatId
    * @param {import('./room-history.js').Message} message
    */
   confirm (chatId, { id }) {
-    if (!this.of(chatId).some(({ key }) => key === id)) return false
-    this.discard(id)
-    return true
+    if (this.of(chatId).some(({ key }) => key === id)) this.discard(id)
   }
 
   /** @param {string} chatId @param {string} text @param {string} author */
@@ -68,7 +61,7 @@ export class Outbox {
   /** @param {string} key */
   retry (key) {
     const unsent = this.#unsent.find((other) => other.key === key)
-    if (unsent === undefined || unsent.state === 'sending') return
+    if (unsent?.state !== 'failed') return
     unsent.at = Date.now()
     this.#post(unsent)
   }
@@ -83,14 +76,10 @@ export class Outbox {
   async #post (unsent) {
     unsent.state = 'sending'
     this.#update()
-    const result = await post(unsent)
-    if ('id' in result) {
-      this.discard(unsent.key)
-      this.#sent(unsent, result.id)
-    } else {
-      Object.assign(unsent, result)
-      this.#update()
-    }
+    const reason = await post(unsent)
+    if (reason === undefined) await new Promise((resolve) => setTimeout(resolve, EVENT_MS))
+    Object.assign(unsent, reason === undefined ? { state: 'stored' } : { state: 'failed', reason })
+    this.#update()
   }
 
   #update () {
@@ -99,7 +88,7 @@ export class Outbox {
   }
 }
 
-/** @param {Unsent} unsent @returns {Promise<Result>} */
+/** @param {Unsent} unsent @returns {Promise<string | undefined>} why it has failed; `undefined` if it is stored */
 async function post ({ chatId, key, text, author }) {
   try {
     const response = await fetch(`/api/chats/${encodeURIComponent(chatId)}/messages`, {
@@ -108,19 +97,10 @@ async function post ({ chatId, key, text, author }) {
       body: JSON.stringify({ id: key, text, author }),
       signal: AbortSignal.timeout(TIMEOUT_MS)
     })
-    const body = await response.json()
-    return response.ok ? { id: body.id } : failureOf(response.status, body)
+    if (response.ok) return undefined
+    return (await response.json()).message ?? `The server answered ${response.status}.`
   } catch (error) {
     const late = error instanceof DOMException && error.name === 'TimeoutError'
-    return { state: 'unconfirmed', reason: late ? 'The server did not respond in time.' : 'The server is unreachable.' }
+    return late ? 'The server did not respond in time.' : 'The server is unreachable.'
   }
-}
-
-/** @param {number} status @param {{ code?: string, message?: string }} body @returns {Result} */
-function failureOf (status, { code, message }) {
-  if (code === 'RT_PUBLISH_UNKNOWN') {
-    return { state: 'unconfirmed', reason: 'The server lost its connection to Redis.' }
-  }
-  if (status === 503) return { state: 'failed', reason: 'The server cannot reach Redis.' }
-  return { state: 'failed', reason: message ?? `The server answered ${status}.` }
 }

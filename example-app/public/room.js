@@ -1,17 +1,15 @@
 // @ts-check
-import { BotMessageContent } from './bot-message-content.js'
+import { BotMessageContent, endedMessage } from './bot-message-content.js'
 import { onBotMessage } from './fastify-realtime/client/bot-messages.js'
+import { loadMessages } from './load-messages.js'
 import { RoomHistory } from './room-history.js'
 import { Thinking } from './thinking.js'
 import { TypingUsers } from './typing-users.js'
 
 /**
- * @typedef {import('./room-history.js').Message} Message
+ * @typedef {import('../message.js').Message} Message
  * @typedef {import('./fastify-realtime/client.js').ChatEventMap['bot_message']} BotMessageEvent
  * @typedef {import('./fastify-realtime/client.js').ChatEventMap['presence']} PresenceEvent
- *
- * @typedef {'live' | 'missed' | 'old'} Arrival Whether a message is new, was missed while the page was disconnected, or
- * was sent before the page was opened.
  *
  * @typedef {object} BotMessage A bot message in progress.
  * @property {string} id
@@ -21,29 +19,27 @@ import { TypingUsers } from './typing-users.js'
  * @property {number} connection The number of the connection that brought the last part.
  *
  * @typedef {object} RoomEvents
- * @property {(room: Room, message: Message, arrival: Arrival) => void} message
- * @property {(room: Room, reset: import('./fastify-realtime/client.js').Reset) => void} reset
+ * @property {(room: Room, message: Message) => void} message An event brought a message.
+ * @property {(room: Room, missed: Message[]) => void} loaded The room was loaded from the database. The page had missed
+ * some of its messages.
+ * @property {(room: Room) => void} earlier Earlier messages were loaded.
  * @property {(room: Room) => void} botMessages
  * @property {(room: Room) => void} thinking
  * @property {(room: Room) => void} typing
  * @property {(room: Room) => void} people
  */
 
-/** How many of the last events a new page gets. */
-const REWIND = 50
-
-/** A room, as its events describe it. */
+/** A room: its newest messages in the database, and then the events of its stream. */
 export class Room {
   #connection
   #events
   /** @type {import('./fastify-realtime/client.js').RealtimeChat | undefined} */
   #chat
-  /** The number of the connection that brings the history. */
-  #rewoundOn = 0
+  #loadingEarlier = false
   id
   name
   topic
-  history
+  history = new RoomHistory()
   /** Those in progress. @type {Map<string, BotMessage>} */
   botMessages = new Map()
   /** The users who have this room open. @type {Set<string>} */
@@ -60,30 +56,45 @@ export class Room {
     this.id = id
     this.name = name
     this.topic = topic
-    this.history = new RoomHistory(id)
     this.#connection = connection
     this.#events = events
   }
 
-  /** Follows the room from the position at which this tab left it. */
-  open () {
-    this.#follow(this.history.lastEventId === '' ? undefined : this.history.lastEventId)
+  /** Loads the room from the database, and follows its events from there. @param {string} [after] a position */
+  open (after) {
+    this.#chat?.close()
+    const chat = this.#chat = this.#connection.open(this.id, { after, load: (context) => this.#load(context) })
+    chat.on('message', ({ message }) => {
+      this.typing.remove(message.author)
+      this.#receive(message, Date.parse(message.sentAt) >= this.#connection.openedAt)
+    })
+    chat.on('bot_action', ({ action }) => this.thinking.update(action))
+    onBotMessage(chat, (event) => this.#updateBotMessage(event))
+    chat.on('typing', (signal) => this.typing.update(signal))
+    chat.on('presence', (event) => this.#updatePeople(event))
   }
 
   /** Follows the room from a position that is in no log. */
   losePosition () {
-    this.#follow('nowhere')
+    this.open('nowhere')
   }
 
-  save () {
-    if (this.#connection.live) this.history.completeUntil = Date.now()
-    this.history.save(this.#chat?.lastEventId)
-  }
-
-  /** The connection broke. The history is complete up to now; later messages may be missed. */
+  /** The connection broke. */
   disconnected () {
-    this.history.completeUntil = Date.now()
     this.thinking.clear()
+  }
+
+  /** Loads the messages before the oldest one that the page has. */
+  async loadEarlier () {
+    const { before } = this.history
+    if (before === null || this.#loadingEarlier) return
+    this.#loadingEarlier = true
+    const page = await loadMessages(this.id, { before }).catch(() => undefined)
+    this.#loadingEarlier = false
+    // Unless the room was loaded again meanwhile.
+    if (page === undefined || this.history.before !== before) return
+    this.history.prepend(page)
+    this.#events.earlier(this)
   }
 
   /** Asks to stop a bot message, on whichever instance writes it. @param {string} id */
@@ -94,20 +105,19 @@ export class Room {
     if (response?.ok !== true) this.#setStopping(id, false)
   }
 
-  /** @param {string | undefined} after */
-  #follow (after) {
-    this.#chat?.close()
-    if (after === undefined) this.#rewoundOn = this.#connection.number + 1
-    const chat = this.#chat = this.#connection.open(this.id, { after, rewind: REWIND })
-    chat.on('message', ({ message }) => {
-      this.typing.remove(message.author)
-      this.#receive(message, Date.parse(message.sentAt) >= this.#connection.openedAt)
-    })
-    chat.on('bot_action', ({ action }) => this.thinking.update(action))
-    onBotMessage(chat, (event) => this.#updateBotMessage(event))
-    chat.on('typing', (signal) => this.typing.update(signal))
-    chat.on('presence', (event) => this.#updatePeople(event))
-    chat.onReset((reset) => this.#reset(reset))
+  /**
+   * The client calls this at the start and after each reset, and passes on the events after `lastEventId`.
+   *
+   * @param {import('./fastify-realtime/client.js').LoadContext} context
+   */
+  async #load ({ reason, signal }) {
+    const page = await loadMessages(this.id, { signal })
+    const missed = reason === 'start' ? [] : page.messages.filter(({ id }) => !this.history.has(id))
+    this.history.replace(page)
+    for (const id of this.botMessages.keys()) if (this.history.has(id)) this.botMessages.delete(id)
+    if (reason !== 'start') this.#connection.noteReload(reason, missed.length)
+    this.#events.loaded(this, missed)
+    return { lastEventId: page.lastEventId }
   }
 
   /** @param {PresenceEvent} event */
@@ -119,6 +129,8 @@ export class Room {
   /** @param {BotMessageEvent} event */
   #updateBotMessage (event) {
     const { id, status } = event
+    // It has ended, and the database has all of it.
+    if (this.history.has(id)) return
     const before = this.botMessages.get(id)
     const { content = new BotMessageContent(), at = Date.now(), stopping = false } = before ?? {}
     content.add(event)
@@ -126,26 +138,10 @@ export class Room {
       this.botMessages.set(id, { id, content, at, stopping, connection: this.#connection.number })
     } else {
       this.botMessages.delete(id)
-      this.#receiveEnd(event, content, before)
+      const message = endedMessage(event, content, new Date().toISOString())
+      this.#receive(message, before?.connection === this.#connection.number)
     }
     this.#events.botMessages(this)
-  }
-
-  /**
-   * The end of a bot message.
-   *
-   * @param {BotMessageEvent} event
-   * @param {BotMessageContent} content
-   * @param {BotMessage} [before]
-   */
-  #receiveEnd ({ id, status, extra, error }, { text, parts, sentAt: completedAt }, before) {
-    // Only a finished one has a time. The end of another one is dated by when this page was connected.
-    const sentAt = extra?.sentAt ?? completedAt ??
-      new Date(before === undefined ? this.history.lastAt : Date.now()).toISOString()
-    const outcome = /** @type {Message['outcome']} */ (status === 'finished' ? undefined : status)
-    const live = before?.connection === this.#connection.number
-    const content = text === undefined ? { text: '', parts } : { text }
-    this.#receive({ id, ...content, author: 'Robo', role: 'bot', sentAt, ...outcome && { outcome, error } }, live)
   }
 
   /** @param {string} id @param {boolean} stopping */
@@ -155,23 +151,10 @@ export class Room {
     this.#events.botMessages(this)
   }
 
-  /** @param {Message} message @param {boolean} live */
+  /** @param {Message} message @param {boolean} live whether it was sent while the page was connected */
   #receive (message, live) {
-    if (this.history.has(message.id)) return
-    const arrival = live ? 'live' : this.#connection.number === this.#rewoundOn ? 'old' : 'missed'
-    if (arrival === 'missed') this.#connection.countMissed()
-    this.#events.message(this, message, arrival)
-  }
-
-  /** @param {import('./fastify-realtime/client.js').Reset} reset */
-  #reset (reset) {
-    this.#connection.noteReset(reset)
-    this.#events.reset(this, reset)
-    // After a failover the stream continues, and `onBotMessage` notices which bot messages have ended meanwhile.
-    if (reset.reason === 'failover') return
-    // Otherwise it continues after the gap. A real app would load the room from its database.
-    this.botMessages.clear()
-    this.#events.botMessages(this)
-    this.#follow(undefined)
+    if (!this.history.add(message)) return
+    if (!live) this.#connection.countMissed(1)
+    this.#events.message(this, message)
   }
 }

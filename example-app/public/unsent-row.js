@@ -2,16 +2,17 @@
 import { find, make } from './dom.js'
 import { messageRow } from './message-row.js'
 
-/** A message that is not known to be sent. @param {import('./outbox.js').Unsent} unsent */
+/** A message that no event has brought yet. @param {import('./outbox.js').Unsent} unsent */
 export function unsentRow ({ key, text, author, at, state, reason }) {
   const row = messageRow({ text, author, at, mine: true, bot: false, continued: false })
-  row.classList.add(state === 'sending' ? 'sending' : 'unsent')
+  row.classList.add(state === 'failed' ? 'unsent' : state)
   const body = find('.message-body', 'div', row)
-  if (state === 'sending') {
-    body.append(make('p', 'outcome', 'Sending…'))
+  if (state === 'failed') {
+    const outcome = make('p', 'outcome', make('strong', '', 'Not confirmed. '), reason)
+    body.append(outcome, make('p', 'unsent-actions', retryButton(key), discardButton(key)))
   } else {
-    const label = make('strong', '', state === 'unconfirmed' ? 'Not confirmed. ' : 'Not sent. ')
-    body.append(make('p', 'outcome', label, reason), make('p', 'unsent-actions', retryButton(key), discardButton(key)))
+    const text = state === 'sending' ? 'Sending…' : 'Stored. Delivered as soon as the server reaches Redis.'
+    body.append(make('p', 'outcome', text))
   }
   return row
 }

@@ -91,7 +91,7 @@ export class ChatPage extends PageWindow {
 
   /** Resolves once a message of this user is shown as sent. */
   async hasSent (text: string): Promise<void> {
-    await this.message(text).and(this.page.locator('.message.mine:not(.sending, .unsent)')).waitFor()
+    await this.message(text).and(this.page.locator('.message.mine:not(.sending, .stored, .unsent)')).waitFor()
   }
 
   /**
@@ -173,9 +173,20 @@ export class ChatPage extends PageWindow {
     })`)
   }
 
-  /** Scrolls to the first message, at once: the animation of a key may be overtaken by the next piece. */
-  async scrollUp (): Promise<void> {
-    await this.log.evaluate((log) => { log.scrollTop = 0 })
+  /**
+   * Scrolls to the first message, at once: the animation of a key may be overtaken by the next piece. Resolves with its
+   * lower edge.
+   */
+  async scrollUp (): Promise<number> {
+    return await this.log.evaluate((log) => {
+      log.scrollTop = 0
+      return log.querySelector('.message')?.getBoundingClientRect().bottom ?? NaN
+    })
+  }
+
+  /** The lower edge of an element, in pixels of the window. */
+  async bottomOf (element: Locator): Promise<number> {
+    return await element.evaluate((shown) => shown.getBoundingClientRect().bottom)
   }
 
   /** How many pixels of the log are below the window. */
@@ -183,26 +194,12 @@ export class ChatPage extends PageWindow {
     return await this.log.evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight)
   }
 
-  /** Adds resets to the history of a room. Resolves with the text of the gap after each. */
-  async gaps (resets: [certain: boolean, reason: string][]): Promise<string[]> {
-    return await this.page.evaluate(`Promise.all([import('/room-history.js'), import('/gap-row.js')])
-      .then(([{ RoomHistory }, { gapRow }]) => {
-        const history = new RoomHistory('a-room-of-this-test')
-        history.add({ id: '1', text: '', author: 'Ada', role: 'user', sentAt: new Date().toISOString() }, false)
-        return ${JSON.stringify(resets)}.map(([certain, reason]) => {
-          return gapRow(history.addGap({ certain, reason })).textContent
-        })
-      })`)
-  }
-
-  /** Shows what a reconnect brought. Resolves with the notices. */
-  async resumptions (losses: ('none' | 'possible' | 'certain')[]): Promise<string[]> {
+  /** Calls methods of the view of the connection. Resolves with the notice after each. */
+  async notices (calls: string[]): Promise<string[]> {
     return await this.page.evaluate(`import('/connection-view.js').then(({ ConnectionView }) => {
       const view = new ConnectionView()
-      return ${JSON.stringify(losses)}.map((loss) => {
-        view.showResumption({ caughtUp: 1, loss })
-        return document.querySelector('#notice').textContent
-      })
+      const notice = () => document.querySelector('#notice').textContent
+      return [${calls.map((call) => `(view.${call}, notice())`).join(', ')}]
     })`)
   }
 

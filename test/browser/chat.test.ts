@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap'
+import { say } from '../integration/example-app/app.ts'
 import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
 import { ExampleApp } from '../support/example-app.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { startExampleServices } from '../support/example-services.ts'
 import { ChatPage } from './chat-page.ts'
 
 // Processes and browsers start slowly on a busy machine.
@@ -18,11 +19,10 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
     ChatPage.open(t, browser, url, name, options)
 
   t.test('users on two instances see each other and the bot', async (t) => {
-    const redis = await RedisServer.start()
-    t.teardown(() => redis.stop())
+    const { env } = await startExampleServices(t)
     const [one, two] = (await Promise.all(
       ['chat-1', 'chat-2'].map((INSTANCE_ID) =>
-        ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
+        ExampleApp.start(t, { env: { ...QUICK, ...env, INSTANCE_ID } })
       )
     )) as [ExampleApp, ExampleApp]
     const [ada, lin] = await Promise.all([open(t, one, 'Ada Lovelace'), open(t, two, 'Lin', { colorScheme: 'dark' })])
@@ -141,14 +141,17 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
       t.strictSame(states(ended), ['cut', 'done', 'failed'])
     })
 
-    await t.test('messages are missing only if the reset is certain', async (t) => {
-      const gaps = await chat.gaps([[false, 'epoch'], [true, 'trimmed'], [false, 'failover']])
-      t.match(gaps[0], /may be missing here/)
-      t.match(gaps[1], /are missing here.*no longer reaches back/)
-      t.match(gaps[2], /are missing here.*no longer reaches back/, 'a gap that is certain stays certain')
-      const notices = await chat.resumptions(['none', 'possible', 'certain'])
-      t.strictSame(notices.map((text) => /nothing missed|may be missing|are missing/.exec(text)?.[0]), [
-        'nothing missed', 'may be missing', 'are missing'
+    await t.test('a notice says why the messages were loaded from the database', async (t) => {
+      t.match(await chat.notices([
+        'showResumption({ caughtUp: 1 })',
+        "showResumption({ caughtUp: 1, reset: 'trimmed' })",
+        "showReload('epoch')",
+        "showReload('of-a-later-version')"
+      ]), [
+        /^Resumed on .*: nothing missed, 1 message caught up$/,
+        /^Reloaded from the database: 1 message caught up. The log no longer reaches back to /,
+        /^Reloaded from the database: nothing is missing. The room has a new log, /,
+        /^Reloaded from the database: nothing is missing. Reason: of-a-later-version.$/
       ])
     })
 
@@ -172,7 +175,7 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
       await chat.hasSent('roll 2d6')
       t.equal(await chat.page.getByRole('link', { name: 'unread' }).count(), 0)
       await chat.page.getByText('flip', { exact: true }).last().waitFor()
-      t.equal(await chat.page.getByText(/missing here$/).count(), 0, 'nothing is missing')
+      t.equal(await chat.page.getByText('Reloaded from the database').count(), 0)
       await chat.enter('Random')
       t.equal(await chat.composer.inputValue(), 'half a')
       await chat.enter('General')
@@ -184,6 +187,23 @@ t.test('the chat in a browser', { skip: skipWithoutChromium }, async (t) => {
       await chat.hasSent('roll 2d6')
       await chat.say('hello')
       await chat.hears('Hello Ada! Say “help” to see what I can do.')
+    })
+
+    await t.test('a reader who scrolls up gets earlier messages, and stays at those in view', async (t) => {
+      const rows = chat.page.locator('#messages .message')
+      await chat.enter('Support')
+      for (let number = 1; number <= 40; number++) await say(app, 'support', `echo ${number}`)
+      await rows.nth(79).waitFor()
+      await chat.page.reload()
+      await rows.nth(49).waitFor()
+      t.equal(await rows.count(), 50, 'the page begins with the newest')
+      const before = await chat.scrollUp()
+      await rows.nth(79).waitFor()
+      t.equal(await rows.count(), 80, 'each is shown once')
+      t.ok(Math.abs(await chat.bottomOf(rows.nth(30)) - before) < 2)
+      await chat.keep('desktop-earlier')
+      await chat.scrollUp()
+      t.equal(await rows.count(), 80, 'there are no more')
     })
 
     t.strictSame(chat.complaints, [])

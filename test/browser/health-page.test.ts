@@ -2,7 +2,7 @@ import t from 'tap'
 import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
 import { ExampleApp } from '../support/example-app.ts'
 import { LoadBalancer } from '../support/load-balancer.ts'
-import { RedisServer } from '../support/redis-server.ts'
+import { startExampleServices } from '../support/example-services.ts'
 import { HealthPage } from './health-page.ts'
 
 // Processes and browsers start slowly on a busy machine.
@@ -23,10 +23,9 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
   const browser = await launchChromium(t)
 
   t.test('two instances over a Redis', async (t) => {
-    const redis = await RedisServer.start()
-    t.teardown(() => redis.stop())
+    const { redis, env } = await startExampleServices(t)
     const start = (INSTANCE_ID: string): Promise<ExampleApp> =>
-      ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
+      ExampleApp.start(t, { env: { ...QUICK, ...env, INSTANCE_ID } })
     const [one, two] = await Promise.all([start('chat-1'), start('chat-2')])
     const health = await HealthPage.open(t, browser, one.url)
     const dark = await HealthPage.open(t, browser, two.url, { colorScheme: 'dark' })
@@ -38,7 +37,7 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
       }
       t.ok(await health.card('chat-1').getByText('serves this page').isVisible())
       t.notOk(await health.card('chat-2').getByText('serves this page').isVisible())
-      await health.card('chat-2').getByText('2 of 2 connected').waitFor()
+      await health.card('chat-2').getByText(/^(\d) of \1 connected$/).waitFor()
     })
 
     await t.test('their measures change when messages are posted', async () => {
@@ -46,8 +45,8 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
       t.teardown(() => stream.body?.cancel())
       await dark.shows('chat-1', 'Delivered', /^0\/s$/)
       for (let message = 0; message < 20; message++) await say(two.url, 'echo so')
-      // The bot answers each of them.
-      await dark.shows('chat-2', 'Published', /^[1-9][\d.]*\/s$/)
+      // The bot answers each of them. One of the instances publishes the messages of both.
+      await Promise.any(['chat-1', 'chat-2'].map((instance) => dark.shows(instance, 'Published', /^[1-9][\d.]*\/s$/)))
       await dark.card('chat-1').locator('.tile', { hasText: 'Delivered' }).getByText(/^peak [1-9]/).waitFor()
       await dark.shows('chat-1', 'Delivery lag', /^[\d.]+ms$/)
       await health.keep('health-light')
@@ -80,11 +79,10 @@ t.test('the health page in a browser', { skip: skipWithoutChromium }, async (t) 
   })
 
   t.test('a page behind a load balancer reconnects to another instance', async (t) => {
-    const redis = await RedisServer.start()
-    t.teardown(() => redis.stop())
+    const { env } = await startExampleServices(t)
     const apps = await Promise.all(
       ['chat-1', 'chat-2'].map((INSTANCE_ID) =>
-        ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID, REDIS_URL: redis.url } })
+        ExampleApp.start(t, { env: { ...QUICK, ...env, INSTANCE_ID } })
       )
     )
     const balancer = await LoadBalancer.start(t)
