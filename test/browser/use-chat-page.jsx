@@ -1,4 +1,4 @@
-// A page with `useChat` in StrictMode. The test reads `window.chat`, which is what the hook has returned last.
+// A page with `useChat` in StrictMode. The test uses `window.chat`, which is what the hook has returned last.
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
 // The code of docs/ai.md, as the test has bundled it.
@@ -14,4 +14,5 @@ function Message ({ role, parts }) {
   return <p>{role}: {parts.map((part, n) => <span key={n}>{part.text ?? `(${part.type})`}</span>)}</p>
 }
 
-createRoot(document.querySelector('main')).render(<StrictMode><Chat /></StrictMode>)
+window.mounted = createRoot(document.querySelector('main'))
+window.mounted.render(<StrictMode><Chat /></StrictMode>)

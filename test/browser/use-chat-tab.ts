@@ -5,16 +5,20 @@ import type { Message, Reader } from '../faults/ai/answer.ts'
 import { Document } from '../support/snippets.ts'
 
 /** How the page gets the chunks: by a response of its own, or over the connection of the client. */
-export type Transport = 'of the SDK' | 'over the connection of the chat'
+export type Transport = 'of the SDK' | 'over the connection of the chat' | 'over one connection for all tabs'
 
 /** The code of docs/ai.md for browsers, as a module with the hook of the page. */
 async function guideTo (transport: Transport): Promise<string> {
   const guide = await Document.read('docs/ai.md')
   const [ofTheSdk, overTheConnection] = guide.blocks('tsx')
   if (transport === 'of the SDK') return `${ofTheSdk}`
+  const options = transport === 'over one connection for all tabs' ? "{ share: 'user' }" : ''
+  const [page] = guide.snippets('Over the connection of the chat')
+  const [everyone] = guide.snippets('For everyone in the chat')
   return `
     import { useChat } from '@ai-sdk/react'
-    ${guide.snippets('Over the connection of the chat')[0]}
+    ${page?.replace('createRealtimeClient()', `createRealtimeClient(${options})`)}
+    ${everyone?.replace('console.log(id, status, message.parts)', 'window.everyone = { status, messages: [message] }')}
     ${overTheConnection}
   `
 }
@@ -86,6 +90,23 @@ export class UseChatTab implements Reader {
 
   async reload (): Promise<void> {
     await this.#page.reload()
+  }
+
+  /** Stops the answer in progress. */
+  async stop (): Promise<void> {
+    await this.#page.evaluate('window.chat.stop()')
+  }
+
+  /** Unmounts the component with `useChat`. */
+  async unmount (): Promise<void> {
+    await this.#page.evaluate('window.mounted.unmount()')
+  }
+
+  /** Resolves once the page has got so many characters of the answer as everyone in the chat does. */
+  async seesAsEveryone (characters: number, status: string): Promise<void> {
+    await this.#page.waitForFunction(`
+      window.everyone?.status === "${status}" && (${lengthOf})(window.everyone) >= ${characters}
+    `)
   }
 
   async shows (characters: number): Promise<void> {

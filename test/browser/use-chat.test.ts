@@ -109,6 +109,37 @@ t.test('useChat in a browser', { skip: skipWithoutChromium }, async (t) => {
     })
   }
 
+  t.test('any tab can stop an answer that all get over one connection, and a tab that leaves stops none', async (t) => {
+    const answer = await start(t, { transport: 'over one connection for all tabs', version: '7' }, 2)
+    const [asking, open] = [await answer.open(), await answer.open()]
+    const ways: Record<string, () => Promise<UseChatTab>> = {
+      'after a reload': async () => {
+        await asking.reload()
+        return asking
+      },
+      'in a second tab': async () => {
+        const leaving = await answer.open()
+        await leaving.shows(1)
+        await leaving.unmount()
+        return await answer.open()
+      },
+      'in a tab that was open before': async () => open
+    }
+    let count = 0
+    for (const [way, stoppingTab] of Object.entries(ways)) {
+      await answer.ask(asking)
+      await open.seesAsEveryone(REASONING + STAGE, 'streaming')
+      const connected = answer.readers.filter(({ instance }) => instance !== undefined)
+      if (count === 0) t.equal(connected.length, 1, 'one connection for both tabs')
+      const tab = await stoppingTab()
+      if (tab !== open) await tab.shows(REASONING + STAGE)
+      await tab.stop()
+      await open.seesAsEveryone(REASONING + STAGE, 'stopped')
+      for (const stopped of [asking, tab]) t.equal((await stopped.end()).error, undefined)
+      t.match((await answer.ends()).map(({ status }) => status), Array(++count).fill('stopped'), way)
+    }
+  })
+
   t.test('the transport of the SDK shows what had arrived if an answer ends while it is disconnected', async (t) => {
     const answer = await start(t, { transport: 'of the SDK', version: '7' }, 2)
     const tab = await answer.open()

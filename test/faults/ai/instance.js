@@ -36,8 +36,8 @@ app.post('/api/chats/:chatId/ask', async ({ params, body }) => {
   return { id }
 })
 
-app.post('/api/chats/:chatId/stop', async ({ params }) => {
-  await app.chatEvents.stopBotMessage(params.chatId)
+app.post('/api/chats/:chatId/stop', async ({ params, body }) => {
+  await app.chatEvents.stopBotMessage(params.chatId, body?.id)
   return { stopped: true }
 })
 
