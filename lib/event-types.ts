@@ -57,8 +57,8 @@ export type BotMessage = BotMessageHead & BotMessageBody
  *
  * If your content is shorter than `at`, fetch the whole bot message instead, by
  * `GET {prefix}/chats/:chatId/bot-messages/:id`. Pieces have no event id. The end of a bot message is an event in the
- * log. It repeats the whole content if that fits into `maxPayloadBytes`; otherwise `at` is the length, and nothing is
- * repeated.
+ * log. It repeats the whole content if that fits into `maxPayloadBytes` and 256 KiB; otherwise `at` is the length, and
+ * nothing is repeated. No piece takes more than 256 KiB of JSON, except one with a single larger chunk.
  */
 export type BotMessagePiece = BotMessageHead & {
   /** Where the piece begins: a number of UTF-16 code units of a text, or of chunks. */

@@ -2,6 +2,7 @@ import type {
   BotMessageBody, BotMessageFormat, BotMessageMeta, BotMessagePiece, ChatEvent
 } from '../event-types.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
+import { budgets } from '../core/budgets.ts'
 import { parseJson, toJson } from '../core/json.ts'
 import type { Finalization } from '../pubsub/state-store.ts'
 import { chunksJson, parseChunks } from './chunks.ts'
@@ -82,6 +83,11 @@ export type Ending = Pick<BotMessagePiece, 'extra' | 'error'> & { status: BotMes
 
 /** The content of a bot message that ends. `joined` is `undefined` if only its length is known. */
 export interface EndingContent { length: number, joined: string | undefined }
+
+/** The most bytes of JSON of a final event that repeats the content. */
+export function mostRepeated (maxPayloadBytes: number): number {
+  return Math.min(maxPayloadBytes, budgets.piece)
+}
 
 /**
  * Returns the final event of a bot message: with its whole content if that fits into `maxBytes` of JSON, otherwise with

@@ -1,5 +1,6 @@
 import { botMessageIdOf, fieldOf, parseHeader, pieceJson, type BotMessageHeader, type EndingContent } from './fields.ts'
 import type { RealtimeError } from '../errors.ts'
+import { budgets } from '../core/budgets.ts'
 import { parseJson } from '../core/json.ts'
 import { isSameDraft, type Draft, type Field, type Piece } from '../pubsub/state-store.ts'
 import { encodeFrame } from '../sse/frame.ts'
@@ -109,8 +110,12 @@ export class BotMessageProjection implements StateProjection {
     return this.#lost.get(id) ?? { header: field.value, draft: field.draft as Draft }
   }
 
+  /** The frame with a piece. Of a text that takes too much as JSON, readers get the length and fetch the rest. */
   #frame (id: string, header: BotMessageHeader, at: number, content: string): Buffer {
-    return encodeFrame({ event: 'bot_message', json: pieceJson(this.#room.chatId, id, header, at, content) })
+    const json = pieceJson(this.#room.chatId, id, header, at, content)
+    const frame = encodeFrame({ event: 'bot_message', json })
+    if (frame.length <= budgets.piece || header.format === 'chunks') return frame
+    return this.#frame(id, header, at + content.length, '')
   }
 
   /** Ends a bot message whose producer has died. Every instance tries; only the first one succeeds. */

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { contentOf, type BotMessageContent } from './content.ts'
 import {
-  endKeyOf, fieldOf, finalEvent, finalizationOf,
+  endKeyOf, fieldOf, finalEvent, finalizationOf, mostRepeated,
   type BotMessageHeader, type BotMessageStatus, type Ending, type FinalEvent
 } from './fields.ts'
 import { FlushWindow } from './flush-window.ts'
@@ -119,8 +119,8 @@ export class BotMessageWriter {
 
   /**
    * Ends the bot message: an event of the log replaces its pieces. It repeats the whole content if that fits into
-   * `maxPayloadBytes`. Resolves with the final status. Rejects as `publish` does; the writer then retries by itself
-   * until the outcome is known.
+   * `maxPayloadBytes` and 256 KiB. Resolves with the final status. Rejects as `publish` does; the writer then retries
+   * by itself until the outcome is known.
    */
   finish (extra?: BotMessageExtra & object): Promise<BotMessageEnd> {
     return this.#endAs({ status: 'finished', ...extra !== undefined && { extra } })
@@ -345,10 +345,13 @@ export class BotMessageWriter {
     return Buffer.byteLength(JSON.stringify(event)) <= this.#context.maxPayloadBytes
   }
 
-  #finalEvent (ending: Ending, isShort = this.#content.jsonBytes > this.#context.maxPayloadBytes): FinalEvent {
+  /** `isShort` leaves the content out, as if it did not fit. */
+  #finalEvent (ending: Ending, isShort = false): FinalEvent {
     const { chatId, maxPayloadBytes } = this.#context
-    const content = { length: this.#content.length, joined: isShort ? undefined : this.#content.joined }
-    return finalEvent(chatId, this.id, this.#header, ending, content, maxPayloadBytes)
+    const { length, jsonBytes } = this.#content
+    const maxBytes = mostRepeated(maxPayloadBytes)
+    const joined = isShort || jsonBytes > maxBytes ? undefined : this.#content.joined
+    return finalEvent(chatId, this.id, this.#header, ending, { length, joined }, maxBytes)
   }
 
   /** Ends the bot message, unless it has ended already. Returns how it has ended. */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { BotMessageWriter, type BotMessageWriterContext, type BotMessageEnd } from './writer.ts'
 import {
-  checkBotMessageId, fieldOf, finalEvent, finalizationOf, type BotMessageHeader, type EndingContent
+  checkBotMessageId, fieldOf, finalEvent, finalizationOf, mostRepeated, type BotMessageHeader, type EndingContent
 } from './fields.ts'
 import { checkOptions, invalid } from '../core/options.ts'
 import type { BotMessageExtra, BotMessageFormat, BotMessageMeta } from '../event-types.ts'
@@ -209,7 +209,7 @@ export class BotMessageWriters {
   /** Ends a bot message whose producer has died, unless it has ended already. Rejects as `publish` does. */
   async interrupt (chatId: string, id: string, header: BotMessageHeader, content: EndingContent): Promise<void> {
     const { store, maxPayloadBytes } = this.#options
-    const event = finalEvent(chatId, id, header, { status: 'interrupted' }, content, maxPayloadBytes)
+    const event = finalEvent(chatId, id, header, { status: 'interrupted' }, content, mostRepeated(maxPayloadBytes))
     await store?.finalize(getChatChannel(chatId), finalizationOf(id, event))
   }
 

@@ -13,6 +13,8 @@ export const budgets = {
   reads: 1_048_576,
   /** The events that a chat buffers while its log or state is read. Beyond it, the chat reads again. */
   held: 262_144,
+  /** The JSON of an event with content of a bot message. Only a single chunk may take more. */
+  piece: 262_144,
   /** The content of a draft that an instance keeps whole, and sends to a new reader at once. */
   draft: 65_536,
   /** The content of all drafts in one reply that reads a state. */

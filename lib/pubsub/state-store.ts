@@ -170,10 +170,12 @@ export interface Stateful {
   readonly state: StateStore | undefined
 }
 
-/** Returns a content with one more piece; `undefined` if it is longer than `budgets.draft`, or was before. */
+/** Returns a content with one more piece; `undefined` if it takes more than `budgets.draft`, or did before. */
 export function shortContent (content: string | undefined, piece: Piece): string | undefined {
-  const isShort = content !== undefined && content.length + piece.content.length <= budgets.draft
-  return isShort ? content + piece.content : undefined
+  if (content === undefined || content.length + piece.content.length > budgets.draft) return undefined
+  const joined = content + piece.content
+  // A code unit takes at most three bytes.
+  return joined.length * 3 <= budgets.draft || Buffer.byteLength(joined) <= budgets.draft ? joined : undefined
 }
 
 export function isSameDraft (one: Draft | undefined, other: Draft | undefined): boolean {

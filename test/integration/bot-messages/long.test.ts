@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { BotMessage } from '../../../lib/index.ts'
+import type { BotMessage, BotMessageFormat } from '../../../lib/index.ts'
 import { InstanceProcess } from '../../support/instance-process.ts'
 import { RedisServer } from '../../support/redis-server.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
@@ -72,6 +72,50 @@ for (const [name, setup] of Object.entries(setups)) {
     t.match(await reader.end, { status: 'finished', at: text.length, text: '' })
     t.ok(reader.text === text)
     t.ok(reader.largest <= 262_144, `no piece is above 256 kB: ${reader.largest}`)
+  })
+
+  t.test(`${name}, pieces and ends keep their limit however large an event may be`, async (t) => {
+    const { one, two } = await setup(t, { maxPayloadBytes: 16_000_000, maxBufferedBytes: 20_000_000 })
+    const text = '\u0001'.repeat(300_000)
+    const chunks = Array.from({ length: 1_000 }, (_, n) => ({ n, text: '€'.repeat(200) }))
+    for (const [format, additions] of Object.entries({ text: [text], chunks })) {
+      const reader = await LongReader.open(t, two.url)
+      const botMessage = await one.app.chatEvents.startBotMessage('c', { format: format as BotMessageFormat })
+      for (const addition of additions) botMessage.append(addition)
+      await botMessage.finish()
+      const { at } = await reader.end
+      t.equal(at, reader.length, `the end repeats nothing of the ${format}`)
+      t.ok(reader.largest <= 262_144, `no piece is above 256 kB: ${reader.largest}`)
+      t.ok(reader.text === (format === 'text' ? text : ''))
+      t.same(reader.chunks.length, format === 'text' ? 0 : 1_000)
+    }
+    const reader = await LongReader.open(t, two.url)
+    const botMessage = await one.app.chatEvents.startBotMessage('c', { format: 'chunks' })
+    for (const chunk of [{ n: 1 }, { large: 'x'.repeat(400_000) }, { n: 2 }]) botMessage.append(chunk)
+    await botMessage.finish()
+    await reader.end
+    t.ok(reader.largest > 400_000, 'a chunk cannot be cut')
+    t.match(reader.chunks, [{ n: 1 }, { large: /^x+$/ }, { n: 2 }])
+  })
+
+  t.test(`${name}, a late reader fetches a text whose JSON would be too large for a piece`, async (t) => {
+    const { one, two } = await setup(t)
+    const early = await LongReader.open(t, two.url)
+    const botMessage = await one.app.chatEvents.startBotMessage('c')
+    for (const text of ['\u0001'.repeat(30_000), '\u0001'.repeat(30_000)]) {
+      await botMessage.append(text)
+      await early.reaches(text.length)
+    }
+    await early.reaches(60_000)
+    const late = await LongReader.open(t, two.url)
+    await late.reaches(60_000)
+    await botMessage.finish()
+    for (const reader of [early, late]) {
+      await reader.end
+      t.ok(reader.text === '\u0001'.repeat(60_000))
+      t.ok(reader.largest <= 262_144, `no piece is above 256 kB: ${reader.largest}`)
+    }
+    t.same([early.fetches, late.fetches], [0, 1])
   })
 
   t.test(`${name}, an end that fits repeats all of the content, and one that does not repeats nothing`, async (t) => {

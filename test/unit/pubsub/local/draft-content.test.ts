@@ -41,3 +41,13 @@ t.test('short content is joined, long content is read in pages', async (t) => {
   t.same(content.readFrom(budgets.draft + 2).length, 1)
   t.same(content.readFrom(content.length), [])
 })
+
+t.test('the bytes of short content are counted, not its characters', async (t) => {
+  for (const [text, count] of [['é', budgets.draft / 2], ['a', budgets.draft]] as const) {
+    const content = new DraftContent(new ByteBudget(Infinity))
+    content.append({ at: 0, end: count, content: text.repeat(count) })
+    t.equal(content.joined?.length, count)
+    content.append({ at: count, end: count + 1, content: text })
+    t.equal(content.joined, undefined)
+  }
+})
