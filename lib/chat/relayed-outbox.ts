@@ -11,7 +11,10 @@ export interface RelayContext {
 
 /** A relay that runs. */
 export interface RunningRelay {
-  /** Ends the relay. Resolves within a few seconds, also if the database does not respond. Never rejects. */
+  /**
+   * Ends the relay after the publishes under way. Resolves within five seconds. If nothing but the database fails to
+   * respond, and it has no published row to delete, within one. Never rejects.
+   */
   stop (): Promise<void>
 }
 

@@ -87,6 +87,8 @@ export const timing = {
   outboxStandby: 1_000,
   /** Time that the relay of an outbox may take to stop. */
   outboxStop: 5_000,
+  /** Time that it then waits for its database if it has no published row to delete. */
+  outboxRelease: 1_000,
   /** Time after which the numbers of an outbox are unknown to a scrape. */
   outboxStats: 2_000
 } as const

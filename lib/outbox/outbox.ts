@@ -87,10 +87,9 @@ class TableOutbox implements Outbox<'postgres' | 'sqlite'> {
   }
 
   #addNow (...[query, ...row]: Parameters<Outbox['add']>): void {
-    const result = query(...this.#statementFor(...row))
-    if (typeof (result as Partial<Promise<unknown>> | undefined)?.then === 'function') {
-      throw invalid('query', 'a function that returns rows', result, 'SQLite runs statements synchronously')
-    }
+    const statement = this.#statementFor(...row)
+    mustBeSynchronous(query)
+    query(...statement)
     // Transactions of SQLite are synchronous, so this one has ended by then.
     setImmediate(() => { for (const relay of this.#relays) relay.wake() })
   }
@@ -126,6 +125,20 @@ class TableOutbox implements Outbox<'postgres' | 'sqlite'> {
   async stats (): Promise<OutboxStats> {
     return await this.#database.stats()
   }
+}
+
+/** Queries that have returned rows rather than a promise. */
+const synchronous = new WeakSet<Query>()
+
+/** Throws for a query that returns a promise. It is tried first, so that it adds no row although `add` fails. */
+function mustBeSynchronous (query: Query): void {
+  if (synchronous.has(query)) return
+  const rows = query('SELECT 1 AS one', [])
+  if (typeof (rows as Partial<Promise<unknown>> | undefined)?.then === 'function') {
+    Promise.resolve(rows).catch(() => {})
+    throw invalid('query', 'a function that returns rows', rows, 'SQLite runs statements synchronously')
+  }
+  synchronous.add(query)
 }
 
 /** The name of a table, with or without a schema, as an identifier of SQL. It was checked, so it contains no quotes. */

@@ -100,8 +100,15 @@ export class Relay implements RunningRelay {
   }
 
   async #end (): Promise<void> {
-    await this.#loop
     await Promise.all(this.#publishing)
+    // Published rows should be deleted. Nothing else is worth a long wait, as the lease runs out by itself.
+    const ms = this.#acknowledged.length > 0 ? timing.outboxStop : timing.outboxRelease
+    await withTimeout(this.#leave(), ms)
+  }
+
+  /** Deletes the rows that were published, and lets another relay take the lease. */
+  async #leave (): Promise<void> {
+    await this.#loop
     try {
       await this.#deleteAcknowledged()
     } finally {

@@ -1,7 +1,9 @@
 import t, { type Test } from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
+import { timing } from '../../../lib/core/timing.ts'
 import { ChatEvents, LocalPubSub } from '../../../lib/index.ts'
 import { createOutbox, type Listen, type Query } from '../../../lib/outbox/index.ts'
+import { FakeTimers } from '../../support/fake-timers.ts'
 import { keepLog } from '../../support/log.ts'
 import { startApp } from '../../support/app.ts'
 import { logged } from './setup.ts'
@@ -97,6 +99,30 @@ t.test('an app closes while its database hangs', async (t) => {
   await until(async () => database.reads, (reads) => reads > 0)
   await app.close()
   t.pass('it has closed')
+})
+
+t.test('a relay that stops waits longer for a database that hangs if it has to delete published rows', async (t) => {
+  for (const [hanging, ms] of [['SELECT', timing.outboxRelease], ['DELETE', timing.outboxStop]] as const) {
+    const database = fakeDatabase()
+    database.rows.push(row('1'))
+    let hasBegun = false
+    const query: Query = async (sql, params) => {
+      const isFirst = hanging === 'SELECT' && database.reads === 0
+      if (isFirst || !sql.startsWith(hanging)) return await database.query(sql, params)
+      hasBegun = true
+      return await new Promise(() => {})
+    }
+    const relay = createOutbox({ query, dialect: 'postgres' }).startRelay({ chatEvents: chatEventsOf(t) })
+    await until(async () => hasBegun, (has) => has)
+    const timers = new FakeTimers()
+    timers.install()
+    const stopped = relay.stop()
+    await turn()
+    timers.fire()
+    timers.uninstall()
+    await stopped
+    t.same(timers.delays, [timing.outboxStop, ms])
+  }
 })
 
 t.test('a database that fails is asked again, and causes no unhandled rejection', async (t) => {

@@ -90,7 +90,13 @@ t.test('what could never be published is refused before the insert', async (t) =
   for (const [code, chatId, event, key] of refused) {
     t.throws(() => outbox.add(query, chatId, event as never, key === undefined ? undefined : { key }), { code })
   }
-  t.throws(() => outbox.add(async () => [], '1', message('a')), { code: 'RT_OPTION_INVALID' })
+  for (const answer of [async () => {}, async () => { throw new Error('unhandled') }]) {
+    const slow = (sql: string, params: unknown[]): Promise<object[]> => {
+      const rows = query(sql, params)
+      return answer().then(() => rows)
+    }
+    t.throws(() => outbox.add(slow, '1', message('a')), { code: 'RT_OPTION_INVALID' })
+  }
   t.equal((await outbox.stats()).waiting, 0)
 })
 
