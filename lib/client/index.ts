@@ -3,6 +3,9 @@ export {
 } from './client.ts'
 export type { ChatOptions, EventInfo, EventOf, RealtimeChat, Reset } from './chat.ts'
 export type { Load, LoadContext, LoadResult } from './state-loader.ts'
+export { foldBotMessage, foldPresence, foldTyping, type TypingUser } from './folds.ts'
 export type { ListenOptions } from './listen.ts'
 export type { Refusal } from './refusal.ts'
-export type { BotAction, ChatEvent, ChatEventMap, ChatEventType, ChatMessage } from '../event-types.ts'
+export type {
+  BotAction, BotMessage, BotMessagePiece, ChatEvent, ChatEventMap, ChatEventType, ChatMessage, Presence, Typing
+} from '../event-types.ts'
