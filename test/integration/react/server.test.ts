@@ -13,11 +13,17 @@ const { renderToString } = createRequire(import.meta.url)('react-dom/server') as
 
 t.test('a server renders without a connection', async (t) => {
   const requests: string[] = []
-  const client = createRealtimeClient({ fetch: async (input) => { requests.push(`${input}`); return Response.error() } })
+  const client = createRealtimeClient({
+    fetch: async (input) => {
+      requests.push(`${input}`)
+      return Response.error()
+    }
+  })
   t.teardown(() => client.close())
   const shown: object[] = []
   function Seen (): null {
-    shown.push({ state: useConnectionState(), users: usePresence('c'), typing: useTyping('c'), texts: useBotMessages('c') })
+    const [users, typing, texts] = [usePresence('c'), useTyping('c'), useBotMessages('c')]
+    shown.push({ state: useConnectionState(), users, typing, texts })
     useChatEvents('c', () => {})
     return null
   }
