@@ -99,6 +99,27 @@ t.test('a chat that loses access while its state is loaded is not loaded until i
   }
 })
 
+t.test('a chat that is refused leaves the load of another chat alone', async (t) => {
+  let isAllowed = true
+  const authorize = (_request: unknown, chatId: string): boolean => chatId === 'b' || isAllowed
+  const { app, url } = await startApp(t, { retryMs: 1, authorize })
+  const page = new Page(t, url)
+  const signals = new Map<string, AbortSignal>()
+  let release = (): void => {}
+  const released = new Promise<void>((resolve) => { release = resolve })
+  const [, other] = ['a', 'b'].map((id) => page.open(id, {
+    load: async ({ signal }) => { signals.set(id, signal); await released }
+  }))
+  await until(async () => signals.size, (size) => size === 2)
+  isAllowed = false
+  dropAll(app)
+  await until(async () => page.refusals.length, (length) => length === 1)
+  t.same([...signals].map(([id, { aborted }]) => [id, aborted]).sort(), [['a', true], ['b', false]])
+  release()
+  await publish(app, 'b', 1)
+  await other?.has(1)
+})
+
 t.test('a page reports a loss when its server begins to keep a history, and when it ends to', async (t) => {
   const [without, withHistory] = [await startApp(t, { history: false, retryMs: 1 }), await startApp(t, { retryMs: 1 })]
   let server = without

@@ -207,6 +207,11 @@ t.test('a failed call is repeated after a delay with jitter, and events wait', a
     await turn()
     t.equal(reader.calls.length, index + 2)
   }
+  t.intercept(Math, 'random', { value: () => 0.5 })
+  await reader.last.reject()
+  t.equal(timers.delays[3], 16_000 * 1.25, 'half of the most jitter')
+  timers.fire()
+  await turn()
   await reader.last.resolve({ lastEventId: server.id(3) })
   t.same(reader.seen, [id])
 })
@@ -218,6 +223,7 @@ t.test('a state from another log is loaded again', async (t) => {
   const id = await next(server, reader)
   await reader.last.resolve({ lastEventId: 'other-9-1' })
   t.same([reader.seen, timers.size], [[], 1])
+  t.same([reader.resets, server.streams], [[], 0], 'the stream reports the loss')
   server.forget()
   await reader.reset(server.id())
   t.match(reader.calls.map(({ reason }) => reason), ['start', 'epoch'], 'a reset ends the delay')
@@ -268,6 +274,10 @@ t.test('with a position, the state is loaded at resets only', async (t) => {
   t.same([reader.seen, reader.calls.length], [[id], 0])
   await reader.reset(server.id())
   t.match(reader.calls, [{ reason: 'epoch' }])
+  const empty = new Reader(server, { after: '', rewind: 5 })
+  t.same(empty.chat.position(), { id: undefined, rewind: 0 })
+  await empty.receive(marker('a', server.id()))
+  t.match(empty.calls, [{ reason: 'start' }], 'an empty position is none')
 })
 
 t.test('a reset of the chat\'s own connection delays the call, and keeps what is newer', async (t) => {
@@ -285,6 +295,49 @@ t.test('a reset of the chat\'s own connection delays the call, and keeps what is
   await reader.last.resolve({ lastEventId: server.id(0) })
   for (let n = 0; n < 5; n++) await turn()
   t.same(reader.seen, [server.id(1)])
+})
+
+t.test('a reset of the chat\'s own connection ends it, and keeps an event that only the shared one has', async (t) => {
+  const server = new Server()
+  const reader = new Reader(server, { after: 'old-9-1' })
+  server.write(1)
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const received = reader.receive(server.event(1))
+  while (server.streams === 0) await Promise.resolve()
+  server.write(2)
+  reader.chat.receive(server.event(2))
+  await received
+  for (let n = 0; n < 5; n++) await turn()
+  t.match([reader.resets, reader.seen], [[{ reason: 'epoch' }], []])
+  timers.fire()
+  await turn()
+  await reader.last.resolve({ lastEventId: server.id(1) })
+  t.same([reader.seen, server.streams], [[server.id(2)], 1])
+})
+
+t.test('a discontinuity marker among the held events loads the state, and the events after it wait', async (t) => {
+  const server = new Server()
+  for (const row of [1, 2, 3, 4]) server.write(row)
+  const reader = new Reader(server, { after: server.id(2) })
+  const [previous, id] = [server.id(3), server.id(4)]
+  reader.chat.receive({ chatId: 'a', event: 'reset', id, previous, data: { reason: 'failover', certain: false } })
+  const later = await next(server, reader)
+  for (let n = 0; n < 5; n++) await turn()
+  t.match([reader.seen, reader.calls], [[previous], [{ reason: 'failover' }]])
+  t.equal(server.streams, 1, 'nothing is read while the state is loaded')
+  await reader.last.resolve({ lastEventId: id })
+  t.same(reader.seen, [previous, later])
+})
+
+t.test('a handler that closes its chat opens no connection for events that are missing', async (t) => {
+  const server = new Server()
+  for (const row of [1, 2, 3]) server.write(row)
+  const reader = new Reader(server, { after: server.id(0) })
+  reader.chat.on('*', () => reader.chat.close())
+  await reader.receive(server.event(3))
+  for (let n = 0; n < 5; n++) await turn()
+  t.same([reader.seen, server.streams], [[server.id(1)], 1])
 })
 
 t.test('a server without history: each possible loss loads the state again', async (t) => {
@@ -323,6 +376,29 @@ t.test('more events than can be held are read from the log once the call has end
   t.same(reader.seen, ['typing', ...ids], 'the first event without an id was dropped')
   ids.push(await next(server, reader))
   t.same([reader.calls.length, server.streams, reader.seen], [1, 1, ['typing', ...ids]])
+})
+
+t.test('the limit counts for all calls until one succeeds, and then anew', async (t) => {
+  const { server, reader } = await start()
+  timers.install()
+  t.teardown(() => timers.uninstall())
+  const half = LARGE.slice(2 ** 19)
+  await reader.receive(live('dropped'))
+  const ids = [await next(server, reader, 4, half)]
+  await reader.last.reject()
+  timers.fire()
+  await turn()
+  ids.push(await next(server, reader, 4, half))
+  await reader.last.resolve({})
+  for (let n = 0; n < 5; n++) await turn()
+  t.same(reader.seen, ids)
+  for (let n = 0; n < 3; n++) {
+    await reader.reset(server.id())
+    await reader.receive(live('kept'))
+    ids.push('kept', await next(server, reader, 4, half))
+    await reader.last.resolve({})
+  }
+  t.same(reader.seen, ids)
 })
 
 t.test('a call is followed by no other one, however many events arrive during it', async (t) => {
