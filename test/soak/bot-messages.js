@@ -1,6 +1,6 @@
 /**
  * Measures how much memory an instance takes for ten bot messages of 5 MB that it produces, with 100 readers. Fails if
- * that is more than 80 MB. Needs redis-server.
+ * that is more than 80 MB. Also prints the peaks meanwhile, which include garbage. Needs redis-server.
  *
  *     npm run soak:bot-messages
  */
@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
 import realtimePlugin from '../../dist/index.js'
-import { settledHeap } from './heap.js'
+import { memory, settledHeap } from './heap.js'
 import { startRedis } from './redis.js'
 
 const MESSAGES = 10
@@ -46,6 +46,8 @@ async function measure (name, unit) {
   await once(readers, 'message')
   const format = name === 'chunks' ? 'chunks' : 'text'
   const before = await settledHeap()
+  const start = memory()
+  const peak = { heap: 0, rss: 0 }
   const messages = await Promise.all(Array.from({ length: MESSAGES }, (_, n) => {
     return app.chatEvents.startBotMessage(`${n}`, { format })
   }))
@@ -54,9 +56,13 @@ async function measure (name, unit) {
     for (const message of messages) await append(message, format, text)
     // About as fast as Redis takes it.
     await delay(20)
+    const { heap, rss } = memory()
+    peak.heap = Math.max(peak.heap, heap - before)
+    peak.rss = Math.max(peak.rss, rss - start.rss)
   }
   const grown = (await settledHeap() - before) / 1e6
   console.log(`${MESSAGES} bot messages of ${SIZE / 1e6} MB (${name}), ${READERS} readers: ${grown.toFixed(1)} MB`)
+  console.log(`  at its peak ${(peak.heap / 1e6).toFixed(1)} MB of heap and ${(peak.rss / 1e6).toFixed(1)} MB resident`)
   if (grown > BOUND) {
     console.error(`More than ${BOUND} MB`)
     process.exitCode = 1

@@ -1,4 +1,6 @@
 import t from 'tap'
+import { setFlagsFromString } from 'node:v8'
+import vm from 'node:vm'
 import { contentOf, type BotMessageContent } from '../../../lib/bot-messages/content.ts'
 import type { BotMessageFormat } from '../../../lib/event-types.ts'
 
@@ -100,4 +102,38 @@ t.test('what the format does not allow is refused', async (t) => {
   t.throws(() => chunks.encode({ text: '12345678 é' }), {
     code: 'RT_PAYLOAD_TOO_LARGE', message: /takes 22 of at most 20 bytes/
   })
+})
+
+setFlagsFromString('--expose-gc')
+const gc = vm.runInNewContext('gc') as () => void // Node's types don't know of it.
+
+/** Bytes of memory that cannot be freed. */
+function memory (): number {
+  gc()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
+
+/** Makes ten contents of 2 MB. Returns them, and how much memory they take. */
+function fill (format: BotMessageFormat, unit: string): { contents: BotMessageContent[], taken: number } {
+  // Each addition has a memory of its own, as if it had just been received.
+  const text = Buffer.from(unit.repeat(500))
+  const before = memory()
+  const contents = Array.from({ length: 10 }, () => {
+    const content = of(format)
+    while (content.bytes < 2_000_000) {
+      content.append(content.encode(format === 'text' ? text.toString() : { type: 'delta', text: text.toString() }))
+    }
+    return content
+  })
+  return { contents, taken: memory() - before }
+}
+
+t.test('ten contents of 2 MB take as much memory as they have bytes, whatever their characters', async (t) => {
+  // None is freed before all are measured, since memory is not freed at once.
+  const filled = [fill('text', 'word '), fill('text', 'wo 😀 '), fill('chunks', 'wo 😀 ')]
+  for (const { contents, taken } of filled) {
+    const bytes = contents.reduce((sum, content) => sum + content.bytes, 0)
+    t.ok(bytes >= 20_000_000 && taken < 1.1 * bytes, `${taken} for ${bytes}`)
+  }
 })
