@@ -13,7 +13,7 @@ t.setTimeout(180_000)
 interface Report { instanceId: string, healthy: boolean, metrics: Record<string, number> }
 
 /** For the tests that need no app of their own. Each has a chat of its own. */
-const shared = await ExampleApp.start(t, { env: QUICK })
+const shared = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0', INSTANCE_ID: 'chat-7' } })
 
 /** The next report of an instance. */
 async function reportOf (stream: EventStream, instanceId: string): Promise<Report> {
@@ -125,16 +125,14 @@ t.test('markup and control characters arrive as they were written', async (t) =>
 })
 
 t.test('each response names its instance, also a stream of several chats', async (t) => {
-  const app = await ExampleApp.start(t, { env: { ...QUICK, INSTANCE_ID: 'chat-7' } })
-  const stream = await EventStream.open(t, `${app.url}/api/chats/events?chat=general&chat=support`)
+  const stream = await EventStream.open(t, `${shared.url}/api/chats/events?chat=general&chat=support`)
   t.equal(stream.response.headers.get('x-instance'), 'chat-7')
   t.ok(Math.abs(Number(stream.response.headers.get('x-served-at')) - Date.now()) < 60_000)
-  t.strictSame(await (await fetch(`${app.url}/api/instance`)).json(), { instanceId: 'chat-7', restarts: false })
+  t.strictSame(await (await fetch(`${shared.url}/api/instance`)).json(), { instanceId: 'chat-7', restarts: false })
 })
 
 t.test('a long answer arrives word by word, and ends once', async (t) => {
-  const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0' } })
-  const stream = await follow(t, app, 'general')
+  const stream = await follow(t, shared, 'long')
   for (const text of [
     'tell me a story',
     'explain rooms.',
@@ -143,25 +141,24 @@ t.test('a long answer arrives word by word, and ends once', async (t) => {
     'tell me about answers',
     'tell me about resuming'
   ]) {
-    await say(app, 'general', text)
+    await say(shared, 'long', text)
     t.match(await answer(stream), { status: 'finished', at: 0, text: /^[^]{500,}\.$/, extra: { sentAt: String } }, text)
   }
-  await say(app, 'general', 'break')
+  await say(shared, 'long', 'break')
   t.match(await answer(stream), {
     status: 'failed', text: /the language model is$/, error: 'The language model stopped responding. Ask again.'
   })
 })
 
 t.test('an answer with reasoning and a tool call is a UI message that the AI SDK can read', async (t) => {
-  const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0' } })
-  const stream = await follow(t, app, 'general')
+  const stream = await follow(t, shared, 'model')
   const ask = async (text: string): Promise<[status: string, message: UIMessage | undefined]> => {
-    await say(app, 'general', text)
+    await say(shared, 'model', text)
     const { data } = await find(stream, ({ event, data }) => {
       return event === 'bot_message' && (data as Piece).status !== 'streaming'
     })
     const { id, status } = data as Piece
-    const response = await fetch(`${app.url}/api/chats/general/bot-messages/${id}`)
+    const response = await fetch(`${shared.url}/api/chats/model/bot-messages/${id}`)
     const { chunks } = await response.json() as { chunks: UIMessageChunk[] }
     let message: UIMessage | undefined
     for await (message of readUIMessageStream({ stream: ReadableStream.from(chunks), onError () {} }));
@@ -209,30 +206,29 @@ t.test('a client that opens a chat in the middle of a long answer gets the text 
 })
 
 t.test('presence and typing', async (t) => {
-  const app = await ExampleApp.start(t)
-  const ada = await EventStream.open(t, `${app.url}/api/chats/general/events?user=Ada`)
+  const ada = await EventStream.open(t, `${shared.url}/api/chats/presence/events?user=Ada`)
   const here = ({ event, data }: StreamEvent, name: string): boolean => {
     return event === 'presence' && JSON.stringify(data).includes(name)
   }
   await find(ada, (event) => here(event, 'Ada'))
-  const lin = await EventStream.open(t, `${app.url}/api/chats/general/events`, {
+  const lin = await EventStream.open(t, `${shared.url}/api/chats/presence/events`, {
     headers: { 'x-user': encodeURIComponent('Lín 😀') }
   })
   await find(ada, (event) => here(event, 'Lín 😀'))
-  t.equal((await post(`${app.url}/api/chats/general/typing`, { user: 'Ada', typing: true })).status, 202)
+  t.equal((await post(`${shared.url}/api/chats/presence/typing`, { user: 'Ada', typing: true })).status, 202)
   t.match(await find(lin, ({ event }) => event === 'typing'), { data: { user: 'Ada', expiresInMs: 6_000 } })
-  await post(`${app.url}/api/chats/general/typing`, { user: 'Ada', typing: false })
+  await post(`${shared.url}/api/chats/presence/typing`, { user: 'Ada', typing: false })
   t.match(await find(lin, ({ event }) => event === 'typing'), { data: { user: 'Ada', expiresInMs: 0 } })
-  t.match(await post(`${app.url}/api/chats/general/typing`, { user: ' ', typing: true }), { status: 400 })
+  t.match(await post(`${shared.url}/api/chats/presence/typing`, { user: ' ', typing: true }), { status: 400 })
   for (const name of ['%E0%A4%A', 'x'.repeat(41), '%20']) {
-    const anonymous = await EventStream.open(t, `${app.url}/api/chats/general/events`, { headers: { 'x-user': name } })
+    const url = `${shared.url}/api/chats/presence/events`
+    const anonymous = await EventStream.open(t, url, { headers: { 'x-user': name } })
     t.match(await anonymous.next(), { event: 'ready' }, 'a client without a valid name is anonymous, and may read')
   }
 })
 
 t.test('an instance is stopped only by its own page, and only if it is restarted', async (t) => {
-  const alone = await ExampleApp.start(t, { env: { INSTANCE_ID: 'alone' } })
-  t.equal((await post(`${alone.url}/api/instance/stop`, { instanceId: 'alone' })).status, 404)
+  t.equal((await post(`${shared.url}/api/instance/stop`, { instanceId: 'chat-7' })).status, 404)
 
   const app = await ExampleApp.start(t, { env: { INSTANCE_ID: 'chat-1', RESTARTS: '1' } })
   const url = `${app.url}/api/instance/stop`
