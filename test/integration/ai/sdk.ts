@@ -6,7 +6,7 @@ export interface Sdk {
     toUIMessageStream (options: object): ReadableStream<{ type: string }>
     textStream: ReadableStream<string>
   }
-  readUIMessageStream (options: { stream: unknown }): AsyncIterable<object>
+  readUIMessageStream (options: { stream: unknown, onError?: (error: unknown) => void }): AsyncIterable<object>
   simulateReadableStream (options: object): unknown
   tool (options: object): object
   jsonSchema (schema: object): object
@@ -35,10 +35,12 @@ export async function load (name: string, version: string): Promise<{ sdk: Sdk, 
   return { sdk, Model: Model as Model } // Each version has a mock of this name.
 }
 
-/** The UI message that a stream leads to. */
-export async function messageOf (sdk: Sdk, stream: unknown): Promise<object | undefined> {
+/** The UI message that a stream leads to. `onError` gets its errors. */
+export async function messageOf (
+  sdk: Sdk, stream: unknown, onError: (error: unknown) => void = () => {}
+): Promise<object | undefined> {
   let last: object | undefined
-  for await (const message of sdk.readUIMessageStream({ stream })) last = message
+  for await (const message of sdk.readUIMessageStream({ stream, onError })) last = message
   return last
 }
 

@@ -18,8 +18,12 @@ export const finish = { type: 'finish' }
 export class Source {
   readonly #pending: UIChunk[]
   #closed = false
+  #failure: Error | undefined
   #wake = (): void => {}
+  #waits = (): void => {}
   aborted = false
+  /** Resolves once all that it had from the beginning is appended. */
+  readonly isRead = new Promise<void>((resolve) => { this.#waits = resolve })
 
   constructor (...chunks: UIChunk[]) {
     this.#pending = chunks
@@ -35,13 +39,21 @@ export class Source {
     this.#wake()
   }
 
+  /** Makes it throw. */
+  fail (error: Error): void {
+    this.#failure = error
+    this.#wake()
+  }
+
   readonly read: UIMessageSource & ((signal: AbortSignal) => AsyncGenerator<UIChunk>) = async function * (
     this: Source, signal: AbortSignal
   ): AsyncGenerator<UIChunk> {
     signal.addEventListener('abort', () => { this.aborted = true; this.#wake() })
     for (;;) {
       while (this.#pending.length > 0) yield this.#pending.shift() as UIChunk
+      if (this.#failure !== undefined) throw this.#failure
       if (this.#closed || this.aborted) return
+      this.#waits()
       await new Promise<void>((resolve) => { this.#wake = resolve })
     }
   }.bind(this)
