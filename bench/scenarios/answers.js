@@ -91,6 +91,8 @@ async function measureOnce ({ count, apart, ...shape }, id, instances, client, r
     node: node / size,
     redis: redisCpu / size,
     commands: commands / count,
+    'node-piece': node / commands,
+    'redis-piece': redisCpu / commands,
     memory: (after.node - before.node) / count / 1e6,
     'redis-memory': (after.redis - before.redis) / count / 1e6,
     late: ms / count,

@@ -178,6 +178,8 @@ export const scenarios = {
   }, {
     'answer-node': 'ms of CPU of both instances per MB',
     'answer-redis': 'ms of CPU of Redis per MB',
+    'answer-node-piece': 'µs of CPU of both instances per piece',
+    'answer-redis-piece': 'µs of CPU of Redis per piece',
     'answer-memory': 'MB on the instance that produces it',
     'answer-redis-memory': 'MB in Redis',
     'answer-late': 'ms until a late reader has it',
@@ -194,7 +196,9 @@ export const scenarios = {
     count: 50, ticks: 1_000, perTick: 1, everyMs: 20, apart: true
   }, {
     'answers-node': 'ms of CPU of both instances per MB',
-    'answers-redis': 'ms of CPU of Redis per MB'
+    'answers-redis': 'ms of CPU of Redis per MB',
+    'answers-node-piece': 'µs of CPU of both instances per piece',
+    'answers-redis-piece': 'µs of CPU of Redis per piece'
   }),
   ...rows('Transactions with an event of 200 bytes each, on 16 connections', {
     count: 6_000, chats: 96, bytes: 200
