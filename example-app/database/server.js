@@ -9,6 +9,8 @@ export function connect (connectionString) {
   const pool = new pg.Pool({ connectionString, max: MOST_CONNECTIONS })
   // An idle connection broke. The next query opens another one.
   pool.on('error', () => {})
+  // One broke in a transaction, between two statements: the next one fails.
+  pool.on('connect', (client) => client.on('error', () => {}))
   return {
     query: async (sql, params) => (await pool.query(sql, params)).rows,
     transaction: (work) => transaction(pool, work),

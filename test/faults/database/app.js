@@ -12,6 +12,8 @@ process.on('unhandledRejection', (error) => { console.error(error); process.exit
 
 export const pool = new pg.Pool({ connectionString: DATABASE_URL, max: 4 })
 pool.on('error', () => {})
+// Also while a transaction has it.
+pool.on('connect', (client) => client.on('error', () => {}))
 
 export const queryOf = (client) => async (sql, params) => (await client.query(sql, params)).rows
 
