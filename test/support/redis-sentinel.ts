@@ -20,18 +20,13 @@ export class RedisSentinel {
 
   /** Resolves once every Sentinel knows of all the others. */
   static async start (): Promise<RedisSentinel> {
-    const primary = await RedisServer.start({ args: ['--repl-diskless-sync-delay', '0'] })
-    const args = ['--replicaof', `127.0.0.1 ${primary.port}`, '--repl-diskless-sync-delay', '0']
-    const replicas = await Promise.all([RedisServer.start({ args }), RedisServer.start({ args })])
-    await Promise.all(
-      replicas.map(({ url }) =>
-        untilIt(
-          url,
-          (redis) => redis.info('replication'),
-          (info) => info.includes('master_link_status:up')
-        )
-      )
-    )
+    const start = (): Promise<RedisServer> => RedisServer.start({ args: ['--repl-diskless-sync-delay', '0'] })
+    const [primary, ...replicas] = [await start(), await start(), await start()] as const
+    // Not with an argument: a replica that was promoted would be one again after its restart.
+    await Promise.all(replicas.map(async ({ url }) => {
+      await untilIt(url, (redis) => redis.replicaof('127.0.0.1', primary.port), (answer) => answer === 'OK')
+      await untilIt(url, (redis) => redis.info('replication'), (info) => info.includes('master_link_status:up'))
+    }))
     const sentinels = await Promise.all(
       Array.from({ length: 3 }, () => RedisServer.start({ sentinel: config(primary) }))
     )
