@@ -1,11 +1,11 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createOutbox } from '../../../lib/outbox/index.ts'
-import { InstanceProcess } from '../../support/instance-process.ts'
 import { openPool, PostgresServer, queryOf } from '../../support/postgres.ts'
 import { RedisSentinel } from '../../support/redis-sentinel.ts'
 import { client } from '../../support/redis.ts'
 import { until } from '../../support/until.ts'
+import { ProcessGroup } from '../process-group.ts'
 import { Random } from '../random.ts'
 import { Reader } from './reader.ts'
 
@@ -30,32 +30,6 @@ const FAULTS: Fault[] = [
 
 t.setTimeout(RUN_MS + 3 * PATIENCE_MS)
 
-const script = (name: string): URL => new URL(`./${name}.js`, import.meta.url)
-
-/** Processes of one kind. A killed one is replaced. */
-class Group {
-  readonly #t: Test
-  readonly #script: URL
-  readonly #env: NodeJS.ProcessEnv
-  all: InstanceProcess[] = []
-
-  constructor (t: Test, name: string, env: NodeJS.ProcessEnv) {
-    this.#t = t
-    this.#script = script(name)
-    this.#env = env
-  }
-
-  async start (count: number): Promise<this> {
-    this.all = await InstanceProcess.startAll(this.#t, count, this.#env, this.#script)
-    return this
-  }
-
-  async kill (index: number): Promise<void> {
-    await this.all[index]?.kill()
-    this.all[index] = await InstanceProcess.start(this.#t, this.#env, this.#script)
-  }
-}
-
 t.test('what is in the database is on every screen, despite all faults', { skip: PostgresServer.skip }, async (t) => {
   const random = new Random()
   t.comment(`SEED=${random.seed}`)
@@ -76,9 +50,11 @@ t.test('what is in the database is on every screen, despite all faults', { skip:
     CHATS: CHATS.join(','),
     PACE_MS: '20'
   }
-  const instances = await new Group(t, 'instance', env).start(INSTANCES)
-  const relays = await new Group(t, 'relay', env).start(RELAYS)
-  const writers = await new Group(t, 'writer', env).start(WRITERS)
+  const start = (name: string, count: number): Promise<ProcessGroup> =>
+    ProcessGroup.start(t, count, new URL(`./${name}.js`, import.meta.url), env)
+  const instances = await start('instance', INSTANCES)
+  const relays = await start('relay', RELAYS)
+  const writers = await start('writer', WRITERS)
   const readers = CHATS.flatMap((chatId) => Array.from({ length: READERS_PER_CHAT }, (_, n) => {
     const draws = random.of(`reader ${chatId} ${n}`)
     const reader = new Reader(chatId, () => draws.pick(instances.all).url)
@@ -87,7 +63,7 @@ t.test('what is in the database is on every screen, despite all faults', { skip:
   }))
 
   const suffer = async (fault: Fault): Promise<void> => {
-    const one = (group: Group): number => Math.floor(random.next() * group.all.length)
+    const one = (group: ProcessGroup): number => Math.floor(random.next() * group.all.length)
     switch (fault) {
       case 'kill writer': return await writers.kill(one(writers))
       case 'kill relay': return await relays.kill(one(relays))
