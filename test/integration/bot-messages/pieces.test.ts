@@ -18,10 +18,19 @@ for (const [name, setup] of Object.entries(setups)) {
       const text = Array.from({ length: 100 }, (_, n) => `${n} `).join('')
       await reader.text(stream, botMessage.id, text)
       t.same(reader.pieces.map(({ text }) => text).filter(Boolean), ['0 ', text.slice(2)])
-      await botMessage.append('never written as a piece')
       await botMessage.finish()
-      await reader.end(stream)
-      t.equal(reader.pieces.filter(({ text }) => text !== '').length, 2)
+    })
+
+    t.test('what is appended within a window that the end cuts short is written with the end only', async (t) => {
+      const { one, two } = await setup(t, { botMessageWindowMs: 60_000 })
+      const { stream, reader } = await open(t, two)
+      const botMessage = await one.app.chatEvents.startBotMessage('c')
+      await botMessage.append('a piece')
+      await reader.text(stream, botMessage.id, 'a piece')
+      await botMessage.append(', never written as a piece')
+      await botMessage.finish()
+      t.equal((await reader.end(stream)).text, 'a piece, never written as a piece')
+      t.same(reader.pieces.map(({ text }) => text).filter(Boolean), ['a piece'])
     })
 
     t.test('a piece never ends in the middle of a character', async (t) => {
