@@ -46,7 +46,16 @@ export async function buildApp (options) {
   await messages.migrate()
 
   const metrics = new Registry()
-  await app.register(realtimePlugin, { redisUrl, instanceId, authorize, outbox, presence: true, metrics })
+  await app.register(realtimePlugin, {
+    redisUrl,
+    instanceId,
+    authorize,
+    outbox,
+    presence: true,
+    metrics,
+    // An instance that is stopped on the page stops at once: `bot.finish` interrupts its long answers.
+    botMessageDrainMs: 0
+  })
 
   for (const { id } of rooms) ends.follow(id)
   const bot = new Bot(app.chatEvents, messages, { pauseMs: botPauseMs, wordMs: botWordMs, log: app.log })

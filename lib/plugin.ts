@@ -91,7 +91,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     })
   }
 
-  shutDownGracefully(app, connections)
+  shutDownGracefully(app, chatEvents, connections)
 }
 
 function decorateReplies (app: FastifyInstance, context: SseContext): void {
@@ -103,12 +103,18 @@ function decorateReplies (app: FastifyInstance, context: SseContext): void {
   })
 }
 
-/** Ends all streams before the app closes its server. */
-function shutDownGracefully (app: FastifyInstance, connections: ConnectionRegistry): void {
+/** Lets bot messages end, then ends all streams, before the app closes its server. */
+function shutDownGracefully (app: FastifyInstance, chatEvents: ChatEvents, connections: ConnectionRegistry): void {
   const shutdown = new GracefulShutdown(app.server)
   // Close handlers run in reverse order of registration. Registered in `onReady`, this one runs first: before the
   // `preClose` hooks of any plugin, and before Fastify starts to respond with 503.
-  app.addHook('onReady', async () => { app.addHook('onClose', async () => { shutdown.begin() }) })
+  app.addHook('onReady', async () => {
+    app.addHook('onClose', async () => {
+      shutdown.begin()
+      // Not in a `preClose` hook: all of them together must not take longer than Fastify's option `pluginTimeout`.
+      await chatEvents.drain()
+    })
+  })
   app.addHook('preClose', async () => { await connections.drain() })
   app.addHook('onClose', async () => { shutdown.stop() })
 }

@@ -8,6 +8,7 @@ import { getChatChannel } from '../pubsub/names.ts'
 import { reportFailure } from '../observability/log-failure.ts'
 import { botMessageOptions } from './options.ts'
 import { BotMessageFollower } from './follower.ts'
+import { Drain } from './drain.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
 import { BotMessageReader, type OpenedBotMessage } from './reader.ts'
 import type { BotMessage } from '../event-types.ts'
@@ -88,6 +89,7 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
   const { botMessageWindowMs: windowMs, botMessageLeaseMs: leaseMs, maxBotMessageBytes: maxBytes } = options
   const writers = new BotMessageWriters({ store: state, windowMs, leaseMs, maxBytes, maxPayloadBytes, log })
   const reader = state && new BotMessageReader(state)
+  const drain = new Drain({ writers, syncChat: (chatId) => context.syncChat(chatId) })
   const stops = context.control<StopRequest>('stopped')
   /** The last wait of `whileStoppable`. Bot messages that began to wait until now are being opened once it is over. */
   let lastWait: Promise<void> | undefined
@@ -145,14 +147,19 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
         const page = await mustRead().page(chatId, id, Number.MAX_SAFE_INTEGER)
         return page?.format === 'chunks' && (page.head.status !== 'streaming' || page.protocol === protocol)
       },
-      followBotMessage: (chatId, id) => new BotMessageFollower(chatId, id, {
-        store: state as StateStore, // `hasBotMessage` would have thrown without one.
-        reader: mustRead(),
-        onChatEvent: context.onChatEvent
-      }),
+      followBotMessage: (chatId, id) => {
+        const follower = new BotMessageFollower(chatId, id, {
+          store: state as StateStore, // `hasBotMessage` would have thrown without one.
+          reader: mustRead(),
+          onChatEvent: context.onChatEvent
+        })
+        if (writers.has(chatId, id)) drain.add(follower)
+        return follower
+      },
       interruptBotMessages: () => writers.close()
     },
     projection: (room) => new BotMessageProjection(room, (...args) => writers.interrupt(...args)),
+    drain: () => drain.run(options.botMessageDrainMs),
     onCleanup: () => { if (writers.size === 0) stops.close() },
     close: () => writers.close()
   }

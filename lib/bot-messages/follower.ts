@@ -31,6 +31,7 @@ export class BotMessageFollower {
   /** True if the bot message may have changed since it was last read. */
   #isChanged = true
   #isClosed = false
+  readonly whenClosed: Promise<void>
   #wake: () => void = () => {}
 
   constructor (chatId: string, id: string, { store, reader, onChatEvent }: BotMessageFollowerContext) {
@@ -50,6 +51,7 @@ export class BotMessageFollower {
       }),
       () => poll.stop()
     ]
+    this.whenClosed = new Promise((resolve) => { this.#stop.push(resolve) })
     poll.start()
   }
 

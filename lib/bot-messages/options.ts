@@ -14,6 +14,12 @@ export const botMessageOptions = {
    */
   botMessageLeaseMs: lease({ default: 5_000, scope: 'process' }),
   /**
+   * Milliseconds that `app.close()` waits until the bot messages that this instance produces have ended. Streams go on
+   * meanwhile. Then it interrupts the rest; with `0`, it does so at once.
+   * @default 10_000
+   */
+  botMessageDrainMs: milliseconds({ default: 10_000, from: 0, scope: 'process' }),
+  /**
    * The most bytes that one bot message may take: those of its text, or of its chunks as JSON. Its producer and Redis
    * keep all of it until it has ended.
    * @default 8_388_608

@@ -90,6 +90,8 @@ export class BotMessageWriters {
   /** When the last one was started. */
   #lastStart = 0
   readonly #renewal: RepeatingTimer
+  /** The calls of `whenIdle` in progress. */
+  readonly #waiting: { chatIds: Set<string>, resolve: (chatIds: Set<string>) => void }[] = []
 
   constructor (options: BotMessageWritersOptions) {
     this.#options = options
@@ -116,7 +118,7 @@ export class BotMessageWriters {
     const key = keyOf(chatId, id)
     if (this.#writers.has(key)) throw new RealtimeError('RT_BOT_MESSAGE_EXISTS')
     const writer = new BotMessageWriter(id, header, {
-      ...this.#options, store, chatId, channel, onEnd: () => this.#delete(key)
+      ...this.#options, store, chatId, channel, onEnd: () => this.#delete(chatId, key)
     })
     this.#writers.set(key, writer)
     this.#renewal.start()
@@ -125,7 +127,7 @@ export class BotMessageWriters {
     try {
       await opened
     } catch (error) {
-      this.#delete(key)
+      this.#delete(chatId, key)
       throw error
     } finally {
       this.#opening.delete(key)
@@ -213,11 +215,16 @@ export class BotMessageWriters {
     await store?.finalize(getChatChannel(chatId), finalizationOf(id, event))
   }
 
+  /** Resolves once the last bot message in progress ends, with the chats of those that have ended meanwhile. */
+  whenIdle (): Promise<Set<string>> {
+    return new Promise((resolve) => { this.#waiting.push({ chatIds: new Set(), resolve }) })
+  }
+
   /** Ends all bot messages as interrupted, since this instance will not produce the rest. */
   close (): void {
     const writers = [...this.#writers.values()]
     this.#writers.clear()
-    this.#renewal.stop()
+    this.#reportIdle()
     for (const writer of writers) writer.stop('interrupted').catch(() => {})
   }
 
@@ -241,9 +248,15 @@ export class BotMessageWriters {
     }))
   }
 
-  #delete (key: string): void {
+  #delete (chatId: string, key: string): void {
     this.#writers.delete(key)
-    if (this.#writers.size === 0) this.#renewal.stop()
+    for (const { chatIds } of this.#waiting) chatIds.add(chatId)
+    if (this.#writers.size === 0) this.#reportIdle()
+  }
+
+  #reportIdle (): void {
+    this.#renewal.stop()
+    for (const { chatIds, resolve } of this.#waiting.splice(0)) resolve(chatIds)
   }
 }
 

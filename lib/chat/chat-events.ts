@@ -67,7 +67,8 @@ export class ChatEvents {
     const controlFeed = controlFeedOf(pubsub, this.#feed)
     const control = <T>(channel: string): ControlChannel<T> => new ControlChannel({ feed: controlFeed, log, channel })
     const onChatEvent = (chatId: string, handler: ChatEventHandler): () => void => this.onChatEvent(chatId, handler)
-    const featureContext = { pubsub, state, instanceId, log, maxPayloadBytes, control, onChatEvent }
+    const syncChat = async (chatId: string): Promise<void> => { await this.#rooms.find(chatId)?.chatLog.sync() }
+    const featureContext = { pubsub, state, instanceId, log, maxPayloadBytes, control, onChatEvent, syncChat }
     this.#features = (options.features ?? features).map((feature: FeatureDefinition) =>
       feature.create({ ...featureContext, options: resolve(feature.options, { ...options }) })
     )
@@ -197,6 +198,11 @@ export class ChatEvents {
   cleanupChatSubscriptions (): void {
     this.#rooms.close()
     for (const feature of this.#features) feature.onCleanup?.()
+  }
+
+  /** Waits for what the features have begun. `app.close()` calls it before it ends the streams. @internal */
+  async drain (): Promise<void> {
+    await Promise.all(this.#features.map((feature) => feature.drain?.()))
   }
 
   /** Closes the features, then removes all handlers and ends all streams. `app.close()` calls it. @internal */

@@ -32,6 +32,8 @@ export interface FeatureContext<Values = unknown> {
   options: Values
   /** Follows a chat, as `ChatEvents.onChatEvent` does. */
   onChatEvent (chatId: string, handler: ChatEventHandler): () => void
+  /** Passes all events of a chat so far to its streams and handlers on this instance. Never rejects. */
+  syncChat (chatId: string): Promise<void>
   /** Creates a control channel for the feature. */
   control<T> (channel: string): ControlMessages<T>
 }
@@ -51,7 +53,9 @@ export interface ChatFeature<Methods extends object = object> {
   onRevoke? (chatId: string, userId: string): void
   /** Called when all streams and handlers of this instance have ended. */
   onCleanup? (): void
-  /** Called when the app closes, before the streams end. */
+  /** Called when the app begins to close. Streams end once it resolves, so it must do so within a limited time. */
+  drain? (): Promise<void>
+  /** Called when the app closes, before the rooms close. */
   close? (): void
 }
 
