@@ -57,6 +57,14 @@ export async function buildApp (options) {
     botMessageDrainMs: 0
   })
 
+  app.setErrorHandler((/** @type {import('fastify').FastifyError} */ error, request, reply) => {
+    // Fastify and the plugin set a status. Without one, the database is the reason, whose text is for the log only.
+    if (error.statusCode !== undefined) return reply.send(error)
+    request.log.error(error)
+    const message = 'The database is not available. Try again in a moment.'
+    return reply.code(503).send({ statusCode: 503, error: 'Service Unavailable', message })
+  })
+
   for (const { id } of rooms) ends.follow(id)
   const bot = new Bot(app.chatEvents, messages, { pauseMs: botPauseMs, wordMs: botWordMs, log: app.log })
   // Clients of the other instances wait for the answers too. So closing skips the pause, not the answer.
