@@ -16,9 +16,9 @@ export const botMessageOptions = {
   /**
    * Milliseconds that `app.close()` waits until the bot messages that this instance produces have ended. Streams go on
    * meanwhile. Then it interrupts the rest; with `0`, it does so at once.
-   * @default 10_000
+   * @default 5_000
    */
-  botMessageDrainMs: milliseconds({ default: 10_000, from: 0, scope: 'process' }),
+  botMessageDrainMs: milliseconds({ default: 5_000, from: 0, scope: 'process' }),
   /**
    * The most bytes that one bot message may take: those of its text, or of its chunks as JSON. Its producer and Redis
    * keep all of it until it has ended.
