@@ -113,6 +113,8 @@ export class Chat implements RealtimeChat {
    * keeps no history: a loss of events can't be seen then.
    */
   #cursor: string | undefined
+  /** The position of the last reset. */
+  #resetAt: string | undefined
   /** Why the state is to be loaded. */
   #loadReason = 'start'
   /** Whether `position` was called: the shared connection then starts where this chat asks for. */
@@ -264,8 +266,12 @@ export class Chat implements RealtimeChat {
   /** Delivers an event if it comes next, holds it if earlier ones are missing, and drops it if it was delivered. */
   #process (streamEvent: StreamEvent, shared: boolean): void {
     const { event, id, previous, data } = streamEvent
-    // A discontinuity marker is an event of the log. Any other reset sets a new position, whatever the old one was.
-    if (event === 'reset' && (id === undefined || data?.reason !== 'failover' || this.#progress === 'loading')) {
+    // A discontinuity marker is an event of the log, but the position may be one that the failover has lost. Any other
+    // reset sets a new position, whatever the old one was.
+    if (event === 'reset' && (
+      id === undefined || data?.reason !== 'failover' || this.#progress === 'loading' ||
+      (isAtOrBefore(id, this.#cursor) && id !== this.#resetAt)
+    )) {
       // The shared connection may be ahead of the catch-up connection. An absent id belongs to no epoch.
       this.#held = this.#held.filter((held) => !shared && isAtOrBefore(id as string, held.id))
       this.#deliver(streamEvent, shared)
@@ -301,7 +307,7 @@ export class Chat implements RealtimeChat {
     this.#moveTo(id)
     if (this.signal.aborted || event === 'ready') return
     if (event === 'reset') {
-      this.#cursor = id
+      this.#cursor = this.#resetAt = id
       // A reset whose data can't be read is still a reset.
       const reset = { reason: textOf(data?.reason) ?? 'unknown', certain: data?.certain === true }
       this.#resets.notify(reset)

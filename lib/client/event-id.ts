@@ -14,7 +14,10 @@ export function epochOf (id = ''): string | undefined {
   return id.split('-')[0]
 }
 
-/** Whether the position `id` is at or before the position `other` of the same epoch. */
+/**
+ * Whether the position `id` is the position `other`, or before it in the same epoch. After a failover, the offsets
+ * alone do not prove it.
+ */
 export function isAtOrBefore (id: string, other = ''): boolean {
-  return epochOf(id) === epochOf(other) && Number(id.split('-')[1]) <= Number(other.split('-')[1])
+  return id === other || (epochOf(id) === epochOf(other) && Number(id.split('-')[1]) < Number(other.split('-')[1]))
 }

@@ -49,7 +49,7 @@ export function notEventStreamOf ({ headers, status }: Response): Refusal | unde
   const type = headers.get('content-type') ?? 'none'
   if (/^text\/event-stream\b/i.test(type)) return undefined
   return {
-    message: `Expected an event stream, got ${type}`, status, code: 'RT_NOT_EVENT_STREAM'
+    message: `No event stream: ${type}`, status, code: 'RT_NOT_EVENT_STREAM'
   }
 }
 

@@ -9,6 +9,9 @@ import { turn } from '../../support/turn.ts'
 
 interface Row { row: number, version: number | undefined, text?: string }
 
+/** An event of the log, or the discontinuity marker of a failover. */
+interface Entry { tag: number, row?: Row }
+
 /** More than a chat holds. */
 const LARGE = 'x'.repeat(2 ** 20)
 
@@ -18,12 +21,13 @@ class Server {
   /** How many streams were opened to catch up. */
   streams = 0
   #epoch = 1
-  #log: Row[] = []
+  #log: Entry[] = []
   #version = 0
+  #tag = 0
   readonly #open = new Set<(frame: string) => void>()
 
   id (offset = this.#log.length): string {
-    return `e${this.#epoch}-${offset}-1`
+    return `e${this.#epoch}-${offset}-${this.#log[offset - 1]?.tag ?? 0}`
   }
 
   get head (): number {
@@ -34,8 +38,22 @@ class Server {
     const version = deletes ? undefined : ++this.#version
     if (version === undefined) this.rows.delete(row)
     else this.rows.set(row, version)
-    this.#log.push({ row, version, text })
+    this.#append({ row, version, text })
+  }
+
+  #append (row?: Row): void {
+    this.#log.push({ tag: ++this.#tag, ...row && { row } })
     for (const send of this.#open) send(this.#frame(this.#log.length))
+  }
+
+  /** Loses the last events, but not their rows. Returns the offset of the last event that is kept. */
+  failover (lost: number): number {
+    this.#log.splice(Math.max(this.head - lost, 0))
+    const kept = this.head
+    // The instances of these streams notice it.
+    for (const send of this.#open) send(this.#reset('diverged'))
+    this.#append()
+    return kept
   }
 
   /** Loses the log. */
@@ -47,15 +65,19 @@ class Server {
 
   /** The event at an offset, as the shared connection passes it to a chat. */
   event (offset: number): Parameters<Chat['receive']>[0] {
-    const data = { type: 'message', ...this.#log[offset - 1] }
-    return { chatId: 'a', event: 'message', data, id: this.id(offset), previous: this.id(offset - 1) }
+    const position = { chatId: 'a', id: this.id(offset), previous: this.id(offset - 1) }
+    const row = this.#log[offset - 1]?.row
+    return row === undefined
+      ? { ...position, event: 'reset', data: { reason: 'failover', certain: false } }
+      : { ...position, event: 'message', data: { type: 'message', ...row } }
   }
 
   readonly fetch = (async (_url: string, { headers }: { headers: Record<string, string> }) => {
     this.streams++
-    const [epoch, offset] = (headers['last-event-id'] ?? this.id()).split('-')
-    const isKnown = epoch === `e${this.#epoch}`
-    const from = isKnown ? Number(offset) : this.head
+    const id = headers['last-event-id'] ?? this.id()
+    const offset = Number(id.split('-')[1])
+    const isKnown = offset <= this.head && id === this.id(offset)
+    const from = isKnown ? offset : this.head
     let send = (_frame: string): void => {}
     const body = new ReadableStream({
       start: (controller) => {
@@ -503,13 +525,49 @@ t.test('a server that begins to keep a history while the state is loaded loads i
   t.same([reader.seen, reader.chat.lastEventId], [[id], id])
 })
 
+t.test('a state from a position that a failover has lost is loaded again when the marker arrives', async (t) => {
+  const { server, reader } = await start()
+  for (const row of [4, 5, 6, 7]) server.write(row)
+  const lost = server.id()
+  const kept = server.failover(3)
+  await reader.last.resolve({ lastEventId: lost })
+  await reader.receive(server.event(kept), server.event(kept + 1))
+  t.match([reader.seen, reader.resets], [[], [{ reason: 'failover', certain: false }]])
+  const id = await next(server, reader)
+  t.equal(Number(id.split('-')[1]) < Number(lost.split('-')[1]), true)
+  await reader.last.resolve({ lastEventId: server.id(kept + 1) })
+  t.same([reader.calls.length, reader.seen, reader.chat.lastEventId], [2, [id], id])
+})
+
+t.test('another event at the offset of the position proves that the position is lost', async (t) => {
+  const { server, reader } = await start({ load: undefined, after: 'e1-4-99' })
+  await next(server, reader)
+  await turn()
+  t.match([server.streams, reader.seen, reader.resets], [1, [], [{ reason: 'epoch' }]])
+  const id = await next(server, reader)
+  t.same(reader.seen, [id])
+})
+
+t.test('a marker that was reached by catching up is passed on once, and so are the events after it', async (t) => {
+  const { server, reader } = await start({ load: undefined })
+  for (const row of [4, 5]) server.write(row)
+  const kept = server.failover(1)
+  server.write(6)
+  const events = [kept, kept + 1, kept + 2].map((offset) => server.event(offset))
+  await reader.receive(events[2] as typeof events[number])
+  for (let n = 0; n < 5; n++) await turn()
+  await reader.receive(...events)
+  t.same([reader.seen, reader.resets.length, server.streams], [[events[0]?.id, events[2]?.id], 1, 1])
+})
+
 t.test('whatever happens, the state that is built from load and events equals the database', async (t) => {
   const step = fc.oneof(
     { weight: 6, arbitrary: fc.record({ do: fc.constant('write'), row: fc.nat(3), deletes: fc.boolean() }) },
     { weight: 6, arbitrary: fc.record({ do: fc.constant('send'), count: fc.nat(3) }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('read', 'resolve', 'resolve without') }) },
     { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('reject', 'lose') }) },
-    fc.record({ do: fc.constantFrom('forget', 'mark', 'close', 'failover', 'refuse', 'flood') })
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('failover'), count: fc.nat(3) }) },
+    fc.record({ do: fc.constantFrom('forget', 'mark', 'close', 'refuse', 'flood') })
   )
   timers.install()
   t.teardown(() => timers.uninstall())
@@ -564,7 +622,10 @@ t.test('whatever happens, the state that is built from load and events equals th
         sent = Number(id?.split('-')[1])
         await reader.receive(marker('a', id))
       }
-      if (act === 'failover') await send(server.head).then(() => reader.reset(server.id(), 'failover'))
+      if (act === 'failover' && sent > server.failover(count)) {
+        sent = server.head
+        await reader.reset(server.id(), 'diverged')
+      }
       if (act === 'forget') {
         server.forget()
         sent = 0
@@ -574,7 +635,8 @@ t.test('whatever happens, the state that is built from load and events equals th
       if (act === 'close') { isClosed = true; reader.chat.close(); seen.length = 0 }
     }
     await send(server.head)
-    await reader.receive(marker('a', server.id()))
+    // A chat in which nothing more happens gets no further event.
+    if (steps.some((step) => step.do === 'lose')) await reader.receive(marker('a', server.id()))
     for (let n = 0; n < 30; n++) {
       await settle(true)
       if (n % 10 === 9) timers.fire()
