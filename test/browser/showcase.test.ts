@@ -6,7 +6,7 @@ import { startExampleServices } from '../support/example-services.ts'
 import { ChatPage } from './chat-page.ts'
 
 // Processes and browsers start slowly on a busy machine.
-t.setTimeout(240_000)
+t.setTimeout(300_000)
 
 const QUICK = { BOT_PAUSE_MS: '50', BOT_WORD_MS: '60' }
 

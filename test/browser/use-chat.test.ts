@@ -6,7 +6,7 @@ import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
 import { bundle, UseChatTab, type Transport } from './use-chat-tab.ts'
 
 // Processes and browsers start slowly on a busy machine.
-t.setTimeout(180_000 * Number(process.env.ROUNDS ?? 1))
+t.setTimeout(300_000 * Number(process.env.ROUNDS ?? 1))
 
 /** How often each fault hits a tab. `npm run soak:use-chat` sets more. */
 const ROUNDS = Number(process.env.ROUNDS ?? 1)

@@ -127,12 +127,14 @@ const readFirst: ReadResponse<{ status: number, first: string | undefined }> = a
 async function firstDataOf ({ body }: Response, renew: () => void): Promise<string> {
   const decoder = new TextDecoder()
   const reader = (body as ReadableStream<Uint8Array>).getReader()
-  for (let text = ''; ;) {
+  let text = ''
+  let data: string | undefined
+  while (data === undefined) {
     const { done, value } = await reader.read()
     if (done) throw new Error('The server ended the response')
     renew()
     text += decoder.decode(value, { stream: true })
-    const [, data] = /^data: (.*)\n/m.exec(text) ?? []
-    if (data !== undefined) return data
+    data = /^data: (.*)\n/m.exec(text)?.[1]
   }
+  return data
 }
