@@ -531,7 +531,7 @@ t.test('a state from a position that a failover has lost is loaded again when th
   const lost = server.id()
   const kept = server.failover(3)
   await reader.last.resolve({ lastEventId: lost })
-  await reader.receive(server.event(kept), server.event(kept + 1))
+  for (const offset of [kept, kept + 1]) await reader.receive(server.event(offset))
   t.match([reader.seen, reader.resets], [[], [{ reason: 'failover', certain: false }]])
   const id = await next(server, reader)
   t.equal(Number(id.split('-')[1]) < Number(lost.split('-')[1]), true)
@@ -556,7 +556,7 @@ t.test('a marker that was reached by catching up is passed on once, and so are t
   const events = [kept, kept + 1, kept + 2].map((offset) => server.event(offset))
   await reader.receive(events[2] as typeof events[number])
   for (let n = 0; n < 5; n++) await turn()
-  await reader.receive(...events)
+  for (const event of events) await reader.receive(event)
   t.same([reader.seen, reader.resets.length, server.streams], [[events[0]?.id, events[2]?.id], 1, 1])
 })
 
