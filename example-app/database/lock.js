@@ -1,5 +1,5 @@
 // @ts-check
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
@@ -11,30 +11,27 @@ import { join } from 'node:path'
  */
 export function lockDirectory (directory) {
   mkdirSync(directory, { recursive: true })
-  const file = join(directory, 'process-id')
-  const owner = ownerOf(file)
-  if (owner !== undefined && isRunning(owner)) {
-    throw new Error(`Process ${owner} uses the database in ${directory}. Stop it, or set DATA_DIR to another ` +
-      `directory. If process ${owner} is not this app, delete ${file}.`)
+  const file = join(directory, `process-${process.pid}`)
+  const unlock = () => rmSync(file, { force: true })
+  // Before the others are read: of two processes that start at once, at least one sees the other.
+  writeFileSync(file, '')
+  for (const name of readdirSync(directory)) {
+    const id = Number(/^process-(\d+)$/.exec(name)?.[1])
+    if (Number.isNaN(id) || id === process.pid) continue
+    const other = join(directory, name)
+    if (isRunning(id)) {
+      unlock()
+      throw new Error(`Process ${id} uses the database in ${directory}. Stop it, or set DATA_DIR to another ` +
+        `directory. If process ${id} is not this app, delete ${other}.`)
+    }
+    rmSync(other, { force: true })
   }
-  rmSync(file, { force: true })
-  // Fails if another process has just written it.
-  writeFileSync(file, String(process.pid), { flag: 'wx' })
-  return () => rmSync(file, { force: true })
+  return unlock
 }
 
-/** @param {string} file */
-function ownerOf (file) {
-  try {
-    return Number(readFileSync(file, 'utf8'))
-  } catch {
-    return undefined
-  }
-}
-
-/** Another process. The one before a restart may have had the id of this process, in a container. @param {number} id */
+/** @param {number} id */
 function isRunning (id) {
-  if (!(id > 0) || id === process.pid) return false
+  if (id === 0) return false
   try {
     return process.kill(id, 0)
   } catch (error) {
