@@ -8,6 +8,7 @@ import { Bot } from './bot.js'
 import { chatRoutes } from './chat-routes.js'
 import { Messages } from './database/messages.js'
 import { openDatabase } from './database/open.js'
+import { answerError } from './errors.js'
 import { instanceRoutes } from './instance.js'
 import { pageRoutes } from './page.js'
 import { rooms } from './rooms.js'
@@ -57,13 +58,7 @@ export async function buildApp (options) {
     botMessageDrainMs: 0
   })
 
-  app.setErrorHandler((/** @type {import('fastify').FastifyError} */ error, request, reply) => {
-    // Fastify and the plugin set a status. Without one, the database is the reason, whose text is for the log only.
-    if (error.statusCode !== undefined) return reply.send(error)
-    request.log.error(error)
-    const message = 'The database is not available. Try again in a moment.'
-    return reply.code(503).send({ statusCode: 503, error: 'Service Unavailable', message })
-  })
+  app.setErrorHandler(answerError)
 
   for (const { id } of rooms) ends.follow(id)
   const bot = new Bot(app.chatEvents, messages, { pauseMs: botPauseMs, wordMs: botWordMs, log: app.log })
