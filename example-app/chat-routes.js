@@ -24,10 +24,13 @@ export function chatRoutes (app, { bot, ends, messages }) {
   app.get('/api/chats/:chatId/messages', { schema: pageSchema, onRequest: requireAccess }, async (request, reply) => {
     const { chatId } = /** @type {Params} */ (request.params)
     const { before } = /** @type {{ before?: string }} */ (request.query)
+    reply.header('cache-control', 'no-store')
+    // Earlier messages are only in the rows: they can be read while Redis is unreachable.
+    if (before !== undefined) return await messages.page(chatId, before)
     // The position is read before the rows: then each message is in the rows, in the later events, or in both.
     const { events, lastEventId } = await app.chatEvents.history(chatId)
     await ends.store(chatId, events.map(({ event }) => event))
-    return reply.header('cache-control', 'no-store').send({ lastEventId, ...await messages.page(chatId, before) })
+    return { lastEventId, ...await messages.page(chatId) }
   })
 
   app.post('/api/chats/:chatId/messages', { schema: messageSchema }, async (request, reply) => {

@@ -1,7 +1,7 @@
 // @ts-check
 import { BotMessageContent, endedMessage } from './bot-message-content.js'
 import { onBotMessage } from './fastify-realtime/client/bot-messages.js'
-import { loadMessages } from './load-messages.js'
+import { loadBefore, loadNewest } from './load-messages.js'
 import { RoomHistory } from './room-history.js'
 import { Thinking } from './thinking.js'
 import { TypingUsers } from './typing-users.js'
@@ -89,7 +89,7 @@ export class Room {
     const { before } = this.history
     if (before === null || this.#loadingEarlier) return
     this.#loadingEarlier = true
-    const page = await loadMessages(this.id, { before }).catch(() => undefined)
+    const page = await loadBefore(this.id, before).catch(() => undefined)
     this.#loadingEarlier = false
     // Unless the room was loaded again meanwhile.
     if (page === undefined || this.history.before !== before) return
@@ -111,7 +111,7 @@ export class Room {
    * @param {import('./fastify-realtime/client.js').LoadContext} context
    */
   async #load ({ reason, signal }) {
-    const page = await loadMessages(this.id, { signal })
+    const page = await loadNewest(this.id, signal)
     const missed = reason === 'start' ? [] : page.messages.filter(({ id }) => !this.history.has(id))
     this.history.replace(page)
     for (const id of this.botMessages.keys()) if (this.history.has(id)) this.botMessages.delete(id)

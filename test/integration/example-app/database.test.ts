@@ -13,7 +13,7 @@ import { QUICK, post, say, follow, textOf, answer } from './app.ts'
 t.setTimeout(180_000)
 
 interface Stored { id: string, text: string, author: string, outcome?: string, error?: string, parts?: object[] }
-interface Page { lastEventId: string, messages: Stored[], before: string | null }
+interface Page { lastEventId?: string, messages: Stored[], before: string | null }
 
 /** The newest messages of a chat, or those before a position. */
 async function load ({ url }: { url: string }, chatId: string, query = ''): Promise<Page> {

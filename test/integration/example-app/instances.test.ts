@@ -38,6 +38,9 @@ t.test('two instances share a Redis', async (t) => {
     t.equal(status, 202)
     t.equal((await fetch(`${two.url}/api/health/pubsub`)).status, 503)
     t.equal((await fetch(`${two.url}/api/chats/general/messages`)).status, 503, 'the position of the stream is unknown')
+    const earlier = await fetch(`${two.url}/api/chats/general/messages?before=999999`)
+    t.equal(earlier.status, 200)
+    t.strictSame(Object.keys(await earlier.json() as object), ['messages', 'before'])
     await redis.restart()
     for (const stream of [atOne, atTwo]) {
       t.match(
