@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { streamUIMessage } from 'fastify-realtime/ai'
 import { longAnswerTo } from './long-answers.js'
-import { newMessage } from './message.js'
+import { newBotMessageId, newMessage } from './message.js'
 import { modelAnswerTo } from './model-answers.js'
 import { shortAnswerTo } from './short-answers.js'
 
@@ -75,7 +75,8 @@ export class Bot {
     if (modelAnswer !== undefined) this.#await(chatId, this.#streamUIMessage(chatId, modelAnswer))
     else if (longAnswer !== undefined) this.#await(chatId, this.#stream(chatId, longAnswer))
     else {
-      const answer = newMessage({ text: shortAnswerTo(text, author), author: NAME, role: 'bot' })
+      const content = { text: shortAnswerTo(text, author), author: NAME, role: /** @type {const} */ ('bot') }
+      const answer = newMessage({ id: newBotMessageId(), ...content })
       await this.#messages.publish(chatId, answer, idle)
       return
     }
@@ -85,6 +86,7 @@ export class Bot {
   /** @param {string} chatId @param {import('./long-answers.js').LongAnswer} longAnswer */
   #stream (chatId, longAnswer) {
     return this.#chatEvents.streamBotMessage(chatId, (signal) => longAnswer(this.#options.wordMs, signal), {
+      id: newBotMessageId(),
       extra: () => ({ sentAt: new Date().toISOString() }),
       describeError
     })
@@ -99,6 +101,6 @@ export class Bot {
    */
   #streamUIMessage (chatId, modelAnswer) {
     const source = (/** @type {AbortSignal} */ signal) => modelAnswer(this.#options.wordMs, signal)
-    return streamUIMessage(this.#chatEvents, chatId, source, { describeError })
+    return streamUIMessage(this.#chatEvents, chatId, source, { id: newBotMessageId(), describeError })
   }
 }

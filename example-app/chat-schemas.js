@@ -22,6 +22,7 @@ export const messageSchema = {
     required: ['text', 'author'],
     additionalProperties: false,
     properties: {
+      // Without a colon, so that it is not the id of a bot message.
       id: { type: 'string', pattern: '^[\\w.-]{8,64}$' },
       text: { type: 'string', minLength: 1, maxLength: 2000, pattern: '\\S' },
       author

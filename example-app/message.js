@@ -14,6 +14,11 @@ import { randomUUID } from 'node:crypto'
  * @property {string} [error] The server's description of a failure.
  */
 
+/** An id that no user can choose: the ids of their messages have no colon. */
+export function newBotMessageId () {
+  return `bot:${randomUUID()}`
+}
+
 /** @param {Omit<Message, 'id' | 'sentAt'> & { id?: string }} message @returns {Message} */
 export function newMessage ({ id = randomUUID(), ...message }) {
   return { id, ...message, sentAt: new Date().toISOString() }

@@ -55,6 +55,17 @@ t.test('one process', async (t) => {
     }
   })
 
+  await t.test('a user cannot take the id of an answer in progress', async (t) => {
+    const stream = await follow(t, app, 'ids')
+    for (const text of ['tell me a story', 'search for lease']) {
+      await say(app, 'ids', text)
+      const { id } = await answer(stream, 0)
+      const taken = await post(`${app.url}/api/chats/ids/messages`, { id, text: 'mine', author: 'Eve' })
+      t.match(taken, { status: 400, body: { code: 'FST_ERR_VALIDATION' } })
+      if (text === 'tell me a story') await answer(stream)
+    }
+  })
+
   await t.test('a page has 50 messages, and earlier ones are loaded by its position', async (t) => {
     for (let number = 0; number < 51; number++) await say(app, 'many', `echo ${number}`)
     await until(() => load(app, 'many', '?before=999999'), ({ messages }) => messages.at(-1)?.text === '50')
