@@ -1,8 +1,14 @@
 // @ts-check
+import { setTimeout as delay } from 'node:timers/promises'
 import { BotMessageContent, endedMessage } from './public/bot-message-content.js'
 
+/** After a failure, it waits for so long at first, and at most. */
+const RETRY_MS = 500
+const MOST_RETRY_MS = 30_000
+
 /**
- * @typedef {Extract<import('fastify-realtime').ChatEvent, { type: 'bot_message' }>} End
+ * @typedef {import('fastify-realtime').ChatEvent} ChatEvent
+ * @typedef {Extract<ChatEvent, { type: 'bot_message' }>} End
  */
 
 /** Stores the bot messages that were streamed, when they have ended. */
@@ -11,6 +17,7 @@ export class BotMessageEnds {
   #messages
   /** @type {Set<Promise<void>>} */
   #storing = new Set()
+  #closing = new AbortController()
 
   /**
    * @param {import('fastify').FastifyInstance} app
@@ -24,7 +31,7 @@ export class BotMessageEnds {
   /** Every instance stores them, since the instance that wrote one may have crashed. @param {string} chatId */
   follow (chatId) {
     this.#app.chatEvents.onChatEvent(chatId, (event) => {
-      const storing = this.store(chatId, [event]).finally(() => this.#storing.delete(storing))
+      const storing = this.#storeInTheEnd(chatId, event).finally(() => this.#storing.delete(storing))
       this.#storing.add(storing)
       return storing
     })
@@ -34,7 +41,7 @@ export class BotMessageEnds {
    * Stores those that have ended in these events of a chat.
    *
    * @param {string} chatId
-   * @param {import('fastify-realtime').ChatEvent[]} events
+   * @param {ChatEvent[]} events
    */
   async store (chatId, events) {
     const ends = events.flatMap((event) => event.type === 'bot_message' && event.status !== 'streaming' ? [event] : [])
@@ -43,9 +50,24 @@ export class BotMessageEnds {
     for (const end of ends) if (!stored.has(end.id)) await this.#add(chatId, end)
   }
 
-  /** Resolves when all of them are stored. */
+  /** Tries those a last time that could not be stored yet. Resolves when all of them are stored, or have failed. */
   async finish () {
-    await Promise.all(this.#storing)
+    this.#closing.abort()
+    await Promise.allSettled(this.#storing)
+  }
+
+  /** Tries again while the database or Redis is down. @param {string} chatId @param {ChatEvent} event */
+  async #storeInTheEnd (chatId, event) {
+    const { signal } = this.#closing
+    for (let retryMs = RETRY_MS; ; retryMs = Math.min(2 * retryMs, MOST_RETRY_MS)) {
+      try {
+        return await this.store(chatId, [event])
+      } catch (error) {
+        if (signal.aborted) throw error
+        this.#app.log.warn({ err: error, chatId }, 'A bot message could not be stored yet')
+        await delay(retryMs, undefined, { signal }).catch(() => {})
+      }
+    }
   }
 
   /** @param {string} chatId @param {End} end */

@@ -144,11 +144,30 @@ t.test('with DATABASE_URL, messages are stored in PostgreSQL', { skip: PostgresS
     ])
   })
 
+  await t.test('an answer that ends while PostgreSQL is down is stored once it is back', async (t) => {
+    await say(app, 'general', 'tell me a story')
+    const { id } = await answer(stream, 3)
+    await postgres.kill()
+    t.equal((await answer(stream)).status, 'finished')
+    await until(async () => app.output, (output) => output.includes('A bot message could not be stored yet'))
+    await postgres.restart()
+    // Not the newest page, which stores what was missed.
+    await until(() => load(app, 'general', '?before=999999'), ({ messages }) => messages.at(-1)?.id === id)
+  })
+
+  await t.test('the app closes while PostgreSQL is down', async (t) => {
+    await say(app, 'general', 'tell me a story')
+    await answer(stream, 3)
+    await postgres.kill()
+    t.equal(await app.stop(), 0)
+    await postgres.restart()
+  })
+
   await t.test('another process finds them there', async (t) => {
     t.equal(await app.stop(), 0)
     app = await ExampleApp.start(t, { env })
     const { messages } = await load(app, 'general')
-    t.strictSame(messages.map(({ text }) => text), ['1 + 1', '= 2', '3 + 3', '= 6'])
+    t.strictSame(messages.slice(0, 4).map(({ text }) => text), ['1 + 1', '= 2', '3 + 3', '= 6'])
     t.notOk(existsSync(DATA_DIR), 'the database of this process is not used')
   })
 })
