@@ -69,7 +69,7 @@ const table = {
     'The query parameter `at` must be a whole number: the length of the content that the client has.'],
   RT_BOT_MESSAGE_ENDED: [409, (what: string) =>
     `This bot message is already ${what}. Stop producing it when its signal aborts.`],
-  RT_STATE_UNAVAILABLE: [500, () =>
+  RT_STATE_UNAVAILABLE: [501, () =>
     'This provider keeps no state of chats. ' +
     'Bot messages and presence need the built-in providers, with the option history turned on.'],
   RT_HISTORY_INVALID: [400, (what: string) =>

@@ -8,6 +8,14 @@ export const UI_MESSAGE = 'ui-message'
 /** A chunk of a UI message. The fields beside `type` depend on it. */
 export interface UIChunk { type: string, [field: string]: unknown }
 
+/** Types of the chunks with which a UI message can begin. A source may write data before the `start` of the model. */
+const FIRST = /^(start(-step)?|(text|reasoning)-start|(data|source|tool)-.+|file|message-metadata|error|abort|finish)$/
+
+/** Whether a chunk is the first one of a UI message, and not of a bot message with other chunks. */
+export function beginsUIMessage ({ type }: Record<string, unknown>): boolean {
+  return typeof type === 'string' && FIRST.test(type)
+}
+
 /** Returns the first chunk that says why a UI message is not complete; `undefined` if there is none. */
 export function incompleteBy (chunks: readonly UIChunk[]): UIChunk | undefined {
   return chunks.find(({ type }) => type === 'error' || type === 'abort')

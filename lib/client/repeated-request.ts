@@ -46,7 +46,8 @@ export class RepeatedRequest {
     renew()
     const response = await this.#chat.request(path, attempt.signal)
     const { status } = response
-    if (status >= 500 || status === 429) throw new Error(`The server answered ${status}`)
+    // 501 is final: the server keeps nothing that could be read.
+    if ((status >= 500 && status !== 501) || status === 429) throw new Error(`The server answered ${status}`)
     const result = await read(response, renew)
     this.#backoff.reset()
     return result

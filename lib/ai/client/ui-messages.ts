@@ -3,6 +3,7 @@ import type { ListenOptions, RealtimeChat } from '../../client/index.ts'
 import { listen, reportError, whenAborted } from '../../client/listen.ts'
 import { ListenerSet } from '../../core/listener-set.ts'
 import type { BotMessagePiece } from '../../event-types.ts'
+import { beginsUIMessage } from '../../ui-message.ts'
 import { ChunkStream } from './chunk-stream.ts'
 
 /** The function `readUIMessageStream` of the AI SDK. `Message` is its `UIMessage`. */
@@ -52,7 +53,7 @@ export function onUIMessage<Message> (
     if (event.status !== 'streaming') streams.delete(id)
     const { first } = chunks
     if (first === before || first === undefined) return
-    if (first.type === 'start') follow(id, chunks).catch(reportError)
+    if (beginsUIMessage(first)) follow(id, chunks).catch(reportError)
     // Its chunks are not those of a UI message, so they are not kept.
     else chunks.stream.cancel().catch(reportError)
   }, options)

@@ -32,7 +32,7 @@ t.test('wrong input is refused, and the error names it', async (t) => {
 
 t.test('bot messages can\'t be streamed without history, or with a provider that keeps no state', async (t) => {
   const bare: PubSubProvider = new LocalPubSub({ history: false })
-  await t.rejects(instance(t, bare).startBotMessage('c'), { code: 'RT_STATE_UNAVAILABLE', statusCode: 500 })
+  await t.rejects(instance(t, bare).startBotMessage('c'), { code: 'RT_STATE_UNAVAILABLE', statusCode: 501 })
   await t.rejects(instance(t, bare).streamBotMessage('c', say('x')), { code: 'RT_STATE_UNAVAILABLE' })
 })
 

@@ -19,7 +19,7 @@ t.test('presence requires a state, and reports this before anything is opened', 
   }
   for (const options of [{ history: false }, { pubsub: stateless }] as RealtimeOptions[]) {
     await t.rejects(async () => await Fastify().register(realtimePlugin, { ...options, authorize, presence: true }), {
-      code: 'RT_STATE_UNAVAILABLE', statusCode: 500
+      code: 'RT_STATE_UNAVAILABLE', statusCode: 501
     })
     const { app } = await startApp(t, options)
     await t.rejects(app.chatEvents.presence('c'), { code: 'RT_STATE_UNAVAILABLE' })
