@@ -198,8 +198,11 @@ export class ChatPage extends PageWindow {
   async notices (calls: string[]): Promise<string[]> {
     return await this.page.evaluate(`import('/connection-view.js').then(({ ConnectionView }) => {
       const view = new ConnectionView()
-      const notice = () => document.querySelector('#notice').textContent
-      return [${calls.map((call) => `(view.${call}, notice())`).join(', ')}]
+      const shown = document.querySelector('#notice')
+      const notices = [${calls.map((call) => `(view.${call}, shown.textContent)`).join(', ')}]
+      // Otherwise the next test would find the last one.
+      shown.textContent = ''
+      return notices
     })`)
   }
 

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { ChunkStream } from '../../lib/ai/client/chunk-stream.ts'
+import { beginsUIMessage } from '../../lib/ui-message.ts'
 import { onUIMessage, realtimeChatTransport } from '../../lib/ai/client/index.ts'
 import type { RealtimeChat, RealtimeClient } from '../../lib/client/index.ts'
 import type { UIChunk } from '../../lib/ui-message.ts'
@@ -102,6 +103,17 @@ t.test('no UI message reaches a handler that was removed, although it was read b
   }
 })
 
+t.test('UI messages are distinguished from other chunks by their first one, whichever that is', async (t) => {
+  const types = [
+    'start', 'start-step', 'text-start', 'reasoning-start', 'data-weather', 'source-url', 'tool-input-start', 'file',
+    'message-metadata', 'error', 'abort', 'finish'
+  ]
+  for (const type of types) t.ok(beginsUIMessage({ type }), type)
+  for (const type of ['data', 'message', 'text-delta', 'starting', 1, undefined]) {
+    t.notOk(beginsUIMessage({ type }), String(type))
+  }
+})
+
 const LARGE = 'x'.repeat(600_000)
 const START: UIChunk = { type: 'start', messageId: 'u' }
 const data = (content: string | number): UIChunk => ({ type: 'data', content })
@@ -185,6 +197,13 @@ t.test('while the server is unavailable, it is asked again for the UI message in
   send('m', 0, START)
   t.same(await read(await chunks, 1), [START])
   t.same(paths, ['/stream', '/stream', '/stream'])
+})
+
+t.test('a server without history is not asked again', async (t) => {
+  const { chunks, paths, answer } = await openTransport('reconnectToStream')
+  await answer(new Response(null, { status: 501 }))
+  await t.rejects(chunks, { message: 'The server answered 501' })
+  t.same(paths, ['/stream'])
 })
 
 t.test('a chat that is closed asks no more for the UI message in progress', async (t) => {
