@@ -13,6 +13,8 @@ export class Lease {
   #until = 0
   /** When it may be asked for again, by `performance.now()`. */
   #next = 0
+  /** The latest request for it. */
+  #claiming: Promise<boolean> | undefined
 
   constructor (database: Database, ms: number) {
     this.#database = database
@@ -37,13 +39,16 @@ export class Lease {
     if (now < this.#next) return this.#next - now
     this.#next = now + Math.min(timing.outboxStandby, this.#ms / 2)
     if (!await this.#claim()) return this.#ms / 2 * (1 + Math.random() / 2)
-    this.#renewal.start()
+    // It may have been released meanwhile.
+    if (this.isHeld) this.#renewal.start()
     return 0
   }
 
   /** Lets another relay take it at once. */
   async release (): Promise<void> {
     this.#renewal.stop()
+    // A renewal that reaches the database after the release would take it again.
+    await this.#claiming?.catch(() => {})
     if (!this.isHeld) return
     this.#until = 0
     await this.#database.release(this.#owner)
@@ -52,7 +57,8 @@ export class Lease {
   async #claim (): Promise<boolean> {
     // Counted from before the request, so that it never ends here later than in the database.
     const until = performance.now() + this.#ms
-    const isTaken = await this.#database.claim(this.#owner, this.#ms)
+    this.#claiming = this.#database.claim(this.#owner, this.#ms)
+    const isTaken = await this.#claiming
     this.#until = isTaken ? until : 0
     return isTaken
   }

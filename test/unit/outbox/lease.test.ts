@@ -38,3 +38,25 @@ t.test('a lease that another relay has is asked for again after a while', async 
   await lease.release()
   t.same(calls, ['claim', 'claim', 'claim', 'release'])
 })
+
+for (const outcome of [true, new Error('The connection was lost')]) {
+  t.test(`a release waits for a request under way: ${outcome}`, async (t) => {
+    const calls: string[] = []
+    let [resolve, reject] = [(_isTaken: boolean): void => {}, (_error: unknown): void => {}]
+    const answer = new Promise<boolean>((...settle) => { [resolve, reject] = settle })
+    const database = {
+      claim: () => { calls.push('claim'); return answer },
+      release: async () => { calls.push('release') }
+    } as unknown as Database
+    const lease = new Lease(database, 60_000)
+    const taking = lease.take()
+    const releasing = lease.release()
+    await new Promise(setImmediate)
+    t.same(calls, ['claim'])
+    if (outcome === true) resolve(true)
+    else reject(outcome)
+    await Promise.allSettled([taking, releasing])
+    t.same(calls, outcome === true ? ['claim', 'release'] : ['claim'])
+    t.equal(lease.isHeld, false)
+  })
+}
