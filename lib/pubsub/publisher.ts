@@ -84,8 +84,6 @@ const methods = new WeakSet<PubSubProvider['publish']>()
  */
 export class Publisher {
   readonly #options: PublisherOptions
-  /** Whether the last publish failed, so that the next one that succeeds may be a recovery. */
-  #failing = false
 
   constructor (options: PublisherOptions) {
     this.#options = options
@@ -112,12 +110,10 @@ export class Publisher {
       if (duplicate) metrics.duplicates.add('published')
       else metrics.published++
       metrics.onPublished?.((performance.now() - startedAt) / 1_000)
-      if (this.#failing) logRecovered(log, PUBLISHING)
-      this.#failing = false
+      logRecovered(log, PUBLISHING)
       log.debug({ channel }, message)
     }, (error: unknown) => {
       metrics.fail(error)
-      this.#failing = true
       logFailure(error, log, { channel })
     }).then(undefined, ignore)
     return published
