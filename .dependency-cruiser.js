@@ -32,7 +32,7 @@ const layers = {
   ai: ['event-types', 'errors', 'core/source-reader', 'ui-message', 'index'],
   outbox: CHAT,
   cli: CHAT,
-  react: ['event-types', 'client'],
+  react: ['event-types', 'core/listener-set', 'client'],
   contracts: [...OBSERVABILITY, 'pubsub'],
   // Tests of apps see what clients see.
   testing: ['client']

@@ -41,16 +41,17 @@ export class Subscriptions {
   readonly #channels: ListenerMap<Args>
   readonly #patterns: ListenerMap<Args>
   readonly #compiled = new Map<string, Pattern>()
-  /** Those that receive messages unparsed: one entry for each call of `addFeedListener`. */
-  readonly #feeds = new Map<string, Set<{ listener: FeedListener }>>()
-  readonly #report: (error: unknown, subscription: string) => void
+  /** Those that receive messages unparsed. */
+  readonly #feeds: ListenerMap<[call: (listener: FeedListener) => void]>
   readonly #toRedisPattern: (pattern: string) => string
 
   constructor (log: Logger, toRedisPattern = (pattern: string): string => pattern) {
     this.#toRedisPattern = toRedisPattern
-    this.#report = (err, subscription) => logRepeated(log, HANDLER, { subscription, err }, originOf(err))
-    this.#channels = new ListenerMap(this.#report)
-    this.#patterns = new ListenerMap(this.#report)
+    const report = (err: unknown, subscription: string): void =>
+      logRepeated(log, HANDLER, { subscription, err }, originOf(err))
+    this.#channels = new ListenerMap(report)
+    this.#patterns = new ListenerMap(report)
+    this.#feeds = new ListenerMap(report)
   }
 
   /**
@@ -82,24 +83,22 @@ export class Subscriptions {
    * Returns a function that removes the listener. Throws `RT_CHANNEL_INVALID`.
    */
   addFeedListener (channel: string, listener: FeedListener, isLive: () => boolean): () => void {
-    const feed = { listener }
-    const feeds = this.#feeds.get(checkChannel(channel)) ?? new Set()
-    this.#feeds.set(channel, feeds.add(feed))
-    queueMicrotask(() => { if (feeds.has(feed) && isLive()) listener.live() })
+    const remove = this.#feeds.add(checkChannel(channel), (call) => call(listener))
+    let isFollowing = true
+    queueMicrotask(() => { if (isFollowing && isLive()) listener.live() })
     return () => {
-      feeds.delete(feed)
-      // Another set of the same channel may have replaced this one.
-      if (feeds.size === 0 && this.#feeds.get(channel) === feeds) this.#feeds.delete(channel)
+      isFollowing = false
+      remove()
     }
   }
 
   /** Calls `live` or `lost` of the channel's feed listeners. */
   notify (channel: string, event: 'live' | 'lost'): void {
-    this.#callFeeds(channel, (listener) => listener[event]())
+    this.#feeds.notify(channel, (listener) => listener[event]())
   }
 
   stats (): { channels: number, patterns: number } {
-    const withHandlersOnly = this.#channels.keys().filter((channel) => !this.#feeds.has(channel))
+    const withHandlersOnly = this.#channels.keys().filter((channel) => this.#feeds.get(channel) === undefined)
     return { channels: this.#feeds.size + withHandlersOnly.length, patterns: this.#patterns.size }
   }
 
@@ -108,7 +107,6 @@ export class Subscriptions {
     this.#channels.clear()
     this.#patterns.clear()
     this.#compiled.clear()
-    for (const feeds of this.#feeds.values()) feeds.clear()
     this.#feeds.clear()
   }
 
@@ -119,19 +117,9 @@ export class Subscriptions {
   deliver (delivery: Delivery, recipients: Recipients = 'everyone'): void {
     const { channel, envelope, remote } = delivery
     const isForChannel = recipients === 'everyone' || recipients === 'channel'
-    if (isForChannel) this.#callFeeds(channel, (listener) => listener.receive(envelope, remote))
+    if (isForChannel) this.#feeds.notify(channel, (listener) => listener.receive(envelope, remote))
     // Most apps have feeds only.
     if (this.#channels.size + this.#patterns.size > 0) this.#callHandlers(delivery, recipients)
-  }
-
-  #callFeeds (channel: string, call: (listener: FeedListener) => void): void {
-    for (const { listener } of this.#feeds.get(channel) ?? []) {
-      try {
-        call(listener)
-      } catch (error) {
-        this.#report(error, channel)
-      }
-    }
   }
 
   #callHandlers (delivery: Delivery, recipients: Recipients): void {

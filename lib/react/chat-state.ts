@@ -1,7 +1,9 @@
 import type { BotMessage } from '../event-types.ts'
+import { ListenerSet } from '../core/listener-set.ts'
 import { onBotMessage } from '../client/bot-messages.ts'
 import type { RealtimeChat } from '../client/chat.ts'
 import type { RealtimeClient } from '../client/client.ts'
+import { reportError } from '../client/listen.ts'
 import { foldBotMessage, foldPresence, foldTyping, type TypingUser } from '../client/folds.ts'
 
 /** What the hooks of a chat show. Each part is the same object until it changes. */
@@ -35,10 +37,9 @@ export function subscribeToChat (client: RealtimeClient, chatId: string, listene
   const store = chats.get(chatId) ?? new ChatStore(client.chat(chatId))
   chats.set(chatId, store)
   // Each call counts, also with a listener that was added before.
-  const entry = { listener }
-  store.listeners.add(entry)
+  const remove = store.listeners.add(() => listener())
   return () => {
-    store.listeners.delete(entry)
+    remove()
     // React may remove a listener and add it again in one turn.
     queueMicrotask(() => {
       if (store.listeners.size > 0 || chats.get(chatId) !== store) return
@@ -50,7 +51,7 @@ export function subscribeToChat (client: RealtimeClient, chatId: string, listene
 
 class ChatStore {
   state = EMPTY
-  readonly listeners = new Set<{ listener: () => void }>()
+  readonly listeners = new ListenerSet<[]>(reportError)
   readonly #chat: RealtimeChat
   /** Removes the typing indicators that expire next. */
   #expiry: ReturnType<typeof setTimeout> | undefined
@@ -86,6 +87,6 @@ class ChatStore {
 
   #change (part: Partial<ChatState>): void {
     this.state = { ...this.state, ...part }
-    for (const { listener } of [...this.listeners]) listener()
+    this.listeners.notify()
   }
 }
