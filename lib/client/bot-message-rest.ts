@@ -1,5 +1,5 @@
 import type { BotMessageChunk, BotMessagePiece } from '../event-types.ts'
-import type { ReadResponse, RepeatedRequest } from './repeated-request.ts'
+import { partsOf, type ReadResponse, type RepeatedRequest } from './repeated-request.ts'
 import { isObject } from './shape.ts'
 
 /** What the server knows of a bot message. Without content if it does not exist (any more). */
@@ -19,18 +19,8 @@ export async function requestRest (request: RepeatedRequest, id: string, at: num
 const readRest: ReadResponse<Rest | undefined> = async (response, renew) => {
   const { status } = response
   if (status !== 200) return status === 404 ? NOT_FOUND : undefined
-  const body: unknown = JSON.parse(await textOf(response, renew))
+  let text = ''
+  for await (const part of partsOf(response, renew)) text += part
+  const body: unknown = JSON.parse(text)
   return isObject(body) ? body as unknown as Rest : NOT_FOUND // The fields are not checked, as in events.
-}
-
-async function textOf (response: Response, renew: () => void): Promise<string> {
-  const decoder = new TextDecoder()
-  const parts: string[] = []
-  const reader = (response.body as ReadableStream<Uint8Array>).getReader()
-  for (;;) {
-    const { done, value } = await reader.read()
-    if (done) return parts.join('')
-    renew()
-    parts.push(decoder.decode(value, { stream: true }))
-  }
 }

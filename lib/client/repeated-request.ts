@@ -53,3 +53,13 @@ export class RepeatedRequest {
     return result
   }
 }
+
+/** Yields the text of a response as it arrives, and calls `renew` with each part. */
+export async function * partsOf ({ body }: Response, renew: () => void): AsyncGenerator<string> {
+  const decoder = new TextDecoder()
+  const reader = (body as ReadableStream<Uint8Array>).getReader()
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    renew()
+    yield decoder.decode(read.value, { stream: true })
+  }
+}

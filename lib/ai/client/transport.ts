@@ -1,5 +1,5 @@
 import type { RealtimeClient } from '../../client/index.ts'
-import type { ReadResponse, RepeatedRequest } from '../../client/repeated-request.ts'
+import { partsOf, type ReadResponse, type RepeatedRequest } from '../../client/repeated-request.ts'
 import { isObject, isText } from '../../client/shape.ts'
 import { MessageStream, type Wanted } from './message-stream.ts'
 import { StreamedIds } from './streamed-ids.ts'
@@ -124,17 +124,12 @@ const readFirst: ReadResponse<{ status: number, first: string | undefined }> = a
 }
 
 /** Reads an event stream as far as its first data. */
-async function firstDataOf ({ body }: Response, renew: () => void): Promise<string> {
-  const decoder = new TextDecoder()
-  const reader = (body as ReadableStream<Uint8Array>).getReader()
+async function firstDataOf (response: Response, renew: () => void): Promise<string> {
   let text = ''
-  let data: string | undefined
-  while (data === undefined) {
-    const { done, value } = await reader.read()
-    if (done) throw new Error('The server ended the response')
-    renew()
-    text += decoder.decode(value, { stream: true })
-    data = /^data: (.*)\n/m.exec(text)?.[1]
+  for await (const part of partsOf(response, renew)) {
+    text += part
+    const [, data] = /^data: (.*)\n/m.exec(text) ?? []
+    if (data !== undefined) return data
   }
-  return data
+  throw new Error('The server ended the response')
 }
