@@ -18,6 +18,19 @@ export async function startRedis () {
   return {
     url: `redis://127.0.0.1:${port}`,
     client,
+
+    /** Returns its CPU time so far in µs, the calls of commands that publish, and the bytes of its memory. */
+    async statistics () {
+      const info = await client.info('everything')
+      const number = (/** @type {string} */ name) =>
+        Number(new RegExp(`^${name}[:=]([\\d.]+)`, 'm').exec(info)?.[1] ?? 0)
+      return {
+        cpu: (number('used_cpu_user') + number('used_cpu_sys')) * 1e6,
+        commands: number('cmdstat_evalsha:calls') + number('cmdstat_publish:calls'),
+        memory: number('used_memory')
+      }
+    },
+
     async stop () {
       client.disconnect()
       await daemon.stop()

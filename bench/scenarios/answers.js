@@ -109,26 +109,15 @@ async function measureOnce ({ count, apart, ...shape }, id, instances, client, r
  */
 async function meter (instances, redis) {
   await Promise.all(instances.map(({ begin }) => begin()))
-  const before = await statisticsOf(redis)
+  const before = await redis.statistics()
   return async () => {
     const cpu = await Promise.all(instances.map(({ end }) => end()))
-    const after = await statisticsOf(redis)
+    const after = await redis.statistics()
     return {
       node: cpu.reduce((sum, each) => sum + each),
       redisCpu: after.cpu - before.cpu,
       commands: after.commands - before.commands
     }
-  }
-}
-
-/** @param {Redis} redis */
-async function statisticsOf ({ client }) {
-  const info = await client.info('everything')
-  const number = (/** @type {string} */ name) => Number(new RegExp(`^${name}[:=]([\\d.]+)`, 'm').exec(info)?.[1] ?? 0)
-  return {
-    cpu: (number('used_cpu_user') + number('used_cpu_sys')) * 1e6,
-    commands: number('cmdstat_evalsha:calls') + number('cmdstat_publish:calls'),
-    memory: number('used_memory')
   }
 }
 
@@ -138,5 +127,5 @@ async function statisticsOf ({ client }) {
  */
 async function memoryOf ({ server }, redis) {
   const { heapUsed, external } = await server('memory')
-  return { node: heapUsed + external, redis: (await statisticsOf(redis)).memory }
+  return { node: heapUsed + external, redis: (await redis.statistics()).memory }
 }

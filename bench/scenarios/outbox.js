@@ -22,18 +22,8 @@ const missing = () => postgresIsMissing() ?? redisIsMissing()
  * @param {Shape} shape
  * @param {Record<string, string>} units
  */
-export function rows (title, { count, chats, bytes }, units) {
-  return together({
-    title,
-    units,
-    subject: SUBJECT,
-    more: ratesOf(units),
-    missing,
-    measure: (context) => onStage(CONTENDERS, context, async (target, servers, scale) => {
-      const few = Math.max(chats, Math.round(count * scale))
-      return await metered(target, servers, few, () => target.server('call', 'run', few, chats, bytes))
-    })
-  })
+export function rows (title, shape, units) {
+  return runs(title, shape, units, CONTENDERS, async () => 'run')
 }
 
 /**
@@ -42,24 +32,34 @@ export function rows (title, { count, chats, bytes }, units) {
  * @param {Shape} shape
  * @param {Record<string, string>} units
  */
-export function backlog (title, { count, chats, bytes }, units) {
+export function backlog (title, shape, units) {
+  return runs(title, shape, units, CONTENDERS.slice(0, 2), async ({ name, server }, ...args) => {
+    if (name === SUBJECT) await server('call', 'accumulate', ...args)
+    return 'drain'
+  })
+}
+
+/**
+ * Measures runs of a function of the contenders, whose name `prepare` returns.
+ * @param {string} title
+ * @param {Shape} shape
+ * @param {Record<string, string>} units
+ * @param {string[]} contenders
+ * @param {(target: Target, ...args: [count: number, chats: number, bytes: number]) => Promise<string>} prepare
+ */
+function runs (title, { count, chats, bytes }, units, contenders, prepare) {
   return together({
     title,
     units,
     subject: SUBJECT,
-    more: ratesOf(units),
+    more: Object.keys(units).filter((name) => name.endsWith('-rate')),
     missing,
-    measure: (context) => onStage(CONTENDERS.slice(0, 2), context, async (target, servers, scale) => {
+    measure: (context) => onStage(contenders, context, async (target, servers, scale) => {
       const few = Math.max(chats, Math.round(count * scale))
-      if (target.name === SUBJECT) await target.server('call', 'accumulate', few, chats, bytes)
-      return await metered(target, servers, few, () => target.server('call', 'drain', few, chats, bytes))
+      const name = await prepare(target, few, chats, bytes)
+      return await metered(target, servers, few, () => target.server('call', name, few, chats, bytes))
     })
   })
-}
-
-/** @param {Record<string, string>} units */
-function ratesOf (units) {
-  return Object.keys(units).filter((name) => name.endsWith('-rate'))
 }
 
 /**
@@ -102,9 +102,9 @@ export function keyMemory (title, { count, chats, bytes }) {
     async run (context) {
       const values = await onStage(CONTENDERS.slice(0, 1), context, async ({ server }, { redis }, scale) => {
         const few = Math.max(chats * 2, Math.round(count * scale))
-        const before = await memoryOf(redis)
+        const before = (await redis.statistics()).memory
         await server('call', 'run', few, chats, bytes)
-        return { memory: (await memoryOf(redis) - before) / few }
+        return { memory: ((await redis.statistics()).memory - before) / few }
       }, 0, { history: { size: 10 } })
       return Object.fromEntries(Object.entries(values).map(([name, rounds]) =>
         [name, rounds.map(({ memory = NaN }) => memory)]))
@@ -156,24 +156,12 @@ async function onStage (contenders, { rounds, scale, note }, measure, streams = 
  */
 async function metered ({ begin, end }, { database, redis }, count, run) {
   await begin()
-  const [databaseCpu, redisCpu] = [database.cpu(), await cpuOf(redis)]
+  const [databaseCpu, redisCpu] = [database.cpu(), (await redis.statistics()).cpu]
   const seconds = await run()
   return {
     rate: count / seconds,
     node: await end() / count,
     database: (database.cpu() - databaseCpu) / count,
-    redis: (await cpuOf(redis) - redisCpu) / count
+    redis: ((await redis.statistics()).cpu - redisCpu) / count
   }
-}
-
-/** @param {Redis} redis */
-async function cpuOf ({ client }) {
-  const info = await client.info('cpu')
-  const number = (/** @type {string} */ name) => Number(new RegExp(`^${name}:([\\d.]+)`, 'm').exec(info)?.[1])
-  return (number('used_cpu_user') + number('used_cpu_sys')) * 1e6
-}
-
-/** @param {Redis} redis */
-async function memoryOf ({ client }) {
-  return Number(/^used_memory:(\d+)/m.exec(await client.info('memory'))?.[1])
 }
