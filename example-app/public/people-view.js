@@ -12,7 +12,7 @@ export class PeopleView {
   #list = find('#people-list', 'ul')
   #shown = ''
 
-  /** @param {ReadonlySet<string>} people @param {string} self */
+  /** @param {readonly string[]} people @param {string} self */
   show (people, self) {
     const names = [...people].sort((a, b) => Number(b === self) - Number(a === self) || a.localeCompare(b))
     const shown = JSON.stringify([names, self])

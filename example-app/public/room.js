@@ -1,5 +1,6 @@
 // @ts-check
 import { BotMessageContent, endedMessage } from './bot-message-content.js'
+import { foldPresence } from './fastify-realtime/client.js'
 import { onBotMessage } from './fastify-realtime/client/bot-messages.js'
 import { loadBefore, loadNewest } from './load-messages.js'
 import { RoomHistory } from './room-history.js'
@@ -9,7 +10,6 @@ import { TypingUsers } from './typing-users.js'
 /**
  * @typedef {import('../message.js').Message} Message
  * @typedef {import('./fastify-realtime/client.js').ChatEventMap['bot_message']} BotMessageEvent
- * @typedef {import('./fastify-realtime/client.js').ChatEventMap['presence']} PresenceEvent
  *
  * @typedef {object} BotMessage A bot message in progress.
  * @property {string} id
@@ -42,8 +42,8 @@ export class Room {
   history = new RoomHistory()
   /** Those in progress. @type {Map<string, BotMessage>} */
   botMessages = new Map()
-  /** The users who have this room open. @type {Set<string>} */
-  people = new Set()
+  /** The users who have this room open. @type {string[]} */
+  people = []
   thinking = new Thinking(() => this.#events.thinking(this))
   typing = new TypingUsers(() => this.#events.typing(this))
 
@@ -71,7 +71,10 @@ export class Room {
     chat.on('bot_action', ({ action }) => this.thinking.update(action))
     onBotMessage(chat, (event) => this.#updateBotMessage(event))
     chat.on('typing', (signal) => this.typing.update(signal))
-    chat.on('presence', (event) => this.#updatePeople(event))
+    chat.on('presence', (event) => {
+      this.people = foldPresence(this.people, event)
+      this.#events.people(this)
+    })
   }
 
   /** Follows the room from a position that is in no log. */
@@ -118,12 +121,6 @@ export class Room {
     if (reason !== 'start') this.#connection.noteReload(reason, missed.length)
     this.#events.loaded(this, missed)
     return { lastEventId: page.lastEventId }
-  }
-
-  /** @param {PresenceEvent} event */
-  #updatePeople ({ users, joined = [], left = [] }) {
-    this.people = new Set([...users ?? this.people, ...joined].filter((user) => !left.includes(user)))
-    this.#events.people(this)
   }
 
   /** @param {BotMessageEvent} event */
