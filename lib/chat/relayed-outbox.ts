@@ -12,8 +12,8 @@ export interface RelayContext {
 /** A relay that runs. */
 export interface RunningRelay {
   /**
-   * Ends the relay after the publishes under way. Resolves within five seconds. If nothing but the database fails to
-   * respond, and it has no published row to delete, within one. Never rejects.
+   * Ends the relay after the publishes under way. Resolves within five seconds, also if the database does not respond;
+   * within one, if Redis does and no published row is left to delete. Never rejects.
    */
   stop (): Promise<void>
 }

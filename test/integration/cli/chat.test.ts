@@ -38,7 +38,8 @@ t.test('a password on the command line is warned of, and is in no output', async
 })
 
 t.test('publish fails with 1 where nothing listens, and names the reason', async (t) => {
-  const run = await runToEnd(t, ['publish', 'c', EVENT], { env: { REDIS_URL: `redis://127.0.0.1:${await freePort()}` } })
+  const REDIS_URL = `redis://127.0.0.1:${await freePort()}`
+  const run = await runToEnd(t, ['publish', 'c', EVENT], { env: { REDIS_URL } })
   t.match(run, { status: 1, stdout: '', stderr: /ECONNREFUSED.*\n[^]*^RT_PUBLISH_REJECTED: /m })
 })
 
