@@ -108,8 +108,9 @@ t.test('despite all faults, each bot message is finalized once, and all clients 
       body: JSON.stringify({ id, count: TOKENS, everyMs: 1 + random.next() * 3 }),
       signal: AbortSignal.timeout(500)
     })
-    // A frozen or killed instance starts nothing, or it is unknown whether it did.
-    await asked.catch(() => { producers.delete(id) })
+    // An instance that was frozen, killed or cut from Redis starts nothing, or it is unknown whether it did.
+    const isOpen = await asked.then(({ ok }) => ok, () => false)
+    if (!isOpen) producers.delete(id)
   }
   const suffer = async (fault: Fault): Promise<void> => {
     const index = Math.floor(random.next() * instances.length)

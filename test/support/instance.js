@@ -34,8 +34,12 @@ app.post('/api/chats/:chatId/messages', async (request, reply) => {
     .code(202)
     .send(await app.chatEvents.emitChatMessage(request.params.chatId, request.body, { idempotencyKey }))
 })
+// Answers once the bot message is open: only then must it end, whatever happens to this process.
 app.post('/api/chats/:chatId/answers', async ({ params, body }) => {
-  app.chatEvents.streamBotMessage(params.chatId, (signal) => tokens(body, signal), { id: body.id })
+  await new Promise((resolve, reject) => {
+    const source = (signal) => { resolve(); return tokens(body, signal) }
+    app.chatEvents.streamBotMessage(params.chatId, source, { id: body.id }).catch(reject)
+  })
   return {}
 })
 /** The ids of UI messages whose signal has aborted. */
