@@ -52,12 +52,10 @@ export class RedisControlFeed implements ControlFeed {
     return () => { unfollow(); unsubscribe() }
   }
 
-  /** Calls `live` or `lost` of the listeners. Returns whether the channel is a control channel. */
-  notify (redisChannel: string, event: 'live' | 'lost'): boolean {
-    const channel = this.#channels.get(redisChannel)
-    if (channel === undefined) return false
-    this.#subscriptions.notify(channel, event)
-    return true
+  /** Calls `live` or `lost` of the listeners. */
+  notify (redisChannel: string, event: 'live' | 'lost'): void {
+    // Only control channels are subscribed to in this namespace.
+    this.#subscriptions.notify(this.#channels.get(redisChannel) as string, event)
   }
 
   /** Handles a received message. Returns whether the channel is a control channel. */

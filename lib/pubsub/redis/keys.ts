@@ -59,20 +59,21 @@ interface Namespace {
  */
 export class RedisKeys {
   readonly #prefix: string
-  readonly #channelPrefix: string
+  /** What all Redis channels of this namespace begin with. */
+  readonly #channelStart: string
   readonly #sharded: boolean
 
   constructor ({ keyPrefix, clientPrefix = '', database = 0, sharded = false }: Namespace) {
     this.#prefix = keyPrefix
     this.#sharded = sharded
     // The option `keyPrefix` cannot contain an @.
-    this.#channelPrefix = `${clientPrefix}${keyPrefix}${database === 0 ? '' : `@${database}`}`
+    this.#channelStart = `${clientPrefix}${keyPrefix}${database === 0 ? '' : `@${database}`}{`
   }
 
   channel (channel: string): string {
     const name = encode(channel)
-    if (this.#sharded && name.length > LONG) return `${this.#channelPrefix}{${shorten(name)}}${name}`
-    return `${this.#channelPrefix}{${name}}`
+    if (this.#sharded && name.length > LONG) return `${this.#channelStart}${shorten(name)}}${name}`
+    return `${this.#channelStart}${name}}`
   }
 
   /** Returns all Redis names of a channel. */
@@ -94,12 +95,16 @@ export class RedisKeys {
 
   /** Returns a Redis glob that matches at least the channels of `pattern`. Other messages are filtered on receipt. */
   pattern (pattern: string): string {
-    return `${this.#channelPrefix.replaceAll(/[\\*?[\]]/g, '\\$&')}{${broaden(pattern, encode)}}`
+    return `${this.#channelStart.replaceAll(/[\\*?[\]]/g, '\\$&')}${broaden(pattern, encode)}}`
   }
 
-  /** Returns the channel name of a received Redis channel, or `undefined` if a pattern matched a foreign channel. */
+  /**
+   * Returns the channel name of a received Redis channel. Returns `undefined` if it is in another namespace, or if a
+   * pattern matched a foreign channel.
+   */
   parse (redisChannel: string): string | undefined {
-    const start = this.#channelPrefix.length + 1
+    if (!redisChannel.startsWith(this.#channelStart)) return undefined
+    const start = this.#channelStart.length
     const name = redisChannel[start] === '#'
       ? redisChannel.slice(redisChannel.indexOf('}', start) + 1)
       : redisChannel.slice(start, -1)

@@ -262,8 +262,8 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   }
 
   #receive (redisChannel: string, message: Buffer, recipients: Recipients): void {
-    if (this.control.receive(redisChannel, message)) return
     const channel = this.#keys.parse(redisChannel)
+    if (channel === undefined && this.control.receive(redisChannel, message)) return
     const received = decodeWire(message)
     if (channel === undefined || received === undefined) {
       this.#metrics.ignored++
@@ -284,8 +284,9 @@ implements PubSubProvider, ChannelFeed, PubSubStats, HealthReporting, Replayable
   }
 
   #notify (redisChannel: string, event: 'live' | 'lost'): void {
-    if (this.control.notify(redisChannel, event)) return
-    this.#subscriptions.notify(this.#keys.parse(redisChannel) as string, event) // Only our own names are subscribed to.
+    const channel = this.#keys.parse(redisChannel)
+    if (channel === undefined) this.control.notify(redisChannel, event)
+    else this.#subscriptions.notify(channel, event)
   }
 
   #mustBeOpen (): void {

@@ -24,6 +24,14 @@ t.test('the channel of a long id contains the id, and with `sharded` it is in th
   }
 })
 
+t.test('a channel of another namespace is not parsed', async (t) => {
+  const keys = new RedisKeys({ keyPrefix: 'rt:', clientPrefix: 'a:' })
+  for (const other of [{ keyPrefix: 'rt:!' }, { keyPrefix: 'r' }, { keyPrefix: 'rt:', database: 2 }]) {
+    t.equal(keys.parse(new RedisKeys({ clientPrefix: 'a:', ...other }).channel('chat:1')), undefined)
+  }
+  t.equal(keys.parse('a:rt:'), undefined)
+})
+
 t.test('an idempotency key takes few bytes in Redis and is unique, however long it is', async (t) => {
   const keys = ['x'.repeat(65), 'x'.repeat(200), '😀'.repeat(100)]
   const encoded = keys.map(encodeKey)
