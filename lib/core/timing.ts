@@ -54,6 +54,8 @@ export const timing = {
   resyncRetry: 500,
   /** Longest delay before such a retry, after repeated failures. */
   resyncRetryMax: 15_000,
+  /** The longest time that a long poll waits for an event. */
+  longPoll: 25_000,
   /** Time for which a chat is still followed after its last listener has left: dropped clients soon reconnect. */
   roomGrace: 5_000,
   /** Minimum interval between two typing events of one user. */

@@ -10,6 +10,8 @@ export interface ResponseDescription {
   type?: string
   /** Without it, the response has no body. */
   schema?: JsonSchema
+  /** Schemas of the other types that a client can ask for. A document of Swagger 2 shows only one type. */
+  otherTypes?: Record<string, JsonSchema>
   headers?: Record<string, JsonSchema>
 }
 
@@ -49,8 +51,11 @@ export function describeRoute (description: RouteDescription, given: object | un
 
 /** Returns the schema as @fastify/swagger expects it for OpenAPI 3, or else for Swagger 2. */
 function schemaOf ({ responses, ...parts }: RouteDescription, isOpenApi: boolean): JsonSchema {
-  const response = Object.entries(responses).map(([status, { description, type = JSON_TYPE, schema, headers }]) => {
-    const body = isOpenApi ? { content: { [type]: { schema } } } : schema
+  const response = Object.entries(responses).map(([status, given]) => {
+    const { description, type = JSON_TYPE, schema, otherTypes = {}, headers } = given
+    const content = { [type]: { schema } }
+    for (const [type, schema] of Object.entries(otherTypes)) content[type] = { schema }
+    const body = isOpenApi ? { content } : schema
     return [status, { description, ...headers && { headers }, ...schema === undefined ? { type: 'null' } : body }]
   })
   const produces = [...new Set(Object.values(responses).map(({ type = JSON_TYPE }) => type))]

@@ -1,16 +1,18 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RealtimeError } from '../errors.ts'
+import { prefersJson } from './accept.ts'
 import type { Grant } from './grant.ts'
 import { isOverload } from './overload.ts'
 import { encodeEvent, iteratorOf, nextOrClosed, type SseEvent } from './sse-event.ts'
-import { lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
+import { hasPositions, lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
 import { streamHeaders } from './stream-headers.ts'
 import { UI_MESSAGE_HEADERS, writeUIMessage } from './ui-message-stream.ts'
 import { UI_MESSAGE } from '../ui-message.ts'
 import type { ChatEvents } from '../chat/chat-events.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import { Connection, isDisconnected, type ConnectionOptions } from '../sse/connection.ts'
+import { LongPoll } from '../sse/long-poll.ts'
 import type { ConnectionRegistry } from '../sse/connection-registry.ts'
 import { suspendIdleTimeout } from '../sse/idle-timeout.ts'
 import type { ConnectionValues } from '../sse/options.ts'
@@ -77,6 +79,8 @@ export class ReplySse {
   #state = UNOPENED
   /** Whether the client would take a clean end for a complete stream, so that any other end cuts the connection. */
   #endsByCutting = false
+  /** Whether the events of the chats are sent as one JSON response. */
+  #isPoll = false
 
   constructor (request: FastifyRequest, reply: FastifyReply, context: SseContext) {
     this.#request = request
@@ -112,7 +116,7 @@ export class ReplySse {
    * `RT_STREAM_PIPELINED`; the reply is then still unsent.
    */
   async chat (chatId: string): Promise<void> {
-    await this.#openChatStream([chatId], { enter: (_all, request) => this.#context.entrances.enter(chatId, request) })
+    await this.#openEventStream([chatId], (_all, request) => this.#context.entrances.enter(chatId, request))
   }
 
   /**
@@ -164,7 +168,13 @@ export class ReplySse {
    */
   async chats (chatIds: readonly string[]): Promise<void> {
     const distinct = [...new Set(chatIds)]
-    await this.#openChatStream(distinct, { enter: (all, request) => this.#context.entrances.enterAll(all, request) })
+    await this.#openEventStream(distinct, (all, request) => this.#context.entrances.enterAll(all, request))
+  }
+
+  /** Opens a stream of events, or a long poll for them if the request accepts JSON only. */
+  async #openEventStream (chatIds: readonly string[], enter: ChatStream['enter']): Promise<void> {
+    this.#isPoll = prefersJson(this.#request, this.#reply)
+    await this.#openChatStream(chatIds, { enter })
   }
 
   /** A function is called once access is granted; if it resolves with `undefined`, no stream is opened. */
@@ -384,7 +394,10 @@ export class ReplySse {
     this.#reply.hijack()
     const controller = this.#controller
     // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
-    const connection = new Connection(this.#reply.raw, this.#context, this.#endsByCutting)
+    const { raw } = this.#reply
+    const connection = this.#isPoll
+      ? new LongPoll(raw, this.#context, hasPositions(this.#request))
+      : new Connection(raw, this.#context, this.#endsByCutting)
     this.#state = { name: 'opened', connection }
     if (controller !== undefined) connection.onClose(() => controller.abort())
     return connection

@@ -35,6 +35,27 @@ function stream (description: string): ResponseDescription {
   return { description, type: 'text/event-stream', schema: { type: 'string' } }
 }
 
+const longPoll: JsonSchema = {
+  type: 'object',
+  description: 'With `Accept: application/json`: the events after the position of the client, or none after a while.',
+  properties: {
+    events: {
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: { id: eventId, event: { type: 'string' }, data: { type: 'object', additionalProperties: true } }
+      }
+    },
+    lastEventId: { ...eventId, description: 'The position of the client from now on, or null.' },
+    retryMs: { type: 'integer', description: 'Milliseconds to wait before the next request. Set if the server closes.' }
+  }
+}
+
+/** Returns the response of a stream of events, which is also a long poll. */
+function events (description: string): ResponseDescription {
+  return { ...stream(description), otherTypes: { 'application/json': longPoll } }
+}
+
 const event: JsonSchema = {
   type: 'object',
   properties: {
@@ -57,7 +78,7 @@ export const routeDescriptions = {
     params,
     querystring: { type: 'object', properties: { lastEventId, rewind } },
     headers: { type: 'object', properties: { 'last-event-id': lastEventId } },
-    responses: { 200: stream('The stream begins with an event `ready` and does not end.'), ...errors }
+    responses: { 200: events('The stream begins with an event `ready` and does not end.'), ...errors }
   },
   multiChatStream: {
     summary: 'The events of several chats, as server-sent events',
@@ -73,7 +94,7 @@ export const routeDescriptions = {
       required: ['chat']
     },
     headers: { type: 'object', properties: { 'last-event-id': lastEventId } },
-    responses: { 200: stream('The stream begins with an event `ready` for each chat and does not end.'), ...errors }
+    responses: { 200: events('The stream begins with an event `ready` for each chat and does not end.'), ...errors }
   },
   uiMessageStream: {
     summary: 'The UI message of the AI SDK that is in progress in a chat',

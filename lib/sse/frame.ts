@@ -37,6 +37,23 @@ export function encodeFrame ({ id, event, retry, json }: Frame): Buffer {
   return Buffer.from(`${head}data: ${json}\n\n`)
 }
 
+/** Decodes frames that `encodeFrame` has encoded. */
+export function decodeFrames (bytes: Buffer): Frame[] {
+  return bytes.toString().split('\n\n').slice(0, -1).map((text) => {
+    const fields = new Map(text.split('\n').map((line) => {
+      const colon = line.indexOf(':')
+      return [line.slice(0, colon), line.slice(colon + 2)]
+    }))
+    const retry = fields.get('retry')
+    return {
+      id: fields.get('id'),
+      event: fields.get('event'),
+      retry: retry === undefined ? undefined : Number(retry),
+      json: fields.get('data')
+    }
+  })
+}
+
 function checkId (id: unknown): string {
   if (typeof id !== 'string' || !/^[^\r\n\0]+$/.test(id)) {
     throw invalid('an id must be a non-empty string without line breaks and NUL')

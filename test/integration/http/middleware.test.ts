@@ -73,6 +73,8 @@ t.test('if replaced methods of middleware throw, the client is cut and nothing o
       await t.rejects(fetch(`${url}/api/${path}`, { headers: { broken } }), { message: 'fetch failed' }, path)
     }
     t.same(await app.chatEvents.presence(broken), [])
+    const poll = fetch(`${url}/api/chats/${broken}/events`, { headers: { broken, accept: 'application/json' } })
+    await t.rejects(poll, { message: 'fetch failed' }, 'a long poll')
   }
   // Other chats can have all rooms once the grace of the first ones is over.
   await until(async () => {

@@ -48,7 +48,7 @@ t.test('the OpenAPI document is valid and shows every route with its parameters,
     'get /health/pubsub': ['', '200 503']
   })
   const { get, post } = document.paths['/api/chats/{chatId}/events'] ?? {}
-  t.same(Object.keys(get?.responses[200]?.content ?? {}), ['text/event-stream'])
+  t.same(Object.keys(get?.responses[200]?.content ?? {}), ['text/event-stream', 'application/json'])
   t.same(Object.keys(get?.responses[403]?.content ?? {}), ['application/json'])
   t.match(get?.responses[503]?.headers, { 'retry-after': {} })
   t.match(post?.requestBody?.content, { 'application/json': { schema: { required: ['type'] } } })

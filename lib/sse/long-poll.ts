@@ -1,0 +1,77 @@
+import type { OutgoingHttpHeaders } from 'node:http'
+import { Connection, type ConnectionOptions, type RawResponse } from './connection.ts'
+import { decodeFrames, type Frame } from './frame.ts'
+import { timing } from '../core/timing.ts'
+
+/**
+ * A stream as one JSON response, for clients behind a proxy that holds streams back. It collects what is written to it
+ * and ends with the first event that the client does not have, or after `timing.longPoll`. The client then polls again
+ * from `lastEventId`.
+ */
+export class LongPoll extends Connection {
+  readonly #resumes: boolean
+  #headers: OutgoingHttpHeaders = {}
+  #events: string[] = []
+  #lastEventId: string | undefined
+  #retryMs: number | undefined
+
+  /** `resumes` means that the client has sent its position in each chat. */
+  constructor (raw: RawResponse, options: ConnectionOptions, resumes: boolean) {
+    super(raw, options)
+    this.#resumes = resumes
+  }
+
+  /** Keeps the headers, which are sent with the response. */
+  override start (headers: OutgoingHttpHeaders): void {
+    this.#headers = { ...headers, 'content-type': 'application/json; charset=utf-8' }
+    this.endAfter(timing.longPoll)
+  }
+
+  /** Collects the frames, and responds if the client is to get them at once. */
+  override write (chunk: Buffer): boolean {
+    const frames = decodeFrames(chunk)
+    for (const frame of frames) this.#collect(frame)
+    if (this.#isDue(frames)) this.finish()
+    return !this.closed
+  }
+
+  /** Sends no heartbeat: the response has not begun. */
+  override beat (): void {}
+
+  override finish (): Promise<void> {
+    if (!this.closed) this.#respond()
+    return super.finish()
+  }
+
+  #collect ({ id, event, retry, json }: Frame): void {
+    this.#lastEventId = id ?? this.#lastEventId
+    // A frame without data asks the client to come back later.
+    if (json === undefined) this.#retryMs = retry
+    else this.#events.push(`{${[...id === undefined ? [] : [field('id', id)], field('event', event)]},"data":${json}}`)
+  }
+
+  /**
+   * What a chat writes first begins with `ready` and holds the current state, such as who is present. That alone is no
+   * reason to respond, since the next poll gets the same.
+   */
+  #isDue (frames: readonly Frame[]): boolean {
+    const events = frames.filter(({ json }) => json !== undefined)
+    if (events.every(({ event }) => event !== 'ready')) return events.length > 0
+    return events.some(({ id, event }) => event === 'ready' ? id !== undefined && !this.#resumes : id !== undefined)
+  }
+
+  #respond (): void {
+    const retry = this.#retryMs === undefined ? '' : `,${field('retryMs', this.#retryMs)}`
+    const body = `{"events":[${this.#events}],${field('lastEventId', this.#lastEventId ?? null)}${retry}}`
+    try {
+      super.start(this.#headers)
+      super.write(Buffer.from(body))
+    } catch {
+      // Middleware that replaced a method has failed. The connection is destroyed.
+    }
+  }
+}
+
+function field (name: string, value: unknown): string {
+  return `"${name}":${JSON.stringify(value)}`
+}
