@@ -74,7 +74,7 @@ const table = {
     'Bot messages and presence need the built-in providers, with the option history turned on.'],
   RT_HISTORY_INVALID: [400, (what: string) =>
     `${what}. Pass event ids and numbers as docs/reference.md describes them for history and lastEventId.`],
-  RT_HISTORY_UNAVAILABLE: [500, () =>
+  RT_HISTORY_UNAVAILABLE: [501, () =>
     'This provider keeps no log of chats. Turn on the option history, or use a provider that is `Replayable`.'],
   RT_LOG_UNAVAILABLE: [503, (what: string) =>
     `The log, or the state of a chat, cannot be read: ${what}. Try again once GET /api/health/pubsub says ok.`],

@@ -28,6 +28,9 @@ const errors = {
   503: { description: 'This instance has too much to do, or is closing.', schema: error, headers: retryAfter }
 }
 
+/** The errors of a route that reads what the provider keeps of a chat. */
+const readErrors = { ...errors, 501: { description: 'The server keeps no history of chats.', schema: error } }
+
 const unavailable = { description: 'Redis is out of reach. Try again later.', schema: error }
 
 /** Returns the response of a stream. */
@@ -105,7 +108,7 @@ export const routeDescriptions = {
         headers: { 'x-vercel-ai-ui-message-stream': { type: 'string', enum: ['v1'] } }
       },
       204: { description: 'No UI message is in progress.' },
-      ...errors
+      ...readErrors
     }
   },
   botMessage: {
@@ -136,7 +139,7 @@ export const routeDescriptions = {
           }
         }
       },
-      ...errors,
+      ...readErrors,
       404: { description: 'The chat has no such bot message.', schema: error }
     }
   },
@@ -163,7 +166,7 @@ export const routeDescriptions = {
           }
         }
       },
-      ...errors
+      ...readErrors
     }
   },
   publish: {

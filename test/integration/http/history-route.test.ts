@@ -95,7 +95,7 @@ t.test('a query whose limit was made a number by a schema is understood', async 
 t.test('without history the route has one error', async (t) => {
   const [one] = await inOneProcess(t, { history: false })
   const response = await get((one as { url: string }).url)
-  t.equal(response.status, 500)
+  t.equal(response.status, 501)
   t.match(await response.json(), { code: 'RT_HISTORY_UNAVAILABLE' })
 })
 

@@ -42,9 +42,9 @@ t.test('the OpenAPI document is valid and shows every route with its parameters,
       'path chatId, header Idempotency-Key?, header traceparent?', '202 400 403 413 415 422 503'
     ],
     'get /chats/events': ['query chat, query lastEventId?, query rewind?, header last-event-id?', '200 400 403 503'],
-    'get /chats/{chatId}/stream': ['path chatId', '200 204 400 403 503'],
-    'get /chats/{chatId}/bot-messages/{id}': ['query at?, path chatId, path id', '200 400 403 404 503'],
-    'get /chats/{chatId}/history': ['query after?, query before?, query limit?, path chatId', '200 400 403 503'],
+    'get /chats/{chatId}/stream': ['path chatId', '200 204 400 403 501 503'],
+    'get /chats/{chatId}/bot-messages/{id}': ['query at?, path chatId, path id', '200 400 403 404 501 503'],
+    'get /chats/{chatId}/history': ['query after?, query before?, query limit?, path chatId', '200 400 403 501 503'],
     'get /health/pubsub': ['', '200 503']
   })
   const { get, post } = document.paths['/api/chats/{chatId}/events'] ?? {}
