@@ -41,8 +41,15 @@ function listenTo (connectionString) {
   return async (channel, onNotify, onLost) => {
     const client = new pg.Client({ connectionString })
     client.on('error', onLost).on('end', onLost).on('notification', onNotify)
-    await client.connect()
-    await client.query(`LISTEN "${channel}"`)
-    return () => client.end()
+    const stop = () => client.end()
+    try {
+      await client.connect()
+      await client.query(`LISTEN "${channel}"`)
+    } catch (error) {
+      // The outbox tries again, with another connection.
+      stop()
+      throw error
+    }
+    return stop
   }
 }

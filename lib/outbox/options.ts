@@ -12,7 +12,7 @@ export type Query = (sql: string, params: unknown[]) => readonly object[] | Prom
 /**
  * Listens on a channel of PostgreSQL and calls `onNotify` at each notification. Returns a function that stops, or a
  * promise of it. It either reconnects by itself and then calls `onNotify` once, or calls `onLost` when its connection
- * has ended: then the relay polls, and listens again after a delay.
+ * has ended: then the relay polls, and listens again after a delay. If it rejects, it must have closed its connection.
  */
 export type Listen = (
   channel: string, onNotify: () => void, onLost: () => void

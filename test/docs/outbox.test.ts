@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 import pg from 'pg'
 import { EventStream } from '../support/event-stream.ts'
 import { plainNode } from '../support/plain-node.ts'
-import { openPool, PostgresServer } from '../support/postgres.ts'
+import { closesFailedListener, openPool, PostgresServer } from '../support/postgres.ts'
 import { Document, serveSnippet, writeSnippet } from '../support/snippets.ts'
 
 const guide = await Document.read('docs/outbox.md')
@@ -26,6 +26,14 @@ t.test('a message that is stored is published', { skip: PostgresServer.skip }, a
   t.teardown(() => client.end())
   const { rows } = await client.query('SELECT text FROM messages')
   t.same(rows, [{ text: 'hello' }])
+})
+
+t.test('a connection that cannot listen is closed', { skip: PostgresServer.skip }, async (t) => {
+  const { url } = await PostgresServer.start(t)
+  const [, listen] = /^(async function listen .*?^\})$/ms.exec(String(guide.snippets('The outbox')[0])) ?? []
+  const code = `import pg from 'pg'\nexport ${String(listen).replace('process.env.DATABASE_URL', `'${url}'`)}`
+  const folder = await writeSnippet(t, code, 'listen.js')
+  await closesFailedListener(t, url, (await import(`${folder}/listen.js`)).listen)
 })
 
 t.test('a transaction of SQLite adds a row', async (t) => {

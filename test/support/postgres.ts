@@ -6,7 +6,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import pg from 'pg'
+import type { Listen } from '../../lib/outbox/index.ts'
 import { freePort } from './free-port.ts'
+import { until } from './until.ts'
 import { watch } from './watchdog.ts'
 
 const OPTIONS = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'max_connections=200']
@@ -98,6 +100,23 @@ export function openPool (t: Test, url: string): pg.Pool {
 /** The `query` of an outbox that uses these connections, or this one. */
 export const queryOf = (client: Pick<pg.Pool, 'query'>) =>
   async (sql: string, params: unknown[]): Promise<object[]> => (await client.query(sql, params)).rows
+
+/** Asserts that a `listen` leaves no connection behind if it rejects, and one until it is stopped if it resolves. */
+export async function closesFailedListener (t: Test, url: string, listen: Listen): Promise<void> {
+  const pool = openPool(t, url)
+  const connections = async (): Promise<number> => {
+    const { rows } = await pool.query(
+      "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    return rows.length
+  }
+  await t.rejects(Promise.resolve(listen('"', () => {}, () => {})), { message: /unterminated quoted identifier/ })
+  await until(connections, (count) => count === 0)
+  const stop = await listen('channel', () => {}, () => {})
+  t.equal(await connections(), 1)
+  await stop()
+  await until(connections, (count) => count === 0)
+}
 
 /** The folder with `initdb` and `postgres`, of the newest version. */
 function programs (): string | undefined {

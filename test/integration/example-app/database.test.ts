@@ -2,12 +2,17 @@ import t from 'tap'
 import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Listen } from '../../../lib/outbox/index.ts'
 import { ExampleApp } from '../../support/example-app.ts'
 import { exampleData } from '../../support/example-database.ts'
 import { startExampleServices } from '../../support/example-services.ts'
-import { PostgresServer } from '../../support/postgres.ts'
+import { closesFailedListener, PostgresServer } from '../../support/postgres.ts'
 import { until } from '../../support/until.ts'
 import { QUICK, post, say, follow, textOf, answer } from './app.ts'
+
+const file = new URL('../../../example-app/database/server.js', import.meta.url).href
+// The example app is plain JavaScript.
+const { connect } = await import(file) as { connect: (url: string) => { listen: Listen, close: () => Promise<void> } }
 
 // Processes and browsers start slowly on a busy machine.
 t.setTimeout(180_000)
@@ -123,6 +128,13 @@ t.test('an instance that is killed leaves the end of its answer to the others', 
     t.match(messages, [{ text: 'tell me a story' }, { id: end.id, outcome: 'interrupted', text: /^Once there was/ }])
     t.equal(messages.length, 2)
   }
+})
+
+t.test('a connection that cannot listen is closed', { skip: PostgresServer.skip }, async (t) => {
+  const { url } = await PostgresServer.start(t)
+  const database = connect(url)
+  t.teardown(() => database.close())
+  await closesFailedListener(t, url, database.listen)
 })
 
 t.test('with DATABASE_URL, messages are stored in PostgreSQL', { skip: PostgresServer.skip }, async (t) => {
