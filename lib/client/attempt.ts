@@ -1,8 +1,14 @@
 /** The default of `silenceMs`. */
 export const SILENCE_MS = 45_000
+/** A stream that was well for this long is replaced at once when it breaks. */
+const WELL_MS = 5_000
 
 /** One attempt of a connection, from its request to its end. */
 export class Attempt {
+  /** When the server has responded. */
+  respondedAt = 0
+  /** When the stream began; absent before, and after the server has asked to come back later. */
+  readyAt: number | undefined
   readonly #controller = new AbortController()
   readonly #silenceMs: number
   #silence: ReturnType<typeof setTimeout> | undefined
@@ -19,6 +25,11 @@ export class Attempt {
   /** Whether the connection has been silent for so long that it may be dead. */
   get silent (): boolean {
     return Date.now() - this.#lastByteAt > this.#silenceMs / 2
+  }
+
+  /** Whether the stream was well for long. */
+  get wasWell (): boolean {
+    return Date.now() - (this.readyAt ?? Infinity) > WELL_MS
   }
 
   /** Restarts the silence timer: a connection without any data, not even heartbeats, is dead. */

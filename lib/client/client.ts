@@ -9,6 +9,7 @@ import { ListenerSet } from '../core/listener-set.ts'
 import { listen, reportError, whenAborted, type ListenOptions } from './listen.ts'
 import { watchNetwork } from './network.ts'
 import type { Headers } from './request.ts'
+import { Transport, type TransportName } from './transport.ts'
 import type { Message } from './tab-message.ts'
 import { joinTabs, type Tabs } from './tab-leader.ts'
 
@@ -54,6 +55,11 @@ export interface RealtimeClientOptions {
 export interface RealtimeClient {
   readonly state: ClientState
   /**
+   * `stream`, or `long-poll` where a proxy holds streams back. Then each request waits for the next event. The stream
+   * is tried again from time to time.
+   */
+  readonly transport: TransportName
+  /**
    * Opens a chat. Add handlers in the same turn of the event loop, so that they miss no event. Throws after `close()`,
    * and for an ill-formed id.
    */
@@ -92,7 +98,7 @@ class Client implements RealtimeClient {
   ) {
     silenceMs = Math.min(silenceMs, LONGEST_TIMER)
     // In browsers the global `fetch` throws when it is called as a method of another object.
-    this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs }
+    this.#options = { url, headers, fetch: (...args) => fetch(...args), silenceMs, transport: new Transport() }
     const pass = (message: Message): void => {
       this.#handle(message)
       this.#tabs?.notify(message)
@@ -129,6 +135,10 @@ class Client implements RealtimeClient {
 
   get state (): ClientState {
     return this.#state
+  }
+
+  get transport (): TransportName {
+    return this.#options.transport.name
   }
 
   chat (id: string, options: ChatOptions = {}): RealtimeChat {

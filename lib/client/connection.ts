@@ -5,16 +5,30 @@ import {
   limitOf, notEventStreamOf, refusalOfEvent, refusalOfResponse, TOO_LARGE, type Refusal
 } from './refusal.ts'
 import { expandPart } from './event-id.ts'
-import { Attempt } from './attempt.ts'
+import { Attempt, SILENCE_MS } from './attempt.ts'
 import { Backoff } from './backoff.ts'
 import { routeFrames, type RoutedEvent } from './frame-router.ts'
-import { positionHeader, pathOf, request, type RequestOptions } from './request.ts'
-import { parseFrames } from './sse-parser.ts'
+import { positionHeader, pathOf, request, type Headers, type RequestOptions } from './request.ts'
+import { parseFrames, type Frame } from './sse-parser.ts'
 import { watchNetwork } from './network.ts'
+import { LATE_MS, MUTE_MS, type Transport } from './transport.ts'
+
+const STREAM = { accept: 'text/event-stream' }
+const POLL = { accept: 'application/json' }
+/** A stream that was well is replaced after a random part of this time: many may break together. */
+const SPREAD_MS = 250
 
 export interface ConnectionOptions extends RequestOptions {
   /** Milliseconds without a byte after which a connection counts as dead. */
   silenceMs: number
+  transport: Transport
+}
+
+/** The response to a long poll. */
+interface Polled {
+  events: { id?: string, event: string, data: unknown }[]
+  /** Set if the server is closing. */
+  retryMs?: number
 }
 
 /** The state of several connections is the first of these states that any of them has. */
@@ -33,7 +47,10 @@ export interface ConnectionEvents {
   split? (max: number): void
 }
 
-/** One stream of some chats. It reconnects whenever it breaks, and resumes each chat at its position. */
+/**
+ * One connection for some chats. It reconnects whenever it breaks, and resumes each chat at its position. It is a
+ * stream, or a series of long polls where a proxy holds streams back.
+ */
 export class StreamConnection {
   readonly chats = new Map<string, ChatSubscription>()
   state: ConnectionState = 'idle'
@@ -45,6 +62,10 @@ export class StreamConnection {
   #generation = 0
   /** The latest attempt. */
   #attempt: Attempt
+  /** A stream that is tried beside long polls. */
+  #trial: Attempt | undefined
+  /** Runs until the stream has begun. */
+  #muteTimer: ReturnType<typeof setTimeout> | undefined
   /** Whether the device has reported that it lost the network. */
   #offline = false
   /** Whether headers were requested again after the server had refused the previous ones. */
@@ -79,6 +100,7 @@ export class StreamConnection {
     this.chats.clear()
     this.#generation++
     this.#attempt.abort()
+    this.#trial?.abort()
     this.#backoff.abort()
   }
 
@@ -102,7 +124,8 @@ export class StreamConnection {
   async #run (generation: number): Promise<void> {
     let wait: number | undefined = 0
     while (wait !== undefined && this.chats.size > 0) {
-      this.#setState(this.#offline ? 'offline' : 'connecting')
+      // Between two long polls the connection stays open.
+      if (wait > 0 || !this.#polls || this.state !== 'open') this.#setState(this.#offline ? 'offline' : 'connecting')
       if (wait > 0) await this.#backoff.wait(wait)
       if (generation === this.#generation) wait = await this.#connect()
       if (generation !== this.#generation) return
@@ -110,17 +133,23 @@ export class StreamConnection {
     this.#setState('stopped')
   }
 
-  /** Runs one connection to its end. Resolves with the milliseconds until the next one, or `undefined` to stop. */
+  get #polls (): boolean {
+    return this.#options.transport.name !== 'stream'
+  }
+
+  /** Runs one request to its end. Resolves with the milliseconds until the next one, or `undefined` to stop. */
   async #connect (): Promise<number | undefined> {
     const subscriptions = [...this.chats]
-    const attempt = this.#attempt = new Attempt(this.#options.silenceMs)
+    const polls = this.#polls
+    const attempt = this.#attempt = new Attempt(polls ? SILENCE_MS : this.#options.silenceMs)
     const { signal } = attempt
+    if (!polls) this.#muteTimer = setTimeout(() => this.#compare(attempt, MUTE_MS), MUTE_MS)
     try {
       attempt.renew()
-      const response = await request(this.#options, pathOf(subscriptions), signal, {
-        accept: 'text/event-stream', ...positionHeader(subscriptions)
-      })
+      const response = await this.#request(subscriptions, attempt, polls ? POLL : STREAM)
+      attempt.respondedAt = Date.now()
       if (response.status !== 200) return await this.#refused(response, subscriptions, signal)
+      if (polls) return this.#takeAll(await response.json() as Polled, subscriptions)
       const problem = notEventStreamOf(response) ?? await this.#read(response, subscriptions, attempt)
       if (problem) {
         this.#events.refused(problem)
@@ -130,9 +159,56 @@ export class StreamConnection {
     } catch {
       // Retry, whatever broke the connection.
     } finally {
+      clearTimeout(this.#muteTimer)
       attempt.abort()
     }
-    return this.#backoff.next()
+    return polls !== this.#polls ? 0 : attempt.wasWell ? Math.random() * SPREAD_MS : this.#backoff.next()
+  }
+
+  #request (subscriptions: ChatSubscriptions, { signal }: Attempt, accept: Headers): Promise<Response> {
+    return request(this.#options, pathOf(subscriptions), signal, { ...accept, ...positionHeader(subscriptions) })
+  }
+
+  /** Handles the response to a long poll. Returns the milliseconds until the next one. */
+  #takeAll ({ events, retryMs = 0 }: Polled, subscriptions: ChatSubscriptions): number {
+    const route = routeFrames(subscriptions.map(([chatId]) => chatId))
+    for (const { data, ...frame } of events) this.#route({ ...frame, data: JSON.stringify(data) }, route, subscriptions)
+    if (this.#options.transport.isTrialDue()) this.#try()
+    return retryMs
+  }
+
+  /**
+   * Compares a stream that has been late with a poll, which is answered at once since it asks for no position. If the
+   * poll is answered much sooner, a proxy holds the stream back.
+   */
+  async #compare (late: Attempt, lateMs: number): Promise<void> {
+    const startedAt = Date.now()
+    try {
+      await (await this.#request([...this.chats.keys()].map((chatId) => [chatId, { ready: false }]), late, POLL)).json()
+      if (Date.now() - startedAt > lateMs / 2) return
+      this.#options.transport.fallBack()
+      late.abort()
+    } catch {
+      // The network is broken, or the stream has ended.
+    }
+  }
+
+  /** Tries a stream beside the polls. If it begins in time, it replaces them. */
+  async #try (): Promise<void> {
+    const trial = this.#trial = new Attempt(MUTE_MS)
+    trial.renew()
+    try {
+      const { body, ok } = await this.#request([...this.chats], trial, STREAM)
+      const respondedAt = Date.now()
+      const { value } = await (body as ReadableStream<Uint8Array>).getReader().read()
+      if (!ok || !value || Date.now() - respondedAt > LATE_MS) return
+      this.#options.transport.name = 'stream'
+      this.#attempt.abort()
+    } catch {
+      // The stream is still held back.
+    } finally {
+      trial.abort()
+    }
   }
 
   async #refused (
@@ -169,12 +245,10 @@ export class StreamConnection {
   ): Promise<Refusal | undefined> {
     const decoder = new TextDecoder()
     const route = routeFrames(subscriptions.map(([chatId]) => chatId))
-    const read = parseFrames((frame) => {
-      const routed = route(frame)
-      const subscription = subscriptions[routed.index]
-      if (subscription) this.#take(subscription, routed)
-      if (this.chats.size === 0) this.#attempt.abort()
-    }, (retryMs) => this.#backoff.retry(retryMs))
+    const read = parseFrames((frame) => this.#route(frame, route, subscriptions), (retryMs) => {
+      this.#backoff.retry(retryMs)
+      attempt.readyAt = undefined
+    })
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
       const { done, value } = await reader.read()
@@ -182,6 +256,13 @@ export class StreamConnection {
       attempt.renew()
       if (!read(decoder.decode(value, { stream: true }))) return TOO_LARGE
     }
+  }
+
+  #route (frame: Frame, route: (frame: Frame) => RoutedEvent, subscriptions: ChatSubscriptions): void {
+    const routed = route(frame)
+    const subscription = subscriptions[routed.index]
+    if (subscription) this.#take(subscription, routed)
+    if (this.chats.size === 0) this.#attempt.abort()
   }
 
   #take (of: ChatSubscriptions[number], { event, data, part }: RoutedEvent): void {
@@ -195,7 +276,7 @@ export class StreamConnection {
       if (id !== undefined) subscription.id = id
       return this.#events.deliver({ chatId, event, data, id, previous })
     }
-    this.#backoff.reset()
+    this.#began()
     this.#headersRenewed = this.#offline = false
     this.#setState('open')
     // A chat without a start position has missed nothing yet, and ignores this.
@@ -205,6 +286,17 @@ export class StreamConnection {
     subscription.id = id && (subscription.id ?? id)
     subscription.ready = true
     this.#events.deliver(marker(chatId, subscription.id))
+  }
+
+  /** Called at the first event of a chat on this connection. */
+  #began (): void {
+    const attempt = this.#attempt
+    const lateMs = Date.now() - attempt.respondedAt
+    if (this.#muteTimer && lateMs > LATE_MS) this.#compare(attempt, lateMs)
+    clearTimeout(this.#muteTimer)
+    this.#muteTimer = undefined
+    attempt.readyAt = Date.now()
+    this.#backoff.reset()
   }
 
   #lose (): void {

@@ -2,6 +2,7 @@ import t from 'tap'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import { Chat, type ChatOptions, type Reset } from '../../../lib/client/chat.ts'
+import { Transport } from '../../../lib/client/transport.ts'
 import type { LoadContext, LoadResult } from '../../../lib/client/state-loader.ts'
 import { lossOf, marker } from '../../../lib/client/stream-event.ts'
 import { FakeTimers } from '../../support/fake-timers.ts'
@@ -131,7 +132,7 @@ class Reader {
       },
       ...options
     }, {
-      connection: { url: '', headers: undefined, fetch: server.fetch, silenceMs: 45_000 },
+      connection: { url: '', headers: undefined, fetch: server.fetch, silenceMs: 45_000, transport: new Transport() },
       refused: () => {},
       closed: () => { this.closed++ }
     })
