@@ -1,5 +1,5 @@
-// Packs the package. Checks that each module in it has a source map that holds its TypeScript source, and that its
-// command runs.
+// Packs the package. Checks that each module in it has a source map that holds its TypeScript source, that its command
+// runs, and that the client for a plain page is one file.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
@@ -12,7 +12,7 @@ try {
   const { filename } = Object.values(JSON.parse(output))[0]
   execFileSync('tar', ['-xzf', join(folder, filename), '-C', folder])
   const dist = join(folder, 'package/dist')
-  const modules = readdirSync(dist, { recursive: true }).filter((file) => file.endsWith('.js'))
+  const modules = readdirSync(dist, { recursive: true }).filter((file) => /(?<!\.min)\.js$/.test(file))
   assert.ok(modules.length > 50, `${modules.length} modules`)
   for (const file of modules) {
     const { sources, sourcesContent } = JSON.parse(readFileSync(join(dist, `${file}.map`), 'utf8'))
@@ -25,6 +25,10 @@ try {
   const command = join(folder, 'package', bin['fastify-realtime'])
   assert.equal(execFileSync(process.execPath, [command, '--version'], { encoding: 'utf8' }), `${version}\n`)
   assert.match(readFileSync(command, 'utf8'), /^#!\/usr\/bin\/env node\n/)
+  const page = join(dist, 'client.min.js')
+  assert.doesNotMatch(readFileSync(page, 'utf8'), /\bimport\b/)
+  const { createRealtimeClient } = await import(page)
+  createRealtimeClient().close()
   console.log(`${modules.length} modules with their source maps`)
 } finally {
   rmSync(folder, { recursive: true })

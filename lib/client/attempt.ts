@@ -7,7 +7,7 @@ const WELL_MS = 5_000
 export class Attempt {
   /** When the server has responded. */
   respondedAt = 0
-  /** When the stream began; absent before, and after the server has asked to come back later. */
+  /** When the stream began. Absent before, and after the server has asked the client to reconnect later. */
   readyAt: number | undefined
   readonly #controller = new AbortController()
   readonly #silenceMs: number

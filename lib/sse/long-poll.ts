@@ -45,7 +45,7 @@ export class LongPoll extends Connection {
 
   #collect ({ id, event, retry, json }: Frame): void {
     this.#lastEventId = id ?? this.#lastEventId
-    // A frame without data asks the client to come back later.
+    // A frame without data asks the client to poll again later.
     if (json === undefined) this.#retryMs = retry
     else this.#events.push(`{${[...id === undefined ? [] : [field('id', id)], field('event', event)]},"data":${json}}`)
   }

@@ -163,7 +163,7 @@ t.test('a revoked user gets an answer, and no further one', async (t) => {
   t.equal((await fetch(url, { headers: JSON_ONLY })).status, 403)
 })
 
-t.test('an instance that closes answers and asks the client to come back later', async (t) => {
+t.test('an instance that closes answers and asks the client to poll again later', async (t) => {
   const { app, url, joined } = await start(t)
   const { lastEventId } = await poll(url)
   const waiting = poll(url, lastEventId)
