@@ -36,13 +36,6 @@ t.test('a connection that cannot listen is closed', { skip: PostgresServer.skip 
   await closesFailedListener(t, url, (await import(`${folder}/listen.js`)).listen)
 })
 
-t.test('a transaction of SQLite adds a row', async (t) => {
-  const [snippet] = guide.snippets('SQLite')
-  const folder = await writeSnippet(t, snippet, 'server.js')
-  const { stdout } = await promisify(execFile)(process.execPath, ['server.js'], { cwd: folder })
-  t.match(stdout, /waiting: 1/)
-})
-
 /** Adds to transactions with the module of a client, and prints what was published. */
 const USE = `
 import { ChatEvents, LocalPubSub } from 'fastify-realtime'
@@ -124,6 +117,8 @@ async function useClient (
   const [snippet = ''] = guide.snippets(`${heading}\n`)
   // If it listens, it needs no polling.
   const code = snippet.replace(', listen })', ', listen, pollMs: 600_000 })')
+    // In Node 20, a package has the functions of this module.
+    .replace("'node:sqlite'", lacks('node:sqlite') === false ? "'node:sqlite'" : "'@photostructure/sqlite'")
   const folder = await writeSnippet(t, code, 'database.js', { 'use.js': USE, ...files })
   const [command, args] = plainNode('use.js')
   const { stdout } = await promisify(execFile)(command, args, { cwd: folder, env: { ...process.env, ...env } })
@@ -157,8 +152,10 @@ t.test('an outbox with PGlite', async (t) => {
   await useClient(t, 'PGlite', { DATABASE_FOLDER: 'data' })
 })
 
-for (const heading of ['node:sqlite', 'better-sqlite3']) {
-  t.test(`an outbox with ${heading}`, { skip: lacks(heading) }, async (t) => {
-    await useClient(t, heading, { DATABASE_FILE: 'app.db' })
-  })
-}
+t.test('an outbox with node:sqlite', async (t) => {
+  await useClient(t, 'SQLite', { DATABASE_FILE: 'app.db' })
+})
+
+t.test('an outbox with better-sqlite3', { skip: lacks('better-sqlite3') }, async (t) => {
+  await useClient(t, 'better-sqlite3', { DATABASE_FILE: 'app.db' })
+})

@@ -1,10 +1,9 @@
+import { DatabaseSync } from '@photostructure/sqlite'
 import type { Test } from 'tap'
-import sqlite from 'node-sqlite3-wasm'
 
-/** A real SQLite in memory, which ends with the test. `query` is what an outbox takes. */
-export function openSqlite (t: Test): { query: (sql: string, params?: unknown[]) => object[] } {
-  const database = new sqlite.Database(':memory:')
+/** A real SQLite, which ends with the test: in memory, or in a file. `query` is what an outbox takes. */
+export function openSqlite (t: Test, file = ':memory:'): { query: (sql: string, params?: unknown[]) => object[] } {
+  const database = new DatabaseSync(file)
   t.teardown(() => database.close())
-  // The parameters are texts and numbers.
-  return { query: (sql, params = []) => database.all(sql, params as string[]) }
+  return { query: (sql, params = []) => database.prepare(sql).all(...params) }
 }

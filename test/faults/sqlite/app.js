@@ -2,7 +2,7 @@
  * What the processes of this test share: an app that keeps items in SQLite, and publishes each of them through an
  * outbox. DATABASE_FILE is its database.
  */
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync } from '@photostructure/sqlite'
 import { createOutbox } from 'fastify-realtime/outbox'
 
 const { DATABASE_FILE, LEASE_MS } = process.env
