@@ -76,7 +76,7 @@ export interface ChatOptions extends ListenOptions {
   /**
    * Fetches the state of the chat from your server, and reads the result of `chatEvents.lastEventId(chatId)` before the
    * rows. It is called once the stream has begun, and again after each reset. Events wait meanwhile; then those after
-   * `lastEventId` are delivered. If it fails, it is called again after a while.
+   * `lastEventId` are delivered. If it fails, that is written to the console, and it is called again after a while.
    * @default none
    */
   load?: Load | undefined
@@ -233,17 +233,18 @@ export class Chat implements RealtimeChat {
     this.#loader.start(this.#loadReason, repeats)
   }
 
-  /** Continues after the state was loaded. Returns false if it is not known which events follow it. */
-  #loaded (lastEventId: LoadResult['lastEventId']): boolean {
+  /** Continues after the state was loaded. Throws if it is not known which events follow it. */
+  #loaded (lastEventId: LoadResult['lastEventId']): void {
     const cursor = this.#cursor
     // Without a history there are no positions to compare.
     const id = cursor && (textOf(lastEventId) || cursor)
     // If the log has begun anew, the stream gets a reset. Without a log, events that were dropped can't be read again.
-    if (epochOf(id) !== epochOf(cursor) || (this.#heldSize > MOST_HELD && !cursor)) return false
+    if (epochOf(id) !== epochOf(cursor) || (this.#heldSize > MOST_HELD && !cursor)) {
+      throw Error(cursor ? 'lastEventId is of another log' : 'Too many events')
+    }
     this.#moveTo(id)
     // If the state is from an earlier position than the stream, the marker shows that events are missing.
     for (const streamEvent of [marker(this.id, cursor), ...this.#held.splice(0)]) this.receive(streamEvent)
-    return true
   }
 
   /** Moves to a position. Without one, the last position remains, if there is any. */

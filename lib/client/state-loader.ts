@@ -13,7 +13,8 @@ export interface LoadContext {
 export interface LoadResult {
   /**
    * What `chatEvents.lastEventId(chatId)` returned before the rows were read: the events after it are delivered.
-   * Without it, all events since the start of the stream, or since the reset, are delivered.
+   * Without it, all events since the start of the stream, or since the reset, are delivered. With that of another
+   * chat, the call has failed.
    */
   lastEventId?: string | null | undefined
 }
@@ -24,13 +25,13 @@ export type Load = (context: LoadContext) => Promise<LoadResult | void>
 /** Loads the state of a chat by the app's `load`, which is called again until it succeeds. */
 export class StateLoader {
   readonly #load: Load
-  readonly #loaded: (lastEventId: LoadResult['lastEventId']) => boolean
+  readonly #loaded: (lastEventId: LoadResult['lastEventId']) => void
   #controller: AbortController | undefined
   /** Resolves when the latest loading has ended. */
   #ended = Promise.resolve()
 
-  /** `loaded` returns false if the state must be loaded again. */
-  constructor (load: Load, loaded: (lastEventId: LoadResult['lastEventId']) => boolean) {
+  /** `loaded` throws if the state must be loaded again. */
+  constructor (load: Load, loaded: (lastEventId: LoadResult['lastEventId']) => void) {
     this.#load = load
     this.#loaded = loaded
   }
@@ -60,9 +61,11 @@ export class StateLoader {
       repeats = true
       try {
         const result = await this.#load(context)
-        if (signal.aborted || this.#loaded(result?.lastEventId)) return
-      } catch {
-        // Retry, whatever failed.
+        if (!signal.aborted) this.#loaded(result?.lastEventId)
+        return
+      } catch (error) {
+        // Not as an uncaught error, which would end a process of Node: the next call may succeed.
+        if (!signal.aborted) console.warn(error)
       }
     }
   }

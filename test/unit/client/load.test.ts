@@ -175,7 +175,13 @@ const next = async (server: Server, reader: Reader, row = 4, text = ''): Promise
 }
 
 let timers: FakeTimers
-t.beforeEach(() => { timers = new FakeTimers() })
+/** Returns what was written to the console since the last time. */
+let warnings: () => unknown[]
+t.beforeEach((t) => {
+  timers = new FakeTimers()
+  const written = t.capture(console, 'warn', () => {})
+  warnings = () => written().map(({ args: [warning] }) => warning)
+})
 
 t.test('the state is loaded once the stream has begun, and only the events after it are delivered', async (t) => {
   const { server, reader } = await start()
@@ -224,6 +230,7 @@ t.test('a failed call is repeated after a delay with jitter, and events wait', a
   t.teardown(() => timers.uninstall())
   for (const [index, least] of [2_000, 4_000, 8_000].entries()) {
     await reader.last.reject()
+    t.match(warnings(), [{ message: 'failed' }])
     t.ok((timers.delays[index] as number) >= least && (timers.delays[index] as number) <= least * 1.5)
     t.equal(reader.calls.length, index + 1)
     timers.fire()
@@ -246,6 +253,7 @@ t.test('a state from another log is loaded again', async (t) => {
   const id = await next(server, reader)
   await reader.last.resolve({ lastEventId: 'other-9-1' })
   t.same([reader.seen, timers.size], [[], 1])
+  t.match(warnings(), [{ message: 'lastEventId is of another log' }])
   t.same([reader.resets, server.streams], [[], 0], 'the stream reports the loss')
   server.forget()
   await reader.reset(server.id())
@@ -287,6 +295,7 @@ t.test('a chat that is closed aborts the call, and calls no handler', async (t) 
   await other.reader.reset(other.server.id())
   await other.reader.last.reject()
   t.equal(other.reader.calls.length, 1)
+  t.same(warnings(), [], 'an aborted call is no failure')
 })
 
 t.test('with a position, the state is loaded at resets only', async (t) => {
@@ -442,6 +451,7 @@ t.test('without history, more events than can be held load the state again, afte
   for (const [index, least] of [2_000, 4_000, 8_000].entries()) {
     await reader.receive(live('during a call', LARGE))
     await reader.last.resolve({})
+    t.match(warnings(), [{ message: 'Too many events' }])
     const delay = timers.delays[index] as number
     t.ok(delay >= least && delay <= least * 1.5)
     await reader.receive(live('during the delay', LARGE))
