@@ -1,13 +1,11 @@
 import { joinChunks } from './chunks.ts'
 import { toJson } from '../core/json.ts'
+import { PackedText } from '../core/packed-text.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import type { BotMessageFormat } from '../event-types.ts'
 import type { Piece } from '../pubsub/state-store.ts'
 
-/**
- * All that was appended to a bot message on the instance that produces it. Nothing is dropped before the end, so that
- * the rest can be written again if Redis loses it.
- */
+/** What was appended to a bot message on the instance that produces it. */
 export interface BotMessageContent {
   /** The length that can be written, in UTF-16 code units of a text or in chunks. */
   readonly length: number
@@ -23,24 +21,22 @@ export interface BotMessageContent {
   append (encoded: string): void
   /** Returns the next piece from a position on. It is empty if that is `length`. */
   pieceAt (at: number): Piece
+  /** Allows to drop what is before a position, which is then never read again. Nor is `joined`. */
+  forget (before: number): void
 }
 
 export function contentOf (format: BotMessageFormat, maxChunkBytes: number): BotMessageContent {
   return format === 'text' ? new TextContent() : new ChunkContent(maxChunkBytes)
 }
 
-/**
- * The complete blocks of a content. As UTF-8 they take at most half of the memory of a string that has a character
- * beyond Latin-1, and a part of them can be read without copying all.
- */
+/** The complete blocks of a content. A part of them can be read without copying all. */
 class Blocks {
-  readonly #blocks: { start: number, content: Buffer | string }[] = []
+  readonly #blocks: { start: number, content: PackedText }[] = []
   /** The position after the last block. */
   end = 0
 
-  /** Adds a block. UTF-8 cannot contain a lone surrogate: such a block stays a string. */
   push (content: string, length: number): void {
-    this.#blocks.push({ start: this.end, content: content.isWellFormed() ? Buffer.from(content) : content })
+    this.#blocks.push({ start: this.end, content: new PackedText(content) })
     this.end += length
   }
 
@@ -53,6 +49,11 @@ class Blocks {
 
   get all (): string[] {
     return this.#blocks.map(({ content }) => content.toString())
+  }
+
+  /** Drops the blocks that end at a position or before. */
+  drop (position: number): void {
+    while (this.#blocks.length > 0 && (this.#blocks[1]?.start ?? this.end) <= position) this.#blocks.shift()
   }
 }
 
@@ -113,6 +114,10 @@ class TextContent implements BotMessageContent {
     const { start, content: block } = at < end ? this.#blocks.at(at) : { start: end, content: this.#last }
     const content = block.slice(at - start, this.length - start)
     return { at, end: at + content.length, content }
+  }
+
+  forget (before: number): void {
+    this.#blocks.drop(before)
   }
 }
 
@@ -176,6 +181,10 @@ class ChunkContent implements BotMessageContent {
   pieceAt (at: number): Piece {
     const chunks = this.#chunksFrom(at)
     return { at, end: at + chunks.length, content: joinChunks(chunks) }
+  }
+
+  forget (before: number): void {
+    this.#blocks.drop(before)
   }
 
   /** The chunks from a position on that are in the same block. */

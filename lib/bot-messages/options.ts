@@ -21,7 +21,7 @@ export const botMessageOptions = {
   botMessageDrainMs: milliseconds({ default: 5_000, from: 0, scope: 'process' }),
   /**
    * The most bytes that one bot message may take: those of its text, or of its chunks as JSON. Its producer and Redis
-   * keep all of it until it has ended.
+   * keep all of it until it has ended; without Redis, it is kept once.
    * @default 8_388_608
    */
   maxBotMessageBytes: bytes({ default: 8_388_608, from: 1, scope: 'process' })

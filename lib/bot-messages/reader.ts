@@ -1,4 +1,4 @@
-import { joinChunks } from './chunks.ts'
+import { joinChunks, splitChunks } from './chunks.ts'
 import { bodyOf, botMessageIdOf, endKeyOf, fieldOf, parseHeader, type FinalEvent } from './fields.ts'
 import type { BotMessage, BotMessageChunk, BotMessageFormat } from '../event-types.ts'
 import { RealtimeError } from '../errors.ts'
@@ -52,10 +52,8 @@ export class BotMessageReader {
     const contents = async function * (): AsyncGenerator<string> {
       for (let [at, page] = [from, pieces]; at < length; page = at < length ? (await read(at))?.pieces ?? [] : []) {
         if (page.length === 0) throw new RealtimeError('RT_BOT_MESSAGE_NOT_FOUND')
-        // What was appended since the bot message was opened is left out.
         for (const piece of page) {
-          if (piece.end > length) return
-          yield contentFrom(piece, at, format)
+          if (at < length) yield contentFrom(piece, at, format, length)
           at = piece.end
         }
       }
@@ -114,11 +112,13 @@ function pageOf (id: string, { field, event, pieces }: DraftPage, from: number):
   return { ...known, length, pieces: length > from ? [{ at: 0, end: length, content }] : [] }
 }
 
-/** The content of a piece from a position on. */
-export function contentFrom ({ at, content }: Piece, from: number, format: BotMessageFormat): string {
-  if (from <= at) return content
-  const { text, chunks } = bodyOf(format, content)
-  return chunks === undefined ? text.slice(from - at) : joined(chunks.slice(from - at))
+/** The content of a piece from a position on. What is beyond `to` was appended later, and is left out. */
+export function contentFrom (
+  { at, end, content }: Piece, from: number, format: BotMessageFormat, to = Infinity
+): string {
+  if (from <= at && end <= to) return content
+  const [first, last] = [Math.max(0, from - at), to - at]
+  return format === 'text' ? content.slice(first, last) : joinChunks(splitChunks(content).slice(first, last))
 }
 
 function joined (chunks: readonly BotMessageChunk[]): string {

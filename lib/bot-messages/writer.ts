@@ -232,7 +232,14 @@ export class BotMessageWriter {
     if (outcome === 'gone') return await this.#recover(epoch)
     // If Redis has lost a part, the next pieces write it again.
     this.#written = length
+    if (this.#isInStore) this.#content.forget(length)
     return true
+  }
+
+  /** Whether what was written is needed from the store only: it is never lost there, and no final event repeats it. */
+  get #isInStore (): boolean {
+    const { store, maxPayloadBytes } = this.#context
+    return store.isLossless && this.#content.jsonBytes > mostRepeated(maxPayloadBytes)
   }
 
   /**

@@ -15,7 +15,10 @@ export const budgets = {
   held: 262_144,
   /** The JSON of an event with content of a bot message. Only a single chunk may take more. */
   piece: 262_144,
-  /** The content of a draft that an instance keeps whole, and sends to a new reader at once. */
+  /**
+   * The content of a draft that an instance keeps whole, and sends to a new reader at once. `LocalPubSub` keeps longer
+   * ones in blocks of this size.
+   */
   draft: 65_536,
   /** The content of all drafts in one reply that reads a state. */
   drafts: 262_144,

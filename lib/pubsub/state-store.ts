@@ -1,4 +1,3 @@
-import { budgets } from '../core/budgets.ts'
 import { ListenerMap } from '../core/listener-set.ts'
 import type { Logger } from '../core/logger.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
@@ -119,7 +118,10 @@ export interface DraftPage {
   field: Field | undefined
   /** The JSON of the event that has replaced the draft, if the log still has it. */
   event: string | undefined
-  /** The pieces from a position on. The first one may begin before it. Empty if there are none or they were lost. */
+  /**
+   * The pieces from a position on, of which the store may have joined some. The first one may begin before it. Empty if
+   * there are none or they were lost.
+   */
   pieces: Piece[]
 }
 
@@ -137,6 +139,11 @@ export interface DraftPage {
  *   before, but at least five seconds.
  */
 export interface StateStore {
+  /**
+   * Whether the store loses nothing that it has acknowledged as long as this process runs. Otherwise the owner of a
+   * draft keeps its content, to write it again.
+   */
+  readonly isLossless: boolean
   /** Changes a field. Rejects as `publish` does. */
   change(channel: string, request: StateRequest): Promise<StateReceipt>
   /**
@@ -168,14 +175,6 @@ export interface StateStore {
 export interface Stateful {
   /** `undefined` if history is turned off. */
   readonly state: StateStore | undefined
-}
-
-/** Returns a content with one more piece; `undefined` if it takes more than `budgets.draft`, or did before. */
-export function shortContent (content: string | undefined, piece: Piece): string | undefined {
-  if (content === undefined || content.length + piece.content.length > budgets.draft) return undefined
-  const joined = content + piece.content
-  // A code unit takes at most three bytes.
-  return joined.length * 3 <= budgets.draft || Buffer.byteLength(joined) <= budgets.draft ? joined : undefined
 }
 
 export function isSameDraft (one: Draft | undefined, other: Draft | undefined): boolean {

@@ -1,5 +1,5 @@
 import {
-  isSameDraft, shortContent,
+  isSameDraft,
   type Draft, type Field, type Piece, type StateVersion, type StateChange, type StatePage, type StateStore
 } from '../pubsub/state-store.ts'
 import { HeldBuffer } from './held-buffer.ts'
@@ -219,7 +219,15 @@ function fieldAfter ({ operation, value, piece }: StateChange, before: Field | u
 
 /** Returns a draft with one more piece. The content of a long draft is not kept. */
 function extended ({ content }: Draft, piece: Piece): Draft {
-  return { length: piece.end, content: shortContent(content, piece) }
+  const joined = content === undefined ? undefined : content + piece.content
+  return { length: piece.end, content: joined !== undefined && isShort(joined) ? joined : undefined }
+}
+
+/** Whether a content takes at most `budgets.draft`. */
+function isShort (content: string): boolean {
+  if (content.length > budgets.draft) return false
+  // A code unit takes at most three bytes.
+  return content.length * 3 <= budgets.draft || Buffer.byteLength(content) <= budgets.draft
 }
 
 /** Returns a field with the content that is known here, if the store did not return it: it may have lost it. */

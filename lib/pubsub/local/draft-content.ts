@@ -1,16 +1,27 @@
 import { budgets } from '../../core/budgets.ts'
+import { PackedText } from '../../core/packed-text.ts'
 import type { ByteBudget, ByteHolder } from '../byte-budget.ts'
-import { shortContent, type Piece } from '../state-store.ts'
+import type { Piece } from '../state-store.ts'
 
-/** Approximate bytes of a piece besides its content. */
-const OVERHEAD = 100
+/** Approximate bytes of a block besides its content. */
+const OVERHEAD = 200
 
-/** The content of a draft of `LocalPubSub`. Once the draft is finalized, the content is kept while there is room. */
+interface Block { at: number, end: number, content: PackedText }
+
+const NOTHING: Piece = { at: 0, end: 0, content: '' }
+
+/**
+ * The content of a draft of `LocalPubSub`. Its pieces are joined to blocks of at most `budgets.draft` bytes; only a
+ * single piece may have more. Once the draft is finalized, the content is kept while there is room.
+ */
 export class DraftContent implements ByteHolder {
   readonly #budget: ByteBudget
-  #pieces: Piece[] = []
+  /** The complete blocks. */
+  #blocks: Block[] = []
+  /** The block that grows. */
+  #last = NOTHING
+  #lastBytes = 0
   #bytes = 0
-  #joined: string | undefined = ''
 
   constructor (budget: ByteBudget) {
     this.#budget = budget
@@ -18,35 +29,40 @@ export class DraftContent implements ByteHolder {
 
   /** The position after the last piece. */
   get length (): number {
-    return this.#pieces.at(-1)?.end ?? 0
+    return this.#last.end
   }
 
   /** All pieces, joined, unless they are longer than `budgets.draft`. */
   get joined (): string | undefined {
-    return this.#joined
+    return this.#blocks.length === 0 ? this.#last.content : undefined
   }
 
-  append (piece: Piece): void {
-    this.#pieces.push(piece)
-    this.#joined = shortContent(this.#joined, piece)
-    this.#count(piece.content.length + OVERHEAD)
+  append ({ end, content }: Piece): void {
+    const bytes = Buffer.byteLength(content)
+    if (this.#lastBytes + bytes > budgets.draft) this.#completeBlock()
+    this.#last = { at: this.#last.at, end, content: this.#last.content + content }
+    this.#lastBytes += bytes
+    if (bytes > budgets.draft) this.#completeBlock()
+    this.#count(bytes)
     this.#budget.trim()
   }
 
   /** Returns the pieces from a position on: as many as fit into the bytes of a page, and at least one. */
   readFrom (position: number): Piece[] {
-    const first = this.#indexAt(position)
+    const pieces: Piece[] = []
     let bytes = 0
-    let last = first
-    for (; last < this.#pieces.length; last++) {
-      bytes += Buffer.byteLength((this.#pieces[last] as Piece).content)
-      if (last > first && bytes > budgets.page) break
+    for (const { at, end, content } of this.#blocks.slice(this.#indexAt(position))) {
+      bytes += content.bytes
+      if (pieces.length > 0 && bytes > budgets.page) return pieces
+      pieces.push({ at, end, content: content.toString() })
     }
-    return this.#pieces.slice(first, last)
+    const isPart = this.#last.end > Math.max(position, this.#last.at)
+    return isPart && bytes + this.#lastBytes <= budgets.page ? [...pieces, this.#last] : pieces
   }
 
   /** Lets the budget drop the content: nothing is appended to it any more. */
   keep (): void {
+    this.#completeBlock()
     this.#budget.enter(this)
   }
 
@@ -59,9 +75,19 @@ export class DraftContent implements ByteHolder {
   /** Drops the content, which is not needed any more. */
   clear (): void {
     this.#budget.leave(this)
-    this.#pieces = []
-    this.#joined = undefined
+    this.#blocks = []
+    this.#last = NOTHING
+    this.#lastBytes = 0
     this.#count(-this.#bytes)
+  }
+
+  #completeBlock (): void {
+    const { at, end, content } = this.#last
+    if (at === end) return
+    this.#blocks.push({ at, end, content: new PackedText(content) })
+    this.#last = { at: end, end, content: '' }
+    this.#lastBytes = 0
+    this.#count(OVERHEAD)
   }
 
   #count (bytes: number): void {
@@ -69,12 +95,12 @@ export class DraftContent implements ByteHolder {
     this.#budget.count(bytes)
   }
 
-  /** The index of the piece that contains what follows a position. */
+  /** The index of the complete block that contains what follows a position. */
   #indexAt (position: number): number {
-    let [low, high] = [0, this.#pieces.length]
+    let [low, high] = [0, this.#blocks.length]
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((this.#pieces[middle] as Piece).end > position) high = middle
+      if ((this.#blocks[middle] as Block).end > position) high = middle
       else low = middle + 1
     }
     return low

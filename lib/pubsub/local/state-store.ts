@@ -1,6 +1,7 @@
 import { newEpoch } from '../cursor.ts'
 import { DraftContent } from './draft-content.ts'
 import type { LocalLog, LogKey } from './log.ts'
+import { PackedText } from '../../core/packed-text.ts'
 import type { PublishReceipt } from '../provider.ts'
 import type { ListenerMap } from '../../core/listener-set.ts'
 import type { Logger } from '../../core/logger.ts'
@@ -50,6 +51,7 @@ interface LocalStateOptions {
 
 /** The state store of `LocalPubSub`: in memory, with the rules of lua/change-state.lua. */
 export class LocalStateStore implements StateStore {
+  readonly isLossless = true
   readonly #channels = new Map<string, ChannelState>()
   readonly #options: LocalStateOptions
   readonly #listeners: ListenerMap<[StateChange]>
@@ -170,14 +172,16 @@ export class LocalStateStore implements StateStore {
   }
 
   #append (channel: string, state: ChannelState, request: RequestOf<'append'>): StateOutcome {
-    const { field, piece, leaseMs, owner } = request
+    const { field, piece: { at, end, content }, leaseMs, owner } = request
     const stored = state.fields.get(field)
     if (stored?.content === undefined || stored.expired || stored.owner !== owner) return 'gone'
     const { length } = stored.content
-    if (length !== piece.at && length !== piece.end) return 'behind'
+    if (length !== at && length !== end) return 'behind'
     stored.until = performance.now() + leaseMs
     // An earlier request may have appended this piece already.
-    if (length === piece.end) return 'done'
+    if (length === end) return 'done'
+    // A part of a longer string keeps all of that in memory.
+    const piece = { at, end, content: new PackedText(content).toString() }
     stored.content.append(piece)
     this.#change(channel, state, { operation: 'append', field, value: '', piece }, stored)
     return 'done'

@@ -40,6 +40,7 @@ interface RedisStateStoreOptions {
 
 /** The state of channels in Redis. Scripts read and change it atomically: see lua/. */
 export class RedisStateStore implements StateStore {
+  readonly isLossless = false
   readonly #options: RedisStateStoreOptions
   readonly #listeners: ListenerMap<[StateChange]>
 

@@ -262,18 +262,17 @@ function drafts (t: Test, make: Make): void {
 function pages (t: Test, make: Make): void {
   const contents = ({ pieces }: DraftPage): string[] => pieces.map(({ content }) => content)
 
-  t.test('a draft is read from any position, from the piece that contains it on', async (t) => {
+  t.test('a draft is read from any position, from a piece that contains it on', async (t) => {
     const s = await subject(t, make)
     t.same(await s.readDraft('d'), { field: undefined, event: undefined, pieces: [] }, 'there is none yet')
     await s.write('d', 'abc', 'é😀', 'f')
-    const all = [
-      { at: 0, end: 3, content: 'abc' }, { at: 3, end: 6, content: 'é😀' }, { at: 6, end: 7, content: 'f' }
-    ]
     const field = { ...draft('abcé😀f'), draft: { length: 7, content: 'abcé😀f' } }
-    for (const [from, first] of [[0, 0], [2, 0], [3, 1], [5, 1], [6, 2], [7, 3], [100, 3]] as const) {
+    for (const from of [0, 2, 3, 5, 6, 7, 100]) {
       const page = await s.readDraft('d', from)
       t.match(page, { field: { value: 'header', draft: { length: 7 }, expired: false }, event: undefined })
-      t.same(page.pieces, all.slice(first), `from ${from}`)
+      const at = page.pieces[0]?.at ?? 7
+      t.equal(contents(page).join(''), 'abcé😀f'.slice(at), `from ${from}`)
+      t.ok(at <= from && page.pieces.every(({ end }) => end > from))
     }
     t.same(await s.read(), { d: field })
   })
@@ -308,7 +307,7 @@ function pages (t: Test, make: Make): void {
       await s.finalize(field, { end: field }, 'me', keep)
       const page = await s.readDraft(field, 3)
       t.match(page, { field: undefined, event: JSON.stringify({ end: field }) })
-      t.same(contents(page), keep ? ['def'] : [])
+      t.match(contents(page).join(''), keep ? /def$/ : /^$/)
     }
     t.same(await s.values(), {})
     t.same(

@@ -1,8 +1,7 @@
 import t from 'tap'
-import { setFlagsFromString } from 'node:v8'
-import vm from 'node:vm'
 import { contentOf, type BotMessageContent } from '../../../lib/bot-messages/content.ts'
 import type { BotMessageFormat } from '../../../lib/event-types.ts'
+import { keptMemory } from '../../support/kept-memory.ts'
 
 /** The length of a block of text. */
 const BLOCK = 32_768
@@ -90,6 +89,27 @@ t.test('chunks are kept as JSON, each after a comma, and a piece has a limited n
   t.equal(one.joined, `,${JSON.stringify(large)}`)
 })
 
+t.test('of what is forgotten, only the block with the next piece is kept', async (t) => {
+  const text = of('text', 'x'.repeat(5 * BLOCK))
+  const chunks = of('chunks', ...Array(9).fill({ text: 'x'.repeat(60_000) }))
+  for (const content of [text, chunks]) {
+    content.forget(0)
+    const pieces = piecesOf(content)
+    const [first, second] = [content.pieceAt(0).end, content.pieceAt(content.pieceAt(0).end).end]
+    content.forget(first - 1)
+    t.same(piecesOf(content), pieces)
+    content.forget(first)
+    t.throws(() => content.pieceAt(0))
+    t.same(piecesOf(content, first), pieces.slice(1))
+    content.forget(second + 1)
+    t.same(piecesOf(content, second), pieces.slice(2))
+    content.forget(content.length)
+    t.match(content.pieceAt(content.length), { content: '' })
+    content.append(content.encode(content === text ? 'end' : { end: 1 }))
+    t.match(piecesOf(content, content.length - 1).at(-1), /[d}]$/)
+  }
+})
+
 t.test('what the format does not allow is refused', async (t) => {
   for (const wrong of ['text', ['list'], 5, null, true, undefined, { n: 1n }, new Date()]) {
     t.throws(() => contentOf('chunks', 1_000).encode(wrong), { code: 'RT_PAYLOAD_INVALID' })
@@ -104,21 +124,13 @@ t.test('what the format does not allow is refused', async (t) => {
   })
 })
 
-setFlagsFromString('--expose-gc')
-const gc = vm.runInNewContext('gc') as () => void // Node's types don't know of it.
-
-/** Bytes of memory that cannot be freed. */
-function memory (): number {
-  gc()
-  const { heapUsed, external } = process.memoryUsage()
-  return heapUsed + external
-}
-
 /** Makes ten contents of 2 MB. Returns them, and how much memory they take. */
-function fill (format: BotMessageFormat, unit: string): { contents: BotMessageContent[], taken: number } {
+async function fill (
+  format: BotMessageFormat, unit: string
+): Promise<{ contents: BotMessageContent[], taken: number }> {
   // Each addition has a memory of its own, as if it had just been received.
   const text = Buffer.from(unit.repeat(500))
-  const before = memory()
+  const before = await keptMemory()
   const contents = Array.from({ length: 10 }, () => {
     const content = of(format)
     while (content.bytes < 2_000_000) {
@@ -126,12 +138,12 @@ function fill (format: BotMessageFormat, unit: string): { contents: BotMessageCo
     }
     return content
   })
-  return { contents, taken: memory() - before }
+  return { contents, taken: await keptMemory() - before }
 }
 
 t.test('ten contents of 2 MB take as much memory as they have bytes, whatever their characters', async (t) => {
   // None is freed before all are measured, since memory is not freed at once.
-  const filled = [fill('text', 'word '), fill('text', 'wo 😀 '), fill('chunks', 'wo 😀 ')]
+  const filled = [await fill('text', 'word '), await fill('text', 'wo 😀 '), await fill('chunks', 'wo 😀 ')]
   for (const { contents, taken } of filled) {
     const bytes = contents.reduce((sum, content) => sum + content.bytes, 0)
     t.ok(bytes >= 20_000_000 && taken < 1.1 * bytes, `${taken} for ${bytes}`)

@@ -44,8 +44,15 @@ t.test('what is appended after a bot message was opened is left out', async (t) 
     streaming(9, { at: 2, end: 3, content: 'c' }, { at: 3, end: 9, content: 'defghi' })
   )
   t.equal((await reader.read('c', 'a'))?.text, 'abc')
-  const other = readerOf(streaming(3, { at: 0, end: 2, content: 'ab' }), streaming(9, { at: 2, end: 9, content: '…' }))
-  t.equal((await other.reader.read('c', 'a'))?.text, 'ab', 'a piece that goes beyond it, too')
+  const { reader: joined } = readerOf(
+    streaming(3, { at: 0, end: 2, content: 'ab' }), streaming(9, { at: 0, end: 9, content: 'abcdefghi' })
+  )
+  t.equal((await joined.read('c', 'a'))?.text, 'abc', 'also of a piece that goes beyond it')
+  const value = JSON.stringify({ format: 'chunks', startedAt: 1 })
+  const { reader: chunks } = readerOf({
+    field: draft(2, value), event: undefined, pieces: [{ at: 0, end: 3, content: ',{"n":0},{"n":1},{"n":2}' }]
+  })
+  t.same((await chunks.read('c', 'a'))?.chunks, [{ n: 0 }, { n: 1 }])
 })
 
 t.test('a bot message that ends while it is read is whole', async (t) => {

@@ -488,6 +488,16 @@ t.test('only short content is kept, and each piece is reported', async (t) => {
   t.same(replica.fields, await state.fields())
 })
 
+t.test('the bytes of short content are counted, not its characters', async (t) => {
+  const { state, replica } = start(t)
+  await state.change({ operation: 'open', field: 'd' })
+  const content = 'é'.repeat(budgets.draft / 2)
+  await state.append('d', content)
+  t.equal(replica.fields.get('d')?.draft?.content, content)
+  await state.append('d', 'a')
+  t.equal(replica.fields.get('d')?.draft?.content, undefined)
+})
+
 t.test('the states of many chats are read one after another, whether reads succeed or fail', async (t) => {
   const { state, replica, gate, reported, rest } = start(t)
   state.loses = true

@@ -3,51 +3,67 @@ import { budgets } from '../../../../lib/core/budgets.ts'
 import { ByteBudget } from '../../../../lib/pubsub/byte-budget.ts'
 import { DraftContent } from '../../../../lib/pubsub/local/draft-content.ts'
 
-function fill (content: DraftContent, pieces: number, bytes: number): DraftContent {
-  for (let n = 0; n < pieces; n++) {
-    const at = content.length
-    content.append({ at, end: at + bytes, content: 'x'.repeat(bytes) })
-  }
+const HALF = 'é'.repeat(budgets.draft / 4)
+
+function append (content: DraftContent, ...texts: string[]): DraftContent {
+  for (const text of texts) content.append({ at: content.length, end: content.length + text.length, content: text })
   return content
 }
 
+const contentOf = (...texts: string[]): DraftContent => append(new DraftContent(new ByteBudget(Infinity)), ...texts)
+
 t.test('contents share a budget: the oldest that is kept is dropped first, one that grows never is', async (t) => {
   const budget = new ByteBudget(100_000)
-  const make = (): DraftContent => fill(new DraftContent(budget), 3, 10_000)
+  const part = 'x'.repeat(10_000)
+  const make = (): DraftContent => append(new DraftContent(budget), part, part, part)
   const growing = make()
   const kept = [make(), make()]
   for (const content of kept) content.keep()
   t.ok(budget.bytes > 90_000 && budget.bytes <= 100_000)
-  fill(growing, 1, 10_000)
-  t.same(kept.map((content) => content.readFrom(0).length), [0, 3])
-  fill(growing, 10, 10_000)
-  t.same(kept.map((content) => content.readFrom(0).length), [0, 0])
+  append(growing, part)
+  t.same(kept.map((content) => content.readFrom(0).length), [0, 1])
+  append(growing, ...Array<string>(10).fill(part))
+  t.same(kept.map((content) => content.readFrom(0)), [[], []])
   t.equal(growing.length, 140_000)
-  t.equal(growing.readFrom(0).length, 14)
+  t.equal(growing.readFrom(0).map(({ content }) => content).join(''), part.repeat(14))
   growing.clear()
   for (const content of kept) content.clear()
   t.equal(budget.bytes, 0, 'and what is dropped does not count')
 })
 
-t.test('short content is joined, long content is read in pages', async (t) => {
-  const content = fill(new DraftContent(new ByteBudget(Infinity)), 2, budgets.draft / 2)
-  t.equal(content.joined?.length, budgets.draft)
-  fill(content, 1, 1)
+t.test('content is joined as long as its bytes are short', async (t) => {
+  const content = contentOf('', HALF, HALF)
+  t.equal(content.joined, HALF + HALF)
+  append(content, '')
+  t.equal(content.joined, HALF + HALF)
+  append(content, 'a')
   t.equal(content.joined, undefined)
-  fill(content, 1, 1)
+  append(content, 'b')
   t.equal(content.joined, undefined)
-  fill(content, 1, budgets.page)
-  t.same(content.readFrom(5).map(({ at }) => at), [0, budgets.draft / 2, budgets.draft, budgets.draft + 1])
-  t.same(content.readFrom(budgets.draft + 2).length, 1)
-  t.same(content.readFrom(content.length), [])
+  t.equal(contentOf(`${HALF}${HALF}a`).joined, undefined)
 })
 
-t.test('the bytes of short content are counted, not its characters', async (t) => {
-  for (const [text, count] of [['é', budgets.draft / 2], ['a', budgets.draft]] as const) {
-    const content = new DraftContent(new ByteBudget(Infinity))
-    content.append({ at: 0, end: count, content: text.repeat(count) })
-    t.equal(content.joined?.length, count)
-    content.append({ at: count, end: count + 1, content: text })
-    t.equal(content.joined, undefined)
-  }
+t.test('pieces are joined to blocks, of which a page has as many as fit, and at least one', async (t) => {
+  const large = 'x'.repeat(2 * budgets.page)
+  const content = contentOf('abc', HALF, HALF, 'é', 'd', large, 'e')
+  const blocks = [`abc${HALF}`, `${HALF}éd`, large, 'e']
+  const ends = blocks.map((_, n) => blocks.slice(0, n + 1).join('').length)
+  const page = (from: number): string[] => content.readFrom(from).map(({ at, end, content }) => {
+    t.equal(end - at, content.length)
+    t.ok(blocks.join('').startsWith(content, at))
+    return content
+  })
+  const [first, second, third, last] = ends as [number, number, number, number]
+  t.same(page(0), blocks.slice(0, 2))
+  t.same(page(first - 1), blocks.slice(0, 2))
+  t.same(page(first), [blocks[1]])
+  t.ok(page(second).join() === large)
+  t.ok(page(third - 1).join() === large)
+  t.same(page(third), ['e'])
+  t.same(page(last), [])
+  t.same(page(last + 100), [])
+  content.keep()
+  t.same(page(third), ['e'])
+  t.same(contentOf('').readFrom(0), [])
+  t.same(contentOf('ab', large, '').readFrom(2).map(({ at }) => at), [2])
 })
