@@ -3,6 +3,7 @@
  * that is more than 80 MB. Also prints the peaks meanwhile, which include garbage. Needs redis-server.
  *
  *     npm run soak:bot-messages
+ *     npm run soak:bot-messages -- --short
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -21,24 +22,27 @@ const STEP = 50_000
 /** Megabytes of heap and external memory. */
 const BOUND = 80
 
-/** A text of one byte a character, one that takes more in memory than in UTF-8, and chunks. Each runs on its own. */
-const CASES = { ascii: 'word ', emoji: 'wo 😀 ', chunks: 'wo 😀 ' }
+/** A text of one byte a character, one that takes more in memory than in UTF-8, and chunks. */
+const CONTENTS = { ascii: 'word ', emoji: 'wo 😀 ', chunks: 'wo 😀 ' }
+/** Each runs in a process of its own. */
+const CASES = ['redis', 'local'].flatMap((provider) => Object.keys(CONTENTS).map((content) => [provider, content]))
+const SHORT = [['redis', 'chunks'], ['local', 'emoji'], ['local', 'chunks']]
 
-const [,, name, port] = process.argv
-if (name === 'readers') read(port)
-else if (name !== undefined) await measure(name, CASES[name])
-else for (const name of Object.keys(CASES)) await runAlone(name)
+const [,, provider, argument] = process.argv
+if (provider === 'readers') read(argument)
+else if (argument !== undefined) await measure(provider, argument)
+else for (const names of provider === '--short' ? SHORT : CASES) await runAlone(names)
 
-async function runAlone (name) {
-  const child = fork(fileURLToPath(import.meta.url), [name], { execArgv: ['--expose-gc'] })
+async function runAlone (names) {
+  const child = fork(fileURLToPath(import.meta.url), names, { execArgv: ['--expose-gc'] })
   const [code] = await once(child, 'exit')
   if (code !== 0) process.exitCode = 1
 }
 
-async function measure (name, unit) {
-  const redis = await startRedis()
+async function measure (provider, name) {
+  const redis = provider === 'redis' ? await startRedis() : undefined
   const app = Fastify()
-  await app.register(realtimePlugin, { redisUrl: redis.url })
+  await app.register(realtimePlugin, redis && { redisUrl: redis.url })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const readers = fork(fileURLToPath(import.meta.url), ['readers', app.server.address().port], {
     execArgv: ['--expose-gc']
@@ -51,6 +55,7 @@ async function measure (name, unit) {
   const messages = await Promise.all(Array.from({ length: MESSAGES }, (_, n) => {
     return app.chatEvents.startBotMessage(`${n}`, { format })
   }))
+  const unit = CONTENTS[name]
   const text = unit.repeat(STEP / Buffer.byteLength(unit))
   for (let size = 0; size < SIZE; size += STEP) {
     for (const message of messages) await append(message, format, text)
@@ -61,7 +66,8 @@ async function measure (name, unit) {
     peak.rss = Math.max(peak.rss, rss - start.rss)
   }
   const grown = (await settledHeap() - before) / 1e6
-  console.log(`${MESSAGES} bot messages of ${SIZE / 1e6} MB (${name}), ${READERS} readers: ${grown.toFixed(1)} MB`)
+  console.log(`${provider}, ${MESSAGES} bot messages of ${SIZE / 1e6} MB (${name}), ${READERS} readers: ` +
+    `${grown.toFixed(1)} MB`)
   console.log(`  at its peak ${(peak.heap / 1e6).toFixed(1)} MB of heap and ${(peak.rss / 1e6).toFixed(1)} MB resident`)
   if (grown > BOUND) {
     console.error(`More than ${BOUND} MB`)
@@ -70,7 +76,7 @@ async function measure (name, unit) {
   await Promise.all(messages.map((message) => message.finish()))
   readers.kill()
   await app.close()
-  redis.child.kill()
+  redis?.child.kill()
 }
 
 async function append (message, format, text) {
