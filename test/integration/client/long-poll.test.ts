@@ -7,7 +7,6 @@ import { until } from '../../support/until.ts'
 import { Page, publish } from './page.ts'
 
 t.setTimeout(60_000)
-t.jobs = 8
 
 /** The time that a client has to notice that streams are held back. */
 const NOTICED_MS = 12_000
@@ -40,16 +39,19 @@ async function follow (t: Test, manner: Manner, everyMs: number): Promise<Page> 
   return page
 }
 
-for (const [manner, everyMs, transport] of [
-  ['hold all', 200, 'long-poll'], ['hold all', 4_000, 'long-poll'], ['hold last', 4_000, 'long-poll'],
-  ['hold last', 1_200, 'long-poll'], ['hold last', 100, 'stream'], ['cut', 200, 'stream'], ['pass', 200, 'stream']
-] as const) {
-  t.test(`behind a proxy that does "${manner}", each event every ${everyMs} ms arrives once`, async (t) => {
-    const page = await follow(t, manner, everyMs)
-    t.equal(page.client.transport, transport)
-    t.equal(page.client.state, 'open')
-  })
-}
+// They wait at the same time.
+t.test('behind a proxy that holds streams back', { jobs: 7 }, async (t) => {
+  for (const [manner, everyMs, transport] of [
+    ['hold all', 200, 'long-poll'], ['hold all', 4_000, 'long-poll'], ['hold last', 4_000, 'long-poll'],
+    ['hold last', 1_200, 'long-poll'], ['hold last', 100, 'stream'], ['cut', 200, 'stream'], ['pass', 200, 'stream']
+  ] as const) {
+    t.test(`behind a proxy that does "${manner}", each event every ${everyMs} ms arrives once`, async (t) => {
+      const page = await follow(t, manner, everyMs)
+      t.equal(page.client.transport, transport)
+      t.equal(page.client.state, 'open')
+    })
+  }
+})
 
 t.test('the client goes back to the stream once nothing holds it back', async (t) => {
   const { app, url } = await startApp(t, { maxConnectionsPerClient: 3 })
