@@ -63,6 +63,9 @@ const table = {
     'This chat has, or had, a bot message with this id. Give each bot message an id of its own, or none.'],
   RT_BOT_MESSAGE_TOO_LARGE: [413, (what: string) =>
     `The bot message would take ${what} bytes. Finish it, or raise maxBotMessageBytes.`],
+  RT_BOT_MESSAGE_EXTRA_TOO_LARGE: [413, (what: string) =>
+    `The end of the bot message would take ${what} bytes with its extra. Finish it with a smaller one, or with none: ` +
+    'store large data elsewhere, and pass a reference to it.'],
   RT_BOT_MESSAGE_NOT_FOUND: [404, () =>
     'This chat has no such bot message, or its history does not reach back to it any more. Check the id.'],
   RT_POSITION_INVALID: [400, () =>

@@ -107,6 +107,16 @@ export function finalEvent (
 }
 
 /**
+ * Throws `RT_BOT_MESSAGE_EXTRA_TOO_LARGE` if a final event takes more than a piece may. Only `extra` can be so large:
+ * the id and `meta` are limited, and a content or an `error` that does not fit is left out.
+ */
+export function checkFinalEvent (event: FinalEvent): void {
+  const bytes = Buffer.byteLength(toJson(event))
+  if (bytes <= budgets.piece) return
+  throw new RealtimeError('RT_BOT_MESSAGE_EXTRA_TOO_LARGE', `${bytes} of at most ${budgets.piece}`)
+}
+
+/**
  * Returns the request that replaces a bot message by its final event. Its content is kept if the event does not repeat
  * it. Without an `owner`, the lease must have expired.
  */

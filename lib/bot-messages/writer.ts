@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { contentOf, type BotMessageContent } from './content.ts'
 import {
-  endKeyOf, fieldOf, finalEvent, finalizationOf, mostRepeated,
+  checkFinalEvent, endKeyOf, fieldOf, finalEvent, finalizationOf, mostRepeated,
   type BotMessageHeader, type BotMessageStatus, type Ending, type FinalEvent
 } from './fields.ts'
 import { FlushWindow } from './flush-window.ts'
 import type { BotMessageExtra } from '../event-types.ts'
-import { RealtimeError } from '../errors.ts'
+import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import type { Logger } from '../core/logger.ts'
 import type { PublishReceipt } from '../pubsub/provider.ts'
 import type { Finalization, StateReceipt, StateRequest, StateStore } from '../pubsub/state-store.ts'
@@ -57,6 +57,11 @@ interface Finalizing {
 interface Ended { readonly name: 'ended', readonly end: BotMessageEnd }
 
 const OPEN: Open = { name: 'open' }
+
+/** The codes of errors that say that the final event is invalid or too large. */
+const INVALID_ENDS: RealtimeErrorCode[] = [
+  'RT_PAYLOAD_INVALID', 'RT_PAYLOAD_TOO_LARGE', 'RT_BOT_MESSAGE_EXTRA_TOO_LARGE'
+]
 
 /**
  * Writes one bot message that this instance produces. It grows while it is `open`. It is `finalizing` from the first
@@ -120,7 +125,9 @@ export class BotMessageWriter {
   /**
    * Ends the bot message: an event of the log replaces its pieces. It repeats the whole content if that fits into
    * `maxPayloadBytes` and 256 KiB. Resolves with the final status. Rejects as `publish` does; the writer then retries
-   * by itself until the outcome is known.
+   * by itself until the outcome is known. If `extra` is not JSON, or is too large, the bot message stays open: finish
+   * it without. The code is then `RT_PAYLOAD_INVALID`, `RT_PAYLOAD_TOO_LARGE`, or `RT_BOT_MESSAGE_EXTRA_TOO_LARGE` if
+   * the end would take more than 256 KiB, whatever `maxPayloadBytes` is.
    */
   finish (extra?: BotMessageExtra & object): Promise<BotMessageEnd> {
     return this.#endAs({ status: 'finished', ...extra !== undefined && { extra } })
@@ -306,14 +313,16 @@ export class BotMessageWriter {
       finalizing.attempt = undefined
       const { code } = error as RealtimeError
       // The final event is invalid or too large. Open again, so that the app can end it with another one.
-      if (code === 'RT_PAYLOAD_TOO_LARGE' || code === 'RT_PAYLOAD_INVALID') this.#to(OPEN)
+      if (INVALID_ENDS.includes(code)) this.#to(OPEN)
       throw error
     }
   }
 
   async #tryToFinalize (finalizing: Finalizing): Promise<BotMessageEnd> {
     const { ending } = finalizing
-    const finalization = finalizationOf(this.id, this.#finalEvent(ending), this.#owner)
+    const event = this.#finalEvent(ending)
+    checkFinalEvent(event)
+    const finalization = finalizationOf(this.id, event, this.#owner)
     for (;;) {
       // What the final event does not repeat has to be read from the draft.
       if (finalization.keepContent) await this.#writeRest()
@@ -332,8 +341,8 @@ export class BotMessageWriter {
     try {
       return await this.#context.store.finalize(this.channel, finalization)
     } catch (error) {
-      const certain = ['RT_PUBLISH_REJECTED', 'RT_PAYLOAD_TOO_LARGE', 'RT_PAYLOAD_INVALID']
-      if (!certain.includes((error as RealtimeError).code)) finalizing.mayHaveEnded = true
+      const { code } = error as RealtimeError
+      if (code !== 'RT_PUBLISH_REJECTED' && !INVALID_ENDS.includes(code)) finalizing.mayHaveEnded = true
       throw error
     }
   }
@@ -346,10 +355,10 @@ export class BotMessageWriter {
     while (await this.#write() && this.#hasUnwritten);
   }
 
-  /** Whether the final event fits into `maxPayloadBytes` without the content. */
+  /** Whether the final event fits into `maxPayloadBytes` and 256 KiB without the content. */
   #fits (ending: Ending): boolean {
     const event = this.#finalEvent(ending, true)
-    return Buffer.byteLength(JSON.stringify(event)) <= this.#context.maxPayloadBytes
+    return Buffer.byteLength(JSON.stringify(event)) <= mostRepeated(this.#context.maxPayloadBytes)
   }
 
   /** `isShort` leaves the content out, as if it did not fit. */

@@ -52,7 +52,8 @@ export interface StartBotMessageOptions {
 /** Options of `streamBotMessage`. All are optional. */
 export interface StreamBotMessageOptions extends StartBotMessageOptions {
   /**
-   * Additional data of the final event. A function is called when the text is complete.
+   * Additional data of the final event, which must fit into `maxPayloadBytes` and 256 KiB with it. A function is called
+   * when the text is complete.
    * @default none
    */
   extra?: (BotMessageExtra & object) | (() => BotMessageExtra & object | Promise<BotMessageExtra & object>) | undefined

@@ -6,6 +6,7 @@ import { nothingUnhandled } from '../../support/unhandled.ts'
 import { apart } from './apart.ts'
 import { LongReader } from './long-reader.ts'
 import { setups, type Setup } from './setups.ts'
+import { say } from './sides.ts'
 
 t.beforeEach(nothingUnhandled)
 t.setTimeout(120_000)
@@ -96,6 +97,37 @@ for (const [name, setup] of Object.entries(setups)) {
     await reader.end
     t.ok(reader.largest > 400_000, 'a chunk cannot be cut')
     t.match(reader.chunks, [{ n: 1 }, { large: /^x+$/ }, { n: 2 }])
+  })
+
+  t.test(`${name}, an extra that a piece cannot carry is refused, and the bot message ends without it`, async (t) => {
+    const { one, two } = await setup(t, { maxPayloadBytes: 16_000_000, maxBufferedBytes: 20_000_000 })
+    const much = 'é'.repeat(131_072)
+    for (const [format, addition, content] of [
+      ['text', 'one', { text: 'one two' }], ['chunks', { n: 1 }, { chunks: [{ n: 1 }, { n: 2 }] }]
+    ] as const) {
+      const reader = await LongReader.open(t, two.url)
+      const botMessage = await one.app.chatEvents.startBotMessage('c', { format })
+      await botMessage.append(addition)
+      await t.rejects(botMessage.finish({ much }), {
+        code: 'RT_BOT_MESSAGE_EXTRA_TOO_LARGE', statusCode: 413, message: /would take 262\d{3} of at most 262144 bytes/
+      })
+      await botMessage.append(format === 'text' ? ' two' : { n: 2 })
+      t.same(await botMessage.finish({ much: much.slice(1_000) }), { status: 'finished' }, 'one that fits is sent')
+      t.match(await reader.end, { status: 'finished', extra: { much: much.slice(1_000) } })
+      t.match(reader, content)
+      t.ok(reader.largest <= 262_144, `no piece is above 256 kB: ${reader.largest}`)
+    }
+    const reader = await LongReader.open(t, two.url)
+    const botMessage = await one.app.chatEvents.startBotMessage('c')
+    await botMessage.append('one')
+    t.same(await botMessage.fail(much), { status: 'failed' })
+    const end = await reader.end
+    t.match(end, { status: 'failed', at: 0, text: 'one' }, 'a description that is too long is left out')
+    t.equal(end.error, undefined)
+    await t.rejects(one.app.chatEvents.streamBotMessage('c', say('one', ' two'), { id: 'b', extra: { much } }), {
+      code: 'RT_BOT_MESSAGE_EXTRA_TOO_LARGE'
+    })
+    t.match(await two.app.chatEvents.getBotMessage('c', 'b'), { status: 'failed', text: 'one two' })
   })
 
   t.test(`${name}, a late reader fetches a text whose JSON would be too large for a piece`, async (t) => {
