@@ -5,6 +5,9 @@ import type { BotMessagePiece } from './event-types.ts'
 /** The protocol of bot messages whose chunks are those of a UI message: see `StartBotMessageOptions`. */
 export const UI_MESSAGE = 'ui-message'
 
+/** The header of a UI message stream with the id of its bot message, percent-encoded. */
+export const BOT_MESSAGE_ID_HEADER = 'x-bot-message-id'
+
 /** A chunk of a UI message. The fields beside `type` depend on it. */
 export interface UIChunk { type: string, [field: string]: unknown }
 

@@ -7,7 +7,7 @@ import { isOverload } from './overload.ts'
 import { encodeEvent, iteratorOf, nextOrClosed, type SseEvent } from './sse-event.ts'
 import { hasPositions, lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
 import { streamHeaders } from './stream-headers.ts'
-import { UI_MESSAGE_HEADERS, writeUIMessage } from './ui-message-stream.ts'
+import { EXPOSED_HEADERS, uiMessageHeaders, writeUIMessage } from './ui-message-stream.ts'
 import { UI_MESSAGE } from '../ui-message.ts'
 import type { ChatEvents } from '../chat/chat-events.ts'
 import type { Metrics } from '../observability/metrics.ts'
@@ -122,8 +122,9 @@ export class ReplySse {
   /**
    * Streams a bot message as a UI message stream of the AI SDK: from its first chunk on, then live, whichever instance
    * produces it. The stream ends with the bot message; any earlier end cuts the connection. Waits for a bot message
-   * that this instance is opening. Settles as `chat` does, and rejects with `RT_BOT_MESSAGE_NOT_FOUND` unless the chat
-   * has a bot message with this id that consists of such chunks.
+   * that this instance is opening. The header `x-bot-message-id` has the id, percent-encoded. Settles as `chat` does,
+   * and rejects with `RT_BOT_MESSAGE_NOT_FOUND` unless the chat has a bot message with this id that consists of such
+   * chunks.
    */
   async uiMessage (chatId: string, { id }: { id: string }): Promise<void> {
     const found = await this.#openUIMessageStream(chatId, async () => {
@@ -154,7 +155,7 @@ export class ReplySse {
           endAfter: stream.endAfter.bind(stream)
         }]
       }
-      return { enter, headers: UI_MESSAGE_HEADERS }
+      return { enter, headers: uiMessageHeaders(id, this.#reply.getHeader(EXPOSED_HEADERS)) }
     })
     return found
   }

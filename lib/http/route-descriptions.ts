@@ -1,3 +1,4 @@
+import { BOT_MESSAGE_ID_HEADER } from '../ui-message.ts'
 import type { JsonSchema, ResponseDescription, RouteDescription } from './describe-route.ts'
 
 const chatId = { type: 'string', minLength: 1, description: 'The id of the chat.' }
@@ -105,7 +106,10 @@ export const routeDescriptions = {
     responses: {
       200: {
         ...stream('A UI message stream. It ends with the message.'),
-        headers: { 'x-vercel-ai-ui-message-stream': { type: 'string', enum: ['v1'] } }
+        headers: {
+          'x-vercel-ai-ui-message-stream': { type: 'string', enum: ['v1'] },
+          [BOT_MESSAGE_ID_HEADER]: { type: 'string', description: 'The id of the bot message, percent-encoded.' }
+        }
       },
       204: { description: 'No UI message is in progress.' },
       ...readErrors

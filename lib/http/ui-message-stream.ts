@@ -1,11 +1,24 @@
+import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http'
 import { splitChunks } from '../bot-messages/chunks.ts'
 import type { BotMessageFollower } from '../bot-messages/follower.ts'
 import type { Connection } from '../sse/connection.ts'
 import { parseJson } from '../core/json.ts'
-import { closingChunk, incompleteBy, type UIChunk } from '../ui-message.ts'
+import { BOT_MESSAGE_ID_HEADER, closingChunk, incompleteBy, type UIChunk } from '../ui-message.ts'
 
-/** Marks the response as a UI message stream of the AI SDK. */
-export const UI_MESSAGE_HEADERS = { 'x-vercel-ai-ui-message-stream': 'v1' }
+/** Names the headers of a response that a page of another origin can read. */
+export const EXPOSED_HEADERS = 'access-control-expose-headers'
+
+/**
+ * Returns headers that mark a response as a UI message stream of the AI SDK, and say which bot message it is. A page of
+ * another origin can read the id beside the headers that the app exposes.
+ */
+export function uiMessageHeaders (id: string, exposed: OutgoingHttpHeader = []): OutgoingHttpHeaders {
+  return {
+    'x-vercel-ai-ui-message-stream': 'v1',
+    [BOT_MESSAGE_ID_HEADER]: encodeURIComponent(id),
+    [EXPOSED_HEADERS]: [exposed, BOT_MESSAGE_ID_HEADER].flat().join(', ')
+  }
+}
 
 /**
  * Writes a bot message to a connection as a UI message stream, as fast as the client receives it, and ends the stream

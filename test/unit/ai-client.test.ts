@@ -177,6 +177,9 @@ async function openTransport (method: 'sendMessages' | 'reconnectToStream'): Pro
   }
 }
 
+/** The response to a request for the UI message in progress. */
+const streamOf = (id: string): Response => new Response('', { headers: { 'x-bot-message-id': id } })
+
 /** Reads a number of chunks. */
 async function read (stream: ReadableStream<UIChunk> | null, count: number): Promise<unknown[]> {
   const received = []
@@ -192,8 +195,8 @@ t.test('while the server is unavailable, it is asked again for the UI message in
   t.teardown(() => { global.setTimeout = wait })
   // The waits between two attempts take no time.
   global.setTimeout = ((act: () => void, ms: number) => wait(act, ms < 45_000 ? 0 : ms)) as typeof setTimeout
-  for (const response of [new Response(null, { status: 503 }), new Response(': heartbeat\n\n')]) await answer(response)
-  await answer(new Response(`: heartbeat\n\ndata: ${JSON.stringify(START)}\n\n`))
+  for (const status of [503, 429]) await answer(new Response(null, { status }))
+  await answer(streamOf('m'))
   send('m', 0, START)
   t.same(await read(await chunks, 1), [START])
   t.same(paths, ['/stream', '/stream', '/stream'])
@@ -222,7 +225,7 @@ t.test('chunks that were dropped before the bot message was known are requested'
     send('other', 0, { type: 'start' }, data(LARGE))
     send('m', 2, data(2))
     if (method === 'sendMessages') sent({ id: 'm' })
-    else await answer(new Response(`data: ${JSON.stringify(START)}\n\n`))
+    else await answer(streamOf('m'))
     await new Promise(setImmediate)
     send('other', 2, data(LARGE))
     send('m', 3, data(3))

@@ -12,8 +12,8 @@ export class KeptStreams {
   /** The oldest comes first. */
   readonly #kept = new Map<string, { stream: ChunkStream, size: number }>()
   #size = 0
-  /** The JSON of the first chunks of those that were dropped, by id. */
-  readonly #dropped = new Map<string, string>()
+  /** The ids of those that were dropped. */
+  readonly #dropped = new Set<string>()
 
   /** Adds the chunks of a piece. Returns the stream, and `undefined` if the bot message was dropped. */
   receive (event: BotMessagePiece): ChunkStream | undefined {
@@ -33,20 +33,15 @@ export class KeptStreams {
     for (const [id, { stream }] of this.#kept) yield [id, stream]
   }
 
-  /** The id of the bot message that was dropped and began with this chunk, as JSON. */
-  droppedId (first: string): string | undefined {
-    return [...this.#dropped].find(([, json]) => json === first)?.[0]
-  }
-
   /** Keeps a bot message that was dropped from now on: it must be received from the beginning. */
   keepAgain (id: string): void {
     this.#dropped.delete(id)
   }
 
   #dropOldest (): void {
-    const [id, { stream, size }] = this.#kept.entries().next().value as [string, { stream: ChunkStream, size: number }]
+    const [id, { size }] = this.#kept.entries().next().value as [string, { stream: ChunkStream, size: number }]
     this.#kept.delete(id)
     this.#size -= size
-    this.#dropped.set(id, JSON.stringify(stream.first))
+    this.#dropped.add(id)
   }
 }

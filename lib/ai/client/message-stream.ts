@@ -7,9 +7,6 @@ import type { BotMessagePiece } from '../../event-types.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 import { KeptStreams } from './kept-streams.ts'
 
-/** The bot message to stream: by its id, or by the JSON of its first chunk. */
-export type Wanted = { id: string } | { first: string }
-
 /** The bot message that is streamed. */
 interface FoundMessage { id: string, stream: ChunkStream }
 
@@ -19,7 +16,7 @@ export class MessageStream {
   readonly #request: RepeatedRequest
   /** All bot messages, until it is known which one is streamed. */
   readonly #kept = new KeptStreams()
-  #search: { wanted: Wanted, found: (message: FoundMessage) => void } | undefined
+  #search: { id: string, found: (message: FoundMessage) => void } | undefined
   /** The bot message that is requested, with the pieces that arrive meanwhile if its chunks were dropped. */
   #requested: { id: string, held: BotMessagePiece[] } | undefined
   #found: FoundMessage | undefined
@@ -52,13 +49,13 @@ export class MessageStream {
   }
 
   /**
-   * Resolves with the bot message that is wanted, once it has begun; with `null` if none is. The server must be asked
-   * for it once the stream is `ready`.
+   * Resolves with the bot message whose id is given, once it has begun; with `null` if none is. The server must be
+   * asked for it once the stream is `ready`.
    */
-  async open (wanted: Promise<Wanted | null>): Promise<FoundMessage | null> {
+  async open (given: Promise<string | null>): Promise<FoundMessage | null> {
     try {
-      const known = await this.#unlessFailed(wanted)
-      if (known !== null) return await this.#unlessFailed(this.#find(known))
+      const id = await this.#unlessFailed(given)
+      if (id !== null) return await this.#unlessFailed(this.#find(id))
       this.#chat.close()
       return null
     } catch (error) {
@@ -80,11 +77,10 @@ export class MessageStream {
     ])
   }
 
-  async #find (wanted: Wanted): Promise<FoundMessage> {
-    const found = new Promise<FoundMessage>((resolve) => { this.#search = { wanted, found: resolve } })
+  async #find (id: string): Promise<FoundMessage> {
+    const found = new Promise<FoundMessage>((resolve) => { this.#search = { id, found: resolve } })
     for (const [id, stream] of this.#kept) this.#check(id, stream)
-    const id = 'id' in wanted ? wanted.id : this.#kept.droppedId(wanted.first)
-    if (this.#found === undefined && id !== undefined) await this.#readWhole(id)
+    if (this.#found === undefined) await this.#readWhole(id)
     return await found
   }
 
@@ -114,14 +110,10 @@ export class MessageStream {
 
   /** Ends the search if this is the stream that is looked for. */
   #check (id: string, stream: ChunkStream): void {
-    if (this.#found !== undefined || this.#search === undefined || !isWanted(this.#search.wanted, id, stream)) return
+    if (this.#found !== undefined || this.#search === undefined || this.#search.id !== id) return
     this.#found = { id, stream }
     this.#search.found(this.#found)
     stream.onEnd = () => this.#chat.close()
     if (stream.isEnded) this.#chat.close()
   }
-}
-
-function isWanted (wanted: Wanted, id: string, { first }: ChunkStream): boolean {
-  return 'id' in wanted ? wanted.id === id : first !== undefined && JSON.stringify(first) === wanted.first
 }

@@ -1,7 +1,8 @@
 import type { RealtimeClient } from '../../client/index.ts'
-import { partsOf, type ReadResponse, type RepeatedRequest } from '../../client/repeated-request.ts'
+import type { ReadResponse, RepeatedRequest } from '../../client/repeated-request.ts'
 import { isObject, isText } from '../../client/shape.ts'
-import { MessageStream, type Wanted } from './message-stream.ts'
+import { BOT_MESSAGE_ID_HEADER } from '../../ui-message.ts'
+import { MessageStream } from './message-stream.ts'
 import { StreamedIds } from './streamed-ids.ts'
 
 /** The fields that the AI SDK passes to a transport with each message. `Message` is its `UIMessage`. */
@@ -73,7 +74,7 @@ export function realtimeChatTransport<Message = unknown, Chunk = never> (
       const stream = new MessageStream(client, chatId, abortSignal)
       const id = stream.ready.then(async () => await idOf(await send(options)))
       ids.add(chatId, stream, id.catch(() => undefined))
-      const found = await stream.open(id.then((id) => ({ id })))
+      const found = await stream.open(id)
       // It is `null` only if nothing is wanted. The app declares what the server streams.
       return found?.stream.stream as ReadableStream<Chunk>
     },
@@ -107,29 +108,18 @@ async function mustBeOk (result: unknown): Promise<void> {
 }
 
 /**
- * Asks the server for the UI message in progress that was started last. The response has no id, so the bot message is
- * found by its first chunk. Resolves with `null` if there is none.
+ * Asks the server for the id of the UI message in progress that was started last. Resolves with `null` if there is
+ * none.
  */
-async function findActive (request: RepeatedRequest): Promise<Wanted | null> {
-  const answer = await request.send('/stream', readFirst)
+async function findActive (request: RepeatedRequest): Promise<string | null> {
+  const answer = await request.send('/stream', readHead)
   // Without an answer, the chat is closed.
-  if (answer === undefined || answer.status === 204 || answer.first === '[DONE]') return null
-  if (answer.first === undefined) throw new Error(`The server answered ${answer.status}`)
-  return { first: answer.first }
+  if (answer === undefined || answer.status === 204) return null
+  if (answer.id === null) throw new Error(`The server answered ${answer.status} without ${BOT_MESSAGE_ID_HEADER}`)
+  return decodeURIComponent(answer.id)
 }
 
-const readFirst: ReadResponse<{ status: number, first: string | undefined }> = async (response, renew) => {
-  const { status } = response
-  return { status, first: status === 200 ? await firstDataOf(response, renew) : undefined }
-}
-
-/** Reads an event stream as far as its first data. */
-async function firstDataOf (response: Response, renew: () => void): Promise<string> {
-  let text = ''
-  for await (const part of partsOf(response, renew)) {
-    text += part
-    const [, data] = /^data: (.*)\n/m.exec(text) ?? []
-    if (data !== undefined) return data
-  }
-  throw new Error('The server ended the response')
+/** Reads no chunks: they arrive over the connection of the chat. */
+const readHead: ReadResponse<{ status: number, id: string | null }> = async ({ status, headers }) => {
+  return { status, id: headers.get(BOT_MESSAGE_ID_HEADER) }
 }

@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import http2 from 'node:http2'
+import fastifyCors, { type FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyServerOptions } from 'fastify'
 import { streamUIMessage, type UIChunk } from '../../../lib/ai/index.ts'
 import type { RealtimeOptions } from '../../../lib/index.ts'
@@ -76,6 +77,30 @@ t.test('while the producer is silent there are heartbeats, and the chunks after 
     say?.close()
     t.same(await stream.rest(), [text('b')])
     await ended
+  }
+})
+
+t.test('a response says which bot message it is, also to a page of another origin', async (t) => {
+  const cors: Record<string, FastifyCorsOptions | undefined> = {
+    'x-bot-message-id': undefined, 'x-mine, x-bot-message-id': { exposedHeaders: 'x-mine' }
+  }
+  for (const [exposed, options] of Object.entries(cors)) {
+    const id = `100 % "ä", 漢 ${exposed}`
+    const { one } = await inOneProcess(t, {}, {
+      setup: (app) => {
+        if (options !== undefined) app.register(fastifyCors, options)
+        answerWith(app)
+      }
+    })
+    const message = await one.app.chatEvents.startBotMessage('c', { id, format: 'chunks', protocol: 'ui-message' })
+    for (const stream of [
+      await active(t, one), await UIStream.open(t, `${one.url}/api/ask?id=${encodeURIComponent(id)}`)
+    ]) {
+      const { headers } = stream.response
+      t.equal(decodeURIComponent(headers.get('x-bot-message-id') as string), id)
+      t.equal(headers.get('access-control-expose-headers'), exposed)
+    }
+    await message.finish()
   }
 })
 

@@ -32,6 +32,17 @@ for (const [name, setup] of Object.entries(setups)) {
       for (const chunks of [asked, resumed]) t.same(await rest(chunks), [start, text('a'), text('b'), finish])
     })
 
+    t.test('of two answers in progress that begin alike, a page resumes the one that was started last', async (t) => {
+      const { one, two } = await setup(t)
+      const [first, last] = [new Source(start, text('a')), new Source(start, text('b'))]
+      await stream(one, first, 'first')
+      await stream(one, last, 'the last: ä/%')
+      const chunks = await open(t, two, unused).transport.reconnectToStream({ chatId: 'c' })
+      first.close()
+      last.close()
+      t.same(await rest(chunks), [start, text('b')])
+    })
+
     t.test('it ends as the bot message does', async (t) => {
       const { one, two } = await setup(t)
       const error = { type: 'error', errorText: 'Too busy' }
@@ -114,15 +125,17 @@ t.test('a stream fails when the client is closed, or the chat is refused', async
   await t.rejects(ask(open(t, one, unused).transport), { message: /not authorized|refused|access/i })
 })
 
-t.test('an answer of the server that is no stream is an error, and an empty one is none', async (t) => {
+t.test('an answer of the server that names no bot message is an error', async (t) => {
   const { one } = await setup(t)
-  const fake = (response: () => Response): RealtimeClientOptions => ({
-    fetch: async (...args) => String(args[0]).endsWith('/stream') ? response() : await fetch(...args)
-  })
-  const refused = open(t, one, unused, fake(() => new Response(null, { status: 404 })))
-  await t.rejects(refused.transport.reconnectToStream({ chatId: 'c' }), { message: /answered 404/ })
-  const { transport } = open(t, one, unused, fake(() => new Response('data: [DONE]\n\n')))
-  t.equal(await transport.reconnectToStream({ chatId: 'c' }), null)
+  for (const status of [200, 404]) {
+    const { transport } = open(t, one, unused, {
+      fetch: async (...args) => {
+        return String(args[0]).endsWith('/stream') ? new Response('', { status }) : await fetch(...args)
+      }
+    })
+    const message = `The server answered ${status} without x-bot-message-id`
+    await t.rejects(transport.reconnectToStream({ chatId: 'c' }), { message })
+  }
 })
 
 for (const version of ['ai5', 'ai6', 'ai7']) {
