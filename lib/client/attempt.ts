@@ -12,6 +12,8 @@ export class Attempt {
   readonly #controller = new AbortController()
   readonly #silenceMs: number
   #silence: ReturnType<typeof setTimeout> | undefined
+  /** Runs until the stream has begun. */
+  #mute: ReturnType<typeof setTimeout> | undefined
   #lastByteAt = 0
 
   constructor (silenceMs: number) {
@@ -39,7 +41,22 @@ export class Attempt {
     this.#silence = setTimeout(() => this.abort(), this.#silenceMs)
   }
 
+  /** Calls back if the stream has not begun after `ms` milliseconds. */
+  whenMute (ms: number, callback: () => void): void {
+    this.#mute = setTimeout(callback, ms)
+  }
+
+  /** The stream has begun. Returns how many milliseconds after the response, or 0 if it had begun before. */
+  begin (): number {
+    const lateMs = this.#mute ? Date.now() - this.respondedAt : 0
+    clearTimeout(this.#mute)
+    this.#mute = undefined
+    this.readyAt = Date.now()
+    return lateMs
+  }
+
   abort (): void {
+    clearTimeout(this.#mute)
     clearTimeout(this.#silence)
     this.#controller.abort()
   }

@@ -64,8 +64,6 @@ export class StreamConnection {
   #attempt: Attempt
   /** A stream that is tried beside long polls. */
   #trial: Attempt | undefined
-  /** Runs until the stream has begun. */
-  #muteTimer: ReturnType<typeof setTimeout> | undefined
   /** Whether the device has reported that it lost the network. */
   #offline = false
   /** Whether headers were requested again after the server had refused the previous ones. */
@@ -143,7 +141,7 @@ export class StreamConnection {
     const polls = this.#polls
     const attempt = this.#attempt = new Attempt(polls ? SILENCE_MS : this.#options.silenceMs)
     const { signal } = attempt
-    if (!polls) this.#muteTimer = setTimeout(() => this.#compare(attempt, MUTE_MS), MUTE_MS)
+    if (!polls) attempt.whenMute(MUTE_MS, () => this.#compare(attempt, MUTE_MS))
     try {
       attempt.renew()
       const response = await this.#request(subscriptions, attempt, polls ? POLL : STREAM)
@@ -159,7 +157,6 @@ export class StreamConnection {
     } catch {
       // Retry, whatever broke the connection.
     } finally {
-      clearTimeout(this.#muteTimer)
       attempt.abort()
     }
     return polls !== this.#polls ? 0 : attempt.wasWell ? Math.random() * SPREAD_MS : this.#backoff.next()
@@ -179,13 +176,13 @@ export class StreamConnection {
 
   /**
    * Compares a stream that has been late with a poll, which is answered at once since it asks for no position. If the
-   * poll is answered much sooner, a proxy holds the stream back.
+   * poll takes less time, a proxy holds the stream back.
    */
   async #compare (late: Attempt, lateMs: number): Promise<void> {
     const startedAt = Date.now()
     try {
       await (await this.#request([...this.chats.keys()].map((chatId) => [chatId, { ready: false }]), late, POLL)).json()
-      if (Date.now() - startedAt > lateMs / 2) return
+      if (Date.now() - startedAt > lateMs) return
       this.#options.transport.fallBack()
       late.abort()
     } catch {
@@ -276,7 +273,10 @@ export class StreamConnection {
       if (id !== undefined) subscription.id = id
       return this.#events.deliver({ chatId, event, data, id, previous })
     }
-    this.#began()
+    const attempt = this.#attempt
+    const lateMs = attempt.begin()
+    if (lateMs > LATE_MS) this.#compare(attempt, lateMs)
+    this.#backoff.reset()
     this.#headersRenewed = this.#offline = false
     this.#setState('open')
     // A chat without a start position has missed nothing yet, and ignores this.
@@ -286,17 +286,6 @@ export class StreamConnection {
     subscription.id = id && (subscription.id ?? id)
     subscription.ready = true
     this.#events.deliver(marker(chatId, subscription.id))
-  }
-
-  /** Called at the first event of a chat on this connection. */
-  #began (): void {
-    const attempt = this.#attempt
-    const lateMs = Date.now() - attempt.respondedAt
-    if (this.#muteTimer && lateMs > LATE_MS) this.#compare(attempt, lateMs)
-    clearTimeout(this.#muteTimer)
-    this.#muteTimer = undefined
-    attempt.readyAt = Date.now()
-    this.#backoff.reset()
   }
 
   #lose (): void {

@@ -21,9 +21,9 @@ async function measure (contents: string): Promise<{ bytes: number, inputs: stri
 
 const CLIENT = 'export { createRealtimeClient } from "./client/index.js"'
 
-t.test('the client is smaller than 6.6 kB compressed', async (t) => {
+t.test('the client is smaller than 6.7 kB compressed', async (t) => {
   const { bytes, inputs } = await measure(CLIENT)
-  t.ok(bytes > 1_000 && bytes < 6.6 * 1_024, `${bytes} bytes`)
+  t.ok(bytes > 1_000 && bytes < 6.7 * 1_024, `${bytes} bytes`)
   const others = inputs.filter((path) => !path.startsWith('dist/client/'))
   t.same(others, ['dist/core/listener-set.js'], 'no module of the server or of Node')
 })
