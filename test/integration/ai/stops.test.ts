@@ -33,29 +33,40 @@ t.test('a page that leaves no longer follows the bot message, which goes on', as
   await page.is('idle')
 })
 
-t.test('an answer that has no id yet is stopped as soon as it has one, although the page has left', async (t) => {
-  const { one } = await setup(t)
-  const source = new Source()
-  const sending = new AbortController()
-  let answer = (): void => {}
-  const answered = new Promise<void>((resolve) => { answer = resolve })
-  const { transport, stopped } = open(t, one, async () => {
-    sending.abort()
-    await answered
-    return await stream(one, source, 'm')
+for (const order of ['stops, then leaves', 'leaves, then stops']) {
+  t.test(`an answer that has no id yet is stopped as soon as it has one: the page ${order}`, async (t) => {
+    const { one } = await setup(t)
+    const sending = new AbortController()
+    let answer = (): void => {}
+    const answered = new Promise<void>((resolve) => { answer = resolve })
+    const id = randomUUID()
+    const { transport, stopped } = open(t, one, async () => {
+      sending.abort()
+      await answered
+      const sent = await stream(one, new Source(), id)
+      // The answer to another user is newer.
+      await stream(one, new Source(), `after ${id}`)
+      return sent
+    })
+    const leaving = new AbortController()
+    const asked = ask(transport, leaving.signal)
+    await once(sending.signal, 'abort')
+    const leave = async (): Promise<void> => {
+      leaving.abort()
+      await t.rejects(asked, { name: 'AbortError' })
+    }
+    if (order === 'leaves, then stops') await leave()
+    const stopping = transport.stop('c')
+    if (order === 'stops, then leaves') await leave()
+    t.same(stopped, [])
+    answer()
+    await stopping
+    t.same(stopped, [{ chatId: 'c', id }])
+    t.equal((await one.app.chatEvents.getBotMessage('c', id))?.status, 'stopped')
+    await transport.stop('c')
+    t.same(stopped[1], { chatId: 'c' }, 'it streams none any more')
   })
-  const leaving = new AbortController()
-  const asked = ask(transport, leaving.signal)
-  await once(sending.signal, 'abort')
-  const stopping = transport.stop('c')
-  leaving.abort()
-  await t.rejects(asked, { name: 'AbortError' })
-  t.same(stopped, [])
-  answer()
-  await stopping
-  t.same(stopped, [{ chatId: 'c', id: 'm' }])
-  t.equal((await one.app.chatEvents.getBotMessage('c', 'm'))?.status, 'stopped')
-})
+}
 
 t.test('a page that does not stream the answer in progress can stop it, too', async (t) => {
   const { one } = await setup(t)

@@ -1,7 +1,6 @@
 import t from 'tap'
 import { onUIMessage } from '../../../lib/ai/client/index.ts'
 import { streamUIMessage, type UIChunk } from '../../../lib/ai/index.ts'
-import type { RealtimeClientOptions } from '../../../lib/client/index.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
 import { setups } from '../bot-messages/setups.ts'
 import { dropAll, Page } from '../client/page.ts'
