@@ -1,5 +1,6 @@
 // @ts-check
 import { setTimeout as delay } from 'node:timers/promises'
+import { isTemporary } from './errors.js'
 import { BotMessageContent, endedMessage } from './public/bot-message-content.js'
 
 /** After a failure, it waits for so long at first, and at most. */
@@ -47,7 +48,14 @@ export class BotMessageEnds {
     const ends = events.flatMap((event) => event.type === 'bot_message' && event.status !== 'streaming' ? [event] : [])
     if (ends.length === 0) return
     const stored = await this.#messages.stored(chatId, ends.map(({ id }) => id))
-    for (const end of ends) if (!stored.has(end.id)) await this.#add(chatId, end)
+    for (const end of ends) {
+      if (stored.has(end.id)) continue
+      await this.#add(chatId, end).catch((error) => {
+        if (isTemporary(error)) throw error
+        // It must not keep others from being stored or loaded.
+        this.#app.log.error({ err: error, chatId, id: end.id }, 'A bot message cannot be stored, so it is left out')
+      })
+    }
   }
 
   /** Tries those a last time that could not be stored yet. Resolves when all of them are stored, or have failed. */
@@ -56,14 +64,15 @@ export class BotMessageEnds {
     await Promise.allSettled(this.#storing)
   }
 
-  /** Tries again while the database or Redis is down. @param {string} chatId @param {ChatEvent} event */
+  /** Tries again for as long as the database or Redis is down. @param {string} chatId @param {ChatEvent} event */
   async #storeInTheEnd (chatId, event) {
     const { signal } = this.#closing
     for (let retryMs = RETRY_MS; ; retryMs = Math.min(2 * retryMs, MOST_RETRY_MS)) {
       try {
         return await this.store(chatId, [event])
       } catch (error) {
-        if (signal.aborted) throw error
+        // The plugin logs it.
+        if (signal.aborted || !isTemporary(error)) throw error
         this.#app.log.warn({ err: error, chatId }, 'A bot message could not be stored yet')
         await delay(retryMs, undefined, { signal }).catch(() => {})
       }
@@ -77,6 +86,6 @@ export class BotMessageEnds {
     if (whole === undefined) return
     const content = new BotMessageContent()
     content.add({ ...whole, at: 0 })
-    await this.#messages.store(chatId, endedMessage(end, content, new Date().toISOString()))
+    await this.#messages.publishStreamed(chatId, endedMessage(end, content, new Date().toISOString()))
   }
 }

@@ -82,28 +82,23 @@ export class Messages {
    * @param {BotAction} action
    */
   async publish (chatId, message, action) {
-    try {
-      await this.#database.transaction(async (query) => {
-        // First, since it locks the outbox for this chat: then the rows are in the order of the events.
-        await this.#outbox.add(query, chatId, { type: 'message', message })
-        await this.#outbox.add(query, chatId, { type: 'bot_action', action })
-        await query(INSERT, [chatId, message.id, JSON.stringify(message)])
-      })
-      return true
-    } catch (error) {
-      if (/** @type {{ code?: string }} */ (error).code === UNIQUE_VIOLATION) return false
-      throw error
-    }
+    return await this.#store(chatId, message, [{ type: 'message', message }, { type: 'bot_action', action }])
+  }
+
+  /**
+   * Stores a bot message that was streamed, and publishes that it is stored. The event has no content, which may be
+   * longer than an event. Does nothing and returns false if it is stored already.
+   *
+   * @param {string} chatId
+   * @param {Message} message
+   */
+  async publishStreamed (chatId, message) {
+    return await this.#store(chatId, message, [{ type: 'bot_message_stored', id: message.id }])
   }
 
   /** Publishes what the bot does, after the messages before that. @param {string} chatId @param {BotAction} action */
   async publishAction (chatId, action) {
     await this.#outbox.add(this.#database.query, chatId, { type: 'bot_action', action })
-  }
-
-  /** Stores a message that was published already. @param {string} chatId @param {Message} message */
-  async store (chatId, message) {
-    await this.#database.query(`${INSERT} ON CONFLICT DO NOTHING`, [chatId, message.id, JSON.stringify(message)])
   }
 
   /** Which of these messages are stored. @param {string} chatId @param {string[]} ids */
@@ -120,6 +115,21 @@ export class Messages {
     return {
       messages: rows.map(({ message }) => /** @type {Message} */ (message)),
       before: hasMore ? String(oldest.position) : null
+    }
+  }
+
+  /** @param {string} chatId @param {Message} message @param {import('fastify-realtime').ChatEventInput[]} events */
+  async #store (chatId, message, events) {
+    try {
+      await this.#database.transaction(async (query) => {
+        // First, since it locks the outbox for this chat: then the rows are in the order of the events.
+        for (const event of events) await this.#outbox.add(query, chatId, event)
+        await query(INSERT, [chatId, message.id, JSON.stringify(message)])
+      })
+      return true
+    } catch (error) {
+      if (/** @type {{ code?: string }} */ (error).code === UNIQUE_VIOLATION) return false
+      throw error
     }
   }
 }

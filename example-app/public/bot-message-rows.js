@@ -6,8 +6,8 @@ import { PartsView } from './parts-view.js'
 /** @typedef {import('./room.js').BotMessage} BotMessage */
 
 /**
- * The bot messages that are being streamed. Screen readers do not read each word of them, only the finished message in
- * the log.
+ * The bot messages that are being streamed or stored. Screen readers do not read each word of them, only the finished
+ * message in the log.
  */
 export class BotMessageRows {
   list = make('ol', 'messages bot-messages')
@@ -18,7 +18,7 @@ export class BotMessageRows {
   constructor (stop) {
     this.list.setAttribute('aria-live', 'off')
     this.list.setAttribute('aria-label', 'Answers in progress')
-    onClick(this.list, 'stop', (id) => { if (this.#rows.get(id)?.stopping === false) stop(id) })
+    onClick(this.list, 'stop', (id) => { if (this.#rows.get(id)?.canStop === true) stop(id) })
   }
 
   get empty () {
@@ -61,7 +61,7 @@ export class BotMessageRows {
 class BotMessageRow {
   element
   parts = new PartsView()
-  stopping = false
+  canStop = true
   #stop = make('button', 'stop', 'Stop')
 
   /** @param {BotMessage} botMessage */
@@ -76,11 +76,13 @@ class BotMessageRow {
   }
 
   /** @param {BotMessage} botMessage */
-  show ({ content, stopping }) {
-    this.parts.show(content.parts, { growing: true })
-    this.stopping = stopping
+  show ({ content, stopping, ended }) {
+    const growing = ended === undefined
+    this.parts.show(content.parts, { growing })
+    this.canStop = growing && !stopping
     // Not `disabled`, which would move the keyboard focus to the top of the page.
-    this.#stop.ariaDisabled = String(stopping)
-    this.#stop.textContent = stopping ? 'Stopping…' : 'Stop'
+    this.#stop.ariaDisabled = String(!this.canStop)
+    if (growing) this.#stop.textContent = stopping ? 'Stopping…' : 'Stop'
+    else this.#stop.textContent = 'Saving…'
   }
 }

@@ -11,12 +11,13 @@ import { TypingUsers } from './typing-users.js'
  * @typedef {import('../message.js').Message} Message
  * @typedef {import('./fastify-realtime/client.js').ChatEventMap['bot_message']} BotMessageEvent
  *
- * @typedef {object} BotMessage A bot message in progress.
+ * @typedef {object} BotMessage A bot message that is in progress, or not stored yet.
  * @property {string} id
  * @property {BotMessageContent} content
  * @property {number} at When the page first received a part of it.
  * @property {boolean} stopping Whether this page asked to stop it.
- * @property {number} connection The number of the connection that brought the last part.
+ * @property {number} [connection] The number of the connection that brought the last part before its end.
+ * @property {Message} [ended] What it has become, once it has ended.
  *
  * @typedef {object} RoomEvents
  * @property {(room: Room, message: Message) => void} message An event brought a message.
@@ -40,7 +41,7 @@ export class Room {
   name
   topic
   history = new RoomHistory()
-  /** Those in progress. @type {Map<string, BotMessage>} */
+  /** Those in progress, and those that are not stored yet. @type {Map<string, BotMessage>} */
   botMessages = new Map()
   /** The users who have this room open. @type {string[]} */
   people = []
@@ -70,6 +71,7 @@ export class Room {
     })
     chat.on('bot_action', ({ action }) => this.thinking.update(action))
     onBotMessage(chat, (event) => this.#updateBotMessage(event))
+    chat.on('bot_message_stored', ({ id }) => this.#addBotMessage(id))
     chat.on('typing', (signal) => this.typing.update(signal))
     chat.on('presence', (event) => {
       this.people = foldPresence(this.people, event)
@@ -131,13 +133,20 @@ export class Room {
     const before = this.botMessages.get(id)
     const { content = new BotMessageContent(), at = Date.now(), stopping = false } = before ?? {}
     content.add(event)
-    if (status === 'streaming') {
-      this.botMessages.set(id, { id, content, at, stopping, connection: this.#connection.number })
-    } else {
-      this.botMessages.delete(id)
-      const message = endedMessage(event, content, new Date().toISOString())
-      this.#receive(message, before?.connection === this.#connection.number)
-    }
+    const ended = status === 'streaming' ? undefined : endedMessage(event, content, new Date().toISOString())
+    const connection = ended === undefined ? this.#connection.number : before?.connection
+    this.botMessages.set(id, { id, content, at, stopping, connection, ended })
+    this.#events.botMessages(this)
+  }
+
+  /** Only now it has a position among the messages, which is the same in the database. @param {string} id */
+  #addBotMessage (id) {
+    if (this.history.has(id)) return
+    const { ended, connection } = this.botMessages.get(id) ?? {}
+    // This page has not received its end.
+    if (ended === undefined) return this.open()
+    this.botMessages.delete(id)
+    this.#receive(ended, connection === this.#connection.number)
     this.#events.botMessages(this)
   }
 

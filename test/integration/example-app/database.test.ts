@@ -2,17 +2,30 @@ import t from 'tap'
 import { existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Listen } from '../../../lib/outbox/index.ts'
+import { createOutbox, type Listen, type Outbox, type Query } from '../../../lib/outbox/index.ts'
 import { ExampleApp } from '../../support/example-app.ts'
 import { exampleData } from '../../support/example-database.ts'
 import { startExampleServices } from '../../support/example-services.ts'
-import { closesFailedListener, PostgresServer } from '../../support/postgres.ts'
+import { closesFailedListener, openPool, PostgresServer } from '../../support/postgres.ts'
 import { until } from '../../support/until.ts'
-import { QUICK, post, say, follow, textOf, answer } from './app.ts'
+import { QUICK, post, say, find, follow, textOf, answer } from './app.ts'
 
-const file = new URL('../../../example-app/database/server.js', import.meta.url).href
-// The example app is plain JavaScript.
-const { connect } = await import(file) as { connect: (url: string) => { listen: Listen, close: () => Promise<void> } }
+interface Database { query: Query, listen: Listen, close: () => Promise<void> }
+interface MessageTable {
+  migrate: () => Promise<void>
+  publish: (chatId: string, message: object, action: object) => Promise<boolean>
+  publishStreamed: (chatId: string, message: object) => Promise<boolean>
+}
+
+/** A module of the example app, which is plain JavaScript. */
+async function exampleModule<T> (name: string): Promise<T> {
+  return await import(new URL(`../../../example-app/database/${name}`, import.meta.url).href) as T
+}
+
+const { connect } = await exampleModule<{ connect: (url: string) => Database }>('server.js')
+const { Messages } = await exampleModule<{ Messages: new (database: Database, outbox: Outbox) => MessageTable }>(
+  'messages.js'
+)
 
 // Processes and browsers start slowly on a busy machine.
 t.setTimeout(180_000)
@@ -58,6 +71,20 @@ t.test('one process', async (t) => {
         t.match(stored?.parts?.at(-1), { type: 'text', text: /^[^]{250000,}$/ })
       }
     }
+  })
+
+  await t.test('a page that gets the events has the order of the rows', async (t) => {
+    const stream = await follow(t, app, 'general')
+    const texts = Array.from({ length: 22 }, (_, number) => number % 4 === 0 ? 'tell me a story' : `echo ${number}`)
+    const answers = texts.map((text) => say(app, 'general', text))
+    const ids: string[] = []
+    while (ids.length < 2 * texts.length) {
+      const { event, data } = await stream.next()
+      if (event === 'message') ids.push((data as { message: Stored }).message.id)
+      if (event === 'bot_message_stored') ids.push((data as Stored).id)
+    }
+    for (const { status } of await Promise.all(answers)) t.equal(status, 202)
+    t.strictSame((await load(app, 'general')).messages.slice(-ids.length).map(({ id }) => id), ids)
   })
 
   await t.test('a user cannot take the id of an answer in progress', async (t) => {
@@ -137,6 +164,24 @@ t.test('a connection that cannot listen is closed', { skip: PostgresServer.skip 
   await closesFailedListener(t, url, database.listen)
 })
 
+t.test('messages that are stored at once have the order of their events', { skip: PostgresServer.skip }, async (t) => {
+  const database = connect((await PostgresServer.start(t)).url)
+  t.teardown(() => database.close())
+  const messages = new Messages(database, createOutbox({ dialect: 'postgres', query: database.query }))
+  await messages.migrate()
+  await Promise.all(Array.from({ length: 100 }, (_, number) => {
+    const message = { id: `${number}` }
+    return number % 2 === 0 ? messages.publish('c', message, {}) : messages.publishStreamed('c', message)
+  }))
+  t.equal(await messages.publishStreamed('c', { id: '1' }), false, 'another instance has stored it')
+  const rows = await database.query('SELECT id FROM messages ORDER BY position', []) as { id: string }[]
+  const events = await database.query('SELECT event FROM realtime_outbox ORDER BY id', []) as { event: string }[]
+  t.equal(rows.length, 100)
+  t.strictSame(events.map(({ event }) => JSON.parse(event)).flatMap(({ type, id, message }) => {
+    return type === 'bot_action' ? [] : [id ?? message.id]
+  }), rows.map(({ id }) => id))
+})
+
 t.test('with DATABASE_URL, messages are stored in PostgreSQL', { skip: PostgresServer.skip }, async (t) => {
   const [postgres, DATA_DIR] = [await PostgresServer.start(t), join(tmpdir(), 'no-directory-of-the-example')]
   // By default, the tests' PostgreSQL may lose what was committed just before it is killed.
@@ -165,6 +210,20 @@ t.test('with DATABASE_URL, messages are stored in PostgreSQL', { skip: PostgresS
     await postgres.restart()
     // Not the newest page, which stores what was missed.
     await until(() => load(app, 'general', '?before=999999'), ({ messages }) => messages.at(-1)?.id === id)
+  })
+
+  await t.test('an answer that PostgreSQL refuses is left out, and stored once it can be', async (t) => {
+    const database = openPool(t, postgres.url)
+    const isStory = "message->>'text' LIKE 'Once there was%'"
+    await database.query(`ALTER TABLE messages ADD CONSTRAINT refused CHECK (NOT ${isStory}) NOT VALID`)
+    await say(app, 'general', 'tell me a story')
+    const { id } = await answer(stream)
+    await until(async () => app.output, (output) => output.includes('A bot message cannot be stored, so it is left'))
+    const newest = async (): Promise<string | undefined> => (await load(app, 'general')).messages.at(-1)?.id
+    t.not(await newest(), id)
+    await database.query('ALTER TABLE messages DROP CONSTRAINT refused')
+    t.equal(await newest(), id)
+    t.match(await find(stream, ({ event }) => event === 'bot_message_stored'), { data: { id } })
   })
 
   await t.test('the app closes while PostgreSQL is down', async (t) => {
