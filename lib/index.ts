@@ -48,5 +48,6 @@ export { getChatChannel } from './pubsub/names.ts'
 
 export {
   chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, emitTyping, getChatEvents,
-  getPubSub, offChatEvent, onChatEvent, pubsub, startBotMessage, stopBotMessage, streamBotMessage
+  getPubSub, offChatEvent, onChatEvent, pubsub, startBotMessage, stopBotMessage, streamBotMessage,
+  type ClosePubSubOptions
 } from './standalone.ts'

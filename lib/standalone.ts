@@ -5,7 +5,9 @@ import type { BotMessageSource, StartBotMessageOptions, StreamBotMessageOptions 
 import type { BotAction, ChatMessage } from './event-types.ts'
 import type { ChatEvents } from './chat/chat-events.ts'
 import type { Logger } from './core/logger.ts'
-import { resolveOptions, type ResolvedOptions } from './options.ts'
+import { resolveOptions, type RealtimeOptions, type ResolvedOptions } from './options.ts'
+import { botMessageOptions } from './bot-messages/options.ts'
+import { checkOptions, pick, resolve } from './core/options.ts'
 import type { TypingOptions } from './presence/feature.ts'
 import type { PubSubProvider, PublishOptions, PublishReceipt } from './pubsub/provider.ts'
 import { publishWith } from './pubsub/publisher.ts'
@@ -81,11 +83,24 @@ export function getChatEvents (): ChatEvents {
   return realtime().chatEvents
 }
 
-/** Closes the subscriptions and connections that the helpers created. The runtime of an app closes with the app. */
-export async function closePubSub (): Promise<void> {
-  if (current === undefined || !held) return
+/** Options of `closePubSub`. */
+export type ClosePubSubOptions = Pick<RealtimeOptions, 'botMessageDrainMs'>
+
+const closeOptions = pick(botMessageOptions, 'botMessageDrainMs')
+
+/**
+ * Closes the subscriptions and connections that the helpers created, as soon as their bot messages have ended, at the
+ * latest after `botMessageDrainMs`. The runtime of an app closes with the app. Rejects with `RT_OPTION_INVALID`.
+ */
+export async function closePubSub (options?: ClosePubSubOptions): Promise<void> {
+  const { botMessageDrainMs } = resolve(closeOptions, checkOptions(options, 'botMessageDrainMs'), 'options.')
+  const used = current
+  if (used === undefined || !held) return
+  await used.chatEvents.drain(botMessageDrainMs)
+  // Meanwhile another call may have closed it, or an app has taken it over.
+  if (current !== used || !held) return
   held = false
-  await releaseRealtime(current)
+  await releaseRealtime(used)
 }
 
 /** The provider of this process, created on first use. */
@@ -96,7 +111,7 @@ export const pubsub: PubSubProvider = {
   subscribe: (pattern, handler) => getPubSub().subscribe(pattern, handler),
   subscribeExact: (channel, handler) => getPubSub().subscribeExact(channel, handler),
   isHealthy: async () => await getPubSub().isHealthy(),
-  close: closePubSub
+  close: () => closePubSub()
 }
 
 /** The event emitter of this process. `emit` reaches only this instance, whereas `emitChatMessage` reaches all. */

@@ -159,7 +159,7 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
       interruptBotMessages: () => writers.close()
     },
     projection: (room) => new BotMessageProjection(room, (...args) => writers.interrupt(...args)),
-    drain: () => drain.run(options.botMessageDrainMs),
+    drain: (ms = options.botMessageDrainMs) => drain.run(ms),
     onCleanup: () => { if (writers.size === 0) stops.close() },
     close: () => writers.close()
   }

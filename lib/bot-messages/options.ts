@@ -14,8 +14,8 @@ export const botMessageOptions = {
    */
   botMessageLeaseMs: lease({ default: 5_000, scope: 'process' }),
   /**
-   * Milliseconds that `app.close()` waits until the bot messages that this instance produces have ended. Streams go on
-   * meanwhile. Then it interrupts the rest; with `0`, it does so at once.
+   * Milliseconds that `app.close()` and `closePubSub()` wait until the bot messages that this instance produces have
+   * ended. Streams go on meanwhile. Then the rest is interrupted; with `0`, at once.
    * @default 5_000
    */
   botMessageDrainMs: milliseconds({ default: 5_000, from: 0, scope: 'process' }),

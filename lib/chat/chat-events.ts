@@ -200,9 +200,12 @@ export class ChatEvents {
     for (const feature of this.#features) feature.onCleanup?.()
   }
 
-  /** Waits for what the features have begun. `app.close()` calls it before it ends the streams. @internal */
-  async drain (): Promise<void> {
-    await Promise.all(this.#features.map((feature) => feature.drain?.()))
+  /**
+   * Waits for what the features have begun, for at most `ms` milliseconds, or as the options say. `app.close()` calls
+   * it before it ends the streams. @internal
+   */
+  async drain (ms?: number): Promise<void> {
+    await Promise.all(this.#features.map((feature) => feature.drain?.(ms)))
   }
 
   /** Closes the features, then removes all handlers and ends all streams. `app.close()` calls it. @internal */

@@ -53,8 +53,11 @@ export interface ChatFeature<Methods extends object = object> {
   onRevoke? (chatId: string, userId: string): void
   /** Called when all streams and handlers of this instance have ended. */
   onCleanup? (): void
-  /** Called when the app begins to close. Streams end once it resolves, so it must do so within a limited time. */
-  drain? (): Promise<void>
+  /**
+   * Called when the app begins to close. Streams end once it resolves, so it must do so within a limited time: within
+   * `ms` milliseconds if it is given, otherwise as the options say.
+   */
+  drain? (ms?: number): Promise<void>
   /** Called when the app closes, before the rooms close. */
   close? (): void
 }

@@ -4,14 +4,19 @@ import { promisify } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
 import realtimePlugin, {
   chatEvents, cleanupChatSubscriptions, closePubSub, emitBotAction, emitChatMessage, getChatChannel, getChatEvents,
-  getPubSub, LocalPubSub, offChatEvent, onChatEvent, pubsub, type ChatEvent, type RealtimeOptions
+  getPubSub, LocalPubSub, offChatEvent, onChatEvent, pubsub, startBotMessage, type ChatEvent, type ClosePubSubOptions,
+  type RealtimeOptions
 } from '../../lib/index.ts'
+import { FakeTimers } from '../support/fake-timers.ts'
 import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
 
 process.env.LOG_LEVEL = 'silent'
+
+/** Longer than any test may take. */
+const LONG = 600_000
 
 t.beforeEach(async (t) => {
   nothingUnhandled(t)
@@ -170,6 +175,70 @@ t.test('with REDIS_URL the helpers reach other processes', async (t) => {
   await emitChatMessage('c', { n: 1 })
   t.match(await event, { message: { n: 1 } })
   await closePubSub()
+})
+
+t.test('the helpers close once their bot messages have ended, and everyone gets the end', async (t) => {
+  const redis = await RedisServer.start()
+  t.teardown(() => redis.stop())
+  for (const url of [undefined, redis.url]) {
+    if (url !== undefined) process.env.REDIS_URL = url
+    const ends: unknown[] = []
+    onChatEvent('c', (event) => { if (event.type === 'bot_message') ends.push([event.status, event.text]) })
+    const botMessage = await startBotMessage('c')
+    await botMessage.append('a')
+    const used = getPubSub()
+    const closed = closePubSub({ botMessageDrainMs: LONG })
+    await new Promise(setImmediate)
+    const late = await startBotMessage('c')
+    await botMessage.append('b')
+    t.equal(getPubSub(), used, 'the helpers can still be used')
+    for (const message of [botMessage, late]) t.same(await message.finish(), { status: 'finished' })
+    await closed
+    t.same(ends, [['finished', 'ab'], ['finished', '']])
+    await t.rejects(used.publish('c', 1), { code: 'RT_CLOSED' })
+  }
+})
+
+t.test('the helpers interrupt bot messages that take too long', async (t) => {
+  const timers = new FakeTimers()
+  t.teardown(() => timers.uninstall())
+  for (const [options, ms] of [[undefined, 5_000], [{}, 5_000], [{ botMessageDrainMs: 1_234 }, 1_234]] as const) {
+    const { signal } = await startBotMessage('c')
+    timers.install()
+    const closed = closePubSub(options)
+    t.same(timers.delays.splice(0), [ms])
+    t.equal(signal.aborted, false)
+    timers.fire()
+    timers.uninstall()
+    await closed
+    t.match(signal.reason, { code: 'RT_BOT_MESSAGE_ENDED' })
+  }
+})
+
+t.test('a later call may close the helpers earlier', async (t) => {
+  const { signal } = await startBotMessage('c')
+  const first = closePubSub({ botMessageDrainMs: LONG })
+  await closePubSub({ botMessageDrainMs: 0 })
+  t.match(signal.reason, { code: 'RT_BOT_MESSAGE_ENDED' })
+  await first
+})
+
+t.test('an app that takes the helpers over while they close keeps them open', async (t) => {
+  const botMessage = await startBotMessage('c')
+  const closed = closePubSub({ botMessageDrainMs: LONG })
+  const late = await app(t)
+  await botMessage.finish()
+  await closed
+  t.equal(getPubSub(), late.pubsub)
+  await late.chatEvents.emitChatMessage('c', {})
+})
+
+t.test('a wrong option of closePubSub is refused, and nothing is closed', async (t) => {
+  const used = getPubSub()
+  for (const wrong of [{ botMessageDrainMs: -1 }, { botMessageDrainMs: '1' }, 'SIGTERM', null]) {
+    await t.rejects(closePubSub(wrong as ClosePubSubOptions), { code: 'RT_OPTION_INVALID' })
+  }
+  await used.publish('c', 1)
 })
 
 t.test('a process without an app logs by itself, and ends by itself', async (t) => {
