@@ -2,6 +2,7 @@ import t from 'tap'
 import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
 import { ExampleApp } from '../support/example-app.ts'
 import { exampleData } from '../support/example-database.ts'
+import { openPool, PostgresServer } from '../support/postgres.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { ChatPage } from './chat-page.ts'
 
@@ -55,5 +56,28 @@ t.test('outages, as a user of the chat sees them', { skip: skipWithoutChromium }
     await chat.hasSent('2 + 2')
     await chat.hears('= 4')
     for (const text of ['2 + 2', '= 4']) t.equal(await chat.message(text).count(), 1, text)
+  })
+
+  t.test('a bot message is stored late', { skip: PostgresServer.skip }, async (t) => {
+    const { url } = await PostgresServer.start(t)
+    const app = await ExampleApp.start(t, { env: { ...QUICK, BOT_WORD_MS: '0', DATABASE_URL: url } })
+    const database = openPool(t, url)
+    await database.query(`CREATE FUNCTION later () RETURNS trigger LANGUAGE plpgsql
+      AS $$ BEGIN RAISE EXCEPTION 'not yet' USING ERRCODE = 'cannot_connect_now'; END $$`)
+    await database.query(`CREATE TRIGGER later BEFORE INSERT ON messages FOR EACH ROW
+      WHEN (new.message->>'text' LIKE 'Once there was%') EXECUTE FUNCTION later()`)
+    const chat = await ChatPage.open(t, browser, app.url, 'Ada')
+    await chat.say('tell me a story')
+    await chat.streaming.getByText('Saving…').waitFor()
+    await chat.say('2 + 2')
+    await chat.hears('= 4')
+    await database.query('DROP TRIGGER later ON messages')
+    await chat.streaming.waitFor({ state: 'detached' })
+    const rows = chat.log.locator('.message .bubble')
+    const texts = await rows.allInnerTexts()
+    t.match(texts, ['tell me a story', '2 + 2', '= 4', /^Once there was/])
+    await chat.page.reload()
+    await rows.nth(3).waitFor()
+    t.strictSame(await rows.allInnerTexts(), texts, 'a reload changes no order')
   })
 })
