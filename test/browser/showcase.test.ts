@@ -20,9 +20,11 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
     ExampleApp.start(t, { env: { ...QUICK, ...services.env, INSTANCE_ID, ...env } })
   const open = (t: Test, { url }: { url: string }, name: string, options = {}): Promise<ChatPage> =>
     ChatPage.open(t, browser, url, name, options)
+  // Most tests share these instances. Those that end one start their own.
+  const [one, two] = await Promise.all([start(t, 'chat-1'), start(t, 'chat-2')])
 
   await t.test('a bot message grows word by word on two instances, and is stopped from the other one', async (t) => {
-    const [one, two] = await Promise.all([start(t, 'chat-1'), start(t, 'chat-2')])
+    const [one, two] = await Promise.all([start(t, 'chat-3'), start(t, 'chat-4')])
     const [ada, lin] = await Promise.all([open(t, one, 'Ada'), open(t, two, 'Lin', { colorScheme: 'dark' })])
     await ada.say('tell me a story')
     const [early] = await Promise.all([lin.reads(20), ada.reads(20)])
@@ -69,7 +71,6 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
   })
 
   await t.test('the answer of a model shows its reasoning, a tool call and Markdown', async (t) => {
-    const [one, two] = await Promise.all([start(t, 'chat-1'), start(t, 'chat-2')])
     const [ada, lin] = await Promise.all([
       open(t, one, 'Ada'), open(t, two, 'Lin', { ...PHONE, colorScheme: 'dark' })
     ])
@@ -134,8 +135,7 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
   })
 
   await t.test('a long answer arrives whole, and each piece renders only the last block again', async (t) => {
-    const app = await start(t, 'chat-1')
-    const [ada, lin] = await Promise.all([open(t, app, 'Ada'), open(t, app, 'Lin')])
+    const [ada, lin] = await Promise.all([open(t, one, 'Ada'), open(t, one, 'Lin')])
     await Promise.all([ada, lin].map((chat) => chat.enter('Random')))
     await ada.countRendering()
     await ada.say('read the manual')
@@ -167,7 +167,6 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
   })
 
   await t.test('presence and typing', async (t) => {
-    const [one, two] = await Promise.all([start(t, 'chat-1'), start(t, 'chat-2')])
     const [ada, lin, again] = await Promise.all([open(t, one, 'Ada'), open(t, two, 'Lin'), open(t, two, 'Ada')])
     const count = (chat: ChatPage, text: string): Promise<void> =>
       chat.page.getByRole('button', { name: 'Who is here' }).filter({ hasText: text }).waitFor()
@@ -201,7 +200,7 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
 
   await t.test('a page reconnects and gets what it missed, each message once', async (t) => {
     const balancer = await LoadBalancer.start(t)
-    for (const app of await Promise.all([start(t, 'chat-1'), start(t, 'chat-2')])) balancer.add(app.url)
+    for (const app of [one, two]) balancer.add(app.url)
     const [ada, lin] = await Promise.all([open(t, balancer, 'Ada'), open(t, balancer, 'Lin')])
     await lin.say('echo before')
     await ada.hears('before')
@@ -258,9 +257,8 @@ t.test('the chat shows what fastify-realtime does', { skip: skipWithoutChromium 
   })
 
   await t.test('it fits a phone', async (t) => {
-    const app = await start(t, 'chat-1')
-    const chat = await open(t, app, 'Grace Hopper', { ...PHONE, colorScheme: 'dark' })
-    await open(t, app, 'Lin')
+    const chat = await open(t, one, 'Grace Hopper', { ...PHONE, colorScheme: 'dark' })
+    await open(t, one, 'Lin')
     await chat.enter('Dev team')
     await chat.say('tell me about answers')
     await chat.reads(200)
