@@ -6,7 +6,8 @@ import { isObject } from './shape.ts'
 export type Rest = Pick<BotMessagePiece, 'status' | 'extra' | 'error' | 'meta'> &
   { at?: number, text?: string | undefined, chunks?: BotMessageChunk[] | undefined }
 
-const NOT_FOUND: Rest = { status: 'interrupted' }
+/** What is known of a bot message that the server does not have. */
+export const NOT_FOUND: Rest = { status: 'interrupted' }
 
 /**
  * Requests a bot message from a position on. Resolves with `undefined` if the server refuses, or if the request is

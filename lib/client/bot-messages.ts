@@ -1,12 +1,10 @@
 import type { RealtimeChat } from './chat.ts'
 import { reportError, whenAborted, type ListenOptions } from './listen.ts'
 import { ListenerSet } from '../core/listener-set.ts'
-import { PieceJoiner, type BotMessageHandler } from './piece-joiner.ts'
+import type { BotMessageHandler } from './piece-joiner.ts'
+import { PieceJoiners } from './piece-joiners.ts'
 
 export type { BotMessageHandler } from './piece-joiner.ts'
-
-/** How many bot messages of a chat are remembered. */
-const MOST_MESSAGES = 256
 
 /**
  * Calls `handler` with the bot messages of a chat, as `chat.on('bot_message')` does, but without gaps: a piece never
@@ -19,30 +17,15 @@ const MOST_MESSAGES = 256
  */
 export function onBotMessage (chat: RealtimeChat, handler: BotMessageHandler, options?: ListenOptions): () => void {
   const handlers = new ListenerSet<Parameters<BotMessageHandler>>(reportError)
-  const messages = new Map<string, PieceJoiner>()
-  const pass: BotMessageHandler = (...received) => handlers.notify(...received)
-  const forget = (id: string, message: PieceJoiner): void => {
-    messages.delete(id)
-    message.close()
-  }
+  const joiners = new PieceJoiners(chat, (...received) => handlers.notify(...received))
   const removers = [
     handlers.add(handler),
-    chat.on('bot_message', (event, info) => {
-      const { id, status } = event
-      const known = messages.get(id)
-      // Its end was passed on already, after a reset.
-      if (known?.isEnded === true && status !== 'streaming') return
-      const message = known === undefined || known.isEnded ? new PieceJoiner(chat, id, pass) : known
-      messages.delete(id)
-      messages.set(id, message)
-      if (messages.size > MOST_MESSAGES) forget(...messages.entries().next().value as [string, PieceJoiner])
-      message.receive(event, info)
-    }),
-    chat.onReset(() => { for (const message of messages.values()) message.check() })
+    chat.on('bot_message', (...received) => joiners.receive(...received)),
+    chat.onReset(() => joiners.check())
   ]
   const remove = (): void => {
     for (const remove of removers) remove()
-    for (const [id, message] of messages) forget(id, message)
+    joiners.close()
   }
   whenAborted(options?.signal, remove)
   whenAborted(chat.signal, remove)

@@ -1,5 +1,5 @@
 import type { ChatEvent } from '../event-types.ts'
-import { requestRest, type Rest } from './bot-message-rest.ts'
+import { NOT_FOUND, requestRest, type Rest } from './bot-message-rest.ts'
 import type { EventInfo, RealtimeChat } from './chat.ts'
 import { RepeatedRequest } from './repeated-request.ts'
 
@@ -29,6 +29,8 @@ export class PieceJoiner {
   #held: Received[] | undefined
   #heldSize = 0
   #isText = true
+  /** Set if events were lost while a request was under way: its response may be older. */
+  #checksAgain = false
 
   constructor (chat: RealtimeChat, id: string, handler: BotMessageHandler) {
     this.#chatId = chat.id
@@ -50,7 +52,8 @@ export class PieceJoiner {
 
   /** Finds out whether the bot message has ended, since its end may be among the events that were lost. */
   check (): void {
-    if (this.#held === undefined && !this.isEnded) this.#requestRest()
+    if (this.#held !== undefined) this.#checksAgain = true
+    else if (!this.isEnded) this.#requestRest()
   }
 
   /** Ends the request. The pieces that waited for it are passed on as they are. */
@@ -93,12 +96,18 @@ export class PieceJoiner {
       this.#pass(...held.shift() as Received)
     }
     const isCheck = first === undefined && held.length === 0
-    if (isCheck && rest !== undefined && rest.status !== 'streaming') this.#end(rest)
+    // A server that refuses a bot message of which nothing was received will send nothing of it.
+    const end = rest ?? (this.#length === 0 ? NOT_FOUND : undefined)
+    if (isCheck && end !== undefined && end.status !== 'streaming') this.#end(end)
     for (const received of held) this.receive(...received)
+    if (!this.#checksAgain) return
+    this.#checksAgain = false
+    this.check()
   }
 
-  #end ({ status, meta, extra, error }: Rest): void {
-    const end = { at: this.#length, ...this.#isText ? { text: '' } : { chunks: [] } }
+  #end ({ status, meta, extra, error, chunks }: Rest): void {
+    const isText = this.#isText && chunks === undefined
+    const end = { at: this.#length, ...isText ? { text: '' } : { chunks: [] } }
     const event = this.#event(status, { status, ...meta !== undefined && { meta }, ...end })
     this.#pass({ ...event, ...extra !== undefined && { extra }, ...error !== undefined && { error } }, {})
   }

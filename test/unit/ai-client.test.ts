@@ -30,43 +30,6 @@ t.test('a chunk that was received already is not passed on again', async (t) => 
   t.same(received, [one, two, three])
 })
 
-t.test('a loss of events before the bot message is found ends the wait', async (t) => {
-  const closing = new AbortController()
-  let reset = (): void => {}
-  let send: (event: object, info: object) => void = () => {}
-  let requested = (): void => {}
-  const searching = new Promise<void>((resolve) => { requested = resolve })
-  const chat = {
-    signal: closing.signal,
-    ready: Promise.resolve(),
-    on: (_type: string, handler: typeof send) => {
-      send = handler
-      return () => {}
-    },
-    onReset: (handler: () => void) => {
-      const before = reset
-      reset = () => { before(); handler() }
-      return () => {}
-    },
-    request: () => {
-      requested()
-      return new Promise(() => {})
-    },
-    close: () => closing.abort()
-  }
-  const client = { chat: () => chat, onRefused () {} } as unknown as RealtimeClient
-  const transport = realtimeChatTransport({ client, send: async () => ({ id: 'm' }) })
-  const asked = transport.sendMessages({
-    chatId: 'c', messages: [], trigger: 'submit-message', messageId: undefined, abortSignal: undefined
-  })
-  await searching
-  // A bot message with the same id, but without chunks, is another one.
-  send({ type: 'bot_message', chatId: 'c', id: 'm', status: 'streaming', at: 0, text: 'a' }, {})
-  reset()
-  await t.rejects(asked, { message: /lost/ })
-  t.ok(closing.signal.aborted)
-})
-
 t.test('no UI message reaches a handler that was removed, although it was read before', async (t) => {
   type Send = (event: object, info: object) => void
   const removals = ['signal', 'function', 'chat'] as const
@@ -123,10 +86,14 @@ interface Transport {
   paths: string[]
   /** Passes a piece of a bot message to the transport. */
   send: (id: string, at: number, ...chunks: UIChunk[]) => void
+  /** Passes the end of a bot message to the transport. */
+  end: (id: string, at: number) => void
   /** Answers the next request with this response. */
   answer: (response: Response) => Promise<void>
   /** Resolves the promise of the app's `send`. */
   sent: (message: { id: string }) => void
+  /** Tells the transport that events were lost. */
+  reset: () => void
   /** Closes the chat, as the client does when it is closed. */
   close: () => void
 }
@@ -137,6 +104,7 @@ async function openTransport (method: 'sendMessages' | 'reconnectToStream'): Pro
   const paths: string[] = []
   const requests: ((response: Response) => void)[] = []
   let asked = (): void => {}
+  let reset = (): void => {}
   let receive: (event: object, info: object) => void = () => {}
   const chat = {
     signal: closing.signal,
@@ -145,7 +113,10 @@ async function openTransport (method: 'sendMessages' | 'reconnectToStream'): Pro
       receive = handler
       return () => {}
     },
-    onReset: () => () => {},
+    onReset: (handler: () => void) => {
+      reset = handler
+      return () => {}
+    },
     request: (path: string) => {
       paths.push(path)
       return new Promise<Response>((resolve) => {
@@ -166,9 +137,13 @@ async function openTransport (method: 'sendMessages' | 'reconnectToStream'): Pro
     chunks,
     paths,
     sent,
+    reset: () => reset(),
     close: chat.close,
     send: (id, at, ...pieces) => {
       receive({ type: 'bot_message', chatId: 'c', id, status: 'streaming', at, chunks: pieces }, {})
+    },
+    end: (id, at) => {
+      receive({ type: 'bot_message', chatId: 'c', id, status: 'finished', at, chunks: [] }, {})
     },
     answer: async (response) => {
       while (requests.length === 0) await new Promise<void>((resolve) => { asked = resolve })
@@ -233,6 +208,37 @@ t.test('chunks that were dropped before the bot message was known are requested'
     await answer(Response.json({ status: 'streaming', at: 0, chunks: [START, data(LARGE), data(2), data(3)] }))
     t.same(await read(await chunks, 5), [START, data(LARGE), data(2), data(3), data(4)])
     t.same(paths.filter((path) => path !== '/stream'), ['/bot-messages/m?at=0'], method)
+  }
+})
+
+t.test('a bot message that has ended before its id is known is streamed to its end', async (t) => {
+  const { chunks, paths, end, send, sent } = await openTransport('sendMessages')
+  send('m', 0, START)
+  end('m', 1)
+  sent({ id: 'm' })
+  t.same(await read(await chunks, 2), [START, undefined])
+  t.same(paths, [])
+})
+
+t.test('events that were lost while the bot message is requested are requested, too', async (t) => {
+  const { chunks, paths, answer, sent, reset } = await openTransport('sendMessages')
+  sent({ id: 'm' })
+  const stream = await chunks
+  reset()
+  await answer(Response.json({ status: 'streaming', at: 0, chunks: [] }))
+  await answer(Response.json({ status: 'finished', at: 0, chunks: [START] }))
+  t.same(await read(stream, 2), [START, undefined])
+  t.same(paths, ['/bot-messages/m?at=0', '/bot-messages/m?at=0'])
+})
+
+t.test('a bot message that is no UI message, or that the server refuses, is an error', async (t) => {
+  const answers = [Response.json({ status: 'finished', at: 0, text: 'a' }), new Response(null, { status: 403 })]
+  for (const response of answers) {
+    const { chunks, answer, sent } = await openTransport('sendMessages')
+    sent({ id: 'm' })
+    const stream = await chunks
+    await answer(response)
+    await t.rejects(read(stream, 1), { message: 'The server has no UI message "m"' })
   }
 })
 

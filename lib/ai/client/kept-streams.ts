@@ -15,10 +15,9 @@ export class KeptStreams {
   /** The ids of those that were dropped. */
   readonly #dropped = new Set<string>()
 
-  /** Adds the chunks of a piece. Returns the stream, and `undefined` if the bot message was dropped. */
-  receive (event: BotMessagePiece): ChunkStream | undefined {
+  receive (event: BotMessagePiece): void {
     const { id } = event
-    if (this.#dropped.has(id)) return undefined
+    if (this.#dropped.has(id)) return
     const kept = this.#kept.get(id) ?? { stream: new ChunkStream(), size: 0 }
     this.#kept.set(id, kept)
     kept.stream.receive(event)
@@ -26,16 +25,11 @@ export class KeptStreams {
     kept.size += size
     this.#size += size
     while (this.#size > MOST_KEPT && this.#kept.size > 1) this.#dropOldest()
-    return kept.stream
   }
 
-  * [Symbol.iterator] (): Generator<[id: string, stream: ChunkStream]> {
-    for (const [id, { stream }] of this.#kept) yield [id, stream]
-  }
-
-  /** Keeps a bot message that was dropped from now on: it must be received from the beginning. */
-  keepAgain (id: string): void {
-    this.#dropped.delete(id)
+  /** The chunks of a bot message; `undefined` if none was received, or if they were dropped. */
+  get (id: string): ChunkStream | undefined {
+    return this.#kept.get(id)?.stream
   }
 
   #dropOldest (): void {

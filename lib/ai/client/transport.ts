@@ -74,16 +74,15 @@ export function realtimeChatTransport<Message = unknown, Chunk = never> (
       const stream = new MessageStream(client, chatId, abortSignal)
       const id = stream.ready.then(async () => await idOf(await send(options)))
       ids.add(chatId, stream, id.catch(() => undefined))
-      const found = await stream.open(id)
-      // It is `null` only if nothing is wanted. The app declares what the server streams.
-      return found?.stream.stream as ReadableStream<Chunk>
+      // It is never `null`, since `send` resolves with an id. The app declares what the server streams.
+      return await stream.open(id) as ReadableStream<Chunk>
     },
     reconnectToStream: async ({ chatId, abortSignal }) => {
       const stream = new MessageStream(client, chatId, abortSignal)
-      const found = await stream.open(stream.ready.then(findActive))
-      if (found === null) return null
-      ids.add(chatId, stream, found.id)
-      return found.stream.stream as ReadableStream<Chunk> // What the app declares.
+      const id = stream.ready.then(findActive)
+      const chunks = await stream.open(id)
+      if (chunks !== null) ids.add(chatId, stream, id)
+      return chunks as ReadableStream<Chunk> | null // What the app declares.
     },
     stop: async (chatId) => {
       if (stop === undefined) throw new Error('Pass the option `stop` to realtimeChatTransport')
@@ -108,13 +107,13 @@ async function mustBeOk (result: unknown): Promise<void> {
 }
 
 /**
- * Asks the server for the id of the UI message in progress that was started last. Resolves with `null` if there is
- * none.
+ * Asks the server for the id of the UI message in progress that was started last. Resolves with `undefined` if
+ * there is none.
  */
-async function findActive (request: RepeatedRequest): Promise<string | null> {
+async function findActive (request: RepeatedRequest): Promise<string | undefined> {
   const answer = await request.send('/stream', readHead)
   // Without an answer, the chat is closed.
-  if (answer === undefined || answer.status === 204) return null
+  if (answer === undefined || answer.status === 204) return undefined
   if (answer.id === null) throw new Error(`The server answered ${answer.status} without ${BOT_MESSAGE_ID_HEADER}`)
   return decodeURIComponent(answer.id)
 }

@@ -83,7 +83,9 @@ for (const [name, setup] of Object.entries(setups)) {
       source.close()
       await streamUIMessage(one.app.chatEvents, 'c', source.read, { id: 'm' })
       t.same(await rest(await ask(open(t, two, async () => ({ id: 'm' })).transport)), [start, text('a'), finish])
-      await t.rejects(ask(open(t, two, async () => ({ id: 'other' })).transport), { message: /no UI message "other"/ })
+      const other = open(t, two, async () => ({ id: 'other' }))
+      await t.rejects(rest(await ask(other.transport)), { message: 'The server has no UI message "other"' })
+      await other.page.is('idle')
     })
   })
 }
