@@ -19,7 +19,9 @@ export class BotMessageReader {
     if (event !== 'bot_message') return undefined
     const message = data as BotMessagePiece
     const before = this.texts.get(message.id) ?? ''
-    if (message.at > before.length) {
+    // An empty piece only says how long the content is, for example if the bot message ended while it was read. The
+    // next piece shows what is missing, unless it is an end that repeats everything.
+    if (message.at > before.length && message.text !== '') {
       this.faults.push(`${message.id}: a piece at ${message.at} after ${before.length} characters`)
     }
     this.texts.set(message.id, before.slice(0, message.at) + (message.text ?? ''))
