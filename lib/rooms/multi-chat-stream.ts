@@ -51,6 +51,8 @@ export class MultiChatStream {
       }
       this.#push(frame.body)
     }
+    // Never between an id and its event, nor between `ready` and the state: a long poll reads whole frames.
+    if (this.#pendingBytes > budgets.turn) this.flush()
   }
 
   /** Must be called within `inTurn`, so that one chat at a time waits for the client. */
@@ -73,7 +75,6 @@ export class MultiChatStream {
   #push (bytes: Buffer): void {
     this.#pending.push(bytes)
     this.#pendingBytes += bytes.length
-    if (this.#pendingBytes > budgets.turn) this.flush()
   }
 
   #takePending (): Buffer {

@@ -13,20 +13,21 @@ import { turn } from '../../support/turn.ts'
 interface Stage {
   stream: MultiChatStream
   written: () => string
+  chunks: () => string[]
   fill: (bytes: number) => void
   drain: () => void
   close: () => void
 }
 
 function start (t: Test): Stage {
-  let written = ''
+  const chunks: string[] = []
   let drain = (): void => {}
   const connection = {
     closed: false,
     bufferedBytes: 0,
-    write: (chunk: Buffer) => { written += chunk.toString() },
+    write: (chunk: Buffer) => { chunks.push(chunk.toString()) },
     writeAndDrain: async (chunk: Buffer) => {
-      written += chunk.toString()
+      chunks.push(chunk.toString())
       await new Promise<void>((resolve) => { drain = resolve })
     }
   }
@@ -38,7 +39,8 @@ function start (t: Test): Stage {
   ])
   return {
     stream,
-    written: () => written,
+    written: () => chunks.join(''),
+    chunks: () => chunks,
     fill: (bytes) => { connection.bufferedBytes = bytes },
     drain: () => drain(),
     close: () => { connection.closed = true }
@@ -83,6 +85,16 @@ t.test('the frames of many chats in one turn are flushed before they exceed the 
   t.ok(written().length > 1_000_000 && written().length < budgets.turn + 70_000)
   await turn()
   t.equal(written().match(/^id/gm)?.length, 20)
+})
+
+t.test('frames that are written together stay together, with their ids', async (t) => {
+  const { stream, chunks } = start(t)
+  const [one] = stream.sinks as [Seat, Seat]
+  const [[, large], [, small]] = [frame('e-1-1', '1'.repeat(budgets.turn)), frame('e-2-2')]
+  one.write(Buffer.alloc(0), [...large, ...small])
+  await turn()
+  t.same(chunks().map((chunk) => chunk.match(/^id: .*/gm)), [['id: e-1-1.!', 'id: e-2-2.!'], null])
+  t.equal(chunks()[1], '')
 })
 
 t.test('a chat that catches up on a full stream waits until there is room', async (t) => {
