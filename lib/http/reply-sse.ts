@@ -5,7 +5,7 @@ import { prefersJson } from './accept.ts'
 import type { Grant } from './grant.ts'
 import { isOverload } from './overload.ts'
 import { encodeEvent, iteratorOf, nextOrClosed, type SseEvent } from './sse-event.ts'
-import { hasPositions, lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
+import { lastEventIdOf, rewindsOf, startIdOf } from './start-position.ts'
 import { streamHeaders } from './stream-headers.ts'
 import { EXPOSED_HEADERS, uiMessageHeaders, writeUIMessage } from './ui-message-stream.ts'
 import { UI_MESSAGE } from '../ui-message.ts'
@@ -337,6 +337,8 @@ export class ReplySse {
     if (this.#state.name !== 'opening') return
     this.#state.reservation?.release()
     this.#state = UNOPENED
+    // The next stream of the reply may be of another kind.
+    this.#endsByCutting = this.#isPoll = false
   }
 
   /**
@@ -397,7 +399,7 @@ export class ReplySse {
     // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
     const { raw } = this.#reply
     const connection = this.#isPoll
-      ? new LongPoll(raw, this.#context, hasPositions(this.#request))
+      ? new LongPoll(raw, this.#context, startIdOf(this.#request))
       : new Connection(raw, this.#context, this.#endsByCutting)
     this.#state = { name: 'opened', connection }
     if (controller !== undefined) connection.onClose(() => controller.abort())

@@ -19,11 +19,6 @@ export function startIdOf (request: FastifyRequest): string | undefined {
   return givenEventId(request) === undefined ? undefined : lastEventIdOf(request) ?? UNREADABLE_ID
 }
 
-/** Whether the client has sent a position for each chat. */
-export function hasPositions (request: FastifyRequest): boolean {
-  return startIdOf(request)?.split('.').every((part) => part !== '') === true
-}
-
 /**
  * Returns the number of past events that the client requests for each chat: `rewind` stands in the query once for all
  * chats, or once for each. Refuses a chat whose `rewind` exceeds `maxRewind`.

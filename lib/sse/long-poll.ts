@@ -3,22 +3,28 @@ import { Connection, type ConnectionOptions, type RawResponse } from './connecti
 import { decodeFrames, type Frame } from './frame.ts'
 import { timing } from '../core/timing.ts'
 
+/** Events that hold the current state when they come with `ready`. */
+const STATE: ReadonlySet<string | undefined> = new Set(['presence', 'bot_message'])
+
 /**
  * A stream as one JSON response, for clients behind a proxy that holds streams back. It collects what is written to it
  * and ends with the first event that the client does not have, or after `timing.longPoll`. The client then polls again
  * from `lastEventId`.
  */
 export class LongPoll extends Connection {
-  readonly #resumes: boolean
+  /** How many chats the client has a position in. */
+  readonly #positions: number
   #headers: OutgoingHttpHeaders = {}
   #events: string[] = []
+  /** The position that the client has with the response: its own until an event has another one. */
   #lastEventId: string | undefined
   #retryMs: number | undefined
 
-  /** `resumes` means that the client has sent its position in each chat. */
-  constructor (raw: RawResponse, options: ConnectionOptions, resumes: boolean) {
+  /** `lastEventId` is the position that the client has sent, if any. */
+  constructor (raw: RawResponse, options: ConnectionOptions, lastEventId: string | undefined) {
     super(raw, options)
-    this.#resumes = resumes
+    this.#positions = positionsIn(lastEventId)
+    this.#lastEventId = lastEventId
   }
 
   /** Keeps the headers, which are sent with the response. */
@@ -52,12 +58,15 @@ export class LongPoll extends Connection {
 
   /**
    * What a chat writes first begins with `ready` and holds the current state, such as who is present. That alone is no
-   * reason to respond, since the next poll gets the same.
+   * reason to respond, since the next poll gets the same. Only a client that lacked a position in a chat gets it at
+   * once. A poll for several chats may lack some positions for long, so it waits for a further one.
    */
   #isDue (frames: readonly Frame[]): boolean {
     const events = frames.filter(({ json }) => json !== undefined)
-    if (events.every(({ event }) => event !== 'ready')) return events.length > 0
-    return events.some(({ id, event }) => event === 'ready' ? id !== undefined && !this.#resumes : id !== undefined)
+    const begins = events.some(({ event }) => event === 'ready')
+    return events.some(({ id, event }) => event === 'ready'
+      ? positionsIn(id) > this.#positions
+      : id !== undefined || !begins || !STATE.has(event))
   }
 
   #respond (): void {
@@ -70,6 +79,11 @@ export class LongPoll extends Connection {
       // Middleware that replaced a method has failed. The connection is destroyed.
     }
   }
+}
+
+/** How many parts of an event id are positions. */
+function positionsIn (id = ''): number {
+  return id.split('.').filter((part) => part !== '').length
 }
 
 function field (name: string, value: unknown): string {

@@ -130,6 +130,7 @@ t.test('several chats share a poll', async (t) => {
   t.same(messages(await poll(url, second.lastEventId)), [{ n: 2 }])
   const partly = await poll(`${base}/chats/events?chat=a&chat=forbidden`, `${second.lastEventId}`)
   t.match(partly.events[0], { event: 'refused', data: { chatId: 'forbidden', code: 'RT_FORBIDDEN' } })
+  t.equal(partly.lastEventId, second.lastEventId, 'the client keeps its position')
 })
 
 t.test('a refusal and a limit are answers in JSON, as for a stream', async (t) => {
@@ -188,6 +189,22 @@ t.test('it works over HTTP/2', async (t) => {
   const { id } = await app.chatEvents.emitChatMessage('c', { n: 1 })
   const request = session.request({ ':path': '/api/chats/c/events?rewind=1', ...JSON_ONLY })
   t.same(JSON.parse(await text(request)).lastEventId, id)
+})
+
+t.test('a handler that goes on after a refusal opens another stream', async (t) => {
+  const { url } = await startApp(t, { authorize: () => false }, {
+    setup: (app) => {
+      app.get('/notice', async (_request, reply) => {
+        await reply.sse.chat('c').catch(() => {})
+        await reply.sse.send({ data: 1 })
+        await reply.sse.send({ data: 2 })
+        await reply.sse.close()
+      })
+    }
+  })
+  const response = await fetch(`${url}/notice`, { headers: JSON_ONLY })
+  t.match(response.headers.get('content-type'), 'text/event-stream')
+  t.equal(await response.text(), 'data: 1\n\ndata: 2\n\n')
 })
 
 t.test('the header vary keeps what the app has set', async (t) => {
