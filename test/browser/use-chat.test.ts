@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { Answer, faults, REASONING, WORD } from '../faults/ai/answer.ts'
+import { Answer, faults, REASONING, WORD, type Fault } from '../faults/ai/answer.ts'
 import { Site } from '../faults/ai/site.ts'
 import { Random } from '../faults/random.ts'
 import { launchChromium, skipWithoutChromium } from '../support/chromium.ts'
@@ -19,18 +19,35 @@ const NOTICED_WITHIN = 2_000
 const WORDS = 40
 const STAGE = WORDS * WORD
 
-/** The version of the AI SDK is that of the page and of the instances. */
-const cases: { transport: Transport, version: '5' | '6' | '7' }[] = [
-  // Versions 5 and 6 double the text of a response that was cut: see docs/ai.md.
-  { transport: 'of the SDK', version: '7' },
-  { transport: 'over the connection of the chat', version: '5' },
-  { transport: 'over the connection of the chat', version: '7' }
+interface Case {
+  transport: Transport
+  /** The version of the AI SDK, of the page and of the instances. */
+  version: '5' | '6' | '7'
+  /** What happens to a tab. Each version meets all faults. */
+  faults: readonly Fault[]
+}
+
+const cases: Case[] = [
+  { transport: 'of the SDK', version: '7', faults },
+  { transport: 'over the connection of the chat', version: '7', faults },
+  { transport: 'of the SDK', version: '5', faults: ['its connection is cut', 'its instance is killed'] },
+  { transport: 'of the SDK', version: '6', faults: ['its connection is cut', 'Redis is frozen'] },
+  {
+    transport: 'over the connection of the chat',
+    version: '5',
+    faults: ['Redis is frozen', 'a second reader comes', 'it is reloaded']
+  },
+  {
+    transport: 'over the connection of the chat',
+    version: '6',
+    faults: ['its instance is killed', 'a second reader comes', 'it is reloaded']
+  }
 ]
 
 t.test('useChat in a browser', { skip: skipWithoutChromium }, async (t) => {
   const browser = await launchChromium(t)
   const start = async (
-    t: Test, { transport, version }: typeof cases[number], stages: number
+    t: Test, { transport, version }: Pick<Case, 'transport' | 'version'>, stages: number
   ): Promise<Answer<UseChatTab>> => {
     const context = await browser.newContext()
     t.teardown(() => context.close())
@@ -42,38 +59,39 @@ t.test('useChat in a browser', { skip: skipWithoutChromium }, async (t) => {
     return new Answer(site, 'general', (url) => UseChatTab.open(context, transport, url))
   }
 
-  for (const options of cases) {
-    const { transport, version } = options
-    const name = `version ${version}, transport ${transport}`
-
-    t.test(`${name}: despite all faults, each tab has the whole answer`, async (t) => {
-      const random = new Random()
-      const order = Array.from({ length: ROUNDS }, () => random.shuffled(faults)).flat()
-      t.comment(`SEED=${random.seed}: ${order.join(', ')}`)
-      const answer = await start(t, options, order.length + 1)
-      const tab = await answer.open()
-      await answer.ask(tab)
-      for (const [n, fault] of order.entries()) {
-        const begin = n === 0 ? 0 : REASONING + n * STAGE
-        const point = begin + Math.floor(random.next() * STAGE)
-        for (const tab of answer.readers) await tab.shows(point)
-        await answer.suffer(fault, tab)
-        if (n < order.length - 1) await answer.release()
-      }
-      for (const tab of answer.readers) await tab.shows(REASONING + order.length * STAGE)
-      // With the transport of the SDK, the end would be lost: see below.
-      if (transport === 'of the SDK') await answer.release()
-      else await answer.endMeanwhile()
-      const undisturbed = await answer.undisturbed()
-      const shown = await Promise.all(answer.readers.map((tab) => tab.end()))
-      const [end, ...more] = await answer.ends()
-      t.equal(shown.length, 2)
-      for (const { answer, error } of shown) t.same([answer, error], [{ ...undisturbed, id: end?.id }, undefined])
-      t.match(undisturbed, { metadata: { model: 'mock', tokens: 9 } })
-      t.ok(undisturbed.parts.length >= 5)
-      t.same([end?.status, more], ['finished', []])
-    })
-  }
+  // They wait for processes at the same time.
+  t.test('despite all faults, each tab has the whole answer', { jobs: 3 }, async (t) => {
+    for (const options of cases) {
+      const { transport, version, faults } = options
+      t.test(`version ${version}, transport ${transport}`, async (t) => {
+        const random = new Random()
+        const order = Array.from({ length: ROUNDS }, () => random.shuffled(faults)).flat()
+        t.comment(`SEED=${random.seed}: ${order.join(', ')}`)
+        const answer = await start(t, options, order.length + 1)
+        const tab = await answer.open()
+        await answer.ask(tab)
+        for (const [n, fault] of order.entries()) {
+          const begin = n === 0 ? 0 : REASONING + n * STAGE
+          const point = begin + Math.floor(random.next() * STAGE)
+          for (const tab of answer.readers) await tab.shows(point)
+          await answer.suffer(fault, tab)
+          if (n < order.length - 1) await answer.release()
+        }
+        for (const tab of answer.readers) await tab.shows(REASONING + order.length * STAGE)
+        // With the transport of the SDK, the end would be lost: see below.
+        if (transport === 'of the SDK') await answer.release()
+        else await answer.endMeanwhile()
+        const undisturbed = await answer.undisturbed()
+        const shown = await Promise.all(answer.readers.map((tab) => tab.end()))
+        const [end, ...more] = await answer.ends()
+        t.equal(shown.length, faults.includes('a second reader comes') ? 2 : 1)
+        for (const { answer, error } of shown) t.same([answer, error], [{ ...undisturbed, id: end?.id }, undefined])
+        t.match(undisturbed, { metadata: { model: 'mock', tokens: 9 } })
+        t.ok(undisturbed.parts.length >= 5)
+        t.same([end?.status, more], ['finished', []])
+      })
+    }
+  })
 
   for (const options of cases.filter(({ version }) => version === '7')) {
     const { transport } = options
