@@ -91,7 +91,7 @@ console.log('types: the page with a bundler, the server with nodenext, both with
 
 run(bin('vite'), 'build', 'page', '--logLevel', 'error')
 const { child, line: url } = await start('node', ['server/out/server/main.js'], {}, (line) => line.startsWith('http'))
-const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium'
+const executablePath = process.env.CHROMIUM_PATH ?? '/usr/bin/chromium-headless-shell'
 const browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
 const page = await browser.newPage()
 await page.goto(url)
