@@ -11,6 +11,7 @@ import { routeFrames, type RoutedEvent } from './frame-router.ts'
 import { positionHeader, pathOf, request, type Headers, type RequestOptions } from './request.ts'
 import { parseFrames, type Frame } from './sse-parser.ts'
 import { watchNetwork } from './network.ts'
+import { whenAborted } from './listen.ts'
 import { LATE_MS, MUTE_MS, type Transport } from './transport.ts'
 
 const STREAM = { accept: 'text/event-stream' }
@@ -147,7 +148,12 @@ export class StreamConnection {
       const response = await this.#request(subscriptions, attempt, polls ? POLL : STREAM)
       attempt.respondedAt = Date.now()
       if (response.status !== 200) return await this.#refused(response, subscriptions, signal)
-      if (polls) return this.#takeAll(await response.json() as Polled, subscriptions)
+      if (polls) {
+        const polled = await response.json() as Polled
+        // The `fetch` of an app may ignore the signal.
+        signal.throwIfAborted()
+        return this.#takeAll(polled, subscriptions)
+      }
       const problem = notEventStreamOf(response) ?? await this.#read(response, subscriptions, attempt)
       if (problem) {
         this.#events.refused(problem)
@@ -170,8 +176,10 @@ export class StreamConnection {
   #takeAll ({ events, retryMs = 0 }: Polled, subscriptions: ChatSubscriptions): number {
     const route = routeFrames(subscriptions.map(([chatId]) => chatId))
     for (const { data, ...frame } of events) this.#route({ ...frame, data: JSON.stringify(data) }, route, subscriptions)
-    if (this.#options.transport.isTrialDue()) this.#try()
-    return retryMs
+    // A handler, or the end of a catch-up, may have closed the connection.
+    if (this.chats.size > 0 && this.#options.transport.isTrialDue()) this.#try()
+    // Without an event, not even `ready`, the server is not well.
+    return events.length > 0 ? retryMs : Math.max(retryMs, this.#backoff.next())
   }
 
   /**
@@ -179,14 +187,22 @@ export class StreamConnection {
    * poll takes less time, a proxy holds the stream back.
    */
   async #compare (late: Attempt, lateMs: number): Promise<void> {
-    const startedAt = Date.now()
+    // Ends the poll in time: a server without long poll answers with a stream.
+    const poll = new Attempt(lateMs)
+    poll.renew()
+    whenAborted(late.signal, () => poll.abort())
     try {
-      await (await this.#request([...this.chats.keys()].map((chatId) => [chatId, { ready: false }]), late, POLL)).json()
-      if (Date.now() - startedAt > lateMs) return
-      this.#options.transport.fallBack()
+      const subscriptions: ChatSubscriptions = [...this.chats.keys()].map((chatId) => [chatId, { ready: false }])
+      const { events } = await (await this.#request(subscriptions, poll, POLL)).json() as Polled
+      // An error says nothing about the stream.
+      if (!events || poll.signal.aborted) return
+      // Another connection may have found it out already.
+      if (!this.#polls) this.#options.transport.fallBack()
       late.abort()
     } catch {
       // The network is broken, or the stream has ended.
+    } finally {
+      poll.abort()
     }
   }
 
@@ -195,10 +211,10 @@ export class StreamConnection {
     const trial = this.#trial = new Attempt(MUTE_MS)
     trial.renew()
     try {
-      const { body, ok } = await this.#request([...this.chats], trial, STREAM)
+      const response = await this.#request([...this.chats], trial, STREAM)
       const respondedAt = Date.now()
-      const { value } = await (body as ReadableStream<Uint8Array>).getReader().read()
-      if (!ok || !value || Date.now() - respondedAt > LATE_MS) return
+      const { value } = await (response.body as ReadableStream<Uint8Array>).getReader().read()
+      if (!response.ok || notEventStreamOf(response) || !value || Date.now() - respondedAt > LATE_MS) return
       this.#options.transport.name = 'stream'
       this.#attempt.abort()
     } catch {

@@ -1,0 +1,137 @@
+import t, { type Test } from 'tap'
+import { setImmediate as immediate } from 'node:timers/promises'
+import { until } from '../../support/until.ts'
+import { Page } from './page.ts'
+
+t.setTimeout(60_000)
+
+/** A request of the client that the test answers. */
+interface Asked { polls: boolean, id: string | null, signal: AbortSignal, answer: (response: Response) => void }
+
+type Event = { id?: string, event: string, data: object }
+
+const ready = (id: string, chatId = 'a'): Event => ({ id, event: 'ready', data: { chatId, resumed: false } })
+const message = (n: number): Event => ({ id: `e-${n}-${n}`, event: 'message', data: { message: { n } } })
+const events = (...events: Event[]): Response => Response.json({ events })
+
+/** A page whose requests the test answers. They also end when the client aborts them, unless polls ignore that. */
+function start (t: Test, ignoresAbort = false) {
+  const asked: Asked[] = []
+  const page = new Page(t, '', {
+    fetch: async (_url, init) => await new Promise((resolve, reject) => {
+      const headers = new Headers(init?.headers)
+      const signal = init?.signal as AbortSignal
+      const polls = headers.get('accept') === 'application/json'
+      const id = headers.get('last-event-id')
+      asked.push({ polls, id, signal, answer: (response) => setImmediate(resolve, response) })
+      if (!polls || !ignoresAbort) signal.addEventListener('abort', () => reject(signal.reason))
+    })
+  })
+  /** Resolves with the next request of this kind, and forgets it. */
+  const next = async (polls: boolean): Promise<Asked> => {
+    await until(async () => asked.some((each) => each.polls === polls), (found) => found)
+    return asked.splice(asked.findIndex((each) => each.polls === polls), 1)[0] as Asked
+  }
+  /** Answers the comparison of a stream that shows nothing. Resolves with the first poll. */
+  const fallBack = async (): Promise<Asked> => {
+    await next(false)
+    ;(await next(true)).answer(events(ready('e-0-0')))
+    return await next(true)
+  }
+  return { page, asked, next, fallBack }
+}
+
+/** From now on, the clock is ahead. */
+function skip (t: Test, ms: number): void {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  Date.now = () => now() + ms
+}
+
+t.test('answers of a server or a network that is not as expected', { jobs: 8 }, async (t) => {
+  t.test('after an answer without an event the client waits', async (t) => {
+    const { page, next, fallBack } = start(t)
+    page.open('a')
+    ;(await fallBack()).answer(events(ready('e-0-0')))
+    await page.is('open')
+    ;(await next(true)).answer(events())
+    await page.is('connecting')
+  })
+
+  t.test('an error does not prove that a proxy holds the stream back', async (t) => {
+    const { page, next } = start(t)
+    page.open('a')
+    const stream = await next(false)
+    ;(await next(true)).answer(Response.json({ code: 'RT_TOO_MANY_CONNECTIONS' }, { status: 503 }))
+    for (let turn = 0; turn < 10; turn++) await immediate()
+    t.equal(stream.signal.aborted, false)
+    t.equal(page.client.transport, 'stream')
+  })
+
+  t.test('a server without long poll, which answers with a stream, keeps no second stream', async (t) => {
+    const { page, next } = start(t)
+    page.open('a')
+    const stream = await next(false)
+    const poll = await next(true)
+    poll.answer(new Response(new ReadableStream(), { headers: { 'content-type': 'text/event-stream' } }))
+    await until(async () => poll.signal.aborted, (aborted) => aborted)
+    t.equal(stream.signal.aborted, false)
+    t.equal(page.client.transport, 'stream')
+  })
+
+  t.test('an answer to a request that was replaced moves no position', async (t) => {
+    const { page, next, fallBack } = start(t, true)
+    const seen = page.open('a')
+    ;(await fallBack()).answer(events(ready('e-0-0')))
+    const replaced = await next(true)
+    // Opens the connection again.
+    page.open('a')
+    ;(await next(true)).answer(events(ready('e-0-0'), message(1), message(2)))
+    const poll = await next(true)
+    replaced.answer(events(ready('e-0-0'), message(1)))
+    for (let turn = 0; turn < 10; turn++) await immediate()
+    poll.answer(events(ready('e-2-2')))
+    t.equal((await next(true)).id, 'e-2-2')
+    t.same(seen.numbers, [1, 2])
+  })
+})
+
+t.test('when the stream is tried again', async (t) => {
+  t.test('connections that notice the same count once', async (t) => {
+    const { page, next } = start(t)
+    for (const id of ['a', 'b']) page.open(id)
+    const refused = { code: 'RT_TOO_MANY_CHATS', message: 'At most 1 chats' }
+    ;(await next(false)).answer(Response.json(refused, { status: 400 }))
+    for (let n = 0; n < 2; n++) await next(false)
+    const compared = [await next(true), await next(true)]
+    for (const poll of compared) poll.answer(events(ready('e-0-0')))
+    const poll = await next(true)
+    skip(t, 31_000)
+    poll.answer(events(ready('e-0-0')))
+    await next(false)
+  })
+
+  t.test('it is not tried once the client is closed', async (t) => {
+    const { page, asked, fallBack } = start(t)
+    const { chat } = page.open('a')
+    const poll = await fallBack()
+    skip(t, 31_000)
+    let closed = false
+    chat.on('message', () => { page.client.close(); closed = true })
+    poll.answer(events(ready('e-0-0'), message(1)))
+    await until(async () => closed, (closed) => closed)
+    t.same(asked, [])
+  })
+
+  t.test('a page of a proxy is no stream', async (t) => {
+    const { page, next, fallBack } = start(t)
+    page.open('a')
+    const poll = await fallBack()
+    skip(t, 31_000)
+    poll.answer(events(ready('e-0-0')))
+    const stream = await next(false)
+    stream.answer(new Response('<h1>Blocked</h1>', { headers: { 'content-type': 'text/html' } }))
+    await until(async () => stream.signal.aborted, (aborted) => aborted)
+    t.equal(page.client.transport, 'long-poll')
+  })
+})
