@@ -165,6 +165,8 @@ export class StreamConnection {
     } finally {
       attempt.abort()
     }
+    // The network or the server may have changed: the next attempt finds it out anew.
+    if (polls && attempt === this.#attempt && this.chats.size > 0) this.#options.transport.name = 'stream'
     return polls !== this.#polls ? 0 : attempt.wasWell ? Math.random() * SPREAD_MS : this.#backoff.next()
   }
 

@@ -68,6 +68,30 @@ t.test('answers of a server or a network that is not as expected', { jobs: 8 }, 
     t.equal(page.client.transport, 'stream')
   })
 
+  t.test('after a poll that failed, a stream is tried at once', async (t) => {
+    const { page, next, fallBack } = start(t)
+    page.open('a')
+    ;(await fallBack()).answer(new Response('<html>', { headers: { 'content-type': 'text/html' } }))
+    const stream = await next(false)
+    // It stays open.
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+    writable.getWriter().write(new TextEncoder().encode('event: ready\ndata: {}\n\n'))
+    stream.answer(new Response(readable, { headers: { 'content-type': 'text/event-stream' } }))
+    await page.is('open')
+    t.equal(page.client.transport, 'stream')
+  })
+
+  t.test('a chat that is opened during a poll changes no transport', async (t) => {
+    const { page, next, fallBack } = start(t)
+    page.open('a')
+    const poll = await fallBack()
+    page.open('b')
+    const both = await next(true)
+    t.equal(poll.signal.aborted, true)
+    t.equal(both.signal.aborted, false)
+    t.equal(page.client.transport, 'long-poll')
+  })
+
   t.test('a server without long poll, which answers with a stream, keeps no second stream', async (t) => {
     const { page, next } = start(t)
     page.open('a')
