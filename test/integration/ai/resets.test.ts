@@ -67,6 +67,10 @@ class Searching {
     await until(() => this.side.app.chatEvents.getBotMessage('c', 'm'), (message) => message?.status === 'finished')
   }
 
+  async isStreaming (): Promise<void> {
+    await until(() => this.side.app.chatEvents.getBotMessage('c', 'm'), (message) => message?.status === 'streaming')
+  }
+
   async loseAll (): Promise<void> {
     await this.#redis.flushall()
   }
@@ -84,8 +88,12 @@ class Searching {
 
 t.test('an answer that has no chunks yet is streamed although Redis loses everything', async (t) => {
   const searching = await Searching.start(t)
-  await searching.loseAll()
-  await searching.publish()
+  await searching.offlineWhile(async () => {
+    await searching.loseAll()
+    await searching.publish()
+    // Until the producer has restored it, the page would learn that it is lost.
+    await searching.isStreaming()
+  })
   const received = searching.afterReset()
   await searching.end()
   t.same(await received, [start, text('a'), finish])

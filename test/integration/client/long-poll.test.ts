@@ -1,11 +1,10 @@
 import t, { type Test } from 'tap'
-import type { ServerResponse } from 'node:http'
 import { setTimeout as delay } from 'node:timers/promises'
 import { startApp } from '../../support/app.ts'
 import { BufferingProxy, type Manner } from '../../support/buffering-proxy.ts'
 import { range } from '../../support/numbers.ts'
 import { until } from '../../support/until.ts'
-import { Page, publish, startServer } from './page.ts'
+import { Page, publish } from './page.ts'
 
 t.setTimeout(60_000)
 
@@ -90,30 +89,4 @@ t.test('the client goes back to the stream once nothing holds it back', async (t
   await seen[0]?.has(2)
   t.same(seen.map(({ resets }) => resets), [[], []])
   t.same(seen[0]?.numbers, [1, 2])
-})
-
-t.test('a client whose polls take even longer than its stream keeps the stream', async (t) => {
-  const { now } = Date
-  let skipped = 0
-  Date.now = () => now() + skipped
-  t.teardown(() => { Date.now = now })
-  let polls = 0
-  let stream: ServerResponse | undefined
-  const send = (event: string, id: string, data: object): void => {
-    stream?.write(`event: ${event}\nid: ${id}\ndata: ${JSON.stringify({ chatId: 'a', ...data })}\n\n`)
-  }
-  const url = await startServer(t, (app) => app.get('/api/chats/a/events', ({ headers }, { raw }) => {
-    if (headers.accept === 'text/event-stream') {
-      stream = raw.writeHead(200, { 'content-type': 'text/event-stream' })
-      return raw.flushHeaders()
-    }
-    skipped += 10_000 * 10 ** ++polls
-    raw.writeHead(200, { 'content-type': 'application/json' }).end('{"events":[]}')
-    // It was mute until the first poll, so it is late.
-    if (polls === 1) send('ready', 'e-0-0', {})
-    else send('message', 'e-1-1', { message: { n: 1 } })
-  }))
-  const page = new Page(t, url)
-  await page.open('a').has(1)
-  t.same([polls, page.client.transport], [2, 'stream'])
 })
