@@ -92,6 +92,16 @@ t.test('answers of a server or a network that is not as expected', { jobs: 8 }, 
     t.equal(page.client.transport, 'long-poll')
   })
 
+  t.test('a poll that takes as long as the stream proves nothing', async (t) => {
+    const { page, next } = start(t)
+    page.open('a')
+    const stream = await next(false)
+    const poll = await next(true)
+    await until(async () => poll.signal.aborted, (aborted) => aborted)
+    t.equal(stream.signal.aborted, false)
+    t.equal(page.client.transport, 'stream')
+  })
+
   t.test('a server without long poll, which answers with a stream, keeps no second stream', async (t) => {
     const { page, next } = start(t)
     page.open('a')

@@ -87,6 +87,16 @@ t.test('it is answered after a while without an event', async (t) => {
   t.equal(answer.lastEventId, lastEventId)
 })
 
+t.test('without a history there is no position, and a poll waits as well', async (t) => {
+  const { app, url, joined } = await start(t, { history: false })
+  const waiting = poll(url)
+  await joined(1)
+  await app.chatEvents.emitChatMessage('c', { n: 1 })
+  const answer = await waiting
+  t.same(names(answer), ['ready', 'message'])
+  t.equal(answer.lastEventId, null)
+})
+
 t.test('presence and a bot message in progress come with an answer and do not cause one', async (t) => {
   const { app, url, joined } = await start(t, { presence: true, authorize: () => ({ userId: 'ann' }) })
   const { lastEventId } = await poll(url)
