@@ -43,6 +43,8 @@ t.test('the read connection is opened when needed, shown, and closed', async (t)
   const before = await connections(admin)
   const pubsub = open(t, { url: redis.url })
   await live(pubsub)
+  // The subscriber may be connected first.
+  await until(async () => pubsub.connected().publisher, (connected) => connected === true)
   t.same(pubsub.connected(), { publisher: true, subscriber: true })
   t.equal(await connections(admin), before + 2)
   await pubsub.eventLog.read('c', undefined, 10)
