@@ -176,8 +176,8 @@ export class StreamConnection {
 
   /** Handles the response to a long poll. Returns the milliseconds until the next one. */
   #takeAll ({ events, retryMs = 0 }: Polled, subscriptions: ChatSubscriptions): number {
-    const route = routeFrames(subscriptions.map(([chatId]) => chatId))
-    for (const { data, ...frame } of events) this.#route({ ...frame, data: JSON.stringify(data) }, route, subscriptions)
+    const takeFrame = this.#frameHandler(subscriptions)
+    for (const { data, ...frame } of events) takeFrame({ ...frame, data: JSON.stringify(data) })
     // A handler, or the end of a catch-up, may have closed the connection.
     if (this.chats.size > 0 && this.#options.transport.isTrialDue()) this.#try()
     // Without an event, not even `ready`, the server is not well.
@@ -259,8 +259,7 @@ export class StreamConnection {
     response: Response, subscriptions: ChatSubscriptions, attempt: Attempt
   ): Promise<Refusal | undefined> {
     const decoder = new TextDecoder()
-    const route = routeFrames(subscriptions.map(([chatId]) => chatId))
-    const read = parseFrames((frame) => this.#route(frame, route, subscriptions), (retryMs) => {
+    const read = parseFrames(this.#frameHandler(subscriptions), (retryMs) => {
       this.#backoff.retry(retryMs)
       attempt.readyAt = undefined
     })
@@ -273,11 +272,15 @@ export class StreamConnection {
     }
   }
 
-  #route (frame: Frame, route: (frame: Frame) => RoutedEvent, subscriptions: ChatSubscriptions): void {
-    const routed = route(frame)
-    const subscription = subscriptions[routed.index]
-    if (subscription) this.#take(subscription, routed)
-    if (this.chats.size === 0) this.#attempt.abort()
+  /** Returns a function that handles the frames of one response. */
+  #frameHandler (subscriptions: ChatSubscriptions): (frame: Frame) => void {
+    const route = routeFrames(subscriptions.map(([chatId]) => chatId))
+    return (frame) => {
+      const routed = route(frame)
+      const subscription = subscriptions[routed.index]
+      if (subscription) this.#take(subscription, routed)
+      if (this.chats.size === 0) this.#attempt.abort()
+    }
   }
 
   #take (of: ChatSubscriptions[number], { event, data, part }: RoutedEvent): void {

@@ -18,14 +18,18 @@ export class Transport {
   /** Uses long polls from now on. */
   fallBack (): void {
     this.name = 'long-poll'
-    this.#trialAt = Date.now() + this.#trialMs
-    this.#trialMs = Math.min(this.#trialMs * 2, MAX_TRIAL_MS)
+    this.#postponeTrial()
   }
 
   /** Whether the stream is to be tried again. Then postpones the next trial. */
   isTrialDue (): boolean {
     const isDue = Date.now() >= this.#trialAt
-    if (isDue) this.fallBack()
+    if (isDue) this.#postponeTrial()
     return isDue
+  }
+
+  #postponeTrial (): void {
+    this.#trialAt = Date.now() + this.#trialMs
+    this.#trialMs = Math.min(this.#trialMs * 2, MAX_TRIAL_MS)
   }
 }
