@@ -79,7 +79,7 @@ class Searching {
     await this.side.app.chatEvents.emitChatMessage('c', { n: 1 })
   }
 
-  /** Resolves with the chunks that the page gets after it was told that events were lost. */
+  /** Resolves with the chunks that the page gets after it was notified of lost events. */
   async afterReset (): Promise<unknown[]> {
     await until(async () => this.#seen.resets.length, (count) => count > 0)
     return await rest(await this.#chunks)

@@ -38,7 +38,17 @@ function start (t: Test, ignoresAbort = false) {
     ;(await next(true)).answer(events(ready('e-0-0')))
     return await next(true)
   }
-  return { page, asked, next, fallBack }
+  /** Checks that the comparison of a stream that shows nothing ends and changes nothing. `answer` may answer it. */
+  const keepsStream = async (answer: (poll: Asked) => void): Promise<void> => {
+    page.open('a')
+    const stream = await next(false)
+    const poll = await next(true)
+    answer(poll)
+    await until(async () => poll.signal.aborted, (aborted) => aborted)
+    t.equal(stream.signal.aborted, false)
+    t.equal(page.client.transport, 'stream')
+  }
+  return { page, asked, next, fallBack, keepsStream }
 }
 
 /** From now on, the clock is ahead. */
@@ -93,24 +103,12 @@ t.test('answers of a server or a network that is not as expected', { jobs: 8 }, 
   })
 
   t.test('a poll that takes as long as the stream proves nothing', async (t) => {
-    const { page, next } = start(t)
-    page.open('a')
-    const stream = await next(false)
-    const poll = await next(true)
-    await until(async () => poll.signal.aborted, (aborted) => aborted)
-    t.equal(stream.signal.aborted, false)
-    t.equal(page.client.transport, 'stream')
+    await start(t).keepsStream(() => {})
   })
 
   t.test('a server without long poll, which answers with a stream, keeps no second stream', async (t) => {
-    const { page, next } = start(t)
-    page.open('a')
-    const stream = await next(false)
-    const poll = await next(true)
-    poll.answer(new Response(new ReadableStream(), { headers: { 'content-type': 'text/event-stream' } }))
-    await until(async () => poll.signal.aborted, (aborted) => aborted)
-    t.equal(stream.signal.aborted, false)
-    t.equal(page.client.transport, 'stream')
+    const headers = { 'content-type': 'text/event-stream' }
+    await start(t).keepsStream((poll) => poll.answer(new Response(new ReadableStream(), { headers })))
   })
 
   t.test('an answer to a request that was replaced moves no position', async (t) => {
