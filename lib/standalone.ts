@@ -91,9 +91,13 @@ const closeOptions = pick(botMessageOptions, 'botMessageDrainMs')
 /**
  * Closes the subscriptions and connections that the helpers created, as soon as their bot messages have ended, at the
  * latest after `botMessageDrainMs`. The runtime of an app closes with the app. Rejects with `RT_OPTION_INVALID`.
+ *
+ * It can be the listener of a signal, as in `process.once('SIGTERM', closePubSub)`. The name of the signal that it then
+ * gets is ignored.
  */
-export async function closePubSub (options?: ClosePubSubOptions): Promise<void> {
-  const { botMessageDrainMs } = resolve(closeOptions, checkOptions(options, 'botMessageDrainMs'), 'options.')
+export async function closePubSub (options?: ClosePubSubOptions | NodeJS.Signals): Promise<void> {
+  const given = typeof options === 'string' && options.startsWith('SIG') ? undefined : options as ClosePubSubOptions
+  const { botMessageDrainMs } = resolve(closeOptions, checkOptions(given, 'botMessageDrainMs'), 'options.')
   const used = current
   if (used === undefined || !held) return
   await used.chatEvents.drain(botMessageDrainMs)

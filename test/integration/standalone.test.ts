@@ -12,6 +12,7 @@ import { live } from '../support/live.ts'
 import { keepLog } from '../support/log.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { nothingUnhandled } from '../support/unhandled.ts'
+import { until } from '../support/until.ts'
 
 process.env.LOG_LEVEL = 'silent'
 
@@ -233,9 +234,18 @@ t.test('an app that takes the helpers over while they close keeps them open', as
   await late.chatEvents.emitChatMessage('c', {})
 })
 
+t.test('closePubSub can be the listener of a signal', async (t) => {
+  const used = getPubSub()
+  await used.publish('c', 1)
+  process.once('SIGTERM', closePubSub)
+  process.kill(process.pid, 'SIGTERM')
+  await until(async () => getPubSub() !== used, (closed) => closed)
+  await t.rejects(used.publish('c', 1), { code: 'RT_CLOSED' })
+})
+
 t.test('a wrong option of closePubSub is refused, and nothing is closed', async (t) => {
   const used = getPubSub()
-  for (const wrong of [{ botMessageDrainMs: -1 }, { botMessageDrainMs: '1' }, 'SIGTERM', null]) {
+  for (const wrong of [{ botMessageDrainMs: -1 }, { botMessageDrainMs: '1' }, '5000', 5_000, null]) {
     await t.rejects(closePubSub(wrong as ClosePubSubOptions), { code: 'RT_OPTION_INVALID' })
   }
   await used.publish('c', 1)
