@@ -24,7 +24,9 @@ import { publishByPost } from './post.js'
 const CONTENDERS = {
   ours: { file: 'ours' },
   'ours without log': { file: 'ours', options: { history: false } },
+  'ours with authorize': { file: 'ours', options: { authorized: true } },
   'res.write': { file: 'res-write' },
+  'res.write with a first event': { file: 'res-write', options: { greets: true } },
   '@fastify/sse': { file: 'fastify-sse' },
   'fastify-sse-v2': { file: 'fastify-sse-v2' },
   'better-sse': { file: 'better-sse' },

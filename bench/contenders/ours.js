@@ -9,12 +9,12 @@ import { oneByOne } from '../one-by-one.js'
 import { listen } from './listen.js'
 
 /**
- * The plugin, as an app registers it.
- * @param {{ redisUrl?: string, history?: false }} options
+ * The plugin, as an app registers it: with `authorized`, it lets in users who have a session.
+ * @param {{ redisUrl?: string, history?: false, authorized?: boolean }} options
  */
-export default async function start (options) {
+export default async function start ({ authorized = false, ...options }) {
   const app = Fastify()
-  await app.register(realtimePlugin, options)
+  await app.register(realtimePlugin, { ...options, ...authorized && { authorize } })
   const publish = (/** @type {string} */ chatId, /** @type {{ message: object }} */ { message }) =>
     app.chatEvents.emitChatMessage(chatId, message)
   app.post('/:chat', async (/** @type {any} */ { params, body }) => await publish(params.chat, body))
@@ -61,6 +61,12 @@ export default async function start (options) {
       }
     }
   }
+}
+
+/** @param {import('fastify').FastifyRequest} request */
+async function authorize ({ headers: { cookie = '' } }) {
+  const session = /session=(\w+)/.exec(cookie)?.[1]
+  return session !== undefined && { userId: session }
 }
 
 /** @param {unknown} error */

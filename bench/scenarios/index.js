@@ -7,8 +7,10 @@ import { fanout } from './fanout.js'
 import { largeEvents } from './large-events.js'
 import { latency } from './latency.js'
 import { memory } from './memory.js'
+import { open } from './open.js'
 import { backlog, keyMemory, rowLatency, rows } from './outbox.js'
 import { publishing } from './publishing.js'
+import { resume } from './resume.js'
 import { rewind } from './rewind.js'
 import { stalled } from './stalled.js'
 import { storm } from './storm.js'
@@ -113,6 +115,32 @@ export const scenarios = {
     cases: { 'a chat each': { contender: 'ours', chatEach: true }, 'one chat': { contender: 'ours' } },
     targets: {},
     connections: 5_000
+  }),
+  open: open({
+    title: 'Opening 2000 streams in 100 chats, 50 at a time',
+    cases: {
+      ours: { contender: 'ours with authorize' },
+      'ours through Redis': { contender: 'ours with authorize', throughRedis: true },
+      'res.write': { contender: 'res.write with a first event' },
+      '@fastify/sse': { contender: '@fastify/sse' }
+    },
+    targets: { 'res.write': 1.5 },
+    chats: 100,
+    perChat: 20,
+    opening: 50
+  }),
+  resume: resume({
+    title: '2000 clients resume 100 events behind in 20 chats, 50 at a time',
+    cases: {
+      'in one process': {},
+      'through Redis': { throughRedis: true },
+      'through Redis, on another instance': { throughRedis: true, elsewhere: true }
+    },
+    limits: { 'in one process': 350, 'through Redis': 350, 'through Redis, on another instance': 350 },
+    chats: 20,
+    perChat: 100,
+    behind: 100,
+    opening: 50
   }),
   stalled: stalled({
     title: '50 of 100 clients read nothing, at 1000 events a second',

@@ -1,0 +1,61 @@
+// @ts-check
+import { setTimeout as delay } from 'node:timers/promises'
+import { redisIsMissing, startRedis } from '../redis.js'
+import { startTarget } from '../target.js'
+import { rotate } from './fanout.js'
+
+/** The time in which a server notices that its clients have closed all streams. */
+const CLOSING_MS = 500
+
+/** @typedef {{ contender: string, throughRedis?: boolean }} Case */
+
+/**
+ * Measures the CPU time of the server for each stream that a client opens, until the client has its first event. The
+ * streams are closed after each round.
+ * @param {object} shape
+ * @param {string} shape.title
+ * @param {Record<string, Case>} shape.cases
+ * @param {Record<string, number>} shape.targets The maximum ratio of ours to each.
+ * @param {number} shape.chats
+ * @param {number} shape.perChat Connections.
+ * @param {number} shape.opening Number of connections that are opened at the same time.
+ * @returns {import('../run.js').Scenario}
+ */
+export function open ({ title, cases, targets, chats, perChat, opening }) {
+  return {
+    title,
+    unit: 'µs of CPU per stream',
+    targets,
+    missing: redisIsMissing,
+    async run ({ rounds, scale, note }) {
+      const each = Math.max(1, Math.round(perChat * scale))
+      const redis = await startRedis()
+      const start = async (/** @type {string} */ name) => {
+        const { contender, throughRedis = false } = /** @type {Case} */ (cases[name])
+        return { name, target: await startTarget(contender, throughRedis ? { redisUrl: redis.url } : {}) }
+      }
+      const field = await Promise.all(Object.keys(cases).map(start))
+      /** @type {Record<string, number[]>} */
+      const values = Object.fromEntries(field.map(({ name }) => [name, []]))
+      try {
+        for (let round = -1; round < rounds; round++) {
+          for (const { name, target } of rotate(field, round)) {
+            await target.begin()
+            await target.open({ chats, perChat: each, opening })
+            const cpu = await target.end() / chats / each
+            await target.begin()
+            await target.client('close')
+            await delay(CLOSING_MS)
+            const closing = await target.end() / chats / each
+            note(`${name}: ${cpu.toFixed(1)} µs, and ${closing.toFixed(1)} µs to close`)
+            if (round >= 0) values[name]?.push(cpu)
+          }
+        }
+      } finally {
+        await Promise.all(field.map(({ target }) => target.stop()))
+        await redis.stop()
+      }
+      return values
+    }
+  }
+}

@@ -1,0 +1,86 @@
+// @ts-check
+import { setTimeout as delay } from 'node:timers/promises'
+import { redisIsMissing, startRedis } from '../redis.js'
+import { startTarget } from '../target.js'
+import { rotate } from './fanout.js'
+
+/** The time in which a server notices that its clients have closed all streams. */
+const CLOSING_MS = 500
+
+/**
+ * @typedef {object} Case
+ * @property {boolean} [throughRedis]
+ * @property {boolean} [elsewhere] Whether clients resume on another instance than the one that has published.
+ */
+
+/**
+ * Measures the CPU time of an instance for each client that resumes some events behind. The instance that has published
+ * these events keeps them for such clients; another one reads them from Redis.
+ * @param {object} shape
+ * @param {string} shape.title
+ * @param {Record<string, Case>} shape.cases
+ * @param {Record<string, number>} shape.limits The maximum of each case.
+ * @param {number} shape.chats
+ * @param {number} shape.perChat Connections.
+ * @param {number} shape.behind The number of events that each client has missed.
+ * @param {number} shape.opening Number of connections that are opened at the same time.
+ * @returns {import('../run.js').Scenario}
+ */
+export function resume ({ title, cases, limits, chats, perChat, behind, opening }) {
+  return {
+    title,
+    unit: 'µs of CPU per client',
+    targets: {},
+    limits,
+    missing: redisIsMissing,
+    async run ({ rounds, scale, note }) {
+      const each = Math.max(1, Math.round(perChat * scale))
+      const field = await Promise.all(Object.entries(cases).map(([name, shape]) => prepare(name, shape, chats, behind)))
+      /** @type {Record<string, number[]>} */
+      const values = Object.fromEntries(field.map(({ name }) => [name, []]))
+      try {
+        for (let round = -1; round < rounds; round++) {
+          for (const { name, target, lastEventIds } of rotate(field, round)) {
+            await target.begin()
+            await target.open({ chats, perChat: each, opening, lastEventIds })
+            await target.client('expect', chats * each * behind)
+            const cpu = await target.end() / chats / each
+            note(`${name}: ${cpu.toFixed(1)} µs`)
+            if (round >= 0) values[name]?.push(cpu)
+            await target.client('close')
+            await delay(CLOSING_MS)
+          }
+        }
+      } finally {
+        await Promise.all(field.map(({ stop }) => stop()))
+      }
+      return values
+    }
+  }
+}
+
+/**
+ * Publishes the events of a case. Resolves with the instance on which clients resume, and the ids from which they do.
+ * @param {string} name
+ * @param {Case} shape
+ * @param {number} chats
+ * @param {number} behind
+ */
+async function prepare (name, { throughRedis = false, elsewhere = false }, chats, behind) {
+  const redis = throughRedis ? await startRedis() : undefined
+  const start = () => startTarget('ours with authorize', redis === undefined ? {} : { redisUrl: redis.url })
+  const target = await start()
+  const publisher = elsewhere ? await start() : target
+  // With a handler, a chat stays open without streams.
+  await publisher.server('call', 'activate', chats)
+  await publisher.open({ chats })
+  const lastEventIds = await publisher.client('lastEventIds')
+  await publisher.publish({ ticks: behind, chats })
+  await publisher.client('expect', behind * chats)
+  await publisher.client('close')
+  const stop = async () => {
+    await Promise.all([...new Set([target, publisher])].map((one) => one.stop()))
+    await redis?.stop()
+  }
+  return { name, target, lastEventIds, stop }
+}
