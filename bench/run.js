@@ -1,13 +1,14 @@
 // @ts-check
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import { describeProfiles } from './profile.js'
 import { markdown, summary } from './report.js'
 import { scenarios } from './scenarios/index.js'
 
 /**
  * @typedef {object} Context
- * @property {number} rounds
+ * @property {{ least: number, most: number }} rounds More than the least follow only while ratios are uncertain.
  * @property {number} scale The share of the usual work that a round does.
  * @property {boolean} check Whether only the scenario is tested, and its values are ignored.
  * @property {(text: string) => void} note
@@ -31,10 +32,12 @@ import { scenarios } from './scenarios/index.js'
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    rounds: { type: 'string', default: '7' },
+    rounds: { type: 'string' },
     quick: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
     verbose: { type: 'boolean', short: 'v', default: false },
+    profile: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
     out: { type: 'string', default: new URL('results', import.meta.url).pathname }
   }
 })
@@ -52,10 +55,27 @@ if (unknown.length > 0) {
 }
 
 // `--check` only proves that the scenarios still work.
-const rounds = options.check ? 1 : options.quick ? 3 : Number(options.rounds)
+const few = options.check ? 1 : options.quick ? 3 : undefined
+const given = options.rounds === undefined ? few : Number(options.rounds)
+const rounds = { least: given ?? 4, most: given ?? 7 }
 /** @param {string} text */
 const note = (text) => { if (options.verbose) console.log(`  ${text}`) }
-const scale = options.check ? 0.02 : options.quick ? 0.3 : 1
+const scale = options.check ? 0.02 : options.quick ? 0.1 : 0.5
+const about = {
+  date: new Date().toISOString().slice(0, 10),
+  node: process.version,
+  cpu: cpus()[0]?.model,
+  cores: cpus().length
+}
+/** The last run that was committed. */
+const committed = new URL('committed.json', import.meta.url)
+/** @type {import('./report.js').Run | undefined} */
+const before = existsSync(committed) ? JSON.parse(readFileSync(committed, 'utf8')) : undefined
+const profiles = `${options.out}/profiles`
+if (options.profile) {
+  rmSync(profiles, { recursive: true, force: true })
+  process.env.BENCH_PROFILES = profiles
+}
 /** @type {import('./report.js').Result[]} */
 const results = []
 for (const name of names) {
@@ -69,18 +89,21 @@ for (const name of names) {
   const values = await scenario.run({ rounds, scale, check: options.check, note })
   const result = summary(name, scenario, values)
   results.push(result)
-  console.log(options.check ? 'works' : markdown([result], { heading: false }))
+  console.log(options.check ? 'works' : markdown([result], { heading: false, about, before }))
   if (!options.check) save()
+}
+if (options.profile) {
+  console.log(`\nWhere each server spent its time, from ${profiles}:\n\n${describeProfiles(profiles)}`)
 }
 
 /** Saves the results after each scenario, so that an interrupted run leaves the results so far. */
 function save () {
   mkdirSync(options.out, { recursive: true })
-  const date = new Date().toISOString().slice(0, 10)
-  const machine = { node: process.version, cpu: cpus()[0]?.model, cores: cpus().length }
-  const about = { date, ...machine, rounds, quick: options.quick }
-  writeFileSync(`${options.out}/results.json`, JSON.stringify({ about, results }, null, 2) + '\n')
-  writeFileSync(`${options.out}/results.md`, markdown(results, { about }))
+  const run = { about: { ...about, quick: options.quick }, results }
+  const json = JSON.stringify(run, null, 2) + '\n'
+  writeFileSync(`${options.out}/results.json`, json)
+  writeFileSync(`${options.out}/results.md`, markdown(results, { about, before }))
+  if (options.keep) writeFileSync(committed, json)
 }
 
 /** @param {Scenario} scenario */

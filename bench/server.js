@@ -2,6 +2,7 @@
 import { setImmediate as immediate, setTimeout as delay } from 'node:timers/promises'
 import { answerCalls } from './child.js'
 import { makeEvent } from './event.js'
+import { saveProfile, startProfile } from './profile.js'
 
 /**
  * The server that runs in this process.
@@ -27,13 +28,17 @@ import { makeEvent } from './event.js'
 /** @type {Contender} */
 let contender
 let cpu = process.cpuUsage()
+/** @type {{ folder: string, name: string } | undefined} Where to save profiles. */
+let profiles
+let profiled = 0
 /** @type {Map<string, number>} The number of events that each chat got. */
 const numbers = new Map()
 let turn = 0
 
 answerCalls({
   /** Starts one of the contenders in this process. */
-  async start (/** @type {string} */ file, /** @type {object} */ options) {
+  async start (/** @type {string} */ file, /** @type {object} */ options, /** @type {typeof profiles} */ wanted) {
+    profiles = wanted ?? undefined
     const { default: start } = await import(file)
     contender = await start(options)
     const { port, path, ready, protocol } = contender
@@ -44,14 +49,16 @@ answerCalls({
   call: (/** @type {string} */ name, /** @type {any[]} */ ...args) => contender.functions?.[name]?.(...args),
 
   /** Starts to measure. */
-  begin () {
+  async begin () {
     global.gc?.()
+    if (profiles !== undefined) await startProfile()
     cpu = process.cpuUsage()
   },
 
   /** CPU time of all threads of this process since `begin`, in µs. */
-  end () {
+  async end () {
     const { user, system } = process.cpuUsage(cpu)
+    if (profiles !== undefined) await saveProfile(profiles.folder, profiles.name, profiled++)
     return user + system
   },
 

@@ -50,9 +50,11 @@ const CONTENDERS = {
 export async function startTarget (name, options = {}) {
   if (name === 'nchan') return await startNchan()
   const { file, options: own } = /** @type {{ file: string, options?: object }} */ (CONTENDERS[name])
-  const server = startChild('server.js', process.env.BENCH_NODE_OPTIONS?.split(' '))
+  const { BENCH_NODE_OPTIONS: execArgv, BENCH_PROFILES: folder } = process.env
+  const server = startChild('server.js', execArgv?.split(' '))
   const client = startChild('client.js')
-  const address = await server.call('start', `./contenders/${file}.js`, { ...own, ...options })
+  const profiles = folder === undefined ? undefined : { folder, name }
+  const address = await server.call('start', `./contenders/${file}.js`, { ...own, ...options }, profiles)
   return {
     name,
     address,

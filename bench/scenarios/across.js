@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { redisIsMissing, startRedis } from '../redis.js'
 import { startPair } from '../target.js'
-import { rotate } from './fanout.js'
+import { takeTurns } from '../turns.js'
 
 /**
  * Measures the CPU time of an instance for each delivery of an event that another instance publishes.
@@ -21,7 +21,8 @@ export function across ({ title, contenders, targets, ticks, everyMs, perChat })
     unit: 'µs of CPU per delivery',
     targets,
     missing: redisIsMissing,
-    async run ({ rounds, scale, note }) {
+    async run (context) {
+      const { scale, note } = context
       const few = Math.max(2, Math.round(ticks * scale))
       const redis = await startRedis()
       const pair = async (/** @type {string} */ name) => {
@@ -29,27 +30,22 @@ export function across ({ title, contenders, targets, ticks, everyMs, perChat })
         return { name, publisher, deliverer }
       }
       const field = await Promise.all(contenders.map(pair))
-      /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(contenders.map((name) => [name, []]))
       try {
         for (const { deliverer } of field) await deliverer.open({ perChat })
         // Some contenders subscribe later, and do not report when they are done.
         await delay(1_000)
-        for (let round = -1; round < rounds; round++) {
-          for (const { name, publisher, deliverer } of rotate(field, round)) {
-            await deliverer.begin()
-            await publisher.publish({ ticks: few, everyMs })
-            await deliverer.client('expect', few * perChat)
-            const cpu = await deliverer.end() / few / perChat
-            note(`${name}: ${cpu.toFixed(2)} µs`)
-            if (round >= 0) values[name]?.push(cpu)
-          }
-        }
+        return await takeTurns(field, context, async ({ name, publisher, deliverer }) => {
+          await deliverer.begin()
+          await publisher.publish({ ticks: few, everyMs })
+          await deliverer.client('expect', few * perChat)
+          const cpu = await deliverer.end() / few / perChat
+          note(`${name}: ${cpu.toFixed(2)} µs`)
+          return cpu
+        })
       } finally {
         await Promise.all(field.flatMap(({ publisher, deliverer }) => [publisher.stop(), deliverer.stop()]))
         await redis.stop()
       }
-      return values
     }
   }
 }

@@ -1,7 +1,7 @@
 // @ts-check
 import { redisIsMissing, startRedis } from '../redis.js'
 import { startTarget } from '../target.js'
-import { rotate } from './fanout.js'
+import { takeTurns } from '../turns.js'
 
 /**
  * Measures the CPU time of a publish to a random chat, until its handler is called, while many chats have handlers.
@@ -22,7 +22,8 @@ export function activeChats ({ title, chats, limit, count, throughRedis }) {
     subject: names.get(most),
     targets: Object.fromEntries([...names].filter(([many]) => many !== most).map(([, name]) => [name, limit])),
     missing: throughRedis ? redisIsMissing : undefined,
-    async run ({ rounds, scale, check, note }) {
+    async run (context) {
+      const { scale, check, note } = context
       const few = Math.max(256, Math.round(count * scale))
       const redis = throughRedis ? await startRedis() : undefined
       const start = async (/** @type {number} */ many, /** @type {number} */ index) => ({
@@ -31,26 +32,21 @@ export function activeChats ({ title, chats, limit, count, throughRedis }) {
         target: await startTarget('ours', redis === undefined ? {} : { redisUrl: redis.url, keyPrefix: `${index}:` })
       })
       const field = await Promise.all(chats.map(start))
-      /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(field.map(({ name }) => [name, []]))
       try {
         for (const { many, target } of field) {
           await target.server('call', 'activate', check ? Math.min(many, 1_000) : many)
         }
-        for (let round = -1; round < rounds; round++) {
-          for (const { name, target } of rotate(field, round)) {
-            await target.begin()
-            await target.server('call', 'scatter', few)
-            const cpu = await target.end() / few
-            note(`${name}: ${cpu.toFixed(1)} µs`)
-            if (round >= 0) values[name]?.push(cpu)
-          }
-        }
+        return await takeTurns(field, context, async ({ name, target }) => {
+          await target.begin()
+          await target.server('call', 'scatter', few)
+          const cpu = await target.end() / few
+          note(`${name}: ${cpu.toFixed(1)} µs`)
+          return cpu
+        })
       } finally {
         await Promise.all(field.map(({ target }) => target.stop()))
         await redis?.stop()
       }
-      return values
     }
   }
 }

@@ -3,7 +3,7 @@ import { bodyOf } from '../answer.js'
 import { startChild } from '../child.js'
 import { redisIsMissing, startRedis } from '../redis.js'
 import { startPair } from '../target.js'
-import { rotate } from './fanout.js'
+import { takeTurns } from '../turns.js'
 import { together } from './together.js'
 
 /**
@@ -33,27 +33,23 @@ export function answers (title, shape, units) {
  * @param {AnswersShape} shape
  * @param {import('../run.js').Context} context
  */
-async function measure (shape, { rounds, scale, note }) {
+async function measure (shape, context) {
+  const { scale, note } = context
   const few = { ...shape, ticks: Math.max(10, Math.round(shape.ticks * scale)) }
   const redis = await startRedis()
   const contenders = ['ours', 'resumable-stream']
   const field = await Promise.all(contenders.map(async (name) => ({ name, instances: await startPair(name, redis) })))
   const client = startChild('answer-client.js')
-  /** @type {Record<string, Measured[]>} */
-  const values = Object.fromEntries(contenders.map((name) => [name, []]))
   try {
-    for (let round = -1; round < rounds; round++) {
-      for (const { name, instances } of rotate(field, round)) {
-        const result = await measureOnce(few, `${name}-${round}`, instances, client, redis)
-        note(`${name}: ${Object.entries(result).map(([kind, value]) => `${kind} ${value.toFixed(2)}`).join(', ')}`)
-        if (round >= 0) values[name]?.push(result)
-      }
-    }
+    return await takeTurns(field, context, async ({ name, instances }, round) => {
+      const result = await measureOnce(few, `${name}-${round}`, instances, client, redis)
+      note(`${name}: ${Object.entries(result).map(([kind, value]) => `${kind} ${value.toFixed(2)}`).join(', ')}`)
+      return result
+    })
   } finally {
     await Promise.all([client, ...field.flatMap(({ instances }) => instances)].map((one) => one.stop()))
     await redis.stop()
   }
-  return values
 }
 
 /**

@@ -1,5 +1,6 @@
 // @ts-check
 import { startPostTarget, startTarget } from '../target.js'
+import { takeTurns } from '../turns.js'
 
 /**
  * Measures the CPU time of the server for each delivery, while it publishes as fast as it can.
@@ -24,41 +25,24 @@ export function fanout (shape) {
     unit: 'µs of CPU per delivery',
     targets,
     missing,
-    async run ({ rounds, scale, note }) {
+    async run (context) {
+      const { scale, note } = context
       const few = Math.max(1, Math.round(ticks * scale))
       const deliveries = few * burst * perTick * perChat
       const field = await Promise.all(contenders.map((name) => byPost ? startPostTarget(name) : startTarget(name)))
-      /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(contenders.map((name) => [name, []]))
       try {
         for (const { open } of field) await open({ chats, perChat })
-        // The first round warms up.
-        for (let round = -1; round < rounds; round++) {
-          for (const target of rotate(field, round)) {
-            await target.begin()
-            await target.publish({ ticks: few, burst, chats, perTick })
-            const { reads } = await target.client('expect', deliveries)
-            const cpu = await target.end()
-            const each = cpu / deliveries
-            note(`${target.name}: ${each.toFixed(2)} µs, ${(reads / deliveries).toFixed(2)} reads per delivery`)
-            if (round >= 0) values[target.name]?.push(each)
-          }
-        }
+        return await takeTurns(field, context, async ({ name, begin, publish, client, end }) => {
+          await begin()
+          await publish({ ticks: few, burst, chats, perTick })
+          const { reads } = await client('expect', deliveries)
+          const each = await end() / deliveries
+          note(`${name}: ${each.toFixed(2)} µs, ${(reads / deliveries).toFixed(2)} reads per delivery`)
+          return each
+        })
       } finally {
         await Promise.all(field.map((target) => target.stop()))
       }
-      return values
     }
   }
-}
-
-/**
- * Returns the list in another order for each round, so that no contender always comes first.
- * @template T
- * @param {T[]} list
- * @param {number} by
- */
-export function rotate (list, by) {
-  const at = (by + list.length) % list.length
-  return [...list.slice(at), ...list.slice(0, at)]
 }

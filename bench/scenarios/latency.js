@@ -1,6 +1,6 @@
 // @ts-check
 import { startTarget } from '../target.js'
-import { rotate } from './fanout.js'
+import { takeTurns } from '../turns.js'
 
 /**
  * Measures the time of an event from the publishing call to a client, at a rate that leaves the server idle in between.
@@ -18,30 +18,26 @@ export function latency ({ title, contenders, targets, perSecond, seconds, perCh
     title,
     unit: 'ms, 99th percentile',
     targets,
-    async run ({ rounds, scale, note }) {
+    async run (context) {
+      const { scale, note } = context
       const ticks = Math.max(2, Math.round(perSecond * seconds * scale))
       const field = await Promise.all(contenders.map((name) => startTarget(name)))
-      /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(contenders.map((name) => [name, []]))
       try {
         for (const { open } of field) await open({ perChat })
-        for (let round = -1; round < rounds; round++) {
-          for (const { name, begin, publish, client, end } of rotate(field, round)) {
-            await client('watch')
-            await begin()
-            await publish({ ticks, everyMs: 1000 / perSecond })
-            await client('expect', ticks * perChat)
-            const cpu = await end()
-            const { p50, p99 } = await client('latencies')
-            const times = `median ${p50.toFixed(1)} ms, 99th percentile ${p99.toFixed(1)} ms`
-            note(`${name}: ${times}, ${(cpu / ticks / perChat).toFixed(2)} µs of CPU per delivery`)
-            if (round >= 0) values[name]?.push(p99)
-          }
-        }
+        return await takeTurns(field, context, async ({ name, begin, publish, client, end }) => {
+          await client('watch')
+          await begin()
+          await publish({ ticks, everyMs: 1000 / perSecond })
+          await client('expect', ticks * perChat)
+          const cpu = await end()
+          const { p50, p99 } = await client('latencies')
+          const times = `median ${p50.toFixed(1)} ms, 99th percentile ${p99.toFixed(1)} ms`
+          note(`${name}: ${times}, ${(cpu / ticks / perChat).toFixed(2)} µs of CPU per delivery`)
+          return p99
+        })
       } finally {
         await Promise.all(field.map((target) => target.stop()))
       }
-      return values
     }
   }
 }

@@ -27,7 +27,7 @@ export function memory ({ title, subject, cases, targets, connections }) {
       const many = check ? 100 : connections
       /** @type {Record<string, number[]>} */
       const values = Object.fromEntries(Object.keys(cases).map((name) => [name, []]))
-      for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+      for (let round = 0; round < Math.ceil(rounds.most / 3); round++) {
         for (const [name, { contender, chatEach = false }] of Object.entries(cases)) {
           const { rss, heap } = await grow(contender, chatEach ? { chats: many, perChat: 1 } : { perChat: many }, check)
           note(`${name}: ${rss.toFixed(1)} kB, of it ${heap.toFixed(1)} kB on the heap`)

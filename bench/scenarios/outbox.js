@@ -2,7 +2,7 @@
 import { postgresIsMissing, startPostgres } from '../postgres.js'
 import { redisIsMissing, startRedis } from '../redis.js'
 import { startTarget } from '../target.js'
-import { rotate } from './fanout.js'
+import { pick, takeTurns } from '../turns.js'
 import { together } from './together.js'
 
 /** @typedef {import('../target.js').Target} Target */
@@ -106,8 +106,7 @@ export function keyMemory (title, { count, chats, bytes }) {
         await server('call', 'run', few, chats, bytes)
         return { memory: ((await redis.statistics()).memory - before) / few }
       }, 0, { history: { size: 10 } })
-      return Object.fromEntries(Object.entries(values).map(([name, rounds]) =>
-        [name, rounds.map(({ memory = NaN }) => memory)]))
+      return Object.fromEntries(Object.entries(values).map(([name, rounds]) => [name, pick(rounds, 'memory')]))
     }
   }
 }
@@ -120,30 +119,25 @@ export function keyMemory (title, { count, chats, bytes }) {
  * @param {number} [streams] The number of chats, each of which has a client.
  * @param {object} [options] Options of the contenders.
  */
-async function onStage (contenders, { rounds, scale, note }, measure, streams = 0, options = {}) {
+async function onStage (contenders, context, measure, streams = 0, options = {}) {
   const servers = { database: await startPostgres(), redis: await startRedis() }
   const { database, redis } = servers
   await database.pool.query('CREATE TABLE messages (id bigserial PRIMARY KEY, chat text, text text)')
   const field = await Promise.all(contenders.map((name, index) =>
     // Each has chats of its own.
     startTarget(name, { databaseUrl: database.url, redisUrl: `${redis.url}/${index}`, ...options })))
-  /** @type {Record<string, Measured[]>} */
-  const values = Object.fromEntries(contenders.map((name) => [name, []]))
   try {
     for (const { open } of field) await open({ chats: streams })
-    for (let round = -1; round < rounds; round++) {
-      for (const target of rotate(field, round)) {
-        const result = await measure(target, servers, scale)
-        const figures = Object.entries(result).map(([kind, value]) => `${kind} ${value.toFixed(2)}`)
-        note(`${target.name}: ${figures.join(', ')}`)
-        if (round >= 0) values[target.name]?.push(result)
-      }
-    }
+    return await takeTurns(field, context, async (target) => {
+      const result = await measure(target, servers, context.scale)
+      const figures = Object.entries(result).map(([kind, value]) => `${kind} ${value.toFixed(2)}`)
+      context.note(`${target.name}: ${figures.join(', ')}`)
+      return result
+    })
   } finally {
     await Promise.all(field.map((target) => target.stop()))
     await Promise.all([database.stop(), redis.stop()])
   }
-  return values
 }
 
 /**

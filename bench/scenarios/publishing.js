@@ -1,7 +1,7 @@
 // @ts-check
 import { redisIsMissing, startRedis } from '../redis.js'
 import { startTarget } from '../target.js'
-import { rotate } from './fanout.js'
+import { takeTurns } from '../turns.js'
 
 /**
  * Measures durable publishes through a Redis that all contenders share.
@@ -23,26 +23,22 @@ export function publishing ({ title, unit, more = false, contenders, targets, co
     more,
     targets,
     missing: redisIsMissing,
-    async run ({ rounds, scale, note }) {
+    async run (context) {
+      const { scale, note } = context
       const few = Math.max(least, Math.round(count * scale))
       const redis = await startRedis()
       const field = await Promise.all(contenders.map((name) => startTarget(name, { redisUrl: redis.url })))
-      /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(contenders.map((name) => [name, []]))
       try {
-        for (let round = -1; round < rounds; round++) {
-          for (const { name, begin, server, end } of rotate(field, round)) {
-            await begin()
-            const value = await measure(server, few)
-            note(`${name}: ${value.toFixed(0)} ${unit}, ${(await end() / few).toFixed(1)} µs of CPU each`)
-            if (round >= 0) values[name]?.push(value)
-          }
-        }
+        return await takeTurns(field, context, async ({ name, begin, server, end }) => {
+          await begin()
+          const value = await measure(server, few)
+          note(`${name}: ${value.toFixed(0)} ${unit}, ${(await end() / few).toFixed(1)} µs of CPU each`)
+          return value
+        })
       } finally {
         await Promise.all(field.map((target) => target.stop()))
         await redis.stop()
       }
-      return values
     }
   }
 }

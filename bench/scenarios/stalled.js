@@ -26,7 +26,7 @@ export function stalled ({ title, contenders, targets, seconds, perChat, stalled
       /** @type {Record<string, number[]>} */
       const values = Object.fromEntries(contenders.map((name) => [name, []]))
       // Memory varies little from one fresh process to the next.
-      for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+      for (let round = 0; round < Math.ceil(rounds.most / 3); round++) {
         for (const name of contenders) {
           const target = await startTarget(name)
           try {

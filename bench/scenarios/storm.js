@@ -23,7 +23,7 @@ export function storm ({ title, chats, perChat, behind, reads }) {
       const each = Math.max(2, Math.round(perChat * scale))
       /** @type {Record<string, number[]>} */
       const values = { 'reads of Redis per chat': [], 'ms until all are in sync': [], 'µs of CPU per client': [] }
-      for (let round = 0; round < Math.ceil(rounds / 3); round++) {
+      for (let round = 0; round < Math.ceil(rounds.most / 3); round++) {
         const redis = await startRedis()
         const [before, after] = await startPair('ours', redis)
         try {

@@ -1,4 +1,5 @@
 // @ts-check
+import { pick } from '../turns.js'
 
 /** @typedef {Record<string, number>} Measured What was measured in a round, by what follows the first `-` of a name. */
 
@@ -28,8 +29,7 @@ export function together ({ title, units, subject, more = [], limits = {}, missi
     async run (context) {
       const all = await (measured ??= measure(context))
       const kind = name.slice(name.indexOf('-') + 1)
-      return Object.fromEntries(Object.entries(all).map(([contender, rounds]) =>
-        [contender, rounds.map((round) => /** @type {number} */ (round[kind]))]))
+      return Object.fromEntries(Object.entries(all).map(([contender, rounds]) => [contender, pick(rounds, kind)]))
     }
   }]))
 }
