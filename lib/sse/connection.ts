@@ -57,7 +57,7 @@ export class Connection {
   /**
    * Sends the headers, which must be valid. If the response uses `transfer-encoding: chunked`, later writes go
    * straight to the socket: the response would frame the same bytes again for each client, and write each frame in
-   * three pieces.
+   * three pieces. What is written to the socket before the next tick goes out together with the headers.
    */
   start (headers: OutgoingHttpHeaders): void {
     const raw = this.#raw
@@ -65,6 +65,12 @@ export class Connection {
       raw.removeHeader('content-length')
       // Set all headers in one call: headers that are set one by one stay in memory as long as the stream.
       raw.writeHead(200, headers)
+      const socket = socketOf(raw)
+      if (socket !== undefined) {
+        this.#out = socket
+        socket.cork()
+        process.nextTick(uncork, socket)
+      }
       // Both response types have the method, but @types/node declares it on one only.
       ;(raw as ServerResponse).flushHeaders()
     } catch (error) {
@@ -72,14 +78,6 @@ export class Connection {
       this.destroy()
       throw error
     }
-    // Write to the response if middleware has wrapped it, or if an injected request has no real socket.
-    if (
-      !(raw instanceof ServerResponse) || !raw.chunkedEncoding || raw.write !== ServerResponse.prototype.write ||
-      !(raw.socket instanceof Socket)
-    ) {
-      return
-    }
-    this.#out = raw.socket
   }
 
   /** True once nothing can be written any more. */
@@ -106,7 +104,7 @@ export class Connection {
     if (this.closed) return false
     // With chunked encoding, an empty chunk ends the response.
     if (chunk.length === 0) return true
-    if (this.#out.writableLength > this.#options.maxBufferedBytes) {
+    if (this.#isSlow()) {
       this.#options.onSlow()
       this.destroy()
       return false
@@ -184,6 +182,20 @@ export class Connection {
     return this.#state.name === 'ending' ? this.#state.ended : Promise.resolve()
   }
 
+  /** True if the client has left more than `maxBufferedBytes` of earlier writes unread. */
+  #isSlow (): boolean {
+    const out = this.#out
+    const { maxBufferedBytes } = this.#options
+    if (out.writableLength <= maxBufferedBytes) return false
+    this.#flush()
+    return out.writableLength > maxBufferedBytes
+  }
+
+  /** Sends what waits for the next tick: see `start`. */
+  #flush (): void {
+    if (this.#out instanceof Socket) this.#out.uncork()
+  }
+
   #end (): void {
     const raw = this.#raw
     if (isDisconnected(raw) || raw.writableFinished) return this.#to(CLOSED)
@@ -199,6 +211,7 @@ export class Connection {
       raw.end()
     } catch {
       // Middleware that replaced the method has failed.
+      this.#flush()
       raw.destroy()
     }
     this.#to({ name: 'ending', ended })
@@ -211,9 +224,10 @@ export class Connection {
     this.onClose(() => clearTimeout(timer))
   }
 
-  /** Disconnects the client at once and drops all unsent bytes. */
+  /** Disconnects the client at once and drops all unsent bytes. A client whose stream has started gets its headers. */
   destroy (): void {
     const raw = this.#raw
+    this.#flush()
     // Over HTTP/2, `destroy` would look like a regular end. A closed HTTP/2 response has no stream.
     if ('stream' in raw) (raw.stream as ServerHttp2Stream | undefined)?.close(constants.NGHTTP2_CANCEL)
     else raw.destroy()
@@ -228,6 +242,21 @@ export class Connection {
 }
 
 function ignore (): void {}
+
+function uncork (socket: Socket): void {
+  socket.uncork()
+}
+
+/**
+ * Returns the socket that frames can be written to past the response; `undefined` if middleware has wrapped the
+ * response, or if an injected request has no real socket.
+ */
+function socketOf (raw: RawResponse): Socket | undefined {
+  return raw instanceof ServerResponse && raw.chunkedEncoding && raw.write === ServerResponse.prototype.write &&
+    raw.socket instanceof Socket
+    ? raw.socket
+    : undefined
+}
 
 /** True if the client has disconnected. Its `close` event may have been emitted before a listener was added. */
 export function isDisconnected (raw: RawResponse): boolean {

@@ -21,6 +21,29 @@ t.test('a stream starts with its headers, retry and ready', async (t) => {
   t.same(stream.retries, [1234])
 })
 
+t.test('a chat that is open here answers with its headers and ready in one write', async (t) => {
+  const { app, url } = await startApp(t, { authorize: async () => ({ userId: 'ann' }) })
+  const first = await EventStream.open(t, `${url}/api/chats/c1/events`)
+  await first.next()
+  const writes: number[] = []
+  app.server.once('connection', (socket: net.Socket) => {
+    const write = socket._writev?.bind(socket)
+    socket._writev = (chunks, callback) => {
+      writes.push(chunks.length)
+      write?.(chunks, callback)
+    }
+  })
+  const socket = net.connect((app.server.address() as net.AddressInfo).port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  socket.write('GET /api/chats/c1/events HTTP/1.1\r\nhost: localhost\r\n\r\n')
+  let text = ''
+  for await (const part of socket.setEncoding('utf8').iterator({ destroyOnReturn: false })) {
+    text += part
+    if (text.includes('event: ready')) break
+  }
+  t.same(writes, [2], 'the headers and the first chunk')
+})
+
 t.test('every stream of a chat gets each event once and in order, and no event of another chat', async (t) => {
   const { app, url } = await startApp(t)
   const streams = await Promise.all([1, 2, 3].map(() => EventStream.open(t, `${url}/api/chats/c1/events`)))

@@ -30,6 +30,19 @@ async function open (t: Test, maxBufferedBytes: number): Promise<Opened> {
   }
 }
 
+/** Returns a function that returns how often bytes were handed to the kernel. */
+function countWrites (socket: net.Socket): () => number {
+  let writes = 0
+  for (const name of ['_write', '_writev'] as const) {
+    const write = socket[name]?.bind(socket) as (...args: unknown[]) => void
+    socket[name] = (...args: unknown[]) => {
+      writes++
+      write(...args)
+    }
+  }
+  return () => writes
+}
+
 t.test('a heartbeat is written only if nothing else was written since the last one', async (t) => {
   const { connection, client, received } = await open(t, 1_000)
   const closed = once(client, 'close')
@@ -194,4 +207,33 @@ t.test('a client of HTTP/1.0, whose stream has no chunks, gets plain bytes', asy
   socket.setEncoding('utf8').on('data', (part) => { text += part })
   await once(socket, 'end')
   t.match(text, /\r\n\r\ndata: 1\n\n$/)
+})
+
+t.test('what is written right after the headers goes out with them, in one write', async (t) => {
+  const { connection, response, client, received } = await open(t, 1_000)
+  const closed = once(client, 'close')
+  const writes = countWrites(response.socket as net.Socket)
+  connection.start({})
+  connection.write(Buffer.from('one,'))
+  connection.write(Buffer.from('two'))
+  t.equal(writes(), 0)
+  await new Promise(process.nextTick)
+  t.equal(writes(), 1)
+  connection.write(Buffer.from('.'))
+  t.equal(writes(), 2, 'later frames do not wait')
+  await connection.end()
+  await closed
+  t.equal(received(), 'one,two.')
+})
+
+t.test('bytes that wait for the headers do not count as unread, but those that were sent do', async (t) => {
+  const { connection, response, client } = await open(t, 1)
+  client.on('response', (message) => message.pause())
+  connection.start({})
+  t.ok(response.socket?.writableLength, 'the headers wait')
+  connection.write(Buffer.from('one'))
+  t.notOk(connection.closed)
+  connection.write(Buffer.alloc(100_000_000))
+  connection.write(Buffer.from('two'))
+  t.ok(connection.closed, 'without waiting for the next tick')
 })
