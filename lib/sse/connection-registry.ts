@@ -18,7 +18,8 @@ export class ConnectionRegistry {
 
   constructor (options: ConnectionRegistryOptions) {
     this.#options = options
-    // Runs twice per `heartbeatMs`, so a stream gets a heartbeat after 0.5 to 1 times `heartbeatMs` of silence.
+    // Runs twice per `heartbeatMs`, so a stream gets a heartbeat after 0.5 to 1 times `heartbeatMs` of silence, and
+    // then one per `heartbeatMs`.
     this.#heartbeat = new RepeatingTimer(Math.ceil(options.heartbeatMs / 2), () => this.#beat())
   }
 

@@ -145,12 +145,12 @@ export class Connection {
   }
 
   /**
-   * Writes a heartbeat if nothing was written since the last call. Unsent bytes keep the connection alive by
-   * themselves.
+   * Writes a heartbeat if nothing was written since the last call, not even a heartbeat. Unsent bytes keep the
+   * connection alive by themselves.
    */
   beat (): void {
-    if (!this.#written && this.#out.writableLength === 0) this.write(heartbeat)
-    this.#written = false
+    if (this.#written) this.#written = false
+    else if (this.#out.writableLength === 0) this.write(heartbeat)
   }
 
   /** Calls back once the stream is closed by either side. Returns a function that removes the callback. */

@@ -54,10 +54,22 @@ t.test('a heartbeat is written only if nothing else was written since the last o
   // Written bytes are on their way by the next turn.
   await new Promise(setImmediate)
   connection.beat()
-  connection.beat()
   await connection.end()
   await closed
-  t.match(received(), /^data\ndata\n(:\n){1,2}$/)
+  t.equal(received(), 'data\ndata\n:\n')
+})
+
+t.test('a silent stream gets a heartbeat at every second tick, which is once per heartbeatMs', async (t) => {
+  const { connection, client, received } = await open(t, 1_000)
+  const closed = once(client, 'close')
+  for (let tick = 1; tick <= 5; tick++) {
+    connection.beat()
+    // Written bytes are on their way by the next turn.
+    await new Promise(setImmediate)
+  }
+  await connection.end()
+  await closed
+  t.equal(received(), ':\n:\n')
 })
 
 t.test('an error of the response counts as a disconnect, and fails no other code', async (t) => {
