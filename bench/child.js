@@ -2,7 +2,13 @@
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-/** @typedef {{ pid: number, call: (name: string, ...args: any[]) => Promise<any>, stop: () => Promise<void> }} Child */
+/**
+ * @typedef {object} Child
+ * @property {number} pid
+ * @property {(name: string, ...args: any[]) => Promise<any>} call
+ * @property {Promise<unknown>} exited
+ * @property {() => Promise<void>} stop
+ */
 
 /**
  * Runs a file of this folder in a process of its own. Its functions are called by name.
@@ -12,9 +18,19 @@ import { fileURLToPath } from 'node:url'
  */
 export function startChild (file, execArgv = []) {
   // With `gc`, each measurement can begin with a clean heap.
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), { execArgv: ['--expose-gc', ...execArgv] })
+  return childOf(fork(fileURLToPath(new URL(file, import.meta.url)), { execArgv: ['--expose-gc', ...execArgv] }))
+}
+
+/**
+ * The functions of a process that runs a file of this folder.
+ * @param {import('node:child_process').ChildProcess} child
+ * @returns {Child}
+ */
+export function childOf (child) {
   /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
   const calls = new Map()
+  // A worker of `node:cluster` loses what it is sent before it listens.
+  const listens = new Promise((resolve) => child.once('message', resolve))
   let last = 0
   child.on('message', (/** @type {any} */ { id, value, error }) => {
     const call = calls.get(id)
@@ -24,14 +40,18 @@ export function startChild (file, execArgv = []) {
   })
   const exited = new Promise((resolve) => child.once('exit', resolve))
   exited.then(() => {
-    for (const { reject } of calls.values()) reject(new Error(`${file} has exited`))
+    for (const { reject } of calls.values()) reject(new Error(`${child.spawnargs[1]} has exited`))
   })
   return {
     pid: /** @type {number} */ (child.pid),
-    call: (name, ...args) => new Promise((resolve, reject) => {
-      calls.set(++last, { resolve, reject })
-      child.send({ id: last, name, args }, (error) => { if (error) reject(error) })
-    }),
+    async call (name, ...args) {
+      await listens
+      return await new Promise((resolve, reject) => {
+        calls.set(++last, { resolve, reject })
+        child.send({ id: last, name, args }, (error) => { if (error) reject(error) })
+      })
+    },
+    exited,
     stop: async () => {
       if (child.connected) child.disconnect()
       await exited
@@ -52,4 +72,5 @@ export function answerCalls (functions) {
     }
   })
   process.on('disconnect', () => process.exit())
+  process.send?.({})
 }

@@ -2,6 +2,7 @@
 import { connect } from 'node:net'
 import { answerCalls } from './child.js'
 import { MARK, MARK_LENGTH, NUMBER_WIDTH, TIME_WIDTH, microseconds } from './event.js'
+import { HEADERS } from './headers.js'
 
 // The clients of one server. They are bare sockets that look for the mark of each event and parse nothing else, so that
 // the server is the bottleneck. Each checks that it gets every event of its chat, once and in order.
@@ -24,13 +25,6 @@ import { MARK, MARK_LENGTH, NUMBER_WIDTH, TIME_WIDTH, microseconds } from './eve
  * @property {number} [opening] Number of connections that are opened at the same time.
  */
 
-/** The headers that a browser sends. Servers may keep them in memory as long as a stream is open. */
-const HEADERS = [
-  'host: localhost', 'connection: keep-alive', 'cache-control: no-cache', 'accept-language: en-US,en;q=0.9',
-  'user-agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36',
-  'referer: http://localhost/chat', 'accept-encoding: gzip, deflate, br',
-  'cookie: session=0123456789abcdef0123456789abcdef'
-]
 const UPGRADE = [
   'host: localhost', 'connection: Upgrade', 'upgrade: websocket', 'sec-websocket-version: 13',
   'sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==',

@@ -18,11 +18,14 @@ import { publishByPost } from './post.js'
  */
 
 /**
- * The contenders by name.
- * @type {Record<string, { file: string, options?: object }>}
+ * How a server is started: in one process, or in workers of `node:cluster`.
+ * @typedef {{ file: string, options?: object, workers?: number }} Contender
  */
+
+/** The contenders by name. @type {Record<string, Contender>} */
 const CONTENDERS = {
   ours: { file: 'ours' },
+  'two workers': { file: 'ours', workers: 2 },
   'ours without log': { file: 'ours', options: { history: false } },
   'ours with authorize': { file: 'ours', options: { authorized: true } },
   'res.write': { file: 'res-write' },
@@ -49,12 +52,12 @@ const CONTENDERS = {
  */
 export async function startTarget (name, options = {}) {
   if (name === 'nchan') return await startNchan()
-  const { file, options: own } = /** @type {{ file: string, options?: object }} */ (CONTENDERS[name])
+  const { file, options: own, workers } = /** @type {Contender} */ (CONTENDERS[name])
   const { BENCH_NODE_OPTIONS: execArgv, BENCH_PROFILES: folder } = process.env
-  const server = startChild('server.js', execArgv?.split(' '))
+  const server = startChild(workers === undefined ? 'server.js' : 'cluster.js', execArgv?.split(' '))
   const client = startChild('client.js')
   const profiles = folder === undefined ? undefined : { folder, name }
-  const address = await server.call('start', `./contenders/${file}.js`, { ...own, ...options }, profiles)
+  const address = await server.call('start', `./contenders/${file}.js`, { ...own, ...options }, profiles, workers)
   return {
     name,
     address,

@@ -3,6 +3,7 @@ import { nchanIsMissing } from '../nchan.js'
 import { across } from './across.js'
 import { activeChats } from './active-chats.js'
 import { answers } from './answers.js'
+import { clusterOf } from './cluster.js'
 import { fanout } from './fanout.js'
 import { largeEvents } from './large-events.js'
 import { latency } from './latency.js'
@@ -82,6 +83,17 @@ export const scenarios = {
     contenders: ['ours', 'socket.io with redis-adapter', 'socket.io with redis-streams-adapter'],
     targets: { 'socket.io with redis-adapter': 0.65, 'socket.io with redis-streams-adapter': 0.65 },
     ticks: 40,
+    everyMs: 40,
+    perChat: 1000
+  }),
+  ...clusterOf({
+    title: 'Two workers of node:cluster instead of one process, for 1000 connections',
+    units: {
+      'cluster-node': 'µs of CPU of all processes of Node per delivery',
+      'cluster-redis': 'µs of CPU of Redis per delivery'
+    },
+    target: 1.15,
+    ticks: 80,
     everyMs: 40,
     perChat: 1000
   }),

@@ -10,12 +10,13 @@ import { pick } from '../turns.js'
  * @param {Record<string, string>} shape.units The unit of each scenario, by its name.
  * @param {string} [shape.subject]
  * @param {string[]} [shape.more] The names of the scenarios in which more is better.
+ * @param {Record<string, Record<string, number>>} [shape.targets] The targets of a scenario, by its name.
  * @param {Record<string, Record<string, number>>} [shape.limits] The limits of a scenario, by its name.
  * @param {() => string | undefined} shape.missing
  * @param {(context: import('../run.js').Context) => Promise<Record<string, Measured[]>>} shape.measure
  * @returns {Record<string, import('../run.js').Scenario>}
  */
-export function together ({ title, units, subject, more = [], limits = {}, missing, measure }) {
+export function together ({ title, units, subject, more = [], targets = {}, limits = {}, missing, measure }) {
   /** @type {Promise<Record<string, Measured[]>> | undefined} */
   let measured
   return Object.fromEntries(Object.entries(units).map(([name, unit]) => [name, {
@@ -23,7 +24,7 @@ export function together ({ title, units, subject, more = [], limits = {}, missi
     unit,
     subject,
     more: more.includes(name),
-    targets: {},
+    targets: targets[name] ?? {},
     limits: limits[name] ?? {},
     missing,
     async run (context) {
