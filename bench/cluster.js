@@ -8,7 +8,10 @@ import { answerCalls, childOf } from './child.js'
 /** @type {import('./child.js').Child[]} */
 const workers = []
 let cpu = process.cpuUsage()
-/** The arguments with which workers are started. @type {[file: string, options: object, profiles: object | undefined]} */
+/**
+ * The arguments with which workers are started.
+ * @type {[file: string, options: object, profiles: object | undefined]}
+ */
 let contender
 
 /**

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { redisIsMissing, startRedis } from '../redis.js'
 import { startTarget } from '../target.js'
-import { rotate } from './fanout.js'
+import { takeTurns } from '../turns.js'
 
 /** The time in which a server notices that its clients have closed all streams. */
 const CLOSING_MS = 500
@@ -27,35 +27,30 @@ export function open ({ title, cases, targets, chats, perChat, opening }) {
     unit: 'µs of CPU per stream',
     targets,
     missing: redisIsMissing,
-    async run ({ rounds, scale, note }) {
-      const each = Math.max(1, Math.round(perChat * scale))
+    async run (context) {
+      const each = Math.max(1, Math.round(perChat * context.scale))
       const redis = await startRedis()
       const start = async (/** @type {string} */ name) => {
         const { contender, throughRedis = false } = /** @type {Case} */ (cases[name])
         return { name, target: await startTarget(contender, throughRedis ? { redisUrl: redis.url } : {}) }
       }
       const field = await Promise.all(Object.keys(cases).map(start))
-      /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(field.map(({ name }) => [name, []]))
       try {
-        for (let round = -1; round < rounds; round++) {
-          for (const { name, target } of rotate(field, round)) {
-            await target.begin()
-            await target.open({ chats, perChat: each, opening })
-            const cpu = await target.end() / chats / each
-            await target.begin()
-            await target.client('close')
-            await delay(CLOSING_MS)
-            const closing = await target.end() / chats / each
-            note(`${name}: ${cpu.toFixed(1)} µs, and ${closing.toFixed(1)} µs to close`)
-            if (round >= 0) values[name]?.push(cpu)
-          }
-        }
+        return await takeTurns(field, context, async ({ name, target }) => {
+          await target.begin()
+          await target.open({ chats, perChat: each, opening })
+          const cpu = await target.end() / chats / each
+          await target.begin()
+          await target.client('close')
+          await delay(CLOSING_MS)
+          const closing = await target.end() / chats / each
+          context.note(`${name}: ${cpu.toFixed(1)} µs, and ${closing.toFixed(1)} µs to close`)
+          return cpu
+        })
       } finally {
         await Promise.all(field.map(({ target }) => target.stop()))
         await redis.stop()
       }
-      return values
     }
   }
 }

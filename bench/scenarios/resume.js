@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { redisIsMissing, startRedis } from '../redis.js'
 import { startTarget } from '../target.js'
-import { rotate } from './fanout.js'
+import { takeTurns } from '../turns.js'
 
 /** The time in which a server notices that its clients have closed all streams. */
 const CLOSING_MS = 500
@@ -33,28 +33,23 @@ export function resume ({ title, cases, limits, chats, perChat, behind, opening 
     targets: {},
     limits,
     missing: redisIsMissing,
-    async run ({ rounds, scale, note }) {
-      const each = Math.max(1, Math.round(perChat * scale))
+    async run (context) {
+      const each = Math.max(1, Math.round(perChat * context.scale))
       const field = await Promise.all(Object.entries(cases).map(([name, shape]) => prepare(name, shape, chats, behind)))
-      /** @type {Record<string, number[]>} */
-      const values = Object.fromEntries(field.map(({ name }) => [name, []]))
       try {
-        for (let round = -1; round < rounds; round++) {
-          for (const { name, target, lastEventIds } of rotate(field, round)) {
-            await target.begin()
-            await target.open({ chats, perChat: each, opening, lastEventIds })
-            await target.client('expect', chats * each * behind)
-            const cpu = await target.end() / chats / each
-            note(`${name}: ${cpu.toFixed(1)} µs`)
-            if (round >= 0) values[name]?.push(cpu)
-            await target.client('close')
-            await delay(CLOSING_MS)
-          }
-        }
+        return await takeTurns(field, context, async ({ name, target, lastEventIds }) => {
+          await target.begin()
+          await target.open({ chats, perChat: each, opening, lastEventIds })
+          await target.client('expect', chats * each * behind)
+          const cpu = await target.end() / chats / each
+          context.note(`${name}: ${cpu.toFixed(1)} µs`)
+          await target.client('close')
+          await delay(CLOSING_MS)
+          return cpu
+        })
       } finally {
         await Promise.all(field.map(({ stop }) => stop()))
       }
-      return values
     }
   }
 }
