@@ -20,23 +20,24 @@ export type Interrupt = (
 export class BotMessageProjection implements StateProjection {
   readonly #room: ProjectedRoom
   readonly #interrupt: Interrupt
+  // Most chats have no bot messages, and so none of these collections.
   /** The ids of bot messages whose final event was read from the log. The state may be older and still contain them. */
-  readonly #ended = new Set<string>()
+  #ended: Set<string> | undefined
   /**
    * The bot messages of which Redis has lost a part, as they were before. An entry stays until the producer has written
    * as much again, or the bot message ends.
    */
-  readonly #lost = new Map<string, { header: string, draft: Draft }>()
+  #lost: Map<string, { header: string, draft: Draft }> | undefined
 
   /** The final event of a bot message, as read from the log. */
-  readonly event = {
-    name: 'bot_message',
-    receive: ({ json }: Envelope): void => {
-      const id = idIn(json)
-      if (id === undefined) return
-      this.#ended.add(id)
-      if (this.#ended.size > MOST_ENDED) this.#ended.delete(this.#ended.values().next().value as string)
-    }
+  readonly eventName = 'bot_message'
+
+  receive ({ json }: Envelope): void {
+    const id = idIn(json)
+    if (id === undefined) return
+    const ended = this.#ended ??= new Set()
+    ended.add(id)
+    if (ended.size > MOST_ENDED) ended.delete(ended.values().next().value as string)
   }
 
   constructor (room: ProjectedRoom, interrupt: Interrupt) {
@@ -49,7 +50,7 @@ export class BotMessageProjection implements StateProjection {
     if (id === undefined) return
     this.#noteLoss(id, after, before)
     // If the field was deleted, the log has the final event, unless the whole log was lost.
-    if (after?.draft === undefined || this.#ended.has(id)) return
+    if (after?.draft === undefined || this.#hasEnded(id)) return
     if (this.#isNew(id, after.draft, before?.draft)) this.#writePiece(id, after, before, piece)
     if (after.expired) this.#finalize(id)
   }
@@ -57,8 +58,12 @@ export class BotMessageProjection implements StateProjection {
   snapshot (): Buffer[] {
     return [...this.#room.fields].flatMap(([name, field]) => {
       const id = botMessageIdOf(name)
-      return id === undefined || field.draft === undefined || this.#ended.has(id) ? [] : [this.#whole(id, field)]
+      return id === undefined || field.draft === undefined || this.#hasEnded(id) ? [] : [this.#whole(id, field)]
     })
+  }
+
+  #hasEnded (id: string): boolean {
+    return this.#ended?.has(id) === true
   }
 
   /**
@@ -67,8 +72,9 @@ export class BotMessageProjection implements StateProjection {
    */
   #noteLoss (id: string, after: Field | undefined, before: Field | undefined): void {
     const length = after?.draft?.length ?? Infinity
-    if (length >= (this.#lost.get(id)?.draft.length ?? 0)) this.#lost.delete(id)
-    if (before?.draft === undefined || length >= before.draft.length || this.#lost.has(id)) return
+    if (length >= (this.#lost?.get(id)?.draft.length ?? 0)) this.#lost?.delete(id)
+    if (before?.draft === undefined || length >= before.draft.length || this.#lost?.has(id)) return
+    this.#lost ??= new Map()
     this.#lost.set(id, { header: before.value, draft: before.draft })
   }
 
@@ -77,7 +83,7 @@ export class BotMessageProjection implements StateProjection {
    * `forget`: then they need all of it.
    */
   #isNew (id: string, after: Draft, before: Draft | undefined): boolean {
-    return before === undefined || (!this.#lost.has(id) && !isSameDraft(after, before))
+    return before === undefined || (this.#lost?.has(id) !== true && !isSameDraft(after, before))
   }
 
   /** Writes what is new in a bot message. If it is not known, readers get the length and fetch the rest. */
@@ -107,7 +113,7 @@ export class BotMessageProjection implements StateProjection {
 
   /** The bot message before Redis lost a part of it, or as it is now. */
   #latest (id: string, field: Field): { header: string, draft: Draft } {
-    return this.#lost.get(id) ?? { header: field.value, draft: field.draft as Draft }
+    return this.#lost?.get(id) ?? { header: field.value, draft: field.draft as Draft }
   }
 
   /** The frame with a piece. Of a text that takes too much as JSON, readers get the length and fetch the rest. */
@@ -122,7 +128,7 @@ export class BotMessageProjection implements StateProjection {
   async #finalize (id: string): Promise<void> {
     const { fields, chatId } = this.#room
     const field = fields.get(fieldOf(id))
-    if (field?.expired !== true || this.#ended.has(id)) return
+    if (field?.expired !== true || this.#hasEnded(id)) return
     const { header, draft } = this.#latest(id, field)
     // Content that Redis has lost is known only here: readers that have it keep it if the final event repeats it.
     const length = draft.content === undefined ? (field.draft as Draft).length : draft.length

@@ -1,20 +1,31 @@
 export type Listener<Args extends readonly unknown[]> = (...args: Args) => unknown
 
+interface Entry<Args extends readonly unknown[]> {
+  listener: Listener<Args>
+  /** The function to call. */
+  call: Listener<Args>
+}
+
+const NONE: readonly never[] = []
+
 /**
  * A set of listeners, called one after another. If a listener throws or its promise rejects, the error is reported and
  * the other listeners are still called. Used in browsers, too.
  */
 export class ListenerSet<Args extends readonly unknown[]> {
-  /** Maps each listener to the function that calls it. */
-  readonly #listeners = new Map<Listener<Args>, Listener<Args>>()
-  readonly #report: (error: unknown) => void
+  /** Replaced by each change, so that a notification in progress goes through the listeners that it began with. */
+  #entries: readonly Entry<Args>[] = NONE
+  readonly #report: (error: unknown, key: string) => void
+  readonly #key: string
 
-  constructor (report: (error: unknown) => void) {
+  /** `report` gets the errors, with the key of a set of a `ListenerMap`. */
+  constructor (report: (error: unknown, key: string) => void, key = '') {
     this.#report = report
+    this.#key = key
   }
 
   get size (): number {
-    return this.#listeners.size
+    return this.#entries.length
   }
 
   /**
@@ -22,32 +33,30 @@ export class ListenerSet<Args extends readonly unknown[]> {
    * function that removes the listener.
    */
   add (listener: Listener<Args>, call = listener): () => void {
-    if (!this.#listeners.has(listener)) this.#listeners.set(listener, call)
+    const isNew = this.#entries.every((entry) => entry.listener !== listener)
+    if (isNew) this.#entries = this.#entries.concat({ listener, call })
     return () => this.delete(listener)
   }
 
   delete (listener: Listener<Args>): void {
-    this.#listeners.delete(listener)
+    this.#entries = this.#entries.filter((entry) => entry.listener !== listener)
   }
 
   clear (): void {
-    this.#listeners.clear()
+    this.#entries = NONE
   }
 
   /** Calls the listeners that are in the set now, except those that are removed meanwhile. */
   notify (...args: Args): void {
-    // Iterates over a copy: otherwise a listener that removes and adds itself would be called endlessly.
-    for (const [listener, call] of [...this.#listeners]) {
-      if (this.#listeners.has(listener)) this.#call(call, args)
-    }
+    for (const entry of this.#entries) if (this.#entries.includes(entry)) this.#call(entry.call, args)
   }
 
   #call (call: Listener<Args>, args: Args): void {
     try {
       const result = call(...args) as Partial<PromiseLike<unknown>> | undefined | null
-      if (typeof result?.then === 'function') result.then(undefined, this.#report)
+      if (typeof result?.then === 'function') result.then(undefined, (error) => this.#report(error, this.#key))
     } catch (error) {
-      this.#report(error)
+      this.#report(error, this.#key)
     }
   }
 }
@@ -76,11 +85,11 @@ export class ListenerMap<Args extends readonly unknown[]> {
 
   /** Adds a listener. Returns a function that removes it. */
   add (key: string, listener: Listener<Args>): () => void {
-    const set = this.#sets.get(key) ?? new ListenerSet((error) => this.#report(error, key))
+    const set = this.#sets.get(key) ?? new ListenerSet(this.#report, key)
     this.#sets.set(key, set)
-    const remove = set.add(listener)
+    set.add(listener)
     return () => {
-      remove()
+      set.delete(listener)
       // Another set of the same key may have replaced this one.
       if (set.size === 0 && this.#sets.get(key) === set) this.#sets.delete(key)
     }

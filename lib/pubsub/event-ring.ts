@@ -12,6 +12,20 @@ export interface EventRingOptions {
   budget?: ByteBudget | undefined
 }
 
+/** The properties of all events, by slot. */
+interface Columns {
+  /** A negative tag marks a discontinuity marker. */
+  readonly tags: number[]
+  readonly timestamps: number[]
+  readonly from: string[]
+  readonly events: string[]
+  readonly json: string[]
+  /** `undefined` while no event has a traceparent, as in most apps. */
+  traceparents?: (string | undefined)[]
+  /** `undefined` until the first frame is made. */
+  frames?: (Buffer | undefined)[]
+}
+
 /** Approximate bytes of an event besides its payload. */
 const OVERHEAD = 100
 
@@ -29,16 +43,8 @@ export class EventRing implements ByteHolder {
   #size = 0
   /** The slot of the next event. It wraps around at the capacity. */
   #next = 0
-  /** A negative tag marks a discontinuity marker. */
-  readonly #tags: number[] = []
-  readonly #timestamps: number[] = []
-  readonly #from: string[] = []
-  readonly #events: string[] = []
-  readonly #json: string[] = []
-  /** `undefined` while no event has a traceparent, as in most apps. */
-  #traceparents: (string | undefined)[] | undefined
-  /** `undefined` until the first frame is made. */
-  #frames: (Buffer | undefined)[] | undefined
+  /** `undefined` until the first event, since most chats are idle. */
+  #columns: Columns | undefined
 
   constructor (base: Cursor, { capacity = Infinity, bytes = Infinity, budget }: EventRingOptions = {}) {
     this.#base = base
@@ -70,13 +76,14 @@ export class EventRing implements ByteHolder {
   push ({ from, timestamp, event, json, traceparent, position: { tag, isMarker } }: LogEntry): void {
     if (this.#size === this.#capacity) this.#shift()
     const slot = this.#next
-    this.#tags[slot] = isMarker ? -tag : tag
-    this.#timestamps[slot] = timestamp
-    this.#from[slot] = from
-    this.#events[slot] = event
-    this.#json[slot] = json
-    if (traceparent !== undefined) this.#traceparents ??= []
-    if (this.#traceparents !== undefined) this.#traceparents[slot] = traceparent
+    const columns = this.#columns ??= { tags: [], timestamps: [], from: [], events: [], json: [] }
+    columns.tags[slot] = isMarker ? -tag : tag
+    columns.timestamps[slot] = timestamp
+    columns.from[slot] = from
+    columns.events[slot] = event
+    columns.json[slot] = json
+    if (traceparent !== undefined) columns.traceparents ??= []
+    if (columns.traceparents !== undefined) columns.traceparents[slot] = traceparent
     this.#next = (slot + 1) % this.#capacity
     this.#size++
     if (this.#size === 1) this.#budget?.enter(this)
@@ -96,7 +103,7 @@ export class EventRing implements ByteHolder {
    */
   frame (index: number, make: (entry: LogEntry) => Buffer): Buffer {
     const slot = this.#slot(index)
-    const frames = this.#frames ??= []
+    const frames = this.#filled.frames ??= []
     let frame = frames[slot]
     if (frame === undefined) {
       frame = frames[slot] = make(this.at(index))
@@ -121,7 +128,7 @@ export class EventRing implements ByteHolder {
   positionBefore (index: number): Cursor {
     if (index === 0) return this.#base
     const { epoch, offset } = this.#base
-    return { epoch, offset: offset + index, tag: Math.abs(this.#tags[this.#slot(index - 1)] as number) }
+    return { epoch, offset: offset + index, tag: Math.abs(this.#filled.tags[this.#slot(index - 1)] as number) }
   }
 
   /** The index of the event after a cursor, up to `size`; `undefined` if the cursor is not a position in this ring. */
@@ -133,17 +140,18 @@ export class EventRing implements ByteHolder {
   /** The event at an index, from 0 to below `size`. */
   at (index: number): LogEntry {
     const slot = this.#slot(index)
-    const traceparent = this.#traceparents?.[slot]
+    const { tags, timestamps, from, events, json, traceparents } = this.#filled
+    const traceparent = traceparents?.[slot]
     return {
-      from: this.#from[slot] as string,
-      timestamp: this.#timestamps[slot] as number,
-      event: this.#events[slot] as string,
-      json: this.#json[slot] as string,
+      from: from[slot] as string,
+      timestamp: timestamps[slot] as number,
+      event: events[slot] as string,
+      json: json[slot] as string,
       ...traceparent !== undefined && { traceparent },
       position: {
         ...this.positionBefore(index + 1),
         previousTag: this.positionBefore(index).tag,
-        isMarker: this.#tags[slot] as number < 0
+        isMarker: tags[slot] as number < 0
       }
     }
   }
@@ -174,19 +182,25 @@ export class EventRing implements ByteHolder {
 
   /** The bytes of an event without its frame. */
   #bytesAt (index: number): number {
-    return (this.#json[this.#slot(index)] as string).length + OVERHEAD
+    return (this.#filled.json[this.#slot(index)] as string).length + OVERHEAD
   }
 
   /** Drops the oldest event. */
   #shift (): void {
     const slot = this.#slot(0)
-    const bytes = this.#bytesAt(0) + (this.#frames?.[slot]?.length ?? 0)
+    const { json, frames } = this.#filled
+    const bytes = this.#bytesAt(0) + (frames?.[slot]?.length ?? 0)
     this.#base = this.positionBefore(1)
     this.#size--
     // Otherwise they would stay in memory until the slot is used again.
-    this.#json[slot] = ''
-    if (this.#frames !== undefined) this.#frames[slot] = undefined
+    json[slot] = ''
+    if (frames !== undefined) frames[slot] = undefined
     this.#addBytes(-bytes)
+  }
+
+  /** The columns, if there is an event. */
+  get #filled (): Columns {
+    return this.#columns as Columns
   }
 
   #addBytes (bytes: number): void {

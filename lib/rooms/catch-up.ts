@@ -35,9 +35,10 @@ export async function catchUp (
   room: CatchUpTarget, stream: EventSink, { after, rewind = 0 }: ResumeRequest
 ): Promise<void> {
   if (!room.chatLog.inSync) await room.chatLog.whenInSync(stream)
-  const { chatId, retryMs, chatLog: { position, replay } } = room
+  const { chatId, retryMs, chatLog: { position } } = room
   const ready = readyFrame(chatId, position, false, retryMs)
-  if (replay === undefined || (after === undefined && rewind === 0)) room.attach(stream, [ready])
+  const replay = after === undefined && rewind === 0 ? undefined : room.chatLog.replay
+  if (replay === undefined) room.attach(stream, [ready])
   else if (after === 'invalid') room.attach(stream, [ready, resetFrame(chatId, 'invalid', position)], 'invalid')
   else await new CatchUp(room, stream, replay, after, rewind).untilAttached()
 }

@@ -8,9 +8,9 @@ import {
 import { ReplayBuffer } from './replay-buffer.ts'
 import type { ResetReason } from './frames.ts'
 import { LogReplay } from './log-replay.ts'
-import { LogPages } from './log-pages.ts'
+import { LogPages, type LogPagesOptions } from './log-pages.ts'
 import type { ReadGate } from './read-gate.ts'
-import { LogFollower } from './log-follower.ts'
+import { LogFollower, type LogFollowerEvents } from './log-follower.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
 import { timing } from '../core/timing.ts'
@@ -31,7 +31,7 @@ export interface ChatLogContext {
 }
 
 /** What a chat log reports to its room. */
-interface ChatLogEvents {
+export interface ChatLogEvents {
   /** The next entry of the log. */
   entry (entry: LogEntry): void
   /** An event that is not in the log: it is ephemeral, or there is no log. */
@@ -65,46 +65,86 @@ const NOWHERE: Cursor = { epoch: '', offset: 0, tag: 0 }
  * provider keeps no log, it passes received events on without a position.
  */
 export class ChatLog implements FeedListener {
-  /** Reads the history of the log for clients; `undefined` if there is no log. */
-  readonly replay: LogReplay | undefined
+  /** Handles what is reported about the log. It is a class, since a closure for each method would take more memory. */
+  static readonly #LogEvents = class implements LogFollowerEvents, LogPagesOptions {
+    readonly #chat: ChatLog
+
+    constructor (chat: ChatLog) {
+      this.#chat = chat
+    }
+
+    started (at: Cursor): void {
+      this.#chat.#restartRecent(at)
+    }
+
+    entry (entry: LogEntry): void {
+      this.#chat.#recent.push(entry)
+      this.#chat.#events.entry(entry)
+    }
+
+    gap (reason: LogGap, at: Cursor): void {
+      this.#chat.#skipTo(at, reason)
+    }
+
+    inSync (): void {
+      this.#chat.#reportInSync()
+    }
+
+    readStarted (): void {
+      this.#chat.#context.metrics.resyncs++
+    }
+
+    headRead (head: LogHead): void {
+      this.#chat.#events.headRead(head)
+    }
+
+    readFailed ({ message }: Error): void {
+      logRepeated(this.#chat.#context.log, LOG_UNREADABLE, { chatId: this.#chat.#chatId, reason: message })
+    }
+
+    isKnown (position: Cursor): boolean {
+      return this.#chat.#isKnown(position)
+    }
+
+    onStuck ({ message }: Error): void {
+      const context = { chatId: this.#chat.#chatId, reason: message, after: this.#chat.#formatPosition() }
+      logRepeated(this.#chat.#context.log, EVENT_UNREADABLE, context)
+    }
+  }
+
   readonly #chatId: string
+  readonly #channel: string
   readonly #context: ChatLogContext
   readonly #events: ChatLogEvents
   readonly #logFollower: LogFollower | undefined
+  readonly #logEvents = new ChatLog.#LogEvents(this)
+  #replay: LogReplay | undefined
   /** Called once the log is in sync: each resolves one promise of `whenInSync`. */
-  readonly #waiting = new Set<() => void>()
+  #waiting: Set<() => void> | undefined
   #recent: ReplayBuffer
   /** `pending` until the subscription is active for the first time. */
   #subscription: 'pending' | 'live' | 'lost' = 'pending'
 
   constructor (chatId: string, channel: string, context: ChatLogContext, events: ChatLogEvents) {
     this.#chatId = chatId
+    this.#channel = channel
     this.#context = context
     this.#events = events
     this.#recent = this.#newReplayBuffer(NOWHERE)
     if (context.eventLog === undefined) return
-    const { log, metrics, eventLog, reads } = context
-    const makePages = (): LogPages => new LogPages(channel, eventLog, reads, {
-      onStuck: ({ message }) => {
-        logRepeated(log, EVENT_UNREADABLE, { chatId, reason: message, after: this.#formatPosition() })
-      }
-    })
-    // Separate pages, since each counts its own failures: a successful read of the head does not prove that the page of
-    // a client can be read.
-    this.replay = new LogReplay(chatId, makePages(), context.historySize, context.replays)
-    this.#logFollower = new LogFollower(makePages(), {
-      started: (at) => this.#restartRecent(at),
-      entry: (entry) => {
-        this.#recent.push(entry)
-        events.entry(entry)
-      },
-      gap: (reason, at) => this.#skipTo(at, reason),
-      inSync: () => this.#reportInSync(),
-      readStarted: () => { metrics.resyncs++ },
-      headRead: events.headRead,
-      readFailed: ({ message }) => logRepeated(log, LOG_UNREADABLE, { chatId, reason: message }),
-      isKnown: (position) => this.#isKnown(position)
-    })
+    this.#logFollower = new LogFollower(this.#newPages(context.eventLog), this.#logEvents)
+  }
+
+  /**
+   * Reads the history of the log for clients; `undefined` if there is no log. Its pages are not those of the follower,
+   * since each counts its own failures: a successful read of the head does not prove that the page of a client can be
+   * read.
+   */
+  get replay (): LogReplay | undefined {
+    const { eventLog, historySize, replays } = this.#context
+    if (eventLog === undefined) return undefined
+    this.#replay ??= new LogReplay(this.#chatId, this.#newPages(eventLog), historySize, replays)
+    return this.#replay
   }
 
   /** True if no event published so far is missing. */
@@ -132,10 +172,11 @@ export class ChatLog implements FeedListener {
     return new Promise((resolve) => {
       const stopWaiting = (): void => {
         removeCallback()
-        this.#waiting.delete(stopWaiting)
+        this.#waiting?.delete(stopWaiting)
         resolve()
       }
       const removeCallback = stream.onClose(stopWaiting)
+      this.#waiting ??= new Set()
       this.#waiting.add(stopWaiting)
     })
   }
@@ -195,17 +236,18 @@ export class ChatLog implements FeedListener {
   close (): void {
     this.#logFollower?.close()
     this.#recent.clear()
-    this.replay?.dropLastPage()
+    this.#replay?.dropLastPage()
   }
 
   #reportInSync (): void {
     logRecovered(this.#context.log, LOG_UNREADABLE)
-    for (const stopWaiting of this.#waiting) stopWaiting()
+    for (const stopWaiting of this.#waiting ?? []) stopWaiting()
+    this.#waiting = undefined
   }
 
   #skipTo (position: Cursor, reason: LogGap): void {
     this.#restartRecent(position)
-    this.replay?.dropLastPage()
+    this.#replay?.dropLastPage()
     this.#events.reset(reason, position)
   }
 
@@ -225,6 +267,10 @@ export class ChatLog implements FeedListener {
     return new ReplayBuffer(
       this.#chatId, base, { capacity: MAX_RECENT, bytes: budgets.replay, budget: this.#context.replays }
     )
+  }
+
+  #newPages (eventLog: EventLog): LogPages {
+    return new LogPages(this.#channel, eventLog, this.#context.reads, this.#logEvents)
   }
 
   #formatPosition (): string | undefined {

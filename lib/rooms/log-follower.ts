@@ -6,7 +6,7 @@ import { budgets } from '../core/budgets.ts'
 import type { LogGap, LogEntry, LogPage, LogHead } from '../pubsub/event-log.ts'
 
 /** What a log follower reports to its owner. The entries come in the same order on every instance. */
-interface LogFollowerEvents {
+export interface LogFollowerEvents {
   /** The follower has a position for the first time: the first entry follows `at`. */
   started (at: Cursor): void
   /** The next entry of the log. */

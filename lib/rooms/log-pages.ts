@@ -15,7 +15,7 @@ const FAILURES_UNTIL_SMALLEST = 2
 /** After this many successful pages in a row, pages grow again: one failure less is counted. */
 const RECOVERY = 32
 
-interface LogPagesOptions {
+export interface LogPagesOptions {
   /** Called when not even one event could be read; again only after reads have succeeded in between. */
   onStuck? (error: Error): void
   /** The longest wait before a failed read is retried, in milliseconds. @default 15_000 */
@@ -31,8 +31,7 @@ export class LogPages {
   readonly #channel: string
   readonly #log: EventLog
   readonly #gate: ReadGate
-  readonly #onStuck: (error: Error) => void
-  readonly #longestRetry: number
+  readonly #options: LogPagesOptions
   /** Recent failures. A page that reaches the end of the log resets them. */
   #failures = 0
   /** Successful pages since the last failure, counted while there are recent failures. */
@@ -42,13 +41,13 @@ export class LogPages {
     this.#channel = channel
     this.#log = log
     this.#gate = gate
-    this.#onStuck = options.onStuck ?? (() => {})
-    this.#longestRetry = options.longestRetry ?? timing.resyncRetryMax
+    this.#options = options
   }
 
   /** Milliseconds after which a failed read is retried. */
   get retryMs (): number {
-    return Math.min(timing.resyncRetry * 2 ** Math.max(0, this.#failures - 1), this.#longestRetry)
+    const { longestRetry = timing.resyncRetryMax } = this.#options
+    return Math.min(timing.resyncRetry * 2 ** Math.max(0, this.#failures - 1), longestRetry)
   }
 
   /**
@@ -93,7 +92,7 @@ export class LogPages {
   #failed (error: Error): Error {
     this.#successes = 0
     // Report only the first failure of a read of one event: later ones add no information.
-    if (this.#failures++ === FAILURES_UNTIL_SMALLEST) this.#onStuck(error)
+    if (this.#failures++ === FAILURES_UNTIL_SMALLEST) this.#options.onStuck?.(error)
     return error
   }
 }

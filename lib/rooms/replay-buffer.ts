@@ -5,12 +5,11 @@ import type { LogEntry, LogPosition } from '../pubsub/event-log.ts'
 
 /** Consecutive events of a chat, the newest last, and their frames, for clients that missed them. */
 export class ReplayBuffer extends EventRing {
-  /** Encodes an event. Called when a client first needs its frame, since few events are ever needed again. */
-  readonly #encode: (entry: LogEntry) => Buffer
+  readonly #chatId: string
 
   constructor (chatId: string, base: Cursor, limits?: EventRingOptions) {
     super(base, limits)
-    this.#encode = (entry) => entryFrame(chatId, entry).bytes
+    this.#chatId = chatId
   }
 
   /** True if an event follows directly after the last one. */
@@ -27,9 +26,11 @@ export class ReplayBuffer extends EventRing {
     this.trim()
     const start = this.indexAfter(cursor)
     if (start === undefined) return undefined
+    // An event is encoded when a client first needs it, since few are ever needed again.
+    const encode = (entry: LogEntry): Buffer => entryFrame(this.#chatId, entry).bytes
     const frames: ChatFrame[] = []
     for (let index = start, left = bytes; index < this.size && left > 0; index++) {
-      const frame = this.frame(index, this.#encode)
+      const frame = this.frame(index, encode)
       frames.push(new ChatFrame(this.positionBefore(index + 1), frame))
       left -= frame.length
     }

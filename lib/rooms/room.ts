@@ -8,13 +8,13 @@ import { logRepeated, originOf, type RepeatedFailure } from '../observability/re
 import { encodeFrame } from '../sse/frame.ts'
 import { delivering, type DeliverTrace } from '../observability/tracing.ts'
 import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
-import { ChatLog, type ChatLogContext } from './chat-log.ts'
+import { ChatLog, type ChatLogContext, type ChatLogEvents } from './chat-log.ts'
 import { ChatFrame, concat, entryFrame, resetFrame, type ResetReason } from './frames.ts'
 import type { MakeProjection, ProjectedRoom, StateProjection } from './state-projection.ts'
-import { StateReplica } from './state-replica.ts'
+import { StateReplica, type StateReplicaEvents } from './state-replica.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
-import type { Envelope, LogEntry } from '../pubsub/event-log.ts'
+import type { Envelope, LogEntry, LogHead } from '../pubsub/event-log.ts'
 
 /** The parts and settings that all rooms of an instance share. */
 export interface RoomContext extends ChatLogContext {
@@ -34,15 +34,66 @@ const STATE_UNREADABLE: RepeatedFailure = { level: 'warn', message: 'The state o
 
 /** The streams and handlers of one chat on this instance. Each event goes to all of them. */
 export class Room implements CatchUpTarget, ProjectedRoom {
+  // The next two are classes, since a closure for each method would take more memory than the rest of an idle room.
+
+  /** Handles what the log of the room reports. */
+  static readonly #LogEvents = class implements ChatLogEvents {
+    readonly #room: Room
+
+    constructor (room: Room) {
+      this.#room = room
+    }
+
+    entry (entry: LogEntry): void {
+      this.#room.#receive(entry)
+    }
+
+    unlogged (envelope: Envelope): void {
+      this.#room.emit(envelope)
+    }
+
+    reset (reason: ResetReason, at?: Cursor): void {
+      this.#room.#reset(reason, at)
+    }
+
+    headRead (head: LogHead | undefined): void {
+      this.#room.#state?.syncTo(head?.state)
+    }
+  }
+
+  /** Handles what the replica of the state reports. */
+  static readonly #StateEvents = class implements StateReplicaEvents {
+    readonly #room: Room
+
+    constructor (room: Room) {
+      this.#room = room
+    }
+
+    field (...change: Parameters<StateReplicaEvents['field']>): void {
+      for (const projection of this.#room.#projections) projection.field(...change)
+    }
+
+    vanished (): void {
+      // If the state has vanished, the log may be lost as well.
+      this.#room.chatLog.sync()
+    }
+
+    readFailed ({ message }: Error): void {
+      const { chatId } = this.#room
+      logRepeated(this.#room.#context.log, STATE_UNREADABLE, { chatId, reason: message })
+    }
+  }
+
   readonly chatId: string
   readonly retryMs: number
   readonly chatLog: ChatLog
   readonly #context: RoomContext
-  readonly #onEmpty: () => void
-  readonly #handlers: ListenerSet<Parameters<ChatEventHandler>>
+  readonly #onEmpty: (room: Room) => void
+  /** `undefined` until there is a handler. */
+  #handlers: ListenerSet<Parameters<ChatEventHandler>> | undefined
   readonly #streams = new Set<EventSink>()
-  /** Streams that are still catching up. */
-  readonly #joining = new Set<EventSink>()
+  /** Streams that are still catching up; `undefined` if there is none. */
+  #joining: Set<EventSink> | undefined
   /** The state of the chat; `undefined` if there is none, or no projection presents it. */
   readonly #state: StateReplica | undefined
   readonly #projections: readonly StateProjection[] = []
@@ -51,26 +102,15 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   #pendingBytes = 0
 
   /** `onEmpty` is called when there is no stream or handler, also again when that was so before. */
-  constructor (chatId: string, channel: string, context: RoomContext, onEmpty: () => void) {
+  constructor (chatId: string, channel: string, context: RoomContext, onEmpty: (room: Room) => void) {
     this.chatId = chatId
     this.retryMs = context.retryMs
     this.#context = context
     this.#onEmpty = onEmpty
-    this.#handlers = new ListenerSet((err) => logRepeated(context.log, HANDLER_FAILED, { chatId, err }, originOf(err)))
-    this.chatLog = new ChatLog(chatId, channel, context, {
-      entry: (entry) => this.#receive(entry),
-      unlogged: (envelope) => this.emit(envelope),
-      reset: (reason, at) => this.#reset(reason, at),
-      headRead: (head) => this.#state?.syncTo(head?.state)
-    })
-    const { state, projections = [], log, eventLog, reads } = context
+    this.chatLog = new ChatLog(chatId, channel, context, new Room.#LogEvents(this))
+    const { state, projections = [], eventLog, reads } = context
     if (eventLog === undefined || state === undefined || projections.length === 0) return
-    this.#state = new StateReplica(channel, state, reads, {
-      field: (...args) => { for (const each of this.#projections) each.field(...args) },
-      // If the state has vanished, the log may be lost as well.
-      vanished: () => { this.chatLog.sync() },
-      readFailed: ({ message }) => logRepeated(log, STATE_UNREADABLE, { chatId, reason: message })
-    })
+    this.#state = new StateReplica(channel, state, reads, new Room.#StateEvents(this))
     this.#projections = projections.map((make) => make(this))
   }
 
@@ -79,15 +119,16 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   }
 
   get isEmpty (): boolean {
-    return this.#streams.size + this.#joining.size + this.#handlers.size === 0
+    return this.#streams.size + (this.#joining?.size ?? 0) + (this.#handlers?.size ?? 0) === 0
   }
 
   addHandler (handler: ChatEventHandler): void {
+    this.#handlers ??= new ListenerSet((error) => this.#handlerFailed(error))
     this.#handlers.add(handler, bindContext(handler))
   }
 
   deleteHandler (handler: ChatEventHandler): void {
-    this.#handlers.delete(handler)
+    this.#handlers?.delete(handler)
     this.reportIfEmpty()
   }
 
@@ -97,9 +138,10 @@ export class Room implements CatchUpTarget, ProjectedRoom {
    */
   join (stream: EventSink, resume: ResumeRequest = {}): void {
     if (stream.closed) return this.reportIfEmpty()
+    this.#joining ??= new Set()
     this.#joining.add(stream)
     stream.onClose(() => {
-      this.#joining.delete(stream)
+      this.#stopJoining(stream)
       this.#streams.delete(stream)
       this.reportIfEmpty()
     })
@@ -115,7 +157,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     stream.write(chunk, all)
     this.#countWritten(1, all.length, chunk.length)
     if (reason !== undefined) this.#context.metrics.resets.add(reason)
-    if (this.#joining.delete(stream)) this.#streams.add(stream)
+    if (this.#stopJoining(stream)) this.#streams.add(stream)
   }
 
   /** Passes an event without a position to every stream and handler. */
@@ -137,7 +179,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
 
   /** Calls `onEmpty` if there is no stream or handler. Called when one has left, or was not added after all. */
   reportIfEmpty (): void {
-    if (this.isEmpty) this.#onEmpty()
+    if (this.isEmpty) this.#onEmpty(this)
   }
 
   /** Ends the streams and removes the handlers. */
@@ -145,13 +187,13 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     this.#flush()
     this.chatLog.close()
     this.#state?.close()
-    this.#handlers.clear()
-    for (const stream of [...this.#streams, ...this.#joining]) stream.end()
+    this.#handlers?.clear()
+    for (const stream of [...this.#streams, ...this.#joining ?? []]) stream.end()
   }
 
   /** Passes the next entry of the log to every stream and handler. */
   #receive (entry: LogEntry): void {
-    for (const { event } of this.#projections) if (event?.name === entry.event) event.receive(entry)
+    for (const each of this.#projections) if (each.eventName === entry.event) each.receive?.(entry)
     this.#write(() => entryFrame(this.chatId, entry), entry.timestamp)
     if (entry.position.isMarker) return this.#afterReset('failover')
     this.#trace(entry)
@@ -170,11 +212,12 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   }
 
   #handle ({ timestamp, from, event, json, position, traceparent }: Envelope): void {
-    if (this.#handlers.size === 0) return
+    const handlers = this.#handlers
+    if (handlers === undefined || handlers.size === 0) return
     const id = position && formatCursor(position)
     try {
       const parsed = parseEvent(event, json)
-      if (parsed !== undefined) this.#handlers.notify(parsed, { timestamp, from, id, traceparent })
+      if (parsed !== undefined) handlers.notify(parsed, { timestamp, from, id, traceparent })
     } catch (err) {
       logRepeated(this.#context.log, NOT_JSON, { chatId: this.chatId, err })
     }
@@ -206,6 +249,17 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     const id = position && formatCursor(position)
     const trace: DeliverTrace = { chatId: this.chatId, event, id, traceparent, streams: this.#streams.size }
     delivering.publish(trace)
+  }
+
+  #handlerFailed (err: unknown): void {
+    logRepeated(this.#context.log, HANDLER_FAILED, { chatId: this.chatId, err }, originOf(err))
+  }
+
+  /** Removes a stream from those that are catching up. Returns whether it was one of them. */
+  #stopJoining (stream: EventSink): boolean {
+    const wasJoining = this.#joining?.delete(stream) === true
+    if (this.#joining?.size === 0) this.#joining = undefined
+    return wasJoining
   }
 
   #countWritten (streams: number, frames: number, bytes: number): void {

@@ -28,6 +28,13 @@ export class Rooms {
   readonly #options: RoomsOptions
   readonly #idleCheck = new RepeatingTimer(timing.idleCheck, () => this.#reconcile())
 
+  /** All rooms share it, and most of the memory of an idle chat is such functions. */
+  readonly #onEmpty = (room: Room): void => {
+    const entry = this.#rooms.get(room.chatId)
+    // The room may have been removed, or replaced.
+    if (entry?.room === room) this.#removeLater(entry)
+  }
+
   constructor (options: RoomsOptions) {
     this.#options = options
   }
@@ -77,7 +84,7 @@ export class Rooms {
     const { feed, maxRooms, eventLog } = this.#options
     const channel = getChatChannel(chatId)
     if (this.#rooms.size >= maxRooms) throw new RealtimeError('RT_TOO_MANY_ROOMS')
-    const room = new Room(chatId, channel, this.#options, () => this.#removeLater(entry))
+    const room = new Room(chatId, channel, this.#options, this.#onEmpty)
     const entry: Entry = { room, unfollow: feed.follow(channel, room.chatLog) }
     this.#rooms.set(chatId, entry)
     room.chatLog.sync()

@@ -23,8 +23,10 @@ export interface StateProjection {
    * what was appended to a draft. Without it, more than one piece may be new.
    */
   field (name: string, after: Field | undefined, before: Field | undefined, piece?: Piece): void
-  /** An event name that matters to the projection. `receive` gets each such event of the log before it is written. */
-  readonly event?: { readonly name: string, receive (envelope: Envelope): void }
+  /** The name of events of the log that matter to the projection, if there is one. */
+  readonly eventName?: string
+  /** Called with each event of this name before it is written. */
+  receive? (envelope: Envelope): void
   /** Returns the frames that a new stream needs first. They have no ids. Later changes are written with `write`. */
   snapshot (): Buffer[]
 }

@@ -8,7 +8,7 @@ import { budgets } from '../core/budgets.ts'
 import { timing } from '../core/timing.ts'
 
 /** What a replica reports to its owner. */
-interface StateReplicaEvents {
+export interface StateReplicaEvents {
   /**
    * A field differs from its last reported value. `before` or `after` is `undefined` if the field did not exist then.
    * Both are `undefined` if the field was removed after `forget`, before it was reported again. `piece` is what was
@@ -38,6 +38,8 @@ type State =
 
 const IDLE: State = { name: 'idle' }
 
+const NO_FIELDS: ReadonlyMap<string, Field> = new Map()
+
 /**
  * This instance's copy of a channel's state. It is read once for all streams, then updated by the changes that are
  * broadcast. A change is applied only if it follows the previous one; otherwise the state is read again. A read of the
@@ -49,9 +51,10 @@ export class StateReplica {
   readonly #gate: ReadGate
   readonly #events: StateReplicaEvents
   readonly #unwatch: () => void
-  readonly #fields = new Map<string, Field>()
+  /** `undefined` until there is a field: most chats have no state. */
+  #fields: Map<string, Field> | undefined
   /** Names of fields that were reported and then forgotten, and are not reported again yet. */
-  readonly #forgotten = new Set<string>()
+  #forgotten: Set<string> | undefined
   #version: StateVersion | undefined
   readonly #held = new HeldBuffer<StateChange>()
   #state: State = IDLE
@@ -66,7 +69,7 @@ export class StateReplica {
 
   /** All fields that were reported. */
   get fields (): ReadonlyMap<string, Field> {
-    return this.#fields
+    return this.#fields ?? NO_FIELDS
   }
 
   /** Reads the state, unless the replica already includes `version`. */
@@ -83,9 +86,9 @@ export class StateReplica {
 
   /** Forgets all fields, so that they are read and reported again. */
   forget (): void {
-    if (this.#fields.size === 0) return
-    for (const name of this.#fields.keys()) this.#forgotten.add(name)
-    this.#fields.clear()
+    if (this.fields.size === 0) return
+    this.#forgotten = new Set([...this.#forgotten ?? [], ...this.fields.keys()])
+    this.#fields = undefined
     this.#version = undefined
     if (this.#state.name === 'reading') this.#state.mustRepeat = true
     this.#read()
@@ -96,7 +99,7 @@ export class StateReplica {
    * a broadcast.
    */
   poll (): void {
-    if (this.#fields.size > 0) this.#read()
+    if (this.fields.size > 0) this.#read()
   }
 
   close (): void {
@@ -162,10 +165,10 @@ export class StateReplica {
     const isVanished = version === undefined && this.#version !== undefined
     this.#version = version
     if (fields === undefined) return
-    for (const name of this.#fields.keys()) if (!fields.has(name)) this.#update(name, undefined)
-    for (const [name, field] of fields) this.#update(name, withKnownContent(field, this.#fields.get(name)))
-    for (const name of this.#forgotten) if (!fields.has(name)) this.#events.field(name, undefined, undefined)
-    this.#forgotten.clear()
+    for (const name of this.fields.keys()) if (!fields.has(name)) this.#update(name, undefined)
+    for (const [name, field] of fields) this.#update(name, withKnownContent(field, this.fields.get(name)))
+    for (const name of this.#forgotten ?? []) if (!fields.has(name)) this.#events.field(name, undefined, undefined)
+    this.#forgotten = undefined
     if (isVanished) this.#events.vanished()
   }
 
@@ -182,7 +185,7 @@ export class StateReplica {
       this.#replace({ version: { ...version, count: 0 }, fields: new Map() })
     }
     if (!this.#covers({ ...version, count: version.count - 1 })) return false
-    const before = this.#fields.get(field)
+    const before = this.fields.get(field)
     // The store has lost a part of the draft, and its owner writes that part again.
     if (operation === 'append' && before?.draft?.length !== piece?.at) return false
     this.#update(field, fieldAfter(change, before), piece)
@@ -197,10 +200,11 @@ export class StateReplica {
 
   /** Sets or deletes a field, and reports it if it differs. */
   #update (name: string, after: Field | undefined, piece?: Piece): void {
-    const before = this.#fields.get(name)
+    const before = this.fields.get(name)
     if (isSame(before, after)) return
-    if (after === undefined) this.#fields.delete(name)
-    else this.#fields.set(name, after)
+    const fields = this.#fields ??= new Map()
+    if (after === undefined) fields.delete(name)
+    else fields.set(name, after)
     this.#events.field(name, after, before, piece)
   }
 }

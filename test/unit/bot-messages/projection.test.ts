@@ -47,7 +47,7 @@ function start (): Stage {
       interrupted.push(id)
     }
   )
-  const end = (json: string): void => view.event.receive({ from: 'x', timestamp: 1, event: 'bot_message', json })
+  const end = (json: string): void => view.receive({ from: 'x', timestamp: 1, event: 'bot_message', json })
   return { view, fields, sent, interrupted, snapshot: () => dataOf(view.snapshot()), end }
 }
 
@@ -147,7 +147,7 @@ t.test('only an event that is the end of a bot message ends it', async (t) => {
   fields.set('answer:a', text('a'))
   for (const json of ['garbage', 'null', '{"id":5}', '{}']) end(json)
   t.same(snapshot(), [[0, 'a']])
-  t.equal(view.event.name, 'bot_message')
+  t.equal(view.eventName, 'bot_message')
 })
 
 t.test('the latest ended bot messages are remembered', async (t) => {

@@ -21,7 +21,8 @@ const CHANNEL = 'chat:a'
 const showAll: MakeProjection = (room) => ({
   field: (name, after) =>
     room.write(encodeFrame({ event: 'field', json: JSON.stringify([name, after?.value ?? null]) })),
-  event: { name: 'message', receive: ({ json }) => room.write(encodeFrame({ event: 'seen', json })) },
+  eventName: 'message',
+  receive: ({ json }) => room.write(encodeFrame({ event: 'seen', json })),
   snapshot: () => [
     encodeFrame({ event: 'snapshot', json: JSON.stringify([...room.fields].map(([name, { value }]) => [name, value])) })
   ]
