@@ -9,12 +9,12 @@ export class Attempt {
   respondedAt = 0
   /** When the stream began. Absent before, and after the server has asked the client to reconnect later. */
   readyAt: number | undefined
+  /** When data has arrived last. */
+  lastByteAt = 0
   readonly #controller = new AbortController()
   readonly #silenceMs: number
   #silence: ReturnType<typeof setTimeout> | undefined
-  /** Runs until the stream has begun. */
-  #mute: ReturnType<typeof setTimeout> | undefined
-  #lastByteAt = 0
+  #quiet: ReturnType<typeof setTimeout> | undefined
 
   constructor (silenceMs: number) {
     this.#silenceMs = silenceMs
@@ -26,7 +26,7 @@ export class Attempt {
 
   /** Whether the connection has been silent for so long that it may be dead. */
   get silent (): boolean {
-    return Date.now() - this.#lastByteAt > this.#silenceMs / 2
+    return Date.now() - this.lastByteAt > this.#silenceMs / 2
   }
 
   /** Whether the stream was well for long. */
@@ -36,27 +36,27 @@ export class Attempt {
 
   /** Restarts the silence timer: a connection without any data, not even heartbeats, is dead. */
   renew (): void {
-    this.#lastByteAt = Date.now()
+    this.lastByteAt = Date.now()
     clearTimeout(this.#silence)
     this.#silence = setTimeout(() => this.abort(), this.#silenceMs)
   }
 
-  /** Calls back if the stream has not begun after `ms` milliseconds. */
-  whenMute (ms: number, callback: () => void): void {
-    this.#mute = setTimeout(callback, ms)
+  /** Calls back after `ms` milliseconds, unless the stream begins before. The next call replaces this one. */
+  whenQuiet (ms: number, callback: () => void): void {
+    clearTimeout(this.#quiet)
+    this.#quiet = setTimeout(callback, ms)
   }
 
   /** The stream has begun. Returns how many milliseconds after the response, or 0 if it had begun before. */
   begin (): number {
-    const lateMs = this.#mute ? Date.now() - this.respondedAt : 0
-    clearTimeout(this.#mute)
-    this.#mute = undefined
+    const lateMs = this.readyAt ? 0 : Date.now() - this.respondedAt
+    clearTimeout(this.#quiet)
     this.readyAt = Date.now()
     return lateMs
   }
 
   abort (): void {
-    clearTimeout(this.#mute)
+    clearTimeout(this.#quiet)
     clearTimeout(this.#silence)
     this.#controller.abort()
   }

@@ -138,7 +138,7 @@ class Client implements RealtimeClient {
   }
 
   get transport (): TransportName {
-    return this.#options.transport.name
+    return this.#options.transport.polls ? 'long-poll' : 'stream'
   }
 
   chat (id: string, options: ChatOptions = {}): RealtimeChat {

@@ -133,7 +133,7 @@ export class StreamConnection {
   }
 
   get #polls (): boolean {
-    return this.#options.transport.name !== 'stream'
+    return this.#options.transport.polls
   }
 
   /** Runs one request to its end. Resolves with the milliseconds until the next one, or `undefined` to stop. */
@@ -142,7 +142,7 @@ export class StreamConnection {
     const polls = this.#polls
     const attempt = this.#attempt = new Attempt(polls ? SILENCE_MS : this.#options.silenceMs)
     const { signal } = attempt
-    if (!polls) attempt.whenMute(MUTE_MS, () => this.#compare(attempt, MUTE_MS))
+    if (!polls) attempt.whenQuiet(MUTE_MS, () => this.#compare(attempt, MUTE_MS))
     try {
       attempt.renew()
       const response = await this.#request(subscriptions, attempt, polls ? POLL : STREAM)
@@ -166,7 +166,7 @@ export class StreamConnection {
       attempt.abort()
     }
     // The network or the server may have changed: the next attempt finds it out anew.
-    if (polls && attempt === this.#attempt && this.chats.size > 0) this.#options.transport.name = 'stream'
+    if (polls && attempt === this.#attempt && this.chats.size > 0) this.#options.transport.recover()
     return polls !== this.#polls ? 0 : attempt.wasWell ? Math.random() * SPREAD_MS : this.#backoff.next()
   }
 
@@ -186,21 +186,25 @@ export class StreamConnection {
 
   /**
    * Compares a stream that has been late with a poll, which is answered at once since it asks for no position. If the
-   * poll takes less time, a proxy holds the stream back.
+   * poll takes less time, a proxy holds the stream back. Without `lateMs`, the stream has begun and is quiet. The poll
+   * then asks for what comes next. If it gets an event that the stream does not get, a proxy keeps the last part.
    */
-  async #compare (late: Attempt, lateMs: number): Promise<void> {
+  async #compare (stream: Attempt, lateMs?: number): Promise<void> {
     // Ends the poll in time: a server without long poll answers with a stream.
-    const poll = new Attempt(lateMs)
+    const poll = new Attempt(lateMs ?? MUTE_MS)
+    const { lastByteAt } = stream
     poll.renew()
-    whenAborted(late.signal, () => poll.abort())
+    whenAborted(stream.signal, () => poll.abort())
     try {
-      const subscriptions: ChatSubscriptions = [...this.chats.keys()].map((chatId) => [chatId, { ready: false }])
+      const subscriptions: ChatSubscriptions = [...this.chats].map(([id, at]) => [id, lateMs ? { ready: false } : at])
       const { events } = await (await this.#request(subscriptions, poll, POLL)).json() as Polled
       // An error says nothing about the stream.
-      if (!events || poll.signal.aborted) return
-      // Another connection may have found it out already.
-      if (!this.#polls) this.#options.transport.fallBack()
-      late.abort()
+      if (!events || poll.signal.aborted || stream.lastByteAt > lastByteAt) return
+      stream.whenQuiet(LATE_MS, () => {
+        // Another connection may have found it out already.
+        if (!this.#polls) this.#options.transport.fallBack()
+        stream.abort()
+      })
     } catch {
       // The network is broken, or the stream has ended.
     } finally {
@@ -217,7 +221,7 @@ export class StreamConnection {
       const respondedAt = Date.now()
       const { value } = await (response.body as ReadableStream<Uint8Array>).getReader().read()
       if (!response.ok || notEventStreamOf(response) || !value || Date.now() - respondedAt > LATE_MS) return
-      this.#options.transport.name = 'stream'
+      this.#options.transport.recover()
       this.#attempt.abort()
     } catch {
       // The stream is still held back.
@@ -268,6 +272,10 @@ export class StreamConnection {
       const { done, value } = await reader.read()
       if (done || attempt.signal.aborted) return undefined
       attempt.renew()
+      // What a proxy keeps the last part of is behind once a further part has arrived.
+      if (attempt.readyAt) {
+        attempt.whenQuiet(LATE_MS, () => this.#options.transport.isTrialDue() && this.#compare(attempt))
+      }
       if (!read(decoder.decode(value, { stream: true }))) return TOO_LARGE
     }
   }

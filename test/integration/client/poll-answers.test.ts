@@ -51,6 +51,18 @@ function start (t: Test, ignoresAbort = false) {
   return { page, asked, next, fallBack, keepsStream }
 }
 
+/** Answers with a stream. Returns a function that sends an event on it. */
+function openStream ({ answer, signal }: Asked): (event: Event) => void {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
+  const writer = writable.getWriter()
+  signal.addEventListener('abort', () => writer.abort())
+  answer(new Response(readable, { headers: { 'content-type': 'text/event-stream' } }))
+  return ({ id, event, data }) => {
+    const frame = `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+    writer.write(new TextEncoder().encode(frame)).catch(() => {})
+  }
+}
+
 /** From now on, the clock is ahead. */
 function skip (t: Test, ms: number): void {
   const { now } = Date
@@ -82,11 +94,7 @@ t.test('answers of a server or a network that is not as expected', { jobs: 8 }, 
     const { page, next, fallBack } = start(t)
     page.open('a')
     ;(await fallBack()).answer(new Response('<html>', { headers: { 'content-type': 'text/html' } }))
-    const stream = await next(false)
-    // It stays open.
-    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
-    writable.getWriter().write(new TextEncoder().encode('event: ready\ndata: {}\n\n'))
-    stream.answer(new Response(readable, { headers: { 'content-type': 'text/event-stream' } }))
+    openStream(await next(false))(ready('e-0-0'))
     await page.is('open')
     t.equal(page.client.transport, 'stream')
   })
@@ -128,6 +136,59 @@ t.test('answers of a server or a network that is not as expected', { jobs: 8 }, 
   })
 })
 
+t.test('a stream that is quiet after an event', async (t) => {
+  /** Opens a chat whose stream has got the first message. Resolves once a poll beside it asks for the next one. */
+  const compare = async (t: Test) => {
+    const { page, asked, next } = start(t)
+    const seen = page.open('a')
+    const stream = await next(false)
+    const send = openStream(stream)
+    send(ready('e-0-0'))
+    await page.is('open')
+    send(message(1))
+    const poll = await next(true)
+    t.equal(poll.id, 'e-1-1')
+    return { page, asked, next, seen, stream, send, poll }
+  }
+
+  t.test('is replaced by polls if only the poll gets the next one', async (t) => {
+    const { page, next, seen, stream, poll } = await compare(t)
+    poll.answer(events(ready('e-1-1'), message(2)))
+    ;(await next(true)).answer(events(ready('e-1-1'), message(2)))
+    await seen.has(2)
+    t.equal(stream.signal.aborted, true)
+    t.equal(page.client.transport, 'long-poll')
+    t.same([seen.numbers, seen.resets], [[1, 2], []])
+  })
+
+  for (const first of ['stream', 'poll']) {
+    t.test(`is kept if it gets the next one, and the ${first} is first`, async (t) => {
+      const { page, next, seen, stream, send, poll } = await compare(t)
+      const steps = [
+        async () => { send(message(2)); await seen.has(2) },
+        async () => {
+          poll.answer(events(ready('e-1-1'), message(2)))
+          await until(async () => poll.signal.aborted, (aborted) => aborted)
+        }
+      ]
+      for (const step of first === 'stream' ? steps : steps.reverse()) await step()
+      skip(t, 31_000)
+      t.equal((await next(true)).id, 'e-2-2')
+      t.equal(stream.signal.aborted, false)
+      t.equal(page.client.transport, 'stream')
+    })
+  }
+
+  t.test('is not compared again for a while', async (t) => {
+    const { asked, poll, send } = await compare(t)
+    poll.answer(events())
+    send(message(2))
+    // Another client is quiet as long.
+    await compare(t)
+    t.same(asked, [])
+  })
+})
+
 t.test('when the stream is tried again', async (t) => {
   t.test('connections that notice the same count once', async (t) => {
     const { page, next } = start(t)
@@ -153,6 +214,20 @@ t.test('when the stream is tried again', async (t) => {
     poll.answer(events(ready('e-0-0'), message(1)))
     await until(async () => closed, (closed) => closed)
     t.same(asked, [])
+  })
+
+  t.test('a stream that replaces the polls is compared once it is quiet', async (t) => {
+    const { page, next, fallBack } = start(t)
+    page.open('a')
+    const poll = await fallBack()
+    skip(t, 31_000)
+    poll.answer(events(ready('e-0-0')))
+    openStream(await next(false))(ready('e-0-0'))
+    await until(async () => page.client.transport, (transport) => transport === 'stream')
+    const send = openStream(await next(false))
+    for (const event of [ready('e-0-0'), message(1)]) send(event)
+    // The polls from before were aborted.
+    await until(async () => (await next(true)).id, (id) => id === 'e-1-1')
   })
 
   t.test('a page of a proxy is no stream', async (t) => {
