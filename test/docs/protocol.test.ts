@@ -148,6 +148,18 @@ t.test('concurrent publishes by commands and by the plugin are neither lost nor 
   t.equal(events.filter(({ id }) => ids.includes(id)).length, 20)
 })
 
+t.test('after a publish by commands, the plugin keeps the log as long as after its own', async (t) => {
+  const redis = await startRedis(t)
+  const admin = client(t, redis.url)
+  const publisher = new ForeignPublisher(client(t, redis.url))
+  const { app } = await readers(t, redis.url)
+  await app.chatEvents.emitChatMessage('42', { text: 'one' })
+  await publisher.publish('two')
+  t.ok(await admin.pttl('rt:{chat:42}:s') <= 600_000)
+  await app.chatEvents.emitChatMessage('42', { text: 'three' })
+  t.ok(await admin.pttl('rt:{chat:42}:s') > 600_000)
+})
+
 t.test('both publishers honour an idempotency key', async (t) => {
   const redis = await startRedis(t)
   const publisher = new ForeignPublisher(client(t, redis.url))
@@ -201,8 +213,10 @@ function appendScript (t: Test): string {
   const constants = {
     PUBLISH: 'PUBLISH',
     SIZE: '1000',
+    TRIM_EVERY: '15',
     LOG_TTL: '600000',
-    META_TTL: '605400000',
+    LOG_EXPIRY: '750000',
+    META_TTL: '605550000',
     KEY_TTL: '120000',
     BATCH_TTL: '125000',
     GIVEN_UP: 'given up'

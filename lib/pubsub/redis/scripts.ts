@@ -127,12 +127,16 @@ export class Scripts {
   readonly readDraft: Script
 
   constructor ({ size, ttlMs, idempotencyTtlMs, publishTimeoutMs, sharded, cached }: ScriptsOptions) {
-    // Times are milliseconds.
+    // Times are milliseconds. Keys expire later than promised, so that their expiry need not be renewed for each event.
+    const expiry = ttlMs + Math.ceil(ttlMs / 4)
     const constants = {
       PUBLISH: sharded ? 'SPUBLISH' : 'PUBLISH',
       SIZE: size,
+      // A log exceeds its size by a few events then, as it does anyway: Redis trims whole nodes of a stream.
+      TRIM_EVERY: Math.max(1, Math.floor(size / 64)),
       LOG_TTL: ttlMs,
-      META_TTL: ttlMs + timing.metaExtra,
+      LOG_EXPIRY: expiry,
+      META_TTL: expiry + timing.metaExtra,
       EMPTY_TTL: timing.emptyLog,
       KEY_TTL: idempotencyTtlMs,
       // A batch is never sent again after this time.
@@ -148,7 +152,7 @@ export class Scripts {
       PAGE: budgets.page
     }
     const ttl = timing.healthProbeKeys
-    const probing = { ...constants, LOG_TTL: ttl, META_TTL: ttl, BATCH_TTL: ttl }
+    const probing = { ...constants, LOG_TTL: ttl, LOG_EXPIRY: ttl, META_TTL: ttl, BATCH_TTL: ttl }
     const script = (name: string, values: Record<string, string | number> = constants): Script =>
       new Script(name, values, cached)
     this.append = script('append')

@@ -12,7 +12,7 @@ t.beforeEach(nothingUnhandled)
 t.test('the keys of a chat have one hash tag, an encoded name, and an expiry', async (t) => {
   const redis = await startRedis(t)
   const admin = client(t, redis.url)
-  const pubsub = open(t, { url: redis.url, history: { ttlMs: 10_000 }, idempotencyTtlMs: 5_000 })
+  const pubsub = open(t, { url: redis.url, history: { ttlMs: 8_000 }, idempotencyTtlMs: 5_000 })
   await pubsub.publish('chat:a{b}*c', 1, { idempotencyKey: 'my}key' })
   const name = 'rt:{chat:a%7Bb%7D%2Ac}'
   const keys = [`${name}:i:my%7Dkey`, `${name}:m`, `${name}:s`]

@@ -23,9 +23,10 @@ const LOG_RIGHTS = [
   '+xadd',
   '+xrange',
   '+xrevrange',
-  '+pexpire'
+  '+pexpire',
+  '+time'
 ]
-const STATE_RIGHTS = ['+time', '+hget', '+hgetall', '+hdel', '+zadd', '+zrangebyscore', '+zrem']
+const STATE_RIGHTS = ['+hget', '+hgetall', '+hdel', '+zadd', '+zrangebyscore', '+zrem']
 const PUBSUB_RIGHTS = ['+ping', '+info', '+publish', '+subscribe', '+unsubscribe', '+psubscribe', '+punsubscribe']
 
 t.beforeEach(nothingUnhandled)

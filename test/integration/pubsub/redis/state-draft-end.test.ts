@@ -55,7 +55,7 @@ t.test('a full Redis accepts the end of a draft', async (t) => {
   await admin.config('SET', 'maxmemory', '0')
   t.match(await log?.read('c', undefined, 10), { entries: { length: 1 } })
   t.equal(
-    Math.ceil(await admin.pttl('rt:{c}:m') / 1_000), 7 * 24 * 3_600 + 600, 'and it is kept as long as any other event'
+    Math.ceil(await admin.pttl('rt:{c}:m') / 1_000), 7 * 24 * 3_600 + 750, 'and it is kept as long as any other event'
   )
 })
 

@@ -25,7 +25,7 @@ t.test('the keys of a state have the hash tag of its chat, and an expiry', async
   t.same(await admin.keys('*'), ['rt:{c}:m'], 'no part of a field is left')
   t.equal(await ttl('rt:{c}:m'), 60, 'and its version soon ends')
   await pubsub.publish('c', 1)
-  t.equal(await ttl('rt:{c}:m'), 7 * 24 * 3_600 + 10, 'beside an event it lives as long as that')
+  t.equal(await ttl('rt:{c}:m'), Math.ceil(7 * 24 * 3_600 + 12.5), 'beside an event it lives as long as that')
 })
 
 t.test('joining a chat without a state sends no further command to Redis', async (t) => {
@@ -33,7 +33,7 @@ t.test('joining a chat without a state sends no further command to Redis', async
   const pubsub = open(t, { url: redis.url })
   await pubsub.publish('c', 1)
   t.match(await pubsub.state.read('c'), { version: undefined })
-  t.same(await admin.hkeys('rt:{c}:m'), ['e', 'l', 'r'], 'and reading makes none')
+  t.same(await admin.hkeys('rt:{c}:m'), ['e', 'l', 'r', 'x'], 'and reading makes none')
 })
 
 t.test('a whole state is kept for as long as one of its fields changes or is renewed', async (t) => {

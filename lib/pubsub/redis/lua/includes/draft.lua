@@ -18,7 +18,7 @@ function draft.append (key, at, last, piece)
   redis.call('PEXPIRE', key, STATE_TTL)
 end
 
--- Keeps the content of a finalized draft for LOG_TTL, like the event that has replaced it, or deletes it.
+-- Keeps the content of a finalized draft for LOG_EXPIRY, like the event that has replaced it, or deletes it.
 function draft.finalize (key, keep)
-  if keep then redis.call('PEXPIRE', key, LOG_TTL) else draft.delete(key) end
+  if keep then redis.call('PEXPIRE', key, LOG_EXPIRY) else draft.delete(key) end
 end
