@@ -1,4 +1,5 @@
 // @ts-check
+import { setTimeout as delay } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { streamUIMessage } from '../../dist/ai/index.js'
 import realtimePlugin from '../../dist/index.js'
@@ -45,6 +46,14 @@ export default async function start ({ authorized = false, ...options }) {
       fill: (/** @type {[number, number, number]} */ ...shape) => fill(publish, ...shape),
 
       beside: (/** @type {number} */ seconds) => publishBeside(() => publish('beside', { message: {} }), seconds),
+
+      /** Opens chats, each with a handler, and waits until all of them follow their logs. Then closes them. */
+      async openChats (/** @type {string} */ prefix, /** @type {number} */ count) {
+        const close = Array.from({ length: count }, (_, index) =>
+          app.chatEvents.onChatEvent(`${prefix}${index}`, () => {}))
+        while (app.chatEvents.stats().remoteSubscriptions < count) await delay(10)
+        for (const each of close) each()
+      },
 
       /** Adds a handler to each of `chats` chats, and publishes once to each of them. */
       async activate (/** @type {number} */ chats) {

@@ -10,7 +10,7 @@ import { latency } from './latency.js'
 import { memory } from './memory.js'
 import { open } from './open.js'
 import { backlog, keyMemory, rowLatency, rows } from './outbox.js'
-import { publishing } from './publishing.js'
+import { flooding, opening, publishing } from './publishing.js'
 import { resume } from './resume.js'
 import { rewind } from './rewind.js'
 import { stalled } from './stalled.js'
@@ -97,15 +97,29 @@ export const scenarios = {
     everyMs: 40,
     perChat: 1000
   }),
-  'publish-rate': publishing({
-    title: 'Durable publishes, 256 in flight',
-    unit: 'publishes a second',
-    more: true,
-    contenders: ['ours', 'autopipelined PUBLISH'],
-    targets: { 'autopipelined PUBLISH': 0.6 },
+  ...flooding('Durable publishes to one chat, 256 in flight', {
     count: 50_000,
-    least: 256,
-    measure: async (server, count) => count / await server('call', 'flood', count, 100, 256)
+    chats: 1,
+    targets: { 'publish-rate': { 'autopipelined PUBLISH': 0.85 } },
+    limits: { 'publish-redis': { ours: 9 } }
+  }, {
+    'publish-rate': 'publishes a second',
+    'publish-node': 'µs of CPU of Node per publish',
+    'publish-redis': 'µs of CPU of Redis per publish'
+  }),
+  ...flooding('Durable publishes to 1000 chats, 256 in flight', {
+    count: 50_000,
+    chats: 1_000,
+    targets: { 'publishes-rate': { 'autopipelined PUBLISH': 0.7 } },
+    limits: { 'publishes-redis': { ours: 13 } }
+  }, {
+    'publishes-rate': 'publishes a second',
+    'publishes-node': 'µs of CPU of Node per publish',
+    'publishes-redis': 'µs of CPU of Redis per publish'
+  }),
+  ...opening({ title: 'Opening 10,000 chats through Redis', chats: 10_000 }, {
+    'chats-node': 'µs of CPU of Node per chat',
+    'chats-redis': 'µs of CPU of Redis per chat'
   }),
   'publish-latency': publishing({
     title: 'A durable publish, one in flight',
