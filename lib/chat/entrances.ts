@@ -87,7 +87,7 @@ export class Entrances {
   }
 
   #entrance (connection: Connection, room: Room, stream: EventSink, resume: ResumeRequest): Entrance {
-    return { stream, join: () => this.#join(room, stream, resume), endAfter: (ms) => connection.endAfter(ms) }
+    return new RoomEntrance(connection, stream, () => this.#join(room, stream, resume))
   }
 
   #join (room: Room, stream: EventSink, resume: ResumeRequest): void {
@@ -98,5 +98,27 @@ export class Entrances {
     }
     for (const feature of this.#features) feature.onJoin?.(room.chatId, stream)
     room.join(stream, resume)
+  }
+}
+
+/** The entrance of a stream to a room. It stays in memory as long as the stream, so it forgets what it needs once. */
+class RoomEntrance implements Entrance {
+  readonly stream: EventSink
+  readonly #connection: Connection
+  #join: (() => void) | undefined
+
+  constructor (connection: Connection, stream: EventSink, join: () => void) {
+    this.stream = stream
+    this.#connection = connection
+    this.#join = join
+  }
+
+  join (): void {
+    this.#join?.()
+    this.#join = undefined
+  }
+
+  endAfter (ms: number): void {
+    this.#connection.endAfter(ms)
   }
 }
