@@ -6,7 +6,7 @@ import { UsageError } from './usage.ts'
 /** What a command may set. ioredis has types for other replies, which nothing here uses. */
 export type ClientOptions = RedisOptions & { replyMapping?: 'legacy' }
 
-interface Node { host: string, port: number }
+export interface Address { host: string, port: number }
 
 /** A Redis that a command uses. */
 export interface Target {
@@ -14,7 +14,7 @@ export interface Target {
   /** Of a single server, with its login. */
   url: string
   /** The nodes of a Cluster, or the Sentinels. */
-  nodes: Node[]
+  nodes: Address[]
   /** The name of the primary in the Sentinels. */
   name: string
   /** The login of the nodes. */
@@ -61,7 +61,7 @@ export function chooseTarget (values: TargetValues, env: NodeJS.ProcessEnv): Tar
   return { ...common, kind: 'standalone', nodes: [], url: checkRedisUrl(url) }
 }
 
-function parseNodes (option: string, text: string): Node[] {
+function parseNodes (option: string, text: string): Address[] {
   return text.split(',').map((node) => {
     const [, host, port] = /^\[?([\w.:-]+?)\]?:(\d{1,5})$/.exec(node) ?? []
     if (host === undefined) throw new UsageError(`--${option} must be host:port,host:port.`)
@@ -80,7 +80,7 @@ export function describeTarget (target: Target): string {
   return target.kind === 'cluster' ? `Cluster of ${nodes}` : `${target.name} of the Sentinels ${nodes}`
 }
 
-export function addressOf ({ host, port }: { host?: string | undefined, port?: number | undefined }): string {
+export function addressOf ({ host, port }: { [Key in keyof Address]?: Address[Key] | undefined }): string {
   return `${host}:${port}`
 }
 

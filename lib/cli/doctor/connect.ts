@@ -50,10 +50,17 @@ const fixes: readonly (readonly [RegExp, string])[] = [
   [/SSL|TLS|CERT|SELF_SIGNED|ECONNRESET|Connection is closed/, 'Use rediss:// or --tls if Redis speaks TLS, else ' +
     'redis://. For a certificate of your own, set NODE_EXTRA_CA_CERTS. In a Cluster, look at CLUSTER INFO.'],
   [/slots cache/, 'None of these nodes answers: start them, or correct the addresses, the user and the password.'],
+  [/No such master/, 'The Sentinels know no primary of this name: correct --name. SENTINEL MASTERS lists them.'],
+  [/unknown command .?sentinel/i, 'This is no Sentinel: correct its port (often 26379), or use --redis.'],
   [/NOPERM/, 'Give the user the rights that docs/reference.md lists.'],
   [/cluster support disabled/, 'This is no Cluster: use --redis.']
 ]
 
+/** Returns what mends a failure, or `undefined` if its reason says too little. */
+export function knownFix (reason: string): string | undefined {
+  return fixes.find(([pattern]) => pattern.test(reason))?.[1]
+}
+
 export function fixFor (reason: string): string {
-  return fixes.find(([pattern]) => pattern.test(reason))?.[1] ?? 'Start Redis at this address, or correct the address.'
+  return knownFix(reason) ?? 'Start Redis at this address, or correct the address.'
 }

@@ -4,8 +4,8 @@ import { timing } from '../../core/timing.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import { CHAT } from '../../pubsub/names.ts'
 import { RedisPubSub } from '../../pubsub/redis/redis-pubsub.ts'
-import { addressOf, type ClientOptions, type Target } from '../target.ts'
-import { connect, openNode, reasonOf } from './connect.ts'
+import { addressOf, type Address, type ClientOptions, type Target } from '../target.ts'
+import { connect, fixFor, knownFix, openNode, reasonOf } from './connect.ts'
 import type { Deployment } from './deployment.ts'
 import { failure, ok, warning, type Check, type Sight } from './findings.ts'
 import { commands, missingRights, shardedCommands } from './rights.ts'
@@ -15,6 +15,8 @@ import type { Server } from './server.ts'
 interface DeploymentCheck extends Check<Deployment> {
   /** The only kind of target to look at. @default all */
   only?: Target['kind']
+  /** Whether it asks each node by itself, so that it can say why a connection to all of them fails. */
+  alone?: true
 }
 
 /** Looked at once for all servers. */
@@ -22,15 +24,17 @@ export const deploymentChecks: readonly DeploymentCheck[] = [
   {
     name: 'cluster',
     only: 'cluster',
+    alone: true,
     meaning: 'Chats of a part that is out of reach cannot publish. Instances connect to each node.',
-    fix: 'Open the ports of all nodes to the instances. CLUSTER NODES and CLUSTER INFO name what is broken.',
+    fix: 'Start the nodes that are out of reach, and open their ports to the instances. CLUSTER NODES lists them.',
     look: lookAtCluster
   },
   {
     name: 'sentinel',
     only: 'sentinel',
-    meaning: 'If a majority of the Sentinels is out of reach, or does not agree, no failover happens.',
-    fix: 'Open the ports of all Sentinels, and look at SENTINEL CKQUORUM on each of them.',
+    alone: true,
+    meaning: 'Instances ask the Sentinels for the primary. Without a majority that agrees, no failover happens.',
+    fix: 'Start all Sentinels, open their ports, and look at SENTINEL CKQUORUM on each of them.',
     look: lookAtSentinels
   },
   {
@@ -59,46 +63,84 @@ export const deploymentChecks: readonly DeploymentCheck[] = [
   }
 ]
 
-async function lookAtCluster ({ target, primary }: Deployment): Promise<Sight> {
-  const [info, nodes] = await Promise.all(['INFO', 'NODES'].map((what) =>
-    primary.client.call('CLUSTER', what) as Promise<string>)) as [string, string]
-  const addresses = addressesOf(nodes)
-  const lost = await Promise.all(addresses.map((address) => whyOutOfReach({ ...target.login, ...address })))
-  const reasons = lost.filter((reason) => reason !== undefined)
-  const state = /cluster_state:(\w+)/.exec(info)?.[1]
-  const found = `${addresses.length} nodes, cluster_state ${state}`
-  if (reasons.length > 0) return failure(`${found}. Out of reach: ${reasons.join('; ')}`)
-  return state === 'ok' ? ok(found) : failure(found)
+async function lookAtCluster ({ target: { nodes, login } }: Deployment): Promise<Sight> {
+  const replies = nodes.map((node) => ask({ ...login, ...node }, ['CLUSTER', 'NODES']))
+  try {
+    const [list] = await Promise.any(replies)
+    return await lookAtNodes(addressesOf(list as string), login)
+  } catch (error) {
+    const { errors } = error as AggregateError // Nothing else rejects.
+    const found = nodes.map((node, n) => `${addressOf(node)} ${reasonOf(errors[n])}`).join('; ')
+    if (found.includes('NOPERM')) throw errors[0]
+    return failure(`no node answers: ${found}`, fixFor(found))
+  }
 }
 
+const SLOTS = 16_384
+
+/** Each node has a view of its own: one may not know yet what another one has lost. */
+async function lookAtNodes (nodes: Address[], login: ClientOptions): Promise<Sight> {
+  const views: string[] = []
+  const reasons = await failuresOf(nodes, async (node) => {
+    const [view] = await ask({ ...login, ...node }, ['CLUSTER', 'INFO'])
+    views.push(view as string)
+  })
+  const state = views.every((view) => view.includes('cluster_state:ok')) ? 'ok' : 'fail'
+  const uncovered = SLOTS - Math.min(...views.map((view) => Number(/cluster_slots_ok:(\d+)/.exec(view)?.[1])))
+  const found = `${nodes.length} nodes, cluster_state ${state}` +
+    (uncovered > 0 ? `, ${uncovered} of ${SLOTS} slots without a node` : '')
+  if (reasons !== '') return failure(`${found}. Out of reach: ${reasons}`)
+  return state === 'ok' && uncovered === 0 ? ok(found) : failure(found, ASSIGN)
+}
+
+const ASSIGN = 'redis-cli --cluster check HOST:PORT names the slots, and --cluster fix HOST:PORT assigns them.'
+
 /** Returns the addresses in a reply of CLUSTER NODES, which has lines such as `<id> 10.0.0.1:6379@16379 master …`. */
-function addressesOf (nodes: string): { host: string, port: number }[] {
+function addressesOf (nodes: string): Address[] {
   return [...nodes.matchAll(/^\w+ (\S+):(\d+)@/gm)].map(([, host = '', port]) => ({ host, port: Number(port) }))
 }
 
-/** Returns why a server does not answer a command, or `undefined` if it does. */
-async function whyOutOfReach (options: ClientOptions, command = ['PING']): Promise<string | undefined> {
+/** Sends commands to a server by a connection of their own. Rejects with the reason. */
+async function ask (options: ClientOptions, ...commands: string[][]): Promise<unknown[]> {
   const client = openNode(options)
-  const [name, ...args] = command as [string, ...string[]]
   try {
     await connect(client)
-    await client.call(name, ...args)
-  } catch (error) {
-    return `${addressOf(options)} ${reasonOf(error)}`
+    return await Promise.all(commands.map(([name = '', ...args]) => client.call(name, ...args)))
   } finally {
     client.disconnect()
   }
 }
 
-async function lookAtSentinels ({ target }: Deployment): Promise<Sight> {
-  const { nodes, name, login: { sentinelPassword, tls } } = target
-  const login = { ...sentinelPassword && { password: sentinelPassword }, ...tls && { tls } }
-  const question = ['SENTINEL', 'CKQUORUM', name]
-  const lost = await Promise.all(nodes.map((node) => whyOutOfReach({ ...login, ...node }, question)))
-  const reasons = lost.filter((reason) => reason !== undefined)
-  if (reasons.length === 0) return ok(`${nodes.length} Sentinels agree`)
-  return (reasons.length * 2 < nodes.length ? warning : failure)(reasons.join('; '))
+/** Does something with each server. Returns why it fails with some of them, or an empty string. */
+async function failuresOf (nodes: readonly Address[], act: (node: Address) => Promise<unknown>): Promise<string> {
+  const reasons = await Promise.all(nodes.map(async (node) => {
+    try {
+      await act(node)
+      return []
+    } catch (error) {
+      return [`${addressOf(node)} ${reasonOf(error)}`]
+    }
+  }))
+  return reasons.flat().join('; ')
 }
+
+async function lookAtSentinels ({ target: { nodes, name, login } }: Deployment): Promise<Sight> {
+  const { sentinelPassword: password, tls } = login
+  const options: ClientOptions = { ...password && { password }, ...tls && { tls } }
+  const questions = [['SENTINEL', 'CKQUORUM', name], ['SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name]]
+  const primaries: Address[] = []
+  const found = await failuresOf(nodes, async (node) => {
+    const [, reply] = await ask({ ...options, ...node }, ...questions)
+    const [host, port] = reply as [string, string]
+    primaries.push({ host, port: Number(port) })
+  })
+  if (primaries.length * 2 <= nodes.length) return failure(found, knownFix(found))
+  const lost = await failuresOf(primaries.slice(0, 1), (primary) => ask({ ...login, ...primary }, ['PING']))
+  if (lost !== '') return failure(`the primary that they name: ${lost}`, START)
+  return found === '' ? ok(`${nodes.length} Sentinels agree`) : warning(found)
+}
+
+const START = 'Start this Redis, or open its port to the instances. SENTINEL REPLICAS lists what could replace it.'
 
 async function lookAtRights (deployment: Deployment): Promise<Sight> {
   const { client, primary, sharded, database, keyPrefix } = deployment

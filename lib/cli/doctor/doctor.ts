@@ -43,16 +43,22 @@ export function doctor (asJson: boolean): Command {
 }
 
 async function examine (deployment: Deployment): Promise<Finding[]> {
-  const connected = findingOf(connection, await connection.look(deployment))
-  if (isFailure(connected)) return [connected]
+  const { kind } = deployment.target
+  const checks = deploymentChecks.filter(({ only = kind }) => only === kind)
+  const isAlone = ({ alone = false }): boolean => alone
+  const [sight, nodes] = await Promise.all([
+    connection.look(deployment), lookAll(checks.filter(isAlone), deployment)
+  ])
+  const connected = findingOf(connection, sight)
+  if (isFailure(connected)) {
+    const [cause] = nodes.filter(isFailure)
+    return [cause === undefined ? connected : { ...connected, fix: `See the finding ${cause.check}.` }, ...nodes]
+  }
   const findings = [connected]
   for (const server of deployment.servers) {
     findings.push(...await lookAll(serverChecks, server, server.address))
   }
-  const { kind } = deployment.target
-  const checks = deploymentChecks.filter(({ only = kind }) => only === kind)
-  findings.push(...await lookAll(checks, deployment))
-  return findings
+  return [...findings, ...nodes, ...await lookAll(checks.filter((check) => !isAlone(check)), deployment)]
 }
 
 /** Looks one after another, so that one does not slow down the pings of another. */

@@ -97,16 +97,13 @@ t.test('the user of the reference is enough to find no failure', async (t) => {
 
 t.test('a connection that fails is the only finding, with its reason', async (t) => {
   const redis = await startRedis(t, ['--requirepass', 'hunter2'])
-  const address = `127.0.0.1:${await freePort()}`
-  const cases: [string, RegExp, RegExp, ...string[]][] = [
-    [`redis://:hunter2@${address}`, /^ECONNREFUSED$/, /^Start Redis/],
+  const cases: [string, RegExp, RegExp][] = [
+    [`redis://:hunter2@127.0.0.1:${await freePort()}`, /^ECONNREFUSED$/, /^Start Redis/],
     [redis.url.replace('//', '//:hunter3@'), /^WRONGPASS/, /password/],
-    [redis.url, /^NOAUTH/, /password/],
-    [redis.url, /^Failed to refresh slots cache\.$/, /^None of these nodes/, '--cluster', address],
-    [redis.url, /./, /./, '--sentinel', address, '--name', 'main']
+    [redis.url, /^NOAUTH/, /password/]
   ]
-  for (const [url, found, fix, ...args] of cases) {
-    const examined = await examine(t, url, ...args)
+  for (const [url, found, fix] of cases) {
+    const examined = await examine(t, url)
     t.equal(examined.status, 1)
     t.match([...examined.findings.values()], [{ check: 'connection', level: 'failure', found, fix }])
     t.equal(examined.findings.size, 1)

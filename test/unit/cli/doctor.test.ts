@@ -99,13 +99,6 @@ t.test('each probe that does not come through is named', async (t) => {
   })
 })
 
-t.test('a Cluster whose state is bad is a failure, also where all nodes answer', async (t) => {
-  const client = { call: async (_command: string, what: string) => what === 'INFO' ? 'cluster_state:fail\r\n' : '' }
-  t.same(await lookAtAll('cluster', { target: {}, primary: { client } }), {
-    level: 'failure', found: '0 nodes, cluster_state fail'
-  })
-})
-
 t.test('a Sentinel is asked with the password and the TLS of Sentinels', async (t) => {
   const server = createServer((socket) => socket.once('data', (data) => {
     t.equal(data[0], TLS_HANDSHAKE)
