@@ -26,13 +26,13 @@ const layers = {
   plugin: [...HTTP, 'options', 'runtime', 'standalone'],
   index: [...HTTP, 'options', 'runtime', 'standalone', 'plugin'],
   // The client runs in browsers, so it may use only what needs nothing of Node.
-  client: ['event-types', 'core/listener-set'],
+  client: ['event-types'],
   // What only some apps need: it uses what other apps can use, too.
-  'ai/client': ['event-types', 'core/listener-set', 'client', 'ui-message'],
+  'ai/client': ['event-types', 'client', 'ui-message'],
   ai: ['event-types', 'errors', 'core/source-reader', 'ui-message', 'index'],
   outbox: CHAT,
   cli: CHAT,
-  react: ['event-types', 'core/listener-set', 'client'],
+  react: ['event-types', 'client'],
   contracts: [...OBSERVABILITY, 'pubsub'],
   // Tests of apps see what clients see.
   testing: ['client']

@@ -1,5 +1,5 @@
 // Packs the package. Checks that each module in it has a source map that holds its TypeScript source, that its command
-// runs, and that the client for a plain page is one file.
+// runs, and that the client for a plain page is one file, with a second one for pages whose tabs share connections.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
@@ -26,7 +26,9 @@ try {
   assert.equal(execFileSync(process.execPath, [command, '--version'], { encoding: 'utf8' }), `${version}\n`)
   assert.match(readFileSync(command, 'utf8'), /^#!\/usr\/bin\/env node\n/)
   const page = join(dist, 'client.min.js')
-  assert.doesNotMatch(readFileSync(page, 'utf8'), /\bimport\b/)
+  const imports = (file) => readFileSync(join(dist, file), 'utf8').match(/\bimport\b[^)]*/g)
+  assert.deepEqual(imports('client.min.js'), ['import("./client.shared-connections.min.js"'])
+  assert.equal(imports('client.shared-connections.min.js'), null)
   const { createRealtimeClient } = await import(page)
   createRealtimeClient().close()
   console.log(`${modules.length} modules with their source maps`)

@@ -1,6 +1,5 @@
 import type { RealtimeChat } from './chat.ts'
-import { reportError, whenAborted, type ListenOptions } from './listen.ts'
-import { ListenerSet } from '../core/listener-set.ts'
+import { createListeners, whenAborted, type ListenOptions } from './listeners.ts'
 import type { BotMessageHandler } from './piece-joiner.ts'
 import { PieceJoiners } from './piece-joiners.ts'
 
@@ -16,7 +15,7 @@ export type { BotMessageHandler } from './piece-joiner.ts'
  * the same.
  */
 export function onBotMessage (chat: RealtimeChat, handler: BotMessageHandler, options?: ListenOptions): () => void {
-  const handlers = new ListenerSet<Parameters<BotMessageHandler>>(reportError)
+  const handlers = createListeners<Parameters<BotMessageHandler>>()
   const joiners = new PieceJoiners(chat, (...received) => handlers.notify(...received))
   const removers = [
     handlers.add(handler),

@@ -1,6 +1,6 @@
-import type { ChatSubscription, StartPosition } from './stream-event.ts'
+import { marker, type StartPosition } from './stream-event.ts'
 import {
-  STATES, StreamConnection, type ConnectionEvents, type ConnectionOptions, type ConnectionState
+  createConnection, STATES, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type StreamConnection
 } from './connection.ts'
 
 /**
@@ -14,86 +14,119 @@ const MAX_CHARACTERS = 6_144
  */
 const PER_CHAT = 82
 
+/** What brings the events of a client's chats: connections of this tab, or another tab that has them. */
+export interface ChatSource {
+  /** Requests the chats that the client has now. `joined` is one that it has just opened. */
+  update (joined?: string): void
+  /** Reconnects at once. Refused chats are requested again, too. */
+  reconnect (): void
+  /** Ends all connections without reporting another state. */
+  close (): void
+}
+
+/** What a source serves: the chats to request, and what is called with their events. */
+export interface Consumer extends Required<Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>> {
+  /** Of several chats with the same id, `position` of the first one is called, if it is on no connection yet. */
+  readonly chats: Iterable<{ id: string, position (): StartPosition }>
+}
+
+export interface ConnectionPool extends ChatSource {
+  /** The connection that carries a chat. */
+  of (chatId: string): StreamConnection | undefined
+}
+
 /**
  * Carries any number of chats over as many connections as their requests need. A chat stays on its connection, so that
  * opening or closing a chat interrupts no other connection. A connection without chats ends; half-empty connections are
  * not merged.
  */
-export class ConnectionPool {
-  readonly #connections = new Set<StreamConnection>()
-  readonly #options: ConnectionOptions
-  readonly #events: Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>
+export function createConnectionPool (options: ConnectionOptions, consumer: Consumer): ConnectionPool {
+  const states = new Map<StreamConnection, ConnectionState>()
+  /** The refused chats. They are not requested until they are opened again. */
+  const refused = new Set<string>()
   /** The most chats that a request may have; `Infinity` until the server reports its limit. */
-  #maxChats = Infinity
+  let maxChats = Infinity
 
-  constructor (options: ConnectionOptions, events: Pick<ConnectionEvents, 'deliver' | 'state' | 'refused'>) {
-    this.#options = options
-    this.#events = events
-  }
+  const find = (matches: (connection: StreamConnection) => boolean): StreamConnection | undefined =>
+    [...states.keys()].find(matches)
 
-  /** The connection that carries a chat. */
-  of (chatId: string): StreamConnection | undefined {
-    return [...this.#connections].find(({ chats }) => chats.has(chatId))
-  }
+  const connectionOf = (chatId: string): StreamConnection | undefined => find(({ chats }) => chats.has(chatId))
 
-  get (chatId: string): ChatSubscription | undefined {
-    return this.of(chatId)?.chats.get(chatId)
-  }
+  const fits = ({ length }: string[], characters: number): boolean =>
+    length === 1 || (length <= maxChats && characters + PER_CHAT * length <= MAX_CHARACTERS)
 
-  chats (): [chatId: string, subscription: ChatSubscription][] {
-    return [...this.#connections].flatMap(({ chats }) => [...chats])
-  }
-
-  add (chatId: string, position: StartPosition): void {
-    const connection =
-      [...this.#connections].find(({ chats }) => this.#fits([...chats.keys()], chatId)) ?? this.#open()
+  const add = (chatId: string, position: StartPosition): void => {
+    const connection = find(({ chats }) => {
+      const ids = [...chats.keys(), chatId]
+      return fits(ids, encodeURIComponent(`${ids}`).length)
+    }) ?? open()
     connection.add(chatId, position)
   }
 
-  /** Reconnects at once, even if the server has refused a whole connection. */
-  wake (): void {
-    for (const connection of this.#connections) {
-      if (connection.state === 'stopped') connection.renew()
-      else connection.wake()
-    }
-  }
-
-  /** Ends all connections without reporting another state. */
-  close (): void {
-    for (const connection of this.#connections) connection.close()
-    this.#connections.clear()
-  }
-
-  #fits (chats: string[], chatId: string): boolean {
-    const { length } = chats
-    const characters = encodeURIComponent(`${[...chats, chatId]}`).length + PER_CHAT * (length + 1)
-    return length === 0 || (length < this.#maxChats && characters <= MAX_CHARACTERS)
-  }
-
-  #open (): StreamConnection {
-    const connection = new StreamConnection(this.#options, {
-      ...this.#events,
-      state: (state) => this.#stateChanged(connection, state),
-      split: (max) => this.#split(connection, max)
+  function open (): StreamConnection {
+    const connection = createConnection(options, {
+      deliver: consumer.deliver,
+      state: (state) => {
+        states.set(connection, state)
+        if (state === 'idle') {
+          connection.close()
+          states.delete(connection)
+        }
+        const all = [...states.values()]
+        consumer.state(STATES.find((each) => all.includes(each)) ?? 'idle')
+      },
+      refused: (refusal) => {
+        if (refusal.chatId !== undefined) refused.add(refusal.chatId)
+        consumer.refused(refusal)
+      },
+      split: (max) => {
+        maxChats = Math.min(maxChats, max)
+        // Moves the chats that do not fit into one request to other connections.
+        for (const [chatId, subscription] of [...connection.chats].slice(maxChats)) {
+          connection.chats.delete(chatId)
+          add(chatId, subscription)
+        }
+      }
     })
-    this.#connections.add(connection)
+    states.set(connection, 'idle')
     return connection
   }
 
-  #stateChanged (connection: StreamConnection, state: ConnectionState): void {
-    if (state === 'idle') {
-      connection.close()
-      this.#connections.delete(connection)
+  function update (joined?: string): void {
+    if (joined !== undefined) {
+      refused.delete(joined)
+      const connection = connectionOf(joined)
+      const subscription = connection?.chats.get(joined)
+      // Deferred, so that the caller can add handlers first.
+      if (subscription?.ready) queueMicrotask(() => consumer.deliver(marker(joined, subscription.id)))
+      // The server sends presence and bot messages in progress only when a connection opens. So a connection that has
+      // this chat already is reopened, if its position is known: then no event is missed.
+      if (subscription?.id !== undefined) connection?.renew()
     }
-    this.#events.state?.(STATES.find((state) => [...this.#connections].some((each) => each.state === state)) ?? 'idle')
+    const wanted = [...consumer.chats]
+    const ids = new Set(wanted.map(({ id }) => id))
+    for (const [connection] of states) {
+      for (const [chatId] of connection.chats) if (!ids.has(chatId)) connection.delete(chatId)
+    }
+    for (const chat of wanted) if (!connectionOf(chat.id) && !refused.has(chat.id)) add(chat.id, chat.position())
   }
 
-  /** Moves the chats that do not fit into one request to other connections. */
-  #split (connection: StreamConnection, max: number): void {
-    this.#maxChats = Math.min(this.#maxChats, max)
-    for (const [chatId, subscription] of [...connection.chats].slice(this.#maxChats)) {
-      connection.chats.delete(chatId)
-      this.add(chatId, subscription)
+  return {
+    update,
+    of: connectionOf,
+    reconnect () {
+      refused.clear()
+      update()
+      for (const [connection, state] of states) {
+        // Also a connection that the server has refused.
+        if (state === 'stopped') connection.renew()
+        else connection.wake()
+      }
+    },
+    close () {
+      for (const [connection] of states) connection.close()
+      states.clear()
+      refused.clear()
     }
   }
 }

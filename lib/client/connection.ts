@@ -2,20 +2,24 @@ import {
   lossOf, marker, type ChatSubscription, type ChatSubscriptions, type StreamEvent, type StartPosition
 } from './stream-event.ts'
 import {
-  limitOf, notEventStreamOf, refusalOfEvent, refusalOfResponse, TOO_LARGE, type Refusal
+  limitOf, notEventStreamOf, refusalOfEvent, problemOf, refusalOfResponse, type Refusal
 } from './refusal.ts'
 import { expandPart } from './event-id.ts'
-import { Attempt, SILENCE_MS } from './attempt.ts'
-import { Backoff } from './backoff.ts'
+import { SILENCE_MS, startAttempt, type Attempt } from './attempt.ts'
+import { createBackoff } from './backoff.ts'
 import { routeFrames, type RoutedEvent } from './frame-router.ts'
-import { positionHeader, pathOf, request, type Headers, type RequestOptions } from './request.ts'
+import { positionHeader, pathOf, request, type RequestOptions } from './request.ts'
 import { parseFrames, type Frame } from './sse-parser.ts'
 import { watchNetwork } from './network.ts'
-import { whenAborted } from './listen.ts'
+import { whenAborted } from './listeners.ts'
 import { LATE_MS, MUTE_MS, type Transport } from './transport.ts'
 
-const STREAM = { accept: 'text/event-stream' }
-const POLL = { accept: 'application/json' }
+const STREAM = 'text/event-stream'
+const POLL = 'application/json'
+/** The wait before the next request if there is none. */
+const STOP = -1
+/** A stream that was well for this long is replaced at once when it breaks. */
+const WELL_MS = 5_000
 /** A stream that was well is replaced after a random part of this time: many may break together. */
 const SPREAD_MS = 250
 
@@ -52,136 +56,127 @@ export interface ConnectionEvents {
  * One connection for some chats. It reconnects whenever it breaks, and resumes each chat at its position. It is a
  * stream, or a series of long polls where a proxy holds streams back.
  */
-export class StreamConnection {
-  readonly chats = new Map<string, ChatSubscription>()
-  state: ConnectionState = 'idle'
-  readonly #options: ConnectionOptions
-  readonly #events: ConnectionEvents
-  readonly #unwatch: () => void
-  readonly #backoff = new Backoff()
-  /** Incremented when the connection is reopened or closed: `#run` then stops once it notices. */
-  #generation = 0
-  /** The latest attempt. */
-  #attempt: Attempt
-  /** A stream that is tried beside long polls. */
-  #trial: Attempt | undefined
-  /** Whether the device has reported that it lost the network. */
-  #offline = false
-  /** Whether headers were requested again after the server had refused the previous ones. */
-  #headersRenewed = false
-
-  constructor (options: ConnectionOptions, events: ConnectionEvents) {
-    this.#options = options
-    this.#events = events
-    this.#attempt = new Attempt(options.silenceMs)
-    this.#unwatch = watchNetwork(() => this.wake(), () => this.#lose())
-  }
-
-  add (chatId: string, position: StartPosition): void {
-    this.chats.set(chatId, { ...position, ready: false })
-    this.renew()
-  }
-
-  delete (chatId: string): void {
-    if (this.chats.delete(chatId)) this.renew()
-  }
-
-  /** Reconnects at once. Also replaces a connection that may have died unnoticed. */
-  wake (): void {
-    this.#offline = false
-    if (this.#attempt.silent) this.#attempt.abort()
-    this.#backoff.skip(this.#attempt.signal.aborted)
-  }
-
-  /** Ends the connection without reporting another state. */
-  close (): void {
-    this.#unwatch()
-    this.chats.clear()
-    this.#generation++
-    this.#attempt.abort()
-    this.#trial?.abort()
-    this.#backoff.abort()
-  }
-
+export interface StreamConnection {
+  readonly chats: Map<string, ChatSubscription>
+  add (chatId: string, position: StartPosition): void
+  delete (chatId: string): void
   /** Reopens the connection, each chat from its position. Several calls in one turn open one connection only. */
-  renew (): void {
-    const generation = ++this.#generation
+  renew (): void
+  /** Reconnects at once. Also replaces a connection that may have died unnoticed. */
+  wake (): void
+  /** Ends the connection without reporting another state. */
+  close (): void
+}
+
+export function createConnection (options: ConnectionOptions, events: ConnectionEvents): StreamConnection {
+  const { transport } = options
+  const chats = new Map<string, ChatSubscription>()
+  const backoff = createBackoff()
+  let state: ConnectionState = 'idle'
+  /** Incremented when the connection is reopened or closed: `run` then stops once it notices. */
+  let generation = 0
+  /** The latest attempt. */
+  let attempt: Attempt | undefined
+  /** A stream that is tried beside long polls. */
+  let trial: Attempt | undefined
+  /** Whether the device has reported that it lost the network. */
+  let isOffline = false
+  /** Whether headers were requested again after the server had refused the previous ones. */
+  let headersRenewed = false
+
+  const unwatch = watchNetwork(wake, () => {
+    isOffline = true
+    attempt?.abort()
+    if (chats.size > 0) setState('offline')
+  })
+
+  function wake (): void {
+    isOffline = false
+    if (attempt?.isSilent()) attempt.abort()
+    backoff.skip(!attempt || attempt.signal.aborted)
+  }
+
+  function renew (): void {
+    const renewal = ++generation
     queueMicrotask(() => {
-      if (generation !== this.#generation) return
-      this.#attempt.abort()
-      this.#backoff.abort()
-      if (this.chats.size === 0) this.#setState('idle')
-      else this.#run(generation)
+      if (renewal !== generation) return
+      attempt?.abort()
+      backoff.abort()
+      if (chats.size === 0) setState('idle')
+      else run(renewal)
     })
   }
 
-  #setState (state: ConnectionState): void {
-    this.state = state
-    this.#events.state?.(state)
+  function setState (next: ConnectionState): void {
+    state = next
+    events.state?.(state)
   }
 
-  async #run (generation: number): Promise<void> {
-    let wait: number | undefined = 0
-    while (wait !== undefined && this.chats.size > 0) {
+  async function run (current: number): Promise<void> {
+    let wait = 0
+    while (wait >= 0 && chats.size > 0) {
       // Between two long polls the connection stays open.
-      if (wait > 0 || !this.#polls || this.state !== 'open') this.#setState(this.#offline ? 'offline' : 'connecting')
-      if (wait > 0) await this.#backoff.wait(wait)
-      if (generation === this.#generation) wait = await this.#connect()
-      if (generation !== this.#generation) return
+      if (wait > 0 || !transport.polls || state !== 'open') setState(isOffline ? 'offline' : 'connecting')
+      if (wait > 0) await backoff.wait(wait)
+      if (current === generation) wait = await connect()
+      if (current !== generation) return
     }
-    this.#setState('stopped')
+    setState('stopped')
   }
 
-  get #polls (): boolean {
-    return this.#options.transport.polls
-  }
-
-  /** Runs one request to its end. Resolves with the milliseconds until the next one, or `undefined` to stop. */
-  async #connect (): Promise<number | undefined> {
-    const subscriptions = [...this.chats]
-    const polls = this.#polls
-    const attempt = this.#attempt = new Attempt(polls ? SILENCE_MS : this.#options.silenceMs)
-    const { signal } = attempt
-    if (!polls) attempt.whenQuiet(MUTE_MS, () => this.#compare(attempt, MUTE_MS))
-    try {
-      attempt.renew()
-      const response = await this.#request(subscriptions, attempt, polls ? POLL : STREAM)
-      attempt.respondedAt = Date.now()
-      if (response.status !== 200) return await this.#refused(response, subscriptions, signal)
+  /** Runs one request to its end. Resolves with the milliseconds until the next one, or with `STOP`. */
+  async function connect (): Promise<number> {
+    const subscriptions = [...chats]
+    const { polls } = transport
+    const current = attempt = startAttempt(polls ? SILENCE_MS : options.silenceMs)
+    const { signal } = current
+    if (!polls) current.whenQuiet(MUTE_MS, () => compare(current, MUTE_MS))
+    const takeFrame = frameHandler(subscriptions)
+    const wait = await send(current, subscriptions, polls ? POLL : STREAM, async (response) => {
+      current.respondedAt = Date.now()
+      if (response.status !== 200) return await handleRefusal(response, subscriptions, signal)
       if (polls) {
         const polled = await response.json() as Polled
         // The `fetch` of an app may ignore the signal.
         signal.throwIfAborted()
-        return this.#takeAll(polled, subscriptions)
+        return takeAll(polled, takeFrame)
       }
-      const problem = notEventStreamOf(response) ?? await this.#read(response, subscriptions, attempt)
-      if (problem) {
-        this.#events.refused(problem)
-        // A retry would have the same result.
-        return undefined
-      }
-    } catch {
-      // Retry, whatever broke the connection.
-    } finally {
-      attempt.abort()
-    }
+      const problem = notEventStreamOf(response) ?? await read(response, current, takeFrame)
+      if (!problem) return undefined
+      events.refused(problem)
+      // A retry would have the same result.
+      return STOP
+    })
+    if (wait !== undefined) return wait
     // The network or the server may have changed: the next attempt finds it out anew.
-    if (polls && attempt === this.#attempt && this.chats.size > 0) this.#options.transport.recover()
-    return polls !== this.#polls ? 0 : attempt.wasWell ? Math.random() * SPREAD_MS : this.#backoff.next()
+    if (polls && current === attempt && chats.size > 0) transport.recover()
+    if (polls !== transport.polls) return 0
+    return Date.now() - (current.readyAt ?? Infinity) > WELL_MS ? Math.random() * SPREAD_MS : backoff.next()
   }
 
-  #request (subscriptions: ChatSubscriptions, { signal }: Attempt, accept: Headers): Promise<Response> {
-    return request(this.#options, pathOf(subscriptions), signal, { ...accept, ...positionHeader(subscriptions) })
+  /** Requests chats and uses the response. Resolves with `undefined` if that fails. The attempt ends in any case. */
+  async function send<Result> (
+    { signal, abort }: Attempt, subscriptions: ChatSubscriptions, accept: string,
+    use: (response: Response) => Promise<Result>
+  ): Promise<Result | undefined> {
+    try {
+      const headers = { accept, ...positionHeader(subscriptions) }
+      return await use(await request(options, pathOf(subscriptions), signal, headers))
+    } catch {
+      // Whatever broke the connection, the next attempt begins anew.
+      return undefined
+    } finally {
+      abort()
+    }
   }
 
   /** Handles the response to a long poll. Returns the milliseconds until the next one. */
-  #takeAll ({ events, retryMs = 0 }: Polled, subscriptions: ChatSubscriptions): number {
-    const takeFrame = this.#frameHandler(subscriptions)
+  function takeAll ({ events, retryMs = 0 }: Polled, takeFrame: (frame: Frame) => void): number {
     for (const { data, ...frame } of events) takeFrame({ ...frame, data: JSON.stringify(data) })
     // A handler, or the end of a catch-up, may have closed the connection.
-    if (this.chats.size > 0 && this.#options.transport.isTrialDue()) this.#try()
+    if (chats.size > 0 && transport.isTrialDue()) tryStream()
     // Without an event, not even `ready`, the server is not well.
-    return events.length > 0 ? retryMs : Math.max(retryMs, this.#backoff.next())
+    return events.length > 0 ? retryMs : Math.max(retryMs, backoff.next())
   }
 
   /**
@@ -189,137 +184,139 @@ export class StreamConnection {
    * poll takes less time, a proxy holds the stream back. Without `lateMs`, the stream has begun and is quiet. The poll
    * then asks for what comes next. If it gets an event that the stream does not get, a proxy keeps the last part.
    */
-  async #compare (stream: Attempt, lateMs?: number): Promise<void> {
+  function compare (stream: Attempt, lateMs?: number): void {
     // Ends the poll in time: a server without long poll answers with a stream.
-    const poll = new Attempt(lateMs ?? MUTE_MS)
+    const poll = startAttempt(lateMs ?? MUTE_MS)
     const { lastByteAt } = stream
-    poll.renew()
-    whenAborted(stream.signal, () => poll.abort())
-    try {
-      const subscriptions: ChatSubscriptions = [...this.chats].map(([id, at]) => [id, lateMs ? { ready: false } : at])
-      const { events } = await (await this.#request(subscriptions, poll, POLL)).json() as Polled
+    whenAborted(stream.signal, poll.abort)
+    const subscriptions: ChatSubscriptions = [...chats].map(([id, at]) => [id, lateMs ? { ready: false } : at])
+    send(poll, subscriptions, POLL, async (response) => {
+      const { events } = await response.json() as Polled
       // An error says nothing about the stream.
       if (!events || poll.signal.aborted || stream.lastByteAt > lastByteAt) return
       stream.whenQuiet(LATE_MS, () => {
         // Another connection may have found it out already.
-        if (!this.#polls) this.#options.transport.fallBack()
+        if (!transport.polls) transport.fallBack()
         stream.abort()
       })
-    } catch {
-      // The network is broken, or the stream has ended.
-    } finally {
-      poll.abort()
-    }
+    })
   }
 
   /** Tries a stream beside the polls. If it begins in time, it replaces them. */
-  async #try (): Promise<void> {
-    const trial = this.#trial = new Attempt(MUTE_MS)
-    trial.renew()
-    try {
-      const response = await this.#request([...this.chats], trial, STREAM)
+  function tryStream (): void {
+    trial = startAttempt(MUTE_MS)
+    send(trial, [...chats], STREAM, async (response) => {
       const respondedAt = Date.now()
       const { value } = await (response.body as ReadableStream<Uint8Array>).getReader().read()
       if (!response.ok || notEventStreamOf(response) || !value || Date.now() - respondedAt > LATE_MS) return
-      this.#options.transport.recover()
-      this.#attempt.abort()
-    } catch {
-      // The stream is still held back.
-    } finally {
-      trial.abort()
-    }
+      transport.recover()
+      attempt?.abort()
+    })
   }
 
-  async #refused (
+  /** Handles a response that refuses the request. Resolves with the milliseconds until the next one. */
+  async function handleRefusal (
     response: Response, subscriptions: ChatSubscriptions, signal: AbortSignal
-  ): Promise<number | undefined> {
-    const { status } = response
+  ): Promise<number> {
+    const { status, headers } = response
     if (status >= 500 || status === 429) {
-      return Math.max(this.#backoff.next(), Number(response.headers.get('retry-after')) * 1_000 || 0)
+      return Math.max(backoff.next(), Number(headers.get('retry-after')) * 1_000 || 0)
     }
-    if (status === 401 && typeof this.#options.headers === 'function' && !this.#headersRenewed) {
-      this.#headersRenewed = true
+    if (status === 401 && typeof options.headers === 'function' && !headersRenewed) {
+      headersRenewed = true
       return 0
     }
     const refusal = await refusalOfResponse(response)
     // An aborted request says nothing about the chats of the current one.
     signal.throwIfAborted()
     const limit = limitOf(refusal, subscriptions.length)
-    if (limit) this.#events.split?.(limit)
-    else for (const subscription of subscriptions) this.#refuse(subscription, refusal)
+    if (limit) events.split?.(limit)
+    else for (const subscription of subscriptions) refuse(subscription, refusal)
     return 0
   }
 
   /** Leaves a refused chat out of the next request. The other chats of an open stream go on. */
-  #refuse ([chatId, subscription]: ChatSubscriptions[number], refusal: Refusal): void {
+  function refuse ([chatId, subscription]: ChatSubscriptions[number], refusal: Refusal): void {
     // The chat may have been closed and reopened meanwhile.
-    if (this.chats.get(chatId) !== subscription) return
-    this.chats.delete(chatId)
-    this.#events.refused({ ...refusal, chatId })
+    if (chats.get(chatId) !== subscription) return
+    chats.delete(chatId)
+    events.refused({ ...refusal, chatId })
   }
 
   /** Resolves at the end of the stream, with a refusal if the stream must not be requested again. */
-  async #read (
-    response: Response, subscriptions: ChatSubscriptions, attempt: Attempt
+  async function read (
+    response: Response, stream: Attempt, takeFrame: (frame: Frame) => void
   ): Promise<Refusal | undefined> {
     const decoder = new TextDecoder()
-    const read = parseFrames(this.#frameHandler(subscriptions), (retryMs) => {
-      this.#backoff.retry(retryMs)
-      attempt.readyAt = undefined
+    const parse = parseFrames(takeFrame, (retryMs) => {
+      backoff.retry(retryMs)
+      stream.readyAt = undefined
     })
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
       const { done, value } = await reader.read()
-      if (done || attempt.signal.aborted) return undefined
-      attempt.renew()
+      if (done || stream.signal.aborted) return undefined
+      stream.renew()
       // What a proxy keeps the last part of is behind once a further part has arrived.
-      if (attempt.readyAt) {
-        attempt.whenQuiet(LATE_MS, () => this.#options.transport.isTrialDue() && this.#compare(attempt))
-      }
-      if (!read(decoder.decode(value, { stream: true }))) return TOO_LARGE
+      if (stream.readyAt) stream.whenQuiet(LATE_MS, () => transport.isTrialDue() && compare(stream))
+      if (!parse(decoder.decode(value, { stream: true }))) return problemOf('RT_EVENT_TOO_LARGE', 'Too large')
     }
   }
 
   /** Returns a function that handles the frames of one response. */
-  #frameHandler (subscriptions: ChatSubscriptions): (frame: Frame) => void {
-    const route = routeFrames(subscriptions.map(([chatId]) => chatId))
+  function frameHandler (subscriptions: ChatSubscriptions): (frame: Frame) => void {
+    const route = routeFrames(subscriptions)
     return (frame) => {
       const routed = route(frame)
-      const subscription = subscriptions[routed.index]
-      if (subscription) this.#take(subscription, routed)
-      if (this.chats.size === 0) this.#attempt.abort()
+      if (routed.chat) take(routed.chat, routed)
+      if (chats.size === 0) attempt?.abort()
     }
   }
 
-  #take (of: ChatSubscriptions[number], { event, data, part }: RoutedEvent): void {
+  function take (of: ChatSubscriptions[number], { event, data, part }: RoutedEvent): void {
     const [chatId, subscription] = of
     // A chat that was reopened meanwhile starts at another position.
-    if (this.chats.get(chatId) !== subscription) return
-    if (event === 'refused') return this.#refuse(of, refusalOfEvent(data))
+    if (chats.get(chatId) !== subscription) return
+    if (event === 'refused') return refuse(of, refusalOfEvent(data))
     const previous = subscription.id
     const id = part ? expandPart(part) : undefined
     if (event !== 'ready') {
       if (id !== undefined) subscription.id = id
-      return this.#events.deliver({ chatId, event, data, id, previous })
+      return events.deliver({ chatId, event, data, id, previous })
     }
-    const attempt = this.#attempt
-    const lateMs = attempt.begin()
-    if (lateMs > LATE_MS) this.#compare(attempt, lateMs)
-    this.#backoff.reset()
-    this.#headersRenewed = this.#offline = false
-    this.#setState('open')
+    const current = attempt as Attempt
+    const lateMs = current.begin()
+    if (lateMs > LATE_MS) compare(current, lateMs)
+    backoff.reset()
+    headersRenewed = isOffline = false
+    setState('open')
     // A chat without a start position has missed nothing yet, and ignores this.
-    if (id === undefined) this.#events.deliver(lossOf(chatId))
+    if (id === undefined) events.deliver(lossOf(chatId))
     // If the chat can't be resumed, a reset follows. `ready` must not move the position: if the reset is lost, the next
     // connection has to send it again.
     subscription.id = id && (subscription.id ?? id)
     subscription.ready = true
-    this.#events.deliver(marker(chatId, subscription.id))
+    events.deliver(marker(chatId, subscription.id))
   }
 
-  #lose (): void {
-    this.#offline = true
-    this.#attempt.abort()
-    if (this.chats.size > 0) this.#setState('offline')
+  return {
+    chats,
+    add (chatId, position) {
+      chats.set(chatId, { ...position, ready: false })
+      renew()
+    },
+    delete (chatId) {
+      if (chats.delete(chatId)) renew()
+    },
+    renew,
+    wake,
+    close () {
+      unwatch()
+      chats.clear()
+      generation++
+      attempt?.abort()
+      trial?.abort()
+      backoff.abort()
+    }
   }
 }

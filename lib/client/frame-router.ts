@@ -1,11 +1,11 @@
 import type { Frame } from './sse-parser.ts'
-import type { StreamEvent } from './stream-event.ts'
+import type { ChatSubscriptions, StreamEvent } from './stream-event.ts'
 import { isObject } from './shape.ts'
 
 /** An event of one of the chats of a stream. */
 export interface RoutedEvent {
-  /** The index of the chat in the list of the request; -1 if it is not one of them. */
-  index: number
+  /** The chat of the request; absent if it is not one of them. */
+  chat: ChatSubscriptions[number] | undefined
   event: string
   data: StreamEvent['data']
   /** The chat's part of the event id. Missing or empty without a position. */
@@ -16,7 +16,7 @@ export interface RoutedEvent {
 const CONTROL_EVENT = /^(ready|reset|refused)$/
 
 /** Returns a function that finds out to which chat of a stream a frame belongs. */
-export function routeFrames (chatIds: string[]): (frame: Frame) => RoutedEvent {
+export function routeFrames (chats: ChatSubscriptions): (frame: Frame) => RoutedEvent {
   // The parts of the last event id.
   let last: string[] = []
   return ({ event = 'message', id, data: json }) => {
@@ -25,12 +25,12 @@ export function routeFrames (chatIds: string[]): (frame: Frame) => RoutedEvent {
     // An event belongs to the chat whose part of the event id has changed, whatever its data says. If no part has
     // changed, its data names the chat.
     const changed = parts.findIndex((part, index) => part !== last[index])
-    const namedInData = chatIds.findIndex((chatId) => chatId === data?.chatId)
-    const index = chatIds.length === 1
+    const namedInData = chats.findIndex(([chatId]) => chatId === data?.chatId)
+    const index = chats.length === 1
       ? 0
       : changed < 0 || (CONTROL_EVENT.test(event) && namedInData >= 0) ? namedInData : changed
     if (parts.length > 0) last = parts
-    return { index, event, data, part: parts[index] }
+    return { chat: chats[index], event, data, part: parts[index] }
   }
 }
 

@@ -4,7 +4,7 @@ export {
 export type { ChatOptions, EventInfo, EventOf, RealtimeChat, Reset } from './chat.ts'
 export type { Load, LoadContext, LoadResult } from './state-loader.ts'
 export { foldBotMessage, foldPresence, foldTyping, type TypingUser } from './folds.ts'
-export type { ListenOptions } from './listen.ts'
+export type { ListenOptions } from './listeners.ts'
 export type { Refusal } from './refusal.ts'
 export type { TransportName } from './transport.ts'
 export type {

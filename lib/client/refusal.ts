@@ -1,5 +1,5 @@
 import type { StreamEvent } from './stream-event.ts'
-import { isObject, textOf } from './shape.ts'
+import { textOf } from './shape.ts'
 
 /**
  * The server refused a chat, or all of them. The client does not request the chat again until it is opened again, or
@@ -22,8 +22,7 @@ export interface Refusal {
 export async function refusalOfResponse (response: Response): Promise<Refusal> {
   const { status } = response
   // The response may come from a proxy and have any body.
-  const body: unknown = await response.json().catch(() => undefined)
-  const { message, code } = isObject(body) ? body : {}
+  const { message, code } = Object(await response.json().catch(() => {})) as Record<string, unknown>
   return { message: textOf(message) ?? `Status ${status}`, status, code: textOf(code) }
 }
 
@@ -45,14 +44,12 @@ export function limitOf ({ status, code, message }: Refusal, count: number): num
 }
 
 /** The refusal for a response with status 200 that is not an event stream. */
-export function notEventStreamOf ({ headers, status }: Response): Refusal | undefined {
+export function notEventStreamOf ({ headers }: Response): Refusal | undefined {
   const type = headers.get('content-type') ?? 'none'
-  if (/^text\/event-stream\b/i.test(type)) return undefined
-  return {
-    message: `No event stream: ${type}`, status, code: 'RT_NOT_EVENT_STREAM'
-  }
+  if (!/^text\/event-stream\b/i.test(type)) return problemOf('RT_NOT_EVENT_STREAM', `No event stream: ${type}`)
 }
 
-export const TOO_LARGE: Refusal = {
-  message: 'Too large', status: 200, code: 'RT_EVENT_TOO_LARGE'
+/** The refusal of a whole connection: a retry would have the same result. */
+export function problemOf (code: string, message: string): Refusal {
+  return { message, status: 200, code }
 }

@@ -1,5 +1,5 @@
-import { Attempt, SILENCE_MS } from './attempt.ts'
-import { Backoff } from './backoff.ts'
+import { SILENCE_MS, startAttempt, type Attempt } from './attempt.ts'
+import { createBackoff } from './backoff.ts'
 import type { RealtimeChat } from './chat.ts'
 
 /** Makes of a response what is needed of it. Must call `renew` whenever data arrives: a silent response is dead. */
@@ -9,7 +9,7 @@ export type ReadResponse<Result> = (response: Response, renew: () => void) => Pr
 export class RepeatedRequest {
   readonly #chat: RealtimeChat
   #attempt: Attempt | undefined
-  #backoff = new Backoff()
+  readonly #backoff = createBackoff()
   #closed = false
 
   constructor (chat: RealtimeChat) {
@@ -41,10 +41,8 @@ export class RepeatedRequest {
   }
 
   async #try<Result> (path: string, read: ReadResponse<Result>): Promise<Result> {
-    const attempt = this.#attempt = new Attempt(SILENCE_MS)
-    const renew = (): void => attempt.renew()
-    renew()
-    const response = await this.#chat.request(path, attempt.signal)
+    const { signal, renew } = this.#attempt = startAttempt(SILENCE_MS)
+    const response = await this.#chat.request(path, signal)
     const { status } = response
     // 501 is final: the server keeps nothing that could be read.
     if ((status >= 500 && status !== 501) || status === 429) throw new Error(`The server answered ${status}`)

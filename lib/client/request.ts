@@ -1,4 +1,4 @@
-import { whenAborted } from './listen.ts'
+import { whenAborted } from './listeners.ts'
 import type { ChatSubscriptions } from './stream-event.ts'
 
 export type Headers = Record<string, string>

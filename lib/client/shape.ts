@@ -8,5 +8,5 @@ export function isText (value: unknown): value is string {
 }
 
 export function textOf (value: unknown): string | undefined {
-  if (isText(value)) return value
+  return typeof value === 'string' ? value : undefined
 }

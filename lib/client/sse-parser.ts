@@ -35,16 +35,15 @@ export function parseFrames (
   }
 
   return (text) => {
-    // Each line with its line break; the last one may have none. A `\n` after a `\r` of the previous piece is skipped.
-    for (const [part, content, lineBreak] of text.matchAll(/([^\r\n]*)(\r\n?|\n)?/g)) {
-      if (part !== '\n' || !endsWithCR) {
-        line += content as string
-        if (lineBreak) {
-          endLine()
-          line = ''
-        }
+    if (text !== '') {
+      // A line break may be cut, too.
+      const [first, ...others] = (endsWithCR ? text.replace(/^\n/, '') : text).replace(/\r\n?/g, '\n').split('\n')
+      line += first as string
+      for (const next of others) {
+        endLine()
+        line = next
       }
-      if (part !== '') endsWithCR = part.endsWith('\r')
+      endsWithCR = text.endsWith('\r')
     }
     return frame.data.length + line.length <= MAX_CHARACTERS
   }

@@ -1,5 +1,5 @@
-import { Backoff } from './backoff.ts'
-import { whenAborted } from './listen.ts'
+import { createBackoff } from './backoff.ts'
+import { whenAborted } from './listeners.ts'
 
 /** The argument of `load`. */
 export interface LoadContext {
@@ -23,50 +23,50 @@ export interface LoadResult {
 export type Load = (context: LoadContext) => Promise<LoadResult | void>
 
 /** Loads the state of a chat by the app's `load`, which is called again until it succeeds. */
-export class StateLoader {
-  readonly #load: Load
-  readonly #loaded: (lastEventId: LoadResult['lastEventId']) => void
-  #controller: AbortController | undefined
-  /** Resolves when the latest loading has ended. */
-  #ended = Promise.resolve()
-
-  /** `loaded` throws if the state must be loaded again. */
-  constructor (load: Load, loaded: (lastEventId: LoadResult['lastEventId']) => void) {
-    this.#load = load
-    this.#loaded = loaded
-  }
-
+export interface StateLoader {
   /**
    * Loads the state, after a delay if it is a repetition. The call that is under way, if any, is aborted, and has ended
    * before the next one begins: otherwise it could replace the newer state by its own.
    */
-  start (reason: string, repeats: boolean): void {
-    this.stop()
-    const { signal } = this.#controller = new AbortController()
-    this.#ended = this.#ended.then(() => this.#run({ reason, signal }, repeats))
-  }
-
+  start (reason: string, repeats: boolean): void
   /** Aborts the call that is under way, if any. */
-  stop (): void {
-    this.#controller?.abort()
-  }
+  stop (): void
+}
 
-  async #run (context: LoadContext, repeats: boolean): Promise<void> {
+/** `loaded` throws if the state must be loaded again. */
+export function createStateLoader (
+  load: Load, loaded: (lastEventId: LoadResult['lastEventId']) => void
+): StateLoader {
+  let controller = new AbortController()
+  /** Resolves when the latest loading has ended. */
+  let ended = Promise.resolve()
+
+  async function run (context: LoadContext, repeats: boolean): Promise<void> {
     const { signal } = context
-    const backoff = new Backoff()
-    whenAborted(signal, () => backoff.abort())
+    const backoff = createBackoff()
+    whenAborted(signal, backoff.abort)
     while (!signal.aborted) {
       if (repeats) await backoff.wait(backoff.next())
       if (signal.aborted) return
       repeats = true
       try {
-        const result = await this.#load(context)
-        if (!signal.aborted) this.#loaded(result?.lastEventId)
+        const result = await load(context)
+        if (!signal.aborted) loaded(result?.lastEventId)
         return
       } catch (error) {
         // Not as an uncaught error, which would end a process of Node: the next call may succeed.
         if (!signal.aborted) console.warn(error)
       }
     }
+  }
+
+  return {
+    start (reason, repeats) {
+      controller.abort()
+      controller = new AbortController()
+      const { signal } = controller
+      ended = ended.then(() => run({ reason, signal }, repeats))
+    },
+    stop: () => controller.abort()
   }
 }

@@ -1,4 +1,3 @@
-import { whenAborted } from './listen.ts'
 import { readMessage, type Message, type TabChats } from './tab-message.ts'
 
 /** The part of the Web Locks API that is used here. Stealing a lock rejects the promise of the tab that held it. */
@@ -28,17 +27,6 @@ interface TabsEvents {
  * to respond.
  */
 const STEPS = 4
-
-/** Joins the tabs of this name. Returns `undefined` without Web Locks, or if the page may not use storage. */
-export function joinTabs (name: string, silenceMs: number, events: TabsEvents): Tabs | undefined {
-  const { navigator } = globalThis as { navigator?: { locks?: Locks } }
-  if (!navigator?.locks) return undefined
-  try {
-    return new Tabs(name, navigator.locks, silenceMs, events)
-  } catch {
-    return undefined
-  }
-}
 
 /**
  * The tabs of a browser that share connections: one leads, the others follow. The leader holds a lock, so that the next
@@ -73,7 +61,7 @@ export class Tabs {
     this.#events = events
     this.#channel = new BroadcastChannel(name)
     this.#channel.onmessage = (event: unknown) => this.#receive((event as { data: unknown }).data)
-    this.#end = new Promise((resolve) => whenAborted(this.#closed.signal, resolve))
+    this.#end = new Promise((resolve) => this.#closed.signal.addEventListener('abort', () => resolve()))
     this.#ownLockHeld = new Promise((resolve) => {
       this.#lock(`${name} ${this.#tabId}`, () => { resolve(); return this.#end }, resolve)
     })

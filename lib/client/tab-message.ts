@@ -1,7 +1,6 @@
 import type { StreamEvent } from './stream-event.ts'
-import { STATES, type ConnectionState } from './connection.ts'
+import type { ConnectionState } from './connection.ts'
 import type { Refusal } from './refusal.ts'
-import { isObject, isText } from './shape.ts'
 
 /** The chats of a tab, and its position in each. */
 export type TabChats = Record<string, string | undefined>
@@ -18,6 +17,8 @@ export type Message =
   | { type: 'refused', refusal: Refusal }
   | { type: 'reconnect' }
 
+/** The states that the leader may send. */
+const STATES: Record<ConnectionState, true> = { offline: true, connecting: true, open: true, stopped: true, idle: true }
 /** An ill-formed id can't be sent, and would block all other chats. */
 const CHAT_ID = /^\P{Cs}+$/u
 
@@ -45,9 +46,18 @@ function isValid ({ type, wanted, joined, delivery, state, refusal }: Record<str
     return isObject(refusal) && isText(refusal.message) && typeof refusal.status === 'number' &&
       [refusal.code, refusal.chatId].every(isTextOrAbsent)
   }
-  return type === 'lead' || type === 'reconnect' || (type === 'state' && STATES.includes(state as ConnectionState))
+  if (type === 'state') return isText(state) && Object.hasOwn(STATES, state)
+  return type === 'lead' || type === 'reconnect'
 }
 
 function isTextOrAbsent (value: unknown): boolean {
   return value === undefined || isText(value)
+}
+
+function isText (value: unknown): value is string {
+  return typeof value === 'string'
+}
+
+function isObject (value: unknown): value is Record<string, unknown> {
+  return Object.prototype.toString.call(value) === '[object Object]'
 }

@@ -10,33 +10,41 @@ const FIRST_TRIAL_MS = 30_000
 const MAX_TRIAL_MS = 300_000
 
 /** What the connections of a client know about the network. One of them finds it out, and all of them use it. */
-export class Transport {
+export interface Transport {
   /** Whether they make long polls. */
-  polls = false
-  #trialMs = FIRST_TRIAL_MS
-  #trialAt = 0
-
+  polls: boolean
   /** Uses long polls from now on. */
-  fallBack (): void {
-    this.polls = true
-    this.#postponeTrial()
-  }
-
+  fallBack (): void
   /** Uses streams from now on. The first that is quiet is compared with a poll. */
-  recover (): void {
-    this.polls = false
-    this.#trialAt = 0
-  }
-
+  recover (): void
   /** Whether the other transport is to be tried, beside the one in use. Then postpones the next trial. */
-  isTrialDue (): boolean {
-    const isDue = Date.now() >= this.#trialAt
-    if (isDue) this.#postponeTrial()
-    return isDue
+  isTrialDue (): boolean
+}
+
+export function createTransport (): Transport {
+  let trialMs = FIRST_TRIAL_MS
+  let trialAt = 0
+
+  function postponeTrial (): void {
+    trialAt = Date.now() + trialMs
+    trialMs = Math.min(trialMs * 2, MAX_TRIAL_MS)
   }
 
-  #postponeTrial (): void {
-    this.#trialAt = Date.now() + this.#trialMs
-    this.#trialMs = Math.min(this.#trialMs * 2, MAX_TRIAL_MS)
+  const transport: Transport = {
+    polls: false,
+    fallBack () {
+      transport.polls = true
+      postponeTrial()
+    },
+    recover () {
+      transport.polls = false
+      trialAt = 0
+    },
+    isTrialDue () {
+      const isDue = Date.now() >= trialAt
+      if (isDue) postponeTrial()
+      return isDue
+    }
   }
+  return transport
 }

@@ -10,7 +10,7 @@ const NONE: readonly never[] = []
 
 /**
  * A set of listeners, called one after another. If a listener throws or its promise rejects, the error is reported and
- * the other listeners are still called. Used in browsers, too.
+ * the other listeners are still called.
  */
 export class ListenerSet<Args extends readonly unknown[]> {
   /** Replaced by each change, so that a notification in progress goes through the listeners that it began with. */

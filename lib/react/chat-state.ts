@@ -1,9 +1,8 @@
 import type { BotMessage } from '../event-types.ts'
-import { ListenerSet } from '../core/listener-set.ts'
 import { onBotMessage } from '../client/bot-messages.ts'
 import type { RealtimeChat } from '../client/chat.ts'
 import type { RealtimeClient } from '../client/client.ts'
-import { reportError } from '../client/listen.ts'
+import { createListeners } from '../client/listeners.ts'
 import { foldBotMessage, foldPresence, foldTyping, type TypingUser } from '../client/folds.ts'
 
 /** What the hooks of a chat show. Each part is the same object until it changes. */
@@ -38,11 +37,13 @@ export function subscribeToChat (client: RealtimeClient, chatId: string, listene
   chats.set(chatId, store)
   // Each call counts, also with a listener that was added before.
   const remove = store.listeners.add(() => listener())
+  store.removers.add(remove)
   return () => {
     remove()
+    store.removers.delete(remove)
     // React may remove a listener and add it again in one turn.
     queueMicrotask(() => {
-      if (store.listeners.size > 0 || chats.get(chatId) !== store) return
+      if (store.removers.size > 0 || chats.get(chatId) !== store) return
       chats.delete(chatId)
       store.close()
     })
@@ -51,7 +52,9 @@ export function subscribeToChat (client: RealtimeClient, chatId: string, listene
 
 class ChatStore {
   state = EMPTY
-  readonly listeners = new ListenerSet<[]>(reportError)
+  readonly listeners = createListeners<[]>()
+  /** A function for each listener, which removes it. */
+  readonly removers = new Set<() => void>()
   readonly #chat: RealtimeChat
   /** Removes the typing indicators that expire next. */
   #expiry: ReturnType<typeof setTimeout> | undefined

@@ -1,5 +1,5 @@
 import type { RealtimeChat, RealtimeClient } from '../../client/index.ts'
-import { whenAborted } from '../../client/listen.ts'
+import { whenAborted } from '../../client/listeners.ts'
 import { PieceJoiners } from '../../client/piece-joiners.ts'
 import { RepeatedRequest } from '../../client/repeated-request.ts'
 import type { BotMessagePiece } from '../../event-types.ts'

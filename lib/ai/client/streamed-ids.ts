@@ -1,4 +1,4 @@
-import { whenAborted } from '../../client/listen.ts'
+import { whenAborted } from '../../client/listeners.ts'
 import type { MessageStream } from './message-stream.ts'
 
 /**

@@ -1,7 +1,6 @@
 import { onBotMessage } from '../../client/bot-messages.ts'
 import type { ListenOptions, RealtimeChat } from '../../client/index.ts'
-import { listen, reportError, whenAborted } from '../../client/listen.ts'
-import { ListenerSet } from '../../core/listener-set.ts'
+import { createListeners, reportError, whenAborted } from '../../client/listeners.ts'
 import type { BotMessagePiece } from '../../event-types.ts'
 import { beginsUIMessage } from '../../ui-message.ts'
 import { ChunkStream } from './chunk-stream.ts'
@@ -32,8 +31,8 @@ export function onUIMessage<Message> (
   options?: ListenOptions
 ): () => void {
   const streams = new Map<string, ChunkStream>()
-  const handlers = new ListenerSet<[Message, UIMessageInfo]>(reportError)
-  const removeHandler = listen(handlers, handler, options)
+  const handlers = createListeners<[Message, UIMessageInfo]>()
+  const removeHandler = handlers.add(handler, options)
   const follow = async (id: string, chunks: ChunkStream): Promise<void> => {
     let last: [Message] | undefined
     // The chunks are those of the installed version of the AI SDK.

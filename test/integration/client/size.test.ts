@@ -1,36 +1,56 @@
 import t from 'tap'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
+import { readFileSync } from 'node:fs'
 import { build } from 'esbuild'
 
-/** Bundles a module as a page would. Resolves with its bytes, compressed, and the modules that it consists of. */
-async function measure (contents: string): Promise<{ bytes: number, inputs: string[] }> {
-  const { outputFiles: [file], metafile } = await build({
-    stdin: { contents, resolveDir: fileURLToPath(new URL('../../../dist', import.meta.url)) },
+const dist = fileURLToPath(new URL('../../../dist/', import.meta.url))
+
+const compressed = (contents: Uint8Array | undefined): number => gzipSync(contents ?? '', { level: 9 }).length
+
+/** Bundles a module as a page would. Resolves with the modules of its files, and the bytes of each file, compressed. */
+async function measure (contents: string): Promise<{ inputs: string[], first: number, later: number[] }> {
+  const { outputFiles: [first, ...others], metafile } = await build({
+    stdin: { contents, resolveDir: dist },
     external: ['react'],
     bundle: true,
+    splitting: true,
     minify: true,
     format: 'esm',
     target: 'es2022',
+    outdir: dist,
     write: false,
     metafile: true
   })
-  const bytes = gzipSync(file?.contents ?? '', { level: 9 }).length
-  return { bytes, inputs: Object.keys(metafile.inputs).filter((path) => path !== '<stdin>') }
+  return {
+    inputs: Object.keys(metafile.inputs).filter((path) => path !== '<stdin>'),
+    first: compressed(first?.contents),
+    later: others.map(({ contents }) => compressed(contents))
+  }
 }
 
 const CLIENT = 'export { createRealtimeClient } from "./client/index.js"'
+const KB = 1_024
 
-t.test('the client is smaller than 6.7 kB compressed', async (t) => {
-  const { bytes, inputs } = await measure(CLIENT)
-  t.ok(bytes > 1_000 && bytes < 6.7 * 1_024, `${bytes} bytes`)
-  const others = inputs.filter((path) => !path.startsWith('dist/client/'))
-  t.same(others, ['dist/core/listener-set.js'], 'no module of the server or of Node')
+t.test('the client is smaller than 5.6 kB compressed, and loads less than 1.6 kB more with `share`', async (t) => {
+  const { inputs, first, later } = await measure(CLIENT)
+  t.ok(first > 1_000 && first < 5.6 * KB, `${first} bytes`)
+  t.equal(later.length, 1, 'it shares no module with the first file, which esbuild would put into a third one')
+  t.ok(later.every((bytes) => bytes < 1.6 * KB), `${later} bytes`)
+  t.same(inputs.filter((path) => !path.startsWith('dist/client/')), [], 'no module of the server or of Node')
+})
+
+t.test('the files for a plain page are smaller than 5.9 kB for a plain page', async (t) => {
+  const [client, sharing] = ['client.min.js', 'client.shared-connections.min.js'].map((file) => {
+    return compressed(readFileSync(dist + file))
+  }) as [number, number]
+  t.ok(client < 5.9 * KB, `${client} bytes`)
+  t.ok(sharing < 1.6 * KB, `${sharing} bytes`)
 })
 
 t.test('the hooks for React are smaller than 3 kB beside it', async (t) => {
   const [client, both] = await Promise.all([CLIENT, `${CLIENT}; export * from "./react/index.js"`].map(measure))
-  const bytes = (both?.bytes ?? 0) - (client?.bytes ?? 0)
-  t.ok(bytes > 1_000 && bytes < 3 * 1_024, `${bytes} bytes`)
-  t.same(both?.inputs.filter((path) => !/^dist\/(client|react)\//.test(path)), ['dist/core/listener-set.js'])
+  const bytes = (both?.first ?? 0) - (client?.first ?? 0)
+  t.ok(bytes > 1_000 && bytes < 3 * KB, `${bytes} bytes`)
+  t.same(both?.inputs.filter((path) => !/^dist\/(client|react)\//.test(path)), [])
 })

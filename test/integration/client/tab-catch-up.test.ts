@@ -40,6 +40,7 @@ t.test('a tab with a gap reads the missing events itself, and delivers none twic
   const tab = new Tab(t, url)
   const seen = tab.open('a')
   const rewound = tab.open('a', { rewind: 3 })
+  await leader.hears('want')
   tell(1, ids[1], ids[0])
   tell(99, undefined)
   leader.postMessage({ type: 'event', delivery: { chatId: 'a', event: 'ready', id: ids[2], previous: ids[2] } })
@@ -68,6 +69,7 @@ t.test('a tab that receives more than it can buffer before it is ready reads the
   const released = new Promise<void>((resolve) => { release = resolve })
   const tab = new Tab(t, url, { fetch: async (...args) => { await released; return await fetch(...args) } })
   const seen = tab.open('a', { after: ids[0] as string })
+  await leader.hears('want')
   for (let n = 2; n <= 1_200; n++) {
     leader.postMessage({
       type: 'event',

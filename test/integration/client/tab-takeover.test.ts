@@ -88,6 +88,7 @@ t.test('a tab takes over from one that hangs, and gets the events missed meanwhi
   const leader = lead(t, url)
   const tab = new Tab(t, url, { silenceMs: 200 })
   const seen = tab.open('a')
+  await leader.hears('want')
   const ids: string[] = []
   for (const n of [0, 1]) ids.push((await app.chatEvents.emitChatMessage('a', { n })).id as string)
   leader.postMessage({ type: 'state', state: 'open' })

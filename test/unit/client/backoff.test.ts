@@ -1,9 +1,9 @@
 import t from 'tap'
-import { Backoff } from '../../../lib/client/backoff.ts'
+import { createBackoff, type Backoff } from '../../../lib/client/backoff.ts'
 
 /** A backoff after one failure, and the delay of the next attempt. */
 function afterFailure (): { backoff: Backoff, delay: number } {
-  const backoff = new Backoff()
+  const backoff = createBackoff()
   backoff.retry(100_000)
   return { backoff, delay: backoff.next() }
 }

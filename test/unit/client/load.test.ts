@@ -1,8 +1,8 @@
 import t from 'tap'
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
-import { Chat, type ChatOptions, type Reset } from '../../../lib/client/chat.ts'
-import { Transport } from '../../../lib/client/transport.ts'
+import { createChat, type Chat, type ChatOptions, type Reset } from '../../../lib/client/chat.ts'
+import { createTransport } from '../../../lib/client/transport.ts'
 import type { LoadContext, LoadResult } from '../../../lib/client/state-loader.ts'
 import { lossOf, marker } from '../../../lib/client/stream-event.ts'
 import { FakeTimers } from '../../support/fake-timers.ts'
@@ -119,7 +119,7 @@ class Reader {
   closed = 0
 
   constructor (server: Server, options: ChatOptions = {}) {
-    this.chat = new Chat('a', {
+    this.chat = createChat('a', {
       load: async (context) => {
         assert.equal(++this.running, 1, 'one call at a time')
         return await new Promise<LoadResult>((resolve, reject) => {
@@ -132,7 +132,7 @@ class Reader {
       },
       ...options
     }, {
-      connection: { url: '', headers: undefined, fetch: server.fetch, silenceMs: 45_000, transport: new Transport() },
+      connection: { url: '', headers: undefined, fetch: server.fetch, silenceMs: 45_000, transport: createTransport() },
       refused: () => {},
       closed: () => { this.closed++ }
     })
@@ -381,7 +381,7 @@ t.test('a server without history: each possible loss loads the state again', asy
   await reader.receive(live('e1'))
   await reader.last.resolve({ lastEventId: 'e-1-1' })
   t.same(reader.seen, ['e1'])
-  reader.chat.lost()
+  reader.chat.receive(lossOf('a'))
   await turn()
   await reader.receive(live('e2'))
   await reader.receive(lossOf('a'))
@@ -508,13 +508,12 @@ t.test('a server that begins to keep a history, or ends to, may have lost events
   await reader.receive(marker('a', undefined))
   t.match([reader.resets, reader.chat.lastEventId], [[{ reason: 'no-history' }], undefined])
   await reader.receive(live('without an id'))
-  reader.chat.lost()
+  reader.chat.receive(lossOf('a'))
   t.equal(reader.resets.length, 2, 'without a position, each interruption may lose events')
   await reader.receive(marker('a', server.id()))
   t.match(reader.resets[2], { reason: 'no-history', certain: false })
   const id = await next(server, reader)
   await reader.receive(marker('a', id))
-  reader.chat.lost()
   t.same([reader.resets.length, reader.seen], [3, ['without an id', id]])
 
   const other = new Reader(server, { load: undefined })
