@@ -155,7 +155,8 @@ export class Connection {
 
   /** Calls back once the stream is closed by either side. Returns a function that removes the callback. */
   onClose (callback: () => void): () => void {
-    this.#onClose.push(callback)
+    // Unlike `push`, this reserves no space for 17 callbacks.
+    this.#onClose = this.#onClose.concat(callback)
     return () => { this.#onClose = this.#onClose.filter((other) => other !== callback) }
   }
 
@@ -164,7 +165,7 @@ export class Connection {
    * bytes.
    */
   onGone (callback: () => void): void {
-    this.#raw.once('close', callback)
+    this.#raw.on('close', callback)
   }
 
   /**

@@ -16,7 +16,7 @@ export function suspendIdleTimeout (raw: RawResponse): void {
   suspended.set(connection, state)
   state.streams++
   connection.setTimeout(0)
-  raw.once('close', () => {
+  raw.on('close', () => {
     if (--state.streams > 0) return
     suspended.delete(connection)
     // Over HTTP/1.1, Node has already set the keep-alive timeout by now; keep that one.
