@@ -55,12 +55,22 @@ export async function writeSnippet (
   return folder
 }
 
+interface RunningSnippet {
+  url: string
+  pid: number
+}
+
 interface ServeOptions { env?: Record<string, string>, files?: Record<string, string | undefined> }
 
 /** Runs a snippet that serves until it is ended. Resolves with its address, once it is well or has no health route. */
-export async function serveSnippet (
+export async function serveSnippet (t: Test, code: string | undefined, options?: ServeOptions): Promise<string> {
+  return (await startSnippet(t, code, options)).url
+}
+
+/** Runs a snippet as `serveSnippet` does. Its process gets signals by its id. */
+export async function startSnippet (
   t: Test, code: string | undefined, { env = {}, files = {} }: ServeOptions = {}
-): Promise<string> {
+): Promise<RunningSnippet> {
   const port = await freePort()
   const folder = await writeSnippet(t, code, 'snippet.js', files)
   const child = spawn(...plainNode(`${folder}/snippet.js`), {
@@ -73,5 +83,5 @@ export async function serveSnippet (
     if (child.exitCode !== null) throw new Error('The snippet ended')
     return await fetch(`${url}/api/health/pubsub`).then(({ ok, status }) => ok || status === 404, () => false)
   }, (isUp) => isUp)
-  return url
+  return { url, pid: child.pid as number }
 }
