@@ -72,5 +72,5 @@ export function answerCalls (functions) {
     }
   })
   process.on('disconnect', () => process.exit())
-  process.send?.({})
+  if (process.connected) process.send?.({})
 }
