@@ -4,31 +4,40 @@ import { broaden } from '../glob.ts'
 /** Encoded names longer than this many characters are hashed in keys. */
 const LONG = 64
 
-/** The Redis names that belong to one channel. */
-export interface ChannelKeys {
+/**
+ * The Redis names that belong to one channel. Each is built when it is used, since a publish uses few of them.
+ */
+export class ChannelKeys {
   /** The Redis channel on which its events are broadcast. */
-  channel: string
+  readonly channel: string
+  readonly #name: string
+
+  constructor (channel: string, name: string) {
+    this.channel = channel
+    this.#name = name
+  }
+
   /** Key of the metadata of the log and the state. */
-  meta: string
+  get meta (): string { return `${this.#name}:m` }
   /** Key of the stream of events. */
-  stream: string
+  get stream (): string { return `${this.#name}:s` }
   /**
    * Prefix of the keys that store idempotency keys of the app. The result of `encodeKey` follows. No key of the plugin
    * uses this prefix, since an app may let clients choose idempotency keys.
    */
-  idempotency: string
+  get idempotency (): string { return `${this.#name}:i:` }
   /** Prefix of the keys that store the keys of rows of an outbox. The result of `encodeKey` follows. */
-  row: string
+  get row (): string { return `${this.#name}:o:` }
   /** Prefix of the keys that store the id of the event of a finalized draft. The result of `encodeKey` follows. */
-  finalization: string
+  get finalization (): string { return `${this.#name}:c:` }
   /** Prefix of the keys that store the content of drafts. The result of `encodeKey` of the field follows. */
-  draft: string
+  get draft (): string { return `${this.#name}:d:` }
   /** Prefix of the keys that store the outcome of a batch. The name of the batch follows. */
-  batch: string
+  get batch (): string { return `${this.#name}:b:` }
   /** Key of the state's fields. */
-  fields: string
+  get fields (): string { return `${this.#name}:f` }
   /** Key of the times at which the leases of the fields expire. */
-  leases: string
+  get leases (): string { return `${this.#name}:l` }
 }
 
 /** Options that determine the names of keys and channels. */
@@ -71,26 +80,19 @@ export class RedisKeys {
   }
 
   channel (channel: string): string {
-    const name = encode(channel)
-    if (this.#sharded && name.length > LONG) return `${this.#channelStart}${shorten(name)}}${name}`
-    return `${this.#channelStart}${name}}`
+    return this.#channel(encode(channel))
   }
 
   /** Returns all Redis names of a channel. */
   of (channel: string): ChannelKeys {
-    const name = `${this.#prefix}{${shorten(encode(channel))}}`
-    return {
-      channel: this.channel(channel),
-      meta: `${name}:m`,
-      stream: `${name}:s`,
-      idempotency: `${name}:i:`,
-      row: `${name}:o:`,
-      finalization: `${name}:c:`,
-      draft: `${name}:d:`,
-      batch: `${name}:b:`,
-      fields: `${name}:f`,
-      leases: `${name}:l`
-    }
+    const name = encode(channel)
+    return new ChannelKeys(this.#channel(name), `${this.#prefix}{${shorten(name)}}`)
+  }
+
+  /** Returns the Redis channel of an encoded name. */
+  #channel (name: string): string {
+    if (this.#sharded && name.length > LONG) return `${this.#channelStart}${shorten(name)}}${name}`
+    return `${this.#channelStart}${name}}`
   }
 
   /** Returns a Redis glob that matches at least the channels of `pattern`. Other messages are filtered on receipt. */

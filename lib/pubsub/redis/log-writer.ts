@@ -178,10 +178,10 @@ export class LogWriter {
 
   #append (runs: Run[]): void {
     const keys = [this.#nextBatchKey(runs[0] as Run)]
-    for (const { keys: { meta, stream, idempotency, row }, entries } of runs) {
-      keys.push(meta, stream)
+    for (const { keys: names, entries } of runs) {
+      keys.push(names.meta, names.stream)
       for (const { key, rowKeyTtlMs } of entries) {
-        if (key !== undefined) keys.push((rowKeyTtlMs === undefined ? idempotency : row) + encodeKey(key))
+        if (key !== undefined) keys.push((rowKeyTtlMs === undefined ? names.idempotency : names.row) + encodeKey(key))
       }
     }
     this.#send(runs, this.#options.scripts.append, keys, () => valuesOf(runs))
