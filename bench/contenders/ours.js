@@ -51,7 +51,7 @@ export default async function start ({ authorized = false, ...options }) {
       async openChats (/** @type {string} */ prefix, /** @type {number} */ count) {
         const close = Array.from({ length: count }, (_, index) =>
           app.chatEvents.onChatEvent(`${prefix}${index}`, () => {}))
-        while (app.chatEvents.stats().remoteSubscriptions < count) await delay(10)
+        while (app.chatEvents.stats().remoteSubscriptions < count) await delay(100)
         for (const each of close) each()
       },
 

@@ -1,4 +1,5 @@
 import { parseCursor, newEpoch, randomTag, type Cursor } from '../cursor.ts'
+import { BatchedReads } from './batched-reads.ts'
 import { isCluster } from './client.ts'
 import { cork } from './cork.ts'
 import type { RedisKeys } from './keys.ts'
@@ -19,6 +20,8 @@ export interface LogReaderOptions {
    * come after the head of such a page.
    */
   near: Query
+  /** Whether each channel needs its own script call, as in a Cluster, where all keys of a call must be in one slot. */
+  apart: boolean
   /** Instance id written into discontinuity markers. */
   instanceId: string
 }
@@ -40,9 +43,20 @@ type Reply = [
 /** Reads the log in Redis that `LogWriter` writes. */
 export class LogReader implements EventLog {
   readonly #options: LogReaderOptions
+  readonly #pages: BatchedReads
+  /** Reads of pages without events. */
+  readonly #bounds: BatchedReads
 
   constructor (options: LogReaderOptions) {
     this.#options = options
+    const { reader, near, scripts, apart } = options
+    this.#pages = new BatchedReads(reader, scripts.read, apart)
+    this.#bounds = new BatchedReads(near, scripts.read, apart)
+  }
+
+  /** Sends the reads of this turn. Events that are sent later come after the head of a page without events. */
+  flush (): void {
+    this.#bounds.flush()
   }
 
   async read (
@@ -56,10 +70,9 @@ export class LogReader implements EventLog {
   }
 
   async #read (channel: string, { after, before, limit, maxBytes }: Range): Promise<LogPage> {
-    const { keys, reader, near, scripts } = this.#options
-    const args = [limit, newEpoch(), maxBytes, ...cursorArgs(after, before), ...cursorArgs(before)]
-    const { meta, stream, fields } = keys.of(channel)
-    const reply = await (maxBytes === 0 ? near : reader).run(scripts.read, [meta, stream, fields], args)
+    const args = [limit, newEpoch(), maxBytes, ...cursorArgs(after), ...cursorArgs(before)]
+    const { meta, stream, fields } = this.#options.keys.of(channel)
+    const reply = await (maxBytes === 0 ? this.#bounds : this.#pages).read([meta, stream, fields], args)
     const [epoch, last, gap, rows, state, start, severed] = reply as Reply
     const head = headOf(
       parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor,
@@ -89,15 +102,17 @@ export class LogReader implements EventLog {
   async #mark (channel: string): Promise<boolean> {
     const { keys, reader, scripts, instanceId } = this.#options
     const { channel: redisChannel, meta, stream } = keys.of(channel)
-    return await reader.tries(
+    const refusal = await reader.attempt(
       scripts.mark,
       [meta, stream],
       [newEpoch(), redisChannel, randomTag(), `${instanceId} ${Date.now()} `]
     )
+    return !(refusal instanceof Error)
   }
 
   async heads (channels: string[]): Promise<(LogHead | undefined)[]> {
     const { keys, reader } = this.#options
+    this.#pages.flush()
     const [metas, ids] = await reader.ask((client) => {
       const uncork = cork(client)
       const asked = channels.map((channel) => client.hmget(keys.of(channel).meta, 'e', 'l', 'se', 'sv', 'r'))
@@ -130,12 +145,9 @@ function headOf (cursor: Cursor, version: string, unproven: boolean): LogHead {
   return { ...cursor, ...state !== undefined && { state }, ...unproven && { unproven } }
 }
 
-/**
- * Returns the arguments of lua/read.lua for a cursor. If there is none, but a `later` one that follows, they are empty.
- */
-function cursorArgs (cursor: Cursor | undefined, later?: Cursor): (string | number)[] {
-  if (cursor !== undefined) return [cursor.epoch, cursor.offset, cursor.tag]
-  return later === undefined ? [] : ['', '', '']
+/** Returns the arguments of lua/read.lua for a cursor. */
+function cursorArgs (cursor: Cursor | undefined): (string | number)[] {
+  return cursor === undefined ? ['', '', ''] : [cursor.epoch, cursor.offset, cursor.tag]
 }
 
 /**

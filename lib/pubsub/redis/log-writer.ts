@@ -16,6 +16,8 @@ interface LogWriterOptions {
   /** Whether each channel needs its own script call, as in a Cluster, where all keys of a call must be in one slot. */
   apart: boolean
   commands: Pick<CommandQueue, 'perform'>
+  /** Called before events are sent. */
+  beforeSend (): void
   /** Called with the error if an event was appended to the log but could not be broadcast. */
   onUnheard (error: Error): void
 }
@@ -201,6 +203,7 @@ export class LogWriter {
    * have discarded the events of an earlier sending, and readers that received those must be able to detect the loss.
    */
   #send (runs: Run[], script: Script, keys: string[], build: () => string[]): void {
+    this.#options.beforeSend()
     const batch: Batch = { name: keys[0] as string, state: 'underway', runs }
     for (const run of runs) run.batch = batch
     this.#underway++

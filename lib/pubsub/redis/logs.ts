@@ -47,15 +47,16 @@ export class Logs {
   open (keys: RedisKeys, kept: History, reader = this.#near): OpenedLog {
     const { connection, commands, cached, instanceId, log, publishTimeoutMs, idempotencyTtlMs, sharded } = this.#options
     const scripts = new Scripts({ ...kept, idempotencyTtlMs, publishTimeoutMs, sharded, cached })
-    const common = { keys, scripts, reader, near: this.#near, instanceId }
+    const common = { keys, scripts, reader, near: this.#near, apart: connection.isCluster, instanceId }
+    const events = new LogReader(common)
     const writer = new LogWriter({
       ...common,
-      apart: connection.isCluster,
       commands,
+      beforeSend: () => events.flush(),
       // Such events are in the log, so other instances find them when they next poll it.
       onUnheard: (error) => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
     })
-    return { common, writer, events: new LogReader(common) }
+    return { common, writer, events }
   }
 
   /** Opens the states beside the logs in one key namespace. */

@@ -44,13 +44,13 @@ export class Query {
   }
 
   /**
-   * Runs a script that writes. Returns true if it ran, or false if Redis refused it. Rejects with `RT_LOG_UNAVAILABLE`
-   * if Redis does not reply.
+   * Runs a script, and returns the error if Redis refused it. Rejects with `RT_LOG_UNAVAILABLE` if Redis does not
+   * reply.
    */
-  async tries (script: Script, keys: string[], args: (string | number)[]): Promise<boolean> {
-    return await this.ask((client) => runScript(client, script, keys, args).then(() => true, (error: Error) => {
+  async attempt (script: Script, keys: string[], args: (string | number)[]): Promise<unknown> {
+    return await this.ask((client) => runScript(client, script, keys, args).catch((error: Error) => {
       if (!isReply(error)) throw error
-      return false
+      return error
     }))
   }
 

@@ -10,8 +10,9 @@ t.test('a refused write does not fail a read, a lost reply does', async (t) => {
   const failing = (error: Error): Script =>
     // As above.
     ({ call: () => ({ send: () => Promise.reject(error), isForgotten: () => false }) }) as unknown as Script
-  t.equal(await reader.tries(failing(Object.assign(new Error('OOM'), { name: 'ReplyError' })), [], []), false)
-  await t.rejects(reader.tries(failing(new Error('Connection is closed.')), [], []), { code: 'RT_LOG_UNAVAILABLE' })
+  const refusal = Object.assign(new Error('OOM'), { name: 'ReplyError' })
+  t.equal(await reader.attempt(failing(refusal), [], []), refusal)
+  await t.rejects(reader.attempt(failing(new Error('Connection is closed.')), [], []), { code: 'RT_LOG_UNAVAILABLE' })
 })
 
 t.test('a client that has not connected yet uses the database of its options', async (t) => {

@@ -1,0 +1,75 @@
+import type { Query } from './query.ts'
+import type { Script } from './scripts.ts'
+
+/** A read of one log that was not sent yet. */
+interface Read {
+  keys: string[]
+  args: (string | number)[]
+  resolve (reply: unknown): void
+  reject (error: Error): void
+}
+
+/** Maximum number of reads in one script call. A larger one would block Redis longer. */
+const MOST_READS = 64
+
+/**
+ * Combines the reads of one turn of the event loop, as when many chats open at once: for Redis and ioredis, another
+ * script call costs much more than another read in the same call.
+ */
+export class BatchedReads {
+  readonly #query: Query
+  readonly #script: Script
+  #apart: boolean
+  #gathered: Read[] = []
+
+  /** `script` takes the keys and arguments of several reads. `apart`: whether each read needs a call of its own. */
+  constructor (query: Query, script: Script, apart: boolean) {
+    this.#query = query
+    this.#script = script
+    this.#apart = apart
+  }
+
+  /** Resolves with the reply. Rejects with `RT_LOG_UNAVAILABLE`. The read is sent in this turn. */
+  read (keys: string[], args: (string | number)[]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.#gathered.push({ keys, args, resolve, reject })
+      if (this.#apart || this.#gathered.length === MOST_READS) this.flush()
+      else if (this.#gathered.length === 1) process.nextTick(() => this.flush())
+    })
+  }
+
+  /** Sends the gathered reads. Called before an event is sent that they must not see. */
+  flush (): void {
+    const reads = this.#gathered
+    if (reads.length === 0) return
+    this.#gathered = []
+    if (reads.length === 1) this.#sendOne(reads[0] as Read)
+    else this.#send(reads)
+  }
+
+  #sendOne ({ keys, args, resolve, reject }: Read): void {
+    this.#query.run(this.#script, keys, args).then((replies) => resolve((replies as unknown[])[0]), reject)
+  }
+
+  #send (reads: Read[]): void {
+    const keys: string[] = []
+    const args: (string | number)[] = []
+    for (const read of reads) {
+      keys.push(...read.keys)
+      args.push(...read.args)
+    }
+    this.#query.attempt(this.#script, keys, args).then((replies) => {
+      // Redis may refuse all because of one: a key of another type, a missing right, or keys in several slots.
+      if (replies instanceof Error) return this.#sendApart(reads, replies)
+      for (const [index, { resolve }] of reads.entries()) resolve((replies as unknown[])[index])
+    }, (error: Error) => {
+      for (const { reject } of reads) reject(error)
+    })
+  }
+
+  #sendApart (reads: Read[], { message }: Error): void {
+    // The server is a Cluster node, but the client is not a Cluster client.
+    if (message.startsWith('CROSSSLOT ')) this.#apart = true
+    for (const read of reads) this.#sendOne(read)
+  }
+}
