@@ -3,9 +3,7 @@ import { LONGEST_TIMER } from './backoff.ts'
 import { createChat, type Chat, type ChatOptions, type RealtimeChat } from './chat.ts'
 import type { Refusal } from './refusal.ts'
 import type { StreamEvent } from './stream-event.ts'
-import {
-  createConnectionPool, type ChatSource, type ConnectionPool, type Consumer
-} from './connection-pool.ts'
+import { createConnectionPool, type ChatSource } from './connection-pool.ts'
 import type { ConnectionOptions, ConnectionState } from './connection.ts'
 import { createListeners, whenAborted, type ListenOptions } from './listeners.ts'
 import type { Headers } from './request.ts'
@@ -108,8 +106,6 @@ export function createRealtimeClient (
     }
   }
 
-  const connect = (consumer: Consumer): ConnectionPool => createConnectionPool(options, consumer)
-
   function setState (next: ClientState): void {
     if (state === next || state === 'closed') return
     state = next
@@ -121,11 +117,13 @@ export function createRealtimeClient (
     try {
       // Loaded only here, so that apps without `share` do not pay for it.
       const { shareConnections } = await import('./shared-connections.ts')
-      if (state !== 'closed') source = shareConnections(name, locks, options.silenceMs, consumer, connect)
+      if (state !== 'closed') {
+        source = shareConnections(name, locks, options, consumer, createConnectionPool, watchNetwork)
+      }
     } catch (error) {
       console.warn(error)
     }
-    source ??= connect(consumer)
+    source ??= createConnectionPool(options, consumer)
     for (const { id } of chats) source.update(id)
   }
 
@@ -163,15 +161,12 @@ export function createRealtimeClient (
     close () {
       for (const chat of [...chats]) chat.close()
       source?.close()
-      unwatch()
       setState('closed')
     }
   }
-  // Messages of the tab with the connection may have been lost while this page was suspended.
-  const unwatch = watchNetwork(() => source?.update())
-  const { locks } = (globalThis as { navigator?: { locks?: Locks } }).navigator ?? {}
+  const locks = (globalThis as { navigator?: { locks?: Locks } }).navigator?.locks
   if (share !== undefined && locks) join(`fastify-realtime ${url} ${share}`, locks)
-  else source = connect(consumer)
+  else source = createConnectionPool(options, consumer)
   whenAborted(signal, client.close)
   return client
 }

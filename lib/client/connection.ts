@@ -4,7 +4,6 @@ import {
 import {
   limitOf, notEventStreamOf, refusalOfEvent, problemOf, refusalOfResponse, type Refusal
 } from './refusal.ts'
-import { expandPart } from './event-id.ts'
 import { SILENCE_MS, startAttempt, type Attempt } from './attempt.ts'
 import { createBackoff } from './backoff.ts'
 import { routeFrames, type RoutedEvent } from './frame-router.ts'
@@ -273,13 +272,12 @@ export function createConnection (options: ConnectionOptions, events: Connection
     }
   }
 
-  function take (of: ChatSubscriptions[number], { event, data, part }: RoutedEvent): void {
+  function take (of: ChatSubscriptions[number], { event, data, id }: RoutedEvent): void {
     const [chatId, subscription] = of
     // A chat that was reopened meanwhile starts at another position.
     if (chats.get(chatId) !== subscription) return
     if (event === 'refused') return refuse(of, refusalOfEvent(data))
     const previous = subscription.id
-    const id = part ? expandPart(part) : undefined
     if (event !== 'ready') {
       if (id !== undefined) subscription.id = id
       return events.deliver({ chatId, event, data, id, previous })

@@ -1,4 +1,5 @@
 import type { Frame } from './sse-parser.ts'
+import { expandPart } from './event-id.ts'
 import type { ChatSubscriptions, StreamEvent } from './stream-event.ts'
 import { isObject } from './shape.ts'
 
@@ -8,8 +9,8 @@ export interface RoutedEvent {
   chat: ChatSubscriptions[number] | undefined
   event: string
   data: StreamEvent['data']
-  /** The chat's part of the event id. Missing or empty without a position. */
-  part: string | undefined
+  /** The event id of the chat; absent without a position. */
+  id: string | undefined
 }
 
 /** Control events of the stream. Their data names the chat. */
@@ -30,7 +31,8 @@ export function routeFrames (chats: ChatSubscriptions): (frame: Frame) => Routed
       ? 0
       : changed < 0 || (CONTROL_EVENT.test(event) && namedInData >= 0) ? namedInData : changed
     if (parts.length > 0) last = parts
-    return { chat: chats[index], event, data, part: parts[index] }
+    const part = parts[index]
+    return { chat: chats[index], event, data, id: part ? expandPart(part) : undefined }
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Chat } from './chat.ts'
 import type { ChatSource, ConnectionPool, Consumer } from './connection-pool.ts'
-import type { ConnectionState } from './connection.ts'
+import type { ConnectionOptions, ConnectionState } from './connection.ts'
 import { Tabs, type Locks } from './tab-leader.ts'
 import type { Message } from './tab-message.ts'
 
@@ -11,15 +11,18 @@ interface Client extends Consumer {
 
 /**
  * Shares the connections of one tab with the other tabs of this name. The leading tab has the connections, and requests
- * the chats of all tabs. The other ones send it their chats. Throws if the page may not use storage.
+ * the chats of all tabs. The other ones send it their chats. Throws if the page may not use storage. Two functions are
+ * passed: this file imports no module that the rest of the client has, too, since some bundlers would split that off.
  */
 export function shareConnections (
-  name: string, locks: Locks, silenceMs: number, client: Client, connect: (consumer: Consumer) => ConnectionPool
+  name: string, locks: Locks, options: ConnectionOptions, client: Client,
+  createConnectionPool: (options: ConnectionOptions, consumer: Consumer) => ConnectionPool,
+  watchNetwork: (wake: () => void) => () => void
 ): ChatSource {
   const { chats } = client
   let state: ConnectionState = 'idle'
 
-  const tabs = new Tabs(name, locks, silenceMs, {
+  const tabs = new Tabs(name, locks, options.silenceMs, {
     elected () {
       update()
       // The state is that of the previous leader.
@@ -69,7 +72,7 @@ export function shareConnections (
     return [...chats, ...others.map(([chatId, id]) => ({ id: chatId, position: () => ({ id }) }))]
   }
 
-  const connections = connect({
+  const connections = createConnectionPool(options, {
     get chats () {
       return wanted()
     },
@@ -93,6 +96,9 @@ export function shareConnections (
     tabs.notify({ type: 'state', state })
   }
 
+  // Messages from other tabs may have been lost while this page was suspended.
+  const unwatch = watchNetwork(() => { if (!tabs.leads) update() })
+
   return {
     update,
     reconnect () {
@@ -104,6 +110,7 @@ export function shareConnections (
       // over.
       tabs.close()
       connections.close()
+      unwatch()
     }
   }
 }

@@ -29,9 +29,9 @@ export function parseFrames (
     if (name === 'event' || (name === 'id' && !value.includes('\0'))) frame[name] = value
     if (name === 'retry' && /^\d+$/.test(value)) onRetry(Number(value))
     if (line !== '') return
-    const { data, ...fields } = frame
+    const { data } = frame
+    if (data !== '') onFrame({ ...frame, data: data.slice(0, -1) })
     frame = { data: '' }
-    if (data !== '') onFrame({ ...fields, data: data.slice(0, -1) })
   }
 
   return (text) => {
