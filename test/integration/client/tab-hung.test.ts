@@ -38,8 +38,8 @@ t.test('a leading tab that responds keeps the connection, even without events', 
   const { app, url } = await start(t)
   let requests = 0
   const counted = { fetch: (async (...args) => { requests++; return await fetch(...args) }) satisfies typeof fetch }
-  const [first, second] = [new Tab(t, url, counted), new Tab(t, url, { silenceMs: 40, ...counted })]
-  const idle = new Tab(t, url, { silenceMs: 40, ...counted })
+  const [first, second] = [new Tab(t, url, counted), new Tab(t, url, { silenceMs: 200, ...counted })]
+  const idle = new Tab(t, url, { silenceMs: 200, ...counted })
   await first.open('a').ready()
   const seen = second.open('a')
   await seen.ready()
