@@ -25,7 +25,7 @@ const PER_ADDRESS = 2_000
  * A client without a response for so long tries again. A connection that the primary is handing to a worker while that
  * one is killed gets none: Node neither closes it nor gives it to another worker.
  */
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 45_000
 
 /** What a client looks for: how long to wait for a reconnect, the id and the number of an event. */
 const FIELDS = /^(retry|id): (.+)\n|#~(\d{8})/gm
