@@ -83,13 +83,14 @@ export function flooding (title, { count, chats, targets, limits }, units) {
 
 /**
  * Measures the CPU time of opening chats: each gets a handler, and its log is followed.
- * @param {{ title: string, chats: number }} shape
+ * @param {{ title: string, chats: number, limits: Record<string, Record<string, number>> }} shape
  * @param {Record<string, string>} units
  */
-export function opening ({ title, chats }, units) {
+export function opening ({ title, chats, limits }, units) {
   return together({
     title,
     units,
+    limits,
     missing: redisIsMissing,
     async measure (context) {
       const few = Math.max(10, Math.round(chats * context.scale))
