@@ -7,7 +7,7 @@ export interface Attempt {
   /** When the server has responded. */
   respondedAt: number
   /** When the stream began. Absent before, and after the server has asked the client to reconnect later. */
-  readyAt: number | undefined
+  readyAt?: number | undefined
   /** When data has arrived last. */
   lastByteAt: number
   /** Whether the connection has been silent for so long that it may be dead. */
@@ -29,7 +29,6 @@ export function startAttempt (silenceMs: number): Attempt {
   const attempt: Attempt = {
     signal: controller.signal,
     respondedAt: 0,
-    readyAt: undefined,
     lastByteAt: 0,
     isSilent: () => Date.now() - attempt.lastByteAt > silenceMs / 2,
     renew () {

@@ -135,7 +135,7 @@ export function createRealtimeClient (
       return options.transport.polls ? 'long-poll' : 'stream'
     },
     chat (id, chatOptions = {}) {
-      if (state === 'closed') throw new Error('The client is closed')
+      if (state === 'closed') throw Error('The client is closed')
       // Throws for a lone surrogate: it can't be sent, and would block all other chats.
       encodeURIComponent(id)
       const chat = createChat(id, chatOptions, {

@@ -47,18 +47,14 @@ export function createConnectionPool (options: ConnectionOptions, consumer: Cons
   /** The most chats that a request may have; `Infinity` until the server reports its limit. */
   let maxChats = Infinity
 
-  const find = (matches: (connection: StreamConnection) => boolean): StreamConnection | undefined =>
-    [...states.keys()].find(matches)
-
-  const connectionOf = (chatId: string): StreamConnection | undefined => find(({ chats }) => chats.has(chatId))
-
-  const fits = ({ length }: string[], characters: number): boolean =>
-    length === 1 || (length <= maxChats && characters + PER_CHAT * length <= MAX_CHARACTERS)
+  const connectionOf = (chatId: string): StreamConnection | undefined =>
+    [...states.keys()].find(({ chats }) => chats.has(chatId))
 
   const add = (chatId: string, position: StartPosition): void => {
-    const connection = find(({ chats }) => {
+    const connection = [...states.keys()].find(({ chats }) => {
       const ids = [...chats.keys(), chatId]
-      return fits(ids, encodeURIComponent(`${ids}`).length)
+      const characters = encodeURIComponent(`${ids}`).length + PER_CHAT * ids.length
+      return chats.size === 0 || (chats.size < maxChats && characters <= MAX_CHARACTERS)
     }) ?? open()
     connection.add(chatId, position)
   }

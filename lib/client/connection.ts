@@ -128,16 +128,15 @@ export function createConnection (options: ConnectionOptions, events: Connection
     const subscriptions = [...chats]
     const { polls } = transport
     const current = attempt = startAttempt(polls ? SILENCE_MS : options.silenceMs)
-    const { signal } = current
     if (!polls) current.whenQuiet(MUTE_MS, () => compare(current, MUTE_MS))
     const takeFrame = frameHandler(subscriptions)
     const wait = await send(current, subscriptions, polls ? POLL : STREAM, async (response) => {
       current.respondedAt = Date.now()
-      if (response.status !== 200) return await handleRefusal(response, subscriptions, signal)
+      if (response.status !== 200) return await handleRefusal(response, subscriptions, current.signal)
       if (polls) {
         const polled = await response.json() as Polled
         // The `fetch` of an app may ignore the signal.
-        signal.throwIfAborted()
+        current.signal.throwIfAborted()
         return takeAll(polled, takeFrame)
       }
       const problem = notEventStreamOf(response) ?? await read(response, current, takeFrame)
@@ -279,7 +278,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
     if (event === 'refused') return refuse(of, refusalOfEvent(data))
     const previous = subscription.id
     if (event !== 'ready') {
-      if (id !== undefined) subscription.id = id
+      subscription.id = id ?? previous
       return events.deliver({ chatId, event, data, id, previous })
     }
     const current = attempt as Attempt

@@ -19,7 +19,5 @@ export function epochOf (id = ''): string | undefined {
  * alone do not prove it.
  */
 export function isAtOrBefore (id: string, other = ''): boolean {
-  const [epoch, offset] = id.split('-')
-  const [otherEpoch, otherOffset] = other.split('-')
-  return id === other || (epoch === otherEpoch && Number(offset) < Number(otherOffset))
+  return id === other || (epochOf(id) === epochOf(other) && Number(id.split('-')[1]) < Number(other.split('-')[1]))
 }

@@ -14,7 +14,8 @@ export function watchNetwork (wake: () => void, offline = (): void => {}): () =>
   if (!document) return () => {}
   const visible = (): void => { if (document.visibilityState === 'visible') wake() }
   const removal = new AbortController()
-  for (const type of ['online', 'pageshow']) page.addEventListener(type, wake, removal)
+  page.addEventListener('online', wake, removal)
+  page.addEventListener('pageshow', wake, removal)
   page.addEventListener('offline', offline, removal)
   document.addEventListener('visibilitychange', visible, removal)
   return () => removal.abort()

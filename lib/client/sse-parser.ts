@@ -28,14 +28,14 @@ export function parseFrames (
     if (name === 'data') frame.data += `${value}\n`
     if (name === 'event' || (name === 'id' && !value.includes('\0'))) frame[name] = value
     if (name === 'retry' && /^\d+$/.test(value)) onRetry(Number(value))
-    if (line !== '') return
+    if (line) return
     const { data } = frame
-    if (data !== '') onFrame({ ...frame, data: data.slice(0, -1) })
+    if (data) onFrame({ ...frame, data: data.slice(0, -1) })
     frame = { data: '' }
   }
 
   return (text) => {
-    if (text !== '') {
+    if (text) {
       // A line break may be cut, too.
       const [first, ...others] = (endsWithCR ? text.replace(/^\n/, '') : text).replace(/\r\n?/g, '\n').split('\n')
       line += first as string
