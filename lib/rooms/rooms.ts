@@ -104,8 +104,6 @@ export class Rooms {
   #remove (entry: Entry): void {
     clearTimeout(entry.removal)
     const { room, unfollow } = entry
-    // Another room of the same chat may have replaced this one.
-    if (this.#rooms.get(room.chatId) !== entry) return
     this.#rooms.delete(room.chatId)
     unfollow()
     room.close()
