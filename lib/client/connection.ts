@@ -157,15 +157,15 @@ export function createConnection (options: ConnectionOptions, events: Connection
     { signal, abort }: Attempt, subscriptions: ChatSubscriptions, accept: string,
     use: (response: Response) => Promise<Result>
   ): Promise<Result | undefined> {
+    let result: Result | undefined
     try {
       const headers = { accept, ...positionHeader(subscriptions) }
-      return await use(await request(options, pathOf(subscriptions), signal, headers))
+      result = await use(await request(options, pathOf(subscriptions), signal, headers))
     } catch {
       // Whatever broke the connection, the next attempt begins anew.
-      return undefined
-    } finally {
-      abort()
     }
+    abort()
+    return result
   }
 
   /** Handles the response to a long poll. Returns the milliseconds until the next one. */

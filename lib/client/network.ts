@@ -8,7 +8,7 @@ interface Page {
  * Calls `wake` when the device is online again or awake, and `offline` when it loses the network. Returns a function
  * that removes the listeners. Does nothing outside of a page.
  */
-export function watchNetwork (wake: () => void, offline = (): void => {}): () => void {
+export function watchNetwork (wake: () => void, offline?: () => void): () => void {
   const page = globalThis as unknown as Page
   const { document } = page
   if (!document) return () => {}
@@ -16,7 +16,7 @@ export function watchNetwork (wake: () => void, offline = (): void => {}): () =>
   const removal = new AbortController()
   page.addEventListener('online', wake, removal)
   page.addEventListener('pageshow', wake, removal)
-  page.addEventListener('offline', offline, removal)
+  if (offline) page.addEventListener('offline', offline, removal)
   document.addEventListener('visibilitychange', visible, removal)
   return () => removal.abort()
 }

@@ -90,8 +90,8 @@ export function shareConnections (
   /** Sends the other tabs the current position of each chat. */
   function sendPositions (): void {
     for (const chatId of new Set([...wanted()].map(({ id }) => id))) {
-      const { ready, id } = connections.of(chatId)?.chats.get(chatId) ?? {}
-      if (ready) tabs.notify({ type: 'event', delivery: { chatId, event: 'ready', id, previous: id } })
+      const at = connections.of(chatId)?.chats.get(chatId)
+      if (at?.ready) tabs.notify({ type: 'event', delivery: { chatId, event: 'ready', id: at.id, previous: at.id } })
     }
     tabs.notify({ type: 'state', state })
   }
