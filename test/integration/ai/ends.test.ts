@@ -220,14 +220,10 @@ t.test('the first UI message of an instance can be stopped before it is open', a
 
 t.test('a reader survives what Redis does: frozen, cut off, and all data lost', async (t) => {
   const { one, two, redis, admin } = await apart(t)
-  let say = (_chunk: UIChunk | undefined): void => {}
-  const ended = streamUIMessage(one.app.chatEvents, 'c', async function * () {
-    for (;;) {
-      const chunk = await new Promise<UIChunk | undefined>((resolve) => { say = resolve })
-      if (chunk === undefined) return
-      yield chunk
-    }
-  }, { id: 'm' })
+  const { readable, writable } = new TransformStream<UIChunk, UIChunk>()
+  const source = writable.getWriter()
+  const say = (chunk: UIChunk): void => { source.write(chunk) }
+  const ended = streamUIMessage(one.app.chatEvents, 'c', readable, { id: 'm' })
   const stream = await streaming(t, two)
   say(text('a'))
   t.same(await stream.chunk(), text('a'))
@@ -240,7 +236,7 @@ t.test('a reader survives what Redis does: frozen, cut off, and all data lost', 
   await turn()
   await redis.thaw()
   t.same(await stream.chunk(), text('c'))
-  say(undefined)
+  source.close()
   t.same(await stream.rest(), [])
   t.match(await ended, { status: 'finished' })
 })

@@ -9,8 +9,14 @@ class ClosingClient extends EventEmitter {
   status = 'ready'
   writable = false
 
+  /** The next reply to SUBSCRIBE, if it is an error. */
+  refusal: Error | undefined
+
   async subscribe (...channels: string[]): Promise<number> {
     this.emit('asked', channels)
+    const { refusal } = this
+    this.refusal = undefined
+    if (refusal !== undefined) throw refusal
     if (!this.writable) throw new Error('Stream isn\'t writeable and enableOfflineQueue options is false')
     return channels.length
   }
@@ -70,4 +76,22 @@ t.test('when a slot has moved away, all channels of that node are subscribed to 
   t.same(await again, [['c']])
   await new Promise(setImmediate)
   t.same(reported, ['live gone', 'live c', 'lost c', 'live c'])
+})
+
+t.test('a channel that is refused while its slot moves is requested again, and nothing is logged', async (t) => {
+  const awake = setInterval(() => {}, 1_000)
+  t.teardown(() => clearInterval(awake))
+  const client = new ClosingClient()
+  client.writable = true
+  client.refusal = Object.assign(new Error('MOVED 1 127.0.0.1:7000'), { name: 'ReplyError' })
+  const reported = new EventEmitter()
+  const log = { ...silentLogger, error: () => t.fail('it is logged') }
+  const subscriber = new Subscriber(client as unknown as Redis, {
+    message () {}, patternMessage () {}, live: (channel) => reported.emit('live', channel), lost () {}
+  }, log)
+  t.teardown(() => subscriber.close())
+  client.emit('ready')
+  const live = once(reported, 'live')
+  subscriber.subscribe('c')
+  t.same(await live, ['c'])
 })
