@@ -153,7 +153,7 @@ export class ChatPage extends PageWindow {
   }
 
   /** Resolves once the last message of the bot is complete and has a text, with its HTML. */
-  async finalAnswer (text: string): Promise<string> {
+  async finalAnswer (text: string | RegExp): Promise<string> {
     await this.lastAnswer.filter({ hasText: text }).waitFor()
     return await this.lastAnswer.innerHTML()
   }
