@@ -75,6 +75,9 @@ export interface RealtimeClient {
   close (): void
 }
 
+/** Loaded once, so that the clients of a page join in the order in which they were created. */
+let sharing: Promise<typeof import('./shared-connections.ts')> | undefined
+
 /** Creates a client. It connects when the first chat is opened. */
 export function createRealtimeClient (
   { url = '/api', headers, fetch = globalThis.fetch, silenceMs = SILENCE_MS, share, signal }: RealtimeClientOptions = {}
@@ -116,7 +119,7 @@ export function createRealtimeClient (
   async function join (name: string, locks: Locks): Promise<void> {
     try {
       // Loaded only here, so that apps without `share` do not pay for it.
-      const { shareConnections } = await import('./shared-connections.ts')
+      const { shareConnections } = await (sharing ??= import('./shared-connections.ts'))
       if (state !== 'closed') {
         source = shareConnections(name, locks, options, consumer, createConnectionPool, watchNetwork)
       }

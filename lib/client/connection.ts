@@ -35,10 +35,10 @@ interface Polled {
   retryMs?: number
 }
 
-/** The state of several connections is the first of these states that any of them has. */
-export const STATES = ['offline', 'connecting', 'open', 'stopped', 'idle'] as const
+/** The state of several connections is the first of these states that any of them has, or else `idle`. */
+export const STATES = ['offline', 'connecting', 'open', 'stopped'] as const
 
-export type ConnectionState = typeof STATES[number]
+export type ConnectionState = typeof STATES[number] | 'idle'
 
 export interface ConnectionEvents {
   deliver (streamEvent: StreamEvent): void

@@ -1,6 +1,6 @@
 /** Whether a value from outside is an object, so that its fields can be read. */
 export function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && !!value && !Array.isArray(value)
+  return Object(value) === value && !Array.isArray(value)
 }
 
 export function isText (value: unknown): value is string {
