@@ -48,7 +48,11 @@ export class ListenerSet<Args extends readonly unknown[]> {
 
   /** Calls the listeners that are in the set now, except those that are removed meanwhile. */
   notify (...args: Args): void {
-    for (const entry of this.#entries) if (this.#entries.includes(entry)) this.#call(entry.call, args)
+    const entries = this.#entries
+    // Searches only after a change: otherwise the time would grow with the square of the listeners.
+    for (const entry of entries) {
+      if (this.#entries === entries || this.#entries.includes(entry)) this.#call(entry.call, args)
+    }
   }
 
   #call (call: Listener<Args>, args: Args): void {
