@@ -101,7 +101,7 @@ export class Entrances {
   }
 }
 
-/** The entrance of a stream to a room. It stays in memory as long as the stream, so it forgets what it needs once. */
+/** The entrance of a stream to a room. It is kept as long as the stream, so it drops `join` once that was called. */
 class RoomEntrance implements Entrance {
   readonly stream: EventSink
   readonly #connection: Connection

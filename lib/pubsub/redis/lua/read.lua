@@ -17,9 +17,9 @@
 -- ARGV[9]  tag of `before`, or ''
 -- ARGV[...]  the same for each further channel
 -- Returns the error of a channel that can't be read, or for each channel a list of 1 the epoch, 2 the last event's id,
---       or 0-0, 3 why a cursor can't be followed, or '', 4 the events, without `after` the last one first, 5 the version
---       of the state, or '', 6 without a cursor the position before the last ARGV[1] events, or '' if the page begins
---       there, 7 1 if the log was written under another replication id, else 0
+--       or 0-0, 3 why a cursor can't be followed, or '', 4 the events, without `after` the last one first, 5 the
+--       version of the state, or '', 6 without a cursor the position before the last ARGV[1] events, or '' if the page
+--       begins there, 7 1 if the log was written under another replication id, else 0
 
 -- @include includes/replication-id
 -- @include includes/page
