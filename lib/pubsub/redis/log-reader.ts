@@ -44,19 +44,14 @@ type Reply = [
 export class LogReader implements EventLog {
   readonly #options: LogReaderOptions
   readonly #pages: BatchedReads
-  /** Reads of pages without events. */
-  readonly #bounds: BatchedReads
+  /** Reads of pages without events. Events that are published after such a read come after the head of its page. */
+  readonly bounds: BatchedReads
 
   constructor (options: LogReaderOptions) {
     this.#options = options
     const { reader, near, scripts, apart } = options
     this.#pages = new BatchedReads(reader, scripts.read, apart)
-    this.#bounds = new BatchedReads(near, scripts.read, apart)
-  }
-
-  /** Sends the reads of this turn. Events that are sent later come after the head of a page without events. */
-  flush (): void {
-    this.#bounds.flush()
+    this.bounds = new BatchedReads(near, scripts.read, apart)
   }
 
   async read (
@@ -72,7 +67,7 @@ export class LogReader implements EventLog {
   async #read (channel: string, { after, before, limit, maxBytes }: Range): Promise<LogPage> {
     const args = [limit, newEpoch(), maxBytes, ...cursorArgs(after), ...cursorArgs(before)]
     const { meta, stream, fields } = this.#options.keys.of(channel)
-    const reply = await (maxBytes === 0 ? this.#bounds : this.#pages).read([meta, stream, fields], args)
+    const reply = await (maxBytes === 0 ? this.bounds : this.#pages).read([meta, stream, fields], args)
     const [epoch, last, gap, rows, state, start, severed] = reply as Reply
     const head = headOf(
       parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor,

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { RealtimeError } from '../../errors.ts'
 import { newEpoch, randomTag } from '../cursor.ts'
 import type { PublishReceipt } from '../provider.ts'
+import type { BatchedReads } from './batched-reads.ts'
 import { describeRedisError } from './connection.ts'
 import { encodeKey, type ChannelKeys, type RedisKeys } from './keys.ts'
 import { BYTES_EACH, type CommandQueue } from './command-queue.ts'
@@ -16,8 +17,8 @@ interface LogWriterOptions {
   /** Whether each channel needs its own script call, as in a Cluster, where all keys of a call must be in one slot. */
   apart: boolean
   commands: Pick<CommandQueue, 'perform'>
-  /** Called before events are sent. */
-  beforeSend (): void
+  /** Reads that are sent before the next events. */
+  bounds: Pick<BatchedReads, 'flush'>
   /** Called with the error if an event was appended to the log but could not be broadcast. */
   onUnheard (error: Error): void
 }
@@ -203,7 +204,7 @@ export class LogWriter {
    * have discarded the events of an earlier sending, and readers that received those must be able to detect the loss.
    */
   #send (runs: Run[], script: Script, keys: string[], build: () => string[]): void {
-    this.#options.beforeSend()
+    this.#options.bounds.flush()
     const batch: Batch = { name: keys[0] as string, state: 'underway', runs }
     for (const run of runs) run.batch = batch
     this.#underway++

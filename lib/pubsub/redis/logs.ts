@@ -52,7 +52,7 @@ export class Logs {
     const writer = new LogWriter({
       ...common,
       commands,
-      beforeSend: () => events.flush(),
+      bounds: events.bounds,
       // Such events are in the log, so other instances find them when they next poll it.
       onUnheard: (error) => logRepeated(log, UNHEARD, { reason: describeRedisError(error) })
     })

@@ -164,7 +164,7 @@ t.test('later events do not overtake one that is refused while an earlier one is
         })
       }
     },
-    beforeSend: () => {},
+    bounds: { flush () {} },
     onUnheard: () => {}
   })
   const append = (n: number, send: Send, channel = 'c'): Promise<unknown> => {
