@@ -185,13 +185,13 @@ export class ReplySse {
     this.#beginOpening()
     try {
       this.#checkCount(chatIds)
-      this.#runOpeningStep(() => { this.#reserve() })
+      this.#runOpeningStep(() => this.#reserve())
       // Over a limit, a browser has already been asked to reconnect later.
       if (this.opened) return
       const access = await this.#context.authorize(this.#request, chatIds)
       try {
         const stream = typeof given === 'function' ? await given() : given
-        if (stream !== undefined) this.#runOpeningStep((headers) => this.#enterChats(access, headers, stream))
+        if (stream !== undefined) this.#runOpeningStep(() => this.#enterChats(access, stream))
       } finally {
         access.release()
       }
@@ -204,9 +204,8 @@ export class ReplySse {
   }
 
   /** Enters the granted chats, then opens the stream. All that can fail comes before `#takeOver`. */
-  #enterChats (
-    access: StreamAccess, headers: OutgoingHttpHeaders, { enter, headers: additional }: ChatStream
-  ): void {
+  #enterChats (access: StreamAccess, { enter, headers: additional }: ChatStream): void {
+    const headers = this.#headers()
     const { all } = access
     const rewinds = rewindsOf(this.#request, all, this.#context.maxRewind)
     // An early grant may have expired or been revoked while the other chats were being authorized.
@@ -216,7 +215,7 @@ export class ReplySse {
     const createEntrances = enter(all, { lastEventId: startIdOf(this.#request), rewinds })
     const connection = this.#takeOver()
     try {
-      this.#open(connection, { ...headers, ...additional }, strictest)
+      this.#open(connection, additional === undefined ? headers : { ...headers, ...additional }, strictest)
     } finally {
       // A stream that failed to start is closed and leaves the chats again.
       access.admit(createEntrances(connection))
@@ -298,7 +297,8 @@ export class ReplySse {
   /** Opens a stream for the events of the app, without a chat. */
   #openCustomStream (): Connection {
     try {
-      this.#runOpeningStep((headers) => {
+      this.#runOpeningStep(() => {
+        const headers = this.#headers()
         this.#reserve()
         this.#countForUser(undefined)
         this.#open(this.#takeOver(), headers)
@@ -307,6 +307,11 @@ export class ReplySse {
       this.#endOpening()
     }
     return this.#connection as Connection // #takeOver has set it.
+  }
+
+  /** Returns the headers of the stream. Throws Node's error for one that is invalid. */
+  #headers (): OutgoingHttpHeaders {
+    return streamHeaders(this.#request, this.#reply)
   }
 
   #checkCount ({ length }: readonly string[]): void {
@@ -346,17 +351,17 @@ export class ReplySse {
    * overloaded, a browser gets a stream that only asks it to reconnect later, since any status other than 200 would
    * stop an EventSource permanently.
    */
-  #runOpeningStep (step: (headers: OutgoingHttpHeaders) => void): void {
+  #runOpeningStep (step: () => void): void {
     if (this.#isReplySent) throw new RealtimeError('RT_STREAM_STARTED')
-    const headers = streamHeaders(this.#request, this.#reply)
     // The client may have disconnected while `authorize` was pending.
     if (isDisconnected(this.#reply.raw)) return this.#takeOver().destroy()
     try {
-      step(headers)
+      step()
     } catch (error) {
       const { connections, metrics } = this.#context
       const overload = isOverload(error)
       if (overload && !this.#endsByCutting && this.#request.headers.accept?.includes('text/event-stream') === true) {
+        const headers = this.#headers()
         metrics.refused.add(error.code)
         connections.dismiss(this.#start(this.#takeOver(), headers))
         return
