@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { bindContext } from '../core/async-context.ts'
 import { RealtimeError } from '../errors.ts'
-import { ANONYMOUS, readGrant, type AccessGrant, type Grant } from './grant.ts'
+import { ANONYMOUS, readGrant, type AccessGrant } from './grant.ts'
 import { LimitedQueue } from '../core/limited-queue.ts'
 import type { Logger } from '../core/logger.ts'
 import { Permit, Permits, type PermitHolder } from './permits.ts'
@@ -114,15 +114,14 @@ export class Access implements PermitHolder {
 
   /** Gets a new grant. Rejects with the error of a refusal, or of `authorize`. */
   async #authorize (permit: Permit): Promise<void> {
-    // Throws for an invalid chat id, so that `authorize` never sees one.
-    getChatChannel(permit.chatId)
-    permit.grant = await this.#grant(permit)
-  }
-
-  async #grant (permit: Permit): Promise<Grant> {
-    const { authorize } = this.#options
-    if (authorize === undefined) return ANONYMOUS
     const { chatId, request } = permit
+    // Throws for an invalid chat id, so that `authorize` never sees one.
+    getChatChannel(chatId)
+    const { authorize } = this.#options
+    if (authorize === undefined) {
+      permit.grant = ANONYMOUS
+      return
+    }
     const permits = this.#permits.get(chatId) ?? new Set()
     this.#permits.set(chatId, permits.add(permit))
     const continuity = this.#continuity
@@ -131,7 +130,7 @@ export class Access implements PermitHolder {
     if (typeof grant === 'string') this.#logMistake(grant)
     if (typeof grant !== 'object') throw new RealtimeError('RT_FORBIDDEN')
     permit.continuity = continuity
-    return grant
+    permit.grant = grant
   }
 
   get #continuity (): number {

@@ -10,7 +10,7 @@ import type { Entrance } from '../chat/entrances.ts'
  * - `joined`: the stream has joined the chat, or has closed before.
  */
 type State =
-  | { readonly name: 'pending', readonly revoked: Set<string> }
+  | { readonly name: 'pending', readonly revoked: string[] }
   | { readonly name: 'refused', readonly error: unknown }
   | { readonly name: 'admitted' | 'joined', readonly entrance: Entrance }
 
@@ -27,7 +27,7 @@ export class Permit {
    * revocation can have been missed.
    */
   continuity = 0
-  #state: State = { name: 'pending', revoked: new Set() }
+  #state: State = { name: 'pending', revoked: [] }
 
   constructor (chatId: string, request: FastifyRequest) {
     this.chatId = chatId
@@ -76,14 +76,14 @@ export class Permit {
    * the permit if it turns out to be the user's.
    */
   revoke (userId: string): void {
-    if (this.#state.name === 'pending') this.#state.revoked.add(userId)
+    if (this.#state.name === 'pending') this.#state.revoked.push(userId)
     else if (this.userId === userId) this.end()
   }
 
   /** Refuses a pending permit if its grant has expired or was revoked while other chats were being authorized. */
   confirm (now: number): void {
     const state = this.#state
-    if (state.name !== 'pending' || (!this.isExpired(now) && !state.revoked.has(this.userId ?? ''))) return
+    if (state.name !== 'pending' || (!this.isExpired(now) && !state.revoked.includes(this.userId ?? ''))) return
     this.refuse(new RealtimeError('RT_FORBIDDEN'))
   }
 
@@ -125,20 +125,19 @@ export interface PermitHolder {
 export class Permits {
   readonly all: readonly Permit[]
   readonly #holder: PermitHolder
+  /** The permits that were still valid at the last `confirm`. */
+  #granted: readonly Permit[] = []
 
   constructor (all: readonly Permit[], holder: PermitHolder) {
     this.all = all
     this.#holder = holder
   }
 
-  get #granted (): Permit[] {
-    return this.all.filter(({ refused }) => refused === undefined)
-  }
-
   /** Refuses permits whose grants are no longer valid. If all are refused, throws the refusal of the first. */
   confirm (): void {
     const now = Date.now()
     for (const permit of this.all) permit.confirm(now)
+    this.#granted = this.all.filter(({ refused }) => refused === undefined)
     if (this.#granted.length === 0) throw this.all[0]?.refusal
   }
 

@@ -392,7 +392,8 @@ export class ReplySse {
   /** Sends the headers. */
   #start (connection: Connection, headers: OutgoingHttpHeaders): Connection {
     // The server's idle timeout must not end a silent stream.
-    suspendIdleTimeout(this.#reply.raw)
+    const resumeIdleTimeout = suspendIdleTimeout(this.#reply.raw)
+    if (resumeIdleTimeout !== undefined) connection.onGone(resumeIdleTimeout)
     connection.start(headers)
     return connection
   }

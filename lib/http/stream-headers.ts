@@ -24,9 +24,7 @@ export function streamHeaders (request: FastifyRequest, reply: FastifyReply): Ou
   const headers: OutgoingHttpHeaders = {}
   const overHttp2 = request.raw.httpVersionMajor === 2
   // `hijack()` would discard headers that hooks have set, such as CORS headers.
-  const given = reply.getHeaders()
-  for (const name in given) {
-    const value = given[name]
+  for (const [name, value] of Object.entries(reply.getHeaders())) {
     if (value === undefined || FRAMING_HEADERS.has(name) || (overHttp2 && CONNECTION_HEADERS.has(name))) continue
     validateHeaderName(name)
     validateHeaderValue(name, value as string) // Arrays and numbers are checked as strings, too.

@@ -34,6 +34,7 @@ export class Connection {
   readonly #endsByCutting: boolean
   #state = OPEN
   #onClose: (() => void)[] = []
+  #onGone: (() => void)[] = []
   /** The user of the stream, if known. */
   userId: string | undefined
   /** True if anything was written since the last heartbeat tick. */
@@ -49,7 +50,10 @@ export class Connection {
     this.#raw = this.#out = raw
     this.#options = options
     this.#endsByCutting = endsByCutting
-    raw.on('close', () => this.#to(CLOSED))
+    raw.on('close', () => {
+      this.#to(CLOSED)
+      for (const callback of this.#onGone) callback()
+    })
     // A connection reset by the client is not an error of the app; `close` follows.
     raw.on('error', ignore)
   }
@@ -165,7 +169,7 @@ export class Connection {
    * bytes.
    */
   onGone (callback: () => void): void {
-    this.#raw.on('close', callback)
+    this.#onGone = this.#onGone.concat(callback)
   }
 
   /**

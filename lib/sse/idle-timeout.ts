@@ -4,22 +4,28 @@ import { sessionOf, type RawResponse } from './connection.ts'
 interface IdleConnection { timeout?: number, setTimeout (ms: number): unknown }
 
 /** By connection: the number of open streams, and the timeout to restore after the last one. */
-const suspended = new WeakMap<object, { streams: number, timeout: number | undefined }>()
+const suspended = new WeakMap<object, { streams: number, timeout: number }>()
 
-/** Disables the idle timeout of a stream's connection until the last stream on it is closed. */
-export function suspendIdleTimeout (raw: RawResponse): void {
-  const candidate = (sessionOf(raw) ?? raw.socket) as Partial<IdleConnection> | null
-  // The socket of a request made by `app.inject` has no `setTimeout`.
-  if (typeof candidate?.setTimeout !== 'function') return
-  const connection = candidate as IdleConnection
-  const state = suspended.get(connection) ?? { streams: 0, timeout: connection.timeout }
-  suspended.set(connection, state)
+/**
+ * Disables the idle timeout of a stream's connection, if it has one. Returns a function that enables it again, to be
+ * called when the response is closed: the last stream of the connection does so.
+ */
+export function suspendIdleTimeout (raw: RawResponse): (() => void) | undefined {
+  const connection = (sessionOf(raw) ?? raw.socket) as IdleConnection
+  let state = suspended.get(connection)
+  if (state === undefined) {
+    const timeout = (connection as IdleConnection | null)?.timeout
+    // By default, a server has no such timeout. The socket of a request made by `app.inject` never has one.
+    if (timeout === undefined || timeout === 0) return undefined
+    suspended.set(connection, state = { streams: 0, timeout })
+    connection.setTimeout(0)
+  }
+  const { timeout } = state
   state.streams++
-  connection.setTimeout(0)
-  raw.on('close', () => {
+  return () => {
     if (--state.streams > 0) return
     suspended.delete(connection)
     // Over HTTP/1.1, Node has already set the keep-alive timeout by now; keep that one.
-    if (connection.timeout === 0 && state.timeout !== undefined) connection.setTimeout(state.timeout)
-  })
+    if (connection.timeout === 0) connection.setTimeout(timeout)
+  }
 }
