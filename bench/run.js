@@ -24,6 +24,7 @@ import { scenarios } from './scenarios/index.js'
  * @property {Record<string, number>} targets The limit of its ratio to each of the others.
  * @property {Record<string, number>} [limits] The maximum of a value itself.
  * @property {(() => string | undefined) | undefined} [missing] Returns why it cannot be measured here.
+ * @property {boolean} [quick] Whether a quick run can measure it. Default: true.
  * @property {number} [files] The number of files that a process has open.
  * @property {(context: Context) => Promise<Record<string, number[]>>} run Resolves with the values of each
  * contender, one for each round.
@@ -60,7 +61,7 @@ const given = options.rounds === undefined ? few : Number(options.rounds)
 const rounds = { least: given ?? 4, most: given ?? 7 }
 /** @param {string} text */
 const note = (text) => { if (options.verbose) console.log(`  ${text}`) }
-const scale = options.check ? 0.02 : options.quick ? 0.1 : 0.5
+const scale = options.check ? 0.02 : options.quick ? 0.06 : 0.5
 const about = {
   date: new Date().toISOString().slice(0, 10),
   node: process.version,
@@ -81,12 +82,14 @@ const results = []
 for (const name of names) {
   const scenario = /** @type {Scenario} */ (scenarios[name])
   console.log(`\n${scenario.title}`)
-  const reason = scenario.missing?.() ?? lacksFiles(scenario)
+  const reason = scenario.missing?.() ?? lacksFiles(scenario) ?? needsTime(scenario)
   if (reason !== undefined) {
     console.log(`Skipped: ${reason}`)
     continue
   }
+  const startedAt = performance.now()
   const values = await scenario.run({ rounds, scale, check: options.check, note })
+  note(`took ${Math.round((performance.now() - startedAt) / 1_000)} s`)
   const result = summary(name, scenario, values)
   results.push(result)
   console.log(options.check ? 'works' : markdown([result], { heading: false, about, before }))
@@ -113,6 +116,11 @@ function lacksFiles ({ files = 0 }) {
   if (!existsSync(path)) return undefined
   const limit = Number(/Max open files\s+(\d+)/.exec(readFileSync(path, 'utf8'))?.[1])
   return limit < files ? `it takes ${files} open files, and \`ulimit -n\` is ${limit}` : undefined
+}
+
+/** @param {Scenario} scenario */
+function needsTime ({ quick = true }) {
+  return options.quick && !quick ? 'it takes longer than a quick run' : undefined
 }
 
 /** @param {string} reason */
