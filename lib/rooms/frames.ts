@@ -75,6 +75,6 @@ export function entryFrame (chatId: string, { position, event, json }: LogEntry)
   return position.isMarker ? resetFrame(chatId, 'failover', position) : encodeAt(position, { event, json })
 }
 
-function encodeAt (at: Cursor | undefined, frame: Frame): ChatFrame {
-  return new ChatFrame(at, encodeFrame({ ...frame, id: at && formatCursor(at) }))
+function encodeAt (at: Cursor | undefined, { retry, event, json }: Frame): ChatFrame {
+  return new ChatFrame(at, encodeFrame({ id: at && formatCursor(at), retry, event, json }))
 }

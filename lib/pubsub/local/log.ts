@@ -75,13 +75,13 @@ export class LocalLog implements EventLog {
     const known = key === undefined ? undefined : log.keys?.get(key)
     if (known !== undefined && known.until > now) return { id: known.id, entry: undefined }
     const { epoch, offset, tag } = log.events.head
-    const entry = {
-      ...envelope,
-      position: { epoch, offset: offset + 1, tag: randomTag(), previousTag: tag, isMarker: false }
-    }
+    const { from, timestamp, event, json, traceparent } = envelope
+    const position = { epoch, offset: offset + 1, tag: randomTag(), previousTag: tag, isMarker: false }
+    // A spread of the envelope takes several times as long as all else here.
+    const entry = { from, timestamp, event, json, traceparent, position }
     log.events.push(entry)
     log.until = now + this.#options.ttlMs
-    const id = formatCursor(entry.position)
+    const id = formatCursor(position)
     if (key !== undefined) {
       const keys = log.keys ??= new Map()
       keys.set(key, { id, until: now + (keyTtlMs ?? this.#ttlOf(key)) })
