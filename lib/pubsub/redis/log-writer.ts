@@ -107,7 +107,7 @@ export class LogWriter {
   #characters = 0
   #turn: NodeJS.Immediate | undefined
   /** The last run of each channel. Settled runs are removed in bulk, since separate deletes would cost more. */
-  readonly #last = new Map<string, Run>()
+  #last = new Map<string, Run>()
   #sweepAt = FEW
   /** Batches with an unknown outcome, oldest first. */
   readonly #givenUp: Batch[] = []
@@ -294,8 +294,11 @@ export class LogWriter {
   }
 
   #sweep (): void {
-    for (const [channel, run] of this.#last) {
-      if (run.batch.state === 'settled' && unsettledBefore(run) === undefined) this.#last.delete(channel)
+    const last = this.#last
+    // A new map, since the tables that a map discards when it shrinks delay the garbage collection of the runs.
+    this.#last = new Map()
+    for (const [channel, run] of last) {
+      if (run.batch.state !== 'settled' || unsettledBefore(run) !== undefined) this.#last.set(channel, run)
     }
     this.#sweepAt = 2 * this.#last.size + FEW
   }
