@@ -11,6 +11,9 @@ import { timing } from '../../core/timing.ts'
 /** Approximate memory in bytes that an unsettled event or command takes in addition to its payload. */
 export const BYTES_EACH = 1_280
 
+/** A command of at least this many bytes, with `BYTES_EACH`, such as a full batch of events, is written at once. */
+const LARGE = 65_536
+
 interface CommandQueueOptions {
   /** Whether this queue owns the connection, and so closes it. */
   owned: boolean
@@ -194,7 +197,8 @@ export class CommandQueue {
   }
 
   #send (pending: Pending): void {
-    if (this.#pending.size > 1) this.#cork()
+    // A single command would only be delayed. Redis can execute a large one while the next ones are prepared.
+    if (this.#pending.size > 1 && pending.task.bytes < LARGE) this.#cork()
     pending.underway = true
     this.#waiting--
     const sending = ++pending.sending
@@ -210,7 +214,7 @@ export class CommandQueue {
     })
   }
 
-  /** Combines the commands of this turn into one write. Not used for a single command, which would only be delayed. */
+  /** Combines the commands of this turn into one write. */
   #cork (): void {
     if (this.#corked) return
     this.#corked = true

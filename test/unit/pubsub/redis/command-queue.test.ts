@@ -192,3 +192,15 @@ t.test('while Redis is away, up to 64 MiB of publishes wait, and all of them are
   t.equal(await connect(t, server.url).xlen('rt:{c}:s'), accepted)
   await provider.publish('c', 1)
 })
+
+t.test('the commands of one turn are one write, but a large one does not wait for the others', async (t) => {
+  const { client, publisher } = open(60_000)
+  client.writable = true
+  const stream = { cork: () => client.sent.push('cork'), uncork: () => client.sent.push('uncork') }
+  Object.assign(client, { stream })
+  const settled = [publish(publisher, 1), publish(publisher, 2, 100_000), publish(publisher, 3), publish(publisher, 4)]
+  await Promise.all(settled)
+  await new Promise(setImmediate)
+  t.same(client.sent, ['1', '2', 'cork', '3', '4', 'uncork'])
+  await publisher.close()
+})
