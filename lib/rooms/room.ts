@@ -97,8 +97,12 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   /** The state of the chat; `undefined` if there is none, or no projection presents it. */
   readonly #state: StateReplica | undefined
   readonly #projections: readonly StateProjection[] = []
-  /** Frames of this turn of the event loop. They go out as one write, since the system call is the main cost. */
-  #pending: ChatFrame[] = []
+  /**
+   * Frames of this turn of the event loop; `undefined` if there is none. They go out as one write, since the system call
+   * is the main cost. An array that is kept for later turns would drag the frames of each turn through the garbage
+   * collector.
+   */
+  #pending: ChatFrame[] | undefined
   #pendingBytes = 0
 
   /** `onEmpty` is called when there is no stream or handler, also again when that was so before. */
@@ -227,8 +231,12 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   #write (encode: () => ChatFrame, publishedAt?: number): void {
     if (this.#streams.size === 0) return
     const frame = encode()
-    if (this.#pending.length === 0) setImmediate(() => this.#flush())
-    this.#pending.push(frame)
+    if (this.#pending === undefined) {
+      this.#pending = [frame]
+      setImmediate(() => this.#flush())
+    } else {
+      this.#pending.push(frame)
+    }
     this.#pendingBytes += frame.bytes.length
     if (this.#pendingBytes > budgets.turn) this.#flush()
     if (publishedAt !== undefined) this.#context.metrics.onWritten?.(Math.max(0, Date.now() - publishedAt) / 1_000)
@@ -236,10 +244,10 @@ export class Room implements CatchUpTarget, ProjectedRoom {
 
   #flush (): void {
     const pending = this.#pending
-    if (pending.length === 0) return
+    if (pending === undefined) return
     const chunk = concat(pending)
     this.#countWritten(this.#streams.size, pending.length, chunk.length)
-    this.#pending = []
+    this.#pending = undefined
     this.#pendingBytes = 0
     for (const stream of this.#streams) stream.write(chunk, pending)
   }
