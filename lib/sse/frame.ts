@@ -77,7 +77,7 @@ function invalid (what: string): RealtimeError {
   return new RealtimeError('RT_SSE_FIELD_INVALID', what)
 }
 
-const CRLF = Buffer.from('\r\n')
+const CRLF = '\r\n'
 
 let lastBytes: Buffer | undefined
 let lastChunk: Buffer
@@ -88,7 +88,11 @@ let lastChunk: Buffer
  */
 export function chunked (bytes: Buffer): Buffer {
   if (bytes !== lastBytes) {
-    lastChunk = Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, CRLF])
+    const size = `${bytes.length.toString(16)}\r\n`
+    lastChunk = Buffer.allocUnsafe(size.length + bytes.length + CRLF.length)
+    lastChunk.write(size, 0, 'latin1')
+    lastChunk.set(bytes, size.length)
+    lastChunk.write(CRLF, size.length + bytes.length, 'latin1')
     lastBytes = bytes
   }
   return lastChunk
