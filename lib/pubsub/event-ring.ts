@@ -12,27 +12,24 @@ export interface EventRingOptions {
   budget?: ByteBudget | undefined
 }
 
-/** The properties of all events, by slot. */
-interface Columns {
-  /** A negative tag marks a discontinuity marker. */
-  readonly tags: number[]
-  readonly timestamps: number[]
-  readonly from: string[]
-  readonly events: string[]
-  readonly json: string[]
-  /** `undefined` while no event has a traceparent, as in most apps. */
-  traceparents?: (string | undefined)[]
-  /** `undefined` until the first frame is made. */
-  frames?: (Buffer | undefined)[]
-}
+/** Each event has two numbers: its tag, which is negative for a discontinuity marker, and its timestamp. */
+const NUMBERS = 2
+const TAG = 0
+const TIMESTAMP = 1
+
+/** Each event has three texts: its publisher, its name and its JSON. */
+const TEXTS = 3
+const FROM = 0
+const EVENT = 1
+const PAYLOAD = 2
 
 /** Approximate bytes of an event besides its payload. */
 const OVERHEAD = 100
 
 /**
- * Consecutive events of a log, the newest last. If a limit is exceeded, the oldest are dropped. Each property has an
- * array of its own, since millions of small objects would keep the garbage collector busy. An event is addressed by its
- * index: 0 is the oldest. Its slot is its place in these arrays.
+ * Consecutive events of a log, the newest last. If a limit is exceeded, the oldest are dropped. They share a few
+ * arrays, since millions of small objects would keep the garbage collector busy, and each array is another place in
+ * memory. An event is addressed by its index: 0 is the oldest. Its slot is its place in these arrays.
  */
 export class EventRing implements ByteHolder {
   readonly #capacity: number
@@ -43,8 +40,13 @@ export class EventRing implements ByteHolder {
   #size = 0
   /** The slot of the next event. It wraps around at the capacity. */
   #next = 0
-  /** `undefined` until the first event, since most chats are idle. */
-  #columns: Columns | undefined
+  // Each of these arrays is `undefined` until it is needed, since most chats are idle.
+  #numbers: number[] | undefined
+  #texts: string[] | undefined
+  /** By slot. Most apps have none. */
+  #traceparents: (string | undefined)[] | undefined
+  /** By slot. */
+  #frames: (Buffer | undefined)[] | undefined
 
   constructor (base: Cursor, { capacity = Infinity, bytes = Infinity, budget }: EventRingOptions = {}) {
     this.#base = base
@@ -76,14 +78,15 @@ export class EventRing implements ByteHolder {
   push ({ from, timestamp, event, json, traceparent, position: { tag, isMarker } }: LogEntry): void {
     if (this.#size === this.#capacity) this.#shift()
     const slot = this.#next
-    const columns = this.#columns ??= { tags: [], timestamps: [], from: [], events: [], json: [] }
-    columns.tags[slot] = isMarker ? -tag : tag
-    columns.timestamps[slot] = timestamp
-    columns.from[slot] = from
-    columns.events[slot] = event
-    columns.json[slot] = json
-    if (traceparent !== undefined) columns.traceparents ??= []
-    if (columns.traceparents !== undefined) columns.traceparents[slot] = traceparent
+    const numbers = this.#numbers ??= []
+    const texts = this.#texts ??= []
+    numbers[slot * NUMBERS + TAG] = isMarker ? -tag : tag
+    numbers[slot * NUMBERS + TIMESTAMP] = timestamp
+    texts[slot * TEXTS + FROM] = from
+    texts[slot * TEXTS + EVENT] = event
+    texts[slot * TEXTS + PAYLOAD] = json
+    if (traceparent !== undefined) this.#traceparents ??= []
+    if (this.#traceparents !== undefined) this.#traceparents[slot] = traceparent
     this.#next = (slot + 1) % this.#capacity
     this.#size++
     if (this.#size === 1) this.#budget?.enter(this)
@@ -103,7 +106,7 @@ export class EventRing implements ByteHolder {
    */
   frame (index: number, make: (entry: LogEntry) => Buffer): Buffer {
     const slot = this.#slot(index)
-    const frames = this.#filled.frames ??= []
+    const frames = this.#frames ??= []
     let frame = frames[slot]
     if (frame === undefined) {
       frame = frames[slot] = make(this.at(index))
@@ -128,7 +131,7 @@ export class EventRing implements ByteHolder {
   positionBefore (index: number): Cursor {
     if (index === 0) return this.#base
     const { epoch, offset } = this.#base
-    return { epoch, offset: offset + index, tag: Math.abs(this.#filled.tags[this.#slot(index - 1)] as number) }
+    return { epoch, offset: offset + index, tag: Math.abs(this.#number(index - 1, TAG)) }
   }
 
   /** The index of the event after a cursor, up to `size`; `undefined` if the cursor is not a position in this ring. */
@@ -139,20 +142,16 @@ export class EventRing implements ByteHolder {
 
   /** The event at an index, from 0 to below `size`. */
   at (index: number): LogEntry {
-    const slot = this.#slot(index)
-    const { tags, timestamps, from, events, json, traceparents } = this.#filled
-    const traceparent = traceparents?.[slot]
+    const { epoch, offset, tag } = this.positionBefore(index + 1)
+    const traceparent = this.#traceparents?.[this.#slot(index)]
+    const { tag: previousTag } = this.positionBefore(index)
     return {
-      from: from[slot] as string,
-      timestamp: timestamps[slot] as number,
-      event: events[slot] as string,
-      json: json[slot] as string,
+      from: this.#text(index, FROM),
+      timestamp: this.#number(index, TIMESTAMP),
+      event: this.#text(index, EVENT),
+      json: this.#text(index, PAYLOAD),
       ...traceparent !== undefined && { traceparent },
-      position: {
-        ...this.positionBefore(index + 1),
-        previousTag: this.positionBefore(index).tag,
-        isMarker: tags[slot] as number < 0
-      }
+      position: { epoch, offset, tag, previousTag, isMarker: this.#number(index, TAG) < 0 }
     }
   }
 
@@ -182,25 +181,30 @@ export class EventRing implements ByteHolder {
 
   /** The bytes of an event without its frame. */
   #bytesAt (index: number): number {
-    return (this.#filled.json[this.#slot(index)] as string).length + OVERHEAD
+    return this.#text(index, PAYLOAD).length + OVERHEAD
   }
 
   /** Drops the oldest event. */
   #shift (): void {
     const slot = this.#slot(0)
-    const { json, frames } = this.#filled
+    const frames = this.#frames
     const bytes = this.#bytesAt(0) + (frames?.[slot]?.length ?? 0)
     this.#base = this.positionBefore(1)
     this.#size--
     // Otherwise they would stay in memory until the slot is used again.
-    json[slot] = ''
+    ;(this.#texts as string[])[slot * TEXTS + PAYLOAD] = ''
     if (frames !== undefined) frames[slot] = undefined
     this.#addBytes(-bytes)
   }
 
-  /** The columns, if there is an event. */
-  get #filled (): Columns {
-    return this.#columns as Columns
+  // These two are for an event that is there, so its array is, too.
+
+  #number (index: number, column: number): number {
+    return (this.#numbers as number[])[this.#slot(index) * NUMBERS + column] as number
+  }
+
+  #text (index: number, column: number): string {
+    return (this.#texts as string[])[this.#slot(index) * TEXTS + column] as string
   }
 
   #addBytes (bytes: number): void {

@@ -98,9 +98,8 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   readonly #state: StateReplica | undefined
   readonly #projections: readonly StateProjection[] = []
   /**
-   * Frames of this turn of the event loop; `undefined` if there is none. They go out as one write, since the system call
-   * is the main cost. An array that is kept for later turns would drag the frames of each turn through the garbage
-   * collector.
+   * Frames of this turn of the event loop; `undefined` if there is none. They go out as one write, since the system
+   * call is the main cost. An array that was kept for later turns would also keep frames through garbage collections.
    */
   #pending: ChatFrame[] | undefined
   #pendingBytes = 0
