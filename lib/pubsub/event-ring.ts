@@ -65,6 +65,11 @@ export class EventRing implements ByteHolder {
     return this.positionBefore(this.#size)
   }
 
+  /** The offset of the last event. */
+  get offset (): number {
+    return this.#base.offset + this.#size
+  }
+
   get size (): number {
     return this.#size
   }

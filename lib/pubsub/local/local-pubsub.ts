@@ -4,6 +4,7 @@ import { RealtimeError } from '../../errors.ts'
 import { silentLogger, type Logger } from '../../core/logger.ts'
 import { Metrics } from '../../observability/metrics.ts'
 import type { Controllable } from '../control-feed.ts'
+import { formatCursor } from '../cursor.ts'
 import { LocalControlFeed } from './control-feed.ts'
 import { LocalLog, type LogKey } from './log.ts'
 import { LocalStateStore } from './state-store.ts'
@@ -96,10 +97,10 @@ export class LocalPubSub implements PubSubProvider, ChannelFeed, PubSubStats, Re
     key: LogKey | undefined,
     keyTtlMs?: number
   ): Promise<PublishReceipt> {
-    const { id, entry } = log.append(channel, envelope, key, keyTtlMs)
+    const { position, entry } = log.append(channel, envelope, key, keyTtlMs)
     await undefined
     if (entry !== undefined) this.#deliver(channel, entry)
-    return { id, duplicate: entry === undefined }
+    return { id: formatCursor(position), duplicate: entry === undefined }
   }
 
   /**

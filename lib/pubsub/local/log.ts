@@ -1,4 +1,4 @@
-import { formatCursor, parseCursor, randomTag, sameCursor, type Cursor } from '../cursor.ts'
+import { copyCursor, randomTag, sameCursor, type Cursor } from '../cursor.ts'
 import { ByteBudget } from '../byte-budget.ts'
 import type { DraftContent } from './draft-content.ts'
 import { EmptyLogs } from './empty-logs.ts'
@@ -28,8 +28,8 @@ interface LocalLogOptions {
 export type LogKey = `app ${string}` | `row ${string}` | `finalization ${string}`
 
 interface KnownKey {
-  /** The id of the event that was published with the key. */
-  id: string
+  /** The position of the event that was published with the key. */
+  position: Cursor
   /** When the key expires, in milliseconds since 1970. */
   until: number
   /** The content of a finalized draft, if its event does not repeat it. */
@@ -64,16 +64,16 @@ export class LocalLog implements EventLog {
   }
 
   /**
-   * Appends an event, unless its key was used before. Returns the id of the event with this key, and the entry if it
-   * was appended. `keyTtlMs` is how long to remember the key, if not as long as others of its kind.
+   * Appends an event, unless its key was used before. Returns the position of the event with this key, and the entry if
+   * it was appended. `keyTtlMs` is how long to remember the key, if not as long as others of its kind.
    */
   append (
     channel: string, envelope: Envelope, key: LogKey | undefined, keyTtlMs?: number
-  ): { id: string, entry: LogEntry | undefined } {
-    const log = this.#open(channel)
+  ): { position: Cursor, entry: LogEntry | undefined } {
     const now = Date.now()
+    const log = this.#open(channel, now)
     const known = key === undefined ? undefined : log.keys?.get(key)
-    if (known !== undefined && known.until > now) return { id: known.id, entry: undefined }
+    if (known !== undefined && known.until > now) return { position: known.position, entry: undefined }
     const { epoch, offset, tag } = log.events.head
     const { from, timestamp, event, json, traceparent } = envelope
     const position = { epoch, offset: offset + 1, tag: randomTag(), previousTag: tag, isMarker: false }
@@ -81,12 +81,11 @@ export class LocalLog implements EventLog {
     const entry = { from, timestamp, event, json, traceparent, position }
     log.events.push(entry)
     log.until = now + this.#options.ttlMs
-    const id = formatCursor(position)
     if (key !== undefined) {
       const keys = log.keys ??= new Map()
-      keys.set(key, { id, until: now + (keyTtlMs ?? this.#ttlOf(key)) })
+      keys.set(key, { position: copyCursor(position), until: now + (keyTtlMs ?? this.#ttlOf(key)) })
     }
-    return { id, entry }
+    return { position, entry }
   }
 
   #ttlOf (key: LogKey): number {
@@ -110,12 +109,11 @@ export class LocalLog implements EventLog {
   /** The JSON of the event that was published with this key, if the log still has it, and the content kept with it. */
   finalized (channel: string, key: LogKey): { event: string | undefined, content: DraftContent | undefined } {
     const known = this.hasKey(channel, key) ? this.#channels.get(channel)?.keys?.get(key) : undefined
-    const id = known && parseCursor(known.id)
     const events = this.#find(channel)?.events
-    if (id === undefined || events === undefined) return { event: undefined, content: undefined }
-    const index = events.indexAfter(id)
+    if (known === undefined || events === undefined) return { event: undefined, content: undefined }
+    const index = events.indexAfter(known.position)
     const entry = index === undefined || index === 0 ? undefined : events.slice(index - 1, index)[0]
-    return { event: entry?.json, content: known?.content }
+    return { event: entry?.json, content: known.content }
   }
 
   /** Stores the version of the channel's state, which is part of the log's head. */
@@ -168,21 +166,21 @@ export class LocalLog implements EventLog {
     this.#empty.clear()
   }
 
-  #open (channel: string): ChannelLog {
-    let log = this.#find(channel)
+  #open (channel: string, now = Date.now()): ChannelLog {
+    let log = this.#find(channel, now)
     if (log === undefined) {
-      log = { events: this.#start(startOf(this.#empty.take(channel))), until: Date.now() + this.#options.ttlMs }
+      log = { events: this.#start(startOf(this.#empty.take(channel))), until: now + this.#options.ttlMs }
       this.#channels.set(channel, log)
       this.#sweepTimer.start()
     }
     return log
   }
 
-  #find (channel: string): ChannelLog | undefined {
+  #find (channel: string, now = Date.now()): ChannelLog | undefined {
     const log = this.#channels.get(channel)
     if (log === undefined) return undefined
-    if (log.until <= Date.now()) this.#expire(log)
-    extendEmpty(log)
+    if (log.until <= now) this.#expire(log)
+    extendEmpty(log, now)
     return log
   }
 
@@ -210,7 +208,7 @@ export class LocalLog implements EventLog {
         known.content?.clear()
         keys?.delete(key)
       }
-      const extra = events.head.offset === 0 ? 0 : timing.metaExtra
+      const extra = events.offset === 0 ? 0 : timing.metaExtra
       if (until + extra <= now && (keys?.size ?? 0) === 0) this.#channels.delete(channel)
     }
     if (this.#channels.size === 0) this.#sweepTimer.stop()
@@ -218,8 +216,8 @@ export class LocalLog implements EventLog {
 }
 
 /** Postpones the end of a log without events. It is kept while it is read or polled, or while its state changes. */
-function extendEmpty (log: ChannelLog): void {
-  if (log.events.head.offset === 0) log.until = Date.now() + timing.emptyLog
+function extendEmpty (log: ChannelLog, now = Date.now()): void {
+  if (log.events.offset === 0) log.until = now + timing.emptyLog
 }
 
 /** Returns the position before the first event of a log. */

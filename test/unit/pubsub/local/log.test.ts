@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import { mock } from 'node:test'
-import { parseCursor, type Cursor } from '../../../../lib/pubsub/cursor.ts'
+import { copyCursor, type Cursor } from '../../../../lib/pubsub/cursor.ts'
 import { DraftContent } from '../../../../lib/pubsub/local/draft-content.ts'
 import { LocalLog } from '../../../../lib/pubsub/local/log.ts'
 import { timing } from '../../../../lib/core/timing.ts'
@@ -17,8 +17,8 @@ t.test('a log outlives its events by days, and is then removed', async (t) => {
   mockTimers(t)
   const log = new LocalLog({ size: 10, ttlMs: DAY, idempotencyTtlMs: DAY })
   t.teardown(() => log.close())
-  const { id } = log.append('c', envelope, undefined)
-  const cursor = parseCursor(id)
+  const { position } = log.append('c', envelope, undefined)
+  const cursor = copyCursor(position)
   for (let day = 1; day < 8; day++) {
     mock.timers.tick(DAY)
     t.same(await log.heads(['c']), [cursor], `after ${day} days`)
@@ -105,7 +105,7 @@ t.test('a log is kept while one of its idempotency keys is valid', async (t) => 
   t.teardown(() => log.close())
   const first = log.append('c', envelope, 'app key')
   for (let day = 0; day < 15; day++) mock.timers.tick(DAY)
-  t.same(log.append('c', envelope, 'app key'), { id: first.id, entry: undefined })
+  t.same(log.append('c', envelope, 'app key'), { position: copyCursor(first.position), entry: undefined })
   for (let day = 0; day < 25; day++) mock.timers.tick(DAY)
   t.same(await log.heads(['c']), [undefined])
 })
