@@ -100,10 +100,12 @@ export class Publisher {
     const startedAt = performance.now()
     // The options are not checked yet: `#send` does that, within the trace.
     const given = (options as PublishOptions | null | undefined)?.traceparent
-    const send = (traceparent: unknown): Promise<PublishReceipt> => this.#send(channel, data, options, traceparent)
     const published = publishing.hasSubscribers
-      ? tracePublish({ channel, event: eventName(data), traceparent: given }, send)
-      : send(given)
+      ? tracePublish(
+        { channel, event: eventName(data), traceparent: given },
+        (traceparent) => this.#send(channel, data, options, traceparent)
+      )
+      : this.#send(channel, data, options, given)
     // Registered before the caller's own reactions, so that the metrics are up to date when those run. Not part of the
     // returned promise: the caller need not wait for it.
     published.then(({ duplicate }) => {
@@ -127,8 +129,9 @@ export class Publisher {
     try {
       mustBeOpen()
       const traceparent = given === undefined ? undefined : checkTraceparent(given)
-      const checked = checkPublish(channel, data, options)
-      return send({ channel, envelope: makeEnvelope(data, instanceId, maxPayloadBytes, traceparent), ...checked })
+      const { ephemeral, key, rowKeyTtlMs } = checkPublish(channel, data, options)
+      const envelope = makeEnvelope(data, instanceId, maxPayloadBytes, traceparent)
+      return send({ channel, envelope, ephemeral, key, rowKeyTtlMs })
     } catch (error) {
       return Promise.reject(error)
     }
