@@ -16,6 +16,12 @@ export class ConnectionRegistry {
   readonly #heartbeat: RepeatingTimer
   #draining = false
 
+  /** All connections share it. */
+  readonly #remove = (connection: Connection): void => {
+    this.#open.delete(connection)
+    if (this.#open.size === 0) this.#heartbeat.stop()
+  }
+
   constructor (options: ConnectionRegistryOptions) {
     this.#options = options
     // Runs twice per `heartbeatMs`, so a stream gets a heartbeat after 0.5 to 1 times `heartbeatMs` of silence, and
@@ -41,7 +47,7 @@ export class ConnectionRegistry {
     const { heartbeatMs, metrics } = this.#options
     this.#open.add(connection)
     metrics.opened++
-    connection.onGone(() => this.#remove(connection))
+    connection.onGone(this.#remove)
     if (heartbeatMs > 0) this.#heartbeat.start()
   }
 
@@ -69,10 +75,5 @@ export class ConnectionRegistry {
 
   #beat (): void {
     for (const connection of this.#open) connection.beat()
-  }
-
-  #remove (connection: Connection): void {
-    this.#open.delete(connection)
-    if (this.#open.size === 0) this.#heartbeat.stop()
   }
 }

@@ -34,7 +34,7 @@ export class Connection {
   readonly #endsByCutting: boolean
   #state = OPEN
   #onClose: (() => void)[] = []
-  #onGone: (() => void)[] = []
+  #onGone: ((connection: Connection) => void) | undefined
   /** The user of the stream, if known. */
   userId: string | undefined
   /** True if anything was written since the last heartbeat tick. */
@@ -52,7 +52,7 @@ export class Connection {
     this.#endsByCutting = endsByCutting
     raw.on('close', () => {
       this.#to(CLOSED)
-      for (const callback of this.#onGone) callback()
+      this.#onGone?.(this)
     })
     // A connection reset by the client is not an error of the app; `close` follows.
     raw.on('error', ignore)
@@ -160,16 +160,22 @@ export class Connection {
   /** Calls back once the stream is closed by either side. Returns a function that removes the callback. */
   onClose (callback: () => void): () => void {
     // Unlike `push`, this reserves no space for 17 callbacks.
-    this.#onClose = this.#onClose.concat(callback)
+    this.#onClose = this.#onClose.length === 0 ? [callback] : this.#onClose.concat(callback)
     return () => { this.#onClose = this.#onClose.filter((other) => other !== callback) }
   }
 
   /**
    * Calls back once the response is closed. That may be later than `onClose`: a stream that has ended may have unsent
-   * bytes.
+   * bytes. The callback gets this connection, so that all connections can share one.
    */
-  onGone (callback: () => void): void {
-    this.#onGone = this.#onGone.concat(callback)
+  onGone (callback: (connection: Connection) => void): void {
+    const earlier = this.#onGone
+    this.#onGone = earlier === undefined
+      ? callback
+      : (connection) => {
+          earlier(connection)
+          callback(connection)
+        }
   }
 
   /**
