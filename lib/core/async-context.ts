@@ -11,9 +11,14 @@ export function outsideRequests<T> (create: () => T): T {
   return loadContext.runInAsyncScope(create)
 }
 
+/** Returns the current AsyncLocalStorage context, in which functions can be called later. */
+export function currentContext (): AsyncResource {
+  return new AsyncResource('FastifyRealtime')
+}
+
 /** Binds a function to the current AsyncLocalStorage context. */
 export function bindContext<Args extends unknown[], R> (call: (...args: Args) => R): (...args: Args) => R {
   // `AsyncResource.bind` also defines a deprecated property of the function, which takes much longer than all else.
-  const context = new AsyncResource('FastifyRealtime')
+  const context = currentContext()
   return (...args) => context.runInAsyncScope(call, undefined, ...args)
 }

@@ -1,5 +1,4 @@
 import type { FastifyRequest } from 'fastify'
-import { bindContext } from '../core/async-context.ts'
 import { RealtimeError } from '../errors.ts'
 import { ANONYMOUS, readGrant, type AccessGrant } from './grant.ts'
 import { LimitedQueue } from '../core/limited-queue.ts'
@@ -114,7 +113,7 @@ export class Access implements PermitHolder {
 
   /** Gets a new grant. Rejects with the error of a refusal, or of `authorize`. */
   async #authorize (permit: Permit): Promise<void> {
-    const { chatId, request } = permit
+    const { chatId } = permit
     // Throws for an invalid chat id, so that `authorize` never sees one.
     getChatChannel(chatId)
     const { authorize } = this.#options
@@ -122,11 +121,11 @@ export class Access implements PermitHolder {
       permit.grant = ANONYMOUS
       return
     }
-    const permits = this.#permits.get(chatId) ?? new Set()
-    this.#permits.set(chatId, permits.add(permit))
+    const permits = this.#permits.get(chatId)
+    if (permits === undefined) this.#permits.set(chatId, new Set([permit]))
+    else permits.add(permit)
     const continuity = this.#continuity
-    permit.authorize ??= bindContext(() => authorize(request, chatId))
-    const grant = readGrant(await permit.authorize())
+    const grant = readGrant(await permit.authorize(authorize))
     if (typeof grant === 'string') this.#logMistake(grant)
     if (typeof grant !== 'object') throw new RealtimeError('RT_FORBIDDEN')
     permit.continuity = continuity

@@ -1,4 +1,6 @@
+import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyRequest } from 'fastify'
+import { currentContext } from '../core/async-context.ts'
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import { EXPIRED, type Grant } from './grant.ts'
 import type { Entrance } from '../chat/entrances.ts'
@@ -18,8 +20,6 @@ type State =
 export class Permit {
   readonly chatId: string
   readonly request: FastifyRequest
-  /** Calls `authorize` in the AsyncLocalStorage context of this request: another context may belong to another user. */
-  authorize: (() => unknown) | undefined
   /** An expired grant until `authorize` has granted access, so that `confirm` refuses the permit. */
   grant: Grant = EXPIRED
   /**
@@ -27,11 +27,19 @@ export class Permit {
    * revocation can have been missed.
    */
   continuity = 0
+  /** The AsyncLocalStorage context of this request; `undefined` until `authorize` is called. */
+  #context: AsyncResource | undefined
   #state: State = { name: 'pending', revoked: [] }
 
   constructor (chatId: string, request: FastifyRequest) {
     this.chatId = chatId
     this.request = request
+  }
+
+  /** Calls the app's `authorize` in the context of this request, since another context may belong to another user. */
+  authorize<T> (authorize: (request: FastifyRequest, chatId: string) => T): T {
+    this.#context ??= currentContext()
+    return this.#context.runInAsyncScope(authorize, undefined, this.request, this.chatId)
   }
 
   get userId (): string | undefined {
