@@ -5,7 +5,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
  * what it depends on already, such as `origin` with CORS.
  */
 export function prefersJson ({ headers: { accept = '' } }: FastifyRequest, reply: FastifyReply): boolean {
-  const names = [reply.getHeader('vary') ?? []].flat().join(', ')
-  if (!/(^|,)\s*(accept|\*)\s*(,|$)/i.test(names)) reply.header('vary', names === '' ? 'accept' : `${names}, accept`)
+  const vary = reply.getHeader('vary')
+  const names = vary === undefined ? '' : [vary].flat().join(', ')
+  if (names === '') reply.header('vary', 'accept')
+  else if (!/(^|,)\s*(accept|\*)\s*(,|$)/i.test(names)) reply.header('vary', `${names}, accept`)
   return accept.includes('application/json') && !accept.includes('text/event-stream')
 }

@@ -151,9 +151,12 @@ export class Permits {
 
   /** The grant of a stream that carries all granted chats: the client's user, and the earliest expiry. */
   get strictest (): Grant {
-    const grants = this.#granted.map(({ grant }) => grant)
-    const expiresAt = Math.min(...grants.map(({ expiresAt = Infinity }) => expiresAt))
-    return { userId: grants.find(({ userId }) => userId !== undefined)?.userId, expiresAt }
+    const strictest = { userId: undefined as string | undefined, expiresAt: Infinity }
+    for (const { grant: { userId, expiresAt = Infinity } } of this.#granted) {
+      strictest.userId ??= userId
+      strictest.expiresAt = Math.min(strictest.expiresAt, expiresAt)
+    }
+    return strictest
   }
 
   admit (entrances: readonly Entrance[]): void {

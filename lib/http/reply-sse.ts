@@ -173,9 +173,9 @@ export class ReplySse {
   }
 
   /** Opens a stream of events, or a long poll for them if the request accepts JSON only. */
-  async #openEventStream (chatIds: readonly string[], enter: ChatStream['enter']): Promise<void> {
+  #openEventStream (chatIds: readonly string[], enter: ChatStream['enter']): Promise<void> {
     this.#isPoll = prefersJson(this.#request, this.#reply)
-    await this.#openChatStream(chatIds, { enter })
+    return this.#openChatStream(chatIds, { enter })
   }
 
   /** A function is called once access is granted; if it resolves with `undefined`, no stream is opened. */

@@ -35,7 +35,10 @@ export function rewindsOf (request: FastifyRequest, chats: readonly ChatAccess[]
 
 /** The id as sent. Its type is unknown: a query can repeat the parameter, and a custom parser may create objects. */
 function givenEventId (request: FastifyRequest): unknown {
-  return [request.headers['last-event-id'], queryOf(request).lastEventId].find((id) => id !== undefined && id !== '')
+  const header = request.headers['last-event-id']
+  if (header !== undefined && header !== '') return header
+  const { lastEventId } = queryOf(request)
+  return lastEventId === '' ? undefined : lastEventId
 }
 
 function queryOf (request: FastifyRequest): Record<string, unknown> {

@@ -155,10 +155,10 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     // Flush to the other streams first: for this stream, pending frames are part of `frames` or precede its start.
     this.#flush()
     // No await from here on: the stream gets all changes that are made after the snapshot.
-    const all = [...frames, ...this.#projections.flatMap((projection) => projection.snapshot()).map(withoutId)]
-    const chunk = concat(all)
-    stream.write(chunk, all)
-    this.#countWritten(1, all.length, chunk.length)
+    for (const projection of this.#projections) frames.push(...projection.snapshot().map(withoutId))
+    const chunk = concat(frames)
+    stream.write(chunk, frames)
+    this.#countWritten(1, frames.length, chunk.length)
     if (reason !== undefined) this.#context.metrics.resets.add(reason)
     if (this.#stopJoining(stream)) this.#streams.add(stream)
   }
