@@ -1,4 +1,5 @@
 import type { ChatEvent, ChatEventType } from '../event-types.ts'
+import { MAX_REWIND } from './limits.ts'
 import { lossOf, marker, type StreamEvent, type StartPosition } from './stream-event.ts'
 import type { Refusal } from './refusal.ts'
 import { epochOf, isAtOrBefore } from './event-id.ts'
@@ -88,8 +89,6 @@ interface ChatContext {
   closed (): void
 }
 
-/** The highest value that the server's option `maxRewind` can have. The server refuses a chat that asks for more. */
-const MAX_REWIND = 999_999
 /** How many characters of events are held. */
 const MOST_HELD = 2 ** 20
 

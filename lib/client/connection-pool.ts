@@ -1,18 +1,8 @@
+import { MAX_CHARACTERS, PER_CHAT } from './limits.ts'
 import { marker, type StartPosition } from './stream-event.ts'
 import {
   createConnection, STATES, type ConnectionEvents, type ConnectionOptions, type ConnectionState, type StreamConnection
 } from './connection.ts'
-
-/**
- * The most characters that the chats of one request may add to its URL and its `Last-Event-ID` together. Servers and
- * proxies accept 8 kB for a line and 16 kB for all headers, cookies included.
- */
-const MAX_CHARACTERS = 6_144
-/**
- * The characters that a chat needs beside its id: a separator, the names `chat` and `rewind`, six digits, and the
- * longest event id.
- */
-const PER_CHAT = 82
 
 /** What brings the events of a client's chats: connections of this tab, or another tab that has them. */
 export interface ChatSource {
