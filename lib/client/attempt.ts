@@ -4,10 +4,10 @@ export const SILENCE_MS = 45_000
 /** One attempt to get a response, from its request to its end. */
 export interface Attempt {
   readonly signal: AbortSignal
-  /** When the server has responded. */
+  /** When the server has responded. `NaN` once the stream has begun. */
   respondedAt: number
-  /** When the stream began. Absent before, and after the server has asked the client to reconnect later. */
-  readyAt?: number | undefined
+  /** When the stream began: `NaN` before, and `Infinity` if the server has asked the client to reconnect later. */
+  readyAt: number
   /** When data has arrived last. */
   lastByteAt: number
   /** Whether the connection has been silent for so long that it may be dead. */
@@ -16,7 +16,7 @@ export interface Attempt {
   renew (): void
   /** Calls back after `ms` milliseconds, unless the stream begins before. The next call replaces this one. */
   whenQuiet (ms: number, callback: () => void): void
-  /** The stream has begun. Returns how many milliseconds after the response, or 0 if it had begun before. */
+  /** The stream has begun. Returns how many milliseconds after the response, or `NaN` if it had begun before. */
   begin (): number
   abort (): void
 }
@@ -29,6 +29,7 @@ export function startAttempt (silenceMs: number): Attempt {
   const attempt: Attempt = {
     signal: controller.signal,
     respondedAt: 0,
+    readyAt: NaN,
     lastByteAt: 0,
     isSilent: () => Date.now() - attempt.lastByteAt > silenceMs / 2,
     renew () {
@@ -41,8 +42,9 @@ export function startAttempt (silenceMs: number): Attempt {
       quiet = setTimeout(callback, ms)
     },
     begin () {
-      const lateMs = attempt.readyAt ? 0 : Date.now() - attempt.respondedAt
+      const lateMs = Date.now() - attempt.respondedAt
       clearTimeout(quiet)
+      attempt.respondedAt = NaN
       attempt.readyAt = Date.now()
       return lateMs
     },

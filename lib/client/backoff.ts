@@ -1,5 +1,11 @@
 /** The longest delay of a timer, in milliseconds. A timer with a longer one fires at once. */
 export const LONGEST_TIMER = 2 ** 31 - 1
+/** The wait before the next request if there is none. */
+export const STOP = -1
+/** A stream that was well for this long is replaced at once when it breaks. */
+export const WELL_MS = 5_000
+/** It is replaced after a random part of this time: many may break together. */
+export const SPREAD_MS = 250
 const MAX_BACKOFF_MS = 30_000
 
 /** The delay before each attempt to connect. It grows with each failure. */

@@ -53,8 +53,8 @@ export interface RealtimeClientOptions {
 export interface RealtimeClient {
   readonly state: ClientState
   /**
-   * `stream`, or `long-poll` where a proxy holds streams back. Then each request waits for the next event. The stream
-   * is tried again from time to time.
+   * `stream`, or `long-poll` where a proxy holds streams back or lets none live long. Then each request waits for the
+   * next event. The stream is tried again from time to time.
    */
   readonly transport: TransportName
   /**

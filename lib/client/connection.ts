@@ -5,7 +5,7 @@ import {
   limitOf, notEventStreamOf, refusalOfEvent, problemOf, refusalOfResponse, type Refusal
 } from './refusal.ts'
 import { SILENCE_MS, startAttempt, type Attempt } from './attempt.ts'
-import { createBackoff } from './backoff.ts'
+import { createBackoff, SPREAD_MS, STOP, WELL_MS } from './backoff.ts'
 import { routeFrames, type RoutedEvent } from './frame-router.ts'
 import { positionHeader, pathOf, request, type RequestOptions } from './request.ts'
 import { parseFrames, type Frame } from './sse-parser.ts'
@@ -15,12 +15,6 @@ import { LATE_MS, MUTE_MS, type Transport } from './transport.ts'
 
 const STREAM = 'text/event-stream'
 const POLL = 'application/json'
-/** The wait before the next request if there is none. */
-const STOP = -1
-/** A stream that was well for this long is replaced at once when it breaks. */
-const WELL_MS = 5_000
-/** A stream that was well is replaced after a random part of this time: many may break together. */
-const SPREAD_MS = 250
 
 export interface ConnectionOptions extends RequestOptions {
   /** Milliseconds without a byte after which a connection counts as dead. */
@@ -82,6 +76,10 @@ export function createConnection (options: ConnectionOptions, events: Connection
   let isOffline = false
   /** Whether headers were requested again after the server had refused the previous ones. */
   let headersRenewed = false
+  /** Whether a poll was answered since the last stream that ended soon. */
+  let answered = false
+  /** Whether the server keeps no history. */
+  let lossy = false
 
   const unwatch = watchNetwork(wake, () => {
     isOffline = true
@@ -146,10 +144,19 @@ export function createConnection (options: ConnectionOptions, events: Connection
       return STOP
     })
     if (wait !== undefined) return wait
-    // The network or the server may have changed: the next attempt finds it out anew.
-    if (polls && current === attempt && chats.size > 0) transport.recover()
-    if (polls !== transport.polls) return 0
-    return Date.now() - (current.readyAt ?? Infinity) > WELL_MS ? Math.random() * SPREAD_MS : backoff.next()
+    // Negative if the server has asked the client to reconnect later.
+    const aliveMs = Date.now() - current.readyAt
+    if (current === attempt && chats.size > 0) {
+      // The network or the server may have changed: the next attempt finds it out anew.
+      if (polls) transport.recover()
+      // A proxy may let no stream live long. Without a history, polls would lose events.
+      else if (!(aliveMs < 0 || aliveMs > WELL_MS || lossy)) {
+        transport.fallBack()
+        answered = false
+      }
+    }
+    if (polls ? answered : transport.polls) return 0
+    return aliveMs > WELL_MS ? Math.random() * SPREAD_MS : backoff.next()
   }
 
   /** Requests chats and uses the response. Resolves with `undefined` if that fails. The attempt ends in any case. */
@@ -171,10 +178,11 @@ export function createConnection (options: ConnectionOptions, events: Connection
   /** Handles the response to a long poll. Returns the milliseconds until the next one. */
   function takeAll ({ events, retryMs = 0 }: Polled, takeFrame: (frame: Frame) => void): number {
     for (const { data, ...frame } of events) takeFrame({ ...frame, data: JSON.stringify(data) })
+    answered = events.length > 0
     // A handler, or the end of a catch-up, may have closed the connection.
     if (chats.size > 0 && transport.isTrialDue()) tryStream()
     // Without an event, not even `ready`, the server is not well.
-    return events.length > 0 ? retryMs : Math.max(retryMs, backoff.next())
+    return answered ? retryMs : Math.max(retryMs, backoff.next())
   }
 
   /**
@@ -193,8 +201,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
       // An error says nothing about the stream.
       if (!events || poll.signal.aborted || stream.lastByteAt > lastByteAt) return
       stream.whenQuiet(LATE_MS, () => {
-        // Another connection may have found it out already.
-        if (!transport.polls) transport.fallBack()
+        transport.fallBack()
         stream.abort()
       })
     })
@@ -218,6 +225,8 @@ export function createConnection (options: ConnectionOptions, events: Connection
   ): Promise<number> {
     const { status, headers } = response
     if (status >= 500 || status === 429) {
+      // It may refuse polls only.
+      transport.recover()
       return Math.max(backoff.next(), Number(headers.get('retry-after')) * 1_000 || 0)
     }
     if (status === 401 && typeof options.headers === 'function' && !headersRenewed) {
@@ -248,7 +257,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
     const decoder = new TextDecoder()
     const parse = parseFrames(takeFrame, (retryMs) => {
       backoff.retry(retryMs)
-      stream.readyAt = undefined
+      stream.readyAt = Infinity
     })
     const reader = (response.body as ReadableStream<Uint8Array>).getReader()
     for (;;) {
@@ -288,7 +297,8 @@ export function createConnection (options: ConnectionOptions, events: Connection
     headersRenewed = isOffline = false
     setState('open')
     // A chat without a start position has missed nothing yet, and ignores this.
-    if (id === undefined) events.deliver(lossOf(chatId))
+    lossy = id === undefined
+    if (lossy) events.deliver(lossOf(chatId))
     // If the chat can't be resumed, a reset follows. `ready` must not move the position: if the reset is lost, the next
     // connection has to send it again.
     subscription.id = id && (subscription.id ?? id)

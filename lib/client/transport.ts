@@ -25,16 +25,11 @@ export function createTransport (): Transport {
   let trialMs = FIRST_TRIAL_MS
   let trialAt = 0
 
-  function postponeTrial (): void {
-    trialAt = Date.now() + trialMs
-    trialMs = Math.min(trialMs * 2, MAX_TRIAL_MS)
-  }
-
   const transport: Transport = {
     polls: false,
     fallBack () {
       transport.polls = true
-      postponeTrial()
+      trialAt = Date.now() + trialMs
     },
     recover () {
       transport.polls = false
@@ -42,7 +37,10 @@ export function createTransport (): Transport {
     },
     isTrialDue () {
       const isDue = Date.now() >= trialAt
-      if (isDue) postponeTrial()
+      if (isDue) {
+        trialAt = Date.now() + trialMs
+        trialMs = Math.min(trialMs * 2, MAX_TRIAL_MS)
+      }
       return isDue
     }
   }

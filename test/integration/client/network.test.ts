@@ -4,6 +4,7 @@ import type { Server } from 'node:http'
 import { createRealtimeClient } from '../../../lib/client/index.ts'
 import { startApp } from '../../support/app.ts'
 import { until } from '../../support/until.ts'
+import { fetchStreams } from './page.ts'
 
 // Real browsers are tested in test/browser/client.test.ts.
 
@@ -25,7 +26,7 @@ async function start (
   t: Test, { retryMs = 100_000, ...options } = {} as { retryMs?: number, silenceMs?: number }
 ): Promise<{ app: FastifyInstance, states: string[], client: ReturnType<typeof createRealtimeClient> }> {
   const { app, url } = await startApp(t, { retryMs, heartbeatMs: 0 })
-  const client = createRealtimeClient({ url: `${url}/api`, ...options })
+  const client = createRealtimeClient({ url: `${url}/api`, fetch: fetchStreams, ...options })
   t.teardown(() => client.close())
   const states: string[] = []
   client.onState((state) => { states.push(state) })

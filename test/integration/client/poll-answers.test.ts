@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { setImmediate as immediate } from 'node:timers/promises'
 import { until } from '../../support/until.ts'
-import { Page } from './page.ts'
+import { Page, skip } from './page.ts'
 
 t.setTimeout(60_000)
 
@@ -63,11 +63,9 @@ function openStream ({ answer, signal }: Asked): (event: Event) => void {
   }
 }
 
-/** From now on, the clock is ahead. */
-function skip (t: Test, ms: number): void {
-  const { now } = Date
-  t.teardown(() => { Date.now = now })
-  Date.now = () => now() + ms
+/** Answers with a stream that ends at once. */
+const endStream = ({ answer }: Asked, text: string): void => {
+  answer(new Response(text, { headers: { 'content-type': 'text/event-stream' } }))
 }
 
 t.test('answers of a server or a network that is not as expected', { jobs: 8 }, async (t) => {
@@ -97,6 +95,15 @@ t.test('answers of a server or a network that is not as expected', { jobs: 8 }, 
     openStream(await next(false))(ready('e-0-0'))
     await page.is('open')
     t.equal(page.client.transport, 'stream')
+  })
+
+  t.test('after a poll that is refused for now, a stream is tried after a wait', async (t) => {
+    const { page, next, fallBack } = start(t)
+    page.open('a')
+    ;(await fallBack()).answer(Response.json({}, { status: 429 }))
+    await until(async () => page.client.transport, (transport) => transport === 'stream')
+    page.client.reconnect()
+    await next(false)
   })
 
   t.test('a chat that is opened during a poll changes no transport', async (t) => {
@@ -134,6 +141,57 @@ t.test('answers of a server or a network that is not as expected', { jobs: 8 }, 
     t.equal((await next(true)).id, 'e-2-2')
     t.same(seen.numbers, [1, 2])
   })
+})
+
+t.test('a stream that ends soon', async (t) => {
+  const RETRY = 'retry: 100000\n'
+  const READY = 'event: ready\ndata: {}\n'
+  const waits = async (t: Test, page: Page, asked: Asked[]): Promise<void> => {
+    await page.is('connecting')
+    for (let turn = 0; turn < 10; turn++) await immediate()
+    t.same(asked, [])
+  }
+
+  t.test('is replaced by polls at once', async (t) => {
+    const { page, next } = start(t)
+    const seen = page.open('a')
+    endStream(await next(false), `${RETRY}id: e-0-0\n${READY}\n`)
+    const poll = await next(true)
+    t.equal(poll.id, 'e-0-0')
+    poll.answer(events(ready('e-0-0'), message(1)))
+    t.equal((await next(true)).id, 'e-1-1')
+    t.same([seen.numbers, seen.resets], [[1], []])
+    t.same(page.states, ['connecting', 'open'])
+    t.equal(page.client.transport, 'long-poll')
+  })
+
+  t.test('is requested again after a wait if the poll fails, too', async (t) => {
+    const { page, asked, next } = start(t)
+    page.open('a')
+    endStream(await next(false), `${RETRY}id: e-0-0\n${READY}\n`)
+    ;(await next(true)).answer(events(ready('e-0-0'), message(1)))
+    // A poll that fails after one was answered is followed by a stream at once.
+    endStream(await next(true), '')
+    endStream(await next(false), '')
+    endStream(await next(true), '')
+    await waits(t, page, asked)
+    page.client.reconnect()
+    t.equal((await next(false)).id, 'e-1-1')
+  })
+
+  for (const [reason, text] of [
+    ['the server has asked to wait', `id: e-0-0\n${READY}\n${RETRY}\n`],
+    ['the server asked for nothing but to wait', `${RETRY}\n`],
+    ['the server keeps no history', `${RETRY}${READY}\n`]
+  ] as const) {
+    t.test(`is requested again after a wait if ${reason}`, async (t) => {
+      const { page, asked, next } = start(t)
+      page.open('a')
+      endStream(await next(false), text)
+      await waits(t, page, asked)
+      t.equal(page.client.transport, 'stream')
+    })
+  }
 })
 
 t.test('a stream that is quiet after an event', async (t) => {

@@ -6,7 +6,7 @@ import { LoadBalancer } from '../../support/load-balancer.ts'
 import { RedisServer } from '../../support/redis-server.ts'
 import { until } from '../../support/until.ts'
 import { range } from '../../support/numbers.ts'
-import { Page, Seen, publish, dropAll, startServer } from './page.ts'
+import { Page, Seen, publish, dropAll, settle, startServer } from './page.ts'
 
 t.setTimeout(120_000)
 
@@ -137,6 +137,7 @@ t.test('a connection without any data is replaced', async (t) => {
   const page = new Page(t, url, { silenceMs: 300 })
   const seen = page.open('a')
   await seen.ready()
+  settle(t)
   await publish(app, 'a', 1)
   await until(async () => page.states.length, (length) => length >= 4)
   t.same(page.states.slice(0, 4), ['connecting', 'open', 'connecting', 'open'])

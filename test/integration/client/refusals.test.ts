@@ -2,7 +2,7 @@ import t from 'tap'
 import { once } from 'node:events'
 import { startApp } from '../../support/app.ts'
 import { until } from '../../support/until.ts'
-import { Page, publish, dropAll, startServer, LoggedPage, startFrames } from './page.ts'
+import { Page, publish, dropAll, settle, startServer, LoggedPage, startFrames } from './page.ts'
 
 t.setTimeout(120_000)
 
@@ -63,6 +63,7 @@ t.test('a chat whose access is revoked is left out, and the other chats of its s
   const seen = ['a', 'b', 'c'].map((id) => page.open(id))
   for (const each of seen) await each.ready()
   allowed.delete('b')
+  settle(t)
   await app.chatEvents.revoke('b', 'ada')
   for (const chatId of ['a', 'b', 'c']) await publish(app, chatId, 1)
   await seen[0]?.has(1)

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { startApp } from '../../support/app.ts'
 import { until } from '../../support/until.ts'
 import { range } from '../../support/numbers.ts'
-import { Page, publish, dropAll, startServer, LoggedPage } from './page.ts'
+import { Page, publish, dropAll, settle, startServer, LoggedPage } from './page.ts'
 
 t.setTimeout(120_000)
 
@@ -19,6 +19,7 @@ t.test('chats beyond the limit of a stream use further streams, and one more cha
   seen.push(page.open('11'))
   await seen[10]?.ready()
   t.same(page.requests.slice(before).map(({ chats }) => chats), [['9', '10', '11']])
+  settle(t)
   dropAll(app)
   await until(async () => page.requests.length, (length) => length === before + 1 + 3)
   await page.is('open')

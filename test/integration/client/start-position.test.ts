@@ -97,6 +97,7 @@ t.test('a reset that is cut off is reported when it arrives in full', async (t) 
   let opened = 0
   const ids: unknown[] = []
   const url = await startServer(t, (app) => app.get('/api/chats/a/events', async (request, reply) => {
+    if (request.headers.accept !== 'text/event-stream') return await reply.code(503).send()
     ids.push(request.headers['last-event-id'])
     const ready = 'retry: 1\nid: f-7-7\nevent: ready\ndata: {"resumed":false}\n\n'
     if (opened++ === 0) return await reply.type('text/event-stream').send(`${ready}id: f-7-7\nevent: res`)
