@@ -13,6 +13,7 @@ import { Downloads } from './http/downloads.ts'
 import { publishRoute } from './http/publish-route.ts'
 import { healthRoute } from './http/health-route.ts'
 import { ConnectionRegistry } from './sse/connection-registry.ts'
+import { ChunkEncoder } from './sse/frame.ts'
 import { endStreamsOfFailedHandlers } from './http/failed-handlers.ts'
 import { ReplySse, type SseContext } from './http/reply-sse.ts'
 import { GracefulShutdown } from './http/graceful-shutdown.ts'
@@ -57,6 +58,7 @@ const realtime: FastifyPluginAsync<RealtimeOptions> = async (app, given) => {
     connections,
     limits: new StreamLimits(options, app.log),
     metrics,
+    chunks: new ChunkEncoder(),
     onSlow: () => { metrics.slow++ },
     authorize: (request, chatIds) => access.check(request, chatIds),
     entrances: chatEvents.entrances,

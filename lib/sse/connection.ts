@@ -1,7 +1,7 @@
 import { ServerResponse, type OutgoingHttpHeaders } from 'node:http'
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import { Socket } from 'node:net'
-import { chunked, heartbeat } from './frame.ts'
+import { heartbeat, type ChunkEncoder } from './frame.ts'
 import type { ConnectionValues } from './options.ts'
 
 /** Node's response object, over HTTP/1.1 or HTTP/2. */
@@ -11,6 +11,8 @@ export type RawResponse = ServerResponse | Http2ServerResponse
 const LONGEST_TIMER = 2 ** 31 - 1
 
 export interface ConnectionOptions extends Readonly<Pick<ConnectionValues, 'maxBufferedBytes' | 'drainTimeoutMs'>> {
+  /** Shared by all connections of an app, since a room writes the same bytes to many. */
+  chunks: ChunkEncoder
   /** Called when a client is disconnected because it is too slow. */
   onSlow (): void
 }
@@ -116,7 +118,7 @@ export class Connection {
     this.#written = true
     try {
       // All targets have the method, but TypeScript finds no common overload.
-      return (this.#out as Socket).write(this.#out === this.#raw ? chunk : chunked(chunk))
+      return (this.#out as Socket).write(this.#out === this.#raw ? chunk : this.#options.chunks.encode(chunk))
     } catch {
       // Middleware that replaced the method has failed.
       this.destroy()

@@ -78,22 +78,25 @@ function invalid (what: string): RealtimeError {
 }
 
 const CRLF = '\r\n'
+const EMPTY = Buffer.alloc(0)
 
-let lastBytes: Buffer | undefined
-let lastChunk: Buffer
+/** Encodes chunks of `transfer-encoding: chunked`. */
+export class ChunkEncoder {
+  // A room writes the same bytes to each of its streams.
+  #lastBytes: Buffer | undefined
+  #lastChunk = EMPTY
 
-/**
- * Frames the bytes as one chunk of `transfer-encoding: chunked`. A room writes the same buffer to each of its streams,
- * so the last result is cached.
- */
-export function chunked (bytes: Buffer): Buffer {
-  if (bytes !== lastBytes) {
-    const size = `${bytes.length.toString(16)}\r\n`
-    lastChunk = Buffer.allocUnsafe(size.length + bytes.length + CRLF.length)
-    lastChunk.write(size, 0, 'latin1')
-    lastChunk.set(bytes, size.length)
-    lastChunk.write(CRLF, size.length + bytes.length, 'latin1')
-    lastBytes = bytes
+  /** Returns the bytes as one chunk. */
+  encode (bytes: Buffer): Buffer {
+    if (bytes !== this.#lastBytes) {
+      const size = `${bytes.length.toString(16)}\r\n`
+      const chunk = Buffer.allocUnsafe(size.length + bytes.length + CRLF.length)
+      chunk.write(size, 0, 'latin1')
+      chunk.set(bytes, size.length)
+      chunk.write(CRLF, size.length + bytes.length, 'latin1')
+      this.#lastBytes = bytes
+      this.#lastChunk = chunk
+    }
+    return this.#lastChunk
   }
-  return lastChunk
 }

@@ -3,6 +3,9 @@ import http from 'node:http'
 import net from 'node:net'
 import { once } from 'node:events'
 import { Connection } from '../../../lib/sse/connection.ts'
+import { ChunkEncoder } from '../../../lib/sse/frame.ts'
+
+const options = { drainTimeoutMs: 10_000, chunks: new ChunkEncoder(), onSlow () {} }
 
 interface Opened {
   connection: Connection
@@ -23,7 +26,7 @@ async function open (t: Test, maxBufferedBytes: number): Promise<Opened> {
   client.on('error', () => {})
   const [, response] = await requested as [http.IncomingMessage, http.ServerResponse]
   return {
-    connection: new Connection(response, { maxBufferedBytes, drainTimeoutMs: 10_000, onSlow () {} }),
+    connection: new Connection(response, { ...options, maxBufferedBytes }),
     response,
     client,
     received: () => received
@@ -173,7 +176,7 @@ t.test('a stream whose response is over already ends at once', async (t) => {
   const closed = once(response, 'close')
   response.destroy()
   await closed
-  const connection = new Connection(response, { maxBufferedBytes: 1_000, drainTimeoutMs: 10_000, onSlow () {} })
+  const connection = new Connection(response, { ...options, maxBufferedBytes: 1_000 })
   let closes = 0
   connection.onClose(() => { closes++ })
   await connection.end()
@@ -206,7 +209,7 @@ t.test('streams receive the same bytes, framed for HTTP/1.1 and plain if middlew
 
 t.test('a client of HTTP/1.0, whose stream has no chunks, gets plain bytes', async (t) => {
   const server = http.createServer((_request, response) => {
-    const connection = new Connection(response, { maxBufferedBytes: 1_000, drainTimeoutMs: 10_000, onSlow () {} })
+    const connection = new Connection(response, { ...options, maxBufferedBytes: 1_000 })
     connection.start({})
     connection.write(Buffer.from('data: 1\n\n'))
     connection.end()

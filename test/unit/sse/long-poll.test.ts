@@ -2,8 +2,10 @@ import t, { type Test } from 'tap'
 import { once } from 'node:events'
 import http, { type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { encodeFrame, type Frame } from '../../../lib/sse/frame.ts'
+import { ChunkEncoder, encodeFrame, type Frame } from '../../../lib/sse/frame.ts'
 import { LongPoll } from '../../../lib/sse/long-poll.ts'
+
+const options = { maxBufferedBytes: 1_000, drainTimeoutMs: 1_000, chunks: new ChunkEncoder(), onSlow () {} }
 
 /** A poll of a client at this position. `write` returns whether the poll was answered with these frames. */
 async function start (t: Test, lastEventId?: string) {
@@ -13,7 +15,7 @@ async function start (t: Test, lastEventId?: string) {
   await once(server, 'listening')
   const answer = fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}`)
   const [, response] = await once(server, 'request') as [unknown, ServerResponse]
-  const poll = new LongPoll(response, { maxBufferedBytes: 1_000, drainTimeoutMs: 1_000, onSlow () {} }, lastEventId)
+  const poll = new LongPoll(response, options, lastEventId)
   poll.start({})
   return {
     write: (...frames: Frame[]): boolean => {
