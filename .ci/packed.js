@@ -1,5 +1,6 @@
 // Packs the package. Checks that each module in it has a source map that holds its TypeScript source, that its command
-// runs, and that the client for a plain page is one file, with a second one for pages whose tabs share connections.
+// runs, and that the client for a plain page is one file, with a second one for pages whose tabs share connections, and
+// a third one with the folds.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
@@ -28,9 +29,11 @@ try {
   const page = join(dist, 'client.min.js')
   const imports = (file) => readFileSync(join(dist, file), 'utf8').match(/\bimport\b[^)]*/g)
   assert.deepEqual(imports('client.min.js'), ['import("./client.shared-connections.min.js"'])
-  assert.equal(imports('client.shared-connections.min.js'), null)
+  for (const file of ['client.shared-connections.min.js', 'client.folds.min.js']) assert.equal(imports(file), null)
   const { createRealtimeClient } = await import(page)
   createRealtimeClient().close()
+  const { foldPresence } = await import(join(dist, 'client.folds.min.js'))
+  assert.deepEqual(foldPresence(['ada'], { joined: ['bob'] }), ['ada', 'bob'])
   console.log(`${modules.length} modules with their source maps`)
 } finally {
   rmSync(folder, { recursive: true })
