@@ -210,10 +210,12 @@ answerCalls({
     return { p50: at(0.5), p99: at(0.99) }
   },
 
-  /** Closes all connections. A reset leaves no entries in the tables of the kernel. */
-  close () {
-    for (const { socket } of clients) socket?.removeAllListeners('close').resetAndDestroy()
-    clients.clear()
+  /** Closes all connections but the first `kept`. A reset leaves no entries in the tables of the kernel. */
+  close (/** @type {number} */ kept = 0) {
+    for (const client of [...clients].slice(kept)) {
+      client.socket?.removeAllListeners('close').resetAndDestroy()
+      clients.delete(client)
+    }
     received = reads = 0
   }
 })

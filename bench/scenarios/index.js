@@ -147,7 +147,7 @@ export const scenarios = {
     connections: 5_000
   }),
   open: open({
-    title: 'Opening 2000 streams in 100 chats, 50 at a time',
+    title: 'Opening 10,000 streams in 100 chats, 50 at a time',
     cases: {
       ours: { contender: 'ours with authorize' },
       'ours through Redis': { contender: 'ours with authorize', throughRedis: true },
@@ -156,7 +156,7 @@ export const scenarios = {
     },
     targets: { 'res.write': 1.5 },
     chats: 100,
-    perChat: 20,
+    perChat: 200,
     opening: 50
   }),
   resume: resume({
