@@ -84,10 +84,15 @@ export class Subscriptions {
    */
   addFeedListener (channel: string, listener: FeedListener, isLive: () => boolean): () => void {
     const remove = this.#feeds.add(checkChannel(channel), (call) => call(listener))
-    let isFollowing = true
-    queueMicrotask(() => { if (isFollowing && isLive()) listener.live() })
+    // Kept only until it was called, since there is one for each open chat.
+    let check: (() => boolean) | undefined = isLive
+    queueMicrotask(() => {
+      const live = check?.() === true
+      check = undefined
+      if (live) listener.live()
+    })
     return () => {
-      isFollowing = false
+      check = undefined
       remove()
     }
   }
