@@ -161,9 +161,12 @@ export class Connection {
 
   /** Calls back once the stream is closed by either side. Returns a function that removes the callback. */
   onClose (callback: () => void): () => void {
-    // Unlike `push`, this reserves no space for 17 callbacks.
-    this.#onClose = this.#onClose.length === 0 ? [callback] : this.#onClose.concat(callback)
-    return () => { this.#onClose = this.#onClose.filter((other) => other !== callback) }
+    // `push` and `filter` would reserve space for 17 callbacks.
+    this.#onClose = this.#onClose.concat([callback])
+    return () => {
+      const index = this.#onClose.indexOf(callback)
+      if (index !== -1) this.#onClose.splice(index, 1)
+    }
   }
 
   /**
