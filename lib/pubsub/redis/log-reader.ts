@@ -58,36 +58,16 @@ export class LogReader implements EventLog {
     channel: string, after: Cursor | undefined, limit: number, maxBytes: number = budgets.page, before?: Cursor
   ): Promise<LogPage> {
     const range = { after, before, limit, maxBytes: Math.min(maxBytes, budgets.page) }
-    const page = await this.#read(channel, range)
+    const page = pageOf(await this.#ask(channel, range), range)
     // After a failover, acknowledged events may be missing. The marker states where, so read again after writing it.
     if (page.head.unproven !== true || !await this.#mark(channel)) return failoverOf(page, range)
-    return failoverOf(await this.#read(channel, range), range)
+    return failoverOf(pageOf(await this.#ask(channel, range), range), range)
   }
 
-  async #read (channel: string, { after, before, limit, maxBytes }: Range): Promise<LogPage> {
-    const args = [limit, newEpoch(), maxBytes, ...cursorArgs(after), ...cursorArgs(before)]
+  #ask (channel: string, { after, before, limit, maxBytes }: Range): Promise<Reply> {
     const { meta, stream, fields } = this.#options.keys.of(channel)
-    const reply = await (maxBytes === 0 ? this.bounds : this.#pages).read([meta, stream, fields], args)
-    const [epoch, last, gap, rows, state, start, severed] = reply as Reply
-    const head = headOf(
-      parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor,
-      state.toString(),
-      severed === 1
-    )
-    const decoded = rows.map(([id, fields]) => entryOf(head.epoch, id, fields))
-    if (after === undefined && before === undefined) {
-      // Redis returns the newest event first.
-      const entries = decoded.filter((entry) => entry !== undefined).reverse()
-      const gap = entries.length < rows.length && entries.length === 0 ? 'diverged' : undefined
-      return { head, gap, entries, start: parseCursor(`${head.epoch}-${start.toString()}`) }
-    }
-    const hole = decoded.indexOf(undefined)
-    // The event next to the cursor cannot be decoded, for example because a newer version wrote it. Waiting for it
-    // would never end.
-    if (hole === 0) return { head, gap: 'diverged', entries: [] }
-    const entries = (hole === -1 ? decoded : decoded.slice(0, hole)) as LogEntry[] // Contains no `undefined`.
-    if (after === undefined) entries.reverse()
-    return { head, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
+    const args = [limit, newEpoch(), maxBytes, ...cursorArgs(after), ...cursorArgs(before)]
+    return (maxBytes === 0 ? this.bounds : this.#pages).read([meta, stream, fields], args) as Promise<Reply>
   }
 
   /**
@@ -130,14 +110,40 @@ export class LogReader implements EventLog {
   async #keepEmpty (channels: string[], heads: (LogHead | undefined)[]): Promise<void> {
     await Promise.all(heads.map(async (head, index) => {
       const range = { after: head, before: undefined, limit: 1, maxBytes: 1 }
-      if (head?.offset === 0) await this.#read(channels[index] as string, range)
+      if (head?.offset === 0) await this.#ask(channels[index] as string, range)
     }))
   }
 }
 
-function headOf (cursor: Cursor, version: string, unproven: boolean): LogHead {
+/** Decodes the page of a reply. */
+function pageOf ([epoch, last, gap, rows, state, start, severed]: Reply, { after, before }: Range): LogPage {
+  const head = headOf(
+    parseCursor(`${epoch.toString()}-${last.toString()}`) as Cursor,
+    state.toString(),
+    severed === 1
+  )
+  const decoded = rows.map(([id, fields]) => entryOf(head.epoch, id, fields))
+  if (after === undefined && before === undefined) {
+    // Redis returns the newest event first.
+    const entries = decoded.filter((entry) => entry !== undefined).reverse()
+    const gap = entries.length < rows.length && entries.length === 0 ? 'diverged' : undefined
+    return { head, gap, entries, start: parseCursor(`${head.epoch}-${start.toString()}`) }
+  }
+  const hole = decoded.indexOf(undefined)
+  // The event next to the cursor cannot be decoded, for example because a newer version wrote it. Waiting for it
+  // would never end.
+  if (hole === 0) return { head, gap: 'diverged', entries: [] }
+  const entries = (hole === -1 ? decoded : decoded.slice(0, hole)) as LogEntry[] // Contains no `undefined`.
+  if (after === undefined) entries.reverse()
+  return { head, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
+}
+
+function headOf ({ epoch, offset, tag }: Cursor, version: string, unproven: boolean): LogHead {
+  const head: LogHead = { epoch, offset, tag }
   const state = parseStateVersion(version)
-  return { ...cursor, ...state !== undefined && { state }, ...unproven && { unproven } }
+  if (state !== undefined) head.state = state
+  if (unproven) head.unproven = true
+  return head
 }
 
 /** Returns the arguments of lua/read.lua for a cursor. */
