@@ -200,6 +200,8 @@ export function createConnection (options: ConnectionOptions, events: Connection
       const { events } = await response.json() as Polled
       // An error says nothing about the stream.
       if (!events || poll.signal.aborted || stream.lastByteAt > lastByteAt) return
+      // If a further event pushes out what a proxy keeps, they are compared again.
+      if (!transport.polls) transport.recover()
       stream.whenQuiet(LATE_MS, () => {
         transport.fallBack()
         stream.abort()

@@ -13,9 +13,6 @@ export interface RoutedEvent {
   id: string | undefined
 }
 
-/** Control events of the stream. Their data names the chat. */
-const CONTROL_EVENT = /^(ready|reset|refused)$/
-
 /** Returns a function that finds out to which chat of a stream a frame belongs. */
 export function routeFrames (chats: ChatSubscriptions): (frame: Frame) => RoutedEvent {
   // The parts of the last event id.
@@ -24,12 +21,12 @@ export function routeFrames (chats: ChatSubscriptions): (frame: Frame) => Routed
     const data = parse(json)
     const parts = id?.split('.') ?? []
     // An event belongs to the chat whose part of the event id has changed, whatever its data says. If no part has
-    // changed, its data names the chat.
+    // changed, its data names the chat. The data of a control event always does.
     const changed = parts.findIndex((part, index) => part !== last[index])
     const namedInData = chats.findIndex(([chatId]) => chatId === data?.chatId)
     const index = chats.length === 1
       ? 0
-      : changed < 0 || (CONTROL_EVENT.test(event) && namedInData >= 0) ? namedInData : changed
+      : changed < 0 || (/^(ready|reset|refused)$/.test(event) && namedInData >= 0) ? namedInData : changed
     if (parts.length > 0) last = parts
     const part = parts[index]
     return { chat: chats[index], event, data, id: part ? expandPart(part) : undefined }

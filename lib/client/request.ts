@@ -12,8 +12,6 @@ export interface RequestOptions {
 
 /** Paths that every URL parser would change into another one. */
 const CHANGED_PATH = /\/\.\.?([/?]|$)/
-/** Strings that are safe as one part of `Last-Event-ID`. An empty string means that there is no position yet. */
-const LAST_EVENT_ID = /^[\w-]{0,64}$/
 
 /** Returns the address of the stream of some chats, after the prefix of the routes. */
 export function pathOf (subscriptions: ChatSubscriptions): string {
@@ -29,8 +27,8 @@ export function pathOf (subscriptions: ChatSubscriptions): string {
 /** Returns the `Last-Event-ID` of a request, with a part for each chat; `undefined` if no chat has a position. */
 export function positionHeader (subscriptions: ChatSubscriptions): Headers {
   // The app may pass any string as an id: it must not break the header, nor the positions of the other chats. `!` is an
-  // invalid position, which the server answers with a reset.
-  const ids = subscriptions.map(([, { id = '' }]) => LAST_EVENT_ID.test(id) ? id : '!')
+  // invalid position, which the server answers with a reset. An empty part means that there is no position yet.
+  const ids = subscriptions.map(([, { id = '' }]) => /^[\w-]{0,64}$/.test(id) ? id : '!')
   return ids.join('') ? { 'last-event-id': ids.join('.') } : {}
 }
 
