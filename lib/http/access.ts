@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { RealtimeError } from '../errors.ts'
 import { ANONYMOUS, readGrant, type AccessGrant } from './grant.ts'
 import { LimitedQueue } from '../core/limited-queue.ts'
+import { LinkedList } from '../core/linked-list.ts'
 import type { Logger } from '../core/logger.ts'
 import { Permit, Permits, type PermitHolder } from './permits.ts'
 import { getChatChannel } from '../pubsub/names.ts'
@@ -43,7 +44,7 @@ export class Access implements PermitHolder {
   readonly #options: AccessOptions
   readonly #revocations: RevocationWatch | undefined
   /** By chat id: the permits that are being authorized, and those of open streams. */
-  readonly #permits = new Map<string, Set<Permit>>()
+  readonly #permits = new Map<string, LinkedList<Permit>>()
   readonly #reauthorizing = new LimitedQueue<Permit>(MAX_CONCURRENT, (permit) => this.#reauthorize(permit))
   /** The continuity number at the last check of the open streams: see `Permit.continuity`. */
   #checked = 0
@@ -55,7 +56,8 @@ export class Access implements PermitHolder {
     this.#options = options
     if (options.authorize === undefined) return
     this.#revocations = options.watchRevocations({
-      revoked: (chatId, userId) => { for (const permit of this.#permits.get(chatId) ?? []) permit.revoke(userId) },
+      // Copied, since a permit leaves the list when its stream ends.
+      revoked: (chatId, userId) => { for (const permit of [...this.#permits.get(chatId) ?? []]) permit.revoke(userId) },
       synced: () => this.#synced()
     })
   }
@@ -121,9 +123,10 @@ export class Access implements PermitHolder {
       permit.grant = ANONYMOUS
       return
     }
-    const permits = this.#permits.get(chatId)
-    if (permits === undefined) this.#permits.set(chatId, new Set([permit]))
-    else permits.add(permit)
+    let permits = this.#permits.get(chatId)
+    if (permits === undefined) this.#permits.set(chatId, permits = new LinkedList())
+    // A permit whose stream is authorized again is in the list already.
+    if (!permits.has(permit)) permits.add(permit)
     const continuity = this.#continuity
     const grant = readGrant(await permit.authorize(authorize))
     if (typeof grant === 'string') this.#logMistake(grant)

@@ -1,6 +1,7 @@
 import type { AsyncResource } from 'node:async_hooks'
 import type { FastifyRequest } from 'fastify'
 import { currentContext } from '../core/async-context.ts'
+import type { Linked } from '../core/linked-list.ts'
 import { RealtimeError, type RealtimeErrorCode } from '../errors.ts'
 import { EXPIRED, type Grant } from './grant.ts'
 import type { Entrance } from '../chat/entrances.ts'
@@ -17,7 +18,9 @@ type State =
   | { readonly name: 'admitted' | 'joined', readonly entrance: Entrance }
 
 /** The access of one request to one chat. It is held until its stream closes. */
-export class Permit {
+export class Permit implements Linked<Permit> {
+  previous: Permit | undefined
+  next: Permit | undefined
   readonly chatId: string
   readonly request: FastifyRequest
   /** An expired grant until `authorize` has granted access, so that `confirm` refuses the permit. */

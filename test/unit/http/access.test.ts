@@ -125,6 +125,18 @@ t.test('a stream joins its chat at once if no revocation can have been missed', 
   t.equal(stage.stopped(), 1)
 })
 
+t.test('a revocation ends all streams of the user, also if the end of one makes the app end another', async (t) => {
+  const stage = start(t, () => ({ userId: 'ada' }))
+  const [first, second, third] = [await stage.open(), await stage.open(), await stage.open()]
+  const { close } = first
+  first.close = () => {
+    close()
+    second.close()
+  }
+  stage.revoke('c', 'ada')
+  t.same([first.closed, second.closed, third.closed], [true, true, true])
+})
+
 t.test('a stream waits until all revocations are read, and joins if the user still has access', async (t) => {
   const stage = start(t, (_request, chatId) => ({ userId: chatId }))
   stage.sync(false)
