@@ -1,7 +1,7 @@
 import { sameCursor, type Cursor } from '../pubsub/cursor.ts'
-import type { ReplayBuffer } from './replay-buffer.ts'
+import { NO_FRAMES, type FrameRun, type ReplayBuffer } from './replay-buffer.ts'
 import type { ChatLog } from './chat-log.ts'
-import { concat, readyFrame, resetFrame, type ChatFrame, type ResetReason } from './frames.ts'
+import { readyFrame, resetFrame, type ChatFrame, type ResetReason } from './frames.ts'
 import type { LogReplay } from './log-replay.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
@@ -20,8 +20,11 @@ export interface CatchUpTarget {
   readonly chatId: string
   readonly retryMs: number
   readonly chatLog: Pick<ChatLog, 'inSync' | 'isUnproven' | 'position' | 'recent' | 'replay' | 'whenInSync' | 'sync'>
-  /** Writes the frames and subscribes the stream to later events. `reason` is set if the frames include a reset. */
-  attach (stream: EventSink, frames: ChatFrame[], reason?: ResetReason): void
+  /**
+   * Writes the frames and the missed ones after them, and subscribes the stream to later events. `reason` is set if the
+   * frames include a reset.
+   */
+  attach (stream: EventSink, frames: ChatFrame[], missed: FrameRun, reason?: ResetReason): void
 }
 
 /** Bytes written at once to a client that reconnects. */
@@ -38,9 +41,10 @@ export async function catchUp (
   const { chatId, retryMs, chatLog: { position } } = room
   const ready = readyFrame(chatId, position, false, retryMs)
   const replay = after === undefined && rewind === 0 ? undefined : room.chatLog.replay
-  if (replay === undefined) room.attach(stream, [ready])
-  else if (after === 'invalid') room.attach(stream, [ready, resetFrame(chatId, 'invalid', position)], 'invalid')
-  else await new CatchUp(room, stream, replay, after, rewind).untilAttached()
+  if (replay === undefined) room.attach(stream, [ready], NO_FRAMES)
+  else if (after === 'invalid') {
+    room.attach(stream, [ready, resetFrame(chatId, 'invalid', position)], NO_FRAMES, 'invalid')
+  } else await new CatchUp(room, stream, replay, after, rewind).untilAttached()
 }
 
 /** The result of a step. After `unattached`, another step follows. `failed` means that the log could not be read. */
@@ -102,11 +106,11 @@ class CatchUp {
     if (!inSync || this.#isDoubtful || position === undefined) return false
     const missed = recent.after(position, CHUNK_BYTES)
     if (missed === undefined) return false
-    if (missed.length > 0) {
+    if (missed.frames.length > 0) {
       const isAll = sameCursor(endOf(missed), recent.head)
-      if (!isAll || bytesOf(missed) > CHUNK_BYTES || this.#stream.crowded) return false
+      if (!isAll || missed.bytes.length > CHUNK_BYTES || this.#stream.crowded) return false
     }
-    this.#room.attach(this.#stream, [...this.#readyIfFirst(position), ...missed])
+    this.#room.attach(this.#stream, this.#readyIfFirst(position), missed)
     return true
   }
 
@@ -142,7 +146,7 @@ class CatchUp {
       // `ready` carries the old position, and only the reset moves it. If the connection breaks before the reset
       // arrives, the client gets a reset again.
       const reset = resetFrame(chatId, missed, chatLog.position)
-      this.#room.attach(this.#stream, [...this.#readyIfFirst(position, false), reset], missed)
+      this.#room.attach(this.#stream, [...this.#readyIfFirst(position, false), reset], NO_FRAMES, missed)
       return 'attached'
     }
     return 'unattached'
@@ -152,13 +156,13 @@ class CatchUp {
   async #writeAfter (from: Cursor, buffer: ReplayBuffer, maxBytes: number): Promise<void> {
     let position = from
     for (let written = 0; written < maxBytes && !this.#stream.closed;) {
-      const chunk = buffer.after(position, CHUNK_BYTES)
+      const run = buffer.after(position, CHUNK_BYTES)
       // The buffer may have dropped the next events while the client received the last chunk.
-      if (chunk === undefined || chunk.length === 0) return
-      const frames = [...this.#readyIfFirst(position), ...chunk]
-      this.#position = position = endOf(chunk)
-      written += bytesOf(chunk)
-      await this.#stream.writeAndDrain(concat(frames), frames)
+      if (run === undefined || run.frames.length === 0) return
+      const ready = this.#readyIfFirst(position)
+      this.#position = position = endOf(run)
+      written += run.bytes.length
+      await this.#stream.writeAndDrain([...ready.map(({ bytes }) => bytes), run.bytes], [...ready, ...run.frames])
       // Yield, since a fast client would otherwise keep the process busy until the end of the log.
       await new Promise(setImmediate)
     }
@@ -215,11 +219,7 @@ function pause (ms: number, stream: EventSink): Promise<void> {
   })
 }
 
-function bytesOf (frames: readonly ChatFrame[]): number {
-  return frames.reduce((sum, { bytes }) => sum + bytes.length, 0)
-}
-
-/** Returns the position that a client reaches with some events of a replay buffer: each of them has a position. */
-function endOf (frames: readonly ChatFrame[]): Cursor {
+/** Returns the position that a client reaches with a run of a replay buffer: each of them has a position. */
+function endOf ({ frames }: FrameRun): Cursor {
   return (frames.at(-1) as ChatFrame).cursor as Cursor
 }

@@ -1,3 +1,4 @@
+import type { Bytes } from '../sse/frame.ts'
 import type { ChatFrame } from './frames.ts'
 
 /** The target that a room writes to: a connection, or one chat's part of a connection that carries several chats. */
@@ -12,12 +13,12 @@ export interface EventSink {
    */
   readonly crowded: boolean
   /**
-   * Writes frames, unless the sink is closed. `chunk` is their bytes: a connection writes it as it is, while a chat of
+   * Writes frames, unless the sink is closed. `bytes` is all of them: a connection writes it as it is, while a chat of
    * a multi-chat stream gives each frame another id. Never throws. A client that is too slow is disconnected.
    */
-  write (chunk: Buffer, frames: readonly ChatFrame[]): unknown
+  write (bytes: Bytes, frames: readonly ChatFrame[]): unknown
   /** Writes as `write` does. Resolves once the bytes are sent or the client has disconnected. Never rejects. */
-  writeAndDrain (chunk: Buffer, frames: readonly ChatFrame[]): Promise<unknown>
+  writeAndDrain (bytes: Bytes, frames: readonly ChatFrame[]): Promise<unknown>
   /** Runs `work`, which must not reject, after the work of other chats of the same connection has settled. */
   inTurn<T> (work: () => Promise<T>): Promise<T>
   /** Calls `callback` once the sink is closed by either side. Returns a function that removes the callback. */

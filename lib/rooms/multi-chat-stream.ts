@@ -1,6 +1,7 @@
 import type { Cursor } from '../pubsub/cursor.ts'
 import { formatPart } from './multi-chat-id.ts'
 import type { Connection } from '../sse/connection.ts'
+import type { Bytes } from '../sse/frame.ts'
 import type { ChatFrame } from './frames.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
@@ -107,11 +108,11 @@ class ChatSink implements EventSink {
     return this.#parent.crowded
   }
 
-  write (_chunk: Buffer, frames: readonly ChatFrame[]): void {
+  write (_bytes: Bytes, frames: readonly ChatFrame[]): void {
     this.#parent.write(this.#index, frames)
   }
 
-  writeAndDrain (_chunk: Buffer, frames: readonly ChatFrame[]): Promise<unknown> {
+  writeAndDrain (_bytes: Bytes, frames: readonly ChatFrame[]): Promise<unknown> {
     return this.#parent.writeAndDrain(this.#index, frames)
   }
 

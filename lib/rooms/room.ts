@@ -5,12 +5,13 @@ import { ListenerSet } from '../core/listener-set.ts'
 import { parseEvent } from './chat-event.ts'
 import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
-import { encodeFrame } from '../sse/frame.ts'
+import { bytesOf, encodeFrame } from '../sse/frame.ts'
 import { delivering, type DeliverTrace } from '../observability/tracing.ts'
 import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
 import { ChatLog, type ChatLogContext, type ChatLogEvents } from './chat-log.ts'
 import { ChatFrame, concat, entryFrame, resetFrame, type ResetReason } from './frames.ts'
 import type { MakeProjection, ProjectedRoom, StateProjection } from './state-projection.ts'
+import type { FrameRun } from './replay-buffer.ts'
 import { StateReplica, type StateReplicaEvents } from './state-replica.ts'
 import type { EventSink } from './event-sink.ts'
 import { budgets } from '../core/budgets.ts'
@@ -151,14 +152,15 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     catchUp(this, stream, resume)
   }
 
-  attach (stream: EventSink, frames: ChatFrame[], reason?: ResetReason): void {
-    // Flush to the other streams first: for this stream, pending frames are part of `frames` or precede its start.
+  attach (stream: EventSink, frames: ChatFrame[], missed: FrameRun, reason?: ResetReason): void {
+    // Flush to the other streams first: for this stream, pending frames are part of these or precede its start.
     this.#flush()
     // No await from here on: the stream gets all changes that are made after the snapshot.
-    for (const projection of this.#projections) frames.push(...projection.snapshot().map(withoutId))
-    const chunk = concat(frames)
-    stream.write(chunk, frames)
-    this.#countWritten(1, frames.length, chunk.length)
+    const state = this.#projections.flatMap((projection) => projection.snapshot())
+    const all = [...frames, ...missed.frames, ...state.map(withoutId)]
+    const bytes = [...frames.map((frame) => frame.bytes), missed.bytes, ...state]
+    stream.write(bytes, all)
+    this.#countWritten(1, all.length, bytesOf(bytes))
     if (reason !== undefined) this.#context.metrics.resets.add(reason)
     if (this.#stopJoining(stream)) this.#streams.add(stream)
   }

@@ -1,7 +1,7 @@
 import { ServerResponse, type OutgoingHttpHeaders } from 'node:http'
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import { Socket } from 'node:net'
-import { heartbeat, type ChunkEncoder } from './frame.ts'
+import { bytesOf, heartbeat, isOne, joined, writeChunk, type Bytes, type ChunkEncoder } from './frame.ts'
 import type { ConnectionValues } from './options.ts'
 
 /** Node's response object, over HTTP/1.1 or HTTP/2. */
@@ -9,6 +9,9 @@ export type RawResponse = ServerResponse | Http2ServerResponse
 
 /** The longest delay of a Node timer, in milliseconds. Ending a stream earlier than asked does no harm. */
 const LONGEST_TIMER = 2 ** 31 - 1
+
+/** Buffers with fewer bytes in all are copied into one, which takes less than several writes. */
+const MIN_SHARED = 4_096
 
 export interface ConnectionOptions extends Readonly<Pick<ConnectionValues, 'maxBufferedBytes' | 'drainTimeoutMs'>> {
   /** Shared by all connections of an app, since a room writes the same bytes to many. */
@@ -102,14 +105,15 @@ export class Connection {
   }
 
   /**
-   * Writes the chunk, unless the stream is closed. A client with more than `maxBufferedBytes` unsent from earlier
-   * writes is disconnected, and can reconnect. The chunk itself does not count, since no client could have received it
-   * yet. Returns false if `drain` follows or the stream is closed.
+   * Writes bytes, unless the stream is closed. A client with more than `maxBufferedBytes` unsent from earlier writes is
+   * disconnected, and can reconnect. The bytes themselves do not count, since no client could have received them yet.
+   * Returns false if `drain` follows or the stream is closed.
    */
-  write (chunk: Buffer): boolean {
+  write (bytes: Bytes): boolean {
     if (this.closed) return false
     // With chunked encoding, an empty chunk ends the response.
-    if (chunk.length === 0) return true
+    const size = bytesOf(bytes)
+    if (size === 0) return true
     if (this.#isSlow()) {
       this.#options.onSlow()
       this.destroy()
@@ -117,8 +121,11 @@ export class Connection {
     }
     this.#written = true
     try {
-      // All targets have the method, but TypeScript finds no common overload.
-      return (this.#out as Socket).write(this.#out === this.#raw ? chunk : this.#options.chunks.encode(chunk))
+      // All targets have the methods, but TypeScript finds no common overload.
+      const out = this.#out as Socket
+      if (this.#out === this.#raw) return out.write(joined(bytes))
+      if (!isOne(bytes) && size >= MIN_SHARED) return writeChunk(out, bytes)
+      return out.write(this.#options.chunks.encode(joined(bytes)))
     } catch {
       // Middleware that replaced the method has failed.
       this.destroy()
@@ -129,8 +136,8 @@ export class Connection {
   /**
    * Writes as `write` does. Resolves with true once the bytes are sent, or with false if the client has disconnected.
    */
-  async writeAndDrain (chunk: Buffer): Promise<boolean> {
-    if (this.write(chunk) || this.closed) return !this.closed
+  async writeAndDrain (bytes: Bytes): Promise<boolean> {
+    if (this.write(bytes) || this.closed) return !this.closed
     this.#drained ??= new Promise<void>((resolve) => {
       const done = (): void => {
         this.#drained = undefined

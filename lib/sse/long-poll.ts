@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import { Connection, type ConnectionOptions, type RawResponse } from './connection.ts'
-import { decodeFrames, type Frame } from './frame.ts'
+import { decodeFrames, joined, type Bytes, type Frame } from './frame.ts'
 import { timing } from '../core/timing.ts'
 
 /** Events that hold the current state when they come with `ready`. */
@@ -34,8 +34,8 @@ export class LongPoll extends Connection {
   }
 
   /** Collects the frames, and responds if the client is to get them at once. */
-  override write (chunk: Buffer): boolean {
-    const frames = decodeFrames(chunk)
+  override write (bytes: Bytes): boolean {
+    const frames = decodeFrames(joined(bytes))
     for (const frame of frames) this.#collect(frame)
     if (this.#isDue(frames)) this.finish()
     return !this.closed

@@ -1,4 +1,5 @@
 import type { Connection } from '../../lib/sse/connection.ts'
+import { joined, type Bytes } from '../../lib/sse/frame.ts'
 
 export interface Frame {
   event: string | undefined
@@ -27,8 +28,9 @@ export class FakeConnection {
     return this as unknown as Connection
   }
 
-  write (chunk: Buffer): void {
+  write (bytes: Bytes): void {
     if (this.closed) return
+    const chunk = joined(bytes)
     for (let at = 0; at < chunk.length;) {
       const end = chunk.indexOf(END, at)
       this.#onFrame(parse(chunk.subarray(at, end)))
@@ -36,8 +38,8 @@ export class FakeConnection {
     }
   }
 
-  async writeAndDrain (chunk: Buffer): Promise<void> {
-    this.write(chunk)
+  async writeAndDrain (bytes: Bytes): Promise<void> {
+    this.write(bytes)
     if (this.slow && !this.closed) await new Promise<void>((resolve) => { this.#draining.add(resolve) })
   }
 

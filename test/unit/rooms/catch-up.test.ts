@@ -28,7 +28,7 @@ t.test('a rewind to trimmed events starts with the first event that is left, wit
       async whenInSync () {},
       async sync () {}
     },
-    attach (connection, frames) { connection.write(concat(frames), frames) }
+    attach (connection, frames, missed) { connection.write(concat([...frames, ...missed.frames]), frames) }
   }
   await catchUp(room, stream.connection.asConnection, { rewind: 1 })
   t.same(stream.names, ['ready'])
