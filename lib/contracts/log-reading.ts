@@ -145,8 +145,18 @@ export const reading: Cases<OpenLog> = {
     const [start] = await fill(provider, c, 1)
     const until = performance.now() + 1_500
     let n = 1
-    while (performance.now() < until) await provider.publish(c, ++n)
+    let last = performance.now()
+    let longestPause = 0
+    const next = (): number => {
+      const now = performance.now()
+      longestPause = Math.max(longestPause, now - last)
+      return (last = now)
+    }
+    while (next() < until) await provider.publish(c, ++n)
     const { gap, numbers } = await readNumbers(provider, c, undefined, 10_000)
+    next()
+    // They do expire if a busy machine pauses the process for so long.
+    if (longestPause >= 1_000) return
     assert.equal(gap, undefined)
     assert.deepEqual(numbers, range(numbers[0] ?? 1, n))
     assert.ok(numbers.length >= Math.min(1_000, n))

@@ -266,14 +266,14 @@ t.test('nothing is passed on or requested after the handler was removed', async 
 })
 
 t.test('a wait for the next attempt ends with the handler', async (t) => {
-  const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
-  const before = timers()
   const { chat, remove } = open()
   chat.send({ at: 1, text: 'b' })
+  const started = t.capture(globalThis, 'setTimeout', setTimeout)
+  const cleared = t.capture(globalThis, 'clearTimeout', clearTimeout)
   await chat.answer({}, 500)
   await new Promise(setImmediate)
-  t.equal(timers(), before + 1)
   remove()
-  t.equal(timers(), before)
+  const timers = cleared().map(({ args: [timer] }) => timer)
+  t.ok(started().some((call) => 'returned' in call && timers.includes(call.returned)))
   t.equal(chat.paths.length, 1)
 })
