@@ -213,16 +213,16 @@ export function createChat (
     // A discontinuity marker is an event of the log, but the position may be one that the failover has lost. Any other
     // reset sets a new position, whatever the old one was.
     if (event === 'reset' && (
-      position === undefined || data?.reason !== 'failover' || progress === 'loading' ||
+      !position || data?.reason !== 'failover' || progress === 'loading' ||
       (isAtOrBefore(position, cursor) && position !== resetAt)
     )) {
       // The shared connection may be ahead of the catch-up connection. An absent id belongs to no epoch.
       held = held.filter(({ id }) => !shared && isAtOrBefore(position as string, id))
       deliver(streamEvent, shared)
-    } else if (position === undefined) {
+    } else if (!position) {
       // Both connections carry events without an id, so those of the catch-up connection are dropped.
       if (shared) deliver(streamEvent, shared)
-    } else if (cursor === undefined) {
+    } else if (!cursor) {
       // The server has begun to keep a history. Events before this one may be missing.
       deliver(streamEvent, shared)
       deliver(lossOf(id, position), shared)

@@ -62,7 +62,7 @@ export function createConnectionPool (options: ConnectionOptions, consumer: Cons
         consumer.state(STATES.find((each) => all.includes(each)) ?? 'idle')
       },
       refused: (refusal) => {
-        if (refusal.chatId !== undefined) refused.add(refusal.chatId)
+        if (refusal.chatId) refused.add(refusal.chatId)
         consumer.refused(refusal)
       },
       split: (max) => {
@@ -79,7 +79,7 @@ export function createConnectionPool (options: ConnectionOptions, consumer: Cons
   }
 
   function update (joined?: string): void {
-    if (joined !== undefined) {
+    if (joined) {
       refused.delete(joined)
       const connection = connectionOf(joined)
       const subscription = connection?.chats.get(joined)
@@ -87,7 +87,7 @@ export function createConnectionPool (options: ConnectionOptions, consumer: Cons
       if (subscription?.ready) queueMicrotask(() => consumer.deliver(marker(joined, subscription.id)))
       // The server sends presence and bot messages in progress only when a connection opens. So a connection that has
       // this chat already is reopened, if its position is known: then no event is missed.
-      if (subscription?.id !== undefined) connection?.renew()
+      if (subscription?.id) connection?.renew()
     }
     const wanted = [...consumer.chats]
     const ids = new Set(wanted.map(({ id }) => id))

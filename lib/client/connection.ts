@@ -76,15 +76,17 @@ export function createConnection (options: ConnectionOptions, events: Connection
   let isOffline = false
   /** Whether headers were requested again after the server had refused the previous ones. */
   let headersRenewed = false
-  /** Whether a poll was answered since the last stream that ended soon. */
-  let answered = false
+  /** Whether the next stream that does not begin is followed by a poll. Every second one is, since the last `ready`. */
+  let failed = false
   /** Whether the server keeps no history. */
   let lossy = false
 
   const unwatch = watchNetwork(wake, () => {
     isOffline = true
     attempt?.abort()
-    if (chats.size > 0) setState('offline')
+    // The end of this attempt says nothing about the stream.
+    attempt = undefined
+    if (chats.size) setState('offline')
   })
 
   function wake (): void {
@@ -99,7 +101,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
       if (renewal !== generation) return
       attempt?.abort()
       backoff.abort()
-      if (chats.size === 0) setState('idle')
+      if (!chats.size) setState('idle')
       else run(renewal)
     })
   }
@@ -111,7 +113,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
 
   async function run (current: number): Promise<void> {
     let wait = 0
-    while (wait >= 0 && chats.size > 0) {
+    while (wait >= 0 && chats.size) {
       // Between two long polls the connection stays open.
       if (wait > 0 || !transport.polls || state !== 'open') setState(isOffline ? 'offline' : 'connecting')
       if (wait > 0) await backoff.wait(wait)
@@ -131,31 +133,34 @@ export function createConnection (options: ConnectionOptions, events: Connection
     const wait = await send(current, subscriptions, polls ? POLL : STREAM, async (response) => {
       current.respondedAt = Date.now()
       if (response.status !== 200) return await handleRefusal(response, subscriptions, current.signal)
-      if (polls) {
+      let problem = notEventStreamOf(response)
+      // A server without long poll answers with a stream.
+      if (polls && problem) {
         const polled = await response.json() as Polled
         // The `fetch` of an app may ignore the signal.
         current.signal.throwIfAborted()
         return takeAll(polled, takeFrame)
       }
-      const problem = notEventStreamOf(response) ?? await read(response, current, takeFrame)
+      problem ??= await read(response, current, takeFrame)
       if (!problem) return undefined
       events.refused(problem)
       // A retry would have the same result.
       return STOP
     })
     if (wait !== undefined) return wait
-    // Negative if the server has asked the client to reconnect later.
+    // `NaN` if the stream did not begin, and negative if the server has asked the client to reconnect later.
     const aliveMs = Date.now() - current.readyAt
-    if (current === attempt && chats.size > 0) {
+    if (current === attempt && chats.size) {
       // The network or the server may have changed: the next attempt finds it out anew.
       if (polls) transport.recover()
-      // A proxy may let no stream live long. Without a history, polls would lose events.
+      // A proxy may let no stream live long, or reset each one before it begins: but one failed request proves nothing.
+      // Without a history, polls would lose events.
       else if (!(aliveMs < 0 || aliveMs > WELL_MS || lossy)) {
-        transport.fallBack()
-        answered = false
+        if (failed || aliveMs >= 0) transport.fallBack()
+        failed = !failed
       }
     }
-    if (polls ? answered : transport.polls) return 0
+    if (polls ? polls > 1 : transport.polls) return 0
     return aliveMs > WELL_MS ? Math.random() * SPREAD_MS : backoff.next()
   }
 
@@ -178,11 +183,12 @@ export function createConnection (options: ConnectionOptions, events: Connection
   /** Handles the response to a long poll. Returns the milliseconds until the next one. */
   function takeAll ({ events, retryMs = 0 }: Polled, takeFrame: (frame: Frame) => void): number {
     for (const { data, ...frame } of events) takeFrame({ ...frame, data: JSON.stringify(data) })
-    answered = events.length > 0
-    // A handler, or the end of a catch-up, may have closed the connection.
-    if (chats.size > 0 && transport.isTrialDue()) tryStream()
+    if (events.length > 0) transport.polls &&= 2
     // Without an event, not even `ready`, the server is not well.
-    return answered ? retryMs : Math.max(retryMs, backoff.next())
+    else retryMs = Math.max(retryMs, backoff.next())
+    // A handler, or the end of a catch-up, may have closed the connection.
+    if (chats.size && transport.isTrialDue()) tryStream()
+    return retryMs
   }
 
   /**
@@ -195,7 +201,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
     const poll = startAttempt(lateMs ?? MUTE_MS)
     const { lastByteAt } = stream
     whenAborted(stream.signal, poll.abort)
-    const subscriptions: ChatSubscriptions = [...chats].map(([id, at]) => [id, lateMs ? { ready: false } : at])
+    const subscriptions: ChatSubscriptions = [...chats].map(([id, at]) => [id, lateMs ? {} : at])
     send(poll, subscriptions, POLL, async (response) => {
       const { events } = await response.json() as Polled
       // An error says nothing about the stream.
@@ -215,7 +221,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
     send(trial, [...chats], STREAM, async (response) => {
       const respondedAt = Date.now()
       const { value } = await (response.body as ReadableStream<Uint8Array>).getReader().read()
-      if (!response.ok || notEventStreamOf(response) || !value || Date.now() - respondedAt > LATE_MS) return
+      if (notEventStreamOf(response) || !value || Date.now() - respondedAt > LATE_MS) return
       transport.recover()
       attempt?.abort()
     })
@@ -227,8 +233,8 @@ export function createConnection (options: ConnectionOptions, events: Connection
   ): Promise<number> {
     const { status, headers } = response
     if (status >= 500 || status === 429) {
-      // It may refuse polls only.
-      transport.recover()
+      // It may refuse all polls.
+      if (transport.polls === 1) transport.recover()
       return Math.max(backoff.next(), Number(headers.get('retry-after')) * 1_000 || 0)
     }
     if (status === 401 && typeof options.headers === 'function' && !headersRenewed) {
@@ -278,7 +284,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
     return (frame) => {
       const routed = route(frame)
       if (routed.chat) take(routed.chat, routed)
-      if (chats.size === 0) attempt?.abort()
+      if (!chats.size) attempt?.abort()
     }
   }
 
@@ -296,10 +302,10 @@ export function createConnection (options: ConnectionOptions, events: Connection
     const lateMs = current.begin()
     if (lateMs > LATE_MS) compare(current, lateMs)
     backoff.reset()
-    headersRenewed = isOffline = false
+    headersRenewed = isOffline = failed = false
     setState('open')
     // A chat without a start position has missed nothing yet, and ignores this.
-    lossy = id === undefined
+    lossy = !id
     if (lossy) events.deliver(lossOf(chatId))
     // If the chat can't be resumed, a reset follows. `ready` must not move the position: if the reset is lost, the next
     // connection has to send it again.

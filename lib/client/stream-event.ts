@@ -21,7 +21,7 @@ export interface StartPosition {
 /** A chat on a connection, at its current position. */
 export interface ChatSubscription extends StartPosition {
   /** Whether the server has sent the start position (`ready`). */
-  ready: boolean
+  ready?: boolean
 }
 
 /** The chats of one request, in the order of their parts in the event id. */

@@ -11,8 +11,8 @@ const MAX_TRIAL_MS = 300_000
 
 /** What the connections of a client know about the network. One of them finds it out, and all of them use it. */
 export interface Transport {
-  /** Whether they make long polls. */
-  polls: boolean
+  /** 0: they use streams. 1: they use long polls, and none was answered with an event yet. 2: long polls that work. */
+  polls: 0 | 1 | 2
   /** Uses long polls from now on. */
   fallBack (): void
   /** Uses streams from now on. The first that is quiet is compared with a poll. */
@@ -26,13 +26,13 @@ export function createTransport (): Transport {
   let trialAt = 0
 
   const transport: Transport = {
-    polls: false,
+    polls: 0,
     fallBack () {
-      transport.polls = true
+      transport.polls = 1
       trialAt = Date.now() + trialMs
     },
     recover () {
-      transport.polls = false
+      transport.polls = 0
       trialAt = 0
     },
     isTrialDue () {

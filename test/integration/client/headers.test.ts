@@ -1,7 +1,7 @@
 import t from 'tap'
 import { startApp } from '../../support/app.ts'
 import { until } from '../../support/until.ts'
-import { Page, dropAll, fetchStreams, settle } from './page.ts'
+import { Page, dropAll, settle } from './page.ts'
 
 t.setTimeout(120_000)
 
@@ -31,22 +31,21 @@ t.test('headers are requested anew for each connection, and once more after a 40
       return { authorization: tokens[0] as string }
     },
     fetch: async (...args) => {
-      const response = await fetchStreams(...args)
+      const response = await fetch(...args)
       if (response.status === 401) tokens.shift()
       return response
     }
   })
   const seen = page.open('a')
-  // For a stream and for a poll.
-  await until(async () => asked, (count) => count === 2)
+  await until(async () => asked, (count) => count === 1)
   page.client.reconnect()
   await seen.ready()
-  t.equal(asked, 4)
+  t.equal(asked, 3)
   tokens[0] = 'wrong'
   settle(t)
   dropAll(app)
   await page.is('stopped')
-  t.equal(asked, 6)
+  t.equal(asked, 5)
   t.match(page.refusals, [{ status: 401, message: 'Sign in first' }])
   const fixed = new Page(t, url, { headers: { authorization: 'wrong' } })
   fixed.open('a')

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import type { FastifyInstance } from 'fastify'
 import type { Server } from 'node:http'
-import { createRealtimeClient } from '../../../lib/client/index.ts'
+import { createRealtimeClient, type RealtimeClientOptions } from '../../../lib/client/index.ts'
 import { startApp } from '../../support/app.ts'
 import { until } from '../../support/until.ts'
 import { fetchStreams } from './page.ts'
@@ -23,7 +23,7 @@ function becomePage (t: Test): { document: EventTarget & { visibilityState: stri
 }
 
 async function start (
-  t: Test, { retryMs = 100_000, ...options } = {} as { retryMs?: number, silenceMs?: number }
+  t: Test, { retryMs = 100_000, ...options } = {} as { retryMs?: number } & RealtimeClientOptions
 ): Promise<{ app: FastifyInstance, states: string[], client: ReturnType<typeof createRealtimeClient> }> {
   const { app, url } = await startApp(t, { retryMs, heartbeatMs: 0 })
   const client = createRealtimeClient({ url: `${url}/api`, fetch: fetchStreams, ...options })
@@ -60,12 +60,19 @@ t.test('a device that comes online or wakes up reconnects at once instead of wai
 
 t.test('a device that is offline reports it until it is online', async (t) => {
   const { window } = becomePage(t)
-  const { states, client } = await start(t)
+  const accepted: (string | null)[] = []
+  const { states, client } = await start(t, {
+    fetch: async (url, init) => {
+      accepted.push(new Headers(init?.headers).get('accept'))
+      return await fetch(url, init)
+    }
+  })
   window.dispatchEvent(new Event('offline'))
   t.equal(client.state, 'offline')
   window.dispatchEvent(new Event('online'))
   await is(client, 'open')
   t.same(states, ['connecting', 'open', 'offline', 'connecting', 'open'])
+  t.same(accepted, ['text/event-stream', 'text/event-stream'], 'a stream that ends because of it is no reason to poll')
   client.close()
   window.dispatchEvent(new Event('offline'))
   t.equal(client.state, 'closed')

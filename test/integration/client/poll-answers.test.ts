@@ -106,6 +106,25 @@ t.test('answers of a server or a network that is not as expected', { jobs: 8 }, 
     await next(false)
   })
 
+  t.test('a poll that is refused for now is repeated if one was answered before', async (t) => {
+    const { page, next, fallBack } = start(t)
+    page.open('a')
+    ;(await fallBack()).answer(events(ready('e-0-0')))
+    ;(await next(true)).answer(Response.json({}, { status: 429 }))
+    await page.is('connecting')
+    page.client.reconnect()
+    await next(true)
+    t.equal(page.client.transport, 'long-poll')
+  })
+
+  t.test('a poll that is answered with a stream is read as one', async (t) => {
+    const { page, fallBack } = start(t)
+    const seen = page.open('a')
+    const send = openStream(await fallBack())
+    for (const event of [ready('e-0-0'), message(1)]) send(event)
+    await seen.has(1)
+  })
+
   t.test('a chat that is opened during a poll changes no transport', async (t) => {
     const { page, next, fallBack } = start(t)
     page.open('a')
@@ -172,11 +191,26 @@ t.test('a stream that ends soon', async (t) => {
     ;(await next(true)).answer(events(ready('e-0-0'), message(1)))
     // A poll that fails after one was answered is followed by a stream at once.
     endStream(await next(true), '')
-    endStream(await next(false), '')
+    const stream = await next(false)
+    t.equal(stream.id, 'e-1-1')
+    endStream(stream, `id: e-1-1\n${READY}\n`)
     endStream(await next(true), '')
     await waits(t, page, asked)
+    t.equal(page.client.transport, 'stream')
+  })
+
+  t.test('and did not begin is requested again after a wait, and replaced by polls if that fails, too', async (t) => {
+    const { page, asked, next } = start(t)
+    page.open('a')
+    endStream(await next(false), '')
+    await waits(t, page, asked)
     page.client.reconnect()
-    t.equal((await next(false)).id, 'e-1-1')
+    endStream(await next(false), '')
+    endStream(await next(true), '')
+    // The call of `reconnect` spares one wait.
+    endStream(await next(false), '')
+    await waits(t, page, asked)
+    t.equal(page.client.transport, 'stream')
   })
 
   for (const [reason, text] of [
