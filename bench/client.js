@@ -19,6 +19,7 @@ import { HEADERS } from './headers.js'
 /**
  * @typedef {object} OpenOptions
  * @property {number} [chats]
+ * @property {number} [from] The number of the first chat. Default: 0.
  * @property {number} [perChat]
  * @property {number} [stalled] Number of clients of a chat that read nothing once their stream is open.
  * @property {string[]} [lastEventIds] The event ids from which the clients of each chat resume.
@@ -163,12 +164,12 @@ function numberAt (bytes, start, width) {
 answerCalls({
   /** Opens streams. Resolves once all are open. */
   async open (/** @type {Address & OpenOptions} */ options) {
-    const { chats = 1, perChat = 1, stalled = 0, lastEventIds = [], opening = 200 } = options
+    const { chats = 1, from = 0, perChat = 1, stalled = 0, lastEventIds = [], opening = 200 } = options
     let opened = 0
     const lanes = Array.from({ length: opening }, async () => {
       while (opened < chats * perChat) {
         const index = opened++
-        const chat = index % chats
+        const chat = from + index % chats
         const client = new Client()
         clients.add(client)
         await client.connect(options, `chat${chat}`, Math.floor(index / chats) < stalled, lastEventIds[chat])
