@@ -25,7 +25,8 @@ export class Connection {
   #client
   #user = ''
   #cut = new AbortController()
-  #held = Promise.resolve()
+  /** Set while no request gets through. @type {ReturnType<typeof setTimeout> | undefined} */
+  #dropped
   #live = false
   #wasLive = false
   /** Whether the page itself asked for a new connection. */
@@ -64,9 +65,13 @@ export class Connection {
     this.#break()
   }
 
-  /** Cuts the connection and prevents a new one for a while, as a tunnel does. @param {number} ms */
+  /** Cuts the connection, and lets all requests fail for a while, as in a tunnel. @param {number} ms */
   drop (ms) {
-    this.#held = new Promise((resolve) => setTimeout(resolve, ms))
+    clearTimeout(this.#dropped)
+    this.#dropped = setTimeout(() => {
+      this.#dropped = undefined
+      this.#client.reconnect()
+    }, ms)
     this.#break()
   }
 
@@ -90,7 +95,7 @@ export class Connection {
 
   /** @param {Parameters<typeof fetch>[0]} url @param {RequestInit} [init] */
   async #fetch (url, init) {
-    await this.#held
+    if (this.#dropped !== undefined) throw new TypeError('The connection was dropped')
     const signal = AbortSignal.any([this.#cut.signal, ...init?.signal ? [init.signal] : []])
     const response = await fetch(url, { ...init, signal })
     // The client also requests what is missing of a long bot message.
