@@ -173,10 +173,10 @@ export const scenarios = {
     opening: 50
   }),
   stalled: stalled({
-    title: '50 of 100 clients read nothing, at 1000 events a second',
+    title: '50 of 100 clients read nothing, at 2000 events a second',
     contenders: ['ours', 'res.write', 'better-sse', 'socket.io'],
     targets: { 'res.write': 0.15 },
-    seconds: 30,
+    seconds: 15,
     perChat: 100,
     stalled: 50
   }),
