@@ -2,6 +2,7 @@ import { EventEmitter, once } from 'node:events'
 import type { Test } from 'tap'
 import { realtimeChatTransport, type RealtimeChatTransport } from '../../../lib/ai/client/index.ts'
 import { createRealtimeClient, type RealtimeClient } from '../../../lib/client/index.ts'
+import { fetchStreams } from '../../support/fetch-streams.ts'
 import { inTime } from '../../support/in-time.ts'
 import type { Message, Reader } from './answer.ts'
 
@@ -85,7 +86,7 @@ class Page {
     this.#client = createRealtimeClient({
       url: `${url}/api`,
       fetch: async (...args) => {
-        const response = await fetch(...args)
+        const response = await fetchStreams(...args)
         if (response.headers.get('content-type') === 'text/event-stream') this.#opened(response)
         return response
       }

@@ -4,7 +4,7 @@ import type { Server } from 'node:http'
 import { createRealtimeClient, type RealtimeClientOptions } from '../../../lib/client/index.ts'
 import { startApp } from '../../support/app.ts'
 import { until } from '../../support/until.ts'
-import { fetchStreams } from './page.ts'
+import { fetchStreams } from '../../support/fetch-streams.ts'
 
 // Real browsers are tested in test/browser/client.test.ts.
 

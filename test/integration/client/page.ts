@@ -72,12 +72,6 @@ export function skip (t: Test, ms: number): void {
 /** The streams from before were well for long: if one breaks, another stream replaces it, and no poll. */
 export const settle = (t: Test): void => skip(t, 6_000)
 
-/** A `fetch` whose polls fail: they would keep a client open whose streams end soon. */
-export const fetchStreams: typeof fetch = async (url, init) => {
-  if (new Headers(init?.headers).get('accept') === 'application/json') throw Error('No poll')
-  return await fetch(url, init)
-}
-
 export const dropAll = (app: FastifyInstance): void => (app.server as Server).closeAllConnections()
 
 /** A server whose responses the test chooses. */
