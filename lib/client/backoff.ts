@@ -4,7 +4,7 @@ export const LONGEST_TIMER = 2 ** 31 - 1
 export const STOP = -1
 /** A stream that was well for this long is replaced at once when it breaks. */
 export const WELL_MS = 5_000
-/** It is replaced after a random part of this time: many may break together. */
+/** Such a stream is replaced after a random part of this time, since many may break together. */
 export const SPREAD_MS = 250
 const MAX_BACKOFF_MS = 30_000
 

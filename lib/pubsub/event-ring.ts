@@ -28,8 +28,8 @@ const OVERHEAD = 100
 
 /**
  * Consecutive events of a log, the newest last. If a limit is exceeded, the oldest are dropped. They share a few
- * arrays, since millions of small objects would keep the garbage collector busy, and each array is another place in
- * memory. An event is addressed by its index: 0 is the oldest. Its slot is its place in these arrays.
+ * arrays: millions of small objects would keep the garbage collector busy, and each further array would be one more
+ * wait for memory. An event is addressed by its index: 0 is the oldest. Its slot is its place in these arrays.
  */
 export class EventRing implements ByteHolder {
   readonly #capacity: number
@@ -202,7 +202,7 @@ export class EventRing implements ByteHolder {
     this.#addBytes(-bytes)
   }
 
-  // These two are for an event that is there, so its array is, too.
+  // The index of these two is that of an event in the ring, so the array exists.
 
   #number (index: number, column: number): number {
     return (this.#numbers as number[])[this.#slot(index) * NUMBERS + column] as number

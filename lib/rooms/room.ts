@@ -100,7 +100,8 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   readonly #projections: readonly StateProjection[] = []
   /**
    * Frames of this turn of the event loop; `undefined` if there is none. They go out as one write, since the system
-   * call is the main cost. An array that was kept for later turns would also keep frames through garbage collections.
+   * call is the main cost. An array that waited for the next turn would be old by then, and V8 collects what an old
+   * array holds much later.
    */
   #pending: ChatFrame[] | undefined
   #pendingBytes = 0

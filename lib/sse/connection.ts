@@ -1,7 +1,7 @@
 import { ServerResponse, type OutgoingHttpHeaders } from 'node:http'
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import { Socket } from 'node:net'
-import { bytesOf, heartbeat, isOne, joined, writeChunk, type Bytes, type ChunkEncoder } from './frame.ts'
+import { bytesOf, heartbeat, joined, writeChunk, type Bytes, type ChunkEncoder } from './frame.ts'
 import type { ConnectionValues } from './options.ts'
 
 /** Node's response object, over HTTP/1.1 or HTTP/2. */
@@ -124,7 +124,7 @@ export class Connection {
       // All targets have the methods, but TypeScript finds no common overload.
       const out = this.#out as Socket
       if (this.#out === this.#raw) return out.write(joined(bytes))
-      if (!isOne(bytes) && size >= MIN_SHARED) return writeChunk(out, bytes)
+      if (!Buffer.isBuffer(bytes) && size >= MIN_SHARED) return writeChunk(out, bytes)
       return out.write(this.#options.chunks.encode(joined(bytes)))
     } catch {
       // Middleware that replaced the method has failed.
@@ -168,7 +168,7 @@ export class Connection {
 
   /** Calls back once the stream is closed by either side. Returns a function that removes the callback. */
   onClose (callback: () => void): () => void {
-    // `push` and `filter` would reserve space for 17 callbacks.
+    // `push` would reserve space for 17 callbacks, and so would `filter` below.
     this.#onClose = this.#onClose.concat([callback])
     return () => {
       const index = this.#onClose.indexOf(callback)

@@ -78,7 +78,14 @@ function invalid (what: string): RealtimeError {
   return new RealtimeError('RT_SSE_FIELD_INVALID', what)
 }
 
+/** The end of a chunk of `transfer-encoding: chunked`, and of the line before its bytes. */
 const CRLF = '\r\n'
+
+/** The line before the bytes of a chunk. */
+function sizeLine (length: number): string {
+  return `${length.toString(16)}${CRLF}`
+}
+
 const EMPTY = Buffer.alloc(0)
 
 /** Encodes chunks of `transfer-encoding: chunked`. */
@@ -90,7 +97,7 @@ export class ChunkEncoder {
   /** Returns the bytes as one chunk. */
   encode (bytes: Buffer): Buffer {
     if (bytes !== this.#lastBytes) {
-      const size = `${bytes.length.toString(16)}\r\n`
+      const size = sizeLine(bytes.length)
       const chunk = Buffer.allocUnsafe(size.length + bytes.length + CRLF.length)
       chunk.write(size, 0, 'latin1')
       chunk.set(bytes, size.length)
@@ -105,19 +112,14 @@ export class ChunkEncoder {
 /** What is written at once: one buffer, or several that are long and shared, so that they are not copied. */
 export type Bytes = Buffer | readonly Buffer[]
 
-/** True if the bytes are one buffer. */
-export function isOne (bytes: Bytes): bytes is Buffer {
-  return Buffer.isBuffer(bytes)
-}
-
 /** The number of bytes. */
 export function bytesOf (bytes: Bytes): number {
-  return isOne(bytes) ? bytes.length : bytes.reduce((sum, { length }) => sum + length, 0)
+  return Buffer.isBuffer(bytes) ? bytes.length : bytes.reduce((sum, { length }) => sum + length, 0)
 }
 
 /** Returns bytes as one buffer. */
 export function joined (bytes: Bytes): Buffer {
-  return isOne(bytes) ? bytes : Buffer.concat(bytes)
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.concat(bytes)
 }
 
 /**
@@ -126,7 +128,7 @@ export function joined (bytes: Bytes): Buffer {
  */
 export function writeChunk (socket: Socket, buffers: readonly Buffer[]): boolean {
   socket.cork()
-  socket.write(`${bytesOf(buffers).toString(16)}\r\n`, 'latin1')
+  socket.write(sizeLine(bytesOf(buffers)), 'latin1')
   for (const buffer of buffers) if (buffer.length > 0) socket.write(buffer)
   const isFree = socket.write(CRLF, 'latin1')
   socket.uncork()

@@ -11,7 +11,7 @@ import { timing } from '../../core/timing.ts'
 /** Approximate memory in bytes that an unsettled event or command takes in addition to its payload. */
 export const BYTES_EACH = 1_280
 
-/** A command of at least this many bytes, with `BYTES_EACH`, such as a full batch of events, is written at once. */
+/** A command of so many bytes or more, such as a full batch of events, is written at once. Includes `BYTES_EACH`. */
 const LARGE = 65_536
 
 interface CommandQueueOptions {
@@ -197,7 +197,7 @@ export class CommandQueue {
   }
 
   #send (pending: Pending): void {
-    // A single command would only be delayed. Redis can execute a large one while the next ones are prepared.
+    // A single command is not held back, nor is a large one: Redis can execute it while the next ones are prepared.
     if (this.#pending.size > 1 && pending.task.bytes < LARGE) this.#cork()
     pending.underway = true
     this.#waiting--
