@@ -26,7 +26,7 @@ const layers = {
   plugin: [...HTTP, 'options', 'runtime', 'standalone'],
   index: [...HTTP, 'options', 'runtime', 'standalone', 'plugin'],
   // The client runs in browsers, so it may use only what needs nothing of Node.
-  client: ['event-types'],
+  client: ['event-types', 'core/listeners'],
   // What only some apps need: it uses what other apps can use, too.
   'ai/client': ['event-types', 'client', 'ui-message'],
   ai: ['event-types', 'errors', 'core/source-reader', 'ui-message', 'index'],

@@ -158,7 +158,10 @@ function create (context: FeatureContext<ValuesFrom<typeof botMessageOptions>>):
       },
       interruptBotMessages: () => writers.close()
     },
-    projection: (room) => new BotMessageProjection(room, (...args) => writers.interrupt(...args)),
+    projection: {
+      eventName: 'bot_message',
+      create: (room) => new BotMessageProjection(room, (...args) => writers.interrupt(...args))
+    },
     drain: (ms = options.botMessageDrainMs) => drain.run(ms),
     onCleanup: () => { if (writers.size === 0) stops.close() },
     close: () => writers.close()

@@ -29,20 +29,18 @@ export class BotMessageProjection implements StateProjection {
    */
   #lost: Map<string, { header: string, draft: Draft }> | undefined
 
-  /** The final event of a bot message, as read from the log. */
-  readonly eventName = 'bot_message'
+  constructor (room: ProjectedRoom, interrupt: Interrupt) {
+    this.#room = room
+    this.#interrupt = interrupt
+  }
 
+  /** Remembers the final event of a bot message, as read from the log. */
   receive ({ json }: Envelope): void {
     const id = idIn(json)
     if (id === undefined) return
     const ended = this.#ended ??= new Set()
     ended.add(id)
     if (ended.size > MOST_ENDED) ended.delete(ended.values().next().value as string)
-  }
-
-  constructor (room: ProjectedRoom, interrupt: Interrupt) {
-    this.#room = room
-    this.#interrupt = interrupt
   }
 
   field (name: string, after: Field | undefined, before: Field | undefined, piece?: Piece): void {

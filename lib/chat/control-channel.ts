@@ -1,5 +1,5 @@
 import { outsideRequests } from '../core/async-context.ts'
-import { ListenerSet } from '../core/listener-set.ts'
+import { notifyEach } from '../core/listeners.ts'
 import { parseJson } from '../core/json.ts'
 import type { Logger } from '../core/logger.ts'
 import type { ControlFeed } from '../pubsub/control-feed.ts'
@@ -53,8 +53,8 @@ interface ControlListener<T> {
  */
 export class ControlChannel<T> implements FeedListener {
   readonly #options: ControlChannelOptions
-  readonly #messageListeners: ListenerSet<[T]>
-  readonly #syncedListeners: ListenerSet<[]>
+  readonly #messageListeners = new Set<(message: T) => unknown>()
+  readonly #syncedListeners = new Set<() => void>()
   /** Resolve the promises of `whenStarted`. */
   readonly #starting = new Set<() => void>()
   /** Closes the channel; `undefined` while it is closed. */
@@ -67,10 +67,6 @@ export class ControlChannel<T> implements FeedListener {
 
   constructor (options: ControlChannelOptions) {
     this.#options = options
-    const { channel, log } = options
-    const report = (err: unknown): void => logRepeated(log, LISTENER_FAILED, { channel, err }, originOf(err))
-    this.#messageListeners = new ListenerSet(report)
-    this.#syncedListeners = new ListenerSet(report)
   }
 
   /** True if every message published so far has been received. */
@@ -116,7 +112,7 @@ export class ControlChannel<T> implements FeedListener {
    * `PubSubProvider.publish` does.
    */
   async publish (message: T & object): Promise<void> {
-    this.#messageListeners.notify(message)
+    this.#notify(this.#messageListeners, (listener) => listener(message))
     await this.#options.feed.publish(this.#options.channel, message)
   }
 
@@ -205,7 +201,7 @@ export class ControlChannel<T> implements FeedListener {
 
   #reportInSync (): void {
     logRecovered(this.#options.log, LOG_UNREADABLE)
-    this.#syncedListeners.notify()
+    this.#notify(this.#syncedListeners, (listener) => listener())
   }
 
   /**
@@ -233,7 +229,12 @@ export class ControlChannel<T> implements FeedListener {
       logRepeated(this.#options.log, NOT_JSON, { channel: this.#options.channel })
       return
     }
-    this.#messageListeners.notify(message)
+    this.#notify(this.#messageListeners, (listener) => listener(message))
+  }
+
+  #notify<Listener> (listeners: ReadonlySet<Listener>, call: (listener: Listener) => unknown): void {
+    const { channel, log } = this.#options
+    notifyEach(listeners, call, (err) => logRepeated(log, LISTENER_FAILED, { channel, err }, originOf(err)))
   }
 }
 

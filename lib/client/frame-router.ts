@@ -1,7 +1,6 @@
 import type { Frame } from './sse-parser.ts'
 import { expandPart } from './event-id.ts'
 import type { ChatSubscriptions, StreamEvent } from './stream-event.ts'
-import { isObject } from './shape.ts'
 
 /** An event of one of the chats of a stream. */
 export interface RoutedEvent {
@@ -36,8 +35,7 @@ export function routeFrames (chats: ChatSubscriptions): (frame: Frame) => Routed
 /** Parses the JSON object of an event. Returns `undefined` for anything else. */
 function parse (json: string): StreamEvent['data'] {
   try {
-    const data: unknown = JSON.parse(json)
-    return isObject(data) ? data : undefined
+    return /^\s*{/.test(json) ? JSON.parse(json) : undefined
   } catch {
     return undefined
   }

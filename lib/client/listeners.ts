@@ -1,3 +1,5 @@
+import { notifyEach } from '../core/listeners.ts'
+
 /** Options of a listener. */
 export interface ListenOptions {
   /** Removes the listener when it aborts, as the returned function does. */
@@ -26,13 +28,7 @@ export function createListeners<Args extends readonly unknown[]> (): Listeners<A
       whenAborted(signal, remove)
       return remove
     },
-    notify (...args) {
-      // Iterates over a copy: otherwise a listener that removes and adds itself would be called endlessly.
-      for (const listener of [...listeners]) {
-        // An `async` function turns whatever the listener does into a promise. It calls the listener at once.
-        if (listeners.has(listener)) (async () => await listener(...args))().catch(reportError)
-      }
-    }
+    notify: (...args) => notifyEach(listeners, (listener) => listener(...args), reportError)
   }
 }
 
@@ -43,5 +39,5 @@ export function reportError (error: unknown): void {
 
 export function whenAborted (signal: AbortSignal | undefined, act: () => void): void {
   if (signal?.aborted) act()
-  else signal?.addEventListener('abort', act, { once: true })
+  else signal?.addEventListener('abort', act)
 }

@@ -1,7 +1,7 @@
 /** The part of the browser globals that is used here. Node does not have it. */
 interface Page {
   addEventListener (type: string, listener: () => void, options: { signal: AbortSignal }): void
-  document?: Page & { visibilityState: string }
+  document?: Page & { hidden: boolean }
 }
 
 /**
@@ -12,7 +12,7 @@ export function watchNetwork (wake: () => void, offline?: () => void): () => voi
   const page = globalThis as unknown as Page
   const { document } = page
   if (!document) return () => {}
-  const visible = (): void => { if (document.visibilityState === 'visible') wake() }
+  const visible = (): void => { if (!document.hidden) wake() }
   const removal = new AbortController()
   page.addEventListener('online', wake, removal)
   page.addEventListener('pageshow', wake, removal)

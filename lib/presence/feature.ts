@@ -63,9 +63,11 @@ function create (context: FeatureContext<ValuesFrom<typeof presenceOptions>>): C
   const tracker = new PresenceTracker({ ...times, store: state, instanceId, log })
   return {
     methods,
-    projection: (room) => new PresenceProjection(room, {
-      instanceId, onFieldDeleted: (chatId, userId) => tracker.restore(chatId, userId)
-    }),
+    projection: {
+      create: (room) => new PresenceProjection(room, {
+        instanceId, onFieldDeleted: (chatId, userId) => tracker.restore(chatId, userId)
+      })
+    },
     onJoin: (chatId, stream) => tracker.add(chatId, stream),
     onRevoke: (chatId, userId) => tracker.remove(chatId, userId),
     close: () => tracker.close()

@@ -157,14 +157,20 @@ export function publishWith (
   }
 }
 
+type CheckedOptions = Pick<Outgoing, 'ephemeral' | 'key' | 'rowKeyTtlMs'>
+
+const WITHOUT_OPTIONS: CheckedOptions = { ephemeral: false, key: undefined, rowKeyTtlMs: undefined }
+
 /**
  * Checks the arguments of a publish and returns its options. Throws `RT_CHANNEL_INVALID`, `RT_EVENT_TYPE_INVALID`,
  * `RT_OPTION_INVALID` or `RT_IDEMPOTENCY_KEY_INVALID`.
  */
-function checkPublish (
-  channel: string, data: unknown, given: PublishOptions | undefined
-): Pick<Outgoing, 'ephemeral' | 'key' | 'rowKeyTtlMs'> {
+function checkPublish (channel: string, data: unknown, given: PublishOptions | undefined): CheckedOptions {
   checkChannel(channel)
+  if (given === undefined) {
+    refuseReserved(channel, data)
+    return WITHOUT_OPTIONS
+  }
   const options: OwnOptions = checkOptions(given, 'idempotencyKey, ephemeral or traceparent')
   const { ephemeral = false, idempotencyKey, [ROW_KEY_TTL]: rowKeyTtlMs } = options
   if (options[OWN] !== true) {

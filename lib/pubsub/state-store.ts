@@ -1,4 +1,4 @@
-import { ListenerMap } from '../core/listener-set.ts'
+import { ListenerMap } from '../core/listeners.ts'
 import type { Logger } from '../core/logger.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import type { PublishReceipt } from './provider.ts'
@@ -49,6 +49,9 @@ export interface StateChange {
   /** The piece that was appended. */
   piece?: Piece | undefined
 }
+
+/** Is called with each change of a state that arrives. */
+export type StateListener = (change: StateChange) => void
 
 /**
  * A change that an owner requests. `leaseMs` is the lease in milliseconds from now. `owner` is a unique name: only the
@@ -168,7 +171,7 @@ export interface StateStore {
    * Calls the listener with each change that arrives. The caller must also follow the channel. Returns a function that
    * unsubscribes.
    */
-  watch(channel: string, listener: (change: StateChange) => void): () => void
+  watch(channel: string, listener: StateListener): () => void
 }
 
 /** A capability of a provider with a log: it also keeps the state of a channel. The log's head holds its version. */
@@ -194,6 +197,6 @@ export function parseStateVersion (text: string): StateVersion | undefined {
 const LISTENING: RepeatedFailure = { level: 'error', message: 'A listener of the state of a channel failed' }
 
 /** Creates the listeners of a state store, by channel. */
-export function stateListeners (log: Logger): ListenerMap<[StateChange]> {
+export function stateListeners (log: Logger): ListenerMap<StateListener> {
   return new ListenerMap((err, channel) => logRepeated(log, LISTENING, { channel, err }, originOf(err)))
 }

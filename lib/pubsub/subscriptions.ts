@@ -3,8 +3,8 @@ import type { Logger } from '../core/logger.ts'
 import type { PubSubHandler, PubSubMessage } from './provider.ts'
 import { RealtimeError, kindOf } from '../errors.ts'
 import { formatCursor } from './cursor.ts'
-import { ListenerMap, type Listener, type ListenerSet } from '../core/listener-set.ts'
 import { parseJson } from '../core/json.ts'
+import { ListenerMap, notifyEach } from '../core/listeners.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
 import { checkChannel } from './names.ts'
 import { compileGlob } from './glob.ts'
@@ -27,8 +27,11 @@ interface Delivery {
  */
 export type Recipients = 'everyone' | 'channel' | { redisPattern: string }
 
-/** `message` parses the payload on its first call only. All listeners get the same object. */
-type Args = [delivery: Delivery, message: () => PubSubMessage]
+/** `message` parses the payload on its first call only. All handlers get the same object. */
+type Handler = (delivery: Delivery, message: () => PubSubMessage) => unknown
+
+/** The handlers of a channel or of a pattern. */
+type Subscription = [name: string, handlers: ReadonlySet<Handler>]
 
 interface Pattern {
   matches: (channel: string) => boolean
@@ -38,20 +41,20 @@ interface Pattern {
 
 /** The subscriptions of this process. Both built-in providers use it, so that they call handlers in the same way. */
 export class Subscriptions {
-  readonly #channels: ListenerMap<Args>
-  readonly #patterns: ListenerMap<Args>
+  readonly #channels: ListenerMap<Handler>
+  readonly #patterns: ListenerMap<Handler>
   readonly #compiled = new Map<string, Pattern>()
   /** Those that receive messages unparsed. */
-  readonly #feeds: ListenerMap<[call: (listener: FeedListener) => void]>
+  readonly #feeds: ListenerMap<FeedListener>
   readonly #toRedisPattern: (pattern: string) => string
+  readonly #report: (error: unknown, subscription: string) => void
 
   constructor (log: Logger, toRedisPattern = (pattern: string): string => pattern) {
     this.#toRedisPattern = toRedisPattern
-    const report = (err: unknown, subscription: string): void =>
-      logRepeated(log, HANDLER, { subscription, err }, originOf(err))
-    this.#channels = new ListenerMap(report)
-    this.#patterns = new ListenerMap(report)
-    this.#feeds = new ListenerMap(report)
+    this.#report = (err, subscription) => logRepeated(log, HANDLER, { subscription, err }, originOf(err))
+    this.#channels = new ListenerMap(this.#report)
+    this.#patterns = new ListenerMap(this.#report)
+    this.#feeds = new ListenerMap(this.#report)
   }
 
   /**
@@ -59,7 +62,7 @@ export class Subscriptions {
    * `RT_HANDLER_INVALID`.
    */
   addHandler (channel: string, handler: PubSubHandler<never>): () => void {
-    return this.#channels.add(checkChannel(channel), listenerOf(handler))
+    return this.#channels.add(checkChannel(channel), bound(handler))
   }
 
   /**
@@ -67,11 +70,11 @@ export class Subscriptions {
    * or `RT_HANDLER_INVALID`.
    */
   addPattern (pattern: string, handler: PubSubHandler<never>): () => void {
-    const listener = listenerOf(handler)
+    const call = bound(handler)
     if (!this.#compiled.has(checkChannel(pattern))) {
       this.#compiled.set(pattern, { matches: compileGlob(pattern), redisPattern: this.#toRedisPattern(pattern) })
     }
-    const remove = this.#patterns.add(pattern, listener)
+    const remove = this.#patterns.add(pattern, call)
     return () => {
       remove()
       if (this.#patterns.get(pattern) === undefined) this.#compiled.delete(pattern)
@@ -83,7 +86,7 @@ export class Subscriptions {
    * Returns a function that removes the listener. Throws `RT_CHANNEL_INVALID`.
    */
   addFeedListener (channel: string, listener: FeedListener, isLive: () => boolean): () => void {
-    const remove = this.#feeds.add(checkChannel(channel), (call) => call(listener))
+    const remove = this.#feeds.add(checkChannel(channel), listener)
     // Kept only until it was called, since there is one for each open chat.
     let check: (() => boolean) | undefined = isLive
     queueMicrotask(() => {
@@ -121,8 +124,7 @@ export class Subscriptions {
    */
   deliver (delivery: Delivery, recipients: Recipients = 'everyone'): void {
     const { channel, envelope, remote } = delivery
-    const isForChannel = recipients === 'everyone' || recipients === 'channel'
-    if (isForChannel) this.#feeds.notify(channel, (listener) => listener.receive(envelope, remote))
+    if (areOfChannel(recipients)) this.#feeds.notify(channel, (listener) => listener.receive(envelope, remote))
     // Most apps have feeds only.
     if (this.#channels.size + this.#patterns.size > 0) this.#callHandlers(delivery, recipients)
   }
@@ -130,23 +132,31 @@ export class Subscriptions {
   #callHandlers (delivery: Delivery, recipients: Recipients): void {
     let parsed: PubSubMessage | undefined
     const message = (): PubSubMessage => (parsed ??= parse(delivery))
-    for (const listeners of this.#recipients(delivery.channel, recipients)) listeners.notify(delivery, message)
+    for (const [name, handlers] of this.#recipients(delivery.channel, recipients)) {
+      notifyEach(handlers, (handler) => handler(delivery, message), (error) => this.#report(error, name))
+    }
   }
 
-  #recipients (channel: string, recipients: Recipients): ListenerSet<Args>[] {
+  #recipients (channel: string, recipients: Recipients): Subscription[] {
     const exact = this.#channels.get(channel)
-    const all = exact !== undefined && (recipients === 'everyone' || recipients === 'channel') ? [exact] : []
+    const all: Subscription[] = exact !== undefined && areOfChannel(recipients) ? [[channel, exact]] : []
     if (recipients === 'channel') return all
     for (const [pattern, { matches, redisPattern }] of this.#compiled) {
       if ((recipients === 'everyone' || recipients.redisPattern === redisPattern) && matches(channel)) {
-        all.push(this.#patterns.get(pattern) as ListenerSet<Args>) // Both maps have the same keys.
+        all.push([pattern, this.#patterns.get(pattern) as ReadonlySet<Handler>]) // Both maps have the same keys.
       }
     }
     return all
   }
 }
 
-function listenerOf (handler: PubSubHandler<never>): Listener<Args> {
+/** Whether the subscribers of the channel itself are among the recipients. */
+function areOfChannel (recipients: Recipients): boolean {
+  return recipients === 'everyone' || recipients === 'channel'
+}
+
+/** Returns the handler, bound to the current AsyncLocalStorage context. Throws `RT_HANDLER_INVALID`. */
+function bound (handler: PubSubHandler<never>): Handler {
   if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
   // The subscriber declares the type of `data`, which JSON cannot prove.
   const call = bindContext(handler as PubSubHandler)

@@ -3,7 +3,7 @@ import type { OptionTable, ValuesFrom } from '../core/options.ts'
 import type { Logger } from '../core/logger.ts'
 import type { PubSubProvider } from '../pubsub/provider.ts'
 import type { StateStore } from '../pubsub/state-store.ts'
-import type { MakeProjection } from './state-projection.ts'
+import type { ProjectionFactory } from './state-projection.ts'
 import type { EventSink } from './event-sink.ts'
 
 /** A channel for messages of a feature between instances. Some can be missed, such as those that have expired. */
@@ -45,8 +45,8 @@ export interface FeatureContext<Values = unknown> {
 export interface ChatFeature<Methods extends object = object> {
   /** The methods that the feature adds to `ChatEvents`. */
   readonly methods: Methods
-  /** Creates the projection of the chat's state for the streams of a room. */
-  readonly projection?: MakeProjection | undefined
+  /** Creates the projections that present the chat's state to the streams of a room. */
+  readonly projection?: ProjectionFactory | undefined
   /** Called when a stream is about to join a chat. The stream's `onClose` reports when it leaves. */
   onJoin? (chatId: string, stream: EventSink): void
   /** Called when the access of a user to a chat has ended. */

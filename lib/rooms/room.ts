@@ -1,7 +1,7 @@
 import { bindContext } from '../core/async-context.ts'
 import type { ChatEventHandler } from '../event-types.ts'
 import { formatCursor, type Cursor } from '../pubsub/cursor.ts'
-import { ListenerSet } from '../core/listener-set.ts'
+import { notifyEach } from '../core/listeners.ts'
 import { parseEvent } from './chat-event.ts'
 import type { Field, StateStore } from '../pubsub/state-store.ts'
 import { logRepeated, originOf, type RepeatedFailure } from '../observability/repeated-failure.ts'
@@ -10,7 +10,7 @@ import { delivering, type DeliverTrace } from '../observability/tracing.ts'
 import { catchUp, type ResumeRequest, type CatchUpTarget } from './catch-up.ts'
 import { ChatLog, type ChatLogContext, type ChatLogEvents } from './chat-log.ts'
 import { ChatFrame, concat, entryFrame, resetFrame, type ResetReason } from './frames.ts'
-import type { MakeProjection, ProjectedRoom, StateProjection } from './state-projection.ts'
+import type { ProjectedRoom, ProjectionFactory, StateProjection } from './state-projection.ts'
 import type { FrameRun } from './replay-buffer.ts'
 import { StateReplica, type StateReplicaEvents } from './state-replica.ts'
 import type { EventSink } from './event-sink.ts'
@@ -22,9 +22,16 @@ export interface RoomContext extends ChatLogContext {
   /** The state that the provider keeps beside the log, if it keeps one. */
   state?: StateStore | undefined
   /** Create the projections of a room, which present the state to its streams. */
-  projections?: readonly MakeProjection[] | undefined
+  projections?: readonly ProjectionFactory[] | undefined
   /** Milliseconds after which a disconnected client reconnects. */
   retryMs: number
+}
+
+/** A handler of the app. */
+interface BoundHandler {
+  readonly handler: ChatEventHandler
+  /** The handler, bound to the AsyncLocalStorage context in which it was added. */
+  readonly call: ChatEventHandler
 }
 
 const HANDLER_FAILED: RepeatedFailure = { level: 'error', message: 'A handler of chat events failed' }
@@ -91,7 +98,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   readonly #context: RoomContext
   readonly #onEmpty: (room: Room) => void
   /** `undefined` until there is a handler. */
-  #handlers: ListenerSet<Parameters<ChatEventHandler>> | undefined
+  #handlers: Set<BoundHandler> | undefined
   readonly #streams = new Set<EventSink>()
   /** Streams that are still catching up; `undefined` if there is none. */
   #joining: Set<EventSink> | undefined
@@ -116,7 +123,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     const { state, projections = [], eventLog, reads } = context
     if (eventLog === undefined || state === undefined || projections.length === 0) return
     this.#state = new StateReplica(channel, state, reads, new Room.#StateEvents(this))
-    this.#projections = projections.map((make) => make(this))
+    this.#projections = projections.map((factory) => factory.create(this))
   }
 
   get fields (): ReadonlyMap<string, Field> {
@@ -128,12 +135,14 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   }
 
   addHandler (handler: ChatEventHandler): void {
-    this.#handlers ??= new ListenerSet((error) => this.#handlerFailed(error))
-    this.#handlers.add(handler, bindContext(handler))
+    if (this.#find(handler) !== undefined) return
+    this.#handlers ??= new Set()
+    this.#handlers.add({ handler, call: bindContext(handler) })
   }
 
   deleteHandler (handler: ChatEventHandler): void {
-    this.#handlers?.delete(handler)
+    const found = this.#find(handler)
+    if (found !== undefined) this.#handlers?.delete(found)
     this.reportIfEmpty()
   }
 
@@ -199,11 +208,18 @@ export class Room implements CatchUpTarget, ProjectedRoom {
 
   /** Passes the next entry of the log to every stream and handler. */
   #receive (entry: LogEntry): void {
-    for (const each of this.#projections) if (each.eventName === entry.event) each.receive?.(entry)
+    this.#project(entry)
     this.#write(() => entryFrame(this.chatId, entry), entry.timestamp)
     if (entry.position.isMarker) return this.#afterReset('failover')
     this.#trace(entry)
     this.#handle(entry)
+  }
+
+  #project (entry: LogEntry): void {
+    // The names are those of the factories, since looking into each room's projections would wait for memory.
+    for (const [index, { eventName }] of (this.#context.projections ?? []).entries()) {
+      if (eventName === entry.event) this.#projections[index]?.receive?.(entry)
+    }
   }
 
   #reset (reason: ResetReason, at?: Cursor): void {
@@ -223,7 +239,9 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     const id = position && formatCursor(position)
     try {
       const parsed = parseEvent(event, json)
-      if (parsed !== undefined) handlers.notify(parsed, { timestamp, from, id, traceparent })
+      if (parsed === undefined) return
+      const info = { timestamp, from, id, traceparent }
+      notifyEach(handlers, ({ call }) => call(parsed, info), (error) => this.#handlerFailed(error))
     } catch (err) {
       logRepeated(this.#context.log, NOT_JSON, { chatId: this.chatId, err })
     }
@@ -259,6 +277,11 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     const id = position && formatCursor(position)
     const trace: DeliverTrace = { chatId: this.chatId, event, id, traceparent, streams: this.#streams.size }
     delivering.publish(trace)
+  }
+
+  #find (handler: ChatEventHandler): BoundHandler | undefined {
+    for (const each of this.#handlers ?? []) if (each.handler === handler) return each
+    return undefined
   }
 
   #handlerFailed (err: unknown): void {

@@ -23,13 +23,15 @@ export interface StateProjection {
    * what was appended to a draft. Without it, more than one piece may be new.
    */
   field (name: string, after: Field | undefined, before: Field | undefined, piece?: Piece): void
-  /** The name of events of the log that matter to the projection, if there is one. */
-  readonly eventName?: string
-  /** Called with each event of this name before it is written. */
+  /** Called with each event of the log whose name is `ProjectionFactory.eventName`, before it is written. */
   receive? (envelope: Envelope): void
   /** Returns the frames that a new stream needs first. They have no ids. Later changes are written with `write`. */
   snapshot (): Buffer[]
 }
 
-/** Creates the projection of a room. */
-export type MakeProjection = (room: ProjectedRoom) => StateProjection
+/** Creates the projections of one kind, one for each room. */
+export interface ProjectionFactory {
+  /** The name of events of the log that matter to these projections, if there is one. */
+  readonly eventName?: string
+  create (room: ProjectedRoom): StateProjection
+}

@@ -3,7 +3,7 @@ import { DraftContent } from './draft-content.ts'
 import type { LocalLog, LogKey } from './log.ts'
 import { PackedText } from '../../core/packed-text.ts'
 import type { PublishReceipt } from '../provider.ts'
-import type { ListenerMap } from '../../core/listener-set.ts'
+import type { ListenerMap } from '../../core/listeners.ts'
 import type { Logger } from '../../core/logger.ts'
 import {
   stateListeners,
@@ -11,6 +11,7 @@ import {
   type DraftPage,
   type Finalization,
   type Field,
+  type StateListener,
   type StateVersion,
   type StateChange,
   type StateOutcome,
@@ -54,7 +55,7 @@ export class LocalStateStore implements StateStore {
   readonly isLossless = true
   readonly #channels = new Map<string, ChannelState>()
   readonly #options: LocalStateOptions
-  readonly #listeners: ListenerMap<[StateChange]>
+  readonly #listeners: ListenerMap<StateListener>
 
   constructor (options: LocalStateOptions) {
     this.#options = options
@@ -129,7 +130,7 @@ export class LocalStateStore implements StateStore {
     return { field: undefined, event, pieces: event === undefined ? [] : content?.readFrom(from) ?? [] }
   }
 
-  watch (channel: string, listener: (change: StateChange) => void): () => void {
+  watch (channel: string, listener: StateListener): () => void {
     return this.#listeners.add(channel, listener)
   }
 
@@ -215,7 +216,7 @@ export class LocalStateStore implements StateStore {
     const { epoch, count: before } = state.version
     const version = state.version = { epoch, count: before + 1 }
     this.#options.eventLog.setStateVersion(channel, version)
-    queueMicrotask(() => this.#listeners.notify(channel, { version, ...change }))
+    queueMicrotask(() => this.#listeners.notify(channel, (listener) => listener({ version, ...change })))
   }
 
   #open (channel: string): ChannelState {

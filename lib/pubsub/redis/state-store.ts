@@ -1,6 +1,6 @@
 import { newEpoch } from '../cursor.ts'
 import type { PublishReceipt } from '../provider.ts'
-import type { ListenerMap } from '../../core/listener-set.ts'
+import type { ListenerMap } from '../../core/listeners.ts'
 import type { Logger } from '../../core/logger.ts'
 import type { RedisClient } from './client.ts'
 import { encodeKey, type RedisKeys } from './keys.ts'
@@ -17,6 +17,7 @@ import {
   type Finalization,
   type Field,
   type Piece,
+  type StateListener,
   type StateVersion,
   type StateChange,
   type StateOutcome,
@@ -42,7 +43,7 @@ interface RedisStateStoreOptions {
 export class RedisStateStore implements StateStore {
   readonly isLossless = false
   readonly #options: RedisStateStoreOptions
-  readonly #listeners: ListenerMap<[StateChange]>
+  readonly #listeners: ListenerMap<StateListener>
 
   constructor (options: RedisStateStoreOptions) {
     this.#options = options
@@ -129,13 +130,13 @@ export class RedisStateStore implements StateStore {
     }
   }
 
-  watch (channel: string, listener: (change: StateChange) => void): () => void {
+  watch (channel: string, listener: StateListener): () => void {
     return this.#listeners.add(channel, listener)
   }
 
   /** Passes a received change to the listeners of the channel. */
   receive (channel: string, change: StateChange): void {
-    this.#listeners.notify(channel, change)
+    this.#listeners.notify(channel, (listener) => listener(change))
   }
 
   /**

@@ -1,6 +1,7 @@
 import t from 'tap'
-import { LocalPubSub, type ChatEvent } from '../../../lib/index.ts'
+import { LocalPubSub, type ChatEvent, type StateStore } from '../../../lib/index.ts'
 import { asOwn } from '../../../lib/pubsub/publisher.ts'
+import { startApp } from '../../support/app.ts'
 import { BotMessageReader } from '../../support/bot-message-reader.ts'
 import { EventStream } from '../../support/event-stream.ts'
 import { nothingUnhandled } from '../../support/unhandled.ts'
@@ -198,4 +199,25 @@ t.test('an app event with the name of a bot message does no harm', async (t) => 
   for (const id of ids) await one.app.chatEvents.streamBotMessage('c', say('text'), { id })
   for (const id of ids) t.match(await reader.end(stream), { id, text: 'text' })
   t.same(reader.faults, [])
+})
+
+t.test('a bot message that has ended in the log is not sent again, even while the state still has it', async (t) => {
+  const pubsub = new LocalPubSub()
+  t.teardown(() => pubsub.close())
+  const state = pubsub.state as StateStore // It keeps one.
+  const watch = state.watch.bind(state)
+  let deleted = 0
+  state.watch = (channel, listener) => watch(channel, (change) => {
+    if (change.operation !== 'delete') return listener(change)
+    deleted++
+    state.read = () => new Promise(() => {})
+  })
+  const { app, url } = await startApp(t, { pubsub })
+  const early = await open(t, { app, url })
+  await app.chatEvents.streamBotMessage('c', say('text'), { id: 'a' })
+  await early.reader.end(early.stream)
+  t.equal(deleted, 1, 'a change that the room does not learn of')
+  const late = await open(t, { app, url })
+  await app.chatEvents.emitChatMessage('c', { n: 1 })
+  t.equal((await late.stream.next()).event, 'message')
 })

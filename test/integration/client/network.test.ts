@@ -9,9 +9,9 @@ import { fetchStreams } from '../../support/fetch-streams.ts'
 // Real browsers are tested in test/browser/client.test.ts.
 
 /** A page, as far as its events go. */
-function becomePage (t: Test): { document: EventTarget & { visibilityState: string }, window: EventTarget } {
+function becomePage (t: Test): { document: EventTarget & { hidden: boolean }, window: EventTarget } {
   const window = new EventTarget()
-  const document = Object.assign(new EventTarget(), { visibilityState: 'visible' })
+  const document = Object.assign(new EventTarget(), { hidden: false })
   const page = {
     document,
     addEventListener: window.addEventListener.bind(window),
@@ -49,10 +49,10 @@ t.test('a device that comes online or wakes up reconnects at once instead of wai
   ]) {
     (app.server as Server).closeAllConnections()
     await is(client, 'connecting')
-    document.visibilityState = 'hidden'
+    document.hidden = true
     document.dispatchEvent(new Event('visibilitychange'))
     t.equal(client.state, 'connecting')
-    document.visibilityState = 'visible'
+    document.hidden = false
     wake()
     await is(client, 'open')
   }

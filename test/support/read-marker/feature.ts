@@ -31,14 +31,16 @@ export function readMarkers (calls: string[]): FeatureDefinition<ReadMarkerMetho
             await state.change(getChatChannel(chatId), { operation: 'set', field, value, leaseMs })
           }
         },
-        projection: (room) => ({
-          field: (name, after) => {
-            if (name.startsWith(PREFIX) && after !== undefined) room.write(frame(name, after.value))
-          },
-          snapshot: () => [...room.fields].flatMap(
-            ([name, { value }]) => name.startsWith(PREFIX) ? [frame(name, value)] : []
-          )
-        }),
+        projection: {
+          create: (room) => ({
+            field: (name, after) => {
+              if (name.startsWith(PREFIX) && after !== undefined) room.write(frame(name, after.value))
+            },
+            snapshot: () => [...room.fields].flatMap(
+              ([name, { value }]) => name.startsWith(PREFIX) ? [frame(name, value)] : []
+            )
+          })
+        },
         onJoin: (chatId, { userId }) => { calls.push(`join ${chatId} ${userId}`) },
         onRevoke: (chatId, userId) => { calls.push(`revoke ${chatId} ${userId}`) },
         onCleanup: () => { calls.push('cleanup') },

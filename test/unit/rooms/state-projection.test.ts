@@ -8,7 +8,7 @@ import { LocalPubSub } from '../../../lib/pubsub/local/local-pubsub.ts'
 import type { StateChange, StateStore } from '../../../lib/pubsub/state-store.ts'
 import { ReadGate } from '../../../lib/rooms/read-gate.ts'
 import { Rooms } from '../../../lib/rooms/rooms.ts'
-import type { MakeProjection } from '../../../lib/rooms/state-projection.ts'
+import type { ProjectionFactory } from '../../../lib/rooms/state-projection.ts'
 import { encodeFrame } from '../../../lib/sse/frame.ts'
 import { Stream } from './fixture.ts'
 import { budgets } from '../../../lib/core/budgets.ts'
@@ -18,15 +18,18 @@ import type { EventLog } from '../../../lib/pubsub/event-log.ts'
 const CHANNEL = 'chat:a'
 
 /** Shows all fields as they are. */
-const showAll: MakeProjection = (room) => ({
-  field: (name, after) =>
-    room.write(encodeFrame({ event: 'field', json: JSON.stringify([name, after?.value ?? null]) })),
+const showAll: ProjectionFactory = {
   eventName: 'message',
-  receive: ({ json }) => room.write(encodeFrame({ event: 'seen', json })),
-  snapshot: () => [
-    encodeFrame({ event: 'snapshot', json: JSON.stringify([...room.fields].map(([name, { value }]) => [name, value])) })
-  ]
-})
+  create: (room) => ({
+    field: (name, after) =>
+      room.write(encodeFrame({ event: 'field', json: JSON.stringify([name, after?.value ?? null]) })),
+    receive: ({ json }) => room.write(encodeFrame({ event: 'seen', json })),
+    snapshot () {
+      const fields = [...room.fields].map(([name, { value }]) => [name, value])
+      return [encodeFrame({ event: 'snapshot', json: JSON.stringify(fields) })]
+    }
+  })
+}
 
 /** An instance with one view of the state. `faults` loses changes and counts readings. */
 interface Stage {

@@ -1,58 +1,52 @@
 import t from 'tap'
 import { setImmediate as turn } from 'node:timers/promises'
-import { ListenerMap, ListenerSet } from '../../../lib/core/listener-set.ts'
+import { ListenerMap, notifyEach } from '../../../lib/core/listeners.ts'
+
+type Listener = (n: number) => unknown
+
+const rethrow = (error: unknown): void => { throw error }
 
 t.test('errors and rejections are reported, and the other listeners are called', async (t) => {
   const reported: unknown[] = []
-  const set = new ListenerSet<[number]>((error) => { reported.push(error) })
   const got: number[] = []
-  set.add(() => { throw new Error('thrown') })
-  set.add(() => Promise.reject(new Error('rejected')))
-  set.add((n) => { got.push(n) })
-  set.notify(1)
+  const listeners = new Set<Listener>([
+    () => { throw new Error('thrown') },
+    () => Promise.reject(new Error('rejected')),
+    () => null,
+    async (n) => { got.push(n) },
+    (n) => { got.push(-n) }
+  ])
+  notifyEach(listeners, (listener) => listener(1), (error) => { reported.push(error) })
   await turn()
-  t.same(got, [1])
+  t.same(got, [1, -1])
   t.match(reported, [{ message: 'thrown' }, { message: 'rejected' }])
 })
 
 t.test('a listener that is added during a call waits for the next one; a removed one is not called', async (t) => {
-  const set = new ListenerSet<[]>((error) => { throw error })
   const calls: string[] = []
+  const removed = (): void => { calls.push('removed') }
   const again = (): void => {
     calls.push('again')
-    set.delete(again)
-    set.add(again)
-    remove()
+    listeners.delete(again)
+    listeners.add(again)
+    listeners.delete(removed)
   }
-  set.add(again)
-  const remove = set.add(() => { calls.push('removed') })
-  set.notify()
+  const listeners = new Set<Listener>([again, removed])
+  notifyEach(listeners, (listener) => listener(1), rethrow)
   t.same(calls, ['again'])
-  t.equal(set.size, 1)
-  set.clear()
-  set.notify()
-  t.same(calls, ['again'])
-})
-
-t.test('a listener that is added twice is called once, in the first way', async (t) => {
-  const set = new ListenerSet<[]>((error) => { throw error })
-  const calls: string[] = []
-  const listener = (): void => { calls.push('listener') }
-  set.add(listener, () => { calls.push('first') })
-  set.add(listener)
-  set.notify()
-  t.same(calls, ['first'])
+  notifyEach(listeners, (listener) => listener(2), rethrow)
+  t.same(calls, ['again', 'again'])
 })
 
 t.test('listeners by key: a key is kept as long as it has listeners, and errors are reported with it', async (t) => {
   const reported: unknown[] = []
-  const map = new ListenerMap<[number]>((error, key) => { reported.push([key, error]) })
+  const map = new ListenerMap<Listener>((error, key) => { reported.push([key, error]) })
   const got: number[] = []
   const removers = [map.add('a', (n) => { got.push(n) }), map.add('a', (n) => { got.push(-n) })]
   map.add('b', () => { throw new Error('thrown') })
-  map.notify('a', 1)
-  map.notify('b', 2)
-  map.notify('other', 3)
+  map.notify('a', (listener) => listener(1))
+  map.notify('b', (listener) => listener(2))
+  map.notify('other', (listener) => listener(3))
   t.same(got, [1, -1])
   t.match(reported, [['b', { message: 'thrown' }]])
   removers[0]?.()
@@ -62,21 +56,31 @@ t.test('listeners by key: a key is kept as long as it has listeners, and errors 
   t.equal(map.size, 1)
 })
 
+t.test('a listener that is added twice is called once', async (t) => {
+  const map = new ListenerMap<Listener>(rethrow)
+  const got: number[] = []
+  const listener = (n: number): void => { got.push(n) }
+  map.add('a', listener)
+  map.add('a', listener)
+  map.notify('a', (each) => each(1))
+  t.same(got, [1])
+})
+
 t.test('a function that is called late removes no later listener of its key', async (t) => {
-  const map = new ListenerMap<[]>((error) => { throw error })
+  const map = new ListenerMap<Listener>(rethrow)
   const calls: string[] = []
   const remove = map.add('a', () => { calls.push('early') })
   remove()
   map.add('a', () => { calls.push('late') })
   remove()
-  map.notify('a')
+  map.notify('a', (listener) => listener(1))
   t.same(calls, ['late'])
 })
 
 t.test('clearing reaches listeners that a call in progress has not reached', async (t) => {
-  const map = new ListenerMap<[]>((error) => { throw error })
+  const map = new ListenerMap<Listener>(rethrow)
   map.add('a', () => map.clear())
   map.add('a', () => t.fail('not called'))
-  map.notify('a')
+  map.notify('a', (listener) => listener(1))
   t.equal(map.size, 0)
 })
