@@ -36,7 +36,7 @@ t.test('a stream is read event by event, without a port and over one', async (t)
     await until(async () => app.chatEvents.stats(), ({ localChats }) => localChats === 0)
     const later = await openStream(target, PATH, { headers: { 'last-event-id': id as string } })
     t.match(await later.next(), { event: 'ready', data: { resumed: true } })
-    t.match(await Promise.all([later.next(), later.next()]), [{ event: 'bot_action' }, { event: 'message' }])
+    t.match(await Promise.all([later.next(), later.next()]), [{ event: 'bot_action' }, { event: /^message$/ }])
     await later.close()
   }
 })
