@@ -244,14 +244,14 @@ export const scenarios = {
     'answer-late-node': 'ms of CPU of both instances per MB of a late reader',
     'answer-late-redis': 'ms of CPU of Redis per MB of a late reader'
   }),
-  ...answers('An answer of 5 MB, with one reader on the instance that produces it', {
-    count: 1, ticks: 4_000, perTick: 23, everyMs: 5, apart: false
+  ...answers('An answer of 2.5 MB, with one reader on the instance that produces it', {
+    count: 1, ticks: 2_000, perTick: 23, everyMs: 5, apart: false
   }, {
     'alone-node': 'ms of CPU of both instances per MB',
     'alone-redis': 'ms of CPU of Redis per MB'
   }),
   ...answers('50 answers at 50 tokens a second, with a reader on each instance', {
-    count: 50, ticks: 1_000, perTick: 1, everyMs: 20, apart: true
+    count: 50, ticks: 500, perTick: 1, everyMs: 20, apart: true
   }, {
     'answers-node': 'ms of CPU of both instances per MB',
     'answers-redis': 'ms of CPU of Redis per MB',
