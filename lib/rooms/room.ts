@@ -52,8 +52,14 @@ export class Room implements CatchUpTarget, ProjectedRoom {
       this.#room = room
     }
 
+    /** Passes the next entry of the log to every stream and handler. */
     entry (entry: LogEntry): void {
-      this.#room.#receive(entry)
+      const room = this.#room
+      room.#project(entry)
+      room.#write(() => entryFrame(room.chatId, entry), entry.timestamp)
+      if (entry.position.isMarker) return room.#afterReset('failover')
+      room.#trace(entry)
+      room.#handle(entry)
     }
 
     unlogged (envelope: Envelope): void {
@@ -61,7 +67,9 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     }
 
     reset (reason: ResetReason, at?: Cursor): void {
-      this.#room.#reset(reason, at)
+      const room = this.#room
+      room.#write(() => resetFrame(room.chatId, reason, at))
+      room.#afterReset(reason)
     }
 
     headRead (head: LogHead | undefined): void {
@@ -206,25 +214,11 @@ export class Room implements CatchUpTarget, ProjectedRoom {
     for (const stream of [...this.#streams, ...this.#joining ?? []]) stream.end()
   }
 
-  /** Passes the next entry of the log to every stream and handler. */
-  #receive (entry: LogEntry): void {
-    this.#project(entry)
-    this.#write(() => entryFrame(this.chatId, entry), entry.timestamp)
-    if (entry.position.isMarker) return this.#afterReset('failover')
-    this.#trace(entry)
-    this.#handle(entry)
-  }
-
   #project (entry: LogEntry): void {
-    // The names are those of the factories, since looking into each room's projections would wait for memory.
+    // Asks the factories, which all rooms share: they stay in the caches of the processor.
     for (const [index, { eventName }] of (this.#context.projections ?? []).entries()) {
       if (eventName === entry.event) this.#projections[index]?.receive?.(entry)
     }
-  }
-
-  #reset (reason: ResetReason, at?: Cursor): void {
-    this.#write(() => resetFrame(this.chatId, reason, at))
-    this.#afterReset(reason)
   }
 
   #afterReset (reason: ResetReason): void {
