@@ -22,7 +22,7 @@ export const budgets = {
   draft: 65_536,
   /** The content of all drafts in one reply that reads a state. */
   drafts: 262_144,
-  /** The latest events and frames of a chat, for clients that reconnect soon. */
+  /** The latest events of a chat, for clients that reconnect soon. Their encoded frames may take as much again. */
   replay: 1_048_576,
   /** The same for all chats of an instance. */
   replays: 67_108_864,

@@ -6,7 +6,7 @@ import type { LogEntry } from './event-log.ts'
 export interface EventRingOptions {
   /** Maximum number of events. @default no limit */
   capacity?: number | undefined
-  /** Maximum bytes of the events and their frames. The newest event is always kept. @default no limit */
+  /** Maximum bytes of the events. The newest event is always kept. @default no limit */
   bytes?: number | undefined
   /** A budget shared with other rings. If it is exceeded, the ring drops its older half. @default none */
   budget?: ByteBudget | undefined
@@ -45,8 +45,6 @@ export class EventRing implements ByteHolder {
   #texts: string[] | undefined
   /** By slot. Most apps have none. */
   #traceparents: (string | undefined)[] | undefined
-  /** By slot. */
-  #frames: (Buffer | undefined)[] | undefined
 
   constructor (base: Cursor, { capacity = Infinity, bytes = Infinity, budget }: EventRingOptions = {}) {
     this.#base = base
@@ -74,12 +72,15 @@ export class EventRing implements ByteHolder {
     return this.#size
   }
 
-  /** Approximate bytes of the events and their frames: a character counts as one byte. */
+  /** Approximate bytes of the events: a character counts as one byte. */
   get bytes (): number {
     return this.#bytes
   }
 
-  /** Adds the event that directly follows the last one. */
+  /**
+   * Adds the event that directly follows the last one, and drops the oldest beyond the limits. The indexes of the
+   * others become smaller.
+   */
   push ({ from, timestamp, event, json, traceparent, position: { tag, isMarker } }: LogEntry): void {
     if (this.#size === this.#capacity) this.#shift()
     const slot = this.#next
@@ -96,28 +97,8 @@ export class EventRing implements ByteHolder {
     this.#size++
     if (this.#size === 1) this.#budget?.enter(this)
     this.#addBytes(json.length + OVERHEAD)
-    this.trim()
-  }
-
-  /** Drops the oldest events beyond the limits. The indexes of the others become smaller. */
-  trim (): void {
     while (this.#bytes > this.#maxBytes && this.#size > 1) this.#shift()
     this.#budget?.trim()
-  }
-
-  /**
-   * Returns the frame of an event. `make` builds it on the first call; it is cached until the event is dropped. Its
-   * bytes count, but this call drops nothing, so indexes stay valid: the next `trim` or `push` drops the excess.
-   */
-  frame (index: number, make: (entry: LogEntry) => Buffer): Buffer {
-    const slot = this.#slot(index)
-    const frames = this.#frames ??= []
-    let frame = frames[slot]
-    if (frame === undefined) {
-      frame = frames[slot] = make(this.at(index))
-      this.#addBytes(frame.length)
-    }
-    return frame
   }
 
   /** Drops the older half, rounded up. Returns whether any event is left. */
@@ -184,7 +165,6 @@ export class EventRing implements ByteHolder {
     return count
   }
 
-  /** The bytes of an event without its frame. */
   #bytesAt (index: number): number {
     return this.#text(index, PAYLOAD).length + OVERHEAD
   }
@@ -192,13 +172,11 @@ export class EventRing implements ByteHolder {
   /** Drops the oldest event. */
   #shift (): void {
     const slot = this.#slot(0)
-    const frames = this.#frames
-    const bytes = this.#bytesAt(0) + (frames?.[slot]?.length ?? 0)
+    const bytes = this.#bytesAt(0)
     this.#base = this.positionBefore(1)
     this.#size--
-    // Otherwise they would stay in memory until the slot is used again.
+    // Otherwise it would stay in memory until the slot is used again.
     ;(this.#texts as string[])[slot * TEXTS + PAYLOAD] = ''
-    if (frames !== undefined) frames[slot] = undefined
     this.#addBytes(-bytes)
   }
 

@@ -2,10 +2,12 @@ import { formatCursor, type Cursor } from '../pubsub/cursor.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ByteBudget } from '../pubsub/byte-budget.ts'
+import { EventRing } from '../pubsub/event-ring.ts'
+import { RingLog } from '../pubsub/ring-log.ts'
 import {
   logRecovered, logRepeated, type RecoverableFailure, type RepeatedFailure
 } from '../observability/repeated-failure.ts'
-import { ReplayBuffer } from './replay-buffer.ts'
+import { ReplayBuffer, type EventWindow } from './replay-buffer.ts'
 import type { ResetReason } from './frames.ts'
 import { LogReplay } from './log-replay.ts'
 import { LogPages, type LogPagesOptions } from './log-pages.ts'
@@ -54,10 +56,10 @@ const EVENT_UNREADABLE: RepeatedFailure = {
     'If Redis closes the connection, the event may be larger than its client-output-buffer-limit'
 }
 
-/** Maximum number of events that are kept in memory for clients that reconnect soon. */
+/** Number of events that a room keeps for clients that reconnect soon, unless a log in this process has as many. */
 const MAX_RECENT = 256
 
-/** The base of the replay buffer until the log has been read. It is equal to no position in any log. */
+/** The position until the log has been read. It is equal to no position in any log. */
 const NOWHERE: Cursor = { epoch: '', offset: 0, tag: 0 }
 
 /**
@@ -78,7 +80,8 @@ export class ChatLog implements FeedListener {
     }
 
     entry (entry: LogEntry): void {
-      this.#chat.#recent.push(entry)
+      this.#chat.#ring?.push(entry)
+      this.#chat.#recent?.dropFrames()
       this.#chat.#events.entry(entry)
     }
 
@@ -121,7 +124,10 @@ export class ChatLog implements FeedListener {
   #replay: LogReplay | undefined
   /** Called once the log is in sync: each resolves one promise of `whenInSync`. */
   #waiting: Set<() => void> | undefined
-  #recent: ReplayBuffer
+  /** The last events; `undefined` before the log is read, and if `#sharedLog` has them. */
+  #ring: EventRing | undefined
+  /** `undefined` until a client needs it. */
+  #recent: ReplayBuffer | undefined
   /** `pending` until the subscription is active for the first time. */
   #subscription: 'pending' | 'live' | 'lost' = 'pending'
 
@@ -130,7 +136,6 @@ export class ChatLog implements FeedListener {
     this.#channel = channel
     this.#context = context
     this.#events = events
-    this.#recent = this.#newReplayBuffer(NOWHERE)
     if (context.eventLog === undefined) return
     this.#logFollower = new LogFollower(this.#newPages(context.eventLog), this.#logEvents)
   }
@@ -162,8 +167,9 @@ export class ChatLog implements FeedListener {
     return this.#logFollower?.position
   }
 
-  /** The last events, up to `position`. */
+  /** The last events that are in memory, up to `position`. */
   get recent (): ReplayBuffer {
+    this.#recent ??= new ReplayBuffer(this.#chatId, () => this.#recentEvents(), this.#context.replays)
     return this.#recent
   }
 
@@ -235,7 +241,8 @@ export class ChatLog implements FeedListener {
 
   close (): void {
     this.#logFollower?.close()
-    this.#recent.clear()
+    this.#ring?.clear()
+    this.#recent?.dropFrames()
     this.#replay?.dropLastPage()
   }
 
@@ -252,21 +259,32 @@ export class ChatLog implements FeedListener {
   }
 
   #isKnown (position: Cursor): boolean {
-    const isKnown = this.#recent.has(position)
+    const isKnown = this.recent.has(position)
     if (isKnown) this.#context.metrics.duplicates.add('received')
     return isKnown
   }
 
-  /** Starts an empty replay buffer at a position. */
+  /** Drops the last events: the next one follows `at`. */
   #restartRecent (at: Cursor): void {
-    this.#recent.clear()
-    this.#recent = this.#newReplayBuffer(at)
+    this.#ring?.clear()
+    this.#recent?.dropFrames()
+    if (this.#sharedLog !== undefined) return
+    this.#ring = new EventRing(at, { capacity: MAX_RECENT, bytes: budgets.replay, budget: this.#context.replays })
   }
 
-  #newReplayBuffer (base: Cursor): ReplayBuffer {
-    return new ReplayBuffer(
-      this.#chatId, base, { capacity: MAX_RECENT, bytes: budgets.replay, budget: this.#context.replays }
-    )
+  /** The log, if it is in this process and keeps at least as many events as a room would. */
+  get #sharedLog (): RingLog | undefined {
+    const { eventLog } = this.#context
+    return eventLog instanceof RingLog && eventLog.capacity >= MAX_RECENT ? eventLog : undefined
+  }
+
+  /** The last events, up to the position: a log in this process has an event before the room writes it. */
+  #recentEvents (): EventWindow {
+    const { position = NOWHERE } = this
+    const ring = this.#ring ?? this.#sharedLog?.ring(this.#channel)
+    const end = ring?.indexAfter(position)
+    // The log may have dropped the position, or it may be another log by now.
+    return ring === undefined || end === undefined ? { ring: new EventRing(position), end: 0 } : { ring, end }
   }
 
   #newPages (eventLog: EventLog): LogPages {

@@ -1,13 +1,16 @@
 import { positionBefore, sameCursor, type Cursor } from '../pubsub/cursor.ts'
 import type { ByteBudget } from '../pubsub/byte-budget.ts'
-import { ReplayBuffer } from './replay-buffer.ts'
+import { EventRing } from '../pubsub/event-ring.ts'
+import { ReplayBuffer, type EventWindow } from './replay-buffer.ts'
 import type { LogPages } from './log-pages.ts'
 import { budgets } from '../core/budgets.ts'
 import { timing } from '../core/timing.ts'
-import type { LogGap } from '../pubsub/event-log.ts'
+import type { LogGap, LogPosition } from '../pubsub/event-log.ts'
 
 /** The last events of a log, as they were when it was read. */
 export interface LastPage {
+  ring: EventRing
+  /** The events of the ring, as frames. */
   buffer: ReplayBuffer
   /** True if the log has no earlier event that can be replayed. */
   isWhole: boolean
@@ -51,7 +54,10 @@ export class LogReplay {
   /** Drops the shared page, so that the next call of `lastPage` reads again. */
   dropLastPage (): void {
     clearTimeout(this.#expiry)
-    this.#lastPage?.then(({ buffer }) => buffer.clear(), () => {})
+    this.#lastPage?.then(({ ring, buffer }) => {
+      ring.clear()
+      buffer.dropFrames()
+    }, () => {})
     this.#lastPage = undefined
   }
 
@@ -59,13 +65,13 @@ export class LogReplay {
   async readAfter (position: Cursor): Promise<ReplayBuffer | LogGap> {
     const { gap, entries } = await this.#pages.read(position, budgets.clientPage)
     if (gap !== undefined) return gap
-    const buffer = new ReplayBuffer(this.#chatId, position)
+    const ring = new EventRing(position)
     for (const entry of entries) {
-      if (!buffer.precedes(entry.position)) break
-      buffer.push(entry)
+      if (!precedes(ring, entry.position)) break
+      ring.push(entry)
     }
     // An entry that can't be read leaves a gap that no later read fills.
-    return buffer.size === 0 && entries.length > 0 ? 'diverged' : buffer
+    return ring.size === 0 && entries.length > 0 ? 'diverged' : new ReplayBuffer(this.#chatId, () => allOf(ring))
   }
 
   /** Returns the position before the last `count` events that the log still has. Rejects if the log can't be read. */
@@ -79,27 +85,40 @@ export class LogReplay {
       const { head, entries, start } = await this.#pages.read(undefined, budgets.clientPage, this.#historySize)
       clearTimeout(this.#expiry)
       this.#expiry = setTimeout(() => this.dropLastPage(), timing.sharedRead).unref()
-      let buffer = this.#newBuffer(head)
+      let ring = this.#newRing(head)
       for (const entry of entries) {
         const { position } = entry
         // The first entry, or an entry after a gap: the page begins with it.
-        if (!buffer.precedes(position)) {
-          buffer.clear()
-          buffer = this.#newBuffer(positionBefore(position))
+        if (!precedes(ring, position)) {
+          ring.clear()
+          ring = this.#newRing(positionBefore(position))
         }
-        buffer.push(entry)
+        ring.push(entry)
       }
       // If the last entries of the log can't be read, no client can continue before them: the page is empty.
-      if (sameCursor(buffer.head, head)) return { buffer, isWhole: start === undefined }
-      buffer.clear()
-      return { buffer: this.#newBuffer(head), isWhole: true }
+      if (sameCursor(ring.head, head)) return this.#pageOf(ring, start === undefined)
+      ring.clear()
+      return this.#pageOf(this.#newRing(head), true)
     } catch (error) {
       this.dropLastPage()
       throw error
     }
   }
 
-  #newBuffer (base: Cursor): ReplayBuffer {
-    return new ReplayBuffer(this.#chatId, base, { budget: this.#budget })
+  #newRing (base: Cursor): EventRing {
+    return new EventRing(base, { budget: this.#budget })
   }
+
+  #pageOf (ring: EventRing, isWhole: boolean): LastPage {
+    return { ring, buffer: new ReplayBuffer(this.#chatId, () => allOf(ring), this.#budget), isWhole }
+  }
+}
+
+/** Returns true if an event follows directly after the last one of a ring. */
+function precedes (ring: EventRing, position: LogPosition): boolean {
+  return sameCursor(ring.head, positionBefore(position))
+}
+
+function allOf (ring: EventRing): EventWindow {
+  return { ring, end: ring.size }
 }

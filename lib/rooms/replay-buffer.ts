@@ -1,8 +1,8 @@
-import { positionBefore, sameCursor, type Cursor } from '../pubsub/cursor.ts'
-import { EventRing, type EventRingOptions } from '../pubsub/event-ring.ts'
-import { ChatFrame, concat, entryFrame } from './frames.ts'
-import type { ByteBudget } from '../pubsub/byte-budget.ts'
-import type { LogEntry, LogPosition } from '../pubsub/event-log.ts'
+import { sameCursor, type Cursor } from '../pubsub/cursor.ts'
+import type { EventRing } from '../pubsub/event-ring.ts'
+import { concat, entryFrame, type ChatFrame } from './frames.ts'
+import type { ByteBudget, ByteHolder } from '../pubsub/byte-budget.ts'
+import { budgets } from '../core/budgets.ts'
 
 /** Consecutive frames, and their bytes as one buffer. */
 export interface FrameRun {
@@ -12,44 +12,63 @@ export interface FrameRun {
 
 export const NO_FRAMES: FrameRun = { frames: [], bytes: Buffer.alloc(0) }
 
-/** Approximate bytes of a frame in a run besides its content. */
-const OVERHEAD = 100
+/** The events of a ring up to an index. The ring may have later ones, which streams do not get yet. */
+export interface EventWindow {
+  readonly ring: EventRing
+  /** The index after the last event. */
+  readonly end: number
+}
 
-/** Consecutive events of a chat, the newest last, and their frames, for clients that missed them. */
-export class ReplayBuffer extends EventRing {
+/** Approximate bytes of a frame besides its content. */
+const OVERHEAD = 300
+
+/**
+ * Consecutive events of a chat as frames, for clients that missed them. The events stay in a ring: in the log of this
+ * process, or in one of the room. What this class keeps is encoded frames, which can be encoded again.
+ */
+export class ReplayBuffer implements ByteHolder {
   readonly #chatId: string
+  readonly #window: () => EventWindow
   readonly #budget: ByteBudget | undefined
-  /**
-   * The last result of `after`, until an event is added: clients that reconnect at the same time missed the same
-   * events. Its bytes count in the shared budget, which drops it before it drops events.
-   */
+  /** Frames by offset: an event is encoded when a client first needs it, since few are ever needed again. */
+  #frames: Map<number, ChatFrame> | undefined
+  /** The last result of `after`: clients that reconnect at the same time missed the same events. */
   #last: { after: Cursor, maxBytes: number, run: FrameRun, counted: number } | undefined
+  /** The bytes that count in the budget. */
+  #bytes = 0
 
-  constructor (chatId: string, base: Cursor, limits: EventRingOptions = {}) {
-    super(base, limits)
+  /** `window` returns the events at the moment. */
+  constructor (chatId: string, window: () => EventWindow, budget?: ByteBudget) {
     this.#chatId = chatId
-    this.#budget = limits.budget
+    this.#window = window
+    this.#budget = budget
   }
 
-  override push (entry: LogEntry): void {
-    if (this.#last !== undefined) this.#dropLast()
-    super.push(entry)
+  /** The position before the first event. */
+  get base (): Cursor {
+    return this.#window().ring.base
   }
 
-  override release (): boolean {
-    if (this.#last === undefined) return super.release()
-    this.#dropLast()
-    return true
+  /** The position after the last event. */
+  get head (): Cursor {
+    const { ring, end } = this.#window()
+    return ring.positionBefore(end)
   }
 
-  override clear (): void {
-    this.#dropLast()
-    super.clear()
+  /** The number of events. */
+  get size (): number {
+    return this.#window().end
   }
 
-  /** True if an event follows directly after the last one. */
-  precedes (position: LogPosition): boolean {
-    return sameCursor(this.head, positionBefore(position))
+  /** True if the buffer contains the position of a cursor. */
+  has (cursor: Cursor): boolean {
+    return indexAfter(cursor, this.#window()) !== undefined
+  }
+
+  /** Returns the position before the last `count` events, or before all of them if there are fewer. */
+  before (count: number): Cursor {
+    const { ring, end } = this.#window()
+    return ring.positionBefore(Math.max(0, end - count))
   }
 
   /**
@@ -59,44 +78,63 @@ export class ReplayBuffer extends EventRing {
   after (cursor: Cursor, maxBytes = Infinity): FrameRun | undefined {
     const last = this.#last
     if (last !== undefined && last.maxBytes === maxBytes && sameCursor(last.after, cursor)) return last.run
-    // Encoded frames may exceed the byte budget by now.
-    this.trim()
-    const start = this.indexAfter(cursor)
+    const window = this.#window()
+    const start = indexAfter(cursor, window)
     if (start === undefined) return undefined
-    if (start === this.size) return NO_FRAMES
-    const run = this.#runFrom(start, maxBytes)
-    this.#dropLast()
-    // The bytes of a single frame are those of the event.
-    const counted = run.frames.length === 1 ? OVERHEAD : run.bytes.length + run.frames.length * OVERHEAD
+    if (start === window.end) return NO_FRAMES
+    const run = this.#runFrom(start, window, maxBytes)
+    // The bytes of a single frame are those of the frame.
+    const counted = run.frames.length === 1 ? 0 : run.bytes.length
+    this.#count(counted - (last?.counted ?? 0))
     this.#last = { after: cursor, maxBytes, run, counted }
-    this.#budget?.count(counted)
+    if (this.#bytes > budgets.replay) this.dropFrames()
+    this.#budget?.trim()
     return run
   }
 
-  /** True if the buffer contains the position of a cursor. */
-  has (cursor: Cursor): boolean {
-    return this.indexAfter(cursor) !== undefined
+  /** Drops the frames, since there is another event, or the budget is exceeded. */
+  dropFrames (): void {
+    if (this.#bytes === 0) return
+    this.#count(-this.#bytes)
+    this.#budget?.leave(this)
+    this.#frames = undefined
+    this.#last = undefined
   }
 
-  /** Returns the position before the last `count` events, or before all of them if there are fewer. */
-  before (count: number): Cursor {
-    return this.positionBefore(Math.max(0, this.size - count))
+  release (): boolean {
+    this.dropFrames()
+    return false
   }
 
-  #runFrom (start: number, maxBytes: number): FrameRun {
-    // An event is encoded when a client first needs it, since few are ever needed again.
-    const encode = (entry: LogEntry): Buffer => entryFrame(this.#chatId, entry).bytes
+  #runFrom (start: number, { ring, end }: EventWindow, maxBytes: number): FrameRun {
     const frames: ChatFrame[] = []
-    for (let index = start, left = maxBytes; index < this.size && left > 0; index++) {
-      const frame = this.frame(index, encode)
-      frames.push(new ChatFrame(this.positionBefore(index + 1), frame))
-      left -= frame.length
+    for (let index = start, left = maxBytes; index < end && left > 0; index++) {
+      const frame = this.#frameAt(ring, index)
+      frames.push(frame)
+      left -= frame.bytes.length
     }
     return { frames, bytes: concat(frames) }
   }
 
-  #dropLast (): void {
-    this.#budget?.count(-(this.#last?.counted ?? 0))
-    this.#last = undefined
+  #frameAt (ring: EventRing, index: number): ChatFrame {
+    const offset = ring.base.offset + index + 1
+    const known = this.#frames?.get(offset)
+    if (known !== undefined) return known
+    const frame = entryFrame(this.#chatId, ring.at(index))
+    if (this.#bytes === 0) this.#budget?.enter(this)
+    this.#frames ??= new Map()
+    this.#frames.set(offset, frame)
+    this.#count(frame.bytes.length + OVERHEAD)
+    return frame
   }
+
+  #count (bytes: number): void {
+    this.#bytes += bytes
+    this.#budget?.count(bytes)
+  }
+}
+
+function indexAfter (cursor: Cursor, { ring, end }: EventWindow): number | undefined {
+  const index = ring.indexAfter(cursor)
+  return index === undefined || index > end ? undefined : index
 }

@@ -3,6 +3,7 @@ import { ByteBudget } from '../byte-budget.ts'
 import type { DraftContent } from './draft-content.ts'
 import { EmptyLogs } from './empty-logs.ts'
 import { EventRing } from '../event-ring.ts'
+import { RingLog } from '../ring-log.ts'
 import type { StateVersion } from '../state-store.ts'
 import { budgets } from '../../core/budgets.ts'
 import { RepeatingTimer } from '../../core/repeating-timer.ts'
@@ -50,7 +51,7 @@ interface ChannelLog {
  * The log of `LocalPubSub`: like the one in Redis, but in memory. The epochs of a restarted process are new, so clients
  * notice the restart.
  */
-export class LocalLog implements EventLog {
+export class LocalLog extends RingLog implements EventLog {
   readonly #channels = new Map<string, ChannelLog>()
   readonly #empty = new EmptyLogs()
   readonly #options: LocalLogOptions
@@ -59,6 +60,7 @@ export class LocalLog implements EventLog {
   readonly #sweepTimer: RepeatingTimer
 
   constructor (options: LocalLogOptions) {
+    super()
     this.#options = options
     this.#sweepTimer = new RepeatingTimer(Math.min(options.ttlMs, timing.emptyLog), () => this.#sweep())
   }
@@ -146,6 +148,14 @@ export class LocalLog implements EventLog {
     // There were events before the first one that is left.
     if (end === 0 && (before as Cursor).offset > 1) return { head, gap: dropped(events), entries: [] }
     return { head, gap: undefined, entries: events.slice(end - events.countLast(end, limit, maxBytes), end) }
+  }
+
+  get capacity (): number {
+    return this.#options.size
+  }
+
+  ring (channel: string): EventRing | undefined {
+    return this.#channels.get(channel)?.events
   }
 
   async heads (channels: string[]): Promise<(LogHead | undefined)[]> {

@@ -60,22 +60,6 @@ t.test('a ring has at most its limit of bytes, or one event', async (t) => {
   t.match([run.size, run.head], [1, { offset: 22 }])
 })
 
-t.test('frames count as well, from the next event on', async (t) => {
-  const budget = new ByteBudget(1_000_000)
-  const run = new EventRing(start, { bytes: 10_000, capacity: 100, budget })
-  push(run, 8, 1_000)
-  const make = (): Buffer => Buffer.alloc(2_000)
-  const frame = run.frame(0, make)
-  t.equal(run.frame(0, make), frame, 'it is made once')
-  for (let n = 1; n < 8; n++) run.frame(n, make)
-  t.equal(run.size, 8)
-  t.equal(run.bytes, 8 * 3_100)
-  push(run, 1, 1_000)
-  t.equal(run.size, 3)
-  t.equal(run.bytes, budget.bytes)
-  t.equal(run.frame(2, () => Buffer.from('another one')).toString(), 'another one')
-})
-
 t.test('the logs of LocalPubSub share a budget, and a reader of a trimmed event gets the gap', async (t) => {
   const log = new LocalLog({ size: 1_000, ttlMs: 60_000, idempotencyTtlMs: 60_000 })
   t.teardown(() => log.close())

@@ -1,19 +1,23 @@
 import t from 'tap'
 import { catchUp, type CatchUpTarget } from '../../../lib/rooms/catch-up.ts'
 import { concat } from '../../../lib/rooms/frames.ts'
+import { EventRing } from '../../../lib/pubsub/event-ring.ts'
+import type { Cursor } from '../../../lib/pubsub/cursor.ts'
 import { ReplayBuffer } from '../../../lib/rooms/replay-buffer.ts'
 import type { LogReplay } from '../../../lib/rooms/log-replay.ts'
 import { Stream } from './fixture.ts'
 import type { LogGap } from '../../../lib/pubsub/event-log.ts'
 
+const empty = (at: Cursor): ReplayBuffer => new ReplayBuffer('chat', () => ({ ring: new EventRing(at), end: 0 }))
+
 t.test('a rewind to trimmed events starts with the first event that is left, without a reset', async (t) => {
   const start = { epoch: 'e', offset: 0, tag: 0 }
   const top = { epoch: 'e', offset: 2, tag: 2 }
-  let lastPage = new ReplayBuffer('chat', start)
+  let lastPage = empty(start)
   const history = {
     lastPage: async () => ({ buffer: lastPage, isWhole: true }),
     readAfter: async (): Promise<LogGap> => 'trimmed',
-    dropLastPage () { lastPage = new ReplayBuffer('chat', top) }
+    dropLastPage () { lastPage = empty(top) }
   }
   const stream = new Stream(false)
   const room: CatchUpTarget = {
@@ -23,7 +27,7 @@ t.test('a rewind to trimmed events starts with the first event that is left, wit
       inSync: true,
       isUnproven: false,
       position: top,
-      recent: new ReplayBuffer('chat', top),
+      recent: empty(top),
       replay: history as unknown as LogReplay, // All that is asked of it.
       async whenInSync () {},
       async sync () {}

@@ -29,3 +29,18 @@ t.test('the last events start at the position of the log, before the first event
   )
   t.same(await startIn({ head: top, entries: [] }), top, 'a log that has nothing left')
 })
+
+t.test('a page that is dropped takes no memory', async (t) => {
+  const budget = new ByteBudget(1_000)
+  const page: LogPage = { head: first.position, entries: [first] }
+  const log: EventLog = { read: async () => page, heads: async () => [] }
+  const replay = new LogReplay('c', new LogPages('c', log, new ReadGate(100_000)), 10, budget)
+  const { buffer } = await replay.lastPage(top)
+  const { bytes } = budget
+  t.ok(bytes > 0)
+  t.equal(buffer.after(buffer.base)?.frames.length, 1)
+  t.ok(budget.bytes > bytes)
+  replay.dropLastPage()
+  await undefined
+  t.equal(budget.bytes, 0)
+})
