@@ -4,7 +4,7 @@ import type { Logger } from '../../core/logger.ts'
 import { LinkedList, type Linked } from '../../core/linked-list.ts'
 import type { RedisClient } from './client.ts'
 import { closeConnection, describeRedisError, isReply, neverLeft, watchConnection } from './connection.ts'
-import { cork } from './cork.ts'
+import { Cork } from './cork.ts'
 import { budgets } from '../../core/budgets.ts'
 import { timing } from '../../core/timing.ts'
 
@@ -93,8 +93,7 @@ export class CommandQueue {
   #later: NodeJS.Timeout | undefined
   /** One timer, set for the oldest task (which may have settled since). A timer for each task would cost too much. */
   #expiry: NodeJS.Timeout | undefined
-  /** Whether the commands of this turn are being combined into one write. */
-  #corked = false
+  readonly #cork = new Cork()
   #closed = false
 
   constructor (
@@ -198,7 +197,7 @@ export class CommandQueue {
 
   #send (pending: Pending): void {
     // A single command is not held back, nor is a large one: Redis can execute it while the next ones are prepared.
-    if (this.#pending.size > 1 && pending.task.bytes < LARGE) this.#cork()
+    if (this.#pending.size > 1 && pending.task.bytes < LARGE) this.#cork.hold(this.#client)
     pending.underway = true
     this.#waiting--
     const sending = ++pending.sending
@@ -211,17 +210,6 @@ export class CommandQueue {
       // Ignore the error if the task was sent again meanwhile, or has settled.
       if (sending !== pending.sending || !this.#pending.has(pending)) return
       this.#failed(pending, error)
-    })
-  }
-
-  /** Combines the commands of this turn into one write. */
-  #cork (): void {
-    if (this.#corked) return
-    this.#corked = true
-    const uncork = cork(this.#client)
-    process.nextTick(() => {
-      this.#corked = false
-      uncork()
     })
   }
 

@@ -1,6 +1,7 @@
 import { RealtimeError } from '../../errors.ts'
 import { withTimeout } from '../../core/with-timeout.ts'
 import type { RedisClient } from './client.ts'
+import { Cork } from './cork.ts'
 import { describeRedisError, isReply, neverLeft } from './connection.ts'
 import type { Script } from './scripts.ts'
 
@@ -8,6 +9,7 @@ import type { Script } from './scripts.ts'
 export class Query {
   readonly #client: () => RedisClient
   readonly #timeoutMs: number
+  readonly #cork = new Cork()
   #connected: Promise<void> | undefined
 
   /** `client` may throw. `timeoutMs`: milliseconds until a query without a reply rejects. */
@@ -25,6 +27,8 @@ export class Query {
       const client = this.#client()
       // If connected, the query is sent in the current turn, so that it precedes everything published in later turns.
       if (client.status !== 'ready') await withTimeout(this.#connect(client), this.#timeoutMs)
+      // In a Cluster, the read of each chat is a command of its own.
+      this.#cork.hold(client)
       const result = question(client).catch(async (error: Error) => {
         // The command was not sent: the connection broke, but ioredis had not noticed yet.
         if (!neverLeft(error)) throw error
