@@ -20,7 +20,6 @@ interface AnyClient {
   quit (): Promise<unknown>
   ping (): Promise<string>
   publish (channel: string, message: Buffer | string): Promise<unknown>
-  hmget (key: string, ...fields: string[]): Promise<(string | null)[]>
   sendCommand (command: { readonly name: string, promise: Promise<unknown> }): unknown
 }
 

@@ -1,7 +1,5 @@
 import { parseCursor, newEpoch, randomTag, type Cursor } from '../cursor.ts'
 import { BatchedReads } from './batched-reads.ts'
-import { isCluster } from './client.ts'
-import { cork } from './cork.ts'
 import type { RedisKeys } from './keys.ts'
 import type { Query } from './query.ts'
 import type { Scripts } from './scripts.ts'
@@ -44,6 +42,7 @@ type Reply = [
 export class LogReader implements EventLog {
   readonly #options: LogReaderOptions
   readonly #pages: BatchedReads
+  readonly #heads: BatchedReads
   /** Reads of pages without events. Events that are published after such a read come after the head of its page. */
   readonly bounds: BatchedReads
 
@@ -51,6 +50,7 @@ export class LogReader implements EventLog {
     this.#options = options
     const { reader, near, scripts, apart } = options
     this.#pages = new BatchedReads(reader, scripts.read, apart)
+    this.#heads = new BatchedReads(reader, scripts.heads, apart)
     this.bounds = new BatchedReads(near, scripts.read, apart)
   }
 
@@ -86,32 +86,10 @@ export class LogReader implements EventLog {
   }
 
   async heads (channels: string[]): Promise<(LogHead | undefined)[]> {
-    const { keys, reader } = this.#options
+    const { keys } = this.#options
     this.#pages.flush()
-    const [metas, ids] = await reader.ask((client) => {
-      const uncork = cork(client)
-      const asked = channels.map((channel) => client.hmget(keys.of(channel).meta, 'e', 'l', 'se', 'sv', 'r'))
-      const infos = (isCluster(client) ? client.nodes('master') : [client]).map((node) => node.info('replication'))
-      uncork()
-      return Promise.all([Promise.all(asked), Promise.all(infos)])
-    })
-    // In a Cluster, it is unknown here which node holds a log, so the replication id of any primary will do.
-    const known = new Set(ids.map((info) => /master_replid:(\w+)/.exec(info)?.[1]))
-    const heads = metas.map(([epoch, last, stateEpoch, version, id]) => {
-      const cursor = parseCursor(`${epoch}-${last}`)
-      // If there is a cursor, there is also a replication id.
-      return cursor && headOf(cursor, `${stateEpoch}-${version}`, !known.has(id as string))
-    })
-    await this.#keepEmpty(channels, heads)
-    return heads
-  }
-
-  /** Reads the logs that have no events, which extends the expiry of their keys. */
-  async #keepEmpty (channels: string[], heads: (LogHead | undefined)[]): Promise<void> {
-    await Promise.all(heads.map(async (head, index) => {
-      const range = { after: head, before: undefined, limit: 1, maxBytes: 1 }
-      if (head?.offset === 0) await this.#ask(channels[index] as string, range)
-    }))
+    const replies = await this.#heads.readAll(channels.map((channel) => keys.of(channel).meta))
+    return replies.map((reply) => parseHead(String(reply)))
   }
 }
 
@@ -136,6 +114,13 @@ function pageOf ([epoch, last, gap, rows, state, start, severed]: Reply, { after
   const entries = (hole === -1 ? decoded : decoded.slice(0, hole)) as LogEntry[] // Contains no `undefined`.
   if (after === undefined) entries.reverse()
   return { head, gap: gap.length === 0 ? undefined : gap.toString() as LogGap, entries }
+}
+
+/** Parses a head in the reply of lua/heads.lua. Returns `undefined` if there is no log. */
+function parseHead (text: string): LogHead | undefined {
+  const [position = '', ...more] = text.split(' ')
+  const cursor = parseCursor(position)
+  return cursor && headOf(cursor, more[0] ?? '', more.at(-1) === 'unproven')
 }
 
 function headOf ({ epoch, offset, tag }: Cursor, version: string, unproven: boolean): LogHead {

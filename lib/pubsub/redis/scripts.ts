@@ -121,6 +121,7 @@ export class Scripts {
   readonly probe: Script
   readonly finalize: Script
   readonly read: Script
+  readonly heads: Script
   readonly mark: Script
   readonly changeState: Script
   readonly readState: Script
@@ -159,6 +160,7 @@ export class Scripts {
     this.probe = script('probe', probing)
     this.finalize = script('finalize')
     this.read = script('read')
+    this.heads = script('heads')
     this.mark = script('mark')
     this.changeState = script('change-state')
     this.readState = script('read-state')

@@ -19,7 +19,7 @@ async function start (t: Test): Promise<{ admin: Redis, pubsub: RedisPubSub, rea
   await pubsub.eventLog?.read('c1', undefined, 1)
   await admin.config('RESETSTAT')
   const reads = async (): Promise<number> =>
-    Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1])
+    Number(/cmdstat_evalsha:calls=(\d+)/.exec(await admin.info('commandstats'))?.[1] ?? 0)
   return { admin, pubsub, reads }
 }
 
@@ -36,6 +36,15 @@ t.test('the reads of one turn take few commands, and each gets the reply of its 
   t.equal(await reads(), 3)
   t.same(await readAll(pubsub, 0), channels.map(() => 1))
   t.equal(await reads(), 6)
+})
+
+t.test('the heads of many channels take few commands', async (t) => {
+  const { pubsub, reads } = await start(t)
+  // Gives the script to Redis.
+  await pubsub.eventLog?.heads(['c1'])
+  const before = await reads()
+  t.same((await pubsub.eventLog?.heads(channels))?.map((head) => head?.offset), channels.map(() => 1))
+  t.equal(await reads() - before, 3)
 })
 
 t.test('a channel that cannot be read does not fail the reads of others', async (t) => {
@@ -70,4 +79,8 @@ t.test('a client that knows no Cluster reads each channel from the node that has
   const pubsub = open(t, { url: `redis://127.0.0.1:${node?.server.port}` })
   const outcomes = [await readAll(pubsub, 0), await readAll(pubsub, 0)]
   for (const outcome of outcomes) t.same(new Set(outcome), new Set([0, 'RT_LOG_UNAVAILABLE']))
+  const ours = channels.filter((_, index) => outcomes[0]?.[index] === 0)
+  for (const call of ['first', 'second']) {
+    t.same((await pubsub.eventLog?.heads(ours))?.map((head) => head?.offset), ours.map(() => 0), `${call} call`)
+  }
 })

@@ -61,6 +61,8 @@ t.test('a chat without events keeps its position for as long as its state', asyn
   const before = await admin.pttl('rt:{c}:m')
   await pubsub.eventLog.read('c', undefined, 1)
   t.ok(await admin.pttl('rt:{c}:m') > before - 60_000)
+  await pubsub.eventLog.heads(['c'])
+  t.ok(await admin.pttl('rt:{c}:m') > before - 60_000)
 })
 
 t.test('with a full Redis a client can read chats with events and without', async (t) => {
