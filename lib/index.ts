@@ -38,8 +38,8 @@ export type {
   PubSubStats
 } from './pubsub/provider.ts'
 export type {
-  Draft, DraftPage, Finalization, Field, Piece, StateVersion, StateChange, Stateful, StateOperation, StateOutcome,
-  StatePage, StateReceipt, StateRequest, StateStore
+  Draft, DraftPage, Finalization, Field, Piece, StateVersion, StateChange, StateListener, Stateful, StateOperation,
+  StateOutcome, StatePage, StateReceipt, StateRequest, StateStore
 } from './pubsub/state-store.ts'
 export { LocalPubSub, type LocalPubSubOptions } from './pubsub/local/local-pubsub.ts'
 export type { RedisClient } from './pubsub/redis/client.ts'

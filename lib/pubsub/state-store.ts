@@ -50,7 +50,7 @@ export interface StateChange {
   piece?: Piece | undefined
 }
 
-/** Is called with each change of a state that arrives. */
+/** The type of a function that is called with each change of a state. */
 export type StateListener = (change: StateChange) => void
 
 /**
