@@ -103,10 +103,21 @@ if (options.profile) {
 function save () {
   mkdirSync(options.out, { recursive: true })
   const run = { about: { ...about, quick: options.quick }, results }
-  const json = JSON.stringify(run, null, 2) + '\n'
-  writeFileSync(`${options.out}/results.json`, json)
+  const text = (/** @type {import('./report.js').Run} */ saved) => JSON.stringify(saved, null, 2) + '\n'
+  writeFileSync(`${options.out}/results.json`, text(run))
   writeFileSync(`${options.out}/results.md`, markdown(results, { about, before }))
-  if (options.keep) writeFileSync(committed, json)
+  if (options.keep) writeFileSync(committed, text({ ...run, results: withCommitted(results) }))
+}
+
+/**
+ * The results of this run, and those of the last committed run for all other scenarios.
+ * @param {import('./report.js').Result[]} results
+ */
+function withCommitted (results) {
+  return Object.keys(scenarios).flatMap((name) => {
+    const isNamed = (/** @type {{ name: string }} */ result) => result.name === name
+    return results.find(isNamed) ?? before?.results.find(isNamed) ?? []
+  })
 }
 
 /** @param {Scenario} scenario */
