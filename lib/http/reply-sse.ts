@@ -392,8 +392,7 @@ export class ReplySse {
   /** Sends the headers. */
   #start (connection: Connection, headers: OutgoingHttpHeaders): Connection {
     // The server's idle timeout must not end a silent stream.
-    const resumeIdleTimeout = suspendIdleTimeout(this.#reply.raw)
-    if (resumeIdleTimeout !== undefined) connection.onGone(resumeIdleTimeout)
+    suspendIdleTimeout(this.#reply.raw)
     connection.start(headers)
     return connection
   }
@@ -404,9 +403,13 @@ export class ReplySse {
     const controller = this.#controller
     // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
     const { raw } = this.#reply
+    const { reservation } = this.#state as Opening // Only a reply that is opening takes over.
+    // Before the connection adds its listener: for three, Node keeps an array with space for 19.
+    reservation?.handOver(raw)
     const connection = this.#isPoll
       ? new LongPoll(raw, this.#context, startIdOf(this.#request))
       : new Connection(raw, this.#context, this.#endsByCutting)
+    if (reservation !== undefined) connection.hold(reservation)
     this.#state = { name: 'opened', connection }
     if (controller !== undefined) connection.onClose(() => controller.abort())
     return connection

@@ -20,6 +20,9 @@ export interface ConnectionOptions extends Readonly<Pick<ConnectionValues, 'maxB
   onSlow (): void
 }
 
+/** What a stream holds until its response is closed. */
+interface Held { release (): void }
+
 type State =
   | { readonly name: 'open' }
   /** Nothing can be written any more. The client receives what is unsent; `ended` resolves when its response closes. */
@@ -40,6 +43,7 @@ export class Connection {
   #state = OPEN
   #onClose: (() => void)[] = []
   #onGone: ((connection: Connection) => void) | undefined
+  #held: Held | undefined
   /** The user of the stream, if known. */
   userId: string | undefined
   /** True if anything was written since the last heartbeat tick. */
@@ -56,6 +60,7 @@ export class Connection {
     this.#options = options
     this.#endsByCutting = endsByCutting
     raw.on('close', () => {
+      this.#held?.release()
       this.#to(CLOSED)
       this.#onGone?.(this)
     })
@@ -178,16 +183,15 @@ export class Connection {
 
   /**
    * Calls back once the response is closed. That may be later than `onClose`: a stream that has ended may have unsent
-   * bytes. The callback gets this connection, so that all connections can share one.
+   * bytes. There is one callback; it gets this connection, so that all connections can share it.
    */
   onGone (callback: (connection: Connection) => void): void {
-    const earlier = this.#onGone
-    this.#onGone = earlier === undefined
-      ? callback
-      : (connection) => {
-          earlier(connection)
-          callback(connection)
-        }
+    this.#onGone = callback
+  }
+
+  /** Releases something when `onGone` would call back. */
+  hold (held: Held): void {
+    this.#held = held
   }
 
   /**

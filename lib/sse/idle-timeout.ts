@@ -7,25 +7,25 @@ interface IdleConnection { timeout?: number, setTimeout (ms: number): unknown }
 const suspended = new WeakMap<object, { streams: number, timeout: number }>()
 
 /**
- * Disables the idle timeout of a stream's connection, if it has one. Returns a function that enables it again, to be
- * called when the response is closed: the last stream of the connection does so.
+ * Disables the idle timeout of a stream's connection, if it has one. It is enabled again when the response is closed:
+ * the last stream of the connection does so.
  */
-export function suspendIdleTimeout (raw: RawResponse): (() => void) | undefined {
+export function suspendIdleTimeout (raw: RawResponse): void {
   const connection = (sessionOf(raw) ?? raw.socket) as IdleConnection
   let state = suspended.get(connection)
   if (state === undefined) {
     const timeout = (connection as IdleConnection | null)?.timeout
     // By default, a server has no such timeout. The socket of a request made by `app.inject` never has one.
-    if (timeout === undefined || timeout === 0) return undefined
+    if (timeout === undefined || timeout === 0) return
     suspended.set(connection, state = { streams: 0, timeout })
     connection.setTimeout(0)
   }
   const { timeout } = state
   state.streams++
-  return () => {
+  raw.on('close', () => {
     if (--state.streams > 0) return
     suspended.delete(connection)
     // Over HTTP/1.1, Node has already set the keep-alive timeout by now; keep that one.
     if (connection.timeout === 0) connection.setTimeout(timeout)
-  }
+  })
 }

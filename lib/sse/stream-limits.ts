@@ -54,17 +54,17 @@ export class StreamLimits {
     // The response may have emitted `close` already, so the reservation would never be released.
     if (isDisconnected(raw)) return reservation
     try {
-      reservation.add(this.#all, this)
+      reservation.countInstance(this.#all)
       // The user is not known yet, so count by address.
       const counter = this.#hasUsers ? this.#waiting : this.#clients
       if (counter !== undefined) reservation.assign(counter, this.#byAddress(address()))
       const session = sessionOf(raw)
-      if (session !== undefined) reservation.add(this.#sessions, session)
+      if (session !== undefined) reservation.countSession(this.#sessions, session)
     } catch (error) {
       reservation.release()
       throw error
     }
-    raw.on('close', () => reservation.release())
+    reservation.releaseOnClose(raw)
     return reservation
   }
 
@@ -91,35 +91,53 @@ export class StreamLimits {
   }
 }
 
-/** One count that a request holds, and the next one. A request holds so few that an array would take more memory. */
-interface Taken { readonly counter: Counter, readonly key: unknown, readonly next: Taken | undefined }
-
-/** The counts that one request holds. */
+/** The counts that one request holds: at most one of each kind. */
 export class Reservation {
-  #taken: Taken | undefined
-  #client: [Counter, string] | undefined
+  #instance: Counter | undefined
+  #sessions: Counter | undefined
+  #session: object | undefined
+  #clients: Counter | undefined
+  #client: string | undefined
+  #onClose: (() => void) | undefined
 
-  add (counter: Counter, key: unknown): void {
-    counter.add(key)
-    this.#taken = { counter, key, next: this.#taken }
+  countInstance (counter: Counter): void {
+    counter.add(undefined)
+    this.#instance = counter
+  }
+
+  countSession (counter: Counter, session: object): void {
+    counter.add(session)
+    this.#sessions = counter
+    this.#session = session
   }
 
   /** Counts the request for a client, and no longer for the previous one. */
   assign (counter: Counter, client: string): void {
-    const [previousCounter, previousClient] = this.#client ?? []
-    if (previousCounter === counter && previousClient === client) return
+    if (this.#clients === counter && this.#client === client) return
     // `add` throws at the limit; the request then stays counted for the previous client.
     counter.add(client)
-    previousCounter?.remove(previousClient)
-    this.#client = [counter, client]
+    this.#clients?.remove(this.#client)
+    this.#clients = counter
+    this.#client = client
+  }
+
+  releaseOnClose (raw: RawResponse): void {
+    this.#onClose = () => this.release()
+    raw.on('close', this.#onClose)
+  }
+
+  /** Leaves it to the caller to release the counts, which saves a listener. */
+  handOver (raw: RawResponse): void {
+    if (this.#onClose !== undefined) raw.off('close', this.#onClose)
+    this.#onClose = undefined
   }
 
   /** Releases all counts. */
   release (): void {
-    for (let taken = this.#taken; taken !== undefined; taken = taken.next) taken.counter.remove(taken.key)
-    this.#taken = undefined
-    this.#client?.[0].remove(this.#client[1])
-    this.#client = undefined
+    this.#instance?.remove(undefined)
+    this.#sessions?.remove(this.#session)
+    this.#clients?.remove(this.#client)
+    this.#instance = this.#sessions = this.#clients = undefined
   }
 }
 

@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap'
+import type { ServerResponse } from 'node:http'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { once } from 'node:events'
@@ -103,4 +104,12 @@ t.test('over HTTP/2, an ended stream is cut if its client stops reading, and its
   await once(stalled, 'close')
   t.equal(stalled.rstCode, http2.constants.NGHTTP2_CANCEL, 'a clean end would mean that no event is missing')
   t.equal(await status(), 200)
+})
+
+t.test('an open stream has two listeners for the end of its response, since more take much memory', async (t) => {
+  const { app, url } = await startApp(t)
+  const requested = once(app.server, 'request') as Promise<[unknown, ServerResponse]>
+  await EventStream.open(t, `${url}/api/chats/c/events`)
+  const [, response] = await requested
+  t.equal(response.listenerCount('close'), 2)
 })

@@ -10,7 +10,7 @@ t.test('a request whose client has already disconnected does not count for the l
     silentLogger
   )
   const gone = { destroyed: true } as unknown as RawResponse // The only field that is read of a closed response.
-  for (let n = 0; n < 2; n++) t.doesNotThrow(() => limits.reserve(gone, () => '127.0.0.1'))
+  for (let n = 0; n < 2; n++) t.doesNotThrow(() => limits.reserve(gone, () => '127.0.0.1').handOver(gone))
 })
 
 const SHARED = 100
