@@ -8,14 +8,16 @@ import { makeEvent } from './event.js'
 import { startRedis } from './redis.js'
 
 // 100,000 idle streams on one machine: workers of `node:cluster` behind one port, and Redis. Prints what a stream
-// costs, how long an event takes to all of them, and how its clients resume after a worker was killed.
+// costs, how long an event takes to all of them, and how its clients resume after a worker was killed. With `--bare`,
+// it prints only what a stream of `node:http` without this package takes.
 
 const { values } = parseArgs({
   options: {
     streams: { type: 'string', default: '100000' },
     workers: { type: 'string', default: '7' },
     clients: { type: 'string', default: '8' },
-    seconds: { type: 'string', default: '60' }
+    seconds: { type: 'string', default: '60' },
+    bare: { type: 'boolean', default: false }
   }
 })
 const STREAMS = Number(values.streams)
@@ -31,7 +33,11 @@ const LANES = 25
 const redis = await startRedis()
 process.env.REDIS_URL = redis.url
 const server = startChild('cluster.js', process.env.BENCH_NODE_OPTIONS?.split(' '))
-const address = await server.call('start', './contenders/ours.js', { redisUrl: redis.url }, undefined, WORKERS)
+/** @type {[file: string, options: object]} */
+const contender = values.bare
+  ? ['./contenders/res-write.js', { greets: true }]
+  : ['./contenders/ours.js', { redisUrl: redis.url }]
+const address = await server.call('start', ...contender, undefined, WORKERS)
 const clients = Array.from({ length: CLIENTS }, () => startChild('idle-client.js'))
 /** The number of the next event of each chat. */
 let number = 0
@@ -41,16 +47,13 @@ try {
   const bare = await memory()
   report('Before', bare)
   await timed('All streams open', open)
-  await stayIdle()
+  if (!values.bare) await stayIdle()
   const idle = await memory()
   report('Idle', idle)
   const streams = (/** @type {number} */ kB) => `${(kB / STREAMS).toFixed(2)} kB a stream`
   console.log(`  resident, base included: ${streams(idle.pss)}; without the base: ${streams(idle.pss - bare.pss)}`)
   console.log(`  kernel, half of what both sides take: ${streams((idle.kernel - bare.kernel) / 2)}`)
-  await timed('An event reached all', publish)
-  await timed('An event reached all', publish)
-  await killWorker()
-  report('After the kill', await memory())
+  if (!values.bare) await publishAndKill()
 } finally {
   await Promise.all([...clients, server].map((child) => child.stop()))
   await closePubSub()
@@ -62,7 +65,7 @@ async function warmUp () {
   const client = startChild('client.js')
   await client.call('open', { ...address, path: address.path.replace(':chat', 'warm'), perChat: 100 * WORKERS })
   await client.stop()
-  await emitChatMessage('warm', {})
+  if (!values.bare) await emitChatMessage('warm', {})
 }
 
 async function open () {
@@ -80,6 +83,13 @@ async function stayIdle () {
   const cpu = await server.call('end')
   const each = (cpu / STREAMS / minutes).toFixed(0)
   console.log(`CPU of all server processes: ${each} µs for a stream and minute`)
+}
+
+async function publishAndKill () {
+  await timed('An event reached all', publish)
+  await timed('An event reached all', publish)
+  await killWorker()
+  report('After the kill', await memory())
 }
 
 /** Publishes an event to each chat, and waits until all clients have it. */
