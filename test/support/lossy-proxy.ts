@@ -10,7 +10,7 @@ export class LossyProxy {
   readonly port: number
   readonly #sockets = new Set<Socket>()
   #losing: (() => Promise<void>) | undefined
-  /** What is asked when the reply is to be lost; anything, if nothing is said. */
+  /** What is asked when the reply is to be lost. */
   #asked = ''
   #holding: { words: string, resolve: (held: HeldConnection) => void } | undefined
 
@@ -30,12 +30,10 @@ export class LossyProxy {
     return proxy
   }
 
-  /** Swallows the next reply, does something, and resets the connection that it was for. Resolves when it has. */
-  loseNextReply (meanwhile?: () => unknown): Promise<void> {
-    return this.loseReplyTo('', meanwhile)
-  }
-
-  /** The same with what comes back next after a question that has these words in it. */
+  /**
+   * Swallows what comes back next after a question that has these words in it, does something, and resets the
+   * connection that it was for. Resolves when it has.
+   */
   loseReplyTo (words: string, meanwhile: () => unknown = () => {}): Promise<void> {
     this.#asked = words
     return new Promise((resolve) => { this.#losing = async () => { await meanwhile(); resolve() } })
@@ -78,7 +76,7 @@ export class LossyProxy {
       if (this.#losing !== undefined && asked.includes(this.#asked)) hasAsked = true
     })
     upstream.on('data', (reply) => {
-      if (this.#losing === undefined || !(hasAsked || this.#asked === '')) return socket.write(reply)
+      if (this.#losing === undefined || !hasAsked) return socket.write(reply)
       const losing = this.#losing
       this.#losing = undefined
       upstream.pause()

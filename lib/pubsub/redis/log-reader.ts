@@ -118,8 +118,8 @@ function pageOf ([epoch, last, gap, rows, state, start, severed]: Reply, { after
 
 /** Parses a head in the reply of lua/heads.lua. Returns `undefined` if there is no log. */
 function parseHead (text: string): LogHead | undefined {
-  const [position = '', ...more] = text.split(' ')
-  const cursor = parseCursor(position)
+  const [position, ...more] = text.split(' ')
+  const cursor = parseCursor(position as string) // `split` returns at least one part.
   return cursor && headOf(cursor, more[0] ?? '', more.at(-1) === 'unproven')
 }
 

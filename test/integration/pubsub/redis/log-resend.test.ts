@@ -102,7 +102,7 @@ t.test('events with and without the app\'s keys are applied once and in order af
   const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
   const all = async (): Promise<unknown[]> => contentsOf(await pubsub.eventLog.read('c', undefined, 100))
   await publish(pubsub, 1)
-  const lost = proxy.loseNextReply()
+  const lost = proxy.loseReplyTo('evalsha')
   const receipts = [pubsub.publish('c', 2, { idempotencyKey: 'two' }), pubsub.publish('c', 3), pubsub.publish('c', 4)]
   await lost
   await Promise.all(receipts)
@@ -196,7 +196,7 @@ t.test('a publish whose reply is lost with its connection is applied once, and r
   const pubsub = open(t, { url: `redis://127.0.0.1:${proxy.port}` })
   const got = await follow(open(t, { url: redis.url }))
   await publish(pubsub, 1)
-  const lost = proxy.loseNextReply()
+  const lost = proxy.loseReplyTo('evalsha')
   const receipts = upTo(10).map((n) => pubsub.publish('c', n + 1))
   await lost
   const [two] = await Promise.all(receipts)
@@ -210,7 +210,7 @@ t.test('a publish whose reply is lost with its connection is applied once, and r
 t.test('a publish whose reply was lost and whose resend is refused has an unknown outcome', async (t) => {
   const { admin, proxy, pubsub } = await startLossy(t)
   await publish(pubsub, 1)
-  proxy.loseNextReply(() => admin.call('ACL', 'SETUSER', 'app', '-eval', '-evalsha'))
+  proxy.loseReplyTo('evalsha', () => admin.call('ACL', 'SETUSER', 'app', '-eval', '-evalsha'))
   const published = pubsub.publish('c', 2)
   await t.rejects(published, { code: 'RT_PUBLISH_UNKNOWN', message: /NOPERM/ })
   await t.rejects(pubsub.publish('c', 3), { code: 'RT_PUBLISH_REJECTED', message: /NOPERM/ })
