@@ -39,8 +39,9 @@ export class BatchedReads {
   }
 
   /**
-   * Reads many logs with one key and no argument each. It makes fewer objects than `read` would, since each chat is
-   * polled: V8 keeps the space for new objects while many are made. Rejects with `RT_LOG_UNAVAILABLE`.
+   * Reads many logs, each with one key and no argument. This makes fewer objects than calls of `read` would, since each
+   * chat is polled: while many objects are made, V8 reserves more memory for new ones. Rejects with
+   * `RT_LOG_UNAVAILABLE`.
    */
   async readAll (keys: string[]): Promise<unknown[]> {
     const parts: Promise<unknown[]>[] = []
@@ -59,7 +60,7 @@ export class BatchedReads {
 
   async #readSome (keys: string[]): Promise<unknown[]> {
     const replies = this.#apart ? undefined : await this.#query.attempt(this.#script, keys, [])
-    // Redis may refuse all because of one, as below.
+    // Redis may have refused all because of one: see `#send`.
     return Array.isArray(replies) ? replies : await Promise.all(keys.map((key) => this.read([key], [])))
   }
 

@@ -89,7 +89,16 @@ export class LogReader implements EventLog {
     const { keys } = this.#options
     this.#pages.flush()
     const replies = await this.#heads.readAll(channels.map((channel) => keys.of(channel).meta))
-    return replies.map((reply) => parseHead(String(reply)))
+    const heads = replies.map((reply) => parseHead(String(reply)))
+    await this.#keepEmpty(channels, heads)
+    return heads
+  }
+
+  /** Reads the logs that have a state but no events, which extends the expiry of their keys. */
+  async #keepEmpty (channels: string[], heads: (LogHead | undefined)[]): Promise<void> {
+    const range = { after: undefined, before: undefined, limit: 1, maxBytes: 1 }
+    const empty = channels.filter((_, index) => heads[index]?.offset === 0 && heads[index].state !== undefined)
+    await Promise.all(empty.map((channel) => this.#ask(channel, range)))
   }
 }
 

@@ -3,9 +3,9 @@
 -- KEYS[1]    meta: see includes/log.lua and includes/state.lua
 -- KEYS[...]  the same for each further channel
 -- ARGV       none
--- Returns for each channel '' if it has no log, else a short string, since many chats are polled: the epoch and the
---         last event's id joined by '-', then the version of the state if there is one, then 'unproven' if the log was
---         written under another replication id
+-- Returns a string for each channel, since many chats are polled and a list would be larger. It is '' if the channel
+--         has no log. Otherwise it has these words: the epoch and the last event's id, joined by '-'; the version of
+--         the state, if there is one; and 'unproven', if the log was written under another replication id
 
 -- @include includes/replication-id
 
@@ -13,12 +13,14 @@ local heads = {}
 for n, meta in ipairs(KEYS) do
   local epoch, last, written_under, state_epoch, state_version =
     unpack(redis.call('HMGET', meta, 'e', 'l', 'r', 'se', 'sv'))
-  heads[n] = ''
+  local head = ''
   if epoch and last then
-    -- An empty log is kept while it is polled now and then.
-    if last == '0-0' then redis.pcall('PEXPIRE', meta, state_epoch and STATE_TTL or EMPTY_TTL) end
-    local version = state_epoch and ' ' .. state_epoch .. '-' .. state_version or ''
-    heads[n] = epoch .. '-' .. last .. version .. (written_under == replication_id() and '' or ' unproven')
+    head = epoch .. '-' .. last
+    if state_epoch then head = head .. ' ' .. state_epoch .. '-' .. state_version end
+    if written_under ~= replication_id() then head = head .. ' unproven' end
+    -- An empty log is kept while it is polled now and then. If it has a state, read.lua knows how long to keep it.
+    if last == '0-0' and not state_epoch then redis.pcall('PEXPIRE', meta, EMPTY_TTL) end
   end
+  heads[n] = head
 end
 return heads
