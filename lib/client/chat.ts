@@ -242,7 +242,7 @@ export function createChat (
       if (streamEvent.previous === cursor) deliver(streamEvent, true)
       return !isAtOrBefore(streamEvent.id as string, cursor)
     })
-    if (held.length > 0) catchUp()
+    if (held.length) catchUp()
     else endCatchUp()
   }
 

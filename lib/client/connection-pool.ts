@@ -44,7 +44,7 @@ export function createConnectionPool (options: ConnectionOptions, consumer: Cons
     const connection = [...states.keys()].find(({ chats }) => {
       const ids = [...chats.keys(), chatId]
       const characters = encodeURIComponent(`${ids}`).length + PER_CHAT * ids.length
-      return chats.size === 0 || (chats.size < maxChats && characters <= MAX_CHARACTERS)
+      return !chats.size || (chats.size < maxChats && characters <= MAX_CHARACTERS)
     }) ?? open()
     connection.add(chatId, position)
   }

@@ -183,7 +183,7 @@ export function createConnection (options: ConnectionOptions, events: Connection
   /** Handles the response to a long poll. Returns the milliseconds until the next one. */
   function takeAll ({ events, retryMs = 0 }: Polled, takeFrame: (frame: Frame) => void): number {
     for (const { data, ...frame } of events) takeFrame({ ...frame, data: JSON.stringify(data) })
-    if (events.length > 0) transport.polls &&= 2
+    if (events.length) transport.polls &&= 2
     // Without an event, not even `ready`, the server is not well.
     else retryMs = Math.max(retryMs, backoff.next())
     // A handler, or the end of a catch-up, may have closed the connection.

@@ -26,7 +26,7 @@ export function routeFrames (chats: ChatSubscriptions): (frame: Frame) => Routed
     const index = chats.length === 1
       ? 0
       : changed < 0 || (/^(ready|reset|refused)$/.test(event) && namedInData >= 0) ? namedInData : changed
-    if (parts.length > 0) last = parts
+    if (parts.length) last = parts
     const part = parts[index]
     return { chat: chats[index], event, data, id: part ? expandPart(part) : undefined }
   }

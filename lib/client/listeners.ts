@@ -37,7 +37,9 @@ export function reportError (error: unknown): void {
   queueMicrotask(() => { throw error })
 }
 
+/** Calls `act` when the signal aborts, at once if it has aborted. */
 export function whenAborted (signal: AbortSignal | undefined, act: () => void): void {
   if (signal?.aborted) act()
-  else signal?.addEventListener('abort', act)
+  // Node keeps a signal of `AbortSignal.any`, also once it has aborted, as long as it has a listener.
+  else signal?.addEventListener('abort', act, { once: true })
 }

@@ -40,7 +40,7 @@ export function limitOf ({ status, code, message }: Refusal, count: number): num
   const isLimit = code === 'RT_TOO_MANY_CHATS'
   if (count < 2 || !(isLimit || status === 414 || status === 431)) return undefined
   const limit = isLimit ? Number(/\d+/.exec(message)) : 0
-  return limit > 0 && limit < count ? limit : count >> 1
+  return limit && limit < count ? limit : count >> 1
 }
 
 /** The refusal for a response with status 200 that is not an event stream. */
