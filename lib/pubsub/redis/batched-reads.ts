@@ -59,9 +59,12 @@ export class BatchedReads {
   }
 
   async #readSome (keys: string[]): Promise<unknown[]> {
-    const replies = this.#apart ? undefined : await this.#query.attempt(this.#script, keys, [])
-    // Redis may have refused all because of one: see `#send`.
-    return Array.isArray(replies) ? replies : await Promise.all(keys.map((key) => this.read([key], [])))
+    if (!this.#apart) {
+      const replies = await this.#query.attempt(this.#script, keys, [])
+      if (!(replies instanceof Error)) return replies as unknown[]
+      this.#refused(replies)
+    }
+    return (await this.#query.runEach(this.#script, keys)).flat()
   }
 
   #sendOne ({ keys, args, resolve, reject }: Read): void {
@@ -76,17 +79,23 @@ export class BatchedReads {
       args.push(...read.args)
     }
     this.#query.attempt(this.#script, keys, args).then((replies) => {
-      // Redis may refuse all because of one: a key of another type, a missing right, or keys in several slots.
-      if (replies instanceof Error) return this.#sendApart(reads, replies)
+      if (replies instanceof Error) {
+        this.#refused(replies)
+        for (const read of reads) this.#sendOne(read)
+        return
+      }
       for (const [index, { resolve }] of reads.entries()) resolve((replies as unknown[])[index])
     }, (error: Error) => {
       for (const { reject } of reads) reject(error)
     })
   }
 
-  #sendApart (reads: Read[], { message }: Error): void {
+  /**
+   * Called when Redis has refused several reads. The reason may be one of them, such as a key of another type or a
+   * missing right, so the caller sends each of them in a call of its own.
+   */
+  #refused ({ message }: Error): void {
     // The server is a Cluster node, but the client is not a Cluster client.
     if (message.startsWith('CROSSSLOT ')) this.#apart = true
-    for (const read of reads) this.#sendOne(read)
   }
 }

@@ -48,6 +48,14 @@ export class Query {
   }
 
   /**
+   * Runs a script that reads, once for each key, and returns the replies. All calls share one timer. Rejects with
+   * `RT_LOG_UNAVAILABLE` if one of them fails.
+   */
+  async runEach (script: Script, keys: string[]): Promise<unknown[]> {
+    return await this.ask((client) => Promise.all(keys.map((key) => runScript(client, script, [key], []))))
+  }
+
+  /**
    * Runs a script, and returns the error if Redis refused it. Rejects with `RT_LOG_UNAVAILABLE` if Redis does not
    * reply.
    */

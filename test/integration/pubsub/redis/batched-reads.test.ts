@@ -53,6 +53,17 @@ t.test('a channel that cannot be read does not fail the reads of others', async 
   t.same(await readAll(pubsub), channels.map((channel) => channel === 'c3' ? 'RT_LOG_UNAVAILABLE' : channel))
 })
 
+t.test('the heads of many channels are not read if one cannot be read, and are read again afterwards', async (t) => {
+  const { admin, pubsub } = await start(t)
+  const meta = await admin.hgetall('rt:{c3}:m')
+  await admin.set('rt:{c3}:m', 'of something else')
+  await t.rejects(pubsub.eventLog?.heads(channels) as Promise<unknown>, { code: 'RT_LOG_UNAVAILABLE' })
+  await admin.del('rt:{c3}:m')
+  await admin.hset('rt:{c3}:m', meta)
+  await admin.script('FLUSH')
+  t.same((await pubsub.eventLog?.heads(channels))?.map((head) => head?.offset), channels.map(() => 1))
+})
+
 t.test('if Redis does not reply, all reads of a turn reject', async (t) => {
   const { admin, pubsub } = await start(t)
   const read = readAll(pubsub)
