@@ -82,11 +82,13 @@ export class Subscriptions {
   }
 
   /**
-   * Adds a listener that receives messages unparsed. If the channel is already live, `live` is called in a microtask.
-   * Returns a function that removes the listener. Throws `RT_CHANNEL_INVALID`.
+   * Adds a listener that receives messages unparsed. A listener that is added twice is called twice. If the channel is
+   * already live, `live` is called in a microtask. Returns a function that removes the listener. Throws
+   * `RT_CHANNEL_INVALID`.
    */
   addFeedListener (channel: string, listener: FeedListener, isLive: () => boolean): () => void {
-    const remove = this.#feeds.add(checkChannel(channel), listener)
+    const isAdded = this.#feeds.get(checkChannel(channel))?.has(listener) === true
+    let remove: (() => void) | undefined = this.#feeds.add(channel, isAdded ? wrapped(listener) : listener)
     // Kept only until it was called, since there is one for each open chat.
     let check: (() => boolean) | undefined = isLive
     queueMicrotask(() => {
@@ -96,7 +98,9 @@ export class Subscriptions {
     })
     return () => {
       check = undefined
-      remove()
+      remove?.()
+      // A second call must not remove the listener if it was added again.
+      remove = undefined
     }
   }
 
@@ -153,6 +157,15 @@ export class Subscriptions {
 /** Whether the subscribers of the channel itself are among the recipients. */
 function areOfChannel (recipients: Recipients): boolean {
   return recipients === 'everyone' || recipients === 'channel'
+}
+
+/** Returns a listener that calls the given one: an object that no set has yet. */
+function wrapped (listener: FeedListener): FeedListener {
+  return {
+    live: () => listener.live(),
+    lost: () => listener.lost(),
+    receive: (envelope, remote) => listener.receive(envelope, remote)
+  }
 }
 
 /** Returns the handler, bound to the current AsyncLocalStorage context. Throws `RT_HANDLER_INVALID`. */

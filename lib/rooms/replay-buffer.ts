@@ -37,7 +37,7 @@ export class ReplayBuffer implements ByteHolder {
   /** The bytes that count in the budget. */
   #bytes = 0
 
-  /** `window` returns the events at the moment. */
+  /** `window` returns the current events. */
   constructor (chatId: string, window: () => EventWindow, budget?: ByteBudget) {
     this.#chatId = chatId
     this.#window = window

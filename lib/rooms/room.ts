@@ -21,7 +21,7 @@ import type { Envelope, LogEntry, LogHead } from '../pubsub/event-log.ts'
 export interface RoomContext extends ChatLogContext {
   /** The state that the provider keeps beside the log, if it keeps one. */
   state?: StateStore | undefined
-  /** Create the projections of a room, which present the state to its streams. */
+  /** The factories of the projections of a room, which present the state to its streams. */
   projections?: readonly ProjectionFactory[] | undefined
   /** Milliseconds after which a disconnected client reconnects. */
   retryMs: number
@@ -215,7 +215,7 @@ export class Room implements CatchUpTarget, ProjectedRoom {
   }
 
   #project (entry: LogEntry): void {
-    // Asks the factories, which all rooms share: they stay in the caches of the processor.
+    // The names are those of the factories. All rooms share these, so they stay in the caches of the processor.
     for (const [index, { eventName }] of (this.#context.projections ?? []).entries()) {
       if (eventName === entry.event) this.#projections[index]?.receive?.(entry)
     }

@@ -27,7 +27,7 @@ export class Query {
       const client = this.#client()
       // If connected, the query is sent in the current turn, so that it precedes everything published in later turns.
       if (client.status !== 'ready') await withTimeout(this.#connect(client), this.#timeoutMs)
-      // In a Cluster, the read of each chat is a command of its own.
+      // One turn may have many queries: in a Cluster, the read of each chat is a command of its own.
       this.#cork.hold(client)
       const result = question(client).catch(async (error: Error) => {
         // The command was not sent: the connection broke, but ioredis had not noticed yet.

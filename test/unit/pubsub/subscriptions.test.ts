@@ -43,6 +43,31 @@ t.test('a feed listener that throws is logged, and the others get the message', 
   t.same(subscriptions.stats(), { channels: 0, patterns: 0 })
 })
 
+t.test('a feed listener that is added twice is called twice, and each removal is its own', async (t) => {
+  const subscriptions = new Subscriptions(silentLogger)
+  const calls: string[] = []
+  const listener = {
+    live: () => { calls.push('live') }, lost: () => { calls.push('lost') }, receive: () => { calls.push('receive') }
+  }
+  const add = (): () => void => subscriptions.addFeedListener('c', listener, () => false)
+  const callsOfAll = (): string[] => {
+    for (const event of ['live', 'lost'] as const) subscriptions.notify('c', event)
+    const envelope = { from: 'a', timestamp: 1, event: 'message', json: '{}' }
+    subscriptions.deliver({ channel: 'c', envelope, remote: false })
+    return calls.splice(0)
+  }
+  const [first, second] = [add(), add()]
+  t.same(callsOfAll(), ['live', 'live', 'lost', 'lost', 'receive', 'receive'])
+  first()
+  t.same(callsOfAll(), ['live', 'lost', 'receive'])
+  add()
+  first()
+  t.equal(callsOfAll().length, 6, 'a second call of the same function removes nothing')
+  second()
+  second()
+  t.same(callsOfAll(), ['live', 'lost', 'receive'])
+})
+
 t.test('a channel with feed listeners and handlers counts once', async (t) => {
   const subscriptions = new Subscriptions(silentLogger)
   subscriptions.addHandler('both', () => {})
