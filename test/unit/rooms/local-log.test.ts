@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap'
+import assert from 'node:assert/strict'
 import { mock } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import fc from 'fast-check'
 import { formatCursor, parseCursor, type Cursor } from '../../../lib/pubsub/cursor.ts'
 import { silentLogger } from '../../../lib/core/logger.ts'
 import { ByteBudget } from '../../../lib/pubsub/byte-budget.ts'
@@ -234,4 +236,52 @@ t.test('the log serves clients that are further behind than a room without it ca
   t.same(received(await local.join({ rewind: 500 })), all.slice(100))
   const start = parseCursor(formatCursor({ ...(entries[0] as LogEntry).position, offset: 0, tag: 0 })) as Cursor
   t.same(received(await local.join({ after: start })), all)
+})
+
+/** What can happen to a room. The numbers say how many events, or how many events before the last one. */
+const step = fc.oneof(
+  fc.record({ kind: fc.constantFrom('append', 'deliver', 'resume', 'rewind'), count: fc.integer({ min: 1, max: 8 }) }),
+  fc.record({ kind: fc.constantFrom('append', 'resume', 'rewind'), count: fc.integer({ min: 200, max: 300 }) }),
+  fc.record({ kind: fc.constantFrom('drop', 'rest'), count: fc.constant(0) })
+)
+
+t.test('in any order of appends, deliveries and joins, a stream gets each event once', async (t) => {
+  const all = fc.array(step, { maxLength: 40 })
+  const run = fc.asyncProperty(fc.constantFrom(255, 256, 300), all, async (size, steps) => {
+    const local = await LocalRoom.open(t, size)
+    const streams: Stream[] = []
+    const entries = local.publish()
+    const undelivered: LogEntry[] = []
+    const join = (resume: ResumeRequest): void => {
+      const stream = new Stream(false)
+      local.room.join(stream.connection.asConnection, resume)
+      streams.push(stream)
+    }
+    for (const { kind, count } of steps) {
+      if (kind === 'append') {
+        const appended = local.append(count)
+        entries.push(...appended)
+        undelivered.push(...appended)
+      } else if (kind === 'deliver') local.deliver(undelivered.splice(0, count))
+      else if (kind === 'resume') join({ after: entries[Math.max(0, entries.length - count)]?.position })
+      else if (kind === 'rewind') join({ rewind: count })
+      else if (kind === 'drop') local.ring.release()
+      else await rest()
+    }
+    await rest()
+    local.deliver(undelivered)
+    local.publish()
+    await rest()
+    const last = entries.length + 1
+    for (const { frames } of streams) {
+      const order = frames.filter(({ event }) => event !== 'ready')
+        .map(({ event, data }) => event === 'message' ? Number(data) : String(event))
+      assert.equal(order.at(-1), last)
+      for (const [index, number] of order.entries()) {
+        const before = order[index - 1]
+        if (typeof number === 'number' && typeof before === 'number') assert.equal(number, before + 1)
+      }
+    }
+  })
+  await fc.assert(run, { numRuns: 300, seed: 1 })
 })
