@@ -1,4 +1,4 @@
-import { formatCursor, type Cursor } from '../pubsub/cursor.ts'
+import { formatCursor, positionBefore, type Cursor } from '../pubsub/cursor.ts'
 import type { Logger } from '../core/logger.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ByteBudget } from '../pubsub/byte-budget.ts'
@@ -75,14 +75,11 @@ export class ChatLog implements FeedListener {
       this.#chat = chat
     }
 
-    started (at: Cursor): void {
-      this.#chat.#restartRecent(at)
-    }
-
     entry (entry: LogEntry): void {
-      this.#chat.#ring?.push(entry)
-      this.#chat.#recent?.dropFrames()
-      this.#chat.#events.entry(entry)
+      const chat = this.#chat
+      chat.#keep(entry)
+      chat.#recent?.dropFrames()
+      chat.#events.entry(entry)
     }
 
     gap (reason: LogGap, at: Cursor): void {
@@ -124,7 +121,7 @@ export class ChatLog implements FeedListener {
   #replay: LogReplay | undefined
   /** Called once the log is in sync: each resolves one promise of `whenInSync`. */
   #waiting: Set<() => void> | undefined
-  /** The last events; `undefined` before the log is read, and if `#sharedLog` has them. */
+  /** The last events; `undefined` if there are none, or `#sharedLog` has them. Most chats are idle. */
   #ring: EventRing | undefined
   /** `undefined` until a client needs it. */
   #recent: ReplayBuffer | undefined
@@ -253,7 +250,9 @@ export class ChatLog implements FeedListener {
   }
 
   #skipTo (position: Cursor, reason: LogGap): void {
-    this.#restartRecent(position)
+    this.#ring?.clear()
+    this.#ring = undefined
+    this.#recent?.dropFrames()
     this.#replay?.dropLastPage()
     this.#events.reset(reason, position)
   }
@@ -264,12 +263,13 @@ export class ChatLog implements FeedListener {
     return isKnown
   }
 
-  /** Drops the last events: the next one follows `at`. */
-  #restartRecent (at: Cursor): void {
-    this.#ring?.clear()
-    this.#recent?.dropFrames()
+  /** Keeps an event for clients that reconnect soon, unless they find it in the log of this process. */
+  #keep (entry: LogEntry): void {
     if (this.#sharedLog !== undefined) return
-    this.#ring = new EventRing(at, { capacity: MAX_RECENT, bytes: budgets.replay, budget: this.#context.replays })
+    this.#ring ??= new EventRing(
+      positionBefore(entry.position), { capacity: MAX_RECENT, bytes: budgets.replay, budget: this.#context.replays }
+    )
+    this.#ring.push(entry)
   }
 
   /** The log, if it is in this process and keeps at least as many events as a room would. */

@@ -8,7 +8,7 @@ import type { LogGap, LogEntry, LogPage, LogHead } from '../pubsub/event-log.ts'
 /** What a log follower reports to its owner. The entries come in the same order on every instance. */
 export interface LogFollowerEvents {
   /** The follower has a position for the first time: the first entry follows `at`. */
-  started (at: Cursor): void
+  started? (at: Cursor): void
   /** The next entry of the log. */
   entry (entry: LogEntry): void
   /** Continuity is lost: the next entry follows `at`. */
@@ -191,7 +191,7 @@ export class LogFollower {
     const start = isEarlier ? positionBefore(first) : copyCursor(head)
     if (isEarlier) this.#mustRead = true
     this.#position = start
-    this.#events.started(copyCursor(start))
+    this.#events.started?.(copyCursor(start))
   }
 
   /** Applies a page of the log. Returns true if there is more to read. */
