@@ -61,7 +61,7 @@ const given = options.rounds === undefined ? few : Number(options.rounds)
 const rounds = { least: given ?? 4, most: given ?? 7 }
 /** @param {string} text */
 const note = (text) => { if (options.verbose) console.log(`  ${text}`) }
-const scale = options.check ? 0.02 : options.quick ? 0.06 : 0.5
+const scale = options.check ? 0.04 : options.quick ? 0.12 : 1
 const about = {
   date: new Date().toISOString().slice(0, 10),
   node: process.version,

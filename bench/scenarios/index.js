@@ -25,21 +25,21 @@ export const scenarios = {
     title: 'Fan-out to 1000 connections, one event a tick',
     contenders: everyone,
     targets: { 'res.write': 0.8, '@fastify/sse': 0.6, 'better-sse': 0.6, 'socket.io': 0.7 },
-    ticks: 50,
+    ticks: 25,
     perChat: 1000
   }),
   'fanout-100': fanout({
     title: 'Fan-out to 100 connections, one event a tick',
     contenders: everyone,
     targets: { 'res.write': 0.75 },
-    ticks: 500,
+    ticks: 250,
     perChat: 100
   }),
   'fanout-bursts': fanout({
     title: 'Fan-out to 1000 connections, bursts of 10',
     contenders: everyone,
     targets: { 'res.write': 0.5 },
-    ticks: 20,
+    ticks: 10,
     burst: 10,
     perChat: 1000
   }),
@@ -47,7 +47,7 @@ export const scenarios = {
     title: 'Fan-out to 1000 connections, published by POST',
     contenders: ['ours', 'nchan'],
     targets: { nchan: 1.1 },
-    ticks: 50,
+    ticks: 25,
     perChat: 1000,
     byPost: true,
     missing: nchanIsMissing
@@ -56,7 +56,7 @@ export const scenarios = {
     title: 'Fan-out to 5000 connections, published by POST',
     contenders: ['ours', 'nchan'],
     targets: { nchan: 1.1 },
-    ticks: 20,
+    ticks: 10,
     perChat: 5000,
     byPost: true,
     missing: nchanIsMissing
@@ -66,14 +66,14 @@ export const scenarios = {
     contenders: common,
     targets: { 'res.write': 0.8 },
     perSecond: 20,
-    seconds: 2,
+    seconds: 1,
     perChat: 1000
   }),
   'many-chats': fanout({
     title: 'Fan-out in 2000 chats of 2 connections, 20 of them a tick',
     contenders: everyone,
     targets: { 'res.write': 0.9 },
-    ticks: 500,
+    ticks: 250,
     chats: 2000,
     perTick: 20,
     perChat: 2
@@ -82,7 +82,7 @@ export const scenarios = {
     title: 'Delivery of what another instance publishes through Redis, to 1000 connections',
     contenders: ['ours', 'socket.io with redis-adapter', 'socket.io with redis-streams-adapter'],
     targets: { 'socket.io with redis-adapter': 0.65, 'socket.io with redis-streams-adapter': 0.65 },
-    ticks: 40,
+    ticks: 20,
     everyMs: 40,
     perChat: 1000
   }),
@@ -93,12 +93,12 @@ export const scenarios = {
       'cluster-redis': 'µs of CPU of Redis per delivery'
     },
     target: 1.15,
-    ticks: 80,
+    ticks: 40,
     everyMs: 40,
     perChat: 1000
   }),
   ...flooding('Durable publishes to one chat, 256 in flight', {
-    count: 50_000,
+    count: 25_000,
     chats: 1,
     targets: { 'publish-rate': { 'autopipelined PUBLISH': 0.85 } },
     limits: { 'publish-redis': { ours: 9 } }
@@ -108,7 +108,7 @@ export const scenarios = {
     'publish-redis': 'µs of CPU of Redis per publish'
   }),
   ...flooding('Durable publishes to 1000 chats, 256 in flight', {
-    count: 50_000,
+    count: 25_000,
     chats: 1_000,
     targets: { 'publishes-rate': { 'autopipelined PUBLISH': 0.7 } },
     limits: { 'publishes-redis': { ours: 13 } }
@@ -130,7 +130,7 @@ export const scenarios = {
     unit: 'µs from call to receipt, median',
     contenders: ['ours', 'plain EVALSHA'],
     targets: { 'plain EVALSHA': 1.1 },
-    count: 15_000,
+    count: 7_500,
     measure: (server, count) => server('call', 'oneByOne', count)
   }),
   'idle-memory': memory({
@@ -156,7 +156,7 @@ export const scenarios = {
     },
     targets: { 'res.write': 1.5 },
     chats: 100,
-    perChat: 200,
+    perChat: 100,
     opening: 50
   }),
   resume: resume({
@@ -193,7 +193,7 @@ export const scenarios = {
     events: 1_000,
     bytes: 16_000,
     clients: 1,
-    seconds: 10
+    seconds: 5
   }),
   'rewind-5': rewind({
     title: 'Publishing during a rewind: 5 clients that rewind 1000 events of 16 kB in each of 50 chats',
@@ -201,7 +201,7 @@ export const scenarios = {
     events: 1_000,
     bytes: 16_000,
     clients: 5,
-    seconds: 10
+    seconds: 5
   }),
   'rewind-small': rewind({
     title: 'Publishing during a rewind: 5 clients that rewind 1000 events of 500 bytes in each of 50 chats',
@@ -209,7 +209,7 @@ export const scenarios = {
     events: 1_000,
     bytes: 500,
     clients: 5,
-    seconds: 5
+    seconds: 2.5
   }),
   'large-events': largeEvents({
     title: 'One client of 50 chats, after 300 events of 60 kB in each',
@@ -221,18 +221,18 @@ export const scenarios = {
     title: 'Publishing while many chats are listened to, through Redis',
     chats: [10, 1_000, 50_000],
     limit: 1.25,
-    count: 20_000,
+    count: 10_000,
     throughRedis: true
   }),
   'active-chats-local': activeChats({
     title: 'Publishing while many chats are listened to, in one process',
     chats: [10, 1_000, 50_000],
     limit: 1.25,
-    count: 20_000,
+    count: 10_000,
     throughRedis: false
   }),
-  ...answers('An answer of 5 MB, with a reader on each instance', {
-    count: 1, ticks: 4_000, perTick: 23, everyMs: 5, apart: true
+  ...answers('An answer of 2.5 MB, with a reader on each instance', {
+    count: 1, ticks: 2_000, perTick: 23, everyMs: 5, apart: true
   }, {
     'answer-node': 'ms of CPU of both instances per MB',
     'answer-redis': 'ms of CPU of Redis per MB',
@@ -244,14 +244,14 @@ export const scenarios = {
     'answer-late-node': 'ms of CPU of both instances per MB of a late reader',
     'answer-late-redis': 'ms of CPU of Redis per MB of a late reader'
   }),
-  ...answers('An answer of 2.5 MB, with one reader on the instance that produces it', {
-    count: 1, ticks: 2_000, perTick: 23, everyMs: 5, apart: false
+  ...answers('An answer of 1.25 MB, with one reader on the instance that produces it', {
+    count: 1, ticks: 1_000, perTick: 23, everyMs: 5, apart: false
   }, {
     'alone-node': 'ms of CPU of both instances per MB',
     'alone-redis': 'ms of CPU of Redis per MB'
   }),
   ...answers('50 answers at 50 tokens a second, with a reader on each instance', {
-    count: 50, ticks: 500, perTick: 1, everyMs: 20, apart: true
+    count: 50, ticks: 250, perTick: 1, everyMs: 20, apart: true
   }, {
     'answers-node': 'ms of CPU of both instances per MB',
     'answers-redis': 'ms of CPU of Redis per MB',
@@ -259,7 +259,7 @@ export const scenarios = {
     'answers-redis-piece': 'µs of CPU of Redis per piece'
   }),
   ...rows('Transactions with an event of 200 bytes each, on 16 connections', {
-    count: 6_000, chats: 96, bytes: 200
+    count: 3_000, chats: 96, bytes: 200
   }, {
     'rows-rate': 'rows a second, until published',
     'rows-database': 'µs of CPU of PostgreSQL per row',
@@ -267,7 +267,7 @@ export const scenarios = {
     'rows-redis': 'µs of CPU of Redis per row'
   }),
   ...rows('Transactions with an event of 7,999 bytes each, on 16 connections', {
-    count: 4_000, chats: 96, bytes: 7_999
+    count: 2_000, chats: 96, bytes: 7_999
   }, {
     'rows8-rate': 'rows a second, until published',
     'rows8-database': 'µs of CPU of PostgreSQL per row',
@@ -275,19 +275,19 @@ export const scenarios = {
     'rows8-redis': 'µs of CPU of Redis per row'
   }),
   ...backlog('Publishing rows that were committed before, of 200 bytes in 96 chats', {
-    count: 10_000, chats: 96, bytes: 200
+    count: 5_000, chats: 96, bytes: 200
   }, {
     'backlog-rate': 'rows or publishes a second',
     'backlog-database': 'µs of CPU of PostgreSQL per row',
     'backlog-node': 'µs of CPU of Node per row or publish'
   }),
   ...rowLatency('From BEGIN to a client, at 100 transactions a second in 20 chats', {
-    perSecond: 100, seconds: 10, chats: 20, limit: 100
+    perSecond: 100, seconds: 5, chats: 20, limit: 100
   }, {
     'row-p50': 'ms, median',
     'row-p99': 'ms, 99th percentile'
   }),
-  'row-memory': keyMemory('Memory of the key of a row', { count: 5_000, chats: 96, bytes: 200 })
+  'row-memory': keyMemory('Memory of the key of a row', { count: 2_500, chats: 96, bytes: 200 })
 }
 
 // The sockets, and a few more files.
