@@ -62,7 +62,7 @@ export class Subscriptions {
    * `RT_HANDLER_INVALID`.
    */
   addHandler (channel: string, handler: PubSubHandler<never>): () => void {
-    return this.#channels.add(checkChannel(channel), bound(handler))
+    return this.#channels.add(checkChannel(channel), bindHandler(handler))
   }
 
   /**
@@ -70,7 +70,7 @@ export class Subscriptions {
    * or `RT_HANDLER_INVALID`.
    */
   addPattern (pattern: string, handler: PubSubHandler<never>): () => void {
-    const call = bound(handler)
+    const call = bindHandler(handler)
     if (!this.#compiled.has(checkChannel(pattern))) {
       this.#compiled.set(pattern, { matches: compileGlob(pattern), redisPattern: this.#toRedisPattern(pattern) })
     }
@@ -128,7 +128,7 @@ export class Subscriptions {
    */
   deliver (delivery: Delivery, recipients: Recipients = 'everyone'): void {
     const { channel, envelope, remote } = delivery
-    if (areOfChannel(recipients)) this.#feeds.notify(channel, (listener) => listener.receive(envelope, remote))
+    if (includesChannel(recipients)) this.#feeds.notify(channel, (listener) => listener.receive(envelope, remote))
     // Most apps have feeds only.
     if (this.#channels.size + this.#patterns.size > 0) this.#callHandlers(delivery, recipients)
   }
@@ -143,7 +143,7 @@ export class Subscriptions {
 
   #recipients (channel: string, recipients: Recipients): Subscription[] {
     const exact = this.#channels.get(channel)
-    const all: Subscription[] = exact !== undefined && areOfChannel(recipients) ? [[channel, exact]] : []
+    const all: Subscription[] = exact !== undefined && includesChannel(recipients) ? [[channel, exact]] : []
     if (recipients === 'channel') return all
     for (const [pattern, { matches, redisPattern }] of this.#compiled) {
       if ((recipients === 'everyone' || recipients.redisPattern === redisPattern) && matches(channel)) {
@@ -155,7 +155,7 @@ export class Subscriptions {
 }
 
 /** Whether the subscribers of the channel itself are among the recipients. */
-function areOfChannel (recipients: Recipients): boolean {
+function includesChannel (recipients: Recipients): boolean {
   return recipients === 'everyone' || recipients === 'channel'
 }
 
@@ -169,7 +169,7 @@ function wrapped (listener: FeedListener): FeedListener {
 }
 
 /** Returns the handler, bound to the current AsyncLocalStorage context. Throws `RT_HANDLER_INVALID`. */
-function bound (handler: PubSubHandler<never>): Handler {
+function bindHandler (handler: PubSubHandler<never>): Handler {
   if (typeof handler !== 'function') throw new RealtimeError('RT_HANDLER_INVALID', kindOf(handler))
   // The subscriber declares the type of `data`, which JSON cannot prove.
   const call = bindContext(handler as PubSubHandler)

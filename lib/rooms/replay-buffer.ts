@@ -24,7 +24,7 @@ const OVERHEAD = 300
 
 /**
  * Consecutive events of a chat as frames, for clients that missed them. The events stay in a ring: in the log of this
- * process, or in one of the room. What this class keeps is encoded frames, which can be encoded again.
+ * process, or in one of the room. This class keeps only encoded frames, which can be encoded again.
  */
 export class ReplayBuffer implements ByteHolder {
   readonly #chatId: string
@@ -83,7 +83,7 @@ export class ReplayBuffer implements ByteHolder {
     if (start === undefined) return undefined
     if (start === window.end) return NO_FRAMES
     const run = this.#runFrom(start, window, maxBytes)
-    // The bytes of a single frame are those of the frame.
+    // A run of one frame has no bytes of its own.
     const counted = run.frames.length === 1 ? 0 : run.bytes.length
     this.#count(counted - (last?.counted ?? 0))
     this.#last = { after: cursor, maxBytes, run, counted }
