@@ -47,7 +47,7 @@ export function summary (name, { title, unit, subject = 'ours', more = false, ta
  */
 export function markdown (results, { about, heading = true, before } = {}) {
   const parts = results.map(({ name, title, unit, subject, more, rows }) => [
-    ...heading ? [`## ${title}`, '', `\`node bench/run.js ${name}\``, ''] : [],
+    ...heading ? [`## ${title}: ${unit}`, '', `\`node bench/run.js ${name}\``, ''] : [],
     `| ${unit} | median | range | ${subject} ÷ this | target |${before ? ` since ${before.about.date} |` : ''}`,
     `|---|--:|--:|--:|--:|${before ? '---|' : ''}`,
     ...rows.map((row) => {

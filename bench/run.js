@@ -81,7 +81,7 @@ if (options.profile) {
 const results = []
 for (const name of names) {
   const scenario = /** @type {Scenario} */ (scenarios[name])
-  console.log(`\n${scenario.title}`)
+  console.log(`\n${scenario.title}: ${scenario.unit}`)
   const reason = scenario.missing?.() ?? lacksFiles(scenario) ?? needsTime(scenario)
   if (reason !== undefined) {
     console.log(`Skipped: ${reason}`)

@@ -20,7 +20,7 @@ export function together ({ title, units, subject, more = [], targets = {}, limi
   /** @type {Promise<Record<string, Measured[]>> | undefined} */
   let measured
   return Object.fromEntries(Object.entries(units).map(([name, unit]) => [name, {
-    title: `${title}: ${unit}`,
+    title,
     unit,
     subject,
     more: more.includes(name),
