@@ -29,6 +29,7 @@ export async function refusalOfResponse (response: Response): Promise<Refusal> {
 /** Reads the data of an event `refused`: the reason why the server left out one of several chats. */
 export function refusalOfEvent (data: StreamEvent['data']): Refusal {
   const code = textOf(data?.code)
+  // Without a code, the pattern is tested against the text `undefined`.
   return { message: 'Refused', status: /^RT_(CHAT_ID|REWIND)_/.test(code as string) ? 400 : 403, code }
 }
 

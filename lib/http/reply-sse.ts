@@ -404,7 +404,7 @@ export class ReplySse {
     // No callback may capture `this`, which would keep the request and the reply in memory as long as the stream.
     const { raw } = this.#reply
     const { reservation } = this.#state as Opening // Only a reply that is opening takes over.
-    // Before the connection adds its listener: for three, Node keeps an array with space for 19.
+    // Its listener is removed before the connection adds one: for three, Node makes an array with space for 19.
     reservation?.handOver(raw)
     const connection = this.#isPoll
       ? new LongPoll(raw, this.#context, startIdOf(this.#request))

@@ -159,7 +159,7 @@ function includesChannel (recipients: Recipients): boolean {
   return recipients === 'everyone' || recipients === 'channel'
 }
 
-/** Returns a listener that calls the given one: an object that no set has yet. */
+/** Returns another listener that calls the given one, since a set can have an object only once. */
 function wrapped (listener: FeedListener): FeedListener {
   return {
     live: () => listener.live(),

@@ -189,7 +189,7 @@ export class Connection {
     this.#onGone = callback
   }
 
-  /** Releases something when `onGone` would call back. */
+  /** Releases `held` once the response is closed, as `onGone` calls back. */
   hold (held: Held): void {
     this.#held = held
   }

@@ -121,12 +121,13 @@ export class Reservation {
     this.#client = client
   }
 
+  /** Releases the counts once the response is closed. */
   releaseOnClose (raw: RawResponse): void {
     this.#onClose = () => this.release()
     raw.on('close', this.#onClose)
   }
 
-  /** Leaves it to the caller to release the counts, which saves a listener. */
+  /** Takes back `releaseOnClose`: the caller releases the counts, which saves a listener. */
   handOver (raw: RawResponse): void {
     if (this.#onClose !== undefined) raw.off('close', this.#onClose)
     this.#onClose = undefined
